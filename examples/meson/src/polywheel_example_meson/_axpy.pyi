@@ -1,0 +1,3 @@
+from array import array
+
+def axpy_into(a: float, x: array[float], y: array[float], /) -> None: ...

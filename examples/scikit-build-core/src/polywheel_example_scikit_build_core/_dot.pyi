@@ -1,0 +1,3 @@
+from array import array
+
+def dot(x: array[int], y: array[int], /) -> int: ...

@@ -1,0 +1,118 @@
+"""The build backend: every hook of PEP 517 and PEP 660, in front of the project's real backend.
+
+The optional hooks exist exactly when the real backend has them, for ``hasattr`` too, because
+frontends change what they do with their presence: see ``__getattr__``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from polywheel import pipeline
+from polywheel.errors import PolywheelError
+
+_Settings = Mapping[str, str | Sequence[str]] | None
+
+
+def build_wheel(
+    wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
+) -> str:
+    with _face():
+        build = _begin(config_settings)
+        return pipeline.build_wheel(build, "build_wheel", wheel_directory, metadata_directory)
+
+
+def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> object:
+    with _face():
+        return pipeline.pass_through(_begin_plain(config_settings), "build_sdist", sdist_directory)
+
+
+def _build_editable(
+    wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
+) -> str:
+    with _face():
+        build = _begin(config_settings)
+        return pipeline.build_wheel(build, "build_editable", wheel_directory, metadata_directory)
+
+
+def _get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
+    with _face():
+        return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_wheel")
+
+
+def _get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
+    with _face():
+        return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_editable")
+
+
+def _get_requires_for_build_sdist(config_settings: _Settings = None) -> list[str]:
+    with _face():
+        return pipeline.get_requires(_begin_plain(config_settings), "get_requires_for_build_sdist")
+
+
+def _prepare_metadata_for_build_wheel(
+    metadata_directory: str, config_settings: _Settings = None
+) -> str:
+    with _face():
+        hook = "prepare_metadata_for_build_wheel"
+        return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
+
+
+def _prepare_metadata_for_build_editable(
+    metadata_directory: str, config_settings: _Settings = None
+) -> str:
+    with _face():
+        hook = "prepare_metadata_for_build_editable"
+        return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
+
+
+_OPTIONAL: Mapping[str, Callable[..., Any]] = {
+    "build_editable": _build_editable,
+    "get_requires_for_build_wheel": _get_requires_for_build_wheel,
+    "get_requires_for_build_editable": _get_requires_for_build_editable,
+    "get_requires_for_build_sdist": _get_requires_for_build_sdist,
+    "prepare_metadata_for_build_wheel": _prepare_metadata_for_build_wheel,
+    "prepare_metadata_for_build_editable": _prepare_metadata_for_build_editable,
+}
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """An optional hook, where the real backend of the project in the current folder has it."""
+    if name in _OPTIONAL:
+        with _face():
+            if name in _real_hooks(Path.cwd()):
+                return _OPTIONAL[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _real_hooks(source: Path) -> frozenset[str]:
+    return pipeline.optional_hooks(source)
+
+
+def _begin(config_settings: _Settings) -> pipeline.Build:
+    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say)
+
+
+def _begin_plain(config_settings: _Settings) -> pipeline.Build:
+    """For the sdist, which holds all variants: a frontend passes it the wheel's settings too."""
+    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say, sdist=True)
+
+
+def _say(line: str) -> None:
+    print(f"polywheel: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _face() -> Iterator[None]:
+    """The one place where an error becomes lines in a build log and an exit code."""
+    try:
+        yield
+    except PolywheelError as error:
+        print(error.render(), file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None

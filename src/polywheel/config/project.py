@@ -1,0 +1,95 @@
+"""One project: its pyproject.toml, read and checked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polywheel.config.reader import Problems, Table
+from polywheel.config.settings import Settings, read_settings
+from polywheel.config.variant_table import read_variant_table
+from polywheel.errors import ConfigError
+from polywheel.model.metadata import VariantMetadata
+
+PYPROJECT = "pyproject.toml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSystem:
+    """``[build-system]`` (PEP 517, PEP 518)."""
+
+    requires: tuple[str, ...] = ()
+    build_backend: str | None = None
+    backend_path: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """What polywheel wants to know of a source tree."""
+
+    source: Path
+    """The root of the source tree, absolute."""
+
+    build_system: BuildSystem
+    settings: Settings
+    metadata: VariantMetadata
+    """``[variant]``; empty where it was not asked for."""
+
+    document: Mapping[str, Any]
+    """The whole of pyproject.toml, for what the real backend has to say in it."""
+
+
+def read_project(source: Path, *, variants: bool) -> Project:
+    """Read ``source/pyproject.toml``. Raises ConfigError with everything that is wrong in it.
+
+    Without ``variants``, ``[variant]`` is left unread: a plain build goes on as if polywheel were
+    not there.
+    """
+    document = _load(source / PYPROJECT)
+    problems = Problems()
+    root = Table(document, PYPROJECT, (), problems)
+    project = Project(
+        source=source.resolve(),
+        build_system=_build_system(root.table("build-system")),
+        settings=read_settings(root.table("tool").table("polywheel")),
+        metadata=read_variant_table(root.table("variant")) if variants else VariantMetadata(),
+        document=document,
+    )
+    problems.settle()
+    return project
+
+
+def _build_system(table: Table) -> BuildSystem:
+    return BuildSystem(
+        requires=table.strings("requires") or (),
+        build_backend=table.string("build-backend"),
+        backend_path=table.strings("backend-path"),
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no {path.name} in {path.parent}", hint="run this at the root of a project"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path.name} is not UTF-8: byte {error.start} can't be decoded", at=path.name
+        ) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # "what (at line 3, column 5)": the place belongs into the place's own line.
+        what, _, place = str(error).partition(" (at ")
+        where = re.sub(r"\)$", "", place) or "somewhere"
+        raise ConfigError(f"broken TOML: {what}", at=f"{path.name}: {where}") from None
+    except RecursionError:
+        raise ConfigError("broken TOML: nested too deeply", at=path.name) from None

@@ -1,0 +1,149 @@
+"""Typed reading of TOML tables with key paths.
+
+A :class:`Table` hands out values of the type that was asked for. What is wrong is noted in a
+list that all tables of a file share, and reading goes on, so that everything wrong in a file is
+shown at once. :meth:`Table.finish` notes the keys that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from polywheel.errors import ConfigError, PolywheelError, Problem, nearest
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TYPE_NAMES = {str: "a string", bool: "a boolean", list: "a list", dict: "a table"}
+
+
+def type_name(value: object) -> str:
+    """What a TOML value is, in words: ``a string``, ``a table``…"""
+    return _TYPE_NAMES.get(type(value), f"{value!r}")
+
+
+@dataclass(slots=True)
+class Problems:
+    """Everything found wrong so far in one file."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, what: str, *, at: str | None = None, hint: str | None = None) -> None:
+        self.found.append(Problem(what, at, hint))
+
+    def attempt(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What ``make(…)`` returns, or None with its error noted."""
+        try:
+            return make(*args, **kwargs)
+        except PolywheelError as error:
+            self.found.extend(error.problems)
+            return None
+
+    def settle(self) -> None:
+        """Raise what was found as one ConfigError, if anything was."""
+        if self.found:
+            raise ConfigError.collected(self.found)
+
+
+class Table:
+    """One TOML table, where it stands, and which of its keys were asked for."""
+
+    def __init__(
+        self, data: Mapping[str, Any], file: str, path: tuple[str, ...], problems: Problems
+    ) -> None:
+        self.data = data
+        self.file = file
+        self.path = path
+        self.problems = problems
+        self._asked: dict[str, None] = {}
+
+    def at(self, *keys: str) -> str:
+        """``pyproject.toml: tool.polywheel.key``, for messages."""
+        dotted = ".".join(
+            key if _BARE_KEY.fullmatch(key) else f'"{key}"' for key in (*self.path, *keys)
+        )
+        return f"{self.file}: {dotted}" if dotted else self.file
+
+    def wrong(self, key: str, what: str, hint: str | None = None) -> None:
+        """Note that the value of ``key`` can't be used."""
+        self.problems.add(what, at=self.at(key), hint=hint)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.data
+
+    def every_key(self) -> Iterator[str]:
+        """Every key, all of them taken as asked for: for tables whose keys are names."""
+        self._asked.update(dict.fromkeys(self.data))
+        yield from self.data
+
+    def string(self, key: str) -> str | None:
+        return self._get(key, str, "a string")
+
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self._get(key, bool, "true or false")
+        return default if value is None else value
+
+    def strings(self, key: str, *, empty: bool = True) -> tuple[str, ...] | None:
+        """A list of strings; with ``empty=False`` it must hold at least one."""
+        values = self._get(key, list, "a list of strings")
+        if values is None:
+            return None
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                self.problems.add(
+                    f"expected a string, found {type_name(value)}", at=f"{self.at(key)}[{index}]"
+                )
+                return None
+        if not values and not empty:
+            self.wrong(key, "expected at least one string, found an empty list")
+            return None
+        return tuple(values)
+
+    def names(self, key: str, pattern: re.Pattern[str], *, empty: bool = True) -> tuple[str, ...]:
+        """A list of strings that match a pattern and do not repeat; empty where there is none."""
+        found: dict[str, None] = {}
+        for index, name in enumerate(self.strings(key, empty=empty) or ()):
+            at = f"{self.at(key)}[{index}]"
+            if not pattern.fullmatch(name):
+                self.problems.add(
+                    f"malformed name {name!r}", at=at, hint=f"it must match ^{pattern.pattern}$"
+                )
+            elif name in found:
+                self.problems.add(f"{name!r} is listed twice", at=at)
+            else:
+                found[name] = None
+        return tuple(found)
+
+    def names_of_tables(self, pattern: re.Pattern[str]) -> Iterator[str]:
+        """Every key, for tables whose keys are names; one that breaks the pattern is noted."""
+        for key in self.every_key():
+            if pattern.fullmatch(key):
+                yield key
+            else:
+                self.wrong(key, f"malformed name {key!r}", f"it must match ^{pattern.pattern}$")
+
+    def table(self, key: str) -> Table:
+        """The table under ``key``; an empty one where there is none."""
+        value = self._get(key, dict, "a table")
+        return Table(value or {}, self.file, (*self.path, key), self.problems)
+
+    def finish(self, also_known: Iterable[str] = ()) -> None:
+        """Note every key that nobody asked for, with the nearest known one."""
+        known = {*self._asked, *also_known}
+        for key in self.data:
+            if key not in known:
+                self.problems.add(f"unknown key {key!r}", at=self.at(key), hint=nearest(key, known))
+
+    def _get(self, key: str, kind: type[T], expected: str) -> T | None:
+        self._asked[key] = None
+        value = self.data.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, kind):
+            self.wrong(key, f"expected {expected}, found {type_name(value)}")
+            return None
+        return value

@@ -1,0 +1,191 @@
+"""Which variant a build asks for: the config settings that polywheel consumes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from polywheel.config.reader import Problems
+from polywheel.errors import ConfigError, nearest
+from polywheel.model.metadata import VariantMetadata
+from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import NULL_LABEL, Variant, check_label
+
+ConfigSettings = Mapping[str, str | Sequence[str]]
+"""As PEP 517 frontends hand them over: a list where a key was given several times."""
+
+_PROPERTY_KEYS = ("variant", "variant-name", "variant-property")
+_KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
+_YES = ("", "1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What was asked for. ``filename`` is ``label``, ``plain``, or None where it was not said."""
+
+    properties: tuple[VariantProperty, ...] = ()
+    label: str | None = None
+    null: bool = False
+    filename: str | None = None
+
+    @property
+    def asks_for_variant(self) -> bool:
+        return bool(self.properties or self.label is not None or self.null)
+
+
+def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigSettings | None]:
+    """Split config settings into what polywheel consumes and what is the real backend's.
+
+    The second is None where the frontend gave None. Raises ConfigError with everything that is
+    malformed or contradictory.
+    """
+    if settings is None:
+        return Selection(), None
+    problems = Problems()
+    for key in settings:
+        _refuse_misspelling(key, problems)
+    selection = Selection(
+        properties=_properties(settings, problems),
+        label=_label(settings, problems),
+        null=_null(settings, problems),
+        filename=_one_of(settings, "variant-filename", ("label", "plain"), problems),
+    )
+    _refuse_contradictions(selection, problems)
+    problems.settle()
+    return selection, {key: value for key, value in settings.items() if key not in _KEYS}
+
+
+def resolve(selection: Selection, metadata: VariantMetadata) -> Variant:
+    """The variant that was asked for, checked against the project's declarations.
+
+    Without a label, properties that equal a declared variant take its label, any other set the
+    hash. Raises ConfigError for what the project does not know.
+    """
+    if selection.null:
+        return Variant.of(())
+    at = _at("variant-label" if selection.label is not None else "variant")
+    if selection.label is not None and not selection.properties:
+        if selection.label == NULL_LABEL:
+            return Variant.of(())
+        if selection.label not in metadata.variants:
+            raise ConfigError(
+                f"no variant with the label {selection.label!r} is declared",
+                at=at,
+                hint=nearest(selection.label, (*metadata.variants, NULL_LABEL))
+                or "declare it under [variant.variants], or name its properties with -Cvariant=…",
+            )
+        return metadata.variants[selection.label]
+    problems = Problems()
+    for prop in selection.properties:
+        problems.attempt(metadata.check, prop, at=_at("variant"))
+    problems.settle()
+    variant = Variant.of(selection.properties, selection.label, at=at)
+    if selection.label is None:
+        for declared in metadata.variants.values():
+            if declared.properties == variant.properties:
+                return declared
+    namesake = metadata.variants.get(variant.label)
+    if namesake is not None and namesake.properties != variant.properties:
+        raise ConfigError(
+            f"the label {variant.label!r} is declared with other properties: "
+            + ", ".join(map(str, namesake.properties)),
+            at=at,
+            hint="one label stands for one set of properties; choose another label",
+        )
+    return variant
+
+
+def _at(key: str) -> str:
+    return f"config setting {key}"
+
+
+def _values(settings: ConfigSettings, key: str, problems: Problems) -> list[str]:
+    value = settings.get(key, [])
+    values = [value] if isinstance(value, (str, bool)) else value
+    found = []
+    for item in values if isinstance(values, Sequence) else [values]:
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, bool):
+            found.append(str(item).lower())  # frontends that take JSON have booleans
+        else:
+            problems.add(f"expected a string, found {item!r}", at=_at(key))
+    return found
+
+
+def _properties(settings: ConfigSettings, problems: Problems) -> tuple[VariantProperty, ...]:
+    found: dict[VariantProperty, None] = {}
+    for key in _PROPERTY_KEYS:
+        for value in _values(settings, key, problems):
+            for text in value.split(","):
+                prop = problems.attempt(VariantProperty.parse, text, at=_at(key))
+                if prop is not None:
+                    found[prop] = None
+    return tuple(found)
+
+
+def _label(settings: ConfigSettings, problems: Problems) -> str | None:
+    labels = list(dict.fromkeys(_values(settings, "variant-label", problems)))
+    if len(labels) > 1:
+        problems.add(
+            f"{len(labels)} different labels: {', '.join(map(repr, labels))}",
+            at=_at("variant-label"),
+            hint="one build makes one variant; call it once a label",
+        )
+    for label in labels:
+        problems.attempt(check_label, label, at=_at("variant-label"))
+    return labels[0] if labels else None
+
+
+def _null(settings: ConfigSettings, problems: Problems) -> bool:
+    value = _one_of(settings, "null-variant", (*_YES, *_NO), problems)
+    return value in _YES
+
+
+def _one_of(
+    settings: ConfigSettings, key: str, known: Sequence[str], problems: Problems
+) -> str | None:
+    values = list(dict.fromkeys(_values(settings, key, problems)))
+    if len(values) > 1:
+        problems.add(f"different values: {', '.join(map(repr, values))}", at=_at(key))
+    for value in values:
+        if value not in known:
+            problems.add(
+                f"unknown value {value!r}",
+                at=_at(key),
+                hint="known: " + ", ".join(name for name in known if name),
+            )
+    return values[0] if values else None
+
+
+def _refuse_contradictions(selection: Selection, problems: Problems) -> None:
+    if selection.null and selection.properties:
+        problems.add(
+            "the null variant has no properties, but some were given: "
+            + ", ".join(map(str, selection.properties)),
+            at=_at("null-variant"),
+            hint="drop null-variant, or the properties",
+        )
+    if selection.null and selection.label not in (None, NULL_LABEL):
+        problems.add(
+            f"the label of the null variant is always 'null', not {selection.label!r}",
+            at=_at("variant-label"),
+        )
+    if selection.properties and selection.label == NULL_LABEL:
+        problems.add(
+            "the label 'null' is reserved for the variant without properties",
+            at=_at("variant-label"),
+            hint="choose another label, or drop the properties",
+        )
+
+
+def _refuse_misspelling(key: str, problems: Problems) -> None:
+    """A misspelt key would go to the real backend, and a plain wheel would come out in silence."""
+    if key in _KEYS:
+        return
+    plain = key.lower().replace("_", "-")
+    close = difflib.get_close_matches(plain, _KEYS, n=1, cutoff=0.85)
+    if close or plain.startswith(("variant", "null-variant")):
+        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, _KEYS))

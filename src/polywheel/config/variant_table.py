@@ -1,0 +1,155 @@
+"""The ``[variant]`` table of every generation, read into one model.
+
+Generations: the talks of 2025 and PEP 817 (priorities for features and properties, ``enable-if``,
+``install-time``, a ``static-properties`` table beside the providers), and the drafts since 2026
+(``static-properties`` inside the provider, ``build-requires``, ``builtin``, ``variants``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from polywheel.config.provider_table import read_providers
+from polywheel.config.reader import Table
+from polywheel.errors import nearest
+from polywheel.model.metadata import Provider, VariantMetadata
+from polywheel.model.properties import (
+    ABI_DEPENDENCY,
+    FEATURE,
+    NAMESPACE,
+    VALUE,
+    VariantFeature,
+    VariantProperty,
+)
+from polywheel.model.variant import Variant
+
+T = TypeVar("T", VariantFeature, VariantProperty)
+
+
+def read_variant_table(table: Table) -> VariantMetadata:
+    """Read ``[variant]``; what is wrong is noted in the table's problems."""
+    table.string("$schema")
+    priorities = table.table("default-priorities")
+    namespaces = priorities.names("namespace", NAMESPACE)
+    providers = read_providers(table)
+    _check_namespaces(table, priorities, namespaces, providers)
+    # Draft PEP on providers, "ABI Dependency": the reserved namespace is not to be listed.
+    namespaces = tuple(name for name in namespaces if name != ABI_DEPENDENCY)
+    declared = VariantMetadata(
+        namespaces=namespaces,
+        feature_priorities=_feature_priorities(priorities, namespaces),
+        property_priorities=_property_priorities(priorities, namespaces),
+        providers=MappingProxyType(providers),
+    )
+    priorities.finish()
+    variants = _variants(table.table("variants"), declared)
+    table.finish()
+    return VariantMetadata(
+        namespaces=declared.namespaces,
+        feature_priorities=declared.feature_priorities,
+        property_priorities=declared.property_priorities,
+        providers=declared.providers,
+        variants=MappingProxyType(variants),
+    )
+
+
+def _check_namespaces(
+    table: Table,
+    priorities: Table,
+    namespaces: tuple[str, ...],
+    providers: Mapping[str, Provider],
+) -> None:
+    """``default-priorities.namespace`` and ``providers`` must name the same namespaces."""
+    for namespace in namespaces:
+        if namespace not in providers and namespace != ABI_DEPENDENCY:
+            priorities.wrong(
+                "namespace",
+                f"the namespace {namespace!r} has no provider",
+                nearest(namespace, set(providers) - set(namespaces))
+                or f"declare it under [variant.providers.{namespace}]",
+            )
+    for namespace in providers:
+        if namespace not in namespaces:
+            table.problems.add(
+                f"the namespace {namespace!r} is absent from default-priorities.namespace",
+                at=table.at("providers", namespace),
+                hint="add it to that list, where its priority is",
+            )
+
+
+def _feature_priorities(
+    priorities: Table, namespaces: tuple[str, ...]
+) -> tuple[VariantFeature, ...]:
+    """``feature``: a list of ``ns :: feature``, or a table of lists by namespace."""
+    if isinstance(priorities.data.get("feature"), list):
+        return _parsed(priorities, "feature", VariantFeature.parse)
+    by_namespace = priorities.table("feature")
+    return tuple(
+        VariantFeature(namespace, feature)
+        for namespace in _in_order(by_namespace, namespaces)
+        for feature in by_namespace.names(namespace, FEATURE)
+    )
+
+
+def _property_priorities(
+    priorities: Table, namespaces: tuple[str, ...]
+) -> tuple[VariantProperty, ...]:
+    """``property``: a list of ``ns :: feature :: value``, or nested tables of lists."""
+    if isinstance(priorities.data.get("property"), list):
+        return _parsed(priorities, "property", VariantProperty.parse)
+    by_namespace = priorities.table("property")
+    found = []
+    for namespace in _in_order(by_namespace, namespaces):
+        by_feature = by_namespace.table(namespace)
+        for feature in by_feature.names_of_tables(FEATURE):
+            values = by_feature.names(feature, VALUE)
+            found += [VariantProperty(namespace, feature, value) for value in values]
+    return tuple(found)
+
+
+def _in_order(table: Table, namespaces: tuple[str, ...]) -> list[str]:
+    """The namespaces of a table, in priority order; an unknown one is noted."""
+    for namespace in table.every_key():
+        if namespace not in namespaces:
+            table.wrong(
+                namespace, f"unknown namespace {namespace!r}", nearest(namespace, namespaces)
+            )
+    return [namespace for namespace in namespaces if namespace in table]
+
+
+def _parsed(table: Table, key: str, parse: Callable[..., T]) -> tuple[T, ...]:
+    found = []
+    for index, text in enumerate(table.strings(key) or ()):
+        item = table.problems.attempt(parse, text, at=f"{table.at(key)}[{index}]")
+        if item is not None:
+            found.append(item)
+    return tuple(found)
+
+
+def _variants(table: Table, declared: VariantMetadata) -> dict[str, Variant]:
+    """``[variant.variants.{label}]``, each with ``{namespace}.{feature} = [values]``."""
+    variants = {}
+    for label in table.every_key():
+        one = table.table(label)
+        at = table.at(label)
+        properties = _declared_properties(one)
+        for prop in properties:
+            table.problems.attempt(declared.check, prop, at=one.at(prop.namespace, prop.feature))
+        if not properties and table.data[label]:
+            continue  # not the null variant: what is wrong with it has been noted
+        variant = table.problems.attempt(Variant.of, properties, label, at=at)
+        if variant is not None:
+            variants[label] = variant
+    return variants
+
+
+def _declared_properties(table: Table) -> list[VariantProperty]:
+    found = []
+    for namespace in table.names_of_tables(NAMESPACE):
+        features = table.table(namespace)
+        for feature in features.names_of_tables(FEATURE):
+            values = features.names(feature, VALUE, empty=False)
+            found += [VariantProperty(namespace, feature, value) for value in values]
+    return found

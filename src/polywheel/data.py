@@ -1,0 +1,19 @@
+"""The only way to the data that polywheel ships: ``backends/`` and ``matrix/``.
+
+A built wheel carries those folders inside the package; an editable install does not, and there
+the repository's own are read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+_INSTALLED = _HERE / "_data"
+_REPOSITORY = _HERE.parents[1]
+
+
+def data_folder(name: str) -> Path:
+    """The folder ``backends`` or ``matrix``."""
+    root = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
+    return root / name

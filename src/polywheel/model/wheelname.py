@@ -1,0 +1,76 @@
+"""The filename of a wheel, with or without a variant label (PEP 825, "Variant label")."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from polywheel.errors import WheelError
+from polywheel.model.variant import LABEL
+
+# What a component may hold: no separator of names or paths, nothing that a terminal would act on.
+_COMPONENT = re.compile(r"[^\s/\\:*?\"<>|\x00-\x1f\x7f-]+")
+_EXPECTED = "{name}-{version}(-{build})-{python}-{abi}-{platform}(-{label}).whl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelName:
+    """The components as they stand in the filename; ``build`` and ``label`` may be absent."""
+
+    distribution: str
+    version: str
+    build: str | None = None
+    python: str
+    abi: str
+    platform: str
+    label: str | None = None
+
+    @classmethod
+    def parse(cls, filename: str) -> WheelName:
+        """Read a filename; raises WheelError.
+
+        A build tag starts with a digit and a Python tag does not: that tells the two forms with
+        six components apart.
+        """
+
+        def malformed(why: str) -> WheelError:
+            return WheelError(
+                f"{filename!r} is not the name of a wheel: {why}", hint=f"expected {_EXPECTED}"
+            )
+
+        if not filename.endswith(".whl"):
+            raise malformed("it does not end with .whl")
+        parts = filename.removesuffix(".whl").split("-")
+        build = parts.pop(2) if len(parts) > 5 and parts[2][:1].isdigit() else None
+        label = parts.pop() if len(parts) == 6 else None
+        if len(parts) != 5:
+            raise malformed("it has too few or too many components")
+        for part in (*parts, build or "0"):
+            if not _COMPONENT.fullmatch(part):
+                raise malformed(f"{part!r} can't be a component")
+        if parts[2][:1].isdigit():
+            raise malformed(f"the Python tag {parts[2]!r} starts with a digit")
+        if label is not None and not LABEL.fullmatch(label):
+            raise malformed(f"the variant label {label!r} may hold a-z, 0-9, _ and . only")
+        distribution, version, python, abi, platform = parts
+        return cls(
+            distribution=distribution,
+            version=version,
+            build=build,
+            python=python,
+            abi=abi,
+            platform=platform,
+            label=label,
+        )
+
+    def __str__(self) -> str:
+        parts = (
+            self.distribution,
+            self.version,
+            self.build,
+            self.python,
+            self.abi,
+            self.platform,
+            self.label,
+        )
+        return "-".join(part for part in parts if part is not None) + ".whl"

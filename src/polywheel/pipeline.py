@@ -1,0 +1,258 @@
+"""One wheel, start to finish: selection, variant, real backend, stamp.
+
+There is one such road. The build hooks are its PEP 517 and PEP 660 face.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polywheel.config.project import Project, read_project
+from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
+from polywheel.errors import BuildError, ConfigError
+from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
+from polywheel.formats.variant_json import variant_json
+from polywheel.model.profile import BackendChoice
+from polywheel.model.variant import Variant
+from polywheel.model.wheelname import WheelName
+from polywheel.setup.build_directory import own_build_directory
+from polywheel.setup.profiles import choose_backend
+from polywheel.wheel.stamp import VARIANT_JSON, Stamp, stamp_wheel
+from polywheel.wrapped import RealBackend
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Build:
+    """One call of a hook: the project, what was asked of it, and who really builds it."""
+
+    project: Project
+    choice: BackendChoice
+    selection: Selection
+    settings: ConfigSettings | None
+    """The config settings that are the real backend's own; None where the frontend gave none."""
+
+    variant: Variant | None
+    """None where no variant was asked for."""
+
+    notify: Notify
+
+    @classmethod
+    def begin(
+        cls,
+        source: Path,
+        config_settings: ConfigSettings | None,
+        *,
+        notify: Notify,
+        sdist: bool = False,
+    ) -> Build:
+        """Read the project and the config settings. Raises ConfigError before anything runs.
+
+        An ``sdist`` is of no variant, whatever the config settings ask of the wheel.
+        """
+        selection, settings = parse_selection(config_settings)
+        asked = selection.asks_for_variant and not sdist
+        project = read_project(source, variants=asked)
+        return cls(
+            project=project,
+            choice=choose_backend(project),
+            selection=selection,
+            settings=settings,
+            variant=resolve(selection, project.metadata) if asked else None,
+            notify=notify,
+        )
+
+    def stamp(self, variant: Variant) -> Stamp:
+        """What is put into a wheel of this variant, and into its prepared metadata."""
+        metadata = self.project.metadata
+        wanted = self.project.settings.metadata_fields
+
+        def edited(content: bytes) -> bytes:
+            fields = variant_fields(variant, metadata) if wanted else ()
+            return with_variant_fields(content, fields)
+
+        return Stamp(
+            metadata=edited,
+            variant_json=variant_json(variant, metadata),
+            epoch=_source_date_epoch(),
+        )
+
+
+def optional_hooks(source: Path) -> frozenset[str]:
+    """The optional hooks that the project's real backend has."""
+    project = read_project(source, variants=False)
+    return RealBackend(project.source, choose_backend(project)).hooks()
+
+
+def pass_through(build: Build, hook: str, *arguments: object) -> object:
+    """A hook that has nothing to do with variants: the real backend answers it."""
+    return RealBackend(build.project.source, build.choice).call(hook, *arguments, build.settings)
+
+
+def get_requires(build: Build, hook: str) -> list[str]:
+    """What building needs beside ``build-system.requires``."""
+    if build.variant is None:
+        return _requirements(pass_through(build, hook), hook)
+    if hook == "get_requires_for_build_wheel":
+        _refuse_label_under_pip(build.selection)
+    with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
+        editable = hook == "get_requires_for_build_editable"
+        real, settings = _told(build, build.variant, Path(scratch), editable)
+        return _requirements(real.call(hook, settings), hook)
+
+
+def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
+    """The dist-info folder that the wheel will have, with the same METADATA and variant.json."""
+    if build.variant is None:
+        return _name(pass_through(build, hook, metadata_directory), hook)
+    editable = hook == "prepare_metadata_for_build_editable"
+    if not editable:
+        _refuse_label_under_pip(build.selection)
+    stamp = build.stamp(build.variant)
+    with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
+        real, settings = _told(build, build.variant, Path(scratch), editable)
+        name = _name(real.call(hook, metadata_directory, settings), hook)
+    folder = Path(metadata_directory, name)
+    try:
+        content = (folder / "METADATA").read_bytes()
+    except FileNotFoundError:
+        raise BuildError(
+            f"the real backend {build.choice.build_backend!r} prepared no {name}/METADATA"
+        ) from None
+    (folder / "METADATA").write_bytes(stamp.metadata(content))
+    (folder / VARIANT_JSON).write_bytes(stamp.variant_json)
+    return name
+
+
+def build_wheel(
+    build: Build, hook: str, wheel_directory: str, metadata_directory: str | None
+) -> str:
+    """``build_wheel`` or ``build_editable``: the filename of the wheel in ``wheel_directory``.
+
+    Without a variant the wheel is the real backend's own. With one, it is built beside, stamped,
+    and appears under its final name whole or not at all; the prepared metadata that a frontend
+    passes on is ours, stamped, and is kept from the real backend.
+    """
+    if build.variant is None:
+        real = RealBackend(build.project.source, build.choice)
+        return _name(real.call(hook, wheel_directory, build.settings, metadata_directory), hook)
+    editable = hook == "build_editable"
+    if not editable:
+        _refuse_label_under_pip(build.selection)
+    stamp = build.stamp(build.variant)
+    _tell_what_is_left_out(build)
+    with _scratch(Path(wheel_directory)) as scratch:
+        real, settings = _told(build, build.variant, scratch, editable)
+        plain = scratch / "wheel"
+        plain.mkdir()
+        built = plain / _name(real.call(hook, str(plain), settings, None), hook)
+        if not built.is_file():
+            raise BuildError(
+                f"the real backend {build.choice.build_backend!r} names a wheel "
+                f"that is not there: {built.name!r}"
+            )
+        # Frontends refuse an editable wheel with a label in its name.
+        labelled = not editable and build.selection.filename != "plain"
+        name = replace(WheelName.parse(built.name), label=build.variant.label if labelled else None)
+        stamp_wheel(built, Path(wheel_directory, str(name)), stamp, notify=build.notify)
+    build.notify(f"{name}: variant {build.variant.label} ({_described(build.variant)})")
+    return str(name)
+
+
+def _told(
+    build: Build, variant: Variant, scratch: Path, editable: bool
+) -> tuple[RealBackend, ConfigSettings | None]:
+    """The real backend with the environment of this variant, and its config settings."""
+    delivery = own_build_directory(
+        build.choice.profile,
+        build.project,
+        variant,
+        build.settings or {},
+        environment=os.environ,
+        scratch=scratch,
+        editable=editable,
+    )
+    settings = build.settings
+    if delivery.replaced or delivery.config_settings:
+        theirs = {k: v for k, v in (settings or {}).items() if k not in delivery.replaced}
+        settings = {**theirs, **delivery.config_settings}
+    return RealBackend(build.project.source, build.choice, delivery.environment), settings
+
+
+@contextmanager
+def _scratch(wheel_directory: Path) -> Iterator[Path]:
+    """A folder beside the wheel, so that what is big stays on the file system that has room."""
+    wheel_directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=".polywheel-", dir=wheel_directory, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder).resolve()
+
+
+def _refuse_label_under_pip(selection: Selection) -> None:
+    """Say before the build what pip says after it."""
+    if "PIP_BUILD_TRACKER" in os.environ and selection.filename is None:
+        raise ConfigError(
+            "pip takes no wheel whose filename has a variant label",
+            at="config setting variant-filename",
+            hint="add -Cvariant-filename=plain: the wheel is stamped, the label stays out of its "
+            "name; or build with 'python -m build' or 'uv build'",
+        )
+
+
+def _tell_what_is_left_out(build: Build) -> None:
+    metadata = build.project.metadata
+    left_out = [
+        name
+        for name, there in (
+            ("default-priorities.feature", metadata.feature_priorities),
+            ("default-priorities.property", metadata.property_priorities),
+            ("enable-if", any(one.enable_if for one in metadata.providers.values())),
+        )
+        if there
+    ]
+    if left_out:
+        where = "only in METADATA" if build.project.settings.metadata_fields else "nowhere"
+        build.notify(
+            f"note: {', '.join(left_out)}: variant.json has no place for this any more, "
+            f"it is written {where}"
+        )
+    if build.project.settings.not_applied:
+        keys = ", ".join(f"tool.polywheel.{key}" for key in build.project.settings.not_applied)
+        build.notify(f"warning: {keys}: not applied by this version of polywheel")
+
+
+def _described(variant: Variant) -> str:
+    return ", ".join(map(str, variant.properties)) or "no properties"
+
+
+def _source_date_epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}",
+            at="environment variable SOURCE_DATE_EPOCH",
+        ) from None
+
+
+def _name(answer: object, hook: str) -> str:
+    """The name of a file or folder that a hook returns; a path would lead elsewhere."""
+    if not isinstance(answer, str) or not answer or os.path.basename(answer) != answer:
+        raise BuildError(f"the real backend's {hook} returned {answer!r}, not a name")
+    return answer
+
+
+def _requirements(answer: object, hook: str) -> list[str]:
+    if not isinstance(answer, list) or not all(isinstance(item, str) for item in answer):
+        raise BuildError(f"the real backend's {hook} returned {answer!r}, not requirements")
+    return answer

@@ -1,0 +1,1 @@
+"""What a variant asks of the build, and how the real backend is told."""

@@ -1,0 +1,178 @@
+"""A build directory of the variant's own, told in the words of the real backend."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from polywheel.config.project import Project
+from polywheel.config.selection import ConfigSettings
+from polywheel.errors import ConfigError
+from polywheel.model.profile import BackendProfile, BuildDirectory
+from polywheel.model.variant import Variant
+
+_OURS = "polywheel"
+_FLAG_VARIABLES = (
+    *("CC", "CXX", "FC", "CUDACXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "FFLAGS", "LDFLAGS"),
+    *("CUDAFLAGS", "OBJCFLAGS", "RUSTFLAGS", "SKBUILD_CMAKE_ARGS", "SKBUILD_CMAKE_DEFINE"),
+)
+"""What compilers and build systems keep from their first run in a directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a real backend is run with: variables and config settings to set."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    config_settings: Mapping[str, str] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
+    """Keys of the user's config settings that ours stand for."""
+
+
+def own_build_directory(
+    profile: BackendProfile | None,
+    project: Project,
+    variant: Variant,
+    settings: ConfigSettings,
+    *,
+    environment: Mapping[str, str],
+    scratch: Path,
+    editable: bool,
+) -> Delivery:
+    """Keep this variant's objects from those of every other build of the same tree.
+
+    A directory that the user keeps between builds gets one folder a variant inside it, named by
+    the label and by a digest of what the build is run with, so that a later build with the same
+    input finds its objects again and one with other input never does. A backend that keeps
+    objects without being asked gets ``scratch``, which is gone after the build.
+    """
+    directory = profile.build_directory if profile else None
+    if directory is None:
+        return Delivery()
+    if directory.since is not None:
+        _check_version(directory.since)
+    if directory.via == "distutils-config":
+        # Editable builds of setuptools have a temporary directory already (editable_wheel.py).
+        return Delivery() if editable else _distutils_config(project.source, environment, scratch)
+    kept = _kept(directory, project, settings, environment, editable)
+    if kept is None:
+        return Delivery()  # the backend takes a new temporary directory each time
+    folder = f"{variant.label}-{_digest(variant, settings, environment)}"
+    path = os.path.join(project.source, kept, _OURS, folder)
+    how, _, name = directory.via.partition(":")
+    replaced = frozenset(
+        place.partition(":")[2]
+        for place in directory.kept_by
+        if place.startswith("config-setting:")
+    )
+    if how == "env":
+        return Delivery(environment={name: path}, replaced=replaced)
+    return Delivery(config_settings={name: path}, replaced=replaced)
+
+
+def _kept(
+    directory: BuildDirectory,
+    project: Project,
+    settings: ConfigSettings,
+    environment: Mapping[str, str],
+    editable: bool,
+) -> str | None:
+    """The directory that would be kept between builds, or None."""
+    for place in directory.kept_by:
+        where, _, name = place.partition(":")
+        found: object = None
+        if where == "env":
+            found = environment.get(name)
+        elif where == "config-setting":
+            found = settings.get(name)
+        else:
+            found = _look_up(project.document, name.split("."))
+        if isinstance(found, str) and found:
+            return found
+    return directory.editable_default if editable else directory.default
+
+
+def _look_up(document: object, keys: list[str]) -> object:
+    """The value under a dotted path; of an array of tables, the first that has it."""
+    if isinstance(document, list):
+        return next((hit for one in document if (hit := _look_up(one, keys)) is not None), None)
+    if not keys:
+        return document
+    return _look_up(document.get(keys[0]), keys[1:]) if isinstance(document, dict) else None
+
+
+def _digest(variant: Variant, settings: ConfigSettings, environment: Mapping[str, str]) -> str:
+    told = {
+        "properties": [str(prop) for prop in variant.properties],
+        "settings": {key: settings[key] for key in sorted(settings)},
+        "environment": {name: environment.get(name) for name in _FLAG_VARIABLES},
+        "python": [sys.implementation.cache_tag, sysconfig.get_config_var("EXT_SUFFIX")],
+    }
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+
+
+def _check_version(requirement: str) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    wanted = Requirement(requirement)
+    try:
+        found = version(wanted.name)
+    except PackageNotFoundError:
+        return  # that it is missing is said better where the backend is run
+    if not wanted.specifier.contains(found, prereleases=True):
+        raise ConfigError(
+            f"{wanted.name} {found} can't be given a build directory for each variant, "
+            "so one variant would get the objects of another",
+            at="pyproject.toml: build-system.requires",
+            hint=f"require {requirement}",
+        )
+
+
+def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Path) -> Delivery:
+    """A distutils configuration file, read after all others, that moves what would stay.
+
+    ``build/`` holds objects that are not rebuilt when flags change. ``*.egg-info`` is written
+    anew by each build and read by it, so two builds at one time would read each other's; what the
+    tree has of it is copied first, since setuptools takes the manifest of an unpacked sdist from
+    there.
+    """
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of keys
+    theirs = environment.get("DIST_EXTRA_CONFIG")
+    if theirs:
+        parser.read(theirs, encoding="utf-8")
+    egg_base = scratch / "egg-info"
+    egg_base.mkdir()
+    for found in _egg_infos(source):
+        shutil.copytree(found, egg_base / found.name, ignore_dangling_symlinks=True)
+    for section, key, path in (
+        ("build", "build_base", scratch / "build"),
+        ("egg_info", "egg_base", egg_base),
+    ):
+        if not parser.has_section(section):
+            parser.add_section(section)
+        parser.set(section, key, str(path).replace("%", "%%"))
+    config = scratch / "distutils.cfg"
+    with config.open("w", encoding="utf-8") as file:
+        parser.write(file)
+    return Delivery(environment={"DIST_EXTRA_CONFIG": str(config)})
+
+
+def _egg_infos(source: Path) -> list[Path]:
+    """The ``*.egg-info`` folders of a source tree, the shallowest of each name."""
+    found: dict[str, Path] = {}
+    for pattern in ("*.egg-info", "*/*.egg-info", "*/*/*.egg-info"):
+        for path in sorted(source.glob(pattern)):
+            if path.is_dir():
+                found.setdefault(path.name, path)
+    return list(found.values())

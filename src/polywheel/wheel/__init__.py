@@ -1,0 +1,1 @@
+"""Wheels as archives: raw reading and writing, RECORD, stamping."""

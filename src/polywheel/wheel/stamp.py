@@ -1,0 +1,199 @@
+"""Stamping: a wheel gets another METADATA, a variant.json, a new RECORD and another name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from polywheel.errors import WheelError
+from polywheel.model.wheelname import WheelName
+from polywheel.wheel.archive import Archive, Member, open_archive
+from polywheel.wheel.record import Row, agrees, parse_record, updated_record
+from polywheel.wheel.rewrite import NewMember, rewrite
+
+VARIANT_JSON = "variant.json"
+_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+_LIMIT = 64 * 1024 * 1024
+"""Bytes of METADATA, RECORD or variant.json that are read: more is no wheel but an attack."""
+_DOS_EPOCH = 315532800  # 1980-01-01, the first moment that a zip entry can name
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What to put into a wheel."""
+
+    metadata: Callable[[bytes], bytes]
+    """From the METADATA that the wheel has to the one that it shall have."""
+
+    variant_json: bytes
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH: the time of entries that are new; without it, that of METADATA."""
+
+
+def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[str], None]) -> None:
+    """Write ``source``, stamped, to ``target``, whose name the caller has made.
+
+    ``target`` appears whole or not at all, in place of a file of that name; ``source`` stays as it
+    is. Members that do not change are copied as they stand in the file. A signature of RECORD is
+    void with the old RECORD: it is left out, and ``notify`` is told. Raises WheelError.
+    """
+    try:
+        with source.open("rb") as file:
+            archive = open_archive(file, source)
+            contents = read_dist_info(archive)
+            plan = _Plan.make(contents, stamp)
+            for name in plan.dropped:
+                notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
+            _write_whole(archive, target, plan)
+    except OSError as error:
+        raise WheelError(
+            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class DistInfo:
+    """The parts of ``*.dist-info`` that a stamp is about, checked against the archive."""
+
+    folder: str
+    members: dict[str, Member]
+    """Every member of the archive by its name."""
+    metadata: bytes
+    record: tuple[Row, ...]
+
+    def path(self, name: str) -> str:
+        return f"{self.folder}/{name}"
+
+
+def read_dist_info(archive: Archive) -> DistInfo:
+    """Find ``*.dist-info`` and hold RECORD against the archive. Raises WheelError.
+
+    Only what is small is inflated: METADATA, RECORD and variant.json are checked by hash, the
+    other members by presence and size.
+    """
+    folder = _dist_info_folder(archive)
+    members = {member.name: member for member in archive.members}
+    for needed in ("METADATA", "RECORD"):
+        if f"{folder}/{needed}" not in members:
+            raise archive.broken(f"there is no {folder}/{needed}")
+    metadata = archive.read(members[f"{folder}/METADATA"], limit=_LIMIT)
+    rows = parse_record(
+        archive.read(members[f"{folder}/RECORD"], limit=_LIMIT), at=str(archive.path)
+    )
+    contents = {f"{folder}/METADATA": metadata}
+    stamped = members.get(f"{folder}/{VARIANT_JSON}")
+    if stamped is not None:
+        contents[stamped.name] = archive.read(stamped, limit=_LIMIT)
+    _check_record(archive, folder, members, rows, contents)
+    return DistInfo(folder, members, metadata, rows)
+
+
+def _dist_info_folder(archive: Archive) -> str:
+    folders = sorted(
+        {
+            top
+            for member in archive.members
+            for top, slash, _ in [member.name.partition("/")]
+            if slash and top.endswith(".dist-info")
+        }
+    )
+    if not folders:
+        raise archive.broken("there is no .dist-info folder in it")
+    if len(folders) > 1:
+        raise archive.broken(f"there are several .dist-info folders in it: {', '.join(folders)}")
+    distribution = folders[0].removesuffix(".dist-info").rpartition("-")[0]
+    expected = WheelName.parse(archive.path.name).distribution
+    if canonicalize_name(distribution) != canonicalize_name(expected):
+        raise archive.broken(f"{folders[0]} belongs to another distribution than {expected}")
+    return folders[0]
+
+
+def _check_record(
+    archive: Archive,
+    folder: str,
+    members: dict[str, Member],
+    rows: tuple[Row, ...],
+    contents: dict[str, bytes],
+) -> None:
+    unlisted = {f"{folder}/RECORD", *(f"{folder}/{name}" for name in _SIGNATURES)}
+    listed = {row.path: row for row in rows}
+    for name, member in members.items():
+        if name in listed or name in unlisted or member.is_directory:
+            continue
+        raise archive.broken(f"RECORD does not list {name}")
+    for path, row in listed.items():
+        if path in unlisted:
+            continue
+        if path not in members:
+            raise archive.broken(f"RECORD lists {path}, which is not there")
+        if row.size and row.size != str(members[path].size):
+            raise archive.broken(
+                f"RECORD gives {path} {row.size} bytes, the archive {members[path].size}"
+            )
+        if path in contents and not agrees(row, contents[path]):
+            raise archive.broken(f"the hash of {path} is not the one in RECORD")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is written anew, what is left out."""
+
+    replaced: dict[str, NewMember]
+    added: dict[str, NewMember]
+    dropped: tuple[str, ...]
+
+    @classmethod
+    def make(cls, found: DistInfo, stamp: Stamp) -> _Plan:
+        metadata, record = found.path("METADATA"), found.path("RECORD")
+        variant_json = found.path(VARIANT_JSON)
+        dropped = tuple(path for name in _SIGNATURES if (path := found.path(name)) in found.members)
+        changed = {
+            metadata: stamp.metadata(found.metadata),
+            variant_json: stamp.variant_json,
+        }
+        new_record = updated_record(found.record, own=record, changed=changed, dropped=dropped)
+        fresh = _dated(found.members[metadata], stamp.epoch)
+        models = {metadata: found.members[metadata], record: found.members[record]}
+        new = {
+            path: NewMember(path, content, models.get(path, found.members.get(path, fresh)))
+            for path, content in {**changed, record: new_record}.items()
+        }
+        added = {} if variant_json in found.members else {record: new.pop(variant_json)}
+        return cls(new, added, dropped)
+
+
+def _dated(like: Member, epoch: int | None) -> Member:
+    if epoch is None:
+        return like
+    year, month, day, hour, minute, second, *_ = time.gmtime(max(epoch, _DOS_EPOCH))
+    return replace(
+        like,
+        date=(min(year, 2107) - 1980) << 9 | month << 5 | day,
+        time=hour << 11 | minute << 5 | second // 2,
+    )
+
+
+def _write_whole(archive: Archive, target: Path, plan: _Plan) -> None:
+    """Write beside the target, under a name that nobody takes for a wheel, and move it there."""
+    handle, name = tempfile.mkstemp(prefix=".polywheel-", suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            rewrite(
+                archive,
+                file,
+                replace_with=plan.replaced,
+                add_before=plan.added,
+                drop=plan.dropped,
+            )
+        shutil.copymode(archive.path, name)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
