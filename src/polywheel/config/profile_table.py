@@ -13,10 +13,13 @@ _KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\
 
 def read_profile(table: Table, name: str) -> BackendProfile:
     """Read one profile; what is wrong is noted in the table's problems."""
+    for key in ("modules", "packages"):
+        if key not in table:
+            table.wrong(key, f"a profile needs {key}")
     profile = BackendProfile(
         name=name,
         modules=table.strings("modules", empty=False) or (),
-        packages=table.strings("packages") or (),
+        packages=table.strings("packages", empty=False) or (),
         build_directory=(
             _build_directory(table.table("build-directory")) if "build-directory" in table else None
         ),

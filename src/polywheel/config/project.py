@@ -88,8 +88,10 @@ def _load(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # "what (at line 3, column 5)": the place belongs into the place's own line.
-        what, _, place = str(error).partition(" (at ")
-        where = re.sub(r"\)$", "", place) or "somewhere"
+        found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
+        what, where = found.groups() if found else (str(error), "somewhere")
         raise ConfigError(f"broken TOML: {what}", at=f"{path.name}: {where}") from None
+    except ValueError:  # CPython reads no decimal number of more than 4300 digits
+        raise ConfigError("broken TOML: a number has too many digits", at=path.name) from None
     except RecursionError:
         raise ConfigError("broken TOML: nested too deeply", at=path.name) from None

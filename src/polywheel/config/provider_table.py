@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
 from packaging.markers import InvalidMarker, Marker
@@ -11,47 +11,90 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.config.reader import Table
 from polywheel.model.metadata import Provider
-from polywheel.model.properties import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
+from polywheel.model.properties import (
+    ABI_DEPENDENCY,
+    FEATURE,
+    NAMESPACE,
+    VALUE,
+    VariantFeature,
+)
 
-OBJECT_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?")
+OBJECT_REFERENCE = re.compile(
+    r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
+)
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SOURCES = ("requires", "build-requires", "static-properties", "builtin")
 _StaticProperties = dict[str, tuple[str, ...]]
 
 
-def read_providers(table: Table) -> dict[str, Provider]:
-    """Providers by namespace, from the ``[variant]`` table; problems are noted in it."""
-    outer_static = _outer_static_properties(table)
-    older_order = table.table("default-priorities").data.get("feature")
-    if not isinstance(older_order, dict):
-        older_order = {}
+def read_providers(table: Table, priorities: Iterable[VariantFeature]) -> dict[str, Provider]:
+    """Providers by namespace, from the ``[variant]`` table; problems are noted in it.
+
+    ``priorities`` are the features of ``default-priorities.feature``: in PEP 817 they order the
+    static properties too.
+    """
     tables = table.table("providers")
+    outer = table.table("static-properties")
+    older_order: dict[str, list[str]] = {}
+    for one in priorities:
+        older_order.setdefault(one.namespace, []).append(one.feature)
     providers = {}
-    for namespace in tables.names_of_tables(NAMESPACE):
+    # PEP 817 wants a provider table beside static properties; the list of values says all that
+    # it would.
+    named = (*tables.names_of_tables(NAMESPACE), *outer.names_of_tables(NAMESPACE))
+    for namespace in dict.fromkeys(named):
         if namespace == ABI_DEPENDENCY:
-            tables.wrong(namespace, f"the namespace {namespace!r} is reserved: it has no provider")
+            where = tables if namespace in tables else outer
+            where.wrong(namespace, f"the namespace {namespace!r} is reserved: it has no provider")
             continue
         providers[namespace] = _provider(
             tables.table(namespace),
-            namespace,
-            outer_static.pop(namespace, None),
-            older_order.get(namespace),
-        )
-    outer = table.table("static-properties")
-    for namespace, static in outer_static.items():
-        # PEP 817 wants a provider table beside it; the list of values says all that it would.
-        providers[namespace] = Provider(
-            namespace=namespace,
-            static_properties=MappingProxyType(static),
-            feature_order=_feature_order(outer, namespace, static, (), older_order.get(namespace)),
+            outer.table(namespace) if namespace in outer else None,
+            older_order.get(namespace, []),
         )
     return providers
 
 
-def _outer_static_properties(table: Table) -> dict[str, _StaticProperties]:
-    """The ``[variant.static-properties.ns]`` tables of PEP 817."""
-    outer = table.table("static-properties")
-    return {ns: _static_properties(outer.table(ns)) for ns in outer.names_of_tables(NAMESPACE)}
+def _provider(table: Table, outer_static: Table | None, older_order: list[str]) -> Provider:
+    """One provider. ``outer_static`` is the ``[variant.static-properties.ns]`` of PEP 817."""
+    namespace = table.path[-1]
+    _check_one_source(table, outer_static)
+    static = _static_properties(table.table("static-properties"))
+    if outer_static is not None:
+        static = _static_properties(outer_static)
+    requires = _requirements(table, "requires")
+    build_requires = _requirements(table, "build-requires")
+    if not table.boolean("install-time", True) and requires:
+        # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
+        requires, build_requires = (), requires
+    provider = Provider(
+        namespace=namespace,
+        requires=requires,
+        build_requires=build_requires,
+        static_properties=MappingProxyType(static),
+        feature_order=_feature_order(table, static, older_order),
+        builtin=_builtin(table),
+        plugin_api=_plugin_api(table),
+        optional=table.boolean("optional", False),
+        enable_if=_marker(table, "enable-if"),
+    )
+    table.finish()
+    return provider
+
+
+def _check_one_source(table: Table, outer_static: Table | None) -> None:
+    given = [key for key in _SOURCES if table.data.get(key) not in (None, [], {})]
+    if outer_static is not None and outer_static.data:
+        given.append(".".join(outer_static.path))
+    if len(given) != 1:
+        found = (
+            f"has {' and '.join(given)}" if given else "does not say where its properties come from"
+        )
+        table.problems.add(
+            f"the provider of {table.path[-1]!r} {found}",
+            at=table.at(),
+            hint="give exactly one of " + ", ".join(_SOURCES),
+        )
 
 
 def _static_properties(table: Table) -> _StaticProperties:
@@ -62,78 +105,50 @@ def _static_properties(table: Table) -> _StaticProperties:
     }
 
 
-def _provider(
-    table: Table, namespace: str, outer_static: _StaticProperties | None, older_order: object
-) -> Provider:
-    requires = _requirements(table, "requires")
-    build_requires = _requirements(table, "build-requires")
-    if not table.boolean("install-time", True) and requires:
-        # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
-        requires, build_requires = (), requires
-    static = _static_properties(table.table("static-properties"))
-    if outer_static is not None:
-        if static:
-            table.wrong("static-properties", "given here and under variant.static-properties")
-        static = outer_static
-    builtin = table.string("builtin")
-    _check_one_source(
-        table,
-        {
-            "requires": bool(requires),
-            "build-requires": bool(build_requires),
-            "static-properties": bool(static),
-            "builtin": builtin is not None,
-        },
-    )
-    order = table.names("feature-order", FEATURE)
-    if order and not static:
-        table.wrong("feature-order", "feature-order goes with static-properties only")
-        order = ()
-    provider = Provider(
-        namespace=namespace,
-        requires=requires,
-        build_requires=build_requires,
-        static_properties=MappingProxyType(static),
-        feature_order=_feature_order(table, "feature-order", static, order, older_order),
-        builtin=builtin,
-        plugin_api=_plugin_api(table, bool(requires or build_requires)),
-        optional=table.boolean("optional", False),
-        enable_if=_marker(table, "enable-if"),
-    )
-    table.finish()
-    return provider
-
-
-def _check_one_source(table: Table, there: Mapping[str, bool]) -> None:
-    given = [key for key, is_there in there.items() if is_there]
-    if len(given) != 1:
-        found = (
-            f"has {' and '.join(given)}" if given else "does not say where its properties come from"
-        )
-        table.problems.add(
-            f"the provider of {table.path[-1]!r} {found}",
-            at=table.at(),
-            hint="give exactly one of " + ", ".join(there),
-        )
-
-
 def _requirements(table: Table, key: str) -> tuple[str, ...]:
-    found = []
+    found: dict[str, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
-        try:
-            if _CONTROL.search(text):
-                raise InvalidRequirement("it holds a control character")
-            Requirement(text)
-            found.append(text.strip())
-        except InvalidRequirement as error:
-            table.problems.add(
-                f"malformed requirement {text!r}: {str(error).splitlines()[0]}",
-                at=f"{table.at(key)}[{index}]",
-            )
+        at = f"{table.at(key)}[{index}]"
+        if why := _malformed(Requirement, text):
+            table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
+        elif text.strip() in found:
+            table.problems.add(f"{text!r} is listed twice", at=at)
+        found[text.strip()] = None
     return tuple(found)
 
 
-def _plugin_api(table: Table, has_plugin: bool) -> str | None:
+def _marker(table: Table, key: str) -> str | None:
+    text = table.string(key)
+    if text is not None and (why := _malformed(Marker, text)):
+        table.wrong(key, f"malformed marker {text!r}: {why}")
+    return text and text.strip()
+
+
+def _malformed(parse: Callable[[str], object], text: str) -> str | None:
+    """Why a requirement or marker can't be used, in one line; None where it can.
+
+    It goes into a header line of METADATA, so it must be printable: a line break would begin
+    another field.
+    """
+    if not text.isprintable():
+        return "it holds a line break or another character that can't be printed"
+    try:
+        parse(text)
+    except (InvalidRequirement, InvalidMarker) as error:
+        return str(error).splitlines()[0]
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
+
+
+def _builtin(table: Table) -> str | None:
+    text = table.string("builtin")
+    if text is not None and not (text.strip() and text.isprintable()):
+        table.wrong("builtin", f"malformed name {text!r}", "expected the name of a provider")
+    return text
+
+
+def _plugin_api(table: Table) -> str | None:
     text = table.string("plugin-api")
     if text is None:
         return None
@@ -142,51 +157,34 @@ def _plugin_api(table: Table, has_plugin: bool) -> str | None:
         table.wrong(
             "plugin-api", f"malformed object reference {text!r}", "expected 'module:attribute'"
         )
-        return None
-    if not has_plugin:
+    elif "requires" not in table and "build-requires" not in table:
         table.wrong("plugin-api", "plugin-api goes with requires or build-requires only")
-        return None
     return reference
 
 
-def _marker(table: Table, key: str) -> str | None:
-    text = table.string(key)
-    if text is None:
-        return None
-    try:
-        if _CONTROL.search(text):
-            raise InvalidMarker("it holds a control character")
-        Marker(text)
-    except InvalidMarker as error:
-        table.wrong(key, f"malformed marker {text!r}: {str(error).splitlines()[0]}")
-        return None
-    return text.strip()
-
-
 def _feature_order(
-    table: Table,
-    key: str,
-    static: _StaticProperties,
-    order: tuple[str, ...],
-    older_order: object,
+    table: Table, static: _StaticProperties, older_order: list[str]
 ) -> tuple[str, ...]:
     """The order of a static provider's features; it must be given for more than one.
 
     PEP 817 had it in ``default-priorities.feature.{namespace}``.
     """
-    if order and set(order) != set(static):
+    order = table.names("feature-order", FEATURE)
+    if order and not static:
+        table.wrong("feature-order", "feature-order goes with static-properties only")
+    elif order and set(order) != set(static):
         table.wrong(
-            key,
+            "feature-order",
             f"feature-order lists {', '.join(order)}; static-properties has {', '.join(static)}",
             "list every feature once",
         )
     if order or len(static) < 2:
         return order
-    if isinstance(older_order, list) and sorted(static) == sorted(map(str, older_order)):
-        return tuple(map(str, older_order))
-    table.wrong(
-        key,
-        f"the order of the features {', '.join(static)} is not given",
-        'add feature-order = ["…"], best first',
-    )
-    return ()
+    order = tuple(feature for feature in older_order if feature in static)
+    if set(order) != set(static):
+        table.wrong(
+            "feature-order",
+            f"the order of the features {', '.join(static)} is not given",
+            'add feature-order = ["…"], best first',
+        )
+    return order

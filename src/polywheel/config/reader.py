@@ -7,6 +7,7 @@ shown at once. :meth:`Table.finish` notes the keys that nobody asked for.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +19,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_TYPE_NAMES = {str: "a string", bool: "a boolean", list: "a list", dict: "a table"}
+_TYPE_NAMES = {
+    str: "a string",
+    bool: "a boolean",
+    list: "a list",
+    dict: "a table",
+    type(None): "nothing",
+}
 
 
 def type_name(value: object) -> str:
-    """What a TOML value is, in words: ``a string``, ``a table``…"""
-    return _TYPE_NAMES.get(type(value), f"{value!r}")
+    """What a value of TOML or JSON is, in words: ``a string``, ``a table``, ``7``."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a long number"  # Python refuses to print one of more than 4300 digits
+    return _TYPE_NAMES.get(type(value)) or str(value)
 
 
 @dataclass(slots=True)
@@ -64,7 +73,8 @@ class Table:
     def at(self, *keys: str) -> str:
         """``pyproject.toml: tool.polywheel.key``, for messages."""
         dotted = ".".join(
-            key if _BARE_KEY.fullmatch(key) else f'"{key}"' for key in (*self.path, *keys)
+            key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+            for key in (*self.path, *keys)
         )
         return f"{self.file}: {dotted}" if dotted else self.file
 

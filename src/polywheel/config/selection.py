@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polywheel.config.reader import Problems
+from polywheel.config.reader import Problems, type_name
 from polywheel.errors import ConfigError, nearest
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.properties import VariantProperty
@@ -70,10 +70,11 @@ def resolve(selection: Selection, metadata: VariantMetadata) -> Variant:
         if selection.label == NULL_LABEL:
             return Variant.of(())
         if selection.label not in metadata.variants:
+            known = (*metadata.variants, NULL_LABEL) if metadata.variants else ()
             raise ConfigError(
                 f"no variant with the label {selection.label!r} is declared",
                 at=at,
-                hint=nearest(selection.label, (*metadata.variants, NULL_LABEL))
+                hint=nearest(selection.label, known)
                 or "declare it under [variant.variants], or name its properties with -Cvariant=…",
             )
         return metadata.variants[selection.label]
@@ -111,7 +112,7 @@ def _values(settings: ConfigSettings, key: str, problems: Problems) -> list[str]
         elif isinstance(item, bool):
             found.append(str(item).lower())  # frontends that take JSON have booleans
         else:
-            problems.add(f"expected a string, found {item!r}", at=_at(key))
+            problems.add(f"expected a string, found {type_name(item)}", at=_at(key))
     return found
 
 

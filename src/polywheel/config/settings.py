@@ -39,6 +39,12 @@ def read_settings(table: Table) -> Settings:
             f"malformed build backend {backend!r}",
             "expected 'module' or 'module:object', as in [build-system]",
         )
+    if "backend-path" in table and "build-backend" not in table:
+        table.wrong(
+            "backend-path",
+            "backend-path is for an in-tree backend, and none is named",
+            "name it: build-backend = …",
+        )
     settings = Settings(
         build_backend=backend,
         backend_path=table.strings("backend-path"),

@@ -8,6 +8,7 @@ Generations: the talks of 2025 and PEP 817 (priorities for features and properti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -33,26 +34,21 @@ def read_variant_table(table: Table) -> VariantMetadata:
     table.string("$schema")
     priorities = table.table("default-priorities")
     namespaces = priorities.names("namespace", NAMESPACE)
-    providers = read_providers(table)
-    _check_namespaces(table, priorities, namespaces, providers)
     # Draft PEP on providers, "ABI Dependency": the reserved namespace is not to be listed.
     namespaces = tuple(name for name in namespaces if name != ABI_DEPENDENCY)
+    feature_priorities = _feature_priorities(priorities, namespaces)
+    providers = read_providers(table, feature_priorities)
+    _check_namespaces(table, priorities, namespaces, providers)
     declared = VariantMetadata(
         namespaces=namespaces,
-        feature_priorities=_feature_priorities(priorities, namespaces),
+        feature_priorities=feature_priorities,
         property_priorities=_property_priorities(priorities, namespaces),
         providers=MappingProxyType(providers),
     )
     priorities.finish()
     variants = _variants(table.table("variants"), declared)
     table.finish()
-    return VariantMetadata(
-        namespaces=declared.namespaces,
-        feature_priorities=declared.feature_priorities,
-        property_priorities=declared.property_priorities,
-        providers=declared.providers,
-        variants=MappingProxyType(variants),
-    )
+    return replace(declared, variants=MappingProxyType(variants))
 
 
 def _check_namespaces(
@@ -63,7 +59,7 @@ def _check_namespaces(
 ) -> None:
     """``default-priorities.namespace`` and ``providers`` must name the same namespaces."""
     for namespace in namespaces:
-        if namespace not in providers and namespace != ABI_DEPENDENCY:
+        if namespace not in providers:
             priorities.wrong(
                 "namespace",
                 f"the namespace {namespace!r} has no provider",
@@ -84,7 +80,7 @@ def _feature_priorities(
 ) -> tuple[VariantFeature, ...]:
     """``feature``: a list of ``ns :: feature``, or a table of lists by namespace."""
     if isinstance(priorities.data.get("feature"), list):
-        return _parsed(priorities, "feature", VariantFeature.parse)
+        return _parsed(priorities, "feature", VariantFeature.parse, namespaces)
     by_namespace = priorities.table("feature")
     return tuple(
         VariantFeature(namespace, feature)
@@ -98,7 +94,7 @@ def _property_priorities(
 ) -> tuple[VariantProperty, ...]:
     """``property``: a list of ``ns :: feature :: value``, or nested tables of lists."""
     if isinstance(priorities.data.get("property"), list):
-        return _parsed(priorities, "property", VariantProperty.parse)
+        return _parsed(priorities, "property", VariantProperty.parse, namespaces)
     by_namespace = priorities.table("property")
     found = []
     for namespace in _in_order(by_namespace, namespaces):
@@ -119,12 +115,25 @@ def _in_order(table: Table, namespaces: tuple[str, ...]) -> list[str]:
     return [namespace for namespace in namespaces if namespace in table]
 
 
-def _parsed(table: Table, key: str, parse: Callable[..., T]) -> tuple[T, ...]:
-    found = []
+def _parsed(
+    table: Table, key: str, parse: Callable[..., T], namespaces: tuple[str, ...]
+) -> tuple[T, ...]:
+    """A list of features or properties, as the tables by namespace would give it."""
+    found: dict[T, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
-        item = table.problems.attempt(parse, text, at=f"{table.at(key)}[{index}]")
-        if item is not None:
-            found.append(item)
+        at = f"{table.at(key)}[{index}]"
+        item = table.problems.attempt(parse, text, at=at)
+        if item is None:
+            continue
+        if item.namespace not in namespaces:
+            table.problems.add(
+                f"unknown namespace {item.namespace!r}",
+                at=at,
+                hint=nearest(item.namespace, namespaces),
+            )
+        elif item in found:
+            table.problems.add(f"'{item}' is listed twice", at=at)
+        found[item] = None
     return tuple(found)
 
 
@@ -148,6 +157,8 @@ def _variants(table: Table, declared: VariantMetadata) -> dict[str, Variant]:
 def _declared_properties(table: Table) -> list[VariantProperty]:
     found = []
     for namespace in table.names_of_tables(NAMESPACE):
+        if table.data[namespace] == {}:
+            table.wrong(namespace, f"the namespace {namespace!r} holds no feature")
         features = table.table(namespace)
         for feature in features.names_of_tables(FEATURE):
             values = features.names(feature, VALUE, empty=False)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from polywheel.errors import WheelError
 from polywheel.model.variant import LABEL
 
-# What a component may hold: no separator of names or paths, nothing that a terminal would act on.
-_COMPONENT = re.compile(r"[^\s/\\:*?\"<>|\x00-\x1f\x7f-]+")
+# What a component may hold: no separator of names or paths, nothing that a terminal would act on,
+# nothing that can't be printed (the surrogates that stand for bytes of a name that is not UTF-8).
+_COMPONENT = re.compile(r"[^\s/\\:*?\"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff-]+")
 _EXPECTED = "{name}-{version}(-{build})-{python}-{abi}-{platform}(-{label}).whl"
 
 

@@ -16,6 +16,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.profile import BackendChoice, BackendProfile
 
 OURS = "polywheel"
+LEGACY = "setuptools.build_meta:__legacy__"
 
 
 def shipped_profiles() -> tuple[BackendProfile, ...]:
@@ -34,7 +35,8 @@ def choose_backend(project: Project) -> BackendChoice:
 
     It is what ``[build-system]`` names, unless that is polywheel; then what
     ``tool.polywheel.build-backend`` names; then the one package in ``build-system.requires`` that
-    has a profile. Raises ConfigError where none or several are left, or polywheel itself.
+    has a profile. Raises ConfigError where none or several are left, or polywheel itself. A
+    project that names no backend anywhere is built by setuptools (PEP 517, "Source trees").
     """
     profiles = shipped_profiles()
     declared = project.build_system.build_backend
@@ -49,8 +51,10 @@ def choose_backend(project: Project) -> BackendChoice:
                 hint="name the backend that builds this project, for example "
                 + ", ".join(sorted(profile.modules[0] for profile in profiles)),
             )
+    elif declared is None:
+        name, path = LEGACY, None
     else:
-        name, path = _inferred(project, profiles), project.settings.backend_path
+        name, path = _inferred(project, profiles), None
     profile = next((one for one in profiles if name in one.modules), None)
     return BackendChoice(build_backend=name, backend_path=path, profile=profile)
 

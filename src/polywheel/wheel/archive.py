@@ -1,12 +1,11 @@
 """Reading a zip archive raw: where each member lies, without inflating it.
 
-The layout is that of PKWARE's APPNOTE.TXT: local headers with data, then the central directory,
-then the end record; sizes and offsets that do not fit 32 bits stand in a zip64 extra field. What
-does not agree with itself is refused: an archive is a stranger's input.
+What does not agree with itself is refused: an archive is a stranger's input.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,47 +14,35 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.wheel.layout import (
+    CENTRAL,
+    DEFLATED,
+    ENCRYPTED,
+    END,
+    FULL16,
+    FULL32,
+    HAS_DESCRIPTOR,
+    LOCAL,
+    STORED,
+    UNICODE_PATH,
+    UTF8,
+    ZIP64_END,
+    ZIP64_EXTRA,
+    ZIP64_LOCATOR,
+    Member,
+    extra_fields,
+)
 
-LOCAL = struct.Struct("<4s5H3L2H")
-CENTRAL = struct.Struct("<4s4B4H3L5H2L")
-END = struct.Struct("<4s4H2LH")
-ZIP64_LOCATOR = struct.Struct("<4sLQL")
-ZIP64_END = struct.Struct("<4sQ2H2L4Q")
-
-STORED, DEFLATED = 0, 8
-HAS_DESCRIPTOR, UTF8, ENCRYPTED = 0x08, 0x800, 0x01
-FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
-ZIP64_EXTRA = 0x0001
-
+_FULL = (FULL16, FULL32, FULL32)
+"""Count, length and offset of the directory, where the zip64 end record has them."""
 _MAX_COMMENT = 0xFFFF
+_MAX_NAME = 4096
+"""Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
+_MAX_EXTRA = FULL16 - 28
+"""Bytes of extra fields: room is left for a zip64 field, should the member move beyond 4 GiB."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_DIRECTORY = 256 * 1024 * 1024
 """Bytes of central directory that are read: enough for two million members."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One entry of the central directory; sizes and offsets in bytes, zip64 resolved."""
-
-    name: str
-    raw_name: bytes
-    made_by: tuple[int, int]
-    needed: tuple[int, int]
-    flags: int
-    method: int
-    time: int
-    date: int
-    crc: int
-    compressed: int
-    size: int
-    internal: int
-    external: int
-    offset: int
-    extra: bytes
-    comment: bytes
-
-    @property
-    def is_directory(self) -> bool:
-        return self.name.endswith("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +59,9 @@ class Archive:
 
     def read(self, member: Member, *, limit: int) -> bytes:
         """The content of a member, inflated and checked; no more than ``limit`` bytes of it."""
-        if member.size > limit:
-            raise self.broken(
-                f"{member.name} claims {member.size} bytes, over the bound of {limit}"
-            )
+        claimed = max(member.size, member.compressed)
+        if claimed > limit:
+            raise self.broken(f"{member.name} claims {claimed} bytes, over the bound of {limit}")
         self.file.seek(self.data_offset(member))
         raw = self.file.read(member.compressed)
         if len(raw) != member.compressed:
@@ -90,6 +76,8 @@ class Archive:
                 raise self.broken(f"{member.name} can't be inflated: {error}") from None
             if not inflater.eof and len(content) <= member.size:
                 raise self.broken(f"{member.name} is cut short")
+            if inflater.unused_data:
+                raise self.broken(f"{member.name} ends before its data do")
         else:
             raise self.broken(f"{member.name} is compressed by the unknown method {member.method}")
         if len(content) != member.size or zlib.crc32(content) != member.crc:
@@ -97,16 +85,29 @@ class Archive:
         return content
 
     def data_offset(self, member: Member) -> int:
-        """Where the data of a member starts, behind its local header."""
+        """Where the data of a member starts, behind its local header.
+
+        Raises WheelError where that header is not there, or says other than the directory:
+        readers that go by the one would see another wheel than readers that go by the other.
+        """
         self.file.seek(member.offset)
         header = self.file.read(LOCAL.size)
         if len(header) != LOCAL.size or header[:4] != b"PK\x03\x04":
             raise self.broken(f"{member.name} has no local header where it should be")
         name_length: int
         extra_length: int
-        *_, name_length, extra_length = LOCAL.unpack(header)
+        fields = LOCAL.unpack(header)
+        _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
         if self.file.read(name_length) != member.raw_name:
             raise self.broken(f"{member.name} has another name in its local header")
+        # With a data descriptor, checksum and sizes follow the data; what is wide stands in zip64.
+        agreed = flags & HAS_DESCRIPTOR or (
+            crc == member.crc
+            and compressed in (member.compressed, FULL32)
+            and size in (member.size, FULL32)
+        )
+        if method != member.method or not agreed:
+            raise self.broken(f"{member.name} is described differently in its local header")
         return member.offset + LOCAL.size + name_length + extra_length
 
     def extents(self) -> Iterator[tuple[Member, int]]:
@@ -117,8 +118,7 @@ class Archive:
         ordered = sorted(self.members, key=lambda member: member.offset)
         ends = [member.offset for member in ordered[1:]] + [self.directory]
         for member, end in zip(ordered, ends, strict=True):
-            least = LOCAL.size + len(member.raw_name) + member.compressed
-            if member.offset + least > end:
+            if self.data_offset(member) + member.compressed > end:
                 raise self.broken(f"{member.name} overlaps what follows it")
             yield member, end
 
@@ -145,6 +145,9 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
     zip64 = False
     found = _zip64_end(file, path, end)
     if found is not None:
+        narrow, wide = (count, length, offset), found[:3]
+        if any(a not in (b, full) for a, b, full in zip(narrow, wide, _FULL, strict=True)):
+            raise broken(path, "its two end records contradict each other")
         count, length, offset, end = found
         here, disk, start_disk, zip64 = count, 0, 0, True
     if disk or start_disk or here != count:
@@ -157,6 +160,9 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
     raw = file.read(length)
     members = tuple(_members(raw, count, path))
     _check_names(members, path)
+    for member in members:
+        if member.offset + LOCAL.size + len(member.raw_name) + member.compressed > offset:
+            raise broken(path, f"{member.name} reaches beyond the end of the archive")
     return Archive(file, path, members, offset, comment, zip64)
 
 
@@ -177,15 +183,18 @@ def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int
     if end < ZIP64_LOCATOR.size:
         return None
     file.seek(end - ZIP64_LOCATOR.size)
-    magic, _, where, _ = ZIP64_LOCATOR.unpack(file.read(ZIP64_LOCATOR.size))
+    magic, disk, where, disks = ZIP64_LOCATOR.unpack(file.read(ZIP64_LOCATOR.size))
     if magic != b"PK\x06\x07":
         return None
-    if where > end - ZIP64_LOCATOR.size - ZIP64_END.size:
+    if disk or disks > 1 or where > end - ZIP64_LOCATOR.size - ZIP64_END.size:
         raise broken(path, "its zip64 end record is not where it should be")
     file.seek(where)
-    magic, *_, here, count, length, offset = ZIP64_END.unpack(file.read(ZIP64_END.size))
-    if magic != b"PK\x06\x06" or here != count:
+    record = ZIP64_END.unpack(file.read(ZIP64_END.size))
+    magic, rest, _, _, disk, start_disk, here, count, length, offset = record
+    if magic != b"PK\x06\x06" or where + 12 + rest != end - ZIP64_LOCATOR.size:
         raise broken(path, "its zip64 end record is malformed")
+    if disk or start_disk or here != count:
+        raise broken(path, "it is split over several files")
     return count, length, offset, where
 
 
@@ -216,7 +225,10 @@ def _members(raw: bytes, count: int, path: Path) -> Iterator[Member]:
             compressed = next(values) if compressed == FULL32 else compressed
             offset = next(values) if offset == FULL32 else offset
         if flags & ENCRYPTED or disk not in (0, FULL16):
-            raise broken(path, f"{name} is encrypted or split")
+            raise broken(path, f"{name!r} is encrypted or split")
+        if method == STORED and compressed != size:
+            raise broken(path, f"{name!r} is stored, yet takes another size than it has")
+        _check_extra(extra, name, path)
         yield Member(
             *(name, raw_name, (made, made_os), (needed, needed_os), flags, method, time, date),
             *(crc, compressed, size, internal, external, offset, extra, comment),
@@ -232,24 +244,22 @@ def _decode(raw: bytes, flags: int, path: Path) -> str:
         raise broken(path, f"a member's name is not UTF-8: {raw!r}") from None
 
 
-def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    """``(id, whole field)`` of an extra block; a tail that is no field comes with the id -1."""
-    at = 0
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        yield kind, extra[at : at + 4 + length]
-        at += 4 + length
-    if at < len(extra):
-        yield -1, extra[at:]
-
-
 def _zip64_values(extra: bytes, count: int, name: str, path: Path) -> tuple[int, ...]:
     for kind, field in extra_fields(extra):
         if kind == ZIP64_EXTRA and len(field) >= 4 + 8 * count:
             return struct.unpack_from(f"<{count}Q", field, 4)
     if count == 1:
         return (FULL32,)  # exactly 4 GiB - 1: a value, not a sign
-    raise broken(path, f"{name} lacks its zip64 sizes")
+    raise broken(path, f"{name!r} lacks its zip64 sizes")
+
+
+def _check_extra(extra: bytes, name: str, path: Path) -> None:
+    if len(extra) > _MAX_EXTRA:
+        raise broken(path, f"{name!r} has {len(extra)} bytes of extra fields")
+    for kind, field in extra_fields(extra):
+        # Newer readers take this name, older ones the other. Version and checksum come before it.
+        if kind == UNICODE_PATH and field[9:] != name.encode("utf-8"):
+            raise broken(path, f"{name!r} has another name in its extra fields")
 
 
 def _check_names(members: tuple[Member, ...], path: Path) -> None:
@@ -259,10 +269,11 @@ def _check_names(members: tuple[Member, ...], path: Path) -> None:
         parts = name.removesuffix("/").split("/")
         if (
             not all(parts)
+            or len(member.raw_name) > _MAX_NAME
             or {".", ".."}.intersection(parts)
             or "\\" in name
             or ":" in parts[0]
-            or any(ord(character) < 32 or ord(character) == 127 for character in name)
+            or _CONTROL.search(name)
         ):
             raise broken(
                 path, f"the member name {name!r} leads out of the archive, or is malformed"

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from polywheel.wheel.archive import (
+from polywheel.wheel.archive import Archive
+from polywheel.wheel.layout import (
     CENTRAL,
     DEFLATED,
     END,
@@ -21,7 +22,6 @@ from polywheel.wheel.archive import (
     ZIP64_END,
     ZIP64_EXTRA,
     ZIP64_LOCATOR,
-    Archive,
     Member,
     extra_fields,
 )
@@ -56,9 +56,9 @@ def rewrite(
     """
     entries: dict[str, Member] = {}
     added: dict[str, Member] = {}
-    start = end = 0  # what stays and is not copied yet: archive bytes start..end
+    # What stays and is not copied yet: archive bytes start..end; at first, what lies in front.
+    start, end = 0, min((member.offset for member in archive.members), default=0)
     for member, member_end in archive.extents():
-        archive.data_offset(member)  # the local header is there, with the same name
         if member.name in add_before or member.name in replace_with or member.name in drop:
             _copy(archive.file, target, start, end)
             start = end = member_end
@@ -121,7 +121,7 @@ def _write(target: BinaryIO, new: NewMember) -> Member:
         name=new.name,
         raw_name=raw_name,
         flags=like.flags & UTF8 if raw_name.isascii() else UTF8,
-        needed=(20, like.needed[1]),
+        needed=(20, 0),
         method=method,
         crc=zlib.crc32(new.content),
         compressed=len(data),

@@ -6,15 +6,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from packaging.utils import canonicalize_name
 
 from polywheel.errors import WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.archive import Archive, Member, open_archive
+from polywheel.wheel.archive import Archive, open_archive
+from polywheel.wheel.layout import Member
 from polywheel.wheel.record import Row, agrees, parse_record, updated_record
 from polywheel.wheel.rewrite import NewMember, rewrite
 
@@ -22,7 +25,8 @@ VARIANT_JSON = "variant.json"
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _LIMIT = 64 * 1024 * 1024
 """Bytes of METADATA, RECORD or variant.json that are read: more is no wheel but an attack."""
-_DOS_EPOCH = 315532800  # 1980-01-01, the first moment that a zip entry can name
+# 1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z, the first and last moment that an entry can name
+_EARLIEST, _LATEST = 315532800, 4354819198
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,19 @@ def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[s
     is. Members that do not change are copied as they stand in the file. A signature of RECORD is
     void with the old RECORD: it is left out, and ``notify`` is told. Raises WheelError.
     """
-    try:
-        with source.open("rb") as file:
-            archive = open_archive(file, source)
-            contents = read_dist_info(archive)
-            plan = _Plan.make(contents, stamp)
-            for name in plan.dropped:
-                notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
-            _write_whole(archive, target, plan)
-    except OSError as error:
-        raise WheelError(
-            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
-        ) from None
+    # The source is closed before the target is moved, so that the two may be one on Windows too.
+    with _appearing(target, like=source) as output, _opened(source) as file:
+        archive = open_archive(file, source)
+        plan = _Plan.make(read_dist_info(archive), stamp)
+        for name in plan.dropped:
+            notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
+        rewrite(
+            archive,
+            output,
+            replace_with=plan.replaced,
+            add_before=plan.added,
+            drop=plan.dropped,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +89,23 @@ def read_dist_info(archive: Archive) -> DistInfo:
         if f"{folder}/{needed}" not in members:
             raise archive.broken(f"there is no {folder}/{needed}")
     metadata = archive.read(members[f"{folder}/METADATA"], limit=_LIMIT)
-    rows = parse_record(
-        archive.read(members[f"{folder}/RECORD"], limit=_LIMIT), at=str(archive.path)
-    )
+    record = archive.read(members[f"{folder}/RECORD"], limit=_record_limit(archive))
+    rows = parse_record(record, at=str(archive.path))
     contents = {f"{folder}/METADATA": metadata}
     stamped = members.get(f"{folder}/{VARIANT_JSON}")
     if stamped is not None:
         contents[stamped.name] = archive.read(stamped, limit=_LIMIT)
     _check_record(archive, folder, members, rows, contents)
     return DistInfo(folder, members, metadata, rows)
+
+
+def _record_limit(archive: Archive) -> int:
+    """Bytes of a RECORD that lists these members: each with its name, quoted, a hash and a size.
+
+    A row takes many times its length in memory; rows without end must not get there.
+    """
+    names = sum(len(member.name.encode("utf-8")) for member in archive.members)
+    return min(_LIMIT, 4096 + 2 * names + 256 * len(archive.members))
 
 
 def _dist_info_folder(archive: Archive) -> str:
@@ -129,13 +142,13 @@ def _check_record(
             continue
         raise archive.broken(f"RECORD does not list {name}")
     for path, row in listed.items():
-        if path in unlisted:
+        if path == f"{folder}/RECORD":
             continue
         if path not in members:
-            raise archive.broken(f"RECORD lists {path}, which is not there")
+            raise archive.broken(f"RECORD lists {path!r}, which is not there")
         if row.size and row.size != str(members[path].size):
             raise archive.broken(
-                f"RECORD gives {path} {row.size} bytes, the archive {members[path].size}"
+                f"RECORD gives {path} {row.size!r} bytes, the archive {members[path].size}"
             )
         if path in contents and not agrees(row, contents[path]):
             raise archive.broken(f"the hash of {path} is not the one in RECORD")
@@ -172,28 +185,40 @@ class _Plan:
 def _dated(like: Member, epoch: int | None) -> Member:
     if epoch is None:
         return like
-    year, month, day, hour, minute, second, *_ = time.gmtime(max(epoch, _DOS_EPOCH))
+    moment = time.gmtime(min(max(epoch, _EARLIEST), _LATEST))
     return replace(
         like,
-        date=(min(year, 2107) - 1980) << 9 | month << 5 | day,
-        time=hour << 11 | minute << 5 | second // 2,
+        date=(moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
+        time=moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2,
     )
 
 
-def _write_whole(archive: Archive, target: Path, plan: _Plan) -> None:
-    """Write beside the target, under a name that nobody takes for a wheel, and move it there."""
-    handle, name = tempfile.mkstemp(prefix=".polywheel-", suffix=".part", dir=target.parent)
+def _opened(source: Path) -> BinaryIO:
     try:
-        with os.fdopen(handle, "w+b") as file:
-            rewrite(
-                archive,
-                file,
-                replace_with=plan.replaced,
-                add_before=plan.added,
-                drop=plan.dropped,
-            )
-        shutil.copymode(archive.path, name)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        return source.open("rb")
+    except OSError as error:
+        raise WheelError(
+            f"{source.name} can't be read: {error.strerror or error}", at=str(source.parent)
+        ) from None
+
+
+@contextmanager
+def _appearing(target: Path, *, like: Path) -> Iterator[BinaryIO]:
+    """A file that becomes ``target``, with the mode of ``like``, once all has been written to it.
+
+    Until then it lies beside, under a name that nobody takes for a wheel. Raises WheelError.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=".polywheel-", suffix=".part", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+            shutil.copymode(like, name)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WheelError(
+            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
+        ) from None

@@ -1,0 +1,27 @@
+"""What all tests share: where the checkout is, and what may be missing on a machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _environment() -> None:
+    """Tools of the test environment first, downloads kept in the checkout, no flags from outside."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ["PIP_CACHE_DIR"] = str(ROOT / ".cache" / "pip")
+    os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
+    for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):
+        os.environ.pop(name, None)

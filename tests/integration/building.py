@@ -1,0 +1,157 @@
+"""Real builds for the tests: sources copied out of the checkout, frontends run, wheels looked at."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPILED = ("meson", "scikit-build-core", "setuptools")
+PURE = ("hatchling", "flit-core")
+
+
+def run(
+    command: Iterable[str | Path],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; what it prints is shown when it should have worked and did not."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"{done.args} ended with {done.returncode}:\n{done.stdout}")
+    return done
+
+
+def build(
+    source: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    out: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """``python -m build`` without isolation, the backends of the test environment in use."""
+    outdir = ["--outdir", str(out)] if out else []
+    command = [sys.executable, "-m", "build", "-nx", *outdir, *arguments]
+    return run(command, cwd=source, env=env, check=check)
+
+
+def build_wheel(
+    source: Path, out: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> Path:
+    """The one wheel that a build puts into the fresh folder ``out``."""
+    build(source, "--wheel", *arguments, env=env, out=out)
+    (wheel,) = out.iterdir()
+    return wheel
+
+
+def example(name: str, into: Path) -> Path:
+    """A fresh copy of an example, as a git checkout would have it."""
+    ignored = shutil.ignore_patterns("build", "dist", "target", "*.egg-info", "__pycache__")
+    return Path(shutil.copytree(ROOT / "examples" / name, into / name, ignore=ignored))
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file of a tree with its content, every folder with None."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel as an independent reader (zipfile, email) sees it."""
+
+    path: Path
+    members: dict[str, bytes]
+    dist_info: str
+
+    @property
+    def metadata(self) -> Message:
+        return BytesParser().parsebytes(self.members[f"{self.dist_info}/METADATA"])
+
+    @property
+    def variant_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.members[f"{self.dist_info}/variant.json"])
+        return document
+
+    @property
+    def stamped(self) -> bool:
+        return f"{self.dist_info}/variant.json" in self.members
+
+
+def read_wheel(path: Path) -> Wheel:
+    """Read a wheel and check every line of its RECORD."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len(names) == len(set(names))
+        members = {name: archive.read(name) for name in names if not name.endswith("/")}
+    (dist_info,) = {
+        name.split("/")[0] for name in members if name.split("/")[0].endswith(".dist-info")
+    }
+    listed = set()
+    for name, digest, size in csv.reader(
+        io.StringIO(members[f"{dist_info}/RECORD"].decode("utf-8"), newline="")
+    ):
+        assert name not in listed
+        listed.add(name)
+        if name == f"{dist_info}/RECORD":
+            assert not digest
+            assert not size
+            continue
+        kind, _, value = digest.partition("=")
+        expected = base64.urlsafe_b64encode(hashlib.new(kind, members[name]).digest())
+        assert value == expected.rstrip(b"=").decode()
+        assert int(size) == len(members[name])
+    assert listed == set(members)
+    return Wheel(path, members, dist_info)
+
+
+def extension(wheel: Wheel, into: Path) -> Path:
+    """The one extension module of a wheel, unpacked."""
+    (name,) = [name for name in wheel.members if name.endswith((".so", ".pyd"))]
+    into.mkdir(parents=True, exist_ok=True)
+    path = into / Path(name).name
+    path.write_bytes(wheel.members[name])
+    return path
+
+
+def wide_registers(wheel: Path, scratch: Path) -> int:
+    """How many instructions of the extension name a ymm register: none below x86-64-v3."""
+    module = extension(read_wheel(wheel), scratch / wheel.name)
+    return run(["objdump", "-d", module], cwd=scratch).stdout.count("%ymm")

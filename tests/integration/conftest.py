@@ -1,0 +1,52 @@
+"""Fixtures of the real builds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with polywheel's own wheel, built from its sdist as a release is."""
+    folder = tmp_path_factory.mktemp("wheelhouse")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def isolated(wheelhouse: Path) -> dict[str, str]:
+    """Environment in which an isolated build finds this polywheel beside the index's packages."""
+    return {
+        "PIP_FIND_LINKS": f"{wheelhouse} {os.environ.get('PIP_FIND_LINKS', '')}".strip(),
+        "UV_FIND_LINKS": str(wheelhouse),
+    }
+
+
+@pytest.fixture(scope="session")
+def python312() -> str:
+    """A Python 3.12 or newer, from PATH or pyenv (whose shims are there for absent versions too)."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in (12, 13, 14):
+        name = f"python3.{minor}"
+        found = [str(path) for path in sorted(pyenv.glob(f"3.{minor}.*/bin/{name}"))]
+        for candidate in [*found, shutil.which(name)]:
+            if candidate and subprocess.run([candidate, "-c", ""], check=False).returncode == 0:
+                return candidate
+    pytest.skip("needs Python 3.12 or newer, and there is none on this machine")
+
+
+@pytest.fixture(scope="session")
+def x86_64_gcc() -> None:
+    """For tests that compile for x86-64 levels and look at the instructions."""
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        pytest.skip("looks at x86-64 instructions, and this is another machine")
+    if sys.platform == "win32" or not shutil.which("objdump"):
+        pytest.skip("needs a compiler that takes -march, and objdump")

@@ -1,0 +1,168 @@
+"""Two variants never share objects, whatever directory the real backend keeps between builds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from building import build, build_wheel, example, snapshot, wide_registers
+
+pytestmark = pytest.mark.usefixtures("x86_64_gcc")
+
+KEPT = {
+    "setuptools": [],  # keeps build/ without being asked
+    "scikit-build-core": ["-Cbuild-dir=build/kept"],
+    "meson": ["-Cbuild-dir=build/kept"],
+}
+LEVELS = {"v1": "-march=x86-64", "v3": "-march=x86-64-v3"}
+
+
+def variant_wheel(source: Path, name: str, level: str, out: Path) -> Path:
+    flags = {"CFLAGS": LEVELS[level], "CXXFLAGS": LEVELS[level]}
+    return build_wheel(source, out, *KEPT[name], f"-Cvariant=x86_64::level::{level}", env=flags)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_one_after_the_other_each_variant_holds_its_own_code(name: str, tmp_path: Path) -> None:
+    source = example(name, tmp_path)
+    found = []
+    for number, level in enumerate(["v1", "v3", "v1"]):
+        wheel = variant_wheel(source, name, level, tmp_path / str(number))
+        found.append(wide_registers(wheel, tmp_path / f"scratch{number}") > 0)
+    assert found == [False, True, False]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_two_at_the_same_time_each_hold_their_own_code(name: str, tmp_path: Path) -> None:
+    source = example(name, tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        wheels = list(
+            pool.map(
+                lambda level: variant_wheel(source, name, level, tmp_path / level), ("v1", "v3")
+            )
+        )
+    assert [wide_registers(wheel, tmp_path / "scratch") > 0 for wheel in wheels] == [False, True]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_without_a_directory_of_its_own_a_variant_holds_the_code_of_another(
+    name: str, tmp_path: Path
+) -> None:
+    """The fault that the profiles' build directories are there for, seen to happen without them."""
+    source = example(name, tmp_path)
+    sabotage = tmp_path / "sabotage"
+    sabotage.mkdir()
+    # A hook of site.py: this interpreter's builds get profiles without a build directory.
+    (sabotage / "sitecustomize.py").write_text(
+        textwrap.dedent(
+            """
+            import sys
+            if "polywheel" not in " ".join(sys.argv):
+                from dataclasses import replace
+                from polywheel.setup import profiles
+                shipped = profiles.shipped_profiles
+                profiles.shipped_profiles = lambda: tuple(
+                    replace(one, build_directory=None) for one in shipped()
+                )
+            """
+        ),
+        encoding="utf-8",
+    )
+    found = []
+    for level in ("v1", "v3"):
+        flags = {"CFLAGS": LEVELS[level], "CXXFLAGS": LEVELS[level], "PYTHONPATH": str(sabotage)}
+        wheel = build_wheel(
+            source, tmp_path / level, *KEPT[name], f"-Cvariant-label=x86_64_{level}", env=flags
+        )
+        found.append(wide_registers(wheel, tmp_path / "scratch" / level) > 0)
+    assert found == [False, False]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_variant_build_writes_only_where_the_user_keeps_a_directory(
+    name: str, tmp_path: Path
+) -> None:
+    source = example(name, tmp_path)
+    before = snapshot(source)
+    variant_wheel(source, name, "v3", tmp_path / "out")
+    after = {
+        path: content
+        for path, content in snapshot(source).items()
+        if path not in before and not path.startswith("build/") and path != "build"
+    }
+    assert after == {}
+    assert {path: snapshot(source)[path] for path in before} == before
+
+
+def test_a_kept_directory_is_found_again_by_the_same_variant_alone(tmp_path: Path) -> None:
+    source = example("scikit-build-core", tmp_path)
+    for number, level in enumerate(["v1", "v3", "v1"]):
+        variant_wheel(source, "scikit-build-core", level, tmp_path / str(number))
+    folders = sorted(
+        path.name.rpartition("-")[0] for path in (source / "build/kept/polywheel").iterdir()
+    )
+    assert folders == ["x86_64_v1", "x86_64_v3"]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ['[tool.scikit-build]\nbuild-dir = "build/{wheel_tag}"\n', None],
+    ids=["pyproject", "environment"],
+)
+def test_a_directory_named_elsewhere_is_parted_too(declared: str | None, tmp_path: Path) -> None:
+    source = example("scikit-build-core", tmp_path)
+    env = {}
+    if declared is None:
+        env["SKBUILD_BUILD_DIR"] = str(source / "build")
+    else:
+        pyproject = source / "pyproject.toml"
+        text = pyproject.read_text(encoding="utf-8")
+        assert "[tool.scikit-build]\n" in text
+        text = text.replace("[tool.scikit-build]\n", declared)
+        pyproject.write_text(text, encoding="utf-8")
+    found = []
+    for level in ("v1", "v3"):
+        flags = {"CXXFLAGS": LEVELS[level], **env}
+        out = tmp_path / level
+        wheel = build_wheel(source, out, f"-Cvariant-label=x86_64_{level}", env=flags)
+        found.append(wide_registers(wheel, tmp_path / "scratch" / level) > 0)
+    assert found == [False, True]
+    assert list((source / "build").rglob("polywheel/x86_64_v1-*"))
+
+
+def test_the_users_own_distutils_configuration_stays_in_force(tmp_path: Path) -> None:
+    source = example("setuptools", tmp_path)
+    theirs = tmp_path / "theirs.cfg"
+    theirs.write_text("[build_ext]\ndefine = SET_BY_THE_USER\n", encoding="utf-8")
+    done = build(
+        source,
+        "--wheel",
+        "-Cvariant-label=x86_64_v1",
+        env={"DIST_EXTRA_CONFIG": str(theirs)},
+        out=tmp_path / "out",
+    )
+    assert "-DSET_BY_THE_USER" in done.stdout
+
+
+def test_package_data_listed_only_in_the_manifest_of_an_sdist_is_kept(tmp_path: Path) -> None:
+    """setuptools takes what a VCS plugin listed from the egg-info of the unpacked sdist."""
+    source = example("setuptools", tmp_path)
+    package = source / "src" / "polywheel_example_setuptools"
+    (package / "table.dat").write_bytes(b"data")
+    egg_info = source / "src" / "polywheel_example_setuptools.egg-info"
+    egg_info.mkdir()
+    (egg_info / "SOURCES.txt").write_text(
+        "pyproject.toml\nsrc/polywheel_example_setuptools/table.dat\n", encoding="utf-8"
+    )
+    wheel = build_wheel(source, tmp_path / "out", "-Cvariant-label=x86_64_v1")
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(wheel)],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
+    assert "table.dat" in listing

@@ -1,0 +1,249 @@
+"""The hooks as frontends see them: which exist, what they return, what the real backend sees."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+
+import pytest
+from building import build, build_wheel, example, read_wheel, run, snapshot, write_project
+from pyproject_hooks import BuildBackendHookCaller, quiet_subprocess_runner
+
+OPTIONAL = (
+    "build_editable",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+)
+STATIC = """
+[variant.default-priorities]
+namespace = ["blas_lapack"]
+[variant.providers.blas_lapack.static-properties]
+library = ["openblas", "mkl"]
+[variant.variants.fast]
+blas_lapack.library = ["mkl"]
+"""
+# A backend that says what it was called with; its wheel holds just that.
+SPY = """
+import base64, hashlib, json, os, zipfile
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    name = "spied-1.0-py3-none-any.whl"
+    said = {"settings": config_settings, "metadata_directory": metadata_directory}
+    files = {
+        "said.json": json.dumps(said),
+        "spied-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: spied\\nVersion: 1.0\\n",
+        "spied-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\n",
+    }
+    record = ""
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+            record += f"{path},sha256={digest.rstrip(b'=').decode()},{len(text)}\\n"
+        record += "spied-1.0.dist-info/RECORD,,\\n"
+        archive.writestr("spied-1.0.dist-info/RECORD", record)
+    return name
+def build_sdist(sdist_directory, config_settings=None):
+    raise NotImplementedError
+"""
+
+
+def in_tree(folder: Path, backend: str, extra: str = STATIC) -> Path:
+    pyproject = """
+    [build-system]
+    requires = ["polywheel"]
+    build-backend = "polywheel.backend"
+    [project]
+    name = "spied"
+    version = "1.0"
+    [tool.polywheel]
+    build-backend = "spy"
+    backend-path = ["_build"]
+    """
+    files = {"pyproject.toml": textwrap.dedent(pyproject) + extra, "_build/spy.py": backend}
+    return write_project(folder, files)
+
+
+def hooks_of(source: Path, backend: str) -> set[str]:
+    code = f"import {backend} as b; print([h for h in {OPTIONAL!r} if hasattr(b, h)])"
+    done = run([sys.executable, "-c", code], cwd=source)
+    return set(eval(done.stdout.strip().splitlines()[-1]))
+
+
+def caller(source: Path) -> BuildBackendHookCaller:
+    return BuildBackendHookCaller(str(source), "polywheel.backend", runner=quiet_subprocess_runner)
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("meson", "mesonpy"),
+        ("scikit-build-core", "scikit_build_core.build"),
+        ("setuptools", "setuptools.build_meta"),
+        ("hatchling", "hatchling.build"),
+        ("flit-core", "flit_core.buildapi"),
+    ],
+)
+def test_the_optional_hooks_are_those_of_the_real_backend(
+    name: str, backend: str, tmp_path: Path
+) -> None:
+    source = example(name, tmp_path)
+    assert hooks_of(source, "polywheel.backend") == hooks_of(source, backend)
+
+
+def test_an_in_tree_backend_without_optional_hooks_has_none_through_polywheel(
+    tmp_path: Path,
+) -> None:
+    source = in_tree(tmp_path, SPY)
+    assert hooks_of(source, "polywheel.backend") == set()
+    assert caller(source)._supported_features() == []
+
+
+@pytest.mark.parametrize("hook", OPTIONAL)
+def test_each_optional_hook_exists_for_itself(hook: str, tmp_path: Path) -> None:
+    source = in_tree(tmp_path, f"{SPY}\ndef {hook}(*args, **kwargs):\n    return []\n")
+    assert hooks_of(source, "polywheel.backend") == {hook}
+
+
+def test_the_real_backend_sees_neither_our_keys_nor_our_metadata(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    metadata = tmp_path / "spied-1.0.dist-info"
+    metadata.mkdir()
+    settings = {
+        "variant": ["blas_lapack::library::mkl"],
+        "variant-label": "chosen",
+        "variant-filename": "plain",
+        "theirs": "kept",
+        "theirs-too": ["a", "b"],
+    }
+    name = caller(source).build_wheel(str(tmp_path), settings, str(metadata))
+    assert name == "spied-1.0-py3-none-any.whl"
+    wheel = read_wheel(tmp_path / name)
+    assert json.loads(wheel.members["said.json"]) == {
+        "settings": {"theirs": "kept", "theirs-too": ["a", "b"]},
+        "metadata_directory": None,
+    }
+    assert wheel.metadata["Variant-Label"] == "chosen"
+
+
+def test_without_a_variant_the_real_backend_sees_what_the_frontend_said(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    name = caller(source).build_wheel(str(tmp_path), {"theirs": "kept"}, "/some/where")
+    said = json.loads(read_wheel(tmp_path / name).members["said.json"])
+    assert said == {"settings": {"theirs": "kept"}, "metadata_directory": "/some/where"}
+    name = caller(source).build_wheel(str(tmp_path), None)
+    said = json.loads(read_wheel(tmp_path / name).members["said.json"])
+    assert said == {"settings": None, "metadata_directory": None}
+
+
+@pytest.mark.parametrize("name", ["meson", "scikit-build-core", "setuptools", "hatchling"])
+def test_without_a_variant_the_wheel_is_the_real_backends_to_the_byte(
+    name: str, tmp_path: Path
+) -> None:
+    env = {"SOURCE_DATE_EPOCH": "1700000000"}
+    source = example(name, tmp_path)
+    ours = build_wheel(source, tmp_path / "ours", env=env)
+    pyproject = source / "pyproject.toml"
+    real = {"meson": "mesonpy", "scikit-build-core": "scikit_build_core.build"}.get(name)
+    real = real or {"setuptools": "setuptools.build_meta", "hatchling": "hatchling.build"}[name]
+    text = pyproject.read_text(encoding="utf-8")
+    pyproject.write_text(text.replace('"polywheel.backend"', f'"{real}"'), encoding="utf-8")
+    theirs = build_wheel(source, tmp_path / "theirs", env=env)
+    assert ours.name == theirs.name
+    assert filecmp.cmp(ours, theirs, shallow=False)
+
+
+@pytest.mark.parametrize("name", ["setuptools", "hatchling", "flit-core"])
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_prepared_metadata_is_that_of_the_wheel(name: str, kind: str, tmp_path: Path) -> None:
+    source = example(name, tmp_path)
+    label = {"hatchling": "small", "flit-core": "mkl"}.get(name, "x86_64_v3")
+    settings = {"variant-label": label}
+    hooks = caller(source)
+    prepared = tmp_path / "prepared"
+    out = tmp_path / "out"
+    prepared.mkdir()
+    out.mkdir()
+    folder = getattr(hooks, f"prepare_metadata_for_build_{kind}")(
+        str(prepared), settings, _allow_fallback=False
+    )
+    built = getattr(hooks, f"build_{kind}")(str(out), settings, str(prepared / folder))
+    wheel = read_wheel(out / built)
+    for file in ("METADATA", "variant.json"):
+        said = (prepared / folder / file).read_bytes()
+        assert said == wheel.members[f"{wheel.dist_info}/{file}"]
+    assert wheel.metadata["Variant-Label"] == label
+
+
+@pytest.mark.parametrize("name", ["setuptools", "hatchling", "meson"])
+def test_an_editable_variant_is_stamped_and_has_no_label_in_its_name(
+    name: str, tmp_path: Path
+) -> None:
+    source = example(name, tmp_path)
+    label = {"hatchling": "small"}.get(name, "x86_64_v3")
+    out = tmp_path / "out"
+    out.mkdir()
+    built = caller(source).build_editable(str(out), {"variant-label": label})
+    assert label not in built
+    assert read_wheel(out / built).metadata["Variant-Label"] == label
+
+
+def test_an_editable_build_without_a_variant_is_the_real_backends(tmp_path: Path) -> None:
+    source = example("hatchling", tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    built = caller(source).build_editable(str(out))
+    assert not read_wheel(out / built).stamped
+
+
+def test_an_sdist_made_through_polywheel_builds_variants_again(tmp_path: Path) -> None:
+    source = example("setuptools", tmp_path)
+    build(source, "--sdist", "-Cvariant-label=x86_64_v3", out=tmp_path / "sdist")
+    (sdist,) = (tmp_path / "sdist").iterdir()
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheel = read_wheel(build_wheel(unpacked, tmp_path / "out", "-Cvariant-label=x86_64_v3"))
+    assert wheel.metadata["Variant-Property"] == "x86_64 :: level :: v3"
+
+
+def test_an_sdist_is_the_real_backends_to_the_byte(tmp_path: Path) -> None:
+    env = {"SOURCE_DATE_EPOCH": "1700000000"}
+    source = example("hatchling", tmp_path)
+    build(source, "--sdist", "-Cvariant-label=small", env=env, out=tmp_path / "ours")
+    code = f"import hatchling.build as b; print(b.build_sdist({str(tmp_path)!r}))"
+    run([sys.executable, "-c", code], cwd=source, env=env)
+    (ours,) = (tmp_path / "ours").iterdir()
+    assert filecmp.cmp(ours, tmp_path / ours.name, shallow=False)
+
+
+def test_a_pure_variant_build_leaves_the_source_tree_untouched(tmp_path: Path) -> None:
+    source = example("flit-core", tmp_path)
+    before = snapshot(source)
+    build_wheel(source, tmp_path / "out", "-Cvariant-label=mkl")
+    assert snapshot(source) == before
+
+
+def test_metadata_fields_can_be_left_out(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY, "metadata-fields = false\n" + STATIC)
+    name = caller(source).build_wheel(str(tmp_path), {"variant-label": "fast"})
+    wheel = read_wheel(tmp_path / name)
+    assert name == "spied-1.0-py3-none-any-fast.whl"
+    assert wheel.stamped
+    assert not [field for field in wheel.metadata if field.startswith("Variant-")]
+
+
+def test_an_older_wheel_of_that_name_is_replaced_whole(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    target = tmp_path / "out" / "spied-1.0-py3-none-any-fast.whl"
+    target.parent.mkdir()
+    target.write_bytes(b"older")
+    caller(source).build_wheel(str(target.parent), {"variant-label": "fast"})
+    assert read_wheel(target).stamped
+    assert [path.name for path in target.parent.iterdir()] == [target.name]

@@ -1,0 +1,76 @@
+"""Projects from PyPI as they are: unpacked sdists, only pyproject.toml's tables added to."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from building import ROOT, read_wheel, run, wide_registers
+
+pytestmark = pytest.mark.usefixtures("x86_64_gcc")
+
+VARIANTS = """
+[variant.default-priorities]
+namespace = ["x86_64"]
+[variant.providers.x86_64]
+requires = ["provider-variant-x86-64"]
+plugin-api = "provider_variant_x86_64.plugin:X8664Plugin"
+"""
+
+
+def unpacked(project: str, backend: str, python: str, into: Path) -> Path:
+    """The sdist of a project, with polywheel put in front of its backend."""
+    downloads = ROOT / ".cache" / "sdists"
+    name, _, version = project.partition("==")
+    if not list(downloads.glob(f"{name}-{version}.tar.gz")):
+        # pip asks the sdist for its metadata, so this interpreter must be one that it supports
+        download = [python, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={name}"]
+        done = run([*download, "--dest", str(downloads), project], cwd=into, check=False)
+        if not list(downloads.glob(f"{name}-{version}.tar.gz")):
+            pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
+    with tarfile.open(downloads / f"{name}-{version}.tar.gz") as archive:
+        archive.extractall(into, filter="data")
+    source = into / f"{name}-{version}"
+    pyproject = source / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    assert f'build-backend = "{backend}"' in text
+    text = text.replace(f'build-backend = "{backend}"', 'build-backend = "polywheel.backend"')
+    text = re.sub(r"(\[build-system\][^\[]*requires = \[)", r'\1"polywheel", ', text, count=1)
+    assert '"polywheel", ' in text
+    text += f'\n[tool.polywheel]\nbuild-backend = "{backend}"\n{VARIANTS}'
+    pyproject.write_text(text, encoding="utf-8")
+    return source
+
+
+def levels(source: Path, python: str, env: dict[str, str], tmp_path: Path) -> dict[str, int]:
+    """How many wide instructions the extensions of each level's wheel hold."""
+    found = {}
+    for level, flag in (("v1", "-march=x86-64"), ("v3", "-march=x86-64-v3")):
+        out = tmp_path / level
+        command = ["uv", "build", "--wheel", "--python", python, "--out-dir", str(out)]
+        flags = {"CFLAGS": f"-O3 {flag}", "CXXFLAGS": f"-O3 {flag}"}
+        run([*command, f"-Cvariant=x86_64::level::{level}"], cwd=source, env={**env, **flags})
+        (path,) = out.glob("*.whl")
+        wheel = read_wheel(path)
+        assert wheel.metadata["Variant-Property"] == f"x86_64 :: level :: {level}"
+        found[level] = wide_registers(path, tmp_path)
+    return found
+
+
+def test_markupsafe_with_setuptools(tmp_path: Path, isolated: dict[str, str]) -> None:
+    source = unpacked("markupsafe==3.0.3", "setuptools.build_meta", sys.executable, tmp_path)
+    # Its one loop is not vectorised: what counts is that real sources build, twice, from one tree.
+    assert levels(source, sys.executable, isolated, tmp_path)["v1"] == 0
+
+
+@pytest.mark.slow
+def test_contourpy_with_meson_python(
+    tmp_path: Path, isolated: dict[str, str], python312: str
+) -> None:
+    source = unpacked("contourpy==1.4.0", "mesonpy", python312, tmp_path)
+    counts = levels(source, python312, isolated, tmp_path)
+    assert counts["v1"] == 0
+    assert counts["v3"] > 0
