@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class PolywheelError(Exception):
         self.problems: tuple[Problem, ...] = (Problem(what, at, hint),)
         super().__init__(what)
 
+    @classmethod
+    def collected(cls, problems: Iterable[Problem]) -> Self:
+        """One error for everything that was found wrong, so that it is shown together."""
+        found = tuple(dict.fromkeys(problems))
+        error = cls(found[0].what)
+        error.problems = found
+        return error
+
     def __str__(self) -> str:
         return self.render()
 
@@ -58,13 +66,11 @@ class ConfigError(PolywheelError):
 
     exit_code = 2
 
-    @classmethod
-    def collected(cls, problems: Iterable[Problem]) -> ConfigError:
-        """One error for everything found wrong in a file, so that it is shown together."""
-        found = tuple(dict.fromkeys(problems))
-        error = cls(found[0].what)
-        error.problems = found
-        return error
+
+class ProviderError(PolywheelError):
+    """A provider plugin can't be asked, or its answer can't be used."""
+
+    exit_code = 3
 
 
 class WheelError(PolywheelError):

@@ -6,6 +6,7 @@ The hand-made ones share no code with polywheel: their layout is spelled out her
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import struct
@@ -71,7 +72,7 @@ def zipped(
 ) -> bytes:
     """An archive of these files as zipfile writes it; ``streamed`` with data descriptors."""
     target: io.BytesIO | _Unseekable = _Unseekable() if streamed else io.BytesIO()
-    with zipfile.ZipFile(target, "w", method) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(target, "w", method) as archive:
         archive.comment = comment
         for number, (name, content) in enumerate(files.items()):
             info = zipfile.ZipInfo(name, (2024, 2, 29, 12, 30, 2 * (number % 30)))
@@ -170,6 +171,25 @@ def zip64_tail(count: int, length: int, offset: int, *, where: int) -> bytes:
     return end + struct.pack("<4sLQL", b"PK\x06\x07", 0, where, 1)
 
 
+def crowd(count: int) -> bytes:
+    """An archive of so many empty members named by number; zipfile would take seconds for it."""
+    members, directory = bytearray(), bytearray()
+    for number in range(count):
+        name = b"%08d" % number
+        local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 33, 0, 0, 0, 8, 0)
+        directory += struct.pack(
+            *("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 8, 0, 0, 0, 0, 0),
+            len(members),
+        )
+        directory += name
+        members += local + name
+    at, length = len(members), len(directory)
+    tail = zip64_tail(count, length, at, where=at + length) if count >= 0xFFFF else b""
+    short = min(count, 0xFFFF)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, short, short, length, at, 0)
+    return bytes(members + directory + tail + end)
+
+
 def stamp(*, label: str = "v3", variant_json: bytes = NEW_JSON, epoch: int | None = None) -> Stamp:
     """A stamp that marks METADATA with a line at its end."""
     line = f"Variant-Label: {label}\n".encode()
@@ -188,8 +208,49 @@ def stamped(folder: Path, content: bytes, what: Stamp | None = None) -> bytes:
     return target.read_bytes()
 
 
-def records_of(content: bytes) -> dict[str, str]:
-    """Row by path of the RECORD of a wheel, read without any care for quotes."""
+def directory_of(content: bytes) -> bytes:
+    """What follows the members: the directory, and the end record of 22 bytes."""
+    return content[content.index(b"PK\x01\x02") :]
+
+
+def files_of(content: bytes) -> dict[str, bytes]:
+    """Every file of a wheel."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        lines = archive.read(RECORD).decode().splitlines()
-    return {line.split(",")[0]: line for line in lines}
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def check_record(content: bytes) -> None:
+    """Hold every line of RECORD against the files of the wheel, and the files against the lines."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+    text = files[RECORD].decode()
+    assert text.endswith("\n")
+    listed = list(csv.reader(text.splitlines(), strict=True))
+    assert sorted(path for path, _, _ in listed) == sorted(files)
+    for path, hashed, size in listed:
+        if path == RECORD:
+            assert (hashed, size) == ("", "")
+            continue
+        algorithm, value = hashed.split("=", 1)
+        assert algorithm == "sha256"
+        assert base64.urlsafe_b64decode(value + "=") == hashlib.sha256(files[path]).digest()
+        assert size == str(len(files[path]))
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+# The same wheel, more or less, each time written in another way.
+KINDS = {
+    "deflated": zipped(wheel_files()),
+    "stored": zipped(wheel_files(), method=zipfile.ZIP_STORED),
+    "streamed": zipped(wheel_files(), streamed=True),
+    "zip64": zipped(wheel_files(), zip64=True),
+    "comment": zipped(wheel_files(), comment=b"about this wheel"),
+    "folders": zipped(wheel_files({"demo/": b"", **FILES, f"{INFO}/": b""})),
+    "by hand": assembled(list(parts(wheel_files()).values())),
+    "zip64 end": assembled(list(parts(wheel_files()).values()), zip64_end=b""),
+    "odd names": zipped(wheel_files({"demo/a, b.txt": b"1", "demo/ünï.py": b"2", "demo/ c": b""})),
+}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import MappingProxyType
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement, Requirement
-
+from polywheel.config.checks import marker, requirements
 from polywheel.config.reader import Table
 from polywheel.model.metadata import Provider
 from polywheel.model.properties import (
@@ -62,8 +60,8 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
     static = _static_properties(table.table("static-properties"))
     if outer_static is not None:
         static = _static_properties(outer_static)
-    requires = _requirements(table, "requires")
-    build_requires = _requirements(table, "build-requires")
+    requires = requirements(table, "requires")
+    build_requires = requirements(table, "build-requires")
     if not table.boolean("install-time", True) and requires:
         # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
         requires, build_requires = (), requires
@@ -76,7 +74,7 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
         builtin=_builtin(table),
         plugin_api=_plugin_api(table),
         optional=table.boolean("optional", False),
-        enable_if=_marker(table, "enable-if"),
+        enable_if=marker(table, "enable-if"),
     )
     table.finish()
     return provider
@@ -103,42 +101,6 @@ def _static_properties(table: Table) -> _StaticProperties:
         feature: table.names(feature, VALUE, empty=False)
         for feature in table.names_of_tables(FEATURE)
     }
-
-
-def _requirements(table: Table, key: str) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for index, text in enumerate(table.strings(key) or ()):
-        at = f"{table.at(key)}[{index}]"
-        if why := _malformed(Requirement, text):
-            table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
-        elif text.strip() in found:
-            table.problems.add(f"{text!r} is listed twice", at=at)
-        found[text.strip()] = None
-    return tuple(found)
-
-
-def _marker(table: Table, key: str) -> str | None:
-    text = table.string(key)
-    if text is not None and (why := _malformed(Marker, text)):
-        table.wrong(key, f"malformed marker {text!r}: {why}")
-    return text and text.strip()
-
-
-def _malformed(parse: Callable[[str], object], text: str) -> str | None:
-    """Why a requirement or marker can't be used, in one line; None where it can.
-
-    It goes into a header line of METADATA, so it must be printable: a line break would begin
-    another field.
-    """
-    if not text.isprintable():
-        return "it holds a line break or another character that can't be printed"
-    try:
-        parse(text)
-    except (InvalidRequirement, InvalidMarker) as error:
-        return str(error).splitlines()[0]
-    except RecursionError:
-        return "it is nested too deeply"
-    return None
 
 
 def _builtin(table: Table) -> str | None:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from polywheel.config.provider_table import OBJECT_REFERENCE
-from polywheel.config.reader import Table
+from polywheel.config.checks import requirements
+from polywheel.config.profile_table import read_partial_profile
+from polywheel.config.provider_table import object_reference
+from polywheel.config.reader import Table, type_name
+from polywheel.config.setup_table import read_setup_rules
+from polywheel.model.profile import BackendProfile
+from polywheel.model.properties import FEATURE, NAMESPACE
+from polywheel.model.setup import SetupRule
 
 # Tables that other commands read; a build of one variant leaves them alone.
 _READ_ELSEWHERE = ("matrix", "targets")
-# Part of the design, and without effect in this version: a build says so.
-_NOT_YET = ("providers", "setup", "presets", "strict", "provider-timeout", "backend")
+_QUERIES = ("plugin", "preset", "never")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderOverride:
+    """``[tool.polywheel.providers.ns]``: who is asked while building, in place of the declared."""
+
+    requires: tuple[str, ...] = ()
+    plugin_api: str | None = None
+    query: str | None = None
+    """``plugin``: install and ask it; ``preset``: validate against the preset of the namespace and
+    install nothing; ``never``: take properties as they are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,19 +43,28 @@ class Settings:
     metadata_fields: bool = True
     """Whether METADATA gets ``Variant-*`` fields as well as there being a variant.json."""
 
-    not_applied: tuple[str, ...] = ()
-    """Keys that are there and have no effect yet."""
+    providers: Mapping[str, ProviderOverride] = field(default_factory=dict)
+    """By namespace."""
+
+    provider_timeout: float = 60.0
+    """Seconds that the plugins of one build may take to answer."""
+
+    setup: tuple[SetupRule, ...] = ()
+    presets: tuple[str, ...] = ()
+    """The presets whose rules apply, by name."""
+
+    strict: bool = False
+    """Whether what the real backend can't be told is an error."""
+
+    backend: BackendProfile | None = None
+    """What the project says of its backend's profile, or of a backend that has none."""
+
+    has_matrix: bool = False
+    """Whether labels may come from a matrix, so that not all of them are known here."""
 
 
 def read_settings(table: Table) -> Settings:
     """Read ``[tool.polywheel]``; what is wrong is noted in the table's problems."""
-    backend = table.string("build-backend")
-    if backend is not None and not OBJECT_REFERENCE.fullmatch(backend):
-        table.wrong(
-            "build-backend",
-            f"malformed build backend {backend!r}",
-            "expected 'module' or 'module:object', as in [build-system]",
-        )
     if "backend-path" in table and "build-backend" not in table:
         table.wrong(
             "backend-path",
@@ -46,10 +72,49 @@ def read_settings(table: Table) -> Settings:
             "name it: build-backend = …",
         )
     settings = Settings(
-        build_backend=backend,
+        build_backend=object_reference(
+            table, "build-backend", "expected 'module' or 'module:object', as in [build-system]"
+        ),
         backend_path=table.strings("backend-path"),
         metadata_fields=table.boolean("metadata-fields", True),
-        not_applied=tuple(key for key in _NOT_YET if key in table),
+        providers=_providers(table.table("providers")),
+        provider_timeout=_seconds(table, "provider-timeout", 60.0),
+        setup=read_setup_rules(table.table("setup")),
+        presets=table.names("presets", FEATURE),
+        strict=table.boolean("strict", False),
+        backend=(
+            read_partial_profile(table.table("backend"), "backend") if "backend" in table else None
+        ),
+        has_matrix="matrix" in table,
     )
-    table.finish(also_known=(*_READ_ELSEWHERE, *_NOT_YET))
+    table.finish(also_known=_READ_ELSEWHERE)
     return settings
+
+
+def _providers(table: Table) -> dict[str, ProviderOverride]:
+    found = {}
+    for namespace in table.names_of_tables(NAMESPACE):
+        one = table.table(namespace)
+        query = one.string("query")
+        if query is not None and query not in _QUERIES:
+            one.wrong("query", f"unknown query {query!r}", "known: " + ", ".join(_QUERIES))
+        override = ProviderOverride(
+            requires=requirements(one, "requires"),
+            plugin_api=object_reference(one, "plugin-api", "expected 'module:attribute'"),
+            query=query,
+        )
+        if query in {"preset", "never"} and (override.requires or override.plugin_api):
+            one.wrong("query", f"query = {query!r} installs and asks no plugin, but one is named")
+        one.finish()
+        found[namespace] = override
+    return found
+
+
+def _seconds(table: Table, key: str, default: float) -> float:
+    value = table.number(key)
+    if value is None:
+        return default
+    if not 0 < value <= 86400:
+        table.wrong(key, f"expected seconds between 0 and 86400, found {value:g}")
+        return default
+    return value

@@ -82,7 +82,7 @@ class VariantMetadata:
         provider = self.providers.get(prop.namespace)
         if provider is None:
             raise ConfigError(
-                f"the namespace {prop.namespace!r} of '{prop}' has no provider",
+                f"the namespace {prop.namespace!r} has no provider",
                 at=at,
                 hint=nearest(prop.namespace, self.providers)
                 or f"declare it under [variant.providers.{prop.namespace}]",
@@ -92,7 +92,7 @@ class VariantMetadata:
             return
         if prop.feature not in static:
             raise ConfigError(
-                f"the provider of {prop.namespace!r} does not know the feature of '{prop}'",
+                f"the provider of {prop.namespace!r} does not know the feature {prop.feature!r}",
                 at=at,
                 hint=nearest(prop.feature, static),
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,22 @@ class BuildDirectory:
     """The requirement that the backend's package must meet to be told, ``setuptools>=65.4``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a backend is told one field of build setup."""
+
+    via: str
+    """``env`` (the variable of the field's name), ``env:NAME``, ``config-setting:KEY``, ``hooks``
+    (the environment, where only build hooks of the project may read it), ``unsupported``."""
+
+    format: str = "{value}"
+    """How one value is put, with ``{name}`` and ``{value}``."""
+
+    def variable(self, field: str) -> str:
+        """The environment variable for a flag field."""
+        return self.via.partition(":")[2] or field.upper()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendProfile:
     """One real backend: the names it goes by, and how it is told things."""
@@ -44,6 +61,25 @@ class BackendProfile:
 
     build_directory: BuildDirectory | None = None
     """None where the backend has no objects that outlive a build."""
+
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    """By flag field, and for ``defines``; a field without a way is unsupported."""
+
+    ways_by_compiler: Mapping[str, Mapping[str, Way]] = field(default_factory=dict)
+    """Ways that are others with one family of compilers."""
+
+    hooks: tuple[str, ...] = ()
+    """Where in pyproject.toml a project declares build hooks: dotted paths."""
+
+    def overridden(self, other: BackendProfile) -> BackendProfile:
+        """This profile, with what ``other`` says in place of what it says itself."""
+        return replace(
+            self,
+            build_directory=other.build_directory or self.build_directory,
+            ways={**self.ways, **other.ways},
+            ways_by_compiler={**self.ways_by_compiler, **other.ways_by_compiler},
+            hooks=other.hooks or self.hooks,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

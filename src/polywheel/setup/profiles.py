@@ -56,6 +56,11 @@ def choose_backend(project: Project) -> BackendChoice:
     else:
         name, path = _inferred(project, profiles), None
     profile = next((one for one in profiles if name in one.modules), None)
+    override = project.settings.backend
+    if override is not None:
+        profile = (profile or BackendProfile(name=name, modules=(name,), packages=())).overridden(
+            override
+        )
     return BackendChoice(build_backend=name, backend_path=path, profile=profile)
 
 

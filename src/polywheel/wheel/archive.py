@@ -35,6 +35,7 @@ from polywheel.wheel.layout import (
 
 _FULL = (FULL16, FULL32, FULL32)
 """Count, length and offset of the directory, where the zip64 end record has them."""
+_END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
 _MAX_NAME = 4096
 """Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
@@ -116,8 +117,8 @@ class Archive:
         Raises WheelError where members overlap, a sign of an archive that is made to explode.
         """
         ordered = sorted(self.members, key=lambda member: member.offset)
-        ends = [member.offset for member in ordered[1:]] + [self.directory]
-        for member, end in zip(ordered, ends, strict=True):
+        starts = [*(member.offset for member in ordered), self.directory]
+        for member, end in zip(ordered, starts[1:], strict=True):
             if self.data_offset(member) + member.compressed > end:
                 raise self.broken(f"{member.name} overlaps what follows it")
             yield member, end
@@ -141,6 +142,8 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
         raise broken(path, "it is not a zip archive, or it is cut short")
     _, disk, start_disk, here, count, length, offset, _ = END.unpack_from(tail, at)
     comment = tail[at + END.size :]
+    if _END_MAGIC in comment:
+        raise broken(path, "its comment holds a second end record, which other readers would take")
     end = tail_start + at
     zip64 = False
     found = _zip64_end(file, path, end)
@@ -168,13 +171,13 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
 
 def _find_end(tail: bytes) -> int:
     """Where the end record starts: the last one whose comment reaches exactly to the end."""
-    at = tail.rfind(b"PK\x05\x06")
+    at = tail.rfind(_END_MAGIC)
     while at >= 0:
         if len(tail) - at >= END.size:
             *_, comment_length = END.unpack_from(tail, at)
             if at + END.size + comment_length == len(tail):
                 return at
-        at = tail.rfind(b"PK\x05\x06", 0, at)
+        at = tail.rfind(_END_MAGIC, 0, at)
     return -1
 
 

@@ -1,0 +1,116 @@
+"""Build setup: what a variant asks of the build, each entry with where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FLAG_FIELDS = (
+    "cflags",
+    "cxxflags",
+    "cuflags",
+    "objcflags",
+    "fflags",
+    "dflags",
+    "valaflags",
+    "rustflags",
+    "cythonflags",
+    "ldflags",
+)
+"""The keys of get_build_setup (variantlib, 2025)."""
+
+Text = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetupFields:
+    """What one rule gives, placeholders not filled in yet. None is "says nothing of it"."""
+
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By flag field; an empty list says "none", and takes the place of a less specific one."""
+
+    env: Mapping[str, Text] = field(default_factory=dict)
+    """Variable to value, or to candidate folders of which the first that exists is taken."""
+
+    config_settings: Mapping[str, Text] = field(default_factory=dict)
+    """Key to a value, or to a list that is appended."""
+
+    defines: Mapping[str, str] = field(default_factory=dict)
+    """Options of the build system by name: CMake's and Meson's ``-Dname=value``."""
+
+    requires: tuple[str, ...] | None = None
+    """Requirements of the build."""
+
+    dependencies: tuple[str, ...] | None = None
+    """Requirements of the wheel: its extra ``Requires-Dist``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetupRule:
+    """One table of ``[tool.polywheel.setup]``, or of a preset."""
+
+    key: str
+    """``*``, ``ns``, ``ns :: feature``, ``ns :: feature :: value``, or ``label:GLOB``."""
+
+    at: str
+    """File and key path, for origins and messages."""
+
+    target: tuple[str, ...]
+    """The parts of the key: () for ``*``, one to three names of a property."""
+
+    label_glob: str | None = None
+    when: str | None = None
+    """A marker about target and Python (PEP 508)."""
+
+    separator: str = ";"
+    """What joins ``{values}``."""
+
+    spelling: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Other spellings of values, for ``{value.NAME}`` and ``{values.NAME}``."""
+
+    fields: SetupFields = field(default_factory=SetupFields)
+    by_compiler: Mapping[str, SetupFields] = field(default_factory=dict)
+    by_backend: Mapping[str, SetupFields] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureValues:
+    """What a preset knows of a feature: its values, or the pattern that they match."""
+
+    values: tuple[str, ...] = ()
+    pattern: str | None = None
+    multi_value: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """One file of ``matrix/presets``."""
+
+    name: str
+    namespace: str
+    features: Mapping[str, FeatureValues]
+    rules: tuple[SetupRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A piece of build setup and where it came from."""
+
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSetup:
+    """Everything that one variant asks of the build."""
+
+    flags: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    env: Mapping[str, Entry] = field(default_factory=dict)
+    config_settings: Mapping[str, Entry | tuple[Entry, ...]] = field(default_factory=dict)
+    """One entry where a rule gives a string, several where rules give lists."""
+
+    defines: Mapping[str, Entry] = field(default_factory=dict)
+    requires: tuple[Entry, ...] = ()
+    dependencies: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know: nothing that changes the build."""

@@ -1,0 +1,1 @@
+"""Variant providers: which plugin answers for a namespace, and asking it."""

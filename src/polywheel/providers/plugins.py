@@ -1,0 +1,200 @@
+"""Which plugin answers for a namespace while a project is built, and what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from polywheel.config.project import PYPROJECT, Project
+from polywheel.errors import ProviderError, nearest
+from polywheel.model.answers import PluginAnswer, PluginQuery
+from polywheel.model.metadata import Provider, VariantMetadata
+from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import Variant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildProvider:
+    """How a namespace is handled while building."""
+
+    namespace: str
+    query: str
+    """``plugin``, ``preset`` or ``never``."""
+
+    at: str
+    reference: str = ""
+    requires: tuple[str, ...] = ()
+    """Those whose markers hold here."""
+
+    fills_static: bool = False
+    """Whether its answer becomes the static properties of the wheel (``build-requires``)."""
+
+
+def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, ...]:
+    """Who is asked about a variant: the namespaces that it uses, and no others.
+
+    A provider with ``build-requires`` is asked for every variant: its static properties are part
+    of every wheel's metadata. ``[tool.polywheel.providers.ns]`` takes the place of what
+    ``[variant.providers.ns]`` says.
+    """
+    found = []
+    for namespace, provider in project.metadata.providers.items():
+        if namespace not in variant.namespaces and not provider.build_requires:
+            continue
+        found.append(_build_provider(project, provider))
+    return tuple(found)
+
+
+def _build_provider(project: Project, provider: Provider) -> BuildProvider:
+    namespace = provider.namespace
+    override = project.settings.providers.get(namespace)
+    at = f"{PYPROJECT}: variant.providers.{namespace}"
+    requires = provider.requires or provider.build_requires
+    reference = provider.plugin_api
+    query = "plugin" if requires else "never"
+    if override is not None:
+        at = f"{PYPROJECT}: tool.polywheel.providers.{namespace}"
+        if override.requires:
+            requires, reference, query = override.requires, None, "plugin"
+        reference = override.plugin_api or reference
+        query = override.query or query
+    if query == "plugin" and not requires:
+        raise ProviderError(
+            f"the namespace {namespace!r} has no plugin that could be asked",
+            at=at,
+            hint="give requires, or leave query out",
+        )
+    here = [text for text in requires if _holds(text)]
+    if query == "plugin" and not here:
+        raise ProviderError(
+            f"no requirement of the provider of {namespace!r} holds in this environment: "
+            + "; ".join(requires),
+            at=at,
+        )
+    if reference is None and here:
+        reference = canonicalize_name(Requirement(here[0]).name).replace("-", "_")
+    return BuildProvider(
+        namespace=namespace,
+        query=query,
+        at=at,
+        reference=reference or "",
+        requires=tuple(here),
+        fills_static=bool(provider.build_requires),
+    )
+
+
+def _holds(requirement: str) -> bool:
+    marker = Requirement(requirement).marker
+    return marker is None or marker.evaluate()
+
+
+def plugin_requirements(providers: Sequence[BuildProvider]) -> list[str]:
+    """The requirements that bring the plugins, each once, without markers."""
+    found: dict[str, None] = {}
+    for provider in providers:
+        if provider.query != "plugin":
+            continue
+        for text in provider.requires:
+            requirement = Requirement(text)
+            requirement.marker = None
+            found[str(requirement)] = None
+    return list(found)
+
+
+def queries(providers: Sequence[BuildProvider], variant: Variant) -> list[PluginQuery]:
+    """What to ask the plugins about a variant."""
+    found = []
+    for provider in providers:
+        if provider.query != "plugin":
+            continue
+        properties = tuple(p for p in variant.properties if p.namespace == provider.namespace)
+        found.append(
+            PluginQuery(
+                namespace=provider.namespace,
+                reference=provider.reference,
+                requires=provider.requires,
+                at=provider.at,
+                properties=properties,
+                setup=properties,
+                supported=provider.fills_static,
+            )
+        )
+    return found
+
+
+def check_answer(answer: PluginAnswer, *, at: str) -> None:
+    """Raise ProviderError for a property that the plugin does not know, or one value too many."""
+    problems = [_unknown(prop, answer, at) for prop, valid in answer.valid.items() if not valid]
+    values: dict[str, list[str]] = {}
+    for prop in answer.valid:
+        values.setdefault(prop.feature, []).append(prop.value)
+    single = {one.name for one in answer.all_configs or () if not one.multi_value}
+    if answer.generation in {"2025-04", "2025-06"}:
+        single = set()  # that generation does not say whether a feature has several values
+    problems += [
+        ProviderError(
+            f"'{answer.namespace} :: {feature}' has one value a variant, not {len(several)}: "
+            + ", ".join(several),
+            at=at,
+        )
+        for feature, several in values.items()
+        if feature in single and len(several) > 1
+    ]
+    if problems:
+        raise ProviderError.collected(p for error in problems for p in error.problems)
+
+
+def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
+    known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
+    if prop.feature in known:
+        what, hint = "value", nearest(prop.value, known[prop.feature])
+    else:
+        what, hint = "feature", nearest(prop.feature, known)
+    if answer.all_configs is None:
+        what = "feature or value"
+    return ProviderError(
+        f"the provider of {prop.namespace!r} does not know the {what} of '{prop}'", at=at, hint=hint
+    )
+
+
+def with_static_properties(
+    metadata: VariantMetadata, providers: Sequence[BuildProvider], answers: Mapping[str, PluginAnswer]
+) -> VariantMetadata:
+    """Metadata in which answers stand for ``build-requires`` (draft PEP on building).
+
+    Raises ProviderError where such a plugin does not say that all its properties are compatible.
+    """
+    filled = dict(metadata.providers)
+    for provider in providers:
+        if not provider.fills_static:
+            continue
+        answer = answers.get(provider.namespace)
+        if answer is None or not answer.supported:
+            raise ProviderError(
+                f"static properties of {provider.namespace!r} come from its plugin, "
+                + ("which is not asked" if answer is None else "which gives none"),
+                at=provider.at,
+            )
+        if not answer.all_compatible:
+            raise ProviderError(
+                f"the plugin of {provider.namespace!r} does not say that all its properties are "
+                "compatible (all_properties_compatible), so it can't be a build requirement only",
+                at=provider.at,
+                hint="name it in requires, to be asked when the wheel is installed",
+            )
+        filled[provider.namespace] = replace(
+            metadata.providers[provider.namespace],
+            build_requires=(),
+            plugin_api=None,
+            static_properties={one.name: one.values for one in answer.supported},
+            feature_order=tuple(one.name for one in answer.supported)
+            if len(answer.supported) > 1
+            else (),
+        )
+    return replace(metadata, providers=MappingProxyType(filled))
+
+

@@ -1,0 +1,83 @@
+"""The direction of dependencies: backend and cli on top, errors at the bottom, nobody sideways."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LAYERS = (
+    {"__main__"},
+    {"backend", "cli"},
+    {"matrix", "run", "ci"},
+    {"pipeline"},
+    {"providers", "setup", "wheel", "formats", "wrapped"},
+    {"config"},
+    {"model"},
+    {"errors"},
+)
+"""Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
+
+DATA_IS_FOR = {"setup", "matrix"}
+SCRIPTS = {"_describe_backend.py", "providers/_host.py"}
+"""Run by path, by an interpreter that may have nothing else: standard library only."""
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "polywheel"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def depth(room: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+
+
+def room_of(path: Path) -> str:
+    return name_of(path).partition("/")[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """What a module imports, at its top or in a function, in dotted names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_down(path: Path) -> None:
+    names = set(imported(path))
+    if name_of(path) in SCRIPTS:
+        assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+        return
+    room = room_of(path)
+    ours = {name.split(".")[1] for name in names if name.startswith("polywheel.")}
+    ours -= {room, "__version__"}
+    if room in {"__init__", "data"}:
+        assert not ours
+        return
+    assert any(room in rooms for rooms in LAYERS), f"{room} has no place in the design"
+    if "data" in ours:
+        assert room in DATA_IS_FOR
+    for other in ours - {"data"}:
+        assert depth(other) > depth(room), f"{room} imports from {other}"
+
+
+def test_the_backend_starts_with_the_standard_library_and_two_packages() -> None:
+    """It is installed into every isolated build: what it needs there, it must not need."""
+    code = (
+        "import sys; before = set(sys.modules); import polywheel.backend; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    tops = {name for name in answer.split() if not name.startswith("_sysconfigdata")}
+    assert tops - sys.stdlib_module_names == {"packaging", "pyproject_hooks", "polywheel"}

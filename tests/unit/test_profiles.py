@@ -1,0 +1,246 @@
+"""Backend profiles: those that are shipped, and which one a project uses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from polywheel.config.profile_table import read_profile
+from polywheel.config.project import BuildSystem, Project
+from polywheel.config.reader import Problems, Table
+from polywheel.config.settings import Settings
+from polywheel.errors import ConfigError
+from polywheel.model.metadata import VariantMetadata
+from polywheel.model.profile import BackendChoice, BackendProfile, BuildDirectory
+from polywheel.setup.profiles import choose_backend, shipped_profiles
+
+PROFILES = shipped_profiles()
+OURS = "polywheel.backend"
+
+
+def project(
+    backend: str | None = OURS,
+    *,
+    requires: tuple[str, ...] = (),
+    backend_path: tuple[str, ...] | None = None,
+    real: str | None = None,
+    real_path: tuple[str, ...] | None = None,
+) -> Project:
+    return Project(
+        source=Path("/nowhere"),
+        build_system=BuildSystem(
+            requires=requires, build_backend=backend, backend_path=backend_path
+        ),
+        settings=Settings(build_backend=real, backend_path=real_path),
+        metadata=VariantMetadata(),
+        document={},
+    )
+
+
+def chosen(choice: BackendChoice) -> tuple[str, tuple[str, ...] | None, str | None]:
+    name = choice.profile.name if choice.profile else None
+    return choice.build_backend, choice.backend_path, name
+
+
+# --- the shipped ones ----------------------------------------------------------------------------
+
+
+def test_every_file_is_a_profile(root: Path) -> None:
+    assert [one.name for one in PROFILES] == [
+        path.stem for path in sorted((root / "backends").glob("*.toml"))
+    ]
+    assert len(PROFILES) >= 9
+
+
+def test_no_module_and_no_package_is_in_two_profiles() -> None:
+    modules = Counter(module for one in PROFILES for module in one.modules)
+    packages = Counter(package for one in PROFILES for package in one.packages)
+    assert set((modules | packages).values()) == {1}
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda one: one.name)
+def test_names_are_in_the_form_that_they_are_compared_in(profile: BackendProfile) -> None:
+    assert [canonicalize_name(package) for package in profile.packages] == [*profile.packages]
+    if profile.build_directory and profile.build_directory.since:
+        assert canonicalize_name(Requirement(profile.build_directory.since).name) in (
+            profile.packages
+        )
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda one: one.name)
+def test_a_profiles_modules_are_in_its_packages(profile: BackendProfile) -> None:
+    try:
+        distribution(profile.packages[0])
+    except PackageNotFoundError:
+        pytest.skip(f"{profile.packages[0]} is not installed")
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    modules = [module.partition(":")[0] for module in profile.modules]
+    subprocess.run([sys.executable, "-c", code, *modules], check=True)
+
+
+GOOD = """
+modules = ["fast.build"]
+packages = ["fast-build"]
+[build-directory]
+via = "config-setting:build-dir"
+kept-by = ["env:FAST_DIR", "pyproject:tool.fast.build-dir"]
+default = "build"
+editable-default = "build-editable"
+since = "fast-build>=2"
+"""
+
+
+def read(text: str) -> BackendProfile:
+    problems = Problems()
+    profile = read_profile(Table(tomllib.loads(text), "fast.toml", (), problems), "fast")
+    problems.settle()
+    return profile
+
+
+def test_the_whole_vocabulary() -> None:
+    assert read(GOOD) == BackendProfile(
+        name="fast",
+        modules=("fast.build",),
+        packages=("fast-build",),
+        build_directory=BuildDirectory(
+            via="config-setting:build-dir",
+            kept_by=("env:FAST_DIR", "pyproject:tool.fast.build-dir"),
+            default="build",
+            editable_default="build-editable",
+            since="fast-build>=2",
+        ),
+    )
+    assert read(GOOD.partition("[build-directory]")[0]).build_directory is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "what"),
+    [
+        ('modules = ["fast.build"]\n', "", "modules", "a profile needs modules"),
+        ('packages = ["fast-build"]\n', "", "packages", "a profile needs packages"),
+        ('["fast.build"]', "[]", "modules", "at least one string"),
+        ('["fast-build"]', "[]", "packages", "at least one string"),
+        ("modules", "module = 1\nmodules", "module", "unknown key 'module'"),
+        ('via = "config-setting:build-dir"\n', "", "build-directory.via", "unknown way ''"),
+        ("config-setting:build-dir", "flag:x", "build-directory.via", "unknown way 'flag:x'"),
+        ("env:FAST_DIR", "env:fast dir", "build-directory.kept-by[0]", "malformed name"),
+        ('default = "build"', "default = 1", "build-directory.default", "found 1"),
+        ("since", "sinse", "build-directory.sinse", "unknown key 'sinse'"),
+    ],
+)
+def test_a_malformed_profile_is_refused(old: str, new: str, at: str, what: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        read(GOOD.replace(old, new, 1))
+    (problem,) = caught.value.problems
+    assert problem.at == f"fast.toml: {at}"
+    assert what in problem.what
+
+
+# --- which one -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [module for one in PROFILES for module in one.modules])
+def test_a_backend_that_is_named_has_its_profile(module: str) -> None:
+    for choice in (choose_backend(project(real=module)), choose_backend(project(module))):
+        assert choice.build_backend == module
+        assert choice.profile is not None
+        assert module in choice.profile.modules
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda one: one.name)
+def test_the_one_backend_that_is_required_is_inferred(profile: BackendProfile) -> None:
+    for package in profile.packages:
+        spelt = package.upper().replace("-", "_") + " >= 1"
+        choice = choose_backend(project(requires=("polywheel", spelt, "numpy")))
+        assert choice == BackendChoice(
+            build_backend=profile.modules[0], backend_path=None, profile=profile
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # what is named goes before what could be inferred
+        (
+            project(requires=("meson-python", "setuptools"), real="mesonpy"),
+            ("mesonpy", None, "meson-python"),
+        ),
+        (
+            project(requires=("setuptools",), real="flit_core.buildapi"),
+            ("flit_core.buildapi", None, "flit-core"),
+        ),
+        # a backend without a profile builds too
+        (project(real="own.backend:api"), ("own.backend:api", None, None)),
+        # in the tree
+        (project(real="own", real_path=("tools",)), ("own", ("tools",), None)),
+        # polywheel itself in the tree: its path is not the real backend's
+        (project(backend_path=(".",), real="mesonpy"), ("mesonpy", None, "meson-python")),
+        (project("polywheel.backend:x", real="mesonpy"), ("mesonpy", None, "meson-python")),
+        # a project that has not heard of polywheel: its own backend
+        (project("mesonpy", requires=("meson-python",)), ("mesonpy", None, "meson-python")),
+        (project("own", backend_path=("tools",)), ("own", ("tools",), None)),
+        (project("polywheelish.api"), ("polywheelish.api", None, None)),
+        (project("mesonpy", real="flit_core.buildapi"), ("mesonpy", None, "meson-python")),
+        # one that names none is built by setuptools, as before PEP 517
+        (project(None), ("setuptools.build_meta:__legacy__", None, "setuptools")),
+        (
+            project(None, requires=("cython", "setuptools")),
+            ("setuptools.build_meta:__legacy__", None, "setuptools"),
+        ),
+        (project(None, real="mesonpy"), ("mesonpy", None, "meson-python")),
+    ],
+)
+def test_the_real_backend(
+    given: Project, expected: tuple[str, tuple[str, ...] | None, str | None]
+) -> None:
+    assert chosen(choose_backend(given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "at", "says"),
+    [
+        (
+            project(requires=("polywheel", "setuptools", "meson-python>=0.18")),
+            "build-system.requires",
+            [
+                "several backends are required",
+                "meson-python, setuptools",
+                'build-backend = "mesonpy" or "setuptools.build_meta"',
+            ],
+        ),
+        (
+            project(requires=("polywheel", "numpy")),
+            "build-system.requires",
+            ["no backend is required that polywheel knows", "mesonpy (meson-python)"],
+        ),
+        (project(), "build-system.requires", ["no backend is required", "uv_build (uv-build)"]),
+        (
+            project(requires=("not good!",)),
+            "build-system.requires",
+            ["malformed requirement 'not good!'"],
+        ),
+        (
+            project(requires=("meson-python",), real="polywheel.backend"),
+            "tool.polywheel.build-backend",
+            ["can't be polywheel itself", "mesonpy", "hatchling.build"],
+        ),
+        (project(real="polywheel"), "tool.polywheel.build-backend", ["polywheel itself"]),
+        (project(real="polywheel.backend:x"), "tool.polywheel.build-backend", ["itself"]),
+    ],
+)
+def test_no_one_backend_is_left(given: Project, at: str, says: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_backend(given)
+    (problem,) = caught.value.problems
+    assert problem.at == f"pyproject.toml: {at}"
+    for text in says:
+        assert text in problem.render()
