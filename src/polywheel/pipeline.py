@@ -15,13 +15,19 @@ from pathlib import Path
 from polywheel.config.project import Project, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.errors import BuildError, ConfigError
-from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
+from polywheel.formats.metadata_fields import (
+    new_dependencies,
+    variant_fields,
+    with_variant_fields,
+)
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
-from polywheel.setup.build_directory import own_build_directory
+from polywheel.setup.build_directory import look_up, own_build_directory
+from polywheel.setup.delivery import Delivery, deliver
 from polywheel.setup.profiles import choose_backend
+from polywheel.variant_setup import Asked, requirements, variant_setup
 from polywheel.wheel.stamp import VARIANT_JSON, Stamp, stamp_wheel
 from polywheel.wrapped import RealBackend
 
@@ -68,18 +74,24 @@ class Build:
             notify=notify,
         )
 
-    def stamp(self, variant: Variant) -> Stamp:
-        """What is put into a wheel of this variant, and into its prepared metadata."""
-        metadata = self.project.metadata
+    def asked(self, *, ask: bool) -> Asked:
+        """What the variant asks of the build; with ``ask``, its plugins are asked first."""
+        if self.variant is None:
+            raise ValueError("no variant was asked for")
+        return variant_setup(self.project, self.choice, self.variant, ask=ask, notify=self.notify)
+
+    def stamp(self, asked: Asked) -> Stamp:
+        """What is put into a wheel of the variant, and into its prepared metadata."""
         wanted = self.project.settings.metadata_fields
+        dependencies = [one.value for one in asked.setup.dependencies]
 
         def edited(content: bytes) -> bytes:
-            fields = variant_fields(variant, metadata) if wanted else ()
-            return with_variant_fields(content, fields)
+            fields = variant_fields(asked.variant, asked.metadata) if wanted else ()
+            return with_variant_fields(content, [*new_dependencies(content, dependencies), *fields])
 
         return Stamp(
             metadata=edited,
-            variant_json=variant_json(variant, metadata),
+            variant_json=variant_json(asked.variant, asked.metadata),
             epoch=_source_date_epoch(),
         )
 
@@ -96,15 +108,21 @@ def pass_through(build: Build, hook: str, *arguments: object) -> object:
 
 
 def get_requires(build: Build, hook: str) -> list[str]:
-    """What building needs beside ``build-system.requires``."""
+    """What building needs beside ``build-system.requires``.
+
+    For a variant these are also the plugins of the namespaces that it uses, and what its setup
+    requires.
+    """
     if build.variant is None:
         return _requirements(pass_through(build, hook), hook)
     if hook == "get_requires_for_build_wheel":
         _refuse_label_under_pip(build.selection)
+    asked = build.asked(ask=False)
     with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
         editable = hook == "get_requires_for_build_editable"
-        real, settings = _told(build, build.variant, Path(scratch), editable)
-        return _requirements(real.call(hook, settings), hook)
+        real, settings = _told(build, asked, Path(scratch), editable=editable, quiet=True)
+        found = _requirements(real.call(hook, settings), hook)
+    return [*found, *(text for text in requirements(asked) if text not in found)]
 
 
 def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
@@ -114,9 +132,10 @@ def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
     editable = hook == "prepare_metadata_for_build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
-    stamp = build.stamp(build.variant)
+    asked = build.asked(ask=True)
+    stamp = build.stamp(asked)
     with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
-        real, settings = _told(build, build.variant, Path(scratch), editable)
+        real, settings = _told(build, asked, Path(scratch), editable=editable, quiet=True)
         name = _name(real.call(hook, metadata_directory, settings), hook)
     folder = Path(metadata_directory, name)
     try:
@@ -145,10 +164,11 @@ def build_wheel(
     editable = hook == "build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
-    stamp = build.stamp(build.variant)
+    asked = build.asked(ask=True)
+    stamp = build.stamp(asked)
     _tell_what_is_left_out(build)
     with _scratch(Path(wheel_directory)) as scratch:
-        real, settings = _told(build, build.variant, scratch, editable)
+        real, settings = _told(build, asked, scratch, editable=editable)
         plain = scratch / "wheel"
         plain.mkdir()
         built = plain / _name(real.call(hook, str(plain), settings, None), hook)
@@ -165,24 +185,54 @@ def build_wheel(
     return str(name)
 
 
+def delivered(build: Build, asked: Asked) -> Delivery:
+    """What the real backend is told for a variant. Raises ConfigError."""
+    profile = build.choice.profile
+    return deliver(
+        asked.setup,
+        profile,
+        compiler=asked.compiler,
+        environment=os.environ,
+        settings=build.settings or {},
+        consumed_by_hooks=any(
+            look_up(build.project.document, path.split(".")) is not None
+            for path in (profile.hooks if profile else ())
+        ),
+        strict=build.project.settings.strict,
+    )
+
+
 def _told(
-    build: Build, variant: Variant, scratch: Path, editable: bool
+    build: Build, asked: Asked, scratch: Path, *, editable: bool, quiet: bool = False
 ) -> tuple[RealBackend, ConfigSettings | None]:
     """The real backend with the environment of this variant, and its config settings."""
-    delivery = own_build_directory(
+    delivery = delivered(build, asked)
+    if not quiet:
+        for line in (*asked.setup.notes, *delivery.warnings):
+            build.notify(f"warning: {line}" if line in delivery.warnings else f"note: {line}")
+        if delivery.told:
+            build.notify(f"told {build.choice.build_backend}: {'; '.join(delivery.told)}")
+    environment = {**os.environ, **delivery.environment}
+    own = own_build_directory(
         build.choice.profile,
         build.project,
-        variant,
-        build.settings or {},
-        environment=os.environ,
+        asked.variant,
+        delivery.config_settings,
+        environment=environment,
         scratch=scratch,
         editable=editable,
     )
     settings = build.settings
-    if delivery.replaced or delivery.config_settings:
-        theirs = {k: v for k, v in (settings or {}).items() if k not in delivery.replaced}
-        settings = {**theirs, **delivery.config_settings}
-    return RealBackend(build.project.source, build.choice, delivery.environment), settings
+    if delivery.config_settings or own.config_settings:
+        theirs = {k: v for k, v in delivery.config_settings.items() if k not in own.replaced}
+        settings = {**theirs, **own.config_settings}
+    told = {
+        **delivery.environment,
+        **own.environment,
+        "POLYWHEEL_VARIANT_LABEL": asked.variant.label,
+        "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, asked.variant.properties)),
+    }
+    return RealBackend(build.project.source, build.choice, told), settings
 
 
 @contextmanager
@@ -223,9 +273,6 @@ def _tell_what_is_left_out(build: Build) -> None:
             f"note: {', '.join(left_out)}: variant.json has no place for this any more, "
             f"it is written {where}"
         )
-    if build.project.settings.not_applied:
-        keys = ", ".join(f"tool.polywheel.{key}" for key in build.project.settings.not_applied)
-        build.notify(f"warning: {keys}: not applied by this version of polywheel")
 
 
 def _described(variant: Variant) -> str:

@@ -64,9 +64,9 @@ def large_wheel(folder: Path) -> Path:
     """The largest wheel at hand that has 150 MB, else one of members that hardly compress."""
     places = [Path(place) for place in os.environ.get("PIP_FIND_LINKS", "").split()]
     wheels = [path for place in places if place.is_dir() for path in place.glob("*.whl")]
-    if wheels and (largest := max(wheels, key=lambda path: path.stat().st_size)):
-        if largest.stat().st_size >= 150_000_000:
-            return Path(shutil.copy(largest, folder))
+    largest = max(wheels, key=lambda path: path.stat().st_size, default=None)
+    if largest is not None and largest.stat().st_size >= 150_000_000:
+        return Path(shutil.copy(largest, folder))
     path = folder / "large-1.0-py3-none-any.whl"
     noise = random.Random(1)
     names = []

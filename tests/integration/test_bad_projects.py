@@ -38,8 +38,7 @@ def failed(folder: Path, *arguments: str, pyproject: str = PROJECT, **files: str
     done = build(folder, "--wheel", *arguments, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
-    left = [path for path in (folder / "dist").rglob("*")] if (folder / "dist").is_dir() else []
-    assert left == []
+    assert list((folder / "dist").rglob("*")) == []
     return done.stdout
 
 
@@ -135,8 +134,10 @@ def test_a_backend_that_fails_is_named(arguments: list[str], tmp_path: Path) -> 
         ("return archive({'a-1.dist-info/x': '', 'b-1.dist-info/x': ''})", "several .dist-info"),
         ("return archive({'small-1.0.dist-info/METADATA': ''})", "no small-1.0.dist-info/RECORD"),
         (
-            "return archive({'small-1.0.dist-info/METADATA': '', "
-            "'small-1.0.dist-info/RECORD': 'gone.py,,\\n'})",
+            (
+                "return archive({'small-1.0.dist-info/METADATA': '', "
+                "'small-1.0.dist-info/RECORD': 'gone.py,,\\n'})"
+            ),
             "RECORD",
         ),
         ("return archive({'../escape.py': '', 'small-1.0.dist-info/METADATA': ''})", "leads out"),

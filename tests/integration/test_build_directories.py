@@ -149,7 +149,7 @@ def test_the_users_own_distutils_configuration_stays_in_force(tmp_path: Path) ->
 
 
 def test_package_data_listed_only_in_the_manifest_of_an_sdist_is_kept(tmp_path: Path) -> None:
-    """setuptools takes what a VCS plugin listed from the egg-info of the unpacked sdist."""
+    """Setuptools takes what a VCS plugin listed from the egg-info of the unpacked sdist."""
     source = example("setuptools", tmp_path)
     package = source / "src" / "polywheel_example_setuptools"
     (package / "table.dat").write_bytes(b"data")

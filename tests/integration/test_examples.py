@@ -21,7 +21,7 @@ CHECKS = {
     "scikit-build-core": ("dot([1, 2, 3], [4, 5, 6])", "32"),
     "setuptools": ("list(brighten(bytes([0, 100, 250]), 20))", "[20, 120, 255]"),
     "hatchling": ("elements()['Ca'].number", "20"),
-    "flit-core": ("blas()", "python"),
+    "flit-core": ("blas()", "openblas"),
 }
 MARCH = {"x86_64_v1": "-march=x86-64", "x86_64_v3": "-march=x86-64-v3"}
 

@@ -215,7 +215,7 @@ def test_a_directory_that_is_not_what_the_end_record_says_is_refused() -> None:
     for at in (0, 28, 30, 32):  # magic; lengths of name, extra fields and comment
         content = bytearray(assembled(members))
         content[content.index(b"PK\x01\x02") + at + 1] = 0xFF
-        refused(bytes(content), "directory is malformed")
+        refused(bytes(content), "directory is malformed|cut short")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ LAYERS = (
     {"backend", "cli"},
     {"matrix", "run", "ci"},
     {"pipeline"},
+    {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},
     {"config"},
     {"model"},

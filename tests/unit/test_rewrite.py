@@ -20,8 +20,8 @@ from wheels import Part, assembled, zipped
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive import Archive, open_archive
-from polywheel.wheel.layout import Member
-from polywheel.wheel.rewrite import NewMember, _write_directory, rewrite
+from polywheel.wheel.layout import Member, central
+from polywheel.wheel.rewrite import NewMember, rewrite, write_end
 
 PATH = Path("demo-1.0-py3-none-any.whl")
 FILES = {"a.txt": b"aaaa" * 50, "b/": b"", "b/c.txt": b"", "d.bin": bytes(range(256)), "e": b"e"}
@@ -289,12 +289,13 @@ def raw_at(archive: Archive) -> list[tuple[str, int]]:
     return [(member.name, end) for member, end in archive.extents()]
 
 
-def test_a_member_moved_back_below_4_gib_loses_its_zip64_field() -> None:
-    # It is as zipfile would have written it: a field only where it is needed.
+def test_a_zip64_field_stays_until_its_member_moves() -> None:
+    # Then it is as zipfile would have written it: a field only where it is needed.
     field = struct.pack("<HHQ", 1, 8, 0)
-    part = Part(name="a", content=b"x", offset=0xFFFFFFFF, extra=field)
-    member = opened(rewritten(assembled([part]))).members[0]
-    assert (member.offset, member.extra) == (0, b"")
+    parts = [Part(name="a", content=b"x", offset=0xFFFFFFFF, extra=field)]
+    assert opened(rewritten(assembled(parts))).members[0].extra == field
+    moved = opened(rewritten(assembled(parts), added=[("a", "z", b"z")])).members[1]
+    assert (moved.offset > 0, moved.extra) == (True, b"")
 
 
 @pytest.mark.parametrize("count", [0xFFFE, 0xFFFF, 0x10000])
@@ -318,7 +319,8 @@ def test_whatever_is_too_wide_stands_in_the_zip64_field(
     archive = opened(KINDS["extra"])
     member = replace(archive.members[0], size=size, compressed=compressed, offset=offset)
     target = io.BytesIO()
-    _write_directory(target, [member], archive)
+    target.write(central(member))
+    write_end(target, archive, count=1, offset=0)
     with zipfile.ZipFile(target) as referee:
         (info,) = referee.infolist()
     assert (info.file_size, info.compress_size, info.header_offset) == (size, compressed, offset)

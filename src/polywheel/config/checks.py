@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.config.reader import Table
+
+_OBJECT_REFERENCE = re.compile(
+    r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
+)
 
 
 def requirements(table: Table, key: str) -> tuple[str, ...]:
@@ -35,6 +40,18 @@ def marker(table: Table, key: str) -> str | None:
         table.wrong(key, f"malformed marker {text!r}: {why}")
         return None
     return text.strip()
+
+
+def object_reference(table: Table, key: str, expected: str) -> str | None:
+    """``module`` or ``module:object``, without the blanks that may stand around the colon."""
+    text = table.string(key)
+    if text is None:
+        return None
+    reference = re.sub(r"[ \t]*:[ \t]*", ":", text.strip(" \t"))
+    if not _OBJECT_REFERENCE.fullmatch(reference):
+        table.wrong(key, f"malformed object reference {text!r}", expected)
+        return None
+    return reference
 
 
 def _malformed(parse: Callable[[str], object], text: str) -> str | None:

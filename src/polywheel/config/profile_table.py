@@ -36,8 +36,7 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
         ),
         ways=_delivery(table.table("delivery")),
         ways_by_compiler={
-            compiler: _delivery(by_compiler.table(compiler))
-            for compiler in by_compiler.every_key()
+            compiler: _delivery(by_compiler.table(compiler)) for compiler in by_compiler.every_key()
         },
         hooks=table.names("hooks", _DOTTED),
     )
@@ -60,7 +59,9 @@ def _delivery(table: Table) -> dict[str, Way]:
             one.finish()
         if not _WAY.fullmatch(via):
             table.wrong(
-                name, f"unknown way {via!r}", "env, env:NAME, config-setting:KEY, hooks, unsupported"
+                name,
+                f"unknown way {via!r}",
+                "env, env:NAME, config-setting:KEY, hooks, unsupported",
             )
         ways[name] = Way(via, text)
     general = ways.pop("flags", None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from polywheel.config.checks import marker, requirements
+from polywheel.config.checks import marker, object_reference, requirements
 from polywheel.config.reader import Table
 from polywheel.model.metadata import Provider
 from polywheel.model.properties import (
@@ -15,10 +14,6 @@ from polywheel.model.properties import (
     NAMESPACE,
     VALUE,
     VariantFeature,
-)
-
-OBJECT_REFERENCE = re.compile(
-    r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
 )
 
 _SOURCES = ("requires", "build-requires", "static-properties", "builtin")
@@ -57,6 +52,8 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
     """One provider. ``outer_static`` is the ``[variant.static-properties.ns]`` of PEP 817."""
     namespace = table.path[-1]
     _check_one_source(table, outer_static)
+    if "plugin-api" in table and "requires" not in table and "build-requires" not in table:
+        table.wrong("plugin-api", "plugin-api goes with requires or build-requires only")
     static = _static_properties(table.table("static-properties"))
     if outer_static is not None:
         static = _static_properties(outer_static)
@@ -72,7 +69,7 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
         static_properties=MappingProxyType(static),
         feature_order=_feature_order(table, static, older_order),
         builtin=_builtin(table),
-        plugin_api=_plugin_api(table),
+        plugin_api=object_reference(table, "plugin-api", "expected 'module:attribute'"),
         optional=table.boolean("optional", False),
         enable_if=marker(table, "enable-if"),
     )
@@ -108,20 +105,6 @@ def _builtin(table: Table) -> str | None:
     if text is not None and not (text.strip() and text.isprintable()):
         table.wrong("builtin", f"malformed name {text!r}", "expected the name of a provider")
     return text
-
-
-def _plugin_api(table: Table) -> str | None:
-    text = table.string("plugin-api")
-    if text is None:
-        return None
-    reference = re.sub(r"[ \t]*:[ \t]*", ":", text.strip(" \t"))
-    if not OBJECT_REFERENCE.fullmatch(reference):
-        table.wrong(
-            "plugin-api", f"malformed object reference {text!r}", "expected 'module:attribute'"
-        )
-    elif "requires" not in table and "build-requires" not in table:
-        table.wrong("plugin-api", "plugin-api goes with requires or build-requires only")
-    return reference
 
 
 def _feature_order(

@@ -97,6 +97,17 @@ class Table:
         value = self._get(key, bool, "true or false")
         return default if value is None else value
 
+    def number(self, key: str) -> float | None:
+        """An integer or a float; a boolean is neither."""
+        value = self.data.get(key)
+        self._asked[key] = None
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.wrong(key, f"expected a number, found {type_name(value)}")
+            return None
+        return float(value)
+
     def strings(self, key: str, *, empty: bool = True) -> tuple[str, ...] | None:
         """A list of strings; with ``empty=False`` it must hold at least one."""
         values = self._get(key, list, "a list of strings")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from polywheel.config.checks import requirements
+from polywheel.config.checks import object_reference, requirements
 from polywheel.config.profile_table import read_partial_profile
-from polywheel.config.provider_table import object_reference
-from polywheel.config.reader import Table, type_name
+from polywheel.config.reader import Table
 from polywheel.config.setup_table import read_setup_rules
 from polywheel.model.profile import BackendProfile
 from polywheel.model.properties import FEATURE, NAMESPACE

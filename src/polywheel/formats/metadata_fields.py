@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from email.parser import BytesParser
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.variant import Variant
@@ -37,25 +41,49 @@ def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tupl
             yield f"Variant-Default-{kind}-Priorities", ", ".join(map(str, listed))
 
 
+def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The ``Requires-Dist`` that METADATA has not got yet.
+
+    One is there already where an unconditional one for the same package has the same specifier,
+    or where the new one asks for no version and no extra that the older does not.
+    """
+    headers = BytesParser().parsebytes(content, headersonly=True)
+    there = [Requirement(text) for text in headers.get_all("Requires-Dist", [])]
+    for text in dependencies:
+        new = Requirement(text)
+        covered = any(
+            canonicalize_name(old.name) == canonicalize_name(new.name)
+            and (old.marker is None or old.marker == new.marker)
+            and new.extras <= old.extras
+            and new.url in (None, old.url)
+            and (not new.specifier or new.specifier == old.specifier)
+            for old in there
+        )
+        if not covered:
+            there.append(new)
+            yield "Requires-Dist", text
+
+
 def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
     """METADATA with these fields at the end of its headers, in place of older ``Variant-*`` ones.
 
     Every other byte stays: the headers, their continuation lines, the description.
     """
-    lines = content.splitlines(keepends=True)
-    newline = b"\r\n" if lines and lines[0].endswith(b"\r\n") else b"\n"
     kept: list[bytes] = []
     dropping = False
-    body = len(lines)
-    for number, line in enumerate(lines):
-        if not line.strip(b"\r\n"):
-            body = number
-            break
+    newline = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    at = 0
+    while at < len(content):
+        end = content.find(b"\n", at) + 1 or len(content)
+        line = content[at:end]
         if _FIELD.match(line):
             dropping = bool(_OURS.match(line))
+        elif not line.startswith((b" ", b"\t")):
+            break  # the blank line before the description, or what a parser takes for its start
         if not dropping:
             kept.append(line)
+        at = end
     if kept and not kept[-1].endswith(b"\n"):
         kept[-1] += newline
     added = [f"{name}: {value}".encode() + newline for name, value in fields]
-    return b"".join([*kept, *added, *lines[body:]])
+    return b"".join([*kept, *added, content[at:]])

@@ -72,7 +72,7 @@ class BackendProfile:
     """Where in pyproject.toml a project declares build hooks: dotted paths."""
 
     def overridden(self, other: BackendProfile) -> BackendProfile:
-        """This profile, with what ``other`` says in place of what it says itself."""
+        """The profile with what ``other`` says in place of what it says itself."""
         return replace(
             self,
             build_directory=other.build_directory or self.build_directory,

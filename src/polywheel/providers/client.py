@@ -50,7 +50,9 @@ def ask_plugins(
         if code is None or not answer.is_file():
             raise _ended(folder, queries, code, timeout)
         said = json.loads(answer.read_text(encoding="ascii"))["answers"]
-    errors = [_refused(query, one) for query, one in zip(queries, said, strict=True) if "error" in one]
+    errors = [
+        _refused(query, one) for query, one in zip(queries, said, strict=True) if "error" in one
+    ]
     if errors:
         raise ProviderError.collected(problem for error in errors for problem in error.problems)
     return tuple(_answer(query, one) for query, one in zip(queries, said, strict=True))
@@ -82,8 +84,11 @@ def _log(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     cut = ["…"] if size > _LOG_LIMIT else []
-    return cut + ["".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-                  for line in text.replace("\t", "    ").splitlines() if line.strip()]
+    return cut + [
+        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+        for line in text.replace("\t", "    ").splitlines()
+        if line.strip()
+    ]
 
 
 def _named(query: PluginQuery) -> str:

@@ -162,7 +162,9 @@ def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderEr
 
 
 def with_static_properties(
-    metadata: VariantMetadata, providers: Sequence[BuildProvider], answers: Mapping[str, PluginAnswer]
+    metadata: VariantMetadata,
+    providers: Sequence[BuildProvider],
+    answers: Mapping[str, PluginAnswer],
 ) -> VariantMetadata:
     """Metadata in which answers stand for ``build-requires`` (draft PEP on building).
 
@@ -196,5 +198,3 @@ def with_static_properties(
             else (),
         )
     return replace(metadata, providers=MappingProxyType(filled))
-
-

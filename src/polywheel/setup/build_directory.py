@@ -30,7 +30,7 @@ _FLAG_VARIABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class OwnDirectory:
     """What a real backend is run with: variables and config settings to set."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def own_build_directory(
     environment: Mapping[str, str],
     scratch: Path,
     editable: bool,
-) -> Delivery:
+) -> OwnDirectory:
     """Keep this variant's objects from those of every other build of the same tree.
 
     A directory that the user keeps between builds gets one folder a variant inside it, named by
@@ -58,15 +58,17 @@ def own_build_directory(
     """
     directory = profile.build_directory if profile else None
     if directory is None:
-        return Delivery()
+        return OwnDirectory()
     if directory.since is not None:
         _check_version(directory.since)
     if directory.via == "distutils-config":
         # Editable builds of setuptools have a temporary directory already (editable_wheel.py).
-        return Delivery() if editable else _distutils_config(project.source, environment, scratch)
+        return (
+            OwnDirectory() if editable else _distutils_config(project.source, environment, scratch)
+        )
     kept = _kept(directory, project, settings, environment, editable)
     if kept is None:
-        return Delivery()  # the backend takes a new temporary directory each time
+        return OwnDirectory()  # the backend takes a new temporary directory each time
     folder = f"{variant.label}-{_digest(variant, settings, environment)}"
     path = os.path.join(project.source, kept, _OURS, folder)
     how, _, name = directory.via.partition(":")
@@ -76,8 +78,8 @@ def own_build_directory(
         if place.startswith("config-setting:")
     )
     if how == "env":
-        return Delivery(environment={name: path}, replaced=replaced)
-    return Delivery(config_settings={name: path}, replaced=replaced)
+        return OwnDirectory(environment={name: path}, replaced=replaced)
+    return OwnDirectory(config_settings={name: path}, replaced=replaced)
 
 
 def _kept(
@@ -96,19 +98,19 @@ def _kept(
         elif where == "config-setting":
             found = settings.get(name)
         else:
-            found = _look_up(project.document, name.split("."))
+            found = look_up(project.document, name.split("."))
         if isinstance(found, str) and found:
             return found
     return directory.editable_default if editable else directory.default
 
 
-def _look_up(document: object, keys: list[str]) -> object:
+def look_up(document: object, keys: list[str]) -> object:
     """The value under a dotted path; of an array of tables, the first that has it."""
     if isinstance(document, list):
-        return next((hit for one in document if (hit := _look_up(one, keys)) is not None), None)
+        return next((hit for one in document if (hit := look_up(one, keys)) is not None), None)
     if not keys:
         return document
-    return _look_up(document.get(keys[0]), keys[1:]) if isinstance(document, dict) else None
+    return look_up(document.get(keys[0]), keys[1:]) if isinstance(document, dict) else None
 
 
 def _digest(variant: Variant, settings: ConfigSettings, environment: Mapping[str, str]) -> str:
@@ -138,7 +140,7 @@ def _check_version(requirement: str) -> None:
         )
 
 
-def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Path) -> Delivery:
+def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Path) -> OwnDirectory:
     """A distutils configuration file, read after all others, that moves what would stay.
 
     ``build/`` holds objects that are not rebuilt when flags change. ``*.egg-info`` is written
@@ -165,7 +167,7 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
     config = scratch / "distutils.cfg"
     with config.open("w", encoding="utf-8") as file:
         parser.write(file)
-    return Delivery(environment={"DIST_EXTRA_CONFIG": str(config)})
+    return OwnDirectory(environment={"DIST_EXTRA_CONFIG": str(config)})
 
 
 def _egg_infos(source: Path) -> list[Path]:

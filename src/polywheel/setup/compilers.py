@@ -12,7 +12,10 @@ from pathlib import PureWindowsPath
 _LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "env"})
 _FAMILIES = (
     (re.compile(r"(clang-)?cl"), "msvc"),
-    (re.compile(r"(.*-)?clang(\+\+)?(-cpp)?(-[0-9.]+)?|icp?x|dpcpp|hipcc|amdclang(\+\+)?"), "clang"),
+    (
+        re.compile(r"(.*-)?clang(\+\+)?(-cpp)?(-[0-9.]+)?|icp?x|dpcpp|hipcc|amdclang(\+\+)?"),
+        "clang",
+    ),
     (re.compile(r"(.*-)?(gcc|g\+\+|gfortran)(-[0-9.]+)?"), "gnu"),
 )
 # What a system calls its own compiler, whichever that is.

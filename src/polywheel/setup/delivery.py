@@ -76,7 +76,9 @@ def deliver(
         )
     return Delivery(
         environment={
-            name: value for name, value in work.environment.items() if environment.get(name) != value
+            name: value
+            for name, value in work.environment.items()
+            if environment.get(name) != value
         },
         config_settings=work.settings,
         told=tuple(work.told),
@@ -94,7 +96,9 @@ def _way(profile: BackendProfile | None, name: str, compiler: str) -> Way:
 class _Delivered:
     """Environment and config settings as they grow."""
 
-    def __init__(self, environment: dict[str, str], settings: dict[str, str | Sequence[str]]) -> None:
+    def __init__(
+        self, environment: dict[str, str], settings: dict[str, str | Sequence[str]]
+    ) -> None:
         self.environment = environment
         self.settings = settings
         self.told: list[str] = []

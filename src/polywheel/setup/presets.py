@@ -26,9 +26,7 @@ def load_preset(name: str, *, at: str) -> Preset:
         raise ConfigError(f"unknown preset {name!r}", at=at, hint=nearest(name, names))
     path = data_folder("matrix") / "presets" / f"{name}.toml"
     problems = Problems()
-    table = Table(
-        tomllib.loads(path.read_text(encoding="utf-8")), f"preset {name}", (), problems
-    )
+    table = Table(tomllib.loads(path.read_text(encoding="utf-8")), f"preset {name}", (), problems)
     preset = Preset(
         name=name,
         namespace=table.string("namespace") or "",

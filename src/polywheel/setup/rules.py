@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.markers import Marker
 
@@ -30,6 +31,8 @@ from polywheel.model.setup import (
     Text,
 )
 from polywheel.model.variant import Variant
+
+T = TypeVar("T")
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _EVERYTHING, _PROPERTY, _LABEL = range(3)
@@ -121,7 +124,7 @@ def _said(fields: SetupFields) -> set[tuple[str, str]]:
 
 
 def _without(fields: SetupFields, taken: set[tuple[str, str]]) -> SetupFields:
-    def left(kind: str, values: Mapping[str, object]) -> dict[str, object]:
+    def left(kind: str, values: Mapping[str, T]) -> dict[str, T]:
         return {name: value for name, value in values.items() if (kind, name) not in taken}
 
     return replace(
@@ -210,12 +213,12 @@ class _Gathered:
                 self._extend(self.lists.setdefault(name, []), rule, name, value, prop)
         for name, value in fields.defines.items():
             self._set("defines", name, self._entry(rule, value, prop), rank)
-        for kept, texts in (
+        for kept, wanted in (
             (self.requires, fields.requires),
             (self.dependencies, fields.dependencies),
         ):
             known = {entry.value for entry in kept}
-            kept += [Entry(text, rule.at) for text in texts or () if text not in known]
+            kept += [Entry(text, rule.at) for text in wanted or () if text not in known]
 
     def _extend(
         self,

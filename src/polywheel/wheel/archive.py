@@ -5,58 +5,60 @@ What does not agree with itself is refused: an archive is a stranger's input.
 
 from __future__ import annotations
 
-import re
-import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.wheel.directory import Directory, broken
 from polywheel.wheel.layout import (
     CENTRAL,
     DEFLATED,
-    ENCRYPTED,
     END,
     FULL16,
     FULL32,
     HAS_DESCRIPTOR,
     LOCAL,
     STORED,
-    UNICODE_PATH,
-    UTF8,
     ZIP64_END,
-    ZIP64_EXTRA,
     ZIP64_LOCATOR,
     Member,
-    extra_fields,
 )
 
 _FULL = (FULL16, FULL32, FULL32)
 """Count, length and offset of the directory, where the zip64 end record has them."""
 _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
-_MAX_NAME = 4096
-"""Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
-_MAX_EXTRA = FULL16 - 28
-"""Bytes of extra fields: room is left for a zip64 field, should the member move beyond 4 GiB."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_DIRECTORY = 256 * 1024 * 1024
 """Bytes of central directory that are read: enough for two million members."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An open archive: its members in the order of the central directory."""
+    """An open archive."""
 
     file: BinaryIO
     path: Path
-    members: tuple[Member, ...]
-    directory: int
-    """Where the central directory starts; the members end there."""
+    table: Directory
     comment: bytes
     zip64: bool
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """In the order of the central directory."""
+        return self.table.members
+
+    @property
+    def directory(self) -> int:
+        """Where the central directory starts; the members end there."""
+        return self.table.end
+
+    def member(self, name: str) -> Member | None:
+        """The member of a name; None where there is none."""
+        number = self.table.position.get(name)
+        return None if number is None else self.table.member(number)
 
     def read(self, member: Member, *, limit: int) -> bytes:
         """The content of a member, inflated and checked; no more than ``limit`` bytes of it."""
@@ -114,11 +116,11 @@ class Archive:
     def extents(self) -> Iterator[tuple[Member, int]]:
         """Members as they lie in the file, each with where it ends: at the next, or the directory.
 
-        Raises WheelError where members overlap, a sign of an archive that is made to explode.
+        Reads every local header; raises WheelError where one disagrees with the directory, or
+        where the data behind it reach into the next member.
         """
-        ordered = sorted(self.members, key=lambda member: member.offset)
-        starts = [*(member.offset for member in ordered), self.directory]
-        for member, end in zip(ordered, starts[1:], strict=True):
+        for _, end, number in self.table.by_offset:
+            member = self.table.member(number)
             if self.data_offset(member) + member.compressed > end:
                 raise self.broken(f"{member.name} overlaps what follows it")
             yield member, end
@@ -127,12 +129,13 @@ class Archive:
         return broken(self.path, what)
 
 
-def broken(path: Path, what: str) -> WheelError:
-    return WheelError(f"broken wheel: {what}", at=str(path))
+def open_archive(
+    file: BinaryIO, path: Path, *, seen: Callable[[bytes], object] | None = None
+) -> Archive:
+    """Read the directory of an archive. Raises WheelError for anything that is not right.
 
-
-def open_archive(file: BinaryIO, path: Path) -> Archive:
-    """Read the directory of an archive. Raises WheelError for anything that is not right."""
+    ``seen`` is told the raw directory before it is checked.
+    """
     size = file.seek(0, 2)
     tail_start = max(0, size - END.size - _MAX_COMMENT)
     file.seek(tail_start)
@@ -161,12 +164,9 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
         raise broken(path, f"it claims {count} members in a directory of {length} bytes")
     file.seek(offset)
     raw = file.read(length)
-    members = tuple(_members(raw, count, path))
-    _check_names(members, path)
-    for member in members:
-        if member.offset + LOCAL.size + len(member.raw_name) + member.compressed > offset:
-            raise broken(path, f"{member.name} reaches beyond the end of the archive")
-    return Archive(file, path, members, offset, comment, zip64)
+    if seen is not None:
+        seen(raw)
+    return Archive(file, path, Directory(raw, count, offset, path), comment, zip64)
 
 
 def _find_end(tail: bytes) -> int:
@@ -199,88 +199,3 @@ def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int
     if disk or start_disk or here != count:
         raise broken(path, "it is split over several files")
     return count, length, offset, where
-
-
-def _members(raw: bytes, count: int, path: Path) -> Iterator[Member]:
-    at = 0
-    for _ in range(count):
-        if len(raw) - at < CENTRAL.size:
-            raise broken(path, "its directory is cut short")
-        # fmt: off
-        (
-            magic, made, made_os, needed, needed_os, flags, method, time, date, crc, compressed,
-            size, name_length, extra_length, comment_length, disk, internal, external, offset,
-        ) = CENTRAL.unpack_from(raw, at)
-        # fmt: on
-        at += CENTRAL.size
-        raw_name = raw[at : at + name_length]
-        extra = raw[at + name_length : at + name_length + extra_length]
-        at += name_length + extra_length
-        comment = raw[at : at + comment_length]
-        at += comment_length
-        if magic != b"PK\x01\x02" or at > len(raw):
-            raise broken(path, "its directory is malformed")
-        name = _decode(raw_name, flags, path)
-        wide = [value for value in (size, compressed, offset) if value == FULL32]
-        if wide:
-            values = iter(_zip64_values(extra, len(wide), name, path))
-            size = next(values) if size == FULL32 else size
-            compressed = next(values) if compressed == FULL32 else compressed
-            offset = next(values) if offset == FULL32 else offset
-        if flags & ENCRYPTED or disk not in (0, FULL16):
-            raise broken(path, f"{name!r} is encrypted or split")
-        if method == STORED and compressed != size:
-            raise broken(path, f"{name!r} is stored, yet takes another size than it has")
-        _check_extra(extra, name, path)
-        yield Member(
-            *(name, raw_name, (made, made_os), (needed, needed_os), flags, method, time, date),
-            *(crc, compressed, size, internal, external, offset, extra, comment),
-        )
-    if at != len(raw):
-        raise broken(path, "its directory holds more than its members")
-
-
-def _decode(raw: bytes, flags: int, path: Path) -> str:
-    try:
-        return raw.decode("utf-8" if flags & UTF8 else "cp437")
-    except UnicodeDecodeError:
-        raise broken(path, f"a member's name is not UTF-8: {raw!r}") from None
-
-
-def _zip64_values(extra: bytes, count: int, name: str, path: Path) -> tuple[int, ...]:
-    for kind, field in extra_fields(extra):
-        if kind == ZIP64_EXTRA and len(field) >= 4 + 8 * count:
-            return struct.unpack_from(f"<{count}Q", field, 4)
-    if count == 1:
-        return (FULL32,)  # exactly 4 GiB - 1: a value, not a sign
-    raise broken(path, f"{name!r} lacks its zip64 sizes")
-
-
-def _check_extra(extra: bytes, name: str, path: Path) -> None:
-    if len(extra) > _MAX_EXTRA:
-        raise broken(path, f"{name!r} has {len(extra)} bytes of extra fields")
-    for kind, field in extra_fields(extra):
-        # Newer readers take this name, older ones the other. Version and checksum come before it.
-        if kind == UNICODE_PATH and field[9:] != name.encode("utf-8"):
-            raise broken(path, f"{name!r} has another name in its extra fields")
-
-
-def _check_names(members: tuple[Member, ...], path: Path) -> None:
-    seen = set()
-    for member in members:
-        name = member.name
-        parts = name.removesuffix("/").split("/")
-        if (
-            not all(parts)
-            or len(member.raw_name) > _MAX_NAME
-            or {".", ".."}.intersection(parts)
-            or "\\" in name
-            or ":" in parts[0]
-            or _CONTROL.search(name)
-        ):
-            raise broken(
-                path, f"the member name {name!r} leads out of the archive, or is malformed"
-            )
-        if name in seen:
-            raise broken(path, f"there are two members named {name!r}")
-        seen.add(name)

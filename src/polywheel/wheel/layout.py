@@ -16,6 +16,7 @@ END = struct.Struct("<4s4H2LH")
 ZIP64_LOCATOR = struct.Struct("<4sLQL")
 ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 
+ZIP64_VERSION = 45
 STORED, DEFLATED = 0, 8
 HAS_DESCRIPTOR, UTF8, ENCRYPTED = 0x08, 0x800, 0x01
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
@@ -57,3 +58,21 @@ def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
         at += 4 + length
     if at < len(extra):
         yield -1, extra[at:]
+
+
+def central(member: Member) -> bytes:
+    """The directory entry; what does not fit 32 bits goes into a zip64 field, in its fixed order."""
+    wide = [value for value in (member.size, member.compressed, member.offset) if value >= FULL32]
+    extra = b"".join(field for kind, field in extra_fields(member.extra) if kind != ZIP64_EXTRA)
+    needed = member.needed
+    if wide:
+        extra = struct.pack(f"<2H{len(wide)}Q", ZIP64_EXTRA, 8 * len(wide), *wide) + extra
+        needed = (max(needed[0], ZIP64_VERSION), needed[1])
+    header = CENTRAL.pack(
+        *(b"PK\x01\x02", *member.made_by, *needed, member.flags, member.method),
+        *(member.time, member.date, member.crc),
+        *(min(member.compressed, FULL32), min(member.size, FULL32)),
+        *(len(member.raw_name), len(extra), len(member.comment), 0, member.internal),
+        *(member.external, min(member.offset, FULL32)),
+    )
+    return header + member.raw_name + extra + member.comment

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from polywheel.errors import WheelError
 
@@ -16,8 +18,7 @@ _ALGORITHMS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line as it stands in the file, and what it says; hash and size may be empty."""
 
     raw: str
@@ -33,24 +34,33 @@ def parse_record(content: bytes, *, at: str) -> tuple[Row, ...]:
         return WheelError(f"broken wheel: {what}", at=at)
 
     try:
-        lines = content.decode("utf-8").split("\n")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise disagrees("RECORD is not UTF-8") from None
-    rows: dict[str, Row] = {}
-    for number, raw in enumerate(lines, start=1):
-        if not raw.strip():
-            continue
-        try:
-            (fields,) = csv.reader([raw.rstrip("\r")], strict=True)
-        except (csv.Error, ValueError):
-            raise disagrees(f"line {number} of RECORD is malformed: {raw!r}") from None
-        if len(fields) != 3:
-            raise disagrees(f"line {number} of RECORD does not hold three fields: {raw!r}")
-        row = Row(raw, *fields)
-        if row.path in rows:
-            raise disagrees(f"RECORD lists {row.path!r} twice")
-        rows[row.path] = row
-    return tuple(rows.values())
+    lines = text.removesuffix("\n").split("\n")
+    rows: list[Row] = []
+    if '"' not in text and "\r" not in text and text.count(",") == 2 * len(lines):
+        # As every tool writes it: nothing is quoted, and (it is hoped) each line has its two commas.
+        with contextlib.suppress(ValueError, TypeError):
+            rows = [Row(line, *line.split(",")) for line in lines]
+    if not rows:
+        rows = [
+            _row(raw, number, disagrees) for number, raw in enumerate(lines, start=1) if raw.strip()
+        ]
+    if len({row.path for row in rows}) != len(rows):
+        (path, _), *_ = Counter(row.path for row in rows).most_common(1)
+        raise disagrees(f"RECORD lists {path!r} twice")
+    return tuple(rows)
+
+
+def _row(raw: str, number: int, disagrees: Callable[[str], WheelError]) -> Row:
+    try:
+        (fields,) = csv.reader([raw.rstrip("\r")], strict=True)
+    except (csv.Error, ValueError):
+        raise disagrees(f"line {number} of RECORD is malformed: {raw!r}") from None
+    if len(fields) != 3:
+        raise disagrees(f"line {number} of RECORD does not hold three fields: {raw!r}")
+    return Row(raw, *fields)
 
 
 def digest(content: bytes) -> str:
@@ -79,19 +89,20 @@ def updated_record(
 
     ``own`` is the path of RECORD itself: files that were not listed come in front of it.
     """
-    newline = "\r\n" if any(row.raw.endswith("\r") for row in rows) else "\n"
-    listed = {row.path for row in rows}
-    added = [_line(path, changed[path]) for path in changed if path not in listed]
-    lines = []
-    for row in rows:
-        if row.path == own:
-            lines += added
-            added = []
-        if row.path in changed:
-            lines.append(_line(row.path, changed[row.path]))
-        elif row.path not in dropped:
-            lines.append(row.raw.rstrip("\r"))
-    return "".join(line + newline for line in lines + added).encode("utf-8")
+    crlf = any(row.raw.endswith("\r") for row in rows)
+    places = {row.path: number for number, row in enumerate(rows)}
+    lines = [row.raw.removesuffix("\r") for row in rows] if crlf else [row.raw for row in rows]
+    added = [_line(path, content) for path, content in changed.items() if path not in places]
+    for path, content in changed.items():
+        if path in places:
+            lines[places[path]] = _line(path, content)
+    place = places.get(own, len(lines))
+    for number in sorted((places[path] for path in dropped if path in places), reverse=True):
+        del lines[number]
+        place -= number < place
+    lines[place:place] = added
+    newline = "\r\n" if crlf else "\n"
+    return (newline.join(lines) + newline).encode("utf-8")
 
 
 def _line(path: str, content: bytes) -> str:

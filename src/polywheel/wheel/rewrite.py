@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from threading import Thread
 from typing import BinaryIO
 
 from polywheel.wheel.archive import Archive
+from polywheel.wheel.directory import Directory
+from polywheel.wheel.head_start import HeadStart
 from polywheel.wheel.layout import (
-    CENTRAL,
     DEFLATED,
     END,
     FULL16,
@@ -20,23 +22,48 @@ from polywheel.wheel.layout import (
     STORED,
     UTF8,
     ZIP64_END,
-    ZIP64_EXTRA,
     ZIP64_LOCATOR,
+    ZIP64_VERSION,
     Member,
-    extra_fields,
+    central,
 )
 
-_ZIP64_VERSION = 45
 _CHUNK = 1024 * 1024
+_WORTH_A_THREAD = 64 * 1024
+"""Bytes from which on deflating takes longer than starting a thread for it."""
 
 
-@dataclass(frozen=True, slots=True)
 class NewMember:
-    """A member to be written: its content, and the entry whose mode, method and time it takes."""
+    """A member to be written: its content, and the entry whose mode, method and time it takes.
 
-    name: str
-    content: bytes
-    like: Member
+    What is large (the RECORD of a wheel with many members) is deflated in a thread of its own,
+    while its maker goes on.
+    """
+
+    def __init__(self, name: str, content: bytes, like: Member) -> None:
+        self.name = name
+        self.content = content
+        self.like = like
+        self._data = content
+        self._thread: Thread | None = None
+        if like.method != STORED and content:
+            self._thread = Thread(target=self._deflate)
+            if len(content) > _WORTH_A_THREAD:
+                self._thread.start()
+
+    def data(self) -> bytes:
+        """What stands in the archive: the content itself where it is stored."""
+        if self._thread is not None:
+            if self._thread.ident is None:
+                self._deflate()
+            else:
+                self._thread.join()
+            self._thread = None
+        return self._data
+
+    def _deflate(self) -> None:
+        deflater = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._data = deflater.compress(self.content) + deflater.flush()
 
 
 def rewrite(
@@ -46,41 +73,56 @@ def rewrite(
     replace_with: Mapping[str, NewMember],
     add_before: Mapping[str, NewMember],
     drop: Collection[str] = (),
+    head_start: HeadStart | None = None,
 ) -> None:
     """Write ``archive`` to the empty file ``target`` with some members changed.
 
     ``replace_with`` gives new members for old names, ``add_before`` puts a new member in front of
     the named one, ``drop`` leaves members out. Order is kept, in the file and in the directory.
     The rest is copied without being inflated, headers and data descriptors included, neighbours
-    in one go.
+    in one go; ``head_start`` may have copied some of it already.
     """
-    entries: dict[str, Member] = {}
-    added: dict[str, Member] = {}
-    # What stays and is not copied yet: archive bytes start..end; at first, what lies in front.
-    start, end = 0, min((member.offset for member in archive.members), default=0)
-    for member, member_end in archive.extents():
-        if member.name in add_before or member.name in replace_with or member.name in drop:
-            _copy(archive.file, target, start, end)
-            start = end = member_end
-            if member.name in add_before:
-                added[member.name] = _write(target, add_before[member.name])
-            if member.name in replace_with:
-                entries[member.name] = _write(target, replace_with[member.name])
-            elif member.name not in drop:
-                entries[member.name] = replace(member, offset=target.tell())
-                _copy(archive.file, target, member.offset, member_end)
-        else:
-            # What lies before the run has been written: the run moves by the difference.
-            entries[member.name] = replace(member, offset=member.offset - start + target.tell())
-            end = member_end
-    _copy(archive.file, target, start, end)
-    directory = []
-    for member in archive.members:
-        if member.name in added:
-            directory.append(added[member.name])
-        if member.name in entries:
-            directory.append(entries[member.name])
-    _write_directory(target, directory, archive)
+    table = archive.table
+    touched = {table.position[name] for name in (*replace_with, *add_before, *drop)}
+    changed: dict[int, list[bytes]] = {}
+    moved: list[tuple[int, int]] = []  # the old offset of each run of members, and by how much
+    changes = [one for one in table.by_offset if one[2] in touched]
+    copied = head_start.settle(changes[0][0] if changes else table.end) if head_start else 0
+    start = 0
+    for offset, end, number in changes:
+        moved.append((start, _keep(archive, target, start, offset, copied)))
+        start, copied = end, 0
+        name = table.names[number]
+        entries = changed[number] = []
+        if name in add_before:
+            entries.append(central(_write(target, add_before[name])))
+        if name in replace_with:
+            entries.append(central(_write(target, replace_with[name])))
+        elif name not in drop:
+            entries.append(table.moved(number, target.tell()))
+            _copy(archive.file, target, offset, end)
+    moved.append((start, _keep(archive, target, start, table.end, copied)))
+    _write_directory(target, archive, changed, _moving(table, moved))
+
+
+def _keep(archive: Archive, target: BinaryIO, start: int, end: int, copied: int) -> int:
+    """Copy a run of members, but for what is there already; by how much the run moves."""
+    moves = target.tell() - copied - start
+    _copy(archive.file, target, start + copied, end)
+    return moves
+
+
+def _moving(table: Directory, moved: list[tuple[int, int]]) -> dict[int, int]:
+    """The members that come to lie elsewhere, with their new offsets."""
+    starts = [start for start, _ in moved]
+    found = {}
+    for offset, _, number in reversed(table.by_offset):
+        run = bisect_right(starts, offset) - 1
+        if not any(by for _, by in moved[: run + 1]):
+            break  # nothing in front of here moves
+        if moved[run][1]:
+            found[number] = offset + moved[run][1]
+    return found
 
 
 def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
@@ -112,10 +154,8 @@ def _write(target: BinaryIO, new: NewMember) -> Member:
     """Append a member; deterministic: the same content and model give the same bytes."""
     like = new.like
     raw_name = new.name.encode("utf-8")
-    data, method = new.content, STORED
-    if like.method != STORED and new.content:
-        deflater = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
-        data, method = deflater.compress(new.content) + deflater.flush(), DEFLATED
+    data = new.data()
+    method = STORED if data is new.content else DEFLATED
     member = replace(
         like,
         name=new.name,
@@ -141,16 +181,36 @@ def _write(target: BinaryIO, new: NewMember) -> Member:
     return member
 
 
-def _write_directory(target: BinaryIO, members: list[Member], archive: Archive) -> None:
+def _write_directory(
+    target: BinaryIO,
+    archive: Archive,
+    changed: Mapping[int, Collection[bytes]],
+    moving: Mapping[int, int],
+) -> None:
+    """Write the central directory and its end; what neither changes nor moves, as it stands."""
+    table = archive.table
     offset = target.tell()
-    target.writelines(_central(member) for member in members)
+    total = len(table.names)
+    count, first = 0, 0
+    for number in sorted({*changed, *moving}):
+        target.write(table.entries(first, number))
+        entries = changed[number] if number in changed else [table.moved(number, moving[number])]
+        target.writelines(entries)
+        count += number - first + len(entries)
+        first = number + 1
+    target.write(table.entries(first, total))
+    count += total - first
+    write_end(target, archive, count=count, offset=offset)
+
+
+def write_end(target: BinaryIO, archive: Archive, *, count: int, offset: int) -> None:
+    """The end record behind a directory, in zip64 too where it must be, or where it was."""
     length = target.tell() - offset
-    count = len(members)
     if archive.zip64 or count >= FULL16 or length >= FULL32 or offset >= FULL32:
         where = target.tell()
         target.write(
             ZIP64_END.pack(
-                *(b"PK\x06\x06", ZIP64_END.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0),
+                *(b"PK\x06\x06", ZIP64_END.size - 12, ZIP64_VERSION, ZIP64_VERSION, 0, 0),
                 *(count, count, length, offset),
             )
         )
@@ -163,21 +223,3 @@ def _write_directory(target: BinaryIO, members: list[Member], archive: Archive) 
         )
     )
     target.write(archive.comment)
-
-
-def _central(member: Member) -> bytes:
-    """The directory entry; what does not fit 32 bits goes into a zip64 field, in its fixed order."""
-    wide = [value for value in (member.size, member.compressed, member.offset) if value >= FULL32]
-    extra = b"".join(field for kind, field in extra_fields(member.extra) if kind != ZIP64_EXTRA)
-    needed = member.needed
-    if wide:
-        extra = struct.pack(f"<2H{len(wide)}Q", ZIP64_EXTRA, 8 * len(wide), *wide) + extra
-        needed = (max(needed[0], _ZIP64_VERSION), needed[1])
-    header = CENTRAL.pack(
-        *(b"PK\x01\x02", *member.made_by, *needed, member.flags, member.method),
-        *(member.time, member.date, member.crc),
-        *(min(member.compressed, FULL32), min(member.size, FULL32)),
-        *(len(member.raw_name), len(extra), len(member.comment), 0, member.internal),
-        *(member.external, min(member.offset, FULL32)),
-    )
-    return header + member.raw_name + extra + member.comment

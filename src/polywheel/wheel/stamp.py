@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from polywheel.errors import WheelError
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.archive import Archive, open_archive
+from polywheel.wheel.head_start import HeadStart
 from polywheel.wheel.layout import Member
 from polywheel.wheel.record import Row, agrees, parse_record, updated_record
 from polywheel.wheel.rewrite import NewMember, rewrite
@@ -49,8 +50,12 @@ def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[s
     void with the old RECORD: it is left out, and ``notify`` is told. Raises WheelError.
     """
     # The source is closed before the target is moved, so that the two may be one on Windows too.
-    with _appearing(target, like=source) as output, _opened(source) as file:
-        archive = open_archive(file, source)
+    with (
+        _appearing(target, like=source) as output,
+        _opened(source) as file,
+        HeadStart(file, output) as head_start,
+    ):
+        archive = open_archive(file, source, seen=head_start.begin)
         plan = _Plan.make(read_dist_info(archive), stamp)
         for name in plan.dropped:
             notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
@@ -60,6 +65,7 @@ def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[s
             replace_with=plan.replaced,
             add_before=plan.added,
             drop=plan.dropped,
+            head_start=head_start,
         )
 
 
@@ -68,13 +74,16 @@ class DistInfo:
     """The parts of ``*.dist-info`` that a stamp is about, checked against the archive."""
 
     folder: str
-    members: dict[str, Member]
-    """Every member of the archive by its name."""
+    archive: Archive
     metadata: bytes
     record: tuple[Row, ...]
 
     def path(self, name: str) -> str:
         return f"{self.folder}/{name}"
+
+    def member(self, path: str) -> Member:
+        """A member that is known to be there."""
+        return self.archive.table.member(self.archive.table.position[path])
 
 
 def read_dist_info(archive: Archive) -> DistInfo:
@@ -84,19 +93,20 @@ def read_dist_info(archive: Archive) -> DistInfo:
     other members by presence and size.
     """
     folder = _dist_info_folder(archive)
-    members = {member.name: member for member in archive.members}
-    for needed in ("METADATA", "RECORD"):
-        if f"{folder}/{needed}" not in members:
-            raise archive.broken(f"there is no {folder}/{needed}")
-    metadata = archive.read(members[f"{folder}/METADATA"], limit=_LIMIT)
-    record = archive.read(members[f"{folder}/RECORD"], limit=_record_limit(archive))
-    rows = parse_record(record, at=str(archive.path))
+
+    def content(name: str, limit: int) -> bytes:
+        member = archive.member(f"{folder}/{name}")
+        if member is None:
+            raise archive.broken(f"there is no {folder}/{name}")
+        return archive.read(member, limit=limit)
+
+    metadata = content("METADATA", _LIMIT)
+    rows = parse_record(content("RECORD", _record_limit(archive)), at=str(archive.path))
     contents = {f"{folder}/METADATA": metadata}
-    stamped = members.get(f"{folder}/{VARIANT_JSON}")
-    if stamped is not None:
-        contents[stamped.name] = archive.read(stamped, limit=_LIMIT)
-    _check_record(archive, folder, members, rows, contents)
-    return DistInfo(folder, members, metadata, rows)
+    if (path := f"{folder}/{VARIANT_JSON}") in archive.table.position:
+        contents[path] = content(VARIANT_JSON, _LIMIT)
+    _check_record(archive, folder, rows, contents)
+    return DistInfo(folder, archive, metadata, rows)
 
 
 def _record_limit(archive: Archive) -> int:
@@ -104,18 +114,14 @@ def _record_limit(archive: Archive) -> int:
 
     A row takes many times its length in memory; rows without end must not get there.
     """
-    names = sum(len(member.name.encode("utf-8")) for member in archive.members)
-    return min(_LIMIT, 4096 + 2 * names + 256 * len(archive.members))
+    names = archive.table.names
+    return min(_LIMIT, 4096 + 2 * len("".join(names).encode("utf-8")) + 256 * len(names))
 
 
 def _dist_info_folder(archive: Archive) -> str:
+    likely = [name for name in archive.table.names if ".dist-info/" in name]
     folders = sorted(
-        {
-            top
-            for member in archive.members
-            for top, slash, _ in [member.name.partition("/")]
-            if slash and top.endswith(".dist-info")
-        }
+        {top for name in likely if (top := name.partition("/")[0]).endswith(".dist-info")}
     )
     if not folders:
         raise archive.broken("there is no .dist-info folder in it")
@@ -129,29 +135,34 @@ def _dist_info_folder(archive: Archive) -> str:
 
 
 def _check_record(
-    archive: Archive,
-    folder: str,
-    members: dict[str, Member],
-    rows: tuple[Row, ...],
-    contents: dict[str, bytes],
+    archive: Archive, folder: str, rows: tuple[Row, ...], contents: dict[str, bytes]
 ) -> None:
-    unlisted = {f"{folder}/RECORD", *(f"{folder}/{name}" for name in _SIGNATURES)}
-    listed = {row.path: row for row in rows}
-    for name, member in members.items():
-        if name in listed or name in unlisted or member.is_directory:
-            continue
-        raise archive.broken(f"RECORD does not list {name}")
-    for path, row in listed.items():
-        if path == f"{folder}/RECORD":
-            continue
-        if path not in members:
+    own = f"{folder}/RECORD"
+    unlisted = {own, *(f"{folder}/{name}" for name in _SIGNATURES)}
+    sizes = dict(zip(archive.table.names, map(str, archive.table.sizes), strict=True))
+    listed = {row.path: row.size for row in rows}
+    if {**sizes, own: ""} != {**listed, own: ""}:
+        _find_disagreement(archive, sizes, listed, unlisted)
+    for row in rows:
+        if row.path in contents and not agrees(row, contents[row.path]):
+            raise archive.broken(f"the hash of {row.path} is not the one in RECORD")
+
+
+def _find_disagreement(
+    archive: Archive, sizes: dict[str, str], listed: dict[str, str], unlisted: set[str]
+) -> None:
+    """Raise WheelError for what RECORD and archive disagree on.
+
+    A size may be left out, folders are not listed, nor need the files be that RECORD can't list.
+    """
+    for name in sizes:
+        if name not in listed and name not in unlisted and not name.endswith("/"):
+            raise archive.broken(f"RECORD does not list {name}")
+    for path, size in listed.items():
+        if path not in sizes:
             raise archive.broken(f"RECORD lists {path!r}, which is not there")
-        if row.size and row.size != str(members[path].size):
-            raise archive.broken(
-                f"RECORD gives {path} {row.size!r} bytes, the archive {members[path].size}"
-            )
-        if path in contents and not agrees(row, contents[path]):
-            raise archive.broken(f"the hash of {path} is not the one in RECORD")
+        if size and size != sizes[path] and not path.endswith(".dist-info/RECORD"):
+            raise archive.broken(f"RECORD gives {path} {size!r} bytes, the archive {sizes[path]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +177,19 @@ class _Plan:
     def make(cls, found: DistInfo, stamp: Stamp) -> _Plan:
         metadata, record = found.path("METADATA"), found.path("RECORD")
         variant_json = found.path(VARIANT_JSON)
-        dropped = tuple(path for name in _SIGNATURES if (path := found.path(name)) in found.members)
+        there = found.archive.table.position
+        dropped = tuple(path for name in _SIGNATURES if (path := found.path(name)) in there)
         changed = {
             metadata: stamp.metadata(found.metadata),
             variant_json: stamp.variant_json,
         }
         new_record = updated_record(found.record, own=record, changed=changed, dropped=dropped)
-        fresh = _dated(found.members[metadata], stamp.epoch)
-        models = {metadata: found.members[metadata], record: found.members[record]}
+        fresh = _dated(found.member(metadata), stamp.epoch)
         new = {
-            path: NewMember(path, content, models.get(path, found.members.get(path, fresh)))
+            path: NewMember(path, content, found.member(path) if path in there else fresh)
             for path, content in {**changed, record: new_record}.items()
         }
-        added = {} if variant_json in found.members else {record: new.pop(variant_json)}
+        added = {} if variant_json in there else {record: new.pop(variant_json)}
         return cls(new, added, dropped)
 
 

@@ -1,0 +1,144 @@
+"""From a variant to what is asked of its build: providers are asked, rules are followed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from polywheel.config.project import PYPROJECT, Project
+from polywheel.errors import ConfigError
+from polywheel.model.answers import PluginAnswer
+from polywheel.model.metadata import VariantMetadata
+from polywheel.model.profile import BackendChoice
+from polywheel.model.setup import BuildSetup, Preset
+from polywheel.model.variant import Variant
+from polywheel.providers.client import ask_plugins
+from polywheel.providers.plugins import (
+    BuildProvider,
+    build_providers,
+    check_answer,
+    plugin_requirements,
+    queries,
+    with_static_properties,
+)
+from polywheel.setup.compilers import compiler_family
+from polywheel.setup.known import check_rules
+from polywheel.setup.presets import check_against_preset, load_preset, preset_names
+from polywheel.setup.rules import SetupSources, resolve_setup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A variant, and everything that its build is asked for."""
+
+    variant: Variant
+    metadata: VariantMetadata
+    """The project's, with the static properties that plugins filled in."""
+
+    setup: BuildSetup
+    compiler: str
+    """``gnu``, ``clang`` or ``msvc``."""
+
+    providers: tuple[BuildProvider, ...] = ()
+    answers: Mapping[str, PluginAnswer] = field(default_factory=dict)
+
+
+def variant_setup(
+    project: Project,
+    choice: BackendChoice,
+    variant: Variant,
+    *,
+    ask: bool,
+    notify: Callable[[str], None],
+) -> Asked:
+    """What a variant asks of the build, its properties checked against their providers.
+
+    With ``ask`` the plugins are asked, in this process's interpreter; without, they may not be
+    installed yet, and only what project and presets say is there. Raises ConfigError and
+    ProviderError.
+    """
+    providers = build_providers(project, variant)
+    presets = [
+        load_preset(name, at=f"{PYPROJECT}: tool.polywheel.presets")
+        for name in project.settings.presets
+    ]
+    _check_against_presets(providers, variant)
+    answers: dict[str, PluginAnswer] = {}
+    metadata = project.metadata
+    if ask:
+        asked = queries(providers, variant)
+        timeout = project.settings.provider_timeout
+        for answer in ask_plugins(asked, python=sys.executable, timeout=timeout, notify=notify):
+            answers[answer.namespace] = answer
+        for provider in providers:
+            if provider.namespace in answers:
+                check_answer(answers[provider.namespace], at=provider.at)
+        metadata = with_static_properties(metadata, providers, answers)
+        _check_static(metadata, providers, variant)
+    check_rules(project, variant, _all_known(project, presets), answers)
+    compiler, note = compiler_family(os.environ)
+    setup = resolve_setup(
+        variant,
+        SetupSources(
+            rules=project.settings.setup,
+            presets=presets,
+            answers=answers,
+            namespaces=metadata.namespaces,
+            compiler=compiler,
+            backend=choice.profile.name if choice.profile else None,
+            source=project.source,
+        ),
+    )
+    if note and setup.flags:
+        notify(f"note: {note}")
+    return Asked(
+        variant=variant,
+        metadata=metadata,
+        setup=setup,
+        compiler=compiler,
+        providers=providers,
+        answers=answers,
+    )
+
+
+def requirements(asked: Asked) -> list[str]:
+    """What has to be installed for the build: plugins, and what the setup requires."""
+    found = plugin_requirements(asked.providers)
+    return [*found, *(one.value for one in asked.setup.requires if one.value not in found)]
+
+
+def _check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant) -> None:
+    for provider in providers:
+        if provider.query != "preset":
+            continue
+        if provider.namespace not in preset_names():
+            raise ConfigError(
+                f"there is no preset for the namespace {provider.namespace!r}",
+                at=f"{provider.at}.query",
+                hint="presets: " + ", ".join(preset_names()) + '; or query = "never"',
+            )
+        properties = [prop for prop in variant.properties if prop.namespace == provider.namespace]
+        preset = load_preset(provider.namespace, at=provider.at)
+        check_against_preset(properties, preset, at=provider.at)
+
+
+def _check_static(
+    metadata: VariantMetadata, providers: tuple[BuildProvider, ...], variant: Variant
+) -> None:
+    """Properties against the static properties that a plugin has just filled in."""
+    filled = {one.namespace: one.at for one in providers if one.fills_static}
+    for prop in variant.properties:
+        if prop.namespace in filled:
+            metadata.check(prop, at=filled[prop.namespace])
+
+
+def _all_known(project: Project, presets: list[Preset]) -> list[Preset]:
+    """The project's presets, and those of namespaces that it has rules for: what they know."""
+    there = {preset.namespace for preset in presets}
+    wanted = {rule.target[0] for rule in project.settings.setup if rule.target} - there
+    return [
+        *presets,
+        *(load_preset(name, at=PYPROJECT) for name in preset_names() if name in wanted),
+    ]
