@@ -116,3 +116,36 @@ def _face() -> Iterator[None]:
     except PolywheelError as error:
         print(error.render(), file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
+
+
+def _explain(arguments: Sequence[str]) -> int:
+    """``python -m polywheel.backend explain -Cvariant=…``: what a build would be told, and why."""
+    import argparse
+    import json
+
+    from polywheel.explained import as_lines, explained
+
+    parser = argparse.ArgumentParser(
+        prog="python -m polywheel.backend explain",
+        description="The build setup of a variant, each piece with where it comes from, and how the "
+        "real backend would be told. Nothing is built.",
+        epilog="example: python -m polywheel.backend explain -Cvariant=x86_64::level::v3",
+    )
+    parser.add_argument("explain", choices=["explain"])
+    parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
+    parser.add_argument("-C", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    settings: dict[str, list[str]] = {}
+    for text in options.settings:
+        key, _, value = text.partition("=")
+        settings.setdefault(key, []).append(value)
+    with _face():
+        build = pipeline.Build.begin(Path(options.source), settings, notify=_say)
+        found = explained(build, notify=_say)
+    print(json.dumps(found, indent=2) if options.json else "\n".join(as_lines(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_explain(sys.argv[1:]))

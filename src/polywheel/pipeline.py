@@ -6,6 +6,7 @@ There is one such road. The build hooks are its PEP 517 and PEP 660 face.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,10 +76,16 @@ class Build:
         )
 
     def asked(self, *, ask: bool) -> Asked:
-        """What the variant asks of the build; with ``ask``, its plugins are asked first."""
+        """What the variant asks of the build; with ``ask``, the plugins here are asked first."""
         if self.variant is None:
             raise ValueError("no variant was asked for")
-        return variant_setup(self.project, self.choice, self.variant, ask=ask, notify=self.notify)
+        return variant_setup(
+            self.project,
+            self.choice,
+            self.variant,
+            python=sys.executable if ask else None,
+            notify=self.notify,
+        )
 
     def stamp(self, asked: Asked) -> Stamp:
         """What is put into a wheel of the variant, and into its prepared metadata."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -50,12 +49,12 @@ def variant_setup(
     choice: BackendChoice,
     variant: Variant,
     *,
-    ask: bool,
+    python: str | None,
     notify: Callable[[str], None],
 ) -> Asked:
     """What a variant asks of the build, its properties checked against their providers.
 
-    With ``ask`` the plugins are asked, in this process's interpreter; without, they may not be
+    Plugins are asked in the environment of the interpreter ``python``; without one they may not be
     installed yet, and only what project and presets say is there. Raises ConfigError and
     ProviderError.
     """
@@ -67,10 +66,10 @@ def variant_setup(
     _check_against_presets(providers, variant)
     answers: dict[str, PluginAnswer] = {}
     metadata = project.metadata
-    if ask:
+    if python is not None:
         asked = queries(providers, variant)
         timeout = project.settings.provider_timeout
-        for answer in ask_plugins(asked, python=sys.executable, timeout=timeout, notify=notify):
+        for answer in ask_plugins(asked, python=python, timeout=timeout, notify=notify):
             answers[answer.namespace] = answer
         for provider in providers:
             if provider.namespace in answers:

@@ -13,7 +13,7 @@ import pytest
 LAYERS = (
     {"__main__"},
     {"backend", "cli"},
-    {"matrix", "run", "ci"},
+    {"matrix", "run", "ci", "explained"},
     {"pipeline"},
     {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},

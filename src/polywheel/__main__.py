@@ -1,0 +1,7 @@
+"""``python -m polywheel``."""
+
+import sys
+
+from polywheel.cli import main
+
+sys.exit(main())

@@ -1,0 +1,113 @@
+"""``polywheel providers``: who governs the namespaces of a project, and what they know."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polywheel.cli import say
+from polywheel.config.project import read_project
+from polywheel.providers.client import ask_plugins
+from polywheel.providers.environment import plugin_environment
+from polywheel.providers.survey import (
+    Surveyed,
+    installed_plugins,
+    project_plugins,
+    surveyed,
+    with_answers,
+)
+from polywheel.setup.presets import load_preset, preset_names
+
+SHAPE = 1
+"""The version of what ``--json`` prints."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Survey the providers and print them."""
+    options = _parse(arguments)
+    if options.installed:
+        providers = installed_plugins()
+        python, timeout = sys.executable, 60.0
+    else:
+        project = read_project(Path(options.source), variants=True)
+        providers = project_plugins(project)
+        timeout = project.settings.provider_timeout
+        wanted = [text for one in providers if one.query for text in one.requires]
+        python = (
+            plugin_environment(wanted, fresh=options.fresh, notify=say)
+            if wanted
+            else sys.executable
+        )
+    queries = [one.query for one in providers if one.query is not None]
+    answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
+    found = [with_answers(one, answers) if one.query else _with_preset(one) for one in providers]
+    if options.json:
+        print(json.dumps({"shape": SHAPE, "providers": [surveyed(one) for one in found]}, indent=2))
+    else:
+        _print_table([surveyed(one) for one in found])
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="polywheel providers",
+        description="For every provider of a project: version, generation, features and values, "
+        "and what this machine supports, best first. Plugins run in an isolated environment.",
+        epilog="example: polywheel providers . --json",
+    )
+    parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
+    parser.add_argument(
+        "--installed",
+        action="store_true",
+        help="the plugins installed here instead, by the entry points 'variant_plugins'",
+    )
+    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(arguments)
+
+
+def _with_preset(provider: Surveyed) -> Surveyed:
+    """What the preset of a namespace knows, where that stands for its plugin."""
+    if provider.kind != "preset" or provider.namespace not in preset_names():
+        return provider
+    preset = load_preset(provider.namespace, at=provider.at)
+    return provider.knowing(
+        {
+            name: feature.values or (f"/{feature.pattern}/",)
+            for name, feature in preset.features.items()
+        }
+    )
+
+
+def _print_table(providers: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("namespace", "provider", "version", "features", "fits here, best first")
+    for one in providers:
+        table.add_row(
+            one["namespace"],
+            escape(f"{one['kind']} {one['plugin'] or ''}\n{one['generation'] or ''}".strip()),
+            escape(one["version"] or ""),
+            escape(_features(one["features"])),
+            escape(_features(one["supported"])),
+        )
+    Console().print(table)
+
+
+def _features(features: list[dict[str, Any]] | None) -> str:
+    """Features with their values, one a line; ``on`` alone is left out."""
+    if features is None:
+        return "—"
+    plain = [one["feature"] for one in features if one["values"] == ["on"]]
+    lines = [
+        f"{one['feature']}: {', '.join(one['values'])}"
+        for one in features
+        if one["values"] != ["on"]
+    ]
+    return "\n".join([*lines, *([", ".join(plain)] if plain else [])])
