@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import le
@@ -40,11 +41,8 @@ _MAX_NAME = 4096
 _MAX_EXTRA = FULL16 - 28
 """Bytes of extra fields: room is left for a zip64 field, should the member move beyond 4 GiB."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# In names that stand between line breaks: empty parts, ".", "..", other systems' separators.
-_SUSPICIOUS = (
-    *("\n/", "//", "/./", "/../", "\n./", "\n../", "/.\n", "/..\n", "\n.\n", "\n..\n", "\n\n"),
-    *("\\", ":"),
-)
+# Printable ASCII but for what other systems take as separators.
+_HARMLESS = bytes({*range(0x20, 0x7F), ord("\n")} - {*b":\\"})
 
 
 def broken(path: Path, what: str) -> WheelError:
@@ -132,15 +130,15 @@ class Directory:
         if not heads:
             return
         # fmt: off
-        magics, flags, methods, compressed, sizes, lengths, extras, _, disks, offsets = map(
-            list, zip(*heads, strict=True)
+        magics, flags, methods, compressed, sizes, lengths, extras, _, disks, offsets = zip(
+            *heads, strict=True
         )
         # fmt: on
         if set(magics) != {_MAGIC}:
             raise broken(self._path, "its directory is malformed")
         joined = b"\n".join(names)
         plain = (
-            joined.isascii()
+            _is_plain(joined)
             and joined.count(b"\n") == len(names) - 1
             and not any(map(ENCRYPTED.__and__, set(flags)))
             and set(disks) == {0}
@@ -154,25 +152,20 @@ class Directory:
         )
         self._wide = not plain
         if plain:
-            self._names, self._sizes, self._offsets = joined.decode().split("\n"), sizes, offsets
+            self._names = joined.decode("ascii").split("\n")
+            self._sizes, self._offsets = list(sizes), list(offsets)
         else:
             members = [self.member(number) for number in range(len(names))]
             self._names = [member.name for member in members]
             self._sizes = [member.size for member in members]
             self._offsets = [member.offset for member in members]
-            compressed = [member.compressed for member in members]
-        self._check_names()
+            compressed = tuple(member.compressed for member in members)
+        if not plain or len(set(self._names)) != len(names):
+            self._check_names()
         self._check_extents(lengths, compressed)
 
     def _check_names(self) -> None:
         """Refuse names that lead out of the archive, that are malformed, or stand twice."""
-        together = f"\n{chr(10).join(self._names)}\n"
-        if (
-            len(set(self._names)) == len(self._names)
-            and "".join(self._names).isprintable()
-            and not any(text in together for text in _SUSPICIOUS)
-        ):
-            return
         seen = set()
         for name in self._names:
             parts = name.removesuffix("/").split("/")
@@ -188,7 +181,7 @@ class Directory:
                 raise broken(self._path, f"there are two members named {name!r}")
             seen.add(name)
 
-    def _check_extents(self, lengths: list[int], compressed: list[int]) -> None:
+    def _check_extents(self, lengths: Sequence[int], compressed: Sequence[int]) -> None:
         """Refuse members that overlap, a sign of an archive that is made to explode."""
         least = [
             offset + LOCAL.size + length + there
@@ -205,6 +198,17 @@ class Directory:
                 )
             if least[number] > end:
                 raise broken(self._path, f"{self._names[number]} overlaps what follows it")
+
+
+def _is_plain(names: bytes) -> bool:
+    """Whether names, a line each, are printable ASCII and none of their parts is special.
+
+    That of a folder ends with an empty part: archives with folders take the long way.
+    """
+    parts = b"/" + names.replace(b"\n", b"/") + b"/"
+    return not names.translate(None, _HARMLESS) and not any(
+        part in parts for part in (b"//", b"/./", b"/../")
+    )
 
 
 def _member(raw: bytes, at: int, path: Path) -> Member:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from polywheel.errors import WheelError
@@ -27,7 +26,31 @@ class Row(NamedTuple):
     size: str
 
 
-def parse_record(content: bytes, *, at: str) -> tuple[Row, ...]:
+class Record:
+    """RECORD as columns: a wheel may have many thousand files, and few rows are of interest."""
+
+    def __init__(
+        self, lines: list[str], paths: list[str], hashes: list[str], sizes: list[str]
+    ) -> None:
+        self.lines = lines
+        self.paths = paths
+        self.hashes = hashes
+        self.sizes = sizes
+
+    def __iter__(self) -> Iterator[Row]:
+        columns = (self.lines, self.paths, self.hashes, self.sizes)
+        return map(Row, *columns)
+
+    def row(self, path: str) -> Row | None:
+        """The row of a path; None where it is not listed."""
+        try:
+            number = self.paths.index(path)
+        except ValueError:
+            return None
+        return Row(self.lines[number], path, self.hashes[number], self.sizes[number])
+
+
+def parse_record(content: bytes, *, at: str) -> Record:
     """Read RECORD. Raises WheelError where it is not UTF-8, not CSV or names a file twice."""
 
     def disagrees(what: str) -> WheelError:
@@ -38,19 +61,23 @@ def parse_record(content: bytes, *, at: str) -> tuple[Row, ...]:
     except UnicodeDecodeError:
         raise disagrees("RECORD is not UTF-8") from None
     lines = text.removesuffix("\n").split("\n")
-    rows: list[Row] = []
-    if '"' not in text and "\r" not in text and text.count(",") == 2 * len(lines):
-        # As every tool writes it: nothing is quoted, and (it is hoped) each line has its two commas.
-        with contextlib.suppress(ValueError, TypeError):
-            rows = [Row(line, *line.split(",")) for line in lines]
-    if not rows:
+    if '"' not in text and "\r" not in text and {line.count(",") for line in lines} == {2}:
+        # As every tool writes it: nothing is quoted, and each line has its two commas.
+        fields = text.removesuffix("\n").replace("\n", ",").split(",")
+        record = Record(lines, fields[0::3], fields[1::3], fields[2::3])
+    else:
         rows = [
             _row(raw, number, disagrees) for number, raw in enumerate(lines, start=1) if raw.strip()
         ]
-    if len({row.path for row in rows}) != len(rows):
-        (path, _), *_ = Counter(row.path for row in rows).most_common(1)
+        record = (
+            Record(*(list(column) for column in zip(*rows, strict=True)))
+            if rows
+            else Record([], [], [], [])
+        )
+    if len(set(record.paths)) != len(record.paths):
+        ((path, _),) = Counter(record.paths).most_common(1)
         raise disagrees(f"RECORD lists {path!r} twice")
-    return tuple(rows)
+    return record
 
 
 def _row(raw: str, number: int, disagrees: Callable[[str], WheelError]) -> Row:
@@ -83,23 +110,26 @@ def agrees(row: Row, content: bytes) -> bool:
 
 
 def updated_record(
-    rows: Collection[Row], *, own: str, changed: Mapping[str, bytes], dropped: Collection[str]
+    record: Record, *, own: str, changed: Mapping[str, bytes], dropped: Collection[str]
 ) -> bytes:
     """RECORD with new rows for the changed files; the other lines stay letter for letter.
 
     ``own`` is the path of RECORD itself: files that were not listed come in front of it.
     """
-    crlf = any(row.raw.endswith("\r") for row in rows)
-    places = {row.path: number for number, row in enumerate(rows)}
-    lines = [row.raw.removesuffix("\r") for row in rows] if crlf else [row.raw for row in rows]
-    added = [_line(path, content) for path, content in changed.items() if path not in places]
+    crlf = any(line.endswith("\r") for line in record.lines)
+    lines = [line.removesuffix("\r") for line in record.lines] if crlf else list(record.lines)
+    paths = list(record.paths)
+    for path in dropped:
+        if path in paths:
+            number = paths.index(path)
+            del paths[number], lines[number]
+    added = []
     for path, content in changed.items():
-        if path in places:
-            lines[places[path]] = _line(path, content)
-    place = places.get(own, len(lines))
-    for number in sorted((places[path] for path in dropped if path in places), reverse=True):
-        del lines[number]
-        place -= number < place
+        if path in paths:
+            lines[paths.index(path)] = _line(path, content)
+        else:
+            added.append(_line(path, content))
+    place = paths.index(own) if own in paths else len(lines)
     lines[place:place] = added
     newline = "\r\n" if crlf else "\n"
     return (newline.join(lines) + newline).encode("utf-8")

@@ -29,7 +29,7 @@ from polywheel.wheel.layout import (
 )
 
 _CHUNK = 1024 * 1024
-_WORTH_A_THREAD = 64 * 1024
+_WORTH_A_THREAD = 256 * 1024
 """Bytes from which on deflating takes longer than starting a thread for it."""
 
 
@@ -62,7 +62,10 @@ class NewMember:
         return self._data
 
     def _deflate(self) -> None:
-        deflater = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
+        # The RECORD of a large wheel is hashes mostly: more effort takes longer for next to nothing.
+        large = len(self.content) > _WORTH_A_THREAD
+        level = zlib.Z_BEST_SPEED if large else zlib.Z_DEFAULT_COMPRESSION
+        deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._data = deflater.compress(self.content) + deflater.flush()
 
 

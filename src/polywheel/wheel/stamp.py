@@ -19,7 +19,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.wheel.archive import Archive, open_archive
 from polywheel.wheel.head_start import HeadStart
 from polywheel.wheel.layout import Member
-from polywheel.wheel.record import Row, agrees, parse_record, updated_record
+from polywheel.wheel.record import Record, agrees, parse_record, updated_record
 from polywheel.wheel.rewrite import NewMember, rewrite
 
 VARIANT_JSON = "variant.json"
@@ -56,7 +56,9 @@ def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[s
         HeadStart(file, output) as head_start,
     ):
         archive = open_archive(file, source, seen=head_start.begin)
-        plan = _Plan.make(read_dist_info(archive), stamp)
+        found = find_dist_info(archive)
+        plan = _Plan.make(found, stamp)
+        found.check()  # after the plan: it has begun to deflate what is large
         for name in plan.dropped:
             notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
         rewrite(
@@ -76,7 +78,20 @@ class DistInfo:
     folder: str
     archive: Archive
     metadata: bytes
-    record: tuple[Row, ...]
+    variant_json: bytes | None
+    """None where the wheel is not stamped."""
+    record: Record
+
+    def check(self) -> None:
+        """Hold RECORD against the archive; raises WheelError where they disagree.
+
+        Only what is small was inflated: METADATA and variant.json are checked by hash, the other
+        members by presence and size.
+        """
+        contents = {self.path("METADATA"): self.metadata}
+        if self.variant_json is not None:
+            contents[self.path(VARIANT_JSON)] = self.variant_json
+        _check_record(self.archive, self.folder, self.record, contents)
 
     def path(self, name: str) -> str:
         return f"{self.folder}/{name}"
@@ -87,11 +102,14 @@ class DistInfo:
 
 
 def read_dist_info(archive: Archive) -> DistInfo:
-    """Find ``*.dist-info`` and hold RECORD against the archive. Raises WheelError.
+    """Find ``*.dist-info`` and hold RECORD against the archive. Raises WheelError."""
+    found = find_dist_info(archive)
+    found.check()
+    return found
 
-    Only what is small is inflated: METADATA, RECORD and variant.json are checked by hash, the
-    other members by presence and size.
-    """
+
+def find_dist_info(archive: Archive) -> DistInfo:
+    """Find ``*.dist-info`` and read what is small of it. Raises WheelError."""
     folder = _dist_info_folder(archive)
 
     def content(name: str, limit: int) -> bytes:
@@ -102,11 +120,9 @@ def read_dist_info(archive: Archive) -> DistInfo:
 
     metadata = content("METADATA", _LIMIT)
     rows = parse_record(content("RECORD", _record_limit(archive)), at=str(archive.path))
-    contents = {f"{folder}/METADATA": metadata}
-    if (path := f"{folder}/{VARIANT_JSON}") in archive.table.position:
-        contents[path] = content(VARIANT_JSON, _LIMIT)
-    _check_record(archive, folder, rows, contents)
-    return DistInfo(folder, archive, metadata, rows)
+    stamped = f"{folder}/{VARIANT_JSON}" in archive.table.position
+    variant_json = content(VARIANT_JSON, _LIMIT) if stamped else None
+    return DistInfo(folder, archive, metadata, variant_json, rows)
 
 
 def _record_limit(archive: Archive) -> int:
@@ -134,18 +150,17 @@ def _dist_info_folder(archive: Archive) -> str:
     return folders[0]
 
 
-def _check_record(
-    archive: Archive, folder: str, rows: tuple[Row, ...], contents: dict[str, bytes]
-) -> None:
+def _check_record(archive: Archive, folder: str, rows: Record, contents: dict[str, bytes]) -> None:
     own = f"{folder}/RECORD"
     unlisted = {own, *(f"{folder}/{name}" for name in _SIGNATURES)}
     sizes = dict(zip(archive.table.names, map(str, archive.table.sizes), strict=True))
-    listed = {row.path: row.size for row in rows}
-    if {**sizes, own: ""} != {**listed, own: ""}:
+    listed = dict(zip(rows.paths, rows.sizes, strict=True))
+    if sizes | {own: ""} != listed | {own: ""}:
         _find_disagreement(archive, sizes, listed, unlisted)
-    for row in rows:
-        if row.path in contents and not agrees(row, contents[row.path]):
-            raise archive.broken(f"the hash of {row.path} is not the one in RECORD")
+    for path, content in contents.items():
+        row = rows.row(path)
+        if row is not None and not agrees(row, content):
+            raise archive.broken(f"the hash of {path} is not the one in RECORD")
 
 
 def _find_disagreement(
