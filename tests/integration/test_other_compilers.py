@@ -1,0 +1,84 @@
+"""Examples that need a compiler of their own: nvcc, cargo."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from building import Wheel, build_wheel, example, extension, read_wheel, run, wide_registers
+
+_CONTAINER = 0xBA55ED50
+_MACHINE_CODE = 2
+
+
+def architectures(wheel: Wheel, scratch: Path) -> set[tuple[str, int]]:
+    """What lies in the section .nv_fatbin: kind (``ptx`` or ``elf``) and architecture of each entry.
+
+    A container starts with magic (u32), version, header size (u16 each) and size (u64); an entry
+    with kind, version (u16 each), header size (u32), payload size (u64), and has the architecture
+    at byte 28.
+    """
+    module = extension(wheel, scratch)
+    section = scratch / "fatbin"
+    run(["objcopy", "-O", "binary", "--only-section=.nv_fatbin", module, section], cwd=scratch)
+    content = section.read_bytes()
+    found = set()
+    at = 0
+    while at + 16 <= len(content):
+        magic, _, header, size = struct.unpack_from("<IHHQ", content, at)
+        if magic != _CONTAINER:
+            at += 8  # containers are aligned
+            continue
+        end = at + header + size
+        at += header
+        while at < end:
+            kind, _, entry, payload = struct.unpack_from("<HHIQ", content, at)
+            (architecture,) = struct.unpack_from("<I", content, at + 28)
+            found.add(("elf" if kind == _MACHINE_CODE else "ptx", architecture))
+            at += entry + payload
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="needs nvcc")
+@pytest.mark.skipif(not shutil.which("objcopy"), reason="needs objcopy")
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("sm80", {("elf", 80)}),
+        ("sm90", {("elf", 90)}),
+        ("sm80_sm90", {("elf", 80), ("elf", 90)}),
+    ],
+)
+def test_cuda_wheels_hold_the_declared_architectures_and_no_other(
+    label: str, expected: set[tuple[str, int]], tmp_path: Path
+) -> None:
+    source = example("cuda", tmp_path)
+    wheel = read_wheel(build_wheel(source, tmp_path / "out", f"-Cvariant-label={label}"))
+    assert architectures(wheel, tmp_path / "scratch") == expected
+
+
+@pytest.mark.skipif(not shutil.which("cargo"), reason="needs cargo and rustc")
+@pytest.mark.usefixtures("x86_64_gcc")
+def test_rust_wheels_of_two_levels_hold_their_own_code_and_agree(tmp_path: Path) -> None:
+    source = example("rust", tmp_path)
+    results = {}
+    for level in ("v1", "v3", "v1"):
+        out = tmp_path / f"{level}-{len(results)}"
+        wheel = build_wheel(source, out, f"-Cvariant=x86_64::level::{level}")
+        scratch = tmp_path / "scratch" / out.name
+        assert (wide_registers(wheel, scratch) > 0) == (level == "v3")
+        target = tmp_path / f"installed-{out.name}"
+        plain = wheel.rename(wheel.with_name(wheel.name.replace(f"-x86_64_{level}", "")))
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+        run([*pip, "--target", target, plain], cwd=tmp_path)
+        code = (
+            f"import sys; sys.path.insert(0, {str(target)!r})\n"
+            "from polywheel_example_rust import blend\n"
+            "print(blend(bytes(i % 256 for i in range(5000)), bytes(i % 199 for i in range(5000))))"
+        )
+        results[out.name] = run([sys.executable, "-c", code], cwd=tmp_path).stdout
+    assert len(set(results.values())) == 1
+    assert (source / "target" / "polywheel").is_dir()
