@@ -15,7 +15,7 @@ from pathlib import Path
 
 from polywheel.config.project import Project, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
-from polywheel.errors import BuildError, ConfigError
+from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.formats.metadata_fields import (
     new_dependencies,
     variant_fields,
@@ -228,6 +228,7 @@ def _told(
         environment=environment,
         scratch=scratch,
         editable=editable,
+        told=delivery.environment,
     )
     settings = build.settings
     if delivery.config_settings or own.config_settings:
@@ -245,10 +246,16 @@ def _told(
 @contextmanager
 def _scratch(wheel_directory: Path) -> Iterator[Path]:
     """A folder beside the wheel, so that what is big stays on the file system that has room."""
-    wheel_directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".polywheel-", dir=wheel_directory, ignore_cleanup_errors=True
-    ) as folder:
+    try:
+        wheel_directory.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(
+            prefix=".polywheel-", dir=wheel_directory, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise WheelError(
+            f"no wheel can be written there: {error.strerror or error}", at=str(wheel_directory)
+        ) from None
+    with scratch as folder:
         yield Path(folder).resolve()
 
 

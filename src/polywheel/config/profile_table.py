@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.config.reader import Table
+from polywheel.config.setup_table import compilers
 from polywheel.errors import nearest
 from polywheel.model.profile import BackendProfile, BuildDirectory, Way
 from polywheel.model.setup import FLAG_FIELDS
 
 _VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config")
-_WAY = re.compile(r"env(:[A-Z_][A-Z0-9_]*)?|config-setting:[\w.{}-]+|hooks|unsupported")
+_WAY = re.compile(
+    r"(env(:[A-Z_][A-Z0-9_]*)?|python-env|config-setting:[\w.-]+|hooks|unsupported)", re.ASCII
+)
+_DEFINES_WAY = re.compile(
+    r"env:[A-Z_][A-Z0-9_]*|config-setting:([\w.-]|\{name\})+|unsupported", re.ASCII
+)
 _DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
 _DELIVERED = ("flags", *FLAG_FIELDS, "defines")
 _KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\w-]+(\.[\w-]+)*")
@@ -18,25 +27,31 @@ _KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\
 
 def read_profile(table: Table, name: str) -> BackendProfile:
     """Read one whole profile; what is wrong is noted in the table's problems."""
+    named = {}
     for key in ("modules", "packages"):
         if key not in table:
             table.wrong(key, f"a profile needs {key}")
-    return read_partial_profile(table, name)
+        named[key] = table.strings(key, empty=False) or ()
+    profile = read_partial_profile(table, name)
+    return replace(profile, modules=named["modules"], packages=named["packages"])
 
 
 def read_partial_profile(table: Table, name: str) -> BackendProfile:
-    """Read what a table says of a profile; ``[tool.polywheel.backend]`` need not say all."""
+    """Read what ``[tool.polywheel.backend]`` says of a profile; it need not say all.
+
+    It is about the project's own backend, so the names that a backend is found by have no place.
+    """
     by_compiler = table.table("delivery-by-compiler")
     profile = BackendProfile(
         name=name,
-        modules=table.strings("modules", empty=False) or (),
-        packages=table.strings("packages", empty=False) or (),
+        modules=(),
+        packages=(),
         build_directory=(
             _build_directory(table.table("build-directory")) if "build-directory" in table else None
         ),
         ways=_delivery(table.table("delivery")),
         ways_by_compiler={
-            compiler: _delivery(by_compiler.table(compiler)) for compiler in by_compiler.every_key()
+            name: _delivery(by_compiler.table(name)) for name in compilers(by_compiler)
         },
         hooks=table.names("hooks", _DOTTED),
     )
@@ -50,24 +65,33 @@ def _delivery(table: Table) -> dict[str, Way]:
     for name in table.every_key():
         if name not in _DELIVERED:
             table.wrong(name, f"unknown field {name!r}", nearest(name, _DELIVERED))
-            continue
-        value = table.data[name]
-        one = table.table(name) if isinstance(value, dict) else None
-        via = (one.string("via") if one else table.string(name)) or ""
-        text = (one.string("format") if one else None) or "{value}"
-        if one:
-            one.finish()
-        if not _WAY.fullmatch(via):
-            table.wrong(
-                name,
-                f"unknown way {via!r}",
-                "env, env:NAME, config-setting:KEY, hooks, unsupported",
-            )
-        ways[name] = Way(via, text)
+        else:
+            ways[name] = _way(table, name)
     general = ways.pop("flags", None)
     if general is not None:
         ways = {**dict.fromkeys(FLAG_FIELDS, general), **ways}
     return ways
+
+
+def _way(table: Table, name: str) -> Way:
+    """A string that says how, or a table with ``via`` and the ``format`` of one value."""
+    one = table.table(name) if isinstance(table.data[name], dict) else None
+    via = (one.string("via") if one else table.string(name)) or ""
+    text = (one.string("format") if one else None) or "{value}"
+    if one:
+        one.finish()
+    if name == "defines":
+        pattern, known = _DEFINES_WAY, "env:NAME, config-setting:KEY, unsupported"
+    else:
+        pattern = _WAY
+        known = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
+    if not pattern.fullmatch(via):
+        table.wrong(name, f"unknown way {via!r}", f"known: {known}")
+    if "{value}" not in text:
+        table.wrong(name, f"the format {text!r} has no place for {{value}}")
+    if name == "defines" and via != "unsupported" and "{name}" not in via + text:
+        table.wrong(name, "neither the key nor the format has a place for {name}")
+    return Way(via, text)
 
 
 def _build_directory(table: Table) -> BuildDirectory:
@@ -76,12 +100,19 @@ def _build_directory(table: Table) -> BuildDirectory:
         table.wrong(
             "via", f"unknown way {via!r}", "env:NAME, config-setting:KEY or distutils-config"
         )
+    since = table.string("since")
+    if since is not None:
+        try:
+            Requirement(since)
+        except InvalidRequirement as error:
+            why = str(error).splitlines()[0]
+            table.wrong("since", f"malformed requirement {since!r}: {why}")
     directory = BuildDirectory(
         via=via,
         kept_by=table.names("kept-by", _KEPT_BY),
         default=table.string("default"),
         editable_default=table.string("editable-default"),
-        since=table.string("since"),
+        since=since,
     )
     table.finish()
     return directory

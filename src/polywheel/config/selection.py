@@ -16,7 +16,9 @@ ConfigSettings = Mapping[str, str | Sequence[str]]
 """As PEP 517 frontends hand them over: a list where a key was given several times."""
 
 _PROPERTY_KEYS = ("variant", "variant-name", "variant-property")
-_KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
+KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
+"""The config settings that polywheel consumes."""
+"""The config settings that polywheel consumes."""
 _YES = ("", "1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
@@ -54,7 +56,7 @@ def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigS
     )
     _refuse_contradictions(selection, problems)
     problems.settle()
-    return selection, {key: value for key, value in settings.items() if key not in _KEYS}
+    return selection, {key: value for key, value in settings.items() if key not in KEYS}
 
 
 def resolve(selection: Selection, metadata: VariantMetadata) -> Variant:
@@ -184,9 +186,9 @@ def _refuse_contradictions(selection: Selection, problems: Problems) -> None:
 
 def _refuse_misspelling(key: str, problems: Problems) -> None:
     """A misspelt key would go to the real backend, and a plain wheel would come out in silence."""
-    if key in _KEYS:
+    if key in KEYS:
         return
     plain = key.lower().replace("_", "-")
-    close = difflib.get_close_matches(plain, _KEYS, n=1, cutoff=0.85)
+    close = difflib.get_close_matches(plain, KEYS, n=1, cutoff=0.85)
     if close or plain.startswith(("variant", "null-variant")):
-        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, _KEYS))
+        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, KEYS))

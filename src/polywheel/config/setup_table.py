@@ -7,23 +7,34 @@ from collections.abc import Iterator
 
 from polywheel.config.checks import marker, requirements
 from polywheel.config.reader import Table, type_name
+from polywheel.config.selection import KEYS
 from polywheel.errors import nearest
 from polywheel.model.properties import FEATURE, NAMESPACE, VALUE
-from polywheel.model.setup import FLAG_FIELDS, FeatureValues, SetupFields, SetupRule, Text
+from polywheel.model.setup import (
+    FLAG_FIELDS,
+    FeatureValues,
+    SetupFields,
+    SetupRule,
+    Text,
+    placeholders,
+)
 
 COMPILERS = ("gnu", "clang", "msvc")
 _FIELDS = (*FLAG_FIELDS, "env", "config-settings", "defines", "requires", "dependencies")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _NAME = re.compile(r"[a-z0-9_]+")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
 
-def read_setup_rules(table: Table, backends: tuple[str, ...] = ()) -> tuple[SetupRule, ...]:
+def read_setup_rules(table: Table) -> tuple[SetupRule, ...]:
     """Read every rule; what is wrong is noted in the table's problems."""
-    rules = (_rule(table.table(key), key, backends) for key in table.every_key())
-    return tuple(rule for rule in rules if rule is not None)
+    found: dict[str, SetupRule] = {}
+    for key in table.every_key():
+        rule = _rule(table.table(key), key)
+        if rule is not None and found.setdefault(rule.key, rule) is not rule:
+            table.wrong(key, f"the rule for {rule.key!r} is there twice, with other blanks")
+    return tuple(found.values())
 
 
 def read_features(table: Table) -> dict[str, FeatureValues]:
@@ -38,16 +49,17 @@ def read_features(table: Table) -> dict[str, FeatureValues]:
     return found
 
 
-def _rule(table: Table, key: str, backends: tuple[str, ...]) -> SetupRule | None:
+def _rule(table: Table, key: str) -> SetupRule | None:
     target = _target(table, key)
     if target is None:
         return None
-    glob = key.partition(":")[2].strip() if key.startswith("label:") else None
+    # "label::feature" is about a namespace of that name.
+    glob = None if target or key == "*" else key.partition(":")[2].strip()
     by_compiler = table.table("compiler")
     by_backend = table.table("backend")
     spelling = table.table("spelling")
     rule = SetupRule(
-        key=" :: ".join(target) or key,
+        key=" :: ".join(target) or ("*" if glob is None else f"label:{glob}"),
         at=table.at(),
         target=target,
         label_glob=glob,
@@ -55,16 +67,15 @@ def _rule(table: Table, key: str, backends: tuple[str, ...]) -> SetupRule | None
         separator=";" if (separator := table.string("separator")) is None else separator,
         spelling={name: _texts(spelling, name) for name in spelling.names_of_tables(_NAME)},
         fields=_fields(table),
-        by_compiler={
-            name: _finished(by_compiler.table(name)) for name in _known(by_compiler, COMPILERS)
-        },
-        by_backend={
-            name: _finished(by_backend.table(name)) for name in _known(by_backend, backends)
-        },
+        by_compiler={name: _finished(by_compiler.table(name)) for name in compilers(by_compiler)},
+        by_backend={name: _finished(by_backend.table(name)) for name in by_backend.every_key()},
     )
     table.finish(also_known=_FIELDS)
-    for fields, where in _all_fields(rule):
-        _check_placeholders(table, rule, fields, where)
+    _check_placeholders(table, rule, rule.fields)
+    for name, fields in rule.by_compiler.items():
+        _check_placeholders(by_compiler.table(name), rule, fields)
+    for name, fields in rule.by_backend.items():
+        _check_placeholders(by_backend.table(name), rule, fields)
     return rule
 
 
@@ -72,7 +83,7 @@ def _target(table: Table, key: str) -> tuple[str, ...] | None:
     """The parts of a rule's key; None, and a problem noted, where it is none."""
     if key == "*":
         return ()
-    if key.startswith("label:"):
+    if key.startswith("label:") and not key.startswith("label::"):
         if _GLOB.fullmatch(key.removeprefix("label:").strip()):
             return ()
     else:
@@ -90,12 +101,13 @@ def _target(table: Table, key: str) -> tuple[str, ...] | None:
     return None
 
 
-def _known(table: Table, names: tuple[str, ...]) -> Iterator[str]:
+def compilers(table: Table) -> Iterator[str]:
+    """The keys of a table by family of compilers; another is noted."""
     for name in table.every_key():
-        if names and name not in names:
-            table.wrong(name, f"unknown name {name!r}", nearest(name, names))
-        else:
+        if name in COMPILERS:
             yield name
+        else:
+            table.wrong(name, f"unknown compiler {name!r}", nearest(name, COMPILERS))
 
 
 def _finished(table: Table) -> SetupFields:
@@ -107,13 +119,20 @@ def _finished(table: Table) -> SetupFields:
 def _fields(table: Table) -> SetupFields:
     env = table.table("env")
     settings = table.table("config-settings")
+    for inner, ours in (
+        (settings, KEYS),
+        (env, tuple(name for name in env.data if name.startswith("POLYWHEEL_"))),
+    ):
+        for name in ours:
+            if name in inner:
+                inner.wrong(name, f"{name} is polywheel's own: a rule can't set it")
     return SetupFields(
         flags={name: table.strings(name) or () for name in FLAG_FIELDS if name in table},
         env={name: _text(env, name) for name in env.names_of_tables(_VARIABLE)},
         config_settings={name: _text(settings, name) for name in settings.every_key()},
         defines=_texts(table, "defines"),
-        requires=requirements(table, "requires") if "requires" in table else None,
-        dependencies=requirements(table, "dependencies") if "dependencies" in table else None,
+        requires=_requirements(table, "requires"),
+        dependencies=_requirements(table, "dependencies"),
     )
 
 
@@ -132,46 +151,34 @@ def _text(table: Table, key: str) -> Text:
     return ""
 
 
-def _all_fields(rule: SetupRule) -> Iterator[tuple[SetupFields, tuple[str, ...]]]:
-    yield rule.fields, ()
-    for name, fields in rule.by_compiler.items():
-        yield fields, ("compiler", name)
-    for name, fields in rule.by_backend.items():
-        yield fields, ("backend", name)
+def _requirements(table: Table, key: str) -> tuple[str, ...] | None:
+    """Requirements, in which placeholders may stand: ``torch=={value}.*``."""
+    if key not in table:
+        return None
+    texts = table.strings(key) or ()
+    # One with placeholders can be judged only when they are filled in; something harmless stands
+    # for it until then.
+    judged = [f"later-{index}" if placeholders(text) else text for index, text in enumerate(texts)]
+    requirements(Table({key: judged}, table.file, table.path, table.problems), key)
+    return tuple(dict.fromkeys(text.strip() for text in texts))
 
 
-def texts_of(fields: SetupFields) -> Iterator[tuple[str, str]]:
-    """Every text in which placeholders may stand, with its field."""
-    for name, flags in fields.flags.items():
-        yield from ((name, flag) for flag in flags)
-    for name, values in (("env", fields.env), ("config-settings", fields.config_settings)):
-        for text in values.values():
-            yield from ((name, one) for one in ((text,) if isinstance(text, str) else text))
-    yield from (("defines", text) for text in fields.defines.values())
-
-
-def placeholders(text: str) -> Iterator[str]:
-    """The names between braces in a text."""
-    yield from _PLACEHOLDER.findall(text)
-
-
-def _check_placeholders(
-    table: Table, rule: SetupRule, fields: SetupFields, where: tuple[str, ...]
-) -> None:
-    """Unknown placeholders, and those that a rule of this width has nothing for."""
-    depth = len(rule.target)
+def _check_placeholders(table: Table, rule: SetupRule, fields: SetupFields) -> None:
+    """Note unknown placeholders, and those that mean nothing in a rule of this width."""
     allowed = {"label"}
-    allowed |= {"namespace"} if depth else set()
-    if depth:
-        allowed |= {"feature", "value", "values"}
+    if rule.target:
+        allowed |= _PLAIN
         allowed |= {f"{kind}.{name}" for kind in ("value", "values") for name in rule.spelling}
-    for name, text in texts_of(fields):
-        for placeholder in placeholders(text):
-            if placeholder not in allowed:
+    for (field, name), value in fields.said().items():
+        at = table.at(*(part for part in (field, name) if part not in {"flags", ""}))
+        for text in (value,) if isinstance(value, str) else value:
+            for placeholder in placeholders(text):
+                if placeholder in allowed:
+                    continue
                 known = placeholder in _PLAIN
                 table.problems.add(
                     f"the placeholder {{{placeholder}}} in {text!r} "
                     + (f"means nothing in a rule for {rule.key!r}" if known else "is unknown"),
-                    at=table.at(*where, name),
-                    hint=nearest(placeholder, allowed),
+                    at=at,
+                    hint=nearest(placeholder, allowed) or "a brace itself is written {{ or }}",
                 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from email.parser import BytesParser
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.model.metadata import VariantMetadata
@@ -45,23 +46,31 @@ def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tu
     """The ``Requires-Dist`` that METADATA has not got yet.
 
     One is there already where an unconditional one for the same package has the same specifier,
-    or where the new one asks for no version and no extra that the older does not.
+    or where the new one asks for no version and no extra that the older does not. What older tools
+    wrote and no PEP 508 reader understands stands for nothing.
     """
     headers = BytesParser().parsebytes(content, headersonly=True)
-    there = [Requirement(text) for text in headers.get_all("Requires-Dist", [])]
+    there = []
+    for text in headers.get_all("Requires-Dist", []):
+        with suppress(InvalidRequirement):
+            # A header with bytes above ASCII is an object, and a folded one has line breaks.
+            there.append(Requirement(" ".join(str(text).split())))
     for text in dependencies:
         new = Requirement(text)
-        covered = any(
-            canonicalize_name(old.name) == canonicalize_name(new.name)
-            and (old.marker is None or old.marker == new.marker)
-            and new.extras <= old.extras
-            and new.url in (None, old.url)
-            and (not new.specifier or new.specifier == old.specifier)
-            for old in there
-        )
-        if not covered:
+        if not any(_covers(old, new) for old in there):
             there.append(new)
             yield "Requires-Dist", text
+
+
+def _covers(old: Requirement, new: Requirement) -> bool:
+    """Whether whatever fulfils the old requirement fulfils the new one."""
+    return (
+        canonicalize_name(old.name) == canonicalize_name(new.name)
+        and (old.marker is None or old.marker == new.marker)
+        and {*map(canonicalize_name, new.extras)} <= {*map(canonicalize_name, old.extras)}
+        and new.url in (None, old.url)
+        and (not new.specifier or new.specifier == old.specifier)
+    )
 
 
 def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> bytes:

@@ -37,8 +37,10 @@ class Way:
     """How a backend is told one field of build setup."""
 
     via: str
-    """``env`` (the variable of the field's name), ``env:NAME``, ``config-setting:KEY``, ``hooks``
-    (the environment, where only build hooks of the project may read it), ``unsupported``."""
+    """``env`` (the variable of the field's name), ``env:NAME``, ``python-env`` (as ``env``, behind the
+    flags that Python itself was built with, since the variable takes their place),
+    ``config-setting:KEY``, ``hooks`` (the environment, where only build hooks of the project may read
+    it), ``unsupported``."""
 
     format: str = "{value}"
     """How one value is put, with ``{name}`` and ``{value}``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 FLAG_FIELDS = (
@@ -20,6 +21,20 @@ FLAG_FIELDS = (
 """The keys of get_build_setup (variantlib, 2025)."""
 
 Text = str | tuple[str, ...]
+Name = tuple[str, str]
+"""A field and a name in it: ``("flags", "cflags")``, ``("env", "CC")``, ``("requires", "")``."""
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+
+
+def with_placeholders(text: str, fill: Callable[[str], str]) -> str:
+    """A text with ``fill(name)`` in place of each ``{name}``; ``{{`` and ``}}`` are braces."""
+    return _PLACEHOLDER.sub(lambda match: match[0][0] if match[1] is None else fill(match[1]), text)
+
+
+def placeholders(text: str) -> tuple[str, ...]:
+    """The names of the placeholders in a text, each once."""
+    return tuple(dict.fromkeys(m[1] for m in _PLACEHOLDER.finditer(text) if m[1] is not None))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +45,8 @@ class SetupFields:
     """By flag field; an empty list says "none", and takes the place of a less specific one."""
 
     env: Mapping[str, Text] = field(default_factory=dict)
-    """Variable to value, or to candidate folders of which the first that exists is taken."""
+    """Variable to value, or to candidate folders of which the first that exists is taken; an empty
+    list says "leave it alone", and takes the place of a less specific value."""
 
     config_settings: Mapping[str, Text] = field(default_factory=dict)
     """Key to a value, or to a list that is appended."""
@@ -43,6 +59,18 @@ class SetupFields:
 
     dependencies: tuple[str, ...] | None = None
     """Requirements of the wheel: its extra ``Requires-Dist``."""
+
+    def said(self) -> dict[Name, Text]:
+        """Everything that is given, a string or a list, by field and name."""
+        found: dict[Name, Text] = {("flags", name): texts for name, texts in self.flags.items()}
+        found |= {("env", name): text for name, text in self.env.items()}
+        found |= {("config-settings", name): text for name, text in self.config_settings.items()}
+        found |= {("defines", name): text for name, text in self.defines.items()}
+        if self.requires is not None:
+            found["requires", ""] = self.requires
+        if self.dependencies is not None:
+            found["dependencies", ""] = self.dependencies
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +108,12 @@ class FeatureValues:
     values: tuple[str, ...] = ()
     pattern: str | None = None
     multi_value: bool = False
+
+    def has(self, value: str) -> bool:
+        """Whether it is one of the values, or matches the pattern."""
+        return value in self.values or (
+            self.pattern is not None and re.fullmatch(self.pattern, value) is not None
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,18 +1,26 @@
-"""Asking plugins, in one process of their own, and checking what comes back."""
+"""Asking plugins, in one process of their own."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 
 from polywheel.errors import ProviderError
-from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
-from polywheel.model.properties import FEATURE, VALUE
+from polywheel.model.answers import PluginAnswer, PluginQuery
+from polywheel.providers.answer_file import (
+    answer_of,
+    harmless,
+    plugin_name,
+    read_answers,
+    read_call,
+    read_log,
+)
 from polywheel.providers.process import run_host
 
 DEFAULT_TIMEOUT = 60.0
@@ -20,8 +28,6 @@ DEFAULT_TIMEOUT = 60.0
 
 _LIMIT = 100_000
 """Values that one plugin may name."""
-_LOG_LIMIT = 64 * 1024
-"""Bytes of a plugin's output that reach the log: its end."""
 
 
 def ask_plugins(
@@ -37,25 +43,48 @@ def ask_plugins(
     ProviderError, with everything that is wrong, where one can't be asked or its answer can't be
     used; a plugin that ends or hangs the process is named.
     """
-    if not queries:
-        return ()
+    found: list[PluginAnswer] = []
+    errors: list[ProviderError] = []
+    # The host gives each plugin a process of its own by forking; where it can't, it asks one only.
+    batches = [queries] if hasattr(os, "fork") else [[query] for query in queries]
+    for batch in filter(None, batches):
+        for one in _ask(batch, python, timeout, notify):
+            if isinstance(one, ProviderError):
+                errors.append(one)
+            else:
+                found.append(one)
+    if errors:
+        raise ProviderError.collected(problem for error in errors for problem in error.problems)
+    return tuple(found)
+
+
+def _ask(
+    queries: Sequence[PluginQuery], python: str, timeout: float, notify: Callable[[str], None]
+) -> Iterator[PluginAnswer | ProviderError]:
+    """What became of each query; an error may end it for the ones that follow, too."""
     with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps(_request(queries)), encoding="utf-8")
-        code = run_host(python, folder, timeout)
+        try:
+            code = run_host(python, folder, timeout)
+        except OSError as error:
+            yield _unasked(queries, f"{python}: {error.strerror or error}")
+            return
         for number, query in enumerate(queries):
-            for line in _log(folder / f"log-{number}"):
-                notify(f"{query.namespace}: {line}")
-        answer = folder / "answer.json"
-        if code is None or not answer.is_file():
-            raise _ended(folder, queries, code, timeout)
-        said = json.loads(answer.read_text(encoding="ascii"))["answers"]
-    errors = [
-        _refused(query, one) for query, one in zip(queries, said, strict=True) if "error" in one
-    ]
-    if errors:
-        raise ProviderError.collected(problem for error in errors for problem in error.problems)
-    return tuple(_answer(query, one) for query, one in zip(queries, said, strict=True))
+            for line in read_log(folder / f"log-{number}"):
+                notify(f"{query.namespace or query.reference}: {line}")
+        said = read_answers(folder, len(queries)) if code == 0 else None
+        calls = [read_call(folder, number) for number in range(len(queries))]
+        log = " ".join(read_log(folder / "log")[-3:])
+    if said is None:
+        late = f"no answer within {timeout:g} seconds" if code is None else ""
+        yield _ended(queries, calls, code, timeout) or _unasked(queries, late or log)
+        return
+    for query, one, call in zip(queries, said, calls, strict=True):
+        try:
+            yield _refusal(query, one, call) or answer_of(query, one)
+        except ProviderError as error:
+            yield error
 
 
 def _request(queries: Sequence[PluginQuery]) -> dict[str, Any]:
@@ -65,7 +94,11 @@ def _request(queries: Sequence[PluginQuery]) -> dict[str, Any]:
             {
                 "namespace": query.namespace,
                 "reference": query.reference,
-                "distribution": Requirement(query.requires[0]).name if query.requires else None,
+                "distribution": (
+                    Requirement(query.requires[0]).name
+                    if query.version and query.requires
+                    else None
+                ),
                 "properties": [[one.feature, one.value] for one in query.properties],
                 "setup": [[one.feature, one.value] for one in query.setup],
                 "supported": query.supported,
@@ -75,96 +108,51 @@ def _request(queries: Sequence[PluginQuery]) -> dict[str, Any]:
     }
 
 
-def _log(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _LOG_LIMIT))
-            text = file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    cut = ["…"] if size > _LOG_LIMIT else []
-    return cut + [
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-        for line in text.replace("\t", "    ").splitlines()
-        if line.strip()
-    ]
-
-
-def _named(query: PluginQuery) -> str:
-    return f"the provider plugin {query.reference!r} of the namespace {query.namespace!r}"
-
-
 def _ended(
-    folder: Path, queries: Sequence[PluginQuery], code: int | None, timeout: float
-) -> ProviderError:
-    """The plugin that was being asked when the process ended or ran out of time."""
-    try:
-        number, _, call = (folder / "progress").read_text(encoding="ascii").partition(" ")
-        query = queries[int(number)]
-    except (OSError, ValueError, IndexError):
-        log = " ".join(_log(folder / "log")[-3:])
-        return ProviderError(f"the provider plugins can't be asked: {log or 'no reason is given'}")
-    if code is None:
-        return ProviderError(
-            f"{_named(query)} did not answer within {timeout:g} seconds (in {call})",
-            at=query.at,
-            hint="a longer time can be given: [tool.polywheel] provider-timeout = seconds",
-        )
+    queries: Sequence[PluginQuery],
+    calls: Sequence[str | None],
+    code: int | None,
+    timeout: float,
+) -> ProviderError | None:
+    """The plugin that was being asked, the last one, when the host ended or ran out of time."""
+    for query, call in zip(reversed(queries), reversed(calls), strict=True):
+        if call is not None and code is not None:
+            return _died(query, call, code)
+        if call is not None:
+            return ProviderError(
+                f"{plugin_name(query)} did not answer within {timeout:g} seconds (in {call})",
+                at=query.at,
+                hint="a longer time can be given: [tool.polywheel] provider-timeout = seconds",
+            )
+    return None
+
+
+def _died(query: PluginQuery, call: str | None, code: int) -> ProviderError:
     how = f"was killed by signal {-code}" if code < 0 else f"ended its process (exit code {code})"
-    return ProviderError(f"{_named(query)} {how} in {call}", at=query.at)
+    return ProviderError(f"{plugin_name(query)} {how} in {call or 'a call'}", at=query.at)
 
 
-def _refused(query: PluginQuery, said: dict[str, Any]) -> ProviderError:
-    if said["missing"]:
+def _refusal(query: PluginQuery, said: dict[str, Any], call: str | None) -> ProviderError | None:
+    """The error that a plugin ended in, if it did."""
+    if isinstance(code := said.get("ended"), int):
+        return _died(query, call, code)
+    if "error" not in said:
+        return None
+    what = harmless(" ".join(str(said["error"]).split()))
+    if said.get("missing") is True:
+        install = f"install {', '.join(query.requires)} into the build environment, or "
         return ProviderError(
-            f"{_named(query)} can't be imported: {said['error']}",
+            f"{plugin_name(query)} can't be imported: {what}",
             at=query.at,
-            hint=f"install {', '.join(query.requires)} into the build environment, or build "
-            "in isolation; a provider that can't be installed is told to polywheel by "
+            hint=(install if query.requires else "")
+            + "build in isolation; a provider that can't be installed is told to polywheel by "
             f'[tool.polywheel.providers.{query.namespace}] query = "preset" or "never"',
         )
-    return ProviderError(f"{_named(query)} failed in {said['call']}: {said['error']}", at=query.at)
+    call = harmless(str(said.get("call")))
+    return ProviderError(f"{plugin_name(query)} failed in {call}: {what}", at=query.at)
 
 
-def _answer(query: PluginQuery, said: dict[str, Any]) -> PluginAnswer:
-    return PluginAnswer(
-        namespace=query.namespace,
-        generation=said["generation"],
-        version=said["version"],
-        all_configs=_configs(query, said["all"], "get_all_configs"),
-        valid=dict(zip(query.properties, said["valid"], strict=True)),
-        supported=_configs(query, said["supported"], "get_supported_configs"),
-        all_compatible=said["compatible"],
-        setup=_flags(said["setup"]),
-        setup_each=dict(zip(query.setup, map(_flags, said["setup_each"]), strict=True)),
-    )
-
-
-def _flags(said: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    return {key: tuple(values) for key, values in said.items()}
-
-
-def _configs(
-    query: PluginQuery, said: list[Any] | None, call: str
-) -> tuple[FeatureConfig, ...] | None:
-    """Feature configs with names that match the patterns, none of them twice."""
-    if said is None:
-        return None
-    found: dict[str, FeatureConfig] = {}
-    for name, values, multi_value in said:
-        problem = None
-        if not FEATURE.fullmatch(name):
-            problem = f"the malformed feature name {name!a}"
-        elif name in found:
-            problem = f"the feature {name!r} twice"
-        elif bad := next((value for value in values if not VALUE.fullmatch(value)), None):
-            problem = f"the malformed value {bad!a} of {name!r}"
-        elif "" in values:
-            problem = f"an empty value of {name!r}"
-        elif len(set(values)) != len(values):
-            problem = f"a value of {name!r} twice"
-        if problem:
-            raise ProviderError(f"{_named(query)} returned {problem} from {call}", at=query.at)
-        found[name] = FeatureConfig(name, tuple(values), multi_value)
-    return tuple(found.values())
+def _unasked(queries: Sequence[PluginQuery], why: str) -> ProviderError:
+    """Nobody knows at which of the plugins it went wrong, so all of them are named."""
+    names = ", ".join(map(plugin_name, queries))
+    return ProviderError(f"{names} can't be asked: {why or 'no reason is given'}", at=queries[0].at)

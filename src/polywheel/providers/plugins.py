@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.errors import ProviderError, nearest
+from polywheel.errors import ConfigError, ProviderError, nearest
 from polywheel.model.answers import PluginAnswer, PluginQuery
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import VariantProperty
@@ -41,55 +42,83 @@ def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, 
     of every wheel's metadata. ``[tool.polywheel.providers.ns]`` takes the place of what
     ``[variant.providers.ns]`` says.
     """
+    providers = project.metadata.providers
+    for namespace in project.settings.providers:
+        if namespace not in providers:
+            raise ConfigError(
+                f"the namespace {namespace!r} has no provider",
+                at=f"{PYPROJECT}: tool.polywheel.providers.{namespace}",
+                hint=nearest(namespace, providers),
+            )
     found = []
-    for namespace, provider in project.metadata.providers.items():
+    for namespace, provider in providers.items():
         if namespace not in variant.namespaces and not provider.build_requires:
             continue
-        found.append(_build_provider(project, provider))
+        found.append(build_provider(project, provider))
     return tuple(found)
 
 
-def _build_provider(project: Project, provider: Provider) -> BuildProvider:
+def build_provider(project: Project, provider: Provider) -> BuildProvider:
+    """How the namespace of a provider is handled. Raises ProviderError, ConfigError."""
     namespace = provider.namespace
     override = project.settings.providers.get(namespace)
     at = f"{PYPROJECT}: variant.providers.{namespace}"
-    requires = provider.requires or provider.build_requires
+    declared = requires = provider.requires or provider.build_requires
     reference = provider.plugin_api
     query = "plugin" if requires else "never"
     if override is not None:
         at = f"{PYPROJECT}: tool.polywheel.providers.{namespace}"
         if override.requires:
-            requires, reference, query = override.requires, None, "plugin"
+            requires = override.requires
+            if not declared or _distribution(requires[0]) != _distribution(declared[0]):
+                reference = None  # another plugin, and not only another version
         reference = override.plugin_api or reference
-        query = override.query or query
-    if query == "plugin" and not requires:
+        query = override.query or ("plugin" if requires or reference else "never")
+    if query != "plugin":
+        requires = ()
+    elif not requires:
         raise ProviderError(
             f"the namespace {namespace!r} has no plugin that could be asked",
             at=at,
-            hint="give requires, or leave query out",
+            hint="give requires" + (", or leave query out" if not reference else ""),
         )
-    here = [text for text in requires if _holds(text)]
-    if query == "plugin" and not here:
-        raise ProviderError(
-            f"no requirement of the provider of {namespace!r} holds in this environment: "
-            + "; ".join(requires),
-            at=at,
-        )
-    if reference is None and here:
-        reference = canonicalize_name(Requirement(here[0]).name).replace("-", "_")
     return BuildProvider(
         namespace=namespace,
         query=query,
         at=at,
-        reference=reference or "",
-        requires=tuple(here),
+        reference=(reference or _module(requires[0])) if requires else "",
+        requires=_that_hold(namespace, requires, at),
         fills_static=bool(provider.build_requires),
     )
 
 
-def _holds(requirement: str) -> bool:
-    marker = Requirement(requirement).marker
-    return marker is None or marker.evaluate()
+def _distribution(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
+def _module(requirement: str) -> str:
+    """The module that stands for a plugin without ``plugin-api``."""
+    return _distribution(requirement).replace("-", "_")
+
+
+def _that_hold(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str, ...]:
+    """The requirements whose markers hold here: one at least, where there are any."""
+    try:
+        markers = {text: Requirement(text).marker for text in requires}
+        here = tuple(text for text, one in markers.items() if one is None or one.evaluate())
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise ConfigError(
+            f"a marker of the provider of {namespace!r} can't be evaluated: {error}", at=at
+        ) from None
+    if requires and not here:
+        raise ProviderError(
+            f"no requirement of the provider of {namespace!r} holds in this environment: "
+            + "; ".join(requires),
+            at=at,
+            hint=f'[tool.polywheel.providers.{namespace}] query = "preset" or "never" builds '
+            "without asking it",
+        )
+    return here
 
 
 def plugin_requirements(providers: Sequence[BuildProvider]) -> list[str]:
@@ -149,13 +178,17 @@ def check_answer(answer: PluginAnswer, *, at: str) -> None:
 
 
 def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
+    """What is not known, and the nearest of what is: of ``supported``, where there is no list."""
     known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
+    found, names = prop.feature, tuple(known)
     if prop.feature in known:
-        what, hint = "value", nearest(prop.value, known[prop.feature])
-    else:
-        what, hint = "feature", nearest(prop.feature, known)
+        found, names = prop.value, known[prop.feature]
+    what = "value" if prop.feature in known else "feature"
+    hint = nearest(found, names)
     if answer.all_configs is None:
         what = "feature or value"
+        if hint is None or hint.startswith("known:"):
+            hint = "this machine supports: " + ", ".join(names) if names else None
     return ProviderError(
         f"the provider of {prop.namespace!r} does not know the {what} of '{prop}'", at=at, hint=hint
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import select
 import signal
 import subprocess
 import sys
-import uuid
+import time
 from pathlib import Path
 
 _MARK = "_POLYWHEEL_PROVIDERS"
@@ -18,9 +20,11 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
     """Run the host; its exit code, or None where it ran past ``timeout`` seconds.
 
     Whatever it started is killed with it: its process group, and on Linux also what left the
-    group, found by a mark in its environment.
+    group, found by a number in its environment and among its limits (see the host). Raises OSError
+    where ``python`` can't be started.
     """
-    mark = uuid.uuid4().hex
+    # As a limit it must be above any file and below 2**63.
+    mark = str(2**50 + secrets.randbits(50))
     options: dict[str, object] = {}
     if os.name == "nt":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
@@ -28,24 +32,44 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
         options["start_new_session"] = True
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(  # type: ignore[call-overload]
-            [python, "-P", "-X", "utf8", str(_HOST), str(folder)],
+            [python, "-P", "-X", "utf8", str(_HOST), str(folder), mark],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, _MARK: mark},
             **options,
         )
-    code: int | None
     try:
-        code = process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        code = None
+        ended = _wait(process, timeout)
     finally:
         _kill_group(process)
         process.wait()
         if sys.platform == "linux":
             _kill_marked(mark)
-    return code
+    code: int = process.returncode
+    return code if ended else None
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Whether the process ends in time.
+
+    Where the system can tell, that is known at once, and its number stays its own until its group
+    is killed; ``Popen.wait`` looks every 50 ms and gives the number back.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                return bool(poll.poll(timeout * 1000))
+            finally:
+                os.close(descriptor)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -59,19 +83,40 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_marked(mark: str) -> None:
-    """Kill what carries the mark; again until nothing new is found, since it may fork meanwhile."""
-    needle = f"{_MARK}={mark}".encode("ascii")
-    for _ in range(10):
-        found = False
-        for entry in os.scandir("/proc"):
-            if not entry.name.isdecimal():
-                continue
-            try:
-                environment = Path(entry.path, "environ").read_bytes()
-                if needle in environment.split(b"\0"):
-                    found = True
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except OSError:
-                continue  # gone meanwhile, or somebody else's
+    """Kill what carries the mark, until nothing is left of it: it may fork meanwhile."""
+    for _ in range(100):
+        found = [number for number in _own_processes() if _is_marked(number, mark)]
         if not found:
             return
+        for number in found:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _own_processes() -> list[int]:
+    try:
+        with os.scandir("/proc") as entries:
+            names = [entry.name for entry in entries if entry.name.isdecimal()]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            if Path("/proc", name).stat().st_uid == os.getuid():
+                found.append(int(name))
+    return found
+
+
+def _is_marked(number: int, mark: str) -> bool:
+    """Whether a process is alive and has the mark in its environment or among its limits."""
+    folder = Path("/proc", str(number))
+    try:
+        if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            return True
+        if mark.encode() not in (folder / "limits").read_bytes():
+            return False
+        # One that has ended keeps its limits until its parent has looked.
+        return (folder / "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False

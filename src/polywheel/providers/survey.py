@@ -92,7 +92,12 @@ def _query(
     namespace: str | None, reference: str, requires: tuple[str, ...], at: str
 ) -> PluginQuery:
     return PluginQuery(
-        namespace=namespace, reference=reference, requires=requires, at=at, supported=True
+        namespace=namespace,
+        reference=reference,
+        requires=requires,
+        at=at,
+        supported=True,
+        version=True,
     )
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +19,21 @@ from polywheel.config.project import Project
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError
 from polywheel.model.profile import BackendProfile, BuildDirectory
+from polywheel.model.setup import FLAG_FIELDS
 from polywheel.model.variant import Variant
 
 _OURS = "polywheel"
-_FLAG_VARIABLES = (
-    *("CC", "CXX", "FC", "CUDACXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "FFLAGS", "LDFLAGS"),
-    *("CUDAFLAGS", "OBJCFLAGS", "RUSTFLAGS", "SKBUILD_CMAKE_ARGS", "SKBUILD_CMAKE_DEFINE"),
+_VARIABLES = (
+    *(name.upper() for name in FLAG_FIELDS),
+    *("CC", "CXX", "FC", "CUDACXX", "CUDAHOSTCXX", "HIPCXX", "CPPFLAGS", "CUDAFLAGS", "HIPFLAGS"),
+    *("CUDAARCHS", "CUDA_HOME", "CUDA_PATH", "ROCM_PATH", "TORCH_CUDA_ARCH_LIST"),
+    *("PYTORCH_ROCM_ARCH", "CMAKE_ARGS", "CMAKE_GENERATOR", "CMAKE_PREFIX_PATH"),
+    *("CMAKE_PROGRAM_PATH", "CMAKE_TOOLCHAIN_FILE", "PKG_CONFIG_PATH", "SKBUILD_CMAKE_ARGS"),
+    *("SKBUILD_CMAKE_BUILD_TYPE", "SKBUILD_CMAKE_DEFINE"),
 )
 """What compilers and build systems keep from their first run in a directory."""
+
+_PYTHON = (sys.implementation.cache_tag, sysconfig.get_config_var("EXT_SUFFIX"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ def own_build_directory(
     environment: Mapping[str, str],
     scratch: Path,
     editable: bool,
+    told: Iterable[str] = (),
 ) -> OwnDirectory:
     """Keep this variant's objects from those of every other build of the same tree.
 
@@ -55,6 +63,9 @@ def own_build_directory(
     the label and by a digest of what the build is run with, so that a later build with the same
     input finds its objects again and one with other input never does. A backend that keeps
     objects without being asked gets ``scratch``, which is gone after the build.
+
+    ``environment`` is all that the build is run with; ``told`` names the variables in it that the
+    variant's setup sets.
     """
     directory = profile.build_directory if profile else None
     if directory is None:
@@ -69,7 +80,7 @@ def own_build_directory(
     kept = _kept(directory, project, settings, environment, editable)
     if kept is None:
         return OwnDirectory()  # the backend takes a new temporary directory each time
-    folder = f"{variant.label}-{_digest(variant, settings, environment)}"
+    folder = f"{variant.label}-{_digest(variant, settings, environment, told)}"
     path = os.path.join(project.source, kept, _OURS, folder)
     how, _, name = directory.via.partition(":")
     replaced = frozenset(
@@ -113,14 +124,21 @@ def look_up(document: object, keys: list[str]) -> object:
     return look_up(document.get(keys[0]), keys[1:]) if isinstance(document, dict) else None
 
 
-def _digest(variant: Variant, settings: ConfigSettings, environment: Mapping[str, str]) -> str:
-    told = {
+def _digest(
+    variant: Variant,
+    settings: ConfigSettings,
+    environment: Mapping[str, str],
+    told: Iterable[str],
+    python: Sequence[str | None] = _PYTHON,
+) -> str:
+    """8 hex digits over everything that objects and a build system's memory depend on."""
+    parts = {
         "properties": [str(prop) for prop in variant.properties],
         "settings": {key: settings[key] for key in sorted(settings)},
-        "environment": {name: environment.get(name) for name in _FLAG_VARIABLES},
-        "python": [sys.implementation.cache_tag, sysconfig.get_config_var("EXT_SUFFIX")],
+        "environment": {name: environment.get(name) for name in sorted({*_VARIABLES, *told})},
+        "python": python,
     }
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 def _check_version(requirement: str) -> None:
@@ -152,7 +170,13 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of keys
     theirs = environment.get("DIST_EXTRA_CONFIG")
     if theirs:
-        parser.read(theirs, encoding="utf-8")
+        try:
+            parser.read(theirs, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{theirs} can't be read: {str(error).splitlines()[0]}",
+                at="environment variable DIST_EXTRA_CONFIG",
+            ) from None
     egg_base = scratch / "egg-info"
     egg_base.mkdir()
     for found in _egg_infos(source):

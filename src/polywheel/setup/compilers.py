@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from pathlib import PureWindowsPath
 
 _LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "env"})
+_NO_PROGRAM = re.compile(r"-|[A-Za-z_]\w*=")
+"""Options and variables of a launcher."""
+
+_VERSION = r"(-mp)?-?[0-9.]*"
 _FAMILIES = (
-    (re.compile(r"(clang-)?cl"), "msvc"),
-    (
-        re.compile(r"(.*-)?clang(\+\+)?(-cpp)?(-[0-9.]+)?|icp?x|dpcpp|hipcc|amdclang(\+\+)?"),
-        "clang",
-    ),
-    (re.compile(r"(.*-)?(gcc|g\+\+|gfortran)(-[0-9.]+)?"), "gnu"),
+    (re.compile(rf"(clang-)?cl{_VERSION}"), "msvc"),
+    (re.compile(rf"((.*-)?(amd)?clang(\+\+)?(-cpp)?|icp?x|dpcpp|hipcc|zig){_VERSION}"), "clang"),
+    (re.compile(rf"(.*-)?(gcc|g\+\+|gfortran){_VERSION}"), "gnu"),
 )
-# What a system calls its own compiler, whichever that is.
-_GENERIC = frozenset({"cc", "c++", "c99", "c11"})
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]((?!\.exe)[^\"])*\.exe", re.IGNORECASE)
+# What a system, or a target of a cross compiler, calls its own compiler, whichever that is.
+_GENERIC = re.compile(r"(.*-)?(cc|c\+\+)|c99|c11")
 
 
 def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
@@ -33,8 +35,8 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
         if not command:
             continue
         name = _program(command)
-        if name in _GENERIC:
-            break
+        if _GENERIC.fullmatch(name):
+            continue
         for pattern, family in _FAMILIES:
             if pattern.fullmatch(name):
                 return family, None
@@ -44,15 +46,17 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
 
 def _program(command: str) -> str:
     """The compiler's bare name: without folders, launchers in front, and ``.exe``."""
-    windows = sys.platform == "win32" or bool(re.match(r"\"?[A-Za-z]:\\", command))
+    windows = sys.platform == "win32" or re.search(r"[A-Za-z]:\\", command) is not None
     try:
         words = shlex.split(command, posix=not windows)
     except ValueError:
         words = command.split()
+    if _WINDOWS_PATH.fullmatch(command):
+        words = [command]  # not quoted, though it may hold blanks
     for word in words:
         # Reads both kinds of separators.
         name = PureWindowsPath(word.strip('"')).name.lower().removesuffix(".exe")
-        if name not in _LAUNCHERS and "=" not in name:
+        if name not in _LAUNCHERS and not _NO_PROGRAM.match(word):
             return name
     return command
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +16,9 @@ from polywheel.model.profile import BackendProfile, Way
 from polywheel.model.setup import BuildSetup, Entry
 
 _AS_ENVIRONMENT = Way("env")
+_UNSUPPORTED = Way("unsupported")
+PRESET = "preset "
+"""What the origins of presets' rules begin with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,15 +54,13 @@ def deliver(
     do not. Raises ConfigError where the user's config settings contradict the setup, and, with
     ``strict``, where the backend can't be told something.
     """
-    work = _Delivered(dict(environment), dict(settings))
-    for name, entries in setup.flags.items():
-        way = _way(profile, name, compiler)
-        if way.via == "unsupported":
-            work.miss(name, entries, profile)
-            continue
-        if way.via == "hooks" and not consumed_by_hooks:
-            work.miss(name, entries, profile, "has no compile step and the project no build hook")
-        work.append_variable(way.variable(name), entries)
+    work = _Delivered(
+        dict(environment),
+        dict(settings),
+        backend=profile.name if profile else "a backend without a profile",
+        # Tools on Windows split a command line as its programs do, not as a shell does.
+        windows=compiler == "msvc" or sys.platform == "win32",
+    )
     for variable, entry in setup.env.items():
         work.set_variable(variable, entry)
     for key, value in setup.config_settings.items():
@@ -64,59 +68,112 @@ def deliver(
             work.set_setting(key, value)
         else:
             work.append_setting(key, value)
-    way = _way(profile, "defines", compiler)
-    for name, entry in setup.defines.items():
-        if not way.via.startswith("config-setting:"):
-            work.miss("defines", (entry,), profile)
+    # After the variables that rules set, so that flags are appended to those too.
+    for name, entries in setup.flags.items():
+        way = _way(profile, name, compiler)
+        if way.via == "hooks" and not consumed_by_hooks:
+            why = "has no compile step and the project no build hook"
+            work.miss(f"{name} {_texts(entries)!r}", entries, why)
         else:
-            work.define(way, name, entry)
+            work.flags(name, way, entries)
+    for name, entry in setup.defines.items():
+        work.define(name, _way(profile, "defines", compiler), entry)
+    work.leave_out_other_languages()
     if strict and work.missed:
         raise ConfigError.collected(
             Problem(what, at, "strict = true makes this an error") for what, at in work.missed
         )
-    return Delivery(
-        environment={
-            name: value
-            for name, value in work.environment.items()
-            if environment.get(name) != value
-        },
-        config_settings=work.settings,
-        told=tuple(work.told),
-        warnings=tuple(f"{what} (from {at})" for what, at in work.missed),
-    )
+    return work.delivery(environment)
 
 
 def _way(profile: BackendProfile | None, name: str, compiler: str) -> Way:
     if profile is None:
-        return Way("unsupported") if name == "defines" else _AS_ENVIRONMENT
+        return _UNSUPPORTED if name == "defines" else _AS_ENVIRONMENT
     special = profile.ways_by_compiler.get(compiler, {})
-    return special.get(name) or profile.ways.get(name) or Way("unsupported")
+    return special.get(name) or profile.ways.get(name) or _UNSUPPORTED
 
 
 class _Delivered:
     """Environment and config settings as they grow."""
 
     def __init__(
-        self, environment: dict[str, str], settings: dict[str, str | Sequence[str]]
+        self,
+        environment: dict[str, str],
+        settings: dict[str, str | Sequence[str]],
+        *,
+        backend: str,
+        windows: bool,
     ) -> None:
         self.environment = environment
         self.settings = settings
+        self.backend = backend
+        self.windows = windows
         self.told: list[str] = []
         self.missed: list[tuple[str, str]] = []
+        self._origin: dict[tuple[str, str], str] = {}
+        self._origins_of_flags: set[str] = set()
 
-    def miss(
-        self,
-        name: str,
-        entries: Sequence[Entry],
-        profile: BackendProfile | None,
-        why: str = "can't be told",
-    ) -> None:
-        backend = profile.name if profile else "a backend without a profile"
-        texts = " ".join(entry.value for entry in entries)
-        self.missed.append((f"{backend} {why}: {name} {texts!r}", _origins(entries)))
+    def delivery(self, before: Mapping[str, str]) -> Delivery:
+        """Everything, of the environment what is another than before."""
+        grown = self.environment.items()
+        return Delivery(
+            environment={name: value for name, value in grown if before.get(name) != value},
+            config_settings=self.settings,
+            told=tuple(self.told),
+            warnings=tuple(f"{what} (from {at})" for what, at in self.missed),
+        )
+
+    def miss(self, what: str, entries: Sequence[Entry], why: str = "can't be told") -> None:
+        self.missed.append((f"{self.backend} {why}: {what}", _origins(entries)))
+
+    def leave_out_other_languages(self) -> None:
+        """A preset speaks of every language at once: of those that a backend has not, say nothing.
+
+        That holds where the same rule of the preset did reach the backend.
+        """
+        self.missed = [
+            (what, at)
+            for what, at in self.missed
+            if not (at.startswith(PRESET) and at in self._origins_of_flags)
+        ]
+
+    def flags(self, name: str, way: Way, entries: Sequence[Entry]) -> None:
+        if way.via == "unsupported":
+            self.miss(f"{name} {_texts(entries)!r}", entries)
+            return
+        self._origins_of_flags.add(_origins(entries))
+        if key := _key(way):
+            self.append_setting(key, [_formatted(way, name, entry) for entry in entries])
+        else:
+            variable = way.variable(name)
+            if way.via == "python-env" and variable not in self.environment:
+                self.environment[variable] = sysconfig.get_config_var("CFLAGS") or ""
+            formatted = [_formatted(way, name, entry) for entry in entries]
+            self.append_variable(variable, formatted)
+
+    def define(self, name: str, way: Way, entry: Entry) -> None:
+        value = _formatted(way, name, entry)
+        key = _key(way)
+        if way.via == "unsupported":
+            self.miss(f"defines {entry.value!r} for {name!r}", [entry])
+        elif not key:
+            self.append_variable(way.variable("defines"), [value])
+        elif "{name}" in key:
+            key = key.replace("{name}", name)
+            # scikit-build-core takes each key also with its name in front, and prefers that.
+            for other in self.settings:
+                if other.endswith(f".{key}"):
+                    self._refuse_another(other, self._listed(other), value)
+            self.set_setting(key, value)
+        else:
+            option = _formatted(way, name, Entry("", entry.origin)).value
+            older = [text for text in self._listed(key) if text.startswith(option)]
+            self._refuse_another(key, older, value)
+            if not older:
+                self.append_setting(key, [value])
 
     def append_variable(self, variable: str, entries: Sequence[Entry]) -> None:
-        added = " ".join(_word(variable, entry) for entry in entries)
+        added = " ".join(self._word(variable, entry) for entry in entries)
         older = self.environment.get(variable, "").strip()
         self.environment[variable] = f"{older} {added}".strip()
         self.told.append(f"{variable} += {added}  ({_origins(entries)})")
@@ -126,45 +183,68 @@ class _Delivered:
         self.told.append(f"{variable} = {entry.value}  ({entry.origin})")
 
     def set_setting(self, key: str, entry: Entry) -> None:
-        older = self.settings.get(key)
-        if older is not None and older != entry.value:
-            raise ConfigError(
-                f"config setting {key!r} is {older!r} on the command line "
-                f"and {entry.value!r} in {entry.origin}",
-                at=entry.origin,
-                hint="leave one of them out",
-            )
+        self._refuse_another(key, self._listed(key), entry)
         self.settings[key] = entry.value
+        self._origin[key, entry.value] = entry.origin
         self.told.append(f"-C{key}={entry.value}  ({entry.origin})")
 
     def append_setting(self, key: str, entries: Sequence[Entry]) -> None:
-        older = self.settings.get(key, [])
-        values = [older] if isinstance(older, str) else list(older)
-        self.settings[key] = [*values, *(entry.value for entry in entries)]
+        self.settings[key] = [*self._listed(key), *(entry.value for entry in entries)]
+        self._origin |= {(key, entry.value): entry.origin for entry in entries}
         self.told += [f"-C{key}={entry.value}  ({entry.origin})" for entry in entries]
 
-    def define(self, way: Way, name: str, entry: Entry) -> None:
-        key = way.via.partition(":")[2]
-        value = Entry(_filled(way.format, name, entry.value), entry.origin)
-        if "{name}" in key:
-            self.set_setting(_filled(key, name, entry.value), value)
-        else:
-            self.append_setting(key, [value])
+    def _listed(self, key: str) -> list[str]:
+        older = self.settings.get(key, [])
+        return [older] if isinstance(older, str) else list(older)
+
+    def _refuse_another(self, key: str, older: list[str], entry: Entry) -> None:
+        """Raise ConfigError where what is there already is something else."""
+        for text in older:
+            if text != entry.value:
+                where = self._origin.get((key, text), "")
+                raise ConfigError(
+                    f"config setting {key!r} is {text!r} "
+                    + (f"in {where}" if where else "on the command line")
+                    + f" and {entry.value!r} in {entry.origin}",
+                    at=entry.origin,
+                    hint="leave one of them out",
+                )
+
+    def _word(self, variable: str, entry: Entry) -> str:
+        """A flag as one word of a variable, as the tools that read it split it."""
+        text = entry.value
+        if variable == "RUSTFLAGS":
+            if re.search(r"\s", text):
+                raise ConfigError(
+                    f"RUSTFLAGS is split at blanks, so {text!r} can't be one flag", at=entry.origin
+                )
+            if "CARGO_ENCODED_RUSTFLAGS" in self.environment:
+                raise ConfigError(
+                    f"cargo leaves RUSTFLAGS, and with it {text!r}, unread where "
+                    "CARGO_ENCODED_RUSTFLAGS is set",
+                    at="environment variable CARGO_ENCODED_RUSTFLAGS",
+                    hint="give its flags in RUSTFLAGS",
+                )
+            return text
+        if not re.search(r"\s" if self.windows else r"[\s\"'\\]", text):
+            return text
+        return subprocess.list2cmdline([text]) if self.windows else shlex.quote(text)
 
 
-def _filled(text: str, name: str, value: str) -> str:
-    return re.sub(r"\{(name|value)\}", lambda match: {"name": name, "value": value}[match[1]], text)
+def _key(way: Way) -> str:
+    """The config setting that a way goes by; empty for other ways."""
+    how, _, key = way.via.partition(":")
+    return key if how == "config-setting" else ""
 
 
-def _word(variable: str, entry: Entry) -> str:
-    """A flag as one word of a variable."""
-    if not re.search(r"\s", entry.value):
-        return entry.value
-    if variable == "RUSTFLAGS":
-        raise ConfigError(
-            f"RUSTFLAGS is split at blanks, so {entry.value!r} can't be one flag", at=entry.origin
-        )
-    return shlex.quote(entry.value)
+def _formatted(way: Way, name: str, entry: Entry) -> Entry:
+    filled = {"{name}": name, "{value}": entry.value}
+    value = re.sub(r"\{(name|value)\}", lambda match: filled[match[0]], way.format)
+    return Entry(value, entry.origin)
+
+
+def _texts(entries: Sequence[Entry]) -> str:
+    return " ".join(entry.value for entry in entries)
 
 
 def _origins(entries: Sequence[Entry]) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from polywheel.config.project import Project
-from polywheel.errors import ConfigError, Problem, nearest
+from polywheel.config.reader import Problems
+from polywheel.errors import nearest
 from polywheel.model.answers import PluginAnswer
+from polywheel.model.metadata import Provider
+from polywheel.model.properties import ABI_DEPENDENCY, ABI_VALUE
 from polywheel.model.setup import FeatureValues, Preset, SetupRule
 from polywheel.model.variant import NULL_LABEL, Variant
+from polywheel.setup.profiles import shipped_profiles
 
 Known = dict[str, FeatureValues]
 """Features by name."""
@@ -22,86 +26,112 @@ def check_rules(
     presets: Sequence[Preset],
     answers: Mapping[str, PluginAnswer],
 ) -> None:
-    """Raise ConfigError for rules about what neither project nor provider nor preset knows.
+    """Raise ConfigError for rules about what neither the project nor the provider knows.
 
-    Namespaces must have a provider. Features and values are held against static properties,
-    plugins that list all that they know, and the namespace's preset; where there is none of these,
-    anything may be meant.
+    Namespaces must have a provider. Features and values are held against static properties, against
+    what a plugin lists, and against the namespace's preset where a plugin that was asked lists
+    nothing or where no plugin is asked. A plugin that has not answered in this build may know
+    anything.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     labels = {*project.metadata.variants, NULL_LABEL, variant.label}
-    for rule in project.settings.setup:
-        if rule.label_glob is not None:
-            _check_label(rule, labels, problems, matrix=project.settings.has_matrix)
-        elif rule.target:
-            _check_target(rule, project, presets, answers.get(rule.target[0]), problems)
-    if problems:
-        raise ConfigError.collected(problems)
-
-
-def _check_label(
-    rule: SetupRule, labels: Iterable[str], problems: list[Problem], *, matrix: bool
-) -> None:
-    glob = rule.label_glob or ""
-    if not matrix and not any(fnmatchcase(label, glob) for label in labels):
-        problems.append(
-            Problem(f"no variant has a label that matches {glob!r}", rule.at, nearest(glob, labels))
-        )
-
-
-def _check_target(
-    rule: SetupRule,
-    project: Project,
-    presets: Sequence[Preset],
-    answer: PluginAnswer | None,
-    problems: list[Problem],
-) -> None:
-    namespace, *rest = rule.target
     providers = project.metadata.providers
-    if namespace not in providers:
-        hint = nearest(namespace, providers)
-        problems.append(Problem(f"the namespace {namespace!r} has no provider", rule.at, hint))
-        return
-    known = _known(project, namespace, presets, answer)
+    known = {
+        namespace: _known(
+            project,
+            variant,
+            providers[namespace],
+            preset=next((one for one in presets if one.namespace == namespace), None),
+            answer=answers.get(namespace),
+        )
+        for namespace in {rule.target[0] for rule in project.settings.setup if rule.target}
+        if namespace in providers
+    }
+    for rule in project.settings.setup:
+        if rule.label_glob is not None and not project.settings.has_matrix:
+            _check_label(rule, rule.label_glob, labels, problems)
+        elif rule.target[:1] == (ABI_DEPENDENCY,):
+            _check_abi_dependency(rule, problems)
+        elif rule.target and rule.target[0] not in known:
+            what = f"the namespace {rule.target[0]!r} has no provider"
+            problems.add(what, at=rule.at, hint=nearest(rule.target[0], providers))
+        elif rule.target:
+            _check_target(rule, known[rule.target[0]], problems)
+    _check_backends(project, problems)
+    problems.settle()
+
+
+def _check_label(rule: SetupRule, glob: str, labels: Iterable[str], problems: Problems) -> None:
+    if not any(fnmatchcase(label, glob) for label in labels):
+        what = f"no variant has a label that matches {glob!r}"
+        problems.add(what, at=rule.at, hint=nearest(glob, labels))
+
+
+def _check_abi_dependency(rule: SetupRule, problems: Problems) -> None:
+    """The features of this namespace are the names of packages, its values are versions."""
+    if len(rule.target) == 3 and not ABI_VALUE.fullmatch(rule.target[2]):
+        what = f"the value of {rule.key!r} is not a version of one to three components"
+        problems.add(what, at=rule.at, hint="for example 'abi_dependency :: torch :: 2.9'")
+
+
+def _check_backends(project: Project, problems: Problems) -> None:
+    """Tables for one backend must have the name of a profile, or of the project's own backend."""
+    rules = [rule for rule in project.settings.setup if rule.by_backend]
+    known = {profile.name for profile in shipped_profiles()} if rules else set()
+    if project.settings.backend is not None:
+        named = (project.settings.build_backend, project.build_system.build_backend)
+        known |= {name for name in named if name}
+    for rule in rules:
+        for name in rule.by_backend:
+            if name not in known:
+                what = f"no backend profile has the name {name!r}"
+                problems.add(what, at=f"{rule.at}.backend", hint=nearest(name, known))
+
+
+def _check_target(rule: SetupRule, known: Known, problems: Problems) -> None:
+    namespace, *rest = rule.target
     if not rest or not known:
         return
     feature, *value = rest
     if feature not in known:
         what = f"'{namespace} :: {feature}' is a feature that nobody knows"
-        problems.append(Problem(what, rule.at, nearest(feature, known)))
-    elif value and not _has(known[feature], value[0]):
+        problems.add(what, at=rule.at, hint=nearest(feature, known))
+    elif value and not known[feature].has(value[0]):
         what = f"'{rule.key}' is a value that nobody knows"
-        problems.append(Problem(what, rule.at, nearest(value[0], known[feature].values)))
-
-
-def _has(feature: FeatureValues, value: str) -> bool:
-    if value in feature.values or feature.pattern == "":
-        return True
-    return feature.pattern is not None and re.fullmatch(feature.pattern, value) is not None
+        problems.add(what, at=rule.at, hint=nearest(value[0], known[feature].values))
 
 
 def _known(
     project: Project,
-    namespace: str,
-    presets: Sequence[Preset],
+    variant: Variant,
+    provider: Provider,
+    *,
+    preset: Preset | None,
     answer: PluginAnswer | None,
 ) -> Known:
     """Everything known of a namespace's features; empty where no list of them is at hand."""
     known: Known = {}
-    for feature, values in project.metadata.providers[namespace].static_properties.items():
-        known[feature] = FeatureValues(values)
-    if answer is not None:
-        for config in answer.all_configs or ():
-            known[config.name] = FeatureValues(config.values)
-    for preset in presets:
-        if preset.namespace == namespace:
-            known = {**preset.features, **known}
+    if provider.static_properties:
+        for name, values in provider.static_properties.items():
+            known[name] = FeatureValues(values)
+    elif answer is not None and answer.all_configs is not None:
+        known = {one.name: FeatureValues(one.values) for one in answer.all_configs}
+    elif preset is not None and (answer is not None or not _has_plugin(project, provider)):
+        known = dict(preset.features)
     if known:
-        # What the project declares is known too, whatever a preset says.
-        for variant in project.metadata.variants.values():
-            for prop in variant.properties:
-                if prop.namespace == namespace:
+        # What is built and what is declared is known, whatever a preset says.
+        for one in (variant, *project.metadata.variants.values()):
+            for prop in one.properties:
+                if prop.namespace == provider.namespace:
                     older = known.get(prop.feature, FeatureValues())
-                    values = tuple(dict.fromkeys((*older.values, prop.value)))
-                    known[prop.feature] = FeatureValues(values, older.pattern)
+                    known[prop.feature] = replace(older, values=(*older.values, prop.value))
     return known
+
+
+def _has_plugin(project: Project, provider: Provider) -> bool:
+    """Whether a plugin is asked in the builds of variants that use the namespace."""
+    override = project.settings.providers.get(provider.namespace)
+    if override is not None and override.query is not None:
+        return override.query == "plugin"
+    requires = provider.requires or provider.build_requires
+    return bool(requires or (override and override.requires))

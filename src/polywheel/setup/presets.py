@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable
 
@@ -11,7 +10,7 @@ from polywheel.config.setup_table import read_features, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, nearest
 from polywheel.model.properties import VariantProperty
-from polywheel.model.setup import Preset
+from polywheel.model.setup import FeatureValues, Preset
 
 
 def preset_names() -> tuple[str, ...]:
@@ -39,28 +38,35 @@ def load_preset(name: str, *, at: str) -> Preset:
 
 
 def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, *, at: str) -> None:
-    """Raise ConfigError for features and values that the preset does not know."""
-    seen: dict[str, str] = {}
+    """Raise ConfigError for features and values that the preset does not know, and for several
+    values of a feature that has one.
+    """
+    problems = Problems()
+    values: dict[str, list[str]] = {}
     for prop in properties:
         feature = preset.features.get(prop.feature)
-        if feature is None:
-            raise ConfigError(
-                f"the preset {preset.name!r} does not know the feature of '{prop}'",
+        if feature is None or not feature.has(prop.value):
+            what = "value" if feature else "feature"
+            problems.add(
+                f"the preset {preset.name!r} does not know the {what} of '{prop}'",
                 at=at,
-                hint=nearest(prop.feature, preset.features),
+                hint=_nearest_value(prop.value, feature)
+                if feature
+                else nearest(prop.feature, preset.features),
             )
-        known = prop.value in feature.values or (
-            feature.pattern is not None and re.fullmatch(feature.pattern, prop.value)
-        )
-        if not known:
-            raise ConfigError(
-                f"the preset {preset.name!r} does not know the value of '{prop}'",
-                at=at,
-                hint=nearest(prop.value, feature.values) or f"it must match {feature.pattern}",
-            )
-        if not feature.multi_value and seen.setdefault(prop.feature, prop.value) != prop.value:
-            raise ConfigError(
-                f"'{prop.namespace} :: {prop.feature}' has one value a variant, "
-                f"not {seen[prop.feature]} and {prop.value}",
+        elif not feature.multi_value:
+            values.setdefault(prop.feature, []).append(prop.value)
+    for name, several in values.items():
+        if len(several) > 1:
+            problems.add(
+                f"'{preset.namespace} :: {name}' has one value a variant, not {len(several)}: "
+                + ", ".join(several),
                 at=at,
             )
+    problems.settle()
+
+
+def _nearest_value(value: str, feature: FeatureValues) -> str | None:
+    if feature.pattern is None:
+        return nearest(value, feature.values)
+    return nearest(value, feature.values) or f"it must match ^{feature.pattern}$"

@@ -13,7 +13,8 @@ from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems, Table
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError
-from polywheel.model.profile import BackendChoice, BackendProfile
+from polywheel.model.profile import BackendChoice, BackendProfile, Way
+from polywheel.model.setup import FLAG_FIELDS
 
 OURS = "polywheel"
 LEGACY = "setuptools.build_meta:__legacy__"
@@ -58,9 +59,14 @@ def choose_backend(project: Project) -> BackendChoice:
     profile = next((one for one in profiles if name in one.modules), None)
     override = project.settings.backend
     if override is not None:
-        profile = (profile or BackendProfile(name=name, modules=(name,), packages=())).overridden(
-            override
+        # What it leaves open is as for a backend without a profile: flags go to the environment.
+        unknown = BackendProfile(
+            name=name,
+            modules=(name,),
+            packages=(),
+            ways=dict.fromkeys(FLAG_FIELDS, Way("env")),
         )
+        profile = (profile or unknown).overridden(override)
     return BackendChoice(build_backend=name, backend_path=path, profile=profile)
 
 

@@ -1,0 +1,99 @@
+"""Build setup for tests: rules from TOML, projects, answers of plugins."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polywheel.config.project import BuildSystem, Project
+from polywheel.config.reader import Problems, Table
+from polywheel.config.settings import Settings
+from polywheel.config.setup_table import read_setup_rules
+from polywheel.model.answers import FeatureConfig, PluginAnswer
+from polywheel.model.metadata import Provider, VariantMetadata
+from polywheel.model.properties import VariantProperty
+from polywheel.model.setup import BuildSetup, Entry, SetupRule
+from polywheel.model.variant import Variant
+
+SETUP = "pyproject.toml: tool.polywheel.setup"
+
+
+def variant(*properties: str, label: str | None = None) -> Variant:
+    return Variant.of((VariantProperty.parse(text) for text in properties), label)
+
+
+def read_rules(document: Mapping[str, Any]) -> tuple[SetupRule, ...]:
+    problems = Problems()
+    root = Table({"tool": {"polywheel": {"setup": document}}}, "pyproject.toml", (), problems)
+    rules = read_setup_rules(root.table("tool").table("polywheel").table("setup"))
+    problems.settle()
+    return rules
+
+
+def rules(text: str) -> tuple[SetupRule, ...]:
+    """Rules as they stand under ``[tool.polywheel.setup]``."""
+    return read_rules(tomllib.loads(text))
+
+
+def at(key: str, *more: str) -> str:
+    """Where a rule stands in pyproject.toml."""
+    quoted = key if key.replace("_", "").isalnum() else f'"{key}"'
+    return ".".join([SETUP, quoted, *more])
+
+
+def flags(setup: BuildSetup) -> dict[str, list[str]]:
+    return {name: [one.value for one in entries] for name, entries in setup.flags.items()}
+
+
+def values(entries: Mapping[str, Entry | tuple[Entry, ...]]) -> dict[str, str | list[str]]:
+    return {
+        name: entry.value if isinstance(entry, Entry) else [one.value for one in entry]
+        for name, entry in entries.items()
+    }
+
+
+def plugin_answer(
+    namespace: str = "cpu",
+    joint: Mapping[str, Iterable[str]] | None = None,
+    each: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
+    configs: Mapping[str, Iterable[str]] | None = None,
+) -> PluginAnswer:
+    """What a plugin said; ``each`` is by property, ``configs`` by feature."""
+    return PluginAnswer(
+        namespace=namespace,
+        generation="2025-06",
+        version="1",
+        all_configs=None
+        if configs is None
+        else tuple(FeatureConfig(name, tuple(found)) for name, found in configs.items()),
+        valid={},
+        supported=None,
+        all_compatible=False,
+        setup={name: tuple(texts) for name, texts in (joint or {}).items()},
+        setup_each={
+            VariantProperty.parse(prop): {name: tuple(texts) for name, texts in said.items()}
+            for prop, said in (each or {}).items()
+        },
+    )
+
+
+def project(
+    settings: Settings | None = None,
+    *providers: Provider,
+    variants: Iterable[Variant] = (),
+    source: Path = Path("/nowhere"),
+    document: Mapping[str, Any] | None = None,
+) -> Project:
+    return Project(
+        source=source,
+        build_system=BuildSystem(build_backend="polywheel.backend"),
+        settings=settings or Settings(),
+        metadata=VariantMetadata(
+            namespaces=tuple(one.namespace for one in providers),
+            providers={one.namespace: one for one in providers},
+            variants={one.label: one for one in variants},
+        ),
+        document=document or {},
+    )
