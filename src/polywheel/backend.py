@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel import pipeline
-from polywheel.errors import PolywheelError
+from polywheel.errors import PolywheelError, UnsupportedError
 
 _Settings = Mapping[str, str | Sequence[str]] | None
 
@@ -27,9 +27,17 @@ def build_wheel(
         return pipeline.build_wheel(build, "build_wheel", wheel_directory, metadata_directory)
 
 
+class UnsupportedOperation(Exception):  # noqa: N818  # the name that PEP 517 gives it
+    """The real backend can't make an sdist here."""
+
+
 def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> object:
     with _face():
-        return pipeline.pass_through(_begin_plain(config_settings), "build_sdist", sdist_directory)
+        build = _begin_plain(config_settings)
+        try:
+            return pipeline.pass_through(build, "build_sdist", sdist_directory)
+        except UnsupportedError as error:
+            raise UnsupportedOperation(error.problems[0].what) from None
 
 
 def _build_editable(
@@ -85,6 +93,8 @@ def __getattr__(name: str) -> Callable[..., Any]:
     """An optional hook, where the real backend of the project in the current folder has it."""
     if name in _OPTIONAL:
         with _face():
+            if name == "get_requires_for_build_wheel" and pipeline.needs_requirements(Path.cwd()):
+                return _OPTIONAL[name]
             if name in _real_hooks(Path.cwd()):
                 return _OPTIONAL[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -135,7 +145,7 @@ def _explain(arguments: Sequence[str]) -> int:
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
     parser.add_argument("-C", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     settings: dict[str, list[str]] = {}
     for text in options.settings:
         key, _, value = text.partition("=")

@@ -61,6 +61,10 @@ class BuildError(PolywheelError):
     exit_code = 1
 
 
+class UnsupportedError(BuildError):
+    """The real backend can't do this here, and says so (``UnsupportedOperation`` of PEP 517)."""
+
+
 class ConfigError(PolywheelError):
     """What the user wrote (pyproject.toml, config settings, arguments) can't be followed."""
 

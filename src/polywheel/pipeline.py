@@ -109,6 +109,26 @@ def optional_hooks(source: Path) -> frozenset[str]:
     return RealBackend(project.source, choose_backend(project)).hooks()
 
 
+def needs_requirements(source: Path) -> bool:
+    """Whether variants of a project have requirements of their own: plugins, or what rules require.
+
+    Then ``get_requires_for_build_wheel`` has an answer whether the real backend has that hook or
+    not; a frontend takes a missing one for an empty answer.
+    """
+    try:
+        project = read_project(source, variants=True)
+    except ConfigError:
+        return False  # whoever asks for a variant is told; a plain build goes on
+    plugins = [*(one.requires for one in project.settings.providers.values())]
+    for provider in project.metadata.providers.values():
+        plugins += [provider.requires, provider.build_requires]
+    return any(plugins) or any(
+        fields.requires
+        for rule in project.settings.setup
+        for fields in (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
+    )
+
+
 def pass_through(build: Build, hook: str, *arguments: object) -> object:
     """A hook that has nothing to do with variants: the real backend answers it."""
     return RealBackend(build.project.source, build.choice).call(hook, *arguments, build.settings)
@@ -240,7 +260,7 @@ def _told(
         "POLYWHEEL_VARIANT_LABEL": asked.variant.label,
         "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, asked.variant.properties)),
     }
-    return RealBackend(build.project.source, build.choice, told), settings
+    return RealBackend(own.source or build.project.source, build.choice, told), settings
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pyproject_hooks import (
     UnsupportedOperation,
 )
 
-from polywheel.errors import BuildError, ConfigError
+from polywheel.errors import BuildError, ConfigError, UnsupportedError
 from polywheel.model.profile import BackendChoice
 
 OPTIONAL_HOOKS = (
@@ -79,20 +79,23 @@ class RealBackend:
                 runner=self._run,
                 python_executable=sys.executable,
             )
-            if hook.startswith("prepare_metadata"):
-                return getattr(caller, hook)(*arguments, _allow_fallback=False)
-            return getattr(caller, hook)(*arguments)
         except ValueError as error:  # a backend-path that is absolute, or outside of the project
             raise ConfigError(
                 str(error), at="pyproject.toml: tool.polywheel.backend-path"
             ) from None
+        try:
+            if hook.startswith("prepare_metadata"):
+                return getattr(caller, hook)(*arguments, _allow_fallback=False)
+            return getattr(caller, hook)(*arguments)
+        except FileNotFoundError:  # its process left with 0 and without an answer
+            raise BuildError(f"{self._name} ended in {hook} without an answer") from None
         except BackendUnavailable as error:
             raise self._missing(error.traceback or str(error)) from None
         except HookMissing:
             raise BuildError(f"{self._name} has no hook {hook}") from None
         except UnsupportedOperation as error:
             last = str(error).strip().splitlines()
-            raise BuildError(
+            raise UnsupportedError(
                 f"{self._name} can't do {hook} here: {last[-1] if last else 'it does not say why'}"
             ) from None
         except subprocess.CalledProcessError as error:
@@ -108,7 +111,11 @@ class RealBackend:
     def _missing(self, why: str) -> BuildError:
         lines = why.strip().splitlines()
         profile = self.choice.profile
-        hint = f"add {profile.packages[0]!r} to build-system.requires" if profile else None
+        hint = (
+            f"add {profile.packages[0]!r} to build-system.requires"
+            if profile and profile.packages
+            else None
+        )
         return BuildError(
             f"{self._name} can't be imported: {lines[-1] if lines else 'it does not say why'}",
             at="pyproject.toml: tool.polywheel.build-backend",

@@ -166,3 +166,68 @@ def test_package_data_listed_only_in_the_manifest_of_an_sdist_is_kept(tmp_path: 
         check=True,
     ).stdout
     assert "table.dat" in listing
+
+
+def test_directories_that_setup_cfg_names_one_by_one_are_parted_too(tmp_path: Path) -> None:
+    source = example("setuptools", tmp_path)
+    text = "[build]\nbuild_lib = kept\n[build_ext]\nbuild_temp = kept-too\n"
+    (source / "setup.cfg").write_text(text, encoding="utf-8")
+    found = []
+    for level in ("v1", "v3"):
+        wheel = variant_wheel(source, "setuptools", level, tmp_path / level)
+        found.append(wide_registers(wheel, tmp_path / "scratch" / level) > 0)
+    assert found == [False, True]
+    assert not (source / "kept").exists()
+
+
+BUILD_SCRIPT = """
+from pathlib import Path
+from setuptools import Extension
+def build(kwargs):
+    kwargs["ext_modules"] = [Extension(
+        "polywheel_example_setuptools._brighten", ["src/brighten.c"], extra_compile_args=["-O3"]
+    )]
+"""
+SCRIPTED = {
+    "poetry-core": (
+        "poetry.core.masonry.api",
+        (
+            '[tool.poetry.build]\nscript = "compile_extension.py"\ngenerate-setup-file = true\n'
+            '[tool.poetry]\npackages = [{ include = "polywheel_example_setuptools", from = "src" }]\n'
+        ),
+    ),
+    "pdm-backend": ("pdm.backend", "[tool.pdm.build]\nrun-setuptools = true\n"),
+}
+
+
+def scripted(backend: str, into: Path) -> Path:
+    """The setuptools example, its extension compiled by another backend's build script."""
+    source = example("setuptools", into)
+    module, tables = SCRIPTED[backend]
+    pyproject = source / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    assert 'build-backend = "setuptools.build_meta"' in text
+    text = text.replace('build-backend = "setuptools.build_meta"', f'build-backend = "{module}"')
+    pyproject.write_text(f"{text}\n{tables}", encoding="utf-8")
+    if backend == "poetry-core":
+        (source / "setup.py").unlink()
+        (source / "compile_extension.py").write_text(BUILD_SCRIPT, encoding="utf-8")
+    return source
+
+
+@pytest.mark.parametrize("backend", SCRIPTED)
+def test_build_scripts_run_in_a_tree_of_their_own(backend: str, tmp_path: Path) -> None:
+    source = scripted(backend, tmp_path)
+    before = snapshot(source)
+
+    def built(level: str) -> Path:
+        return build_wheel(source, tmp_path / level, f"-Cvariant=x86_64::level::{level}")
+
+    found = [wide_registers(built(level), tmp_path / "first") > 0 for level in ("v1", "v3")]
+    assert found == [False, True]
+    for level in ("v1", "v3"):
+        (tmp_path / level).rename(tmp_path / f"older-{level}")
+    with ThreadPoolExecutor(2) as pool:
+        wheels = list(pool.map(built, ("v1", "v3")))
+    assert [wide_registers(wheel, tmp_path / "second") > 0 for wheel in wheels] == [False, True]
+    assert snapshot(source) == before

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 from building import build, build_wheel, example, read_wheel, run, snapshot, write_project
-from pyproject_hooks import BuildBackendHookCaller, quiet_subprocess_runner
+from pyproject_hooks import (
+    BuildBackendHookCaller,
+    UnsupportedOperation,
+    quiet_subprocess_runner,
+)
 
 OPTIONAL = (
     "build_editable",
@@ -247,3 +251,56 @@ def test_an_older_wheel_of_that_name_is_replaced_whole(tmp_path: Path) -> None:
     caller(source).build_wheel(str(target.parent), {"variant-label": "fast"})
     assert read_wheel(target).stamped
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+PLUGIN = """
+[variant.default-priorities]
+namespace = ["x86_64"]
+[variant.providers.x86_64]
+requires = ["provider-variant-x86-64"]
+"""
+
+
+def test_plugins_are_required_though_the_real_backend_has_no_such_hook(tmp_path: Path) -> None:
+    source = in_tree(tmp_path, SPY, PLUGIN)
+    assert hooks_of(source, "polywheel.backend") == {"get_requires_for_build_wheel"}
+    assert caller(source).get_requires_for_build_wheel({}) == []
+    asked = {"variant": "x86_64::level::v3"}
+    assert caller(source).get_requires_for_build_wheel(asked) == ["provider-variant-x86-64"]
+
+
+def test_a_broken_variant_table_does_not_keep_a_plain_wheel_from_being_built(
+    tmp_path: Path,
+) -> None:
+    source = in_tree(tmp_path / "source", SPY, "[variant]\nbroken = true\n")
+    assert hooks_of(source, "polywheel.backend") == set()
+    assert caller(source).build_wheel(str(tmp_path), {}) == "spied-1.0-py3-none-any.whl"
+
+
+def test_a_backend_that_cannot_make_an_sdist_here_says_so_through_polywheel(
+    tmp_path: Path,
+) -> None:
+    unsupported = "class UnsupportedOperation(Exception): pass\n"
+    source = in_tree(
+        tmp_path, unsupported + SPY.replace("NotImplementedError", "UnsupportedOperation")
+    )
+    with pytest.raises(UnsupportedOperation):
+        caller(source).build_sdist(str(tmp_path))
+
+
+def test_a_backend_that_leaves_without_an_answer_is_a_clear_error(tmp_path: Path) -> None:
+    backend = "import sys\ndef build_wheel(*arguments):\n    sys.exit(0)\n"
+    done = build(in_tree(tmp_path, backend), "--wheel", check=False)
+    assert "error: the real backend 'spy' ended in build_wheel without an answer" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_an_output_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    (tmp_path / "file").touch()
+    code = "import sys; from polywheel import backend as b; b.build_wheel(*sys.argv[1:], {sys.argv[1]: ''})"
+    code = code.replace("{sys.argv[1]: ''}", "{'variant-label': 'fast'}")
+    done = run([sys.executable, "-c", code, tmp_path / "file"], cwd=source, check=False)
+    assert done.returncode == 4
+    assert "error: no wheel can be written there" in done.stdout
+    assert "Traceback" not in done.stdout

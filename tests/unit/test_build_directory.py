@@ -206,8 +206,12 @@ def test_setuptools_is_told_by_a_configuration_file_of_its_own(tmp_path: Path) -
         scratch=scratch,
         environment={"DIST_EXTRA_CONFIG": str(theirs)},
     )
+    build = scratch / "build"
+    lib, temp = str(build / "lib"), str(build / "temp")
     assert configuration(found) == {
-        "build": {"build_base": str(scratch / "build"), "debug": "1"},
+        "build": {"build_base": str(build), "build_lib": lib, "build_temp": temp, "debug": "1"},
+        "build_ext": {"build_lib": lib, "build_temp": temp},
+        "build_clib": {"build_temp": temp},
         "egg_info": {"egg_base": str(scratch / "egg-info")},
         "MyCommand": {"key": "é"},
     }

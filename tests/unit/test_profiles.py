@@ -189,7 +189,7 @@ def test_the_one_backend_that_is_required_is_inferred(profile: BackendProfile) -
         (project("mesonpy", requires=("meson-python",)), ("mesonpy", None, "meson-python")),
         (project("own", backend_path=("tools",)), ("own", ("tools",), None)),
         (project("polywheelish.api"), ("polywheelish.api", None, None)),
-        (project("mesonpy", real="flit_core.buildapi"), ("mesonpy", None, "meson-python")),
+        (project("wrapper", real="flit_core.buildapi"), ("flit_core.buildapi", None, "flit-core")),
         # one that names none is built by setuptools, as before PEP 517
         (project(None), ("setuptools.build_meta:__legacy__", None, "setuptools")),
         (

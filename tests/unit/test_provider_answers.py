@@ -7,9 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from asking import LEVEL, answer_of, does, problem_of, shown, watched
+from asking import LEVEL, answer_of, does, problem_of, query, shown, watched
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError, PolywheelError, ProviderError
@@ -17,6 +21,7 @@ from polywheel.formats.variant_json import variant_json
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
+from polywheel.providers.answer_file import answer_of as read_answer
 from polywheel.providers.plugins import (
     BuildProvider,
     build_providers,
@@ -200,6 +205,41 @@ def test_a_forged_answer_is_not_believed(text: str, monkeypatch: pytest.MonkeyPa
     problem_of("hostile.does:Plugin")
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+LISTED = st.lists(st.lists(JSON | st.lists(st.text()), min_size=3, max_size=3))
+KEYS = {
+    "namespace": JSON | st.text(),
+    "generation": st.just("2026") | JSON,
+    "version": st.none() | JSON,
+    "all": st.none() | JSON | LISTED,
+    "valid": st.just([True]) | JSON,
+    "supported": st.none() | JSON | LISTED,
+    "compatible": st.booleans() | JSON,
+    "setup": st.dictionaries(st.text(), JSON | st.lists(st.text())) | JSON,
+    "setup_each": st.just([]) | st.just([{}]) | JSON,
+}
+
+
+@given(st.fixed_dictionaries({}, optional=KEYS) | st.fixed_dictionaries(KEYS), st.booleans())
+def test_whatever_the_file_holds_it_is_an_answer_or_an_error(
+    said: dict[str, Any], named: bool
+) -> None:
+    asked = query("a.plugin", LEVEL)
+    try:
+        answer = read_answer(asked if named else replace(asked, namespace=None), said)
+    except ProviderError as error:
+        assert "'a.plugin'" in error.problems[0].what
+        assert error.problems[0].what.isprintable()
+        return
+    assert answer.namespace == "odd" or not named
+    for name, values in answer.setup.items():
+        assert "".join([name, *values]).isprintable()
+
+
 # --- which plugin for which namespace -----------------------------------------------------------
 
 DECLARED = """
@@ -347,6 +387,20 @@ def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
             '[tool.polywheel.providers.rest] query = "preset" or "never" builds without asking it',
         ),
         (
+            override("rest", "requires = [\"a; os_name ~= 'abc'\"]"),
+            ConfigError,
+            "a marker of the provider of 'rest' can't be evaluated: ",
+            "tool.polywheel.providers.rest",
+            None,
+        ),
+        (
+            override("rest", "requires = [\"a; 'x' in extras\"]"),
+            ConfigError,
+            "a marker of the provider of 'rest' can't be evaluated: ",
+            "tool.polywheel.providers.rest",
+            None,
+        ),
+        (
             override("wintre", 'query = "never"'),
             ConfigError,
             "the namespace 'wintre' has no provider",
@@ -355,12 +409,12 @@ def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_provider_that_can_not_be_asked_is_an_error(
+def test_a_provider_that_can_not_be_asked_is_an_error(  # noqa: PLR0917 - a row of the table
     settings: str,
     error: type[PolywheelError],
     message: str,
     at: str,
-    hint: str,
+    hint: str | None,
     tmp_path: Path,
 ) -> None:
     with pytest.raises(error) as caught:
@@ -383,7 +437,7 @@ def test_requirements_are_returned_once_and_without_markers() -> None:
     assert plugin_requirements(found) == [
         "Provider.Of_Winter>=1",
         "provider-of-autumn",
-        "x[a]@ https://e.org/x",
+        str(Requirement("x[a]@https://e.org/x")),
     ]
 
 
@@ -448,7 +502,12 @@ def test_properties_that_a_plugin_knows_are_good(reference: str, properties: lis
             ["x86_64::level::v99"],
             [("the feature or value of 'x86_64 :: level :: v99'", "this machine supports")],
         ),
-        ("hostile.judges:Plugin", [LEVEL], [("the feature or value of", "this machine supports")]),
+        # … which supports what it does not call valid
+        (
+            "hostile.judges:Plugin",
+            [LEVEL],
+            [("the feature or value of", "this machine supports: v1")],
+        ),
     ],
 )
 def test_what_a_plugin_does_not_know_shows_the_nearest(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -222,6 +223,91 @@ def test_everything_that_is_wrong_is_shown_together() -> None:
     assert "install provider-of-tests into the build environment" in first.hint
     assert '[tool.polywheel.providers.winter] query = "preset" or "never"' in first.hint
     assert "NeedsArguments" in second.what
+
+
+@linux
+def test_one_plugin_that_dies_does_not_keep_the_others_from_answering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    does("killed", monkeypatch)
+    with pytest.raises(ProviderError) as caught:
+        ask(
+            query("hostile.does:Plugin", LEVEL),
+            query("api_2026", "autumn :: level :: v1"),
+            query("hostile.does:Plugin", "even :: level :: v1"),
+        )
+    first, second = caught.value.problems
+    assert first.what.endswith("of the namespace 'odd' was killed by signal 9 in get_all_configs")
+    assert second.what.endswith("it governs the namespace 'odd', not 'even'")
+
+
+def test_the_one_that_hangs_is_named_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    does("hangs", monkeypatch)
+    other = query("api_2026", "autumn :: level :: v1")
+    with pytest.raises(ProviderError) as caught:
+        ask(other, query("hostile.does:Plugin", LEVEL), other, timeout=0.5)
+    (problem,) = caught.value.problems
+    assert "'odd' did not answer within 0.5 seconds" in problem.what
+
+
+@pytest.fixture
+def no_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that can't fork, as the client and the host see it."""
+    (tmp_path / "sitecustomize.py").write_text("import os\ndel os.fork\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PLUGINS)]))
+    monkeypatch.delattr("os.fork", raising=False)
+
+
+@pytest.mark.usefixtures("no_fork")
+def test_without_fork_each_plugin_has_a_host_of_its_own() -> None:
+    asked = [
+        query("hostile.prints:Plugin", LEVEL),
+        query(X86, "x86_64 :: level :: v2", supported=True),
+        query(ARM, "aarch64 :: version :: 8.1a", supported=True),
+        query("hostile.world:Changes", LEVEL),
+        query("hostile.world:Looks", namespace="odd"),
+    ]
+    answers, lines = ask(*asked)
+    assert [one.query for one in answers] == asked
+    assert len(lines) == 3 + 4
+
+
+@pytest.mark.usefixtures("no_fork")
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("ValueError", "failed in get_all_configs: ValueError"),
+        ("sys.exit", "failed in get_all_configs: SystemExit"),
+        ("os._exit(0)", "ended its process (exit code 0) in get_all_configs"),
+        ("os._exit(3)", "ended its process (exit code 3) in get_all_configs"),
+        ("hangs", "did not answer within 2 seconds (in get_all_configs)"),
+    ],
+)
+def test_without_fork_a_plugin_that_dies_is_one_error(
+    what: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    does(what, monkeypatch)
+    assert message in problem_of("hostile.does:Plugin", timeout=2).what
+
+
+@linux
+def test_nothing_is_left_when_the_one_who_asks_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("POLYWHEEL_TEST_LEAVES", "hangs_too")
+    monkeypatch.setenv("POLYWHEEL_TEST_PIDS", str(pids))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import asking; "
+        "asking.ask(asking.query('hostile.leaves:Plugin', asking.LEVEL))"
+    )
+    here = str(Path(__file__).parent)
+    with subprocess.Popen([sys.executable, "-c", code, here], stderr=subprocess.PIPE) as process:
+        assert waits_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert b"KeyboardInterrupt" in said
+    assert waits_until(lambda: not is_alive(int(pids.read_text())))
 
 
 def test_the_plugins_are_those_of_the_interpreter_given(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.config.project import read_project
+from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.environment import plugin_environment
 from polywheel.providers.survey import (
@@ -84,9 +85,14 @@ def _with_preset(provider: Surveyed) -> Surveyed:
 
 
 def _print_table(providers: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "a table needs the package rich", hint="install polywheel[cli], or add --json"
+        ) from None
 
     table = Table("namespace", "provider", "version", "features", "fits here, best first")
     for one in providers:

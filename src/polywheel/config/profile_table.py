@@ -13,7 +13,7 @@ from polywheel.errors import nearest
 from polywheel.model.profile import BackendProfile, BuildDirectory, Way
 from polywheel.model.setup import FLAG_FIELDS
 
-_VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config")
+_VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config|source-copy")
 _WAY = re.compile(
     r"(env(:[A-Z_][A-Z0-9_]*)?|python-env|config-setting:[\w.-]+|hooks|unsupported)", re.ASCII
 )
@@ -98,7 +98,9 @@ def _build_directory(table: Table) -> BuildDirectory:
     via = table.string("via") or ""
     if not _VIA.fullmatch(via):
         table.wrong(
-            "via", f"unknown way {via!r}", "env:NAME, config-setting:KEY or distutils-config"
+            "via",
+            f"unknown way {via!r}",
+            "env:NAME, config-setting:KEY, distutils-config or source-copy",
         )
     since = table.string("since")
     if since is not None:
@@ -110,6 +112,8 @@ def _build_directory(table: Table) -> BuildDirectory:
     directory = BuildDirectory(
         via=via,
         kept_by=table.names("kept-by", _KEPT_BY),
+        only_where=table.strings("only-where") or (),
+        leave=table.strings("leave") or (),
         default=table.string("default"),
         editable_default=table.string("editable-default"),
         since=since,

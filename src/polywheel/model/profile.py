@@ -15,8 +15,16 @@ class BuildDirectory:
     """
 
     via: str
-    """``env:NAME``, ``config-setting:KEY``, or ``distutils-config`` (a file named by
-    ``DIST_EXTRA_CONFIG``)."""
+    """``env:NAME``, ``config-setting:KEY``, ``distutils-config`` (a file named by
+    ``DIST_EXTRA_CONFIG``), or ``source-copy`` for a backend that can't be told: it runs in a copy of
+    the source tree."""
+
+    only_where: tuple[str, ...] = ()
+    """For ``source-copy``: only where pyproject.toml has one of these dotted paths, or the tree has a
+    file of that name."""
+
+    leave: tuple[str, ...] = ()
+    """For ``source-copy``: folders of objects, which are not copied."""
 
     kept_by: tuple[str, ...] = ()
     """Where a user says which directory is kept between builds, strongest first: ``env:NAME``,
@@ -79,7 +87,13 @@ class BackendProfile:
             self,
             build_directory=other.build_directory or self.build_directory,
             ways={**self.ways, **other.ways},
-            ways_by_compiler={**self.ways_by_compiler, **other.ways_by_compiler},
+            ways_by_compiler={
+                name: {
+                    **self.ways_by_compiler.get(name, {}),
+                    **other.ways_by_compiler.get(name, {}),
+                }
+                for name in (*self.ways_by_compiler, *other.ways_by_compiler)
+            },
             hooks=other.hooks or self.hooks,
         )
 

@@ -260,26 +260,32 @@ def ask(number, request, folder, limit):
         said = json.dumps({"error": str(error), "call": asked.call, "missing": False})
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a plugin's fault too
         missing = isinstance(error, ModuleNotFoundError) and asked.call == "import"
-        said = json.dumps({"error": told(error), "call": asked.call, "missing": missing})
+        said = json.dumps({"error": words(error), "call": asked.call, "missing": missing})
+        # Where a plugin is not installed, that says it all.
+        if not (missing and f"{request['reference'].split(':')[0]}.".startswith(f"{error.name}.")):
+            log(error)
     asked.only_here()
     return said
 
 
-def told(error):
-    """An exception in words; its traceback goes to the log."""
+def words(error):
+    """An exception in words, whatever its methods do."""
     said = []
     try:
         said.append(str.__str__(type(error).__name__))
         said.append(str.__str__(str(error))[:1000])
     except BaseException:
         said = said or ["an exception that can't be named"]
+    return ": ".join(filter(None, said))
+
+
+def log(error):
     try:
         import traceback
 
         traceback.print_exception(error)
     except BaseException:  # the plugin may have spoilt the stream
         pass
-    return ": ".join(filter(None, said))
 
 
 def put(folder, name, text):

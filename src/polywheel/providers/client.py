@@ -140,16 +140,21 @@ def _refusal(query: PluginQuery, said: dict[str, Any], call: str | None) -> Prov
         return None
     what = harmless(" ".join(str(said["error"]).split()))
     if said.get("missing") is True:
-        install = f"install {', '.join(query.requires)} into the build environment, or "
         return ProviderError(
-            f"{plugin_name(query)} can't be imported: {what}",
-            at=query.at,
-            hint=(install if query.requires else "")
-            + "build in isolation; a provider that can't be installed is told to polywheel by "
-            f'[tool.polywheel.providers.{query.namespace}] query = "preset" or "never"',
+            f"{plugin_name(query)} can't be imported: {what}", at=query.at, hint=_install(query)
         )
     call = harmless(str(said.get("call")))
     return ProviderError(f"{plugin_name(query)} failed in {call}: {what}", at=query.at)
+
+
+def _install(query: PluginQuery) -> str | None:
+    if query.namespace is None or not query.requires:
+        return None
+    return (
+        f"install {', '.join(query.requires)} into the build environment, or build in isolation; "
+        "a provider that can't be installed is told to polywheel by "
+        f'[tool.polywheel.providers.{query.namespace}] query = "preset" or "never"'
+    )
 
 
 def _unasked(queries: Sequence[PluginQuery], why: str) -> ProviderError:

@@ -180,10 +180,11 @@ def check_answer(answer: PluginAnswer, *, at: str) -> None:
 def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
     """What is not known, and the nearest of what is: of ``supported``, where there is no list."""
     known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
-    found, names = prop.feature, tuple(known)
+    what, found, names = "feature", prop.feature, tuple(known)
     if prop.feature in known:
-        found, names = prop.value, known[prop.feature]
-    what = "value" if prop.feature in known else "feature"
+        # A plugin may support a value that it does not call valid.
+        names = tuple(value for value in known[prop.feature] if value != prop.value)
+        what, found = "value", prop.value
     hint = nearest(found, names)
     if answer.all_configs is None:
         what = "feature or value"

@@ -45,6 +45,9 @@ class OwnDirectory:
     replaced: frozenset[str] = frozenset()
     """Keys of the user's config settings that ours stand for."""
 
+    source: Path | None = None
+    """The copy of the source tree to build in; None where the tree itself will do."""
+
 
 def own_build_directory(
     profile: BackendProfile | None,
@@ -77,6 +80,9 @@ def own_build_directory(
         return (
             OwnDirectory() if editable else _distutils_config(project.source, environment, scratch)
         )
+    if directory.via == "source-copy":
+        # An editable build is about the tree itself.
+        return OwnDirectory() if editable else _source_copy(directory, project, scratch)
     kept = _kept(directory, project, settings, environment, editable)
     if kept is None:
         return OwnDirectory()  # the backend takes a new temporary directory each time
@@ -181,8 +187,15 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
     egg_base.mkdir()
     for found in _egg_infos(source):
         shutil.copytree(found, egg_base / found.name, ignore_dangling_symlinks=True)
+    build = scratch / "build"
     for section, key, path in (
-        ("build", "build_base", scratch / "build"),
+        # Where setup.cfg names one of these by itself, it would not follow build_base.
+        ("build", "build_base", build),
+        ("build", "build_lib", build / "lib"),
+        ("build", "build_temp", build / "temp"),
+        ("build_ext", "build_lib", build / "lib"),
+        ("build_ext", "build_temp", build / "temp"),
+        ("build_clib", "build_temp", build / "temp"),
         ("egg_info", "egg_base", egg_base),
     ):
         if not parser.has_section(section):
@@ -192,6 +205,25 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
     with config.open("w", encoding="utf-8") as file:
         parser.write(file)
     return OwnDirectory(environment={"DIST_EXTRA_CONFIG": str(config)})
+
+
+def _source_copy(directory: BuildDirectory, project: Project, scratch: Path) -> OwnDirectory:
+    """A copy of the source tree, where a build script would keep objects in a folder of its own."""
+    if directory.only_where and not any(
+        look_up(project.document, place.split(".")) is not None
+        or (project.source / place).is_file()
+        for place in directory.only_where
+    ):
+        return OwnDirectory()
+    copy = scratch / "source"
+    shutil.copytree(
+        project.source,
+        copy,
+        symlinks=True,
+        # Neither objects of other builds nor what polywheel itself is writing meanwhile.
+        ignore=shutil.ignore_patterns(*directory.leave, ".polywheel-*", "__pycache__"),
+    )
+    return OwnDirectory(source=copy)
 
 
 def _egg_infos(source: Path) -> list[Path]:

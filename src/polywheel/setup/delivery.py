@@ -112,6 +112,7 @@ class _Delivered:
         self.missed: list[tuple[str, str]] = []
         self._origin: dict[tuple[str, str], str] = {}
         self._origins_of_flags: set[str] = set()
+        self._appended: set[tuple[str, ...]] = set()
 
     def delivery(self, before: Mapping[str, str]) -> Delivery:
         """Everything, of the environment what is another than before."""
@@ -173,6 +174,11 @@ class _Delivered:
                 self.append_setting(key, [value])
 
     def append_variable(self, variable: str, entries: Sequence[Entry]) -> None:
+        # Two flag fields may end in one variable (CL): what both say is said once.
+        mark = (variable, *(entry.value for entry in entries))
+        if mark in self._appended:
+            return
+        self._appended.add(mark)
         added = " ".join(self._word(variable, entry) for entry in entries)
         older = self.environment.get(variable, "").strip()
         self.environment[variable] = f"{older} {added}".strip()

@@ -34,16 +34,14 @@ def shipped_profiles() -> tuple[BackendProfile, ...]:
 def choose_backend(project: Project) -> BackendChoice:
     """The backend that really builds the project.
 
-    It is what ``[build-system]`` names, unless that is polywheel; then what
-    ``tool.polywheel.build-backend`` names; then the one package in ``build-system.requires`` that
+    It is what ``tool.polywheel.build-backend`` names; else what ``[build-system]`` names, unless
+    that is polywheel; then the one package in ``build-system.requires`` that
     has a profile. Raises ConfigError where none or several are left, or polywheel itself. A
     project that names no backend anywhere is built by setuptools (PEP 517, "Source trees").
     """
     profiles = shipped_profiles()
     declared = project.build_system.build_backend
-    if declared is not None and not _is_ours(declared):
-        name, path = declared, project.build_system.backend_path
-    elif project.settings.build_backend is not None:
+    if project.settings.build_backend is not None:
         name, path = project.settings.build_backend, project.settings.backend_path
         if _is_ours(name):
             raise ConfigError(
@@ -54,6 +52,8 @@ def choose_backend(project: Project) -> BackendChoice:
             )
     elif declared is None:
         name, path = LEGACY, None
+    elif not _is_ours(declared):
+        name, path = declared, project.build_system.backend_path
     else:
         name, path = _inferred(project, profiles), None
     profile = next((one for one in profiles if name in one.modules), None)

@@ -21,7 +21,7 @@ same strength are an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def resolve_setup(variant: Variant, sources: SetupSources) -> BuildSetup:
         taken: _Taken = {prop: set() for prop in properties}
         # Chosen from the strongest source to the weakest, added the other way round.
         from_rules = _chosen(rules, sources, taken)
-        from_provider = list(_answered(sources.answers.get(namespace), taken))
+        from_provider = list(_answered(_spelled(sources, namespace, gathered), taken))
         from_presets = _chosen(presets, sources, taken)
         for rule, said, prop in from_presets:
             gathered.add(rule, said, prop, Strength.PROPERTY)
@@ -132,6 +132,30 @@ def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) ->
             found.append((rule, {n: text for n, text in said.items() if n not in names}, prop))
             names.update(said)
     return found
+
+
+def _spelled(sources: SetupSources, namespace: str, gathered: Gathered) -> PluginAnswer | None:
+    """A provider's answer without what the compiler can't read: plugins know GNU's spelling only."""
+    answer = sources.answers.get(namespace)
+    if answer is None or sources.compiler != "msvc":
+        return answer
+
+    def readable(setup: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for name, texts in setup.items():
+            kept = tuple(text for text in texts if not text.startswith(("-m", "-f")))
+            if kept:
+                found[name] = kept
+            for text in set(texts).difference(kept):
+                what = f"provider {namespace} says {text!r}, which MSVC does not know: left out"
+                gathered.notes[what] = None
+        return found
+
+    return replace(
+        answer,
+        setup=readable(answer.setup),
+        setup_each={prop: readable(setup) for prop, setup in answer.setup_each.items()},
+    )
 
 
 def _answered(answer: PluginAnswer | None, taken: _Taken) -> Iterator[tuple[str, tuple[str, ...]]]:
