@@ -15,6 +15,7 @@ from polywheel.model.setup import BuildSetup, Preset
 from polywheel.model.variant import Variant
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import (
+    SILENT_ON_SEVERAL,
     BuildProvider,
     build_providers,
     check_answer,
@@ -73,7 +74,8 @@ def variant_setup(
             answers[answer.namespace] = answer
         for provider in providers:
             if provider.namespace in answers:
-                check_answer(answers[provider.namespace], at=provider.at)
+                answer = answers[provider.namespace]
+                check_answer(answer, at=provider.at, multi_value=_multi_value(answer))
         metadata = with_static_properties(metadata, providers, answers)
         _check_static(metadata, providers, variant)
     check_rules(project, variant, _all_known(project, presets), answers)
@@ -121,6 +123,15 @@ def _check_against_presets(providers: tuple[BuildProvider, ...], variant: Varian
         properties = [prop for prop in variant.properties if prop.namespace == provider.namespace]
         preset = load_preset(provider.namespace, at=provider.at)
         check_against_preset(properties, preset, at=provider.at)
+
+
+def _multi_value(answer: PluginAnswer) -> list[str]:
+    """The features that a namespace's preset gives several values, for plugins that do not say."""
+    namespace = answer.namespace or ""
+    if answer.generation not in SILENT_ON_SEVERAL or namespace not in preset_names():
+        return []
+    features = load_preset(namespace, at=PYPROJECT).features
+    return [name for name, feature in features.items() if feature.multi_value]
 
 
 def _check_static(

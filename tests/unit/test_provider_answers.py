@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from polywheel.config.project import Project, read_project
-from polywheel.errors import ConfigError, PolywheelError, ProviderError
+from polywheel.errors import ConfigError, PolywheelError, Problem, ProviderError
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.metadata import VariantMetadata
-from polywheel.model.properties import VariantProperty
+from polywheel.model.properties import VariantFeature, VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.providers.answer_file import answer_of as read_answer
 from polywheel.providers.plugins import (
@@ -211,7 +211,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 LISTED = st.lists(st.lists(JSON | st.lists(st.text()), min_size=3, max_size=3))
-KEYS = {
+KEYS: dict[Any, st.SearchStrategy[Any]] = {
     "namespace": JSON | st.text(),
     "generation": st.just("2026") | JSON,
     "version": st.none() | JSON,
@@ -232,12 +232,13 @@ def test_whatever_the_file_holds_it_is_an_answer_or_an_error(
     try:
         answer = read_answer(asked if named else replace(asked, namespace=None), said)
     except ProviderError as error:
-        assert "'a.plugin'" in error.problems[0].what
-        assert error.problems[0].what.isprintable()
-        return
-    assert answer.namespace == "odd" or not named
-    for name, values in answer.setup.items():
-        assert "".join([name, *values]).isprintable()
+        (problem,) = error.problems
+    else:
+        texts = [text for name, values in answer.setup.items() for text in (name, *values)]
+        problem = Problem(f"no problem for 'a.plugin': {''.join(texts)}")
+        assert answer.namespace == "odd" or not named
+    assert "'a.plugin'" in problem.what
+    assert problem.what.isprintable()
 
 
 # --- which plugin for which namespace -----------------------------------------------------------
@@ -458,17 +459,38 @@ def test_a_plugin_is_asked_about_its_own_properties() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "properties"),
+    ("reference", "properties", "multi_value"),
     [
-        ("api_2026", ["autumn::level::v1", "autumn::arch::80", "autumn::arch::90"]),
-        ("api_pep_817", ["winter::arch::90"]),
-        # those of 2025 do not say which features take several values
-        ("api_2025_06", ["summer::level::v1", "summer::level::v2"]),
-        ("api_2025_04", ["spring::level::v1", "spring::level::v2"]),
+        ("api_2026", ["autumn::level::v1", "autumn::arch::80", "autumn::arch::90"], []),
+        ("api_pep_817", ["winter::arch::90"], []),
+        # those of 2025 do not say which features take several values: somebody else has to
+        ("api_2025_06", ["summer::level::v1", "summer::level::v2"], ["level"]),
+        ("api_2025_04", ["spring::level::v1", "spring::level::v2"], ["level"]),
     ],
 )
-def test_properties_that_a_plugin_knows_are_good(reference: str, properties: list[str]) -> None:
-    check_answer(answer_of(reference, *properties), at="here")
+def test_properties_that_a_plugin_knows_are_good(
+    reference: str, properties: list[str], multi_value: list[str]
+) -> None:
+    check_answer(answer_of(reference, *properties), at="here", multi_value=multi_value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "namespace"),
+    [
+        ("api_2026", "autumn"),
+        ("api_pep_817", "winter"),
+        ("api_2025_06", "summer"),
+        ("api_2025_04", "spring"),
+    ],
+)
+def test_several_values_of_a_feature_that_has_one_are_an_error(
+    reference: str, namespace: str
+) -> None:
+    answer = answer_of(reference, f"{namespace}::level::v2", f"{namespace}::level::v1")
+    # What a plugin says of it outweighs what others do.
+    others = ["level"] if answer.generation in {"2026", "PEP 817"} else ["arch"]
+    with pytest.raises(ProviderError, match="has one value a variant, not 2: v2, v1"):
+        check_answer(answer, at="here", multi_value=others)
 
 
 @pytest.mark.parametrize(
@@ -541,6 +563,16 @@ def test_build_requires_fill_static_properties_in_the_order_of_the_plugin(tmp_pa
         "winter-data; python_version < '3'",
     ]
     assert project(tmp_path).metadata.providers["herbs"].build_requires  # the source is as it was
+
+
+def test_the_order_that_the_project_gives_to_features_comes_first(tmp_path: Path) -> None:
+    first = project(tmp_path).metadata
+    priorities = (VariantFeature("winter", "arch"), VariantFeature("herbs", "level"))
+    answer = answer_of("api_2026:Plugin", namespace="herbs", supported=True)
+    metadata = with_static_properties(
+        replace(first, feature_priorities=priorities), [HERBS], {"herbs": answer}
+    )
+    assert metadata.providers["herbs"].feature_order == ("level", "arch")
 
 
 def test_one_feature_needs_no_order(tmp_path: Path) -> None:

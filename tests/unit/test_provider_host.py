@@ -280,14 +280,15 @@ def test_without_fork_each_plugin_has_a_host_of_its_own() -> None:
         ("sys.exit", "failed in get_all_configs: SystemExit"),
         ("os._exit(0)", "ended its process (exit code 0) in get_all_configs"),
         ("os._exit(3)", "ended its process (exit code 3) in get_all_configs"),
-        ("hangs", "did not answer within 2 seconds (in get_all_configs)"),
+        ("hangs", "did not answer within 0.5 seconds (in get_all_configs)"),
     ],
 )
 def test_without_fork_a_plugin_that_dies_is_one_error(
     what: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     does(what, monkeypatch)
-    assert message in problem_of("hostile.does:Plugin", timeout=2).what
+    timeout = 0.5 if what == "hangs" else 30
+    assert message in problem_of("hostile.does:Plugin", timeout=timeout).what
 
 
 @linux
@@ -563,6 +564,10 @@ def waits_until(gone: Callable[[], bool]) -> bool:
     ["forked", "session", "daemon", "popen", "popen_session", "popen_forgets", "pool", "at_exit"],
 )
 def test_no_process_is_left(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    if kind == "popen_forgets" and not unlimited:
+        pytest.skip("is known by a limit on the size of files, and there is another one here")
     pids = tmp_path / "pids"
     monkeypatch.setenv("POLYWHEEL_TEST_LEAVES", kind)
     monkeypatch.setenv("POLYWHEEL_TEST_PIDS", str(pids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -12,10 +12,13 @@ from packaging.utils import canonicalize_name
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError, ProviderError, nearest
-from polywheel.model.answers import PluginAnswer, PluginQuery
+from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
+
+SILENT_ON_SEVERAL = ("2025-04", "2025-06")
+"""Generations whose feature configs have no ``multi_value``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,15 +158,19 @@ def queries(providers: Sequence[BuildProvider], variant: Variant) -> list[Plugin
     return found
 
 
-def check_answer(answer: PluginAnswer, *, at: str) -> None:
-    """Raise ProviderError for a property that the plugin does not know, or one value too many."""
+def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] = ()) -> None:
+    """Raise ProviderError for a property that the plugin does not know, or one value too many.
+
+    Plugins of 2025 do not say which features may have several values: ``multi_value`` names those
+    that are known otherwise.
+    """
     problems = [_unknown(prop, answer, at) for prop, valid in answer.valid.items() if not valid]
     values: dict[str, list[str]] = {}
     for prop in answer.valid:
         values.setdefault(prop.feature, []).append(prop.value)
-    single = {one.name for one in answer.all_configs or () if not one.multi_value}
-    if answer.generation in {"2025-04", "2025-06"}:
-        single = set()  # that generation does not say whether a feature has several values
+    allowed = {one.name for one in answer.all_configs or () if one.multi_value}
+    if answer.generation in SILENT_ON_SEVERAL:
+        allowed.update(multi_value)
     problems += [
         ProviderError(
             f"'{answer.namespace} :: {feature}' has one value a variant, not {len(several)}: "
@@ -171,7 +178,7 @@ def check_answer(answer: PluginAnswer, *, at: str) -> None:
             at=at,
         )
         for feature, several in values.items()
-        if feature in single and len(several) > 1
+        if feature not in allowed and len(several) > 1
     ]
     if problems:
         raise ProviderError.collected(p for error in problems for p in error.problems)
@@ -193,6 +200,20 @@ def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderEr
     return ProviderError(
         f"the provider of {prop.namespace!r} does not know the {what} of '{prop}'", at=at, hint=hint
     )
+
+
+def _feature_order(
+    metadata: VariantMetadata, namespace: str, configs: Sequence[FeatureConfig]
+) -> tuple[str, ...]:
+    """The features that the project puts in order first, the others as the plugin has them.
+
+    (Draft PEP on building, "Populating static properties from provider plugins", step 6.) One
+    feature needs no order.
+    """
+    names = [one.name for one in configs]
+    first = [one.feature for one in metadata.feature_priorities if one.namespace == namespace]
+    order = dict.fromkeys([*(name for name in first if name in names), *names])
+    return tuple(order) if len(order) > 1 else ()
 
 
 def with_static_properties(
@@ -227,8 +248,6 @@ def with_static_properties(
             build_requires=(),
             plugin_api=None,
             static_properties={one.name: one.values for one in answer.supported},
-            feature_order=tuple(one.name for one in answer.supported)
-            if len(answer.supported) > 1
-            else (),
+            feature_order=_feature_order(metadata, provider.namespace, answer.supported),
         )
     return replace(metadata, providers=MappingProxyType(filled))
