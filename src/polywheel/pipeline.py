@@ -10,27 +10,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polywheel.config.project import Project, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.errors import BuildError, ConfigError, WheelError
-from polywheel.formats.metadata_fields import (
-    new_dependencies,
-    variant_fields,
-    with_variant_fields,
-)
-from polywheel.formats.variant_json import variant_json
 from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
-from polywheel.model.wheelname import WheelName
-from polywheel.setup.build_directory import look_up, own_build_directory
-from polywheel.setup.delivery import Delivery, deliver
 from polywheel.setup.profiles import choose_backend
-from polywheel.variant_setup import Asked, requirements, variant_setup
-from polywheel.wheel.stamp import VARIANT_JSON, Stamp, stamp_wheel
 from polywheel.wrapped import RealBackend
+
+if TYPE_CHECKING:
+    from polywheel.setup.delivery import Delivery
+    from polywheel.variant_setup import Asked
 
 Notify = Callable[[str], None]
 
@@ -77,6 +71,8 @@ class Build:
 
     def asked(self, *, ask: bool) -> Asked:
         """What the variant asks of the build; with ``ask``, the plugins here are asked first."""
+        from polywheel.variant_setup import variant_setup
+
         if self.variant is None:
             raise ValueError("no variant was asked for")
         return variant_setup(
@@ -85,21 +81,6 @@ class Build:
             self.variant,
             python=sys.executable if ask else None,
             notify=self.notify,
-        )
-
-    def stamp(self, asked: Asked) -> Stamp:
-        """What is put into a wheel of the variant, and into its prepared metadata."""
-        wanted = self.project.settings.metadata_fields
-        dependencies = [one.value for one in asked.setup.dependencies]
-
-        def edited(content: bytes) -> bytes:
-            fields = variant_fields(asked.variant, asked.metadata) if wanted else ()
-            return with_variant_fields(content, [*new_dependencies(content, dependencies), *fields])
-
-        return Stamp(
-            metadata=edited,
-            variant_json=variant_json(asked.variant, asked.metadata),
-            epoch=_source_date_epoch(),
         )
 
 
@@ -142,6 +123,8 @@ def get_requires(build: Build, hook: str) -> list[str]:
     """
     if build.variant is None:
         return _requirements(pass_through(build, hook), hook)
+    from polywheel.variant_setup import requirements
+
     if hook == "get_requires_for_build_wheel":
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=False)
@@ -156,11 +139,13 @@ def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
     """The dist-info folder that the wheel will have, with the same METADATA and variant.json."""
     if build.variant is None:
         return _name(pass_through(build, hook, metadata_directory), hook)
+    from polywheel.stamping import VARIANT_JSON, make_stamp
+
     editable = hook == "prepare_metadata_for_build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=True)
-    stamp = build.stamp(asked)
+    stamp = make_stamp(build.project, asked)
     with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
         real, settings = _told(build, asked, Path(scratch), editable=editable, quiet=True)
         name = _name(real.call(hook, metadata_directory, settings), hook)
@@ -188,11 +173,13 @@ def build_wheel(
     if build.variant is None:
         real = RealBackend(build.project.source, build.choice)
         return _name(real.call(hook, wheel_directory, build.settings, metadata_directory), hook)
+    from polywheel.stamping import make_stamp, stamp_wheel
+
     editable = hook == "build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=True)
-    stamp = build.stamp(asked)
+    stamp = make_stamp(build.project, asked)
     _tell_what_is_left_out(build)
     with _scratch(Path(wheel_directory)) as scratch:
         real, settings = _told(build, asked, scratch, editable=editable)
@@ -206,14 +193,17 @@ def build_wheel(
             )
         # Frontends refuse an editable wheel with a label in its name.
         labelled = not editable and build.selection.filename != "plain"
-        name = replace(WheelName.parse(built.name), label=build.variant.label if labelled else None)
-        stamp_wheel(built, Path(wheel_directory, str(name)), stamp, notify=build.notify)
+        label = build.variant.label if labelled else None
+        name = stamp_wheel(built, Path(wheel_directory), stamp, label=label, notify=build.notify)
     build.notify(f"{name}: variant {build.variant.label} ({_described(build.variant)})")
-    return str(name)
+    return name
 
 
 def delivered(build: Build, asked: Asked) -> Delivery:
     """What the real backend is told for a variant. Raises ConfigError."""
+    from polywheel.setup.build_directory import look_up
+    from polywheel.setup.delivery import deliver
+
     profile = build.choice.profile
     return deliver(
         asked.setup,
@@ -233,6 +223,8 @@ def _told(
     build: Build, asked: Asked, scratch: Path, *, editable: bool, quiet: bool = False
 ) -> tuple[RealBackend, ConfigSettings | None]:
     """The real backend with the environment of this variant, and its config settings."""
+    from polywheel.setup.build_directory import own_build_directory
+
     delivery = delivered(build, asked)
     if not quiet:
         for line in (*asked.setup.notes, *delivery.warnings):
@@ -311,19 +303,6 @@ def _tell_what_is_left_out(build: Build) -> None:
 
 def _described(variant: Variant) -> str:
     return ", ".join(map(str, variant.properties)) or "no properties"
-
-
-def _source_date_epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}",
-            at="environment variable SOURCE_DATE_EPOCH",
-        ) from None
 
 
 def _name(answer: object, hook: str) -> str:

@@ -131,7 +131,9 @@ def overhead(folder: Path) -> None:
     code = (
         "import sys; from pyproject_hooks import BuildBackendHookCaller, quiet_subprocess_runner\n"
         "hooks = BuildBackendHookCaller('.', sys.argv[1], runner=quiet_subprocess_runner)\n"
-        "hooks.build_wheel(sys.argv[2], {'variant-label': sys.argv[3]} if sys.argv[3:] else {})"
+        "settings = {'variant-label': sys.argv[3]} if sys.argv[3:] else {}\n"
+        "hooks.get_requires_for_build_wheel(settings)\n"
+        "hooks.build_wheel(sys.argv[2], settings)"
     )
     environment = {
         **os.environ,
@@ -152,7 +154,7 @@ def overhead(folder: Path) -> None:
         for _ in range(9)
     ][1:]
     alone = statistics.median(theirs for *_, theirs in rounds)
-    print(f"meta backend, meson example, no isolation ({alone:.2f} s for the real backend alone)")
+    print(f"both hooks, meson example, no isolation ({alone:.2f} s for the real backend alone)")
     extra = statistics.median(null - theirs for null, _, theirs in rounds)
     report(
         "polywheel.backend over mesonpy, null variant",

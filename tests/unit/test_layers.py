@@ -15,6 +15,7 @@ LAYERS = (
     {"backend", "cli"},
     {"matrix", "run", "ci", "explained"},
     {"pipeline"},
+    {"stamping"},
     {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},
     {"config"},

@@ -394,7 +394,10 @@ def test_what_ends_a_call_is_one_error(
 
 @linux
 @pytest.mark.parametrize("what", DONE_ONCE)
-def test_what_ends_the_process_is_one_error(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_the_process_is_one_error(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     does(what, monkeypatch)
     problem = problem_of("hostile.does:Plugin")
     assert re.search(DONE_ONCE[what].replace("CALL", "get_all_configs"), problem.what)

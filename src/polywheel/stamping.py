@@ -1,0 +1,64 @@
+"""What is put into the wheels of a variant, and their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from polywheel.config.project import Project
+from polywheel.errors import ConfigError
+from polywheel.formats.metadata_fields import (
+    new_dependencies,
+    variant_fields,
+    with_variant_fields,
+)
+from polywheel.formats.variant_json import variant_json
+from polywheel.model.wheelname import WheelName
+from polywheel.variant_setup import Asked
+from polywheel.wheel.stamp import VARIANT_JSON, Stamp
+from polywheel.wheel.stamp import stamp_wheel as write_stamped
+
+__all__ = ["VARIANT_JSON", "make_stamp", "stamp_wheel"]
+
+
+def make_stamp(project: Project, asked: Asked) -> Stamp:
+    """What is put into a wheel of a variant, and into its prepared metadata. Raises ConfigError."""
+    wanted = project.settings.metadata_fields
+    dependencies = [one.value for one in asked.setup.dependencies]
+
+    def edited(content: bytes) -> bytes:
+        fields = variant_fields(asked.variant, asked.metadata) if wanted else ()
+        return with_variant_fields(content, [*new_dependencies(content, dependencies), *fields])
+
+    return Stamp(
+        metadata=edited,
+        variant_json=variant_json(asked.variant, asked.metadata),
+        epoch=_source_date_epoch(),
+    )
+
+
+def stamp_wheel(
+    built: Path, folder: Path, stamp: Stamp, *, label: str | None, notify: Callable[[str], None]
+) -> str:
+    """Write a plain wheel, stamped, into a folder; its new name, with a label or without one.
+
+    Raises WheelError. The wheel appears under that name whole or not at all.
+    """
+    name = str(replace(WheelName.parse(built.name), label=label))
+    write_stamped(built, folder / name, stamp, notify=notify)
+    return name
+
+
+def _source_date_epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}",
+            at="environment variable SOURCE_DATE_EPOCH",
+        ) from None
