@@ -64,7 +64,7 @@ def test_cuda_wheels_hold_the_declared_architectures_and_no_other(
 @pytest.mark.usefixtures("x86_64_gcc")
 def test_rust_wheels_of_two_levels_hold_their_own_code_and_agree(tmp_path: Path) -> None:
     source = example("rust", tmp_path)
-    results = {}
+    results: dict[str, str] = {}
     for level in ("v1", "v3", "v1"):
         out = tmp_path / f"{level}-{len(results)}"
         wheel = build_wheel(source, out, f"-Cvariant=x86_64::level::{level}")

@@ -25,7 +25,7 @@ LAYERS = (
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
 
 DATA_IS_FOR = {"setup", "matrix"}
-SCRIPTS = {"_describe_backend.py", "providers/_host.py"}
+SCRIPTS = {"_describe_backend.py", "providers/_host.py", "providers/_host_questions.py"}
 """Run by path, by an interpreter that may have nothing else: standard library only."""
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "polywheel"
