@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from operator import le
 from pathlib import Path
 
@@ -32,9 +33,9 @@ from polywheel.wheel.layout import (
 )
 
 _MAGIC = b"PK\x01\x02"
-# What the columns need of an entry: magic, flags, method, sizes, lengths, disk, offset.
-_SCREENED = struct.Struct("<4s4x2H8x2L4H6xL")
-_Head = tuple[bytes, int, int, int, int, int, int, int, int, int]
+# What the columns need of an entry, behind its magic number: flags, method, sizes, lengths, disk, offset.
+_SCREENED = struct.Struct("<4x2H8x2L4H6xL")
+_Head = tuple[int, ...]
 _OFFSET = struct.Struct("<L")
 _MAX_NAME = 4096
 """Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
@@ -57,24 +58,9 @@ class Directory:
         self.end = end
         self._wide = True
         self._path = path
+        # Where each entry starts, and where the last one ends.
         self._starts: list[int] = []
-        names: list[bytes] = []
-        heads: list[_Head] = []
-        at = 0
-        try:
-            for _ in range(count):
-                head = _SCREENED.unpack_from(raw, at)
-                self._starts.append(at)
-                heads.append(head)
-                at += CENTRAL.size
-                names.append(raw[at : at + head[5]])
-                at += head[5] + head[6] + head[7]
-        except struct.error:
-            raise broken(path, "its directory is cut short") from None
-        if at != len(raw):
-            more = "holds more than its members" if at < len(raw) else "is cut short"
-            raise broken(path, f"its directory {more}")
-        self._starts.append(at)
+        names, heads = self._cut_by_magic(count) or self._cut_by_lengths(count)
         self._screen(names, heads)
 
     @property
@@ -122,6 +108,46 @@ class Directory:
         starts = [*(self._offsets[number] for number in order), self.end]
         return list(zip(starts[:-1], starts[1:], order, strict=True))
 
+    def _cut_by_magic(self, count: int) -> tuple[list[bytes], list[_Head]] | None:
+        """Names and heads of the entries, cut where the next magic number stands.
+
+        None where that is not where an entry ends: one has extra fields, or a name like a magic
+        number.
+        """
+        entries = self.raw.split(_MAGIC)
+        size = _SCREENED.size
+        if len(entries) != count + 1 or entries.pop(0) or min(map(len, entries), default=0) < size:
+            return None
+        heads = list(_SCREENED.iter_unpack(b"".join([entry[:size] for entry in entries])))
+        names = [entry[size:] for entry in entries]
+        lengths = list(map(len, names))
+        if [(head[4], head[5], head[6]) for head in heads] != [(n, 0, 0) for n in lengths]:
+            return None
+        self._starts = list(accumulate((CENTRAL.size + n for n in lengths), initial=0))
+        return names, heads
+
+    def _cut_by_lengths(self, count: int) -> tuple[list[bytes], list[_Head]]:
+        """Names and heads of the entries, one after the other."""
+        names: list[bytes] = []
+        heads: list[_Head] = []
+        at = 0
+        for _ in range(count):
+            if len(self.raw) - at < CENTRAL.size:
+                raise broken(self._path, "its directory is cut short")
+            if not self.raw.startswith(_MAGIC, at):
+                raise broken(self._path, "its directory is malformed")
+            head = _SCREENED.unpack_from(self.raw, at + len(_MAGIC))
+            self._starts.append(at)
+            heads.append(head)
+            at += CENTRAL.size
+            names.append(self.raw[at : at + head[4]])
+            at += head[4] + head[5] + head[6]
+        if at != len(self.raw):
+            more = "holds more than its members" if at < len(self.raw) else "is cut short"
+            raise broken(self._path, f"its directory {more}")
+        self._starts.append(at)
+        return names, heads
+
     def _screen(self, names: list[bytes], heads: list[_Head]) -> None:
         """Take the columns apart and check them; the members themselves where one is unusual."""
         self._names: list[str] = []
@@ -130,12 +156,10 @@ class Directory:
         if not heads:
             return
         # fmt: off
-        magics, flags, methods, compressed, sizes, lengths, extras, _, disks, offsets = zip(
+        flags, methods, compressed, sizes, lengths, extras, _, disks, offsets = zip(
             *heads, strict=True
         )
         # fmt: on
-        if set(magics) != {_MAGIC}:
-            raise broken(self._path, "its directory is malformed")
         joined = b"\n".join(names)
         plain = (
             _is_plain(joined)

@@ -61,19 +61,17 @@ def parse_record(content: bytes, *, at: str) -> Record:
     except UnicodeDecodeError:
         raise disagrees("RECORD is not UTF-8") from None
     lines = text.removesuffix("\n").split("\n")
-    if '"' not in text and "\r" not in text and {line.count(",") for line in lines} == {2}:
-        # As every tool writes it: nothing is quoted, and each line has its two commas.
-        fields = text.removesuffix("\n").replace("\n", ",").split(",")
-        record = Record(lines, fields[0::3], fields[1::3], fields[2::3])
+    # As every tool writes it, nothing is quoted, and each line has two commas: a fourth field that
+    # is put between the lines is then the fourth, all the way.
+    fields = ",\n,".join(lines).split(",") if '"' not in text and "\r" not in text else []
+    if len(fields) == 4 * len(lines) - 1 and set(fields[3::4]) <= {"\n"}:
+        record = Record(lines, fields[0::4], fields[1::4], fields[2::4])
     else:
         rows = [
             _row(raw, number, disagrees) for number, raw in enumerate(lines, start=1) if raw.strip()
         ]
-        record = (
-            Record(*(list(column) for column in zip(*rows, strict=True)))
-            if rows
-            else Record([], [], [], [])
-        )
+        columns = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
+        record = Record(*columns)
     if len(set(record.paths)) != len(record.paths):
         ((path, _),) = Counter(record.paths).most_common(1)
         raise disagrees(f"RECORD lists {path!r} twice")

@@ -153,10 +153,23 @@ def _dist_info_folder(archive: Archive) -> str:
 def _check_record(archive: Archive, folder: str, rows: Record, contents: dict[str, bytes]) -> None:
     own = f"{folder}/RECORD"
     unlisted = {own, *(f"{folder}/{name}" for name in _SIGNATURES)}
-    sizes = dict(zip(archive.table.names, map(str, archive.table.sizes), strict=True))
-    listed = dict(zip(rows.paths, rows.sizes, strict=True))
-    if sizes | {own: ""} != listed | {own: ""}:
-        _find_disagreement(archive, sizes, listed, unlisted)
+    names, listed_sizes = archive.table.names, rows.sizes
+    sizes = list(map(str, archive.table.sizes))
+    if rows.paths == names and own in names:
+        # In the order of the archive, as most tools write it: the columns can be compared.
+        number = names.index(own)
+        same = sizes[:number] == listed_sizes[:number] and (
+            sizes[number + 1 :] == listed_sizes[number + 1 :]
+        )
+    else:
+        same = False
+    if not same:
+        _find_disagreement(
+            archive,
+            dict(zip(names, sizes, strict=True)),
+            dict(zip(rows.paths, listed_sizes, strict=True)),
+            unlisted,
+        )
     for path, content in contents.items():
         row = rows.row(path)
         if row is not None and not agrees(row, content):
