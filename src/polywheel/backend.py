@@ -1,7 +1,8 @@
 """The build backend: every hook of PEP 517 and PEP 660, in front of the project's real backend.
 
 The optional hooks exist exactly when the real backend has them, for ``hasattr`` too, because
-frontends change what they do with their presence: see ``__getattr__``.
+frontends change what they do with their presence. One exception: ``get_requires_for_build_wheel``
+also exists where variants have requirements of their own (see ``pipeline.needs_requirements``).
 """
 
 from __future__ import annotations

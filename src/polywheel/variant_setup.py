@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
@@ -42,7 +42,6 @@ class Asked:
     """``gnu``, ``clang`` or ``msvc``."""
 
     providers: tuple[BuildProvider, ...] = ()
-    answers: Mapping[str, PluginAnswer] = field(default_factory=dict)
 
 
 def variant_setup(
@@ -100,7 +99,6 @@ def variant_setup(
         setup=setup,
         compiler=compiler,
         providers=providers,
-        answers=answers,
     )
 
 
@@ -128,6 +126,8 @@ def _check_against_presets(providers: tuple[BuildProvider, ...], variant: Varian
 def _multi_value(answer: PluginAnswer) -> list[str]:
     """The features that a namespace's preset gives several values, for plugins that do not say."""
     namespace = answer.namespace or ""
+    if len({prop.feature for prop in answer.valid}) == len(answer.valid):
+        return []  # nobody asks for several
     if answer.generation not in SILENT_ON_SEVERAL or namespace not in preset_names():
         return []
     features = load_preset(namespace, at=PYPROJECT).features

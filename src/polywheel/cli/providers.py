@@ -11,6 +11,7 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.config.project import read_project
+from polywheel.config.settings import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.environment import plugin_environment
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     if options.installed:
         providers = installed_plugins()
-        python, timeout = sys.executable, 60.0
+        python, timeout = sys.executable, PROVIDER_TIMEOUT
     else:
         project = read_project(Path(options.source), variants=True)
         providers = project_plugins(project)

@@ -15,6 +15,8 @@ from polywheel.model.setup import SetupRule
 
 # Tables that other commands read; a build of one variant leaves them alone.
 _READ_ELSEWHERE = ("matrix", "targets")
+PROVIDER_TIMEOUT = 60.0
+"""Seconds that the plugins of one build may take, where the project does not say."""
 _QUERIES = ("plugin", "preset", "never")
 
 
@@ -45,7 +47,7 @@ class Settings:
     providers: Mapping[str, ProviderOverride] = field(default_factory=dict)
     """By namespace."""
 
-    provider_timeout: float = 60.0
+    provider_timeout: float = PROVIDER_TIMEOUT
     """Seconds that the plugins of one build may take to answer."""
 
     setup: tuple[SetupRule, ...] = ()
@@ -77,7 +79,7 @@ def read_settings(table: Table) -> Settings:
         backend_path=table.strings("backend-path"),
         metadata_fields=table.boolean("metadata-fields", True),
         providers=_providers(table.table("providers")),
-        provider_timeout=_seconds(table, "provider-timeout", 60.0),
+        provider_timeout=_seconds(table, "provider-timeout", PROVIDER_TIMEOUT),
         setup=read_setup_rules(table.table("setup")),
         presets=table.names("presets", FEATURE),
         strict=table.boolean("strict", False),

@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from polywheel.config.settings import PROVIDER_TIMEOUT
 from polywheel.errors import ProviderError
 from polywheel.model.answers import PluginAnswer, PluginQuery
 from polywheel.providers.answer_file import (
@@ -23,9 +24,6 @@ from polywheel.providers.answer_file import (
 )
 from polywheel.providers.process import run_host
 
-DEFAULT_TIMEOUT = 60.0
-"""Seconds that one batch of plugins may take."""
-
 _LIMIT = 100_000
 """Values that one plugin may name."""
 
@@ -34,7 +32,7 @@ def ask_plugins(
     queries: Sequence[PluginQuery],
     *,
     python: str,
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float = PROVIDER_TIMEOUT,
     notify: Callable[[str], None],
 ) -> tuple[PluginAnswer, ...]:
     """Ask plugins in the environment of the interpreter ``python``, all in one process.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_features, read_setup_rules
@@ -23,7 +25,13 @@ def load_preset(name: str, *, at: str) -> Preset:
     names = preset_names()
     if name not in names:
         raise ConfigError(f"unknown preset {name!r}", at=at, hint=nearest(name, names))
-    path = data_folder("matrix") / "presets" / f"{name}.toml"
+    return _read(data_folder("matrix") / "presets" / f"{name}.toml")
+
+
+@cache
+def _read(path: Path) -> Preset:
+    """One shipped file; several steps of a build ask for the same one."""
+    name = path.stem
     problems = Problems()
     table = Table(tomllib.loads(path.read_text(encoding="utf-8")), f"preset {name}", (), problems)
     preset = Preset(
