@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
-from polywheel.wheel.directory import Directory, broken
+from polywheel.wheel.directory import Directory
+from polywheel.wheel.entry import broken
 from polywheel.wheel.layout import (
     CENTRAL,
     DEFLATED,
@@ -119,7 +120,7 @@ class Archive:
         Reads every local header; raises WheelError where one disagrees with the directory, or
         where the data behind it reach into the next member.
         """
-        for _, end, number in self.table.by_offset:
+        for _, end, number in self.table.extents():
             member = self.table.member(number)
             if self.data_offset(member) + member.compressed > end:
                 raise self.broken(f"{member.name} overlaps what follows it")

@@ -9,45 +9,38 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from operator import le
 from pathlib import Path
 
-from polywheel.errors import WheelError
+from polywheel.wheel.entry import MAX_NAME, bad_name, broken, parse_entry
 from polywheel.wheel.layout import (
     CENTRAL,
     ENCRYPTED,
-    FULL16,
     FULL32,
     LOCAL,
     STORED,
-    UNICODE_PATH,
-    UTF8,
-    ZIP64_EXTRA,
     Member,
     central,
-    extra_fields,
 )
 
 _MAGIC = b"PK\x01\x02"
-# What the columns need of an entry, behind its magic number: flags, method, sizes, lengths, disk, offset.
-_SCREENED = struct.Struct("<4x2H8x2L4H6xL")
-_Head = tuple[int, ...]
+# The fixed part of an entry behind its magic number, and where the columns lie in it: by place, the
+# bytes of each number.
+_HEAD = CENTRAL.size - len(_MAGIC)
+_FLAGS, _METHOD, _COMPRESSED, _SIZE = (4, 2), (6, 2), (16, 4), (20, 4)
+_NAME_LENGTH, _EXTRA_LENGTH, _COMMENT_LENGTH = (24, 2), (26, 2), (28, 2)
+_DISK, _WHERE = (30, 2), (38, 4)
+_LENGTHS = struct.Struct("<24x3H")
 _OFFSET = struct.Struct("<L")
-_MAX_NAME = 4096
-"""Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
-_MAX_EXTRA = FULL16 - 28
-"""Bytes of extra fields: room is left for a zip64 field, should the member move beyond 4 GiB."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Printable ASCII but for what other systems take as separators.
 _HARMLESS = bytes({*range(0x20, 0x7F), ord("\n")} - {*b":\\"})
-
-
-def broken(path: Path, what: str) -> WheelError:
-    return WheelError(f"broken wheel: {what}", at=str(path))
 
 
 class Directory:
@@ -83,7 +76,7 @@ class Directory:
         return {name: number for number, name in enumerate(self._names)}
 
     def member(self, number: int) -> Member:
-        return _member(self.raw, self._starts[number], self._path)
+        return parse_entry(self.raw, self._starts[number], self._path)
 
     def entries(self, first: int, last: int) -> bytes:
         """The entries first to last - 1, as they stand in the directory."""
@@ -99,91 +92,110 @@ class Directory:
         return central(replace(self.member(number), offset=offset))
 
     @cached_property
-    def by_offset(self) -> list[tuple[int, int, int]]:
-        """``(offset, end, number)`` of the members as they lie in the file.
+    def order(self) -> Sequence[int]:
+        """The numbers of the members as they lie in the file."""
+        numbers = range(len(self._offsets))
+        if self._in_order:
+            return numbers
+        return sorted(numbers, key=self._offsets.__getitem__)
+
+    def extents(self, only: Collection[int] | None = None) -> list[tuple[int, int, int]]:
+        """``(offset, end, number)`` of members as they lie in the file: of all, or of some.
 
         A member ends at the next one, or at the directory.
         """
-        order = sorted(range(len(self._offsets)), key=self._offsets.__getitem__)
-        starts = [*(self._offsets[number] for number in order), self.end]
-        return list(zip(starts[:-1], starts[1:], order, strict=True))
+        order, offsets = self.order, self._offsets
+        return [
+            (offsets[number], offsets[following] if following >= 0 else self.end, number)
+            for number, following in zip(order, (*order, -1)[1:], strict=True)
+            if only is None or number in only
+        ]
 
-    def _cut_by_magic(self, count: int) -> tuple[list[bytes], list[_Head]] | None:
+    def offset(self, number: int) -> int:
+        return self._offsets[number]
+
+    def _cut_by_magic(self, count: int) -> tuple[list[bytes], bytes] | None:
         """Names and heads of the entries, cut where the next magic number stands.
 
         None where that is not where an entry ends: one has extra fields, or a name like a magic
         number.
         """
         entries = self.raw.split(_MAGIC)
-        size = _SCREENED.size
-        if len(entries) != count + 1 or entries.pop(0) or min(map(len, entries), default=0) < size:
+        if len(entries) != count + 1 or entries.pop(0) or min(map(len, entries), default=0) < _HEAD:
             return None
-        heads = list(_SCREENED.iter_unpack(b"".join([entry[:size] for entry in entries])))
-        names = [entry[size:] for entry in entries]
+        heads = b"".join([entry[:_HEAD] for entry in entries])
+        names = [entry[_HEAD:] for entry in entries]
         lengths = list(map(len, names))
-        if [(head[4], head[5], head[6]) for head in heads] != [(n, 0, 0) for n in lengths]:
+        if (
+            any(_column(heads, _EXTRA_LENGTH))
+            or any(_column(heads, _COMMENT_LENGTH))
+            or _column(heads, _NAME_LENGTH).tolist() != lengths
+        ):
             return None
-        self._starts = list(accumulate((CENTRAL.size + n for n in lengths), initial=0))
+        self._starts = list(accumulate(map(CENTRAL.size.__add__, lengths), initial=0))
         return names, heads
 
-    def _cut_by_lengths(self, count: int) -> tuple[list[bytes], list[_Head]]:
+    def _cut_by_lengths(self, count: int) -> tuple[list[bytes], bytes]:
         """Names and heads of the entries, one after the other."""
         names: list[bytes] = []
-        heads: list[_Head] = []
+        heads: list[bytes] = []
         at = 0
         for _ in range(count):
             if len(self.raw) - at < CENTRAL.size:
                 raise broken(self._path, "its directory is cut short")
             if not self.raw.startswith(_MAGIC, at):
                 raise broken(self._path, "its directory is malformed")
-            head = _SCREENED.unpack_from(self.raw, at + len(_MAGIC))
             self._starts.append(at)
+            head = self.raw[at + len(_MAGIC) : at + CENTRAL.size]
             heads.append(head)
+            name, extra, comment = _LENGTHS.unpack_from(head)
             at += CENTRAL.size
-            names.append(self.raw[at : at + head[4]])
-            at += head[4] + head[5] + head[6]
+            names.append(self.raw[at : at + name])
+            at += name + extra + comment
         if at != len(self.raw):
             more = "holds more than its members" if at < len(self.raw) else "is cut short"
             raise broken(self._path, f"its directory {more}")
         self._starts.append(at)
-        return names, heads
+        return names, b"".join(heads)
 
-    def _screen(self, names: list[bytes], heads: list[_Head]) -> None:
+    def _screen(self, names: list[bytes], heads: bytes) -> None:
         """Take the columns apart and check them; the members themselves where one is unusual."""
         self._names: list[str] = []
         self._sizes: list[int] = []
         self._offsets: list[int] = []
-        if not heads:
+        self._in_order = True
+        if not names:
             return
-        # fmt: off
-        flags, methods, compressed, sizes, lengths, extras, _, disks, offsets = zip(
-            *heads, strict=True
-        )
-        # fmt: on
+        compressed, sizes = _column(heads, _COMPRESSED).tolist(), _column(heads, _SIZE).tolist()
+        offsets, lengths = _column(heads, _WHERE).tolist(), _column(heads, _NAME_LENGTH)
+        methods = _column(heads, _METHOD)
         joined = b"\n".join(names)
         plain = (
             _is_plain(joined)
             and joined.count(b"\n") == len(names) - 1
-            and not any(map(ENCRYPTED.__and__, set(flags)))
-            and set(disks) == {0}
-            and not any(extras)
-            and max(lengths) <= _MAX_NAME
+            and not any(map(ENCRYPTED.__and__, set(_column(heads, _FLAGS))))
+            and not any(_column(heads, _DISK))
+            and not any(_column(heads, _EXTRA_LENGTH))
+            and max(lengths) <= MAX_NAME
             and FULL32 not in {max(compressed), max(sizes), max(offsets)}
-            and not any(
-                method == STORED and there != size
-                for method, there, size in zip(methods, compressed, sizes, strict=True)
+            and (
+                STORED not in methods
+                or not any(
+                    method == STORED and there != size
+                    for method, there, size in zip(methods, compressed, sizes, strict=True)
+                )
             )
         )
         self._wide = not plain
         if plain:
             self._names = joined.decode("ascii").split("\n")
-            self._sizes, self._offsets = list(sizes), list(offsets)
+            self._sizes, self._offsets = sizes, offsets
         else:
             members = [self.member(number) for number in range(len(names))]
             self._names = [member.name for member in members]
             self._sizes = [member.size for member in members]
             self._offsets = [member.offset for member in members]
-            compressed = tuple(member.compressed for member in members)
+            compressed = [member.compressed for member in members]
         if not plain or len(set(self._names)) != len(names):
             self._check_names()
         self._check_extents(lengths, compressed)
@@ -200,28 +212,38 @@ class Directory:
                 or ":" in parts[0]
                 or _CONTROL.search(name)
             ):
-                raise _bad_name(name, self._path)
+                raise bad_name(name, self._path)
             if name in seen:
                 raise broken(self._path, f"there are two members named {name!r}")
             seen.add(name)
 
-    def _check_extents(self, lengths: Sequence[int], compressed: Sequence[int]) -> None:
+    def _check_extents(self, lengths: Iterable[int], compressed: Iterable[int]) -> None:
         """Refuse members that overlap, a sign of an archive that is made to explode."""
-        least = [
-            offset + LOCAL.size + length + there
-            for offset, length, there in zip(self._offsets, lengths, compressed, strict=True)
-        ]
-        if self._offsets == sorted(self._offsets) and all(
-            map(le, least, [*self._offsets[1:], self.end])
-        ):
+        self._in_order = self._offsets == sorted(self._offsets)
+        least = list(map(sum, zip(self._offsets, lengths, compressed, strict=True)))
+        starts = map((-LOCAL.size).__add__, [*self._offsets[1:], self.end])
+        if self._in_order and all(map(le, least, starts)):
             return
-        for _, end, number in self.by_offset:
+        least = [end + LOCAL.size for end in least]
+        for _, end, number in self.extents():
             if least[number] > self.end:
                 raise broken(
                     self._path, f"{self._names[number]} reaches beyond the end of the archive"
                 )
             if least[number] > end:
                 raise broken(self._path, f"{self._names[number]} overlaps what follows it")
+
+
+def _column(heads: bytes, place: tuple[int, int]) -> array[int]:
+    """One number of every head: its bytes lie a head apart, and the least of them comes first."""
+    at, width = place
+    raw = bytearray(len(heads) // _HEAD * width)
+    for byte in range(width):
+        raw[byte::width] = heads[at + byte :: _HEAD]
+    numbers = array("H" if width == 2 else "I", raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 def _is_plain(names: bytes) -> bool:
@@ -233,65 +255,3 @@ def _is_plain(names: bytes) -> bool:
     return not names.translate(None, _HARMLESS) and not any(
         part in parts for part in (b"//", b"/./", b"/../")
     )
-
-
-def _member(raw: bytes, at: int, path: Path) -> Member:
-    # fmt: off
-    (
-        _, made, made_os, needed, needed_os, flags, method, time, date, crc, compressed,
-        size, name_length, extra_length, comment_length, disk, internal, external, offset,
-    ) = CENTRAL.unpack_from(raw, at)
-    # fmt: on
-    at += CENTRAL.size
-    raw_name = raw[at : at + name_length]
-    extra = raw[at + name_length : at + name_length + extra_length]
-    at += name_length + extra_length
-    comment = raw[at : at + comment_length]
-    at += comment_length
-    name = _decode(raw_name, flags, path)
-    wide = [value for value in (size, compressed, offset) if value == FULL32]
-    if wide:
-        values = iter(_zip64_values(extra, len(wide), name, path))
-        size = next(values) if size == FULL32 else size
-        compressed = next(values) if compressed == FULL32 else compressed
-        offset = next(values) if offset == FULL32 else offset
-    if flags & ENCRYPTED or disk not in (0, FULL16):
-        raise broken(path, f"{name!r} is encrypted or split")
-    if method == STORED and compressed != size:
-        raise broken(path, f"{name!r} is stored, yet takes another size than it has")
-    _check_extra(extra, name, path)
-    if len(raw_name) > _MAX_NAME:
-        raise _bad_name(name, path)
-    return Member(
-        *(name, raw_name, (made, made_os), (needed, needed_os), flags, method, time, date),
-        *(crc, compressed, size, internal, external, offset, extra, comment),
-    )
-
-
-def _bad_name(name: str, path: Path) -> WheelError:
-    return broken(path, f"the member name {name[:200]!r} leads out of the archive, or is malformed")
-
-
-def _decode(raw: bytes, flags: int, path: Path) -> str:
-    try:
-        return raw.decode("utf-8" if flags & UTF8 else "cp437")
-    except UnicodeDecodeError:
-        raise broken(path, f"a member's name is not UTF-8: {raw!r}") from None
-
-
-def _zip64_values(extra: bytes, count: int, name: str, path: Path) -> tuple[int, ...]:
-    for kind, field in extra_fields(extra):
-        if kind == ZIP64_EXTRA and len(field) >= 4 + 8 * count:
-            return struct.unpack_from(f"<{count}Q", field, 4)
-    if count == 1:
-        return (FULL32,)  # exactly 4 GiB - 1: a value, not a sign
-    raise broken(path, f"{name!r} lacks its zip64 sizes")
-
-
-def _check_extra(extra: bytes, name: str, path: Path) -> None:
-    if len(extra) > _MAX_EXTRA:
-        raise broken(path, f"{name!r} has {len(extra)} bytes of extra fields")
-    for kind, field in extra_fields(extra):
-        # Newer readers take this name, older ones the other. Version and checksum come before it.
-        if kind == UNICODE_PATH and field[9:] != name.encode("utf-8"):
-            raise broken(path, f"{name!r} has another name in its extra fields")

@@ -89,7 +89,7 @@ def rewrite(
     touched = {table.position[name] for name in (*replace_with, *add_before, *drop)}
     changed: dict[int, list[bytes]] = {}
     moved: list[tuple[int, int]] = []  # the old offset of each run of members, and by how much
-    changes = [one for one in table.by_offset if one[2] in touched]
+    changes = table.extents(touched)
     copied = head_start.settle(changes[0][0] if changes else table.end) if head_start else 0
     start = 0
     for offset, end, number in changes:
@@ -119,7 +119,8 @@ def _moving(table: Directory, moved: list[tuple[int, int]]) -> dict[int, int]:
     """The members that come to lie elsewhere, with their new offsets."""
     starts = [start for start, _ in moved]
     found = {}
-    for offset, _, number in reversed(table.by_offset):
+    for number in reversed(table.order):
+        offset = table.offset(number)
         run = bisect_right(starts, offset) - 1
         if not any(by for _, by in moved[: run + 1]):
             break  # nothing in front of here moves
