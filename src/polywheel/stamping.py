@@ -17,7 +17,8 @@ from polywheel.formats.metadata_fields import (
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.wheelname import WheelName
 from polywheel.variant_setup import Asked
-from polywheel.wheel.stamp import VARIANT_JSON, Stamp
+from polywheel.wheel.dist_info import VARIANT_JSON
+from polywheel.wheel.stamp import Stamp
 from polywheel.wheel.stamp import stamp_wheel as write_stamped
 
 __all__ = ["VARIANT_JSON", "make_stamp", "stamp_wheel"]

@@ -36,7 +36,8 @@ from wheels import (
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive import open_archive
-from polywheel.wheel.stamp import read_dist_info, stamp_wheel
+from polywheel.wheel.dist_info import read_dist_info
+from polywheel.wheel.stamp import stamp_wheel
 
 
 def refused(content: bytes, why: str, folder: Path) -> None:

@@ -15,6 +15,8 @@ LAYERS = (
     {"backend", "cli"},
     {"matrix", "run", "ci", "explained"},
     {"pipeline"},
+    {"index"},
+    {"examined"},
     {"stamping"},
     {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},

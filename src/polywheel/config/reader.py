@@ -40,6 +40,8 @@ class Problems:
     """Everything found wrong so far in one file."""
 
     found: list[Problem] = field(default_factory=list)
+    closed: bool = True
+    """Whether a key that nobody asked for is wrong; not so in what other tools wrote."""
 
     def add(self, what: str, *, at: str | None = None, hint: str | None = None) -> None:
         self.found.append(Problem(what, at, hint))
@@ -154,6 +156,8 @@ class Table:
 
     def finish(self, also_known: Iterable[str] = ()) -> None:
         """Note every key that nobody asked for, with the nearest known one."""
+        if not self.problems.closed:
+            return
         known = {*self._asked, *also_known}
         for key in self.data:
             if key not in known:

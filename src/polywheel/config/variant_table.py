@@ -38,7 +38,10 @@ def read_variant_table(table: Table) -> VariantMetadata:
     namespaces = tuple(name for name in namespaces if name != ABI_DEPENDENCY)
     feature_priorities = _feature_priorities(priorities, namespaces)
     providers = read_providers(table, feature_priorities)
-    _check_namespaces(table, priorities, namespaces, providers)
+    # PEP 825 alone knows no providers: a document of another tool may have none.
+    governed = table.problems.closed or bool(providers)
+    if governed:
+        _check_namespaces(table, priorities, namespaces, providers)
     declared = VariantMetadata(
         namespaces=namespaces,
         feature_priorities=feature_priorities,
@@ -46,7 +49,7 @@ def read_variant_table(table: Table) -> VariantMetadata:
         providers=MappingProxyType(providers),
     )
     priorities.finish()
-    variants = _variants(table.table("variants"), declared)
+    variants = _variants(table.table("variants"), declared if governed else None)
     table.finish()
     return replace(declared, variants=MappingProxyType(variants))
 
@@ -137,14 +140,17 @@ def _parsed(
     return tuple(found)
 
 
-def _variants(table: Table, declared: VariantMetadata) -> dict[str, Variant]:
-    """``[variant.variants.{label}]``, each with ``{namespace}.{feature} = [values]``."""
+def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Variant]:
+    """``[variant.variants.{label}]``, each with ``{namespace}.{feature} = [values]``.
+
+    Properties are held against what is declared of their namespaces, where something is.
+    """
     variants = {}
     for label in table.every_key():
         one = table.table(label)
         at = table.at(label)
         properties = _declared_properties(one)
-        for prop in properties:
+        for prop in properties if declared is not None else ():
             table.problems.attempt(declared.check, prop, at=one.at(prop.namespace, prop.feature))
         if not properties and table.data[label]:
             continue  # not the null variant: what is wrong with it has been noted

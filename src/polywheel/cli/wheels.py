@@ -1,0 +1,52 @@
+"""What the commands about wheels share: paths and globs on the command line, one wheel after another."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from polywheel.errors import ConfigError, PolywheelError, nearest
+
+T = TypeVar("T")
+SUFFIX = ".whl"
+
+
+def wheel_paths(patterns: Iterable[str]) -> list[Path]:
+    """The wheels that paths, globs and folders name, each once, in order.
+
+    Shells of Windows leave globs to the program. Raises ConfigError for one that names nothing.
+    """
+    found: dict[Path, None] = {}
+    for text in patterns:
+        path = Path(text)
+        if path.is_dir():
+            paths = sorted(path.glob(f"*{SUFFIX}"))
+        elif path.exists():
+            paths = [path]
+        else:
+            paths = sorted(Path(name) for name in glob.glob(text, recursive=True))
+        if not paths:
+            there = [one.name for one in path.parent.glob(f"*{SUFFIX}")]
+            what = "holds no wheel" if path.is_dir() else "does not exist, and matches nothing"
+            raise ConfigError(f"{text} {what}", hint=nearest(path.name, there))
+        found.update(dict.fromkeys(paths))
+    return list(found)
+
+
+def each_wheel(paths: Iterable[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
+    """What ``work`` makes of each wheel, and the exit code: that of the worst error, or 0.
+
+    One wheel that fails does not keep the others from their turn; its error is shown.
+    """
+    done: list[T] = []
+    code = 0
+    for path in paths:
+        try:
+            done.append(work(path))
+        except PolywheelError as error:
+            print(error.render(), file=sys.stderr)
+            code = max(code, error.exit_code)
+    return done, code
