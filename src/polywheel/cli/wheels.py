@@ -27,7 +27,8 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
         elif path.exists():
             paths = [path]
         else:
-            paths = sorted(Path(name) for name in glob.glob(text, recursive=True))
+            # Path.glob takes no absolute pattern.
+            paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
         if not paths:
             there = [one.name for one in path.parent.glob(f"*{SUFFIX}")]
             what = "holds no wheel" if path.is_dir() else "does not exist, and matches nothing"

@@ -150,8 +150,10 @@ def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Varia
         one = table.table(label)
         at = table.at(label)
         properties = _declared_properties(one)
-        for prop in properties if declared is not None else ():
-            table.problems.attempt(declared.check, prop, at=one.at(prop.namespace, prop.feature))
+        if declared is not None:
+            for prop in properties:
+                where = one.at(prop.namespace, prop.feature)
+                table.problems.attempt(declared.check, prop, at=where)
         if not properties and table.data[label]:
             continue  # not the null variant: what is wrong with it has been noted
         variant = table.problems.attempt(Variant.of, properties, label, at=at)
