@@ -18,8 +18,8 @@ from polywheel.formats.variant_json import variant_json
 from polywheel.model.wheelname import WheelName
 from polywheel.variant_setup import Asked
 from polywheel.wheel.dist_info import VARIANT_JSON
-from polywheel.wheel.stamp import Stamp
 from polywheel.wheel.stamp import stamp_wheel as write_stamped
+from polywheel.wheel.stamping_change import Stamp
 
 __all__ = ["VARIANT_JSON", "make_stamp", "stamp_wheel"]
 
@@ -37,6 +37,7 @@ def make_stamp(project: Project, asked: Asked) -> Stamp:
         metadata=edited,
         variant_json=variant_json(asked.variant, asked.metadata),
         epoch=_source_date_epoch(),
+        strip=strip_variant_fields,
     )
 
 
@@ -50,6 +51,11 @@ def stamp_wheel(
     name = str(replace(WheelName.parse(built.name), label=label))
     write_stamped(built, folder / name, stamp, notify=notify)
     return name
+
+
+def strip_variant_fields(metadata: bytes) -> bytes:
+    """METADATA without its variant fields."""
+    return with_variant_fields(metadata, ())
 
 
 def _source_date_epoch() -> int | None:

@@ -31,7 +31,8 @@ from polywheel.formats.metadata_fields import variant_fields, with_variant_field
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
-from polywheel.wheel.stamp import Stamp, stamp_wheel
+from polywheel.wheel.stamp import stamp_wheel
+from polywheel.wheel.stamping_change import Stamp
 source, target, folder = map(Path, sys.argv[1:])
 start = time.perf_counter()
 metadata = read_project(folder, variants=True).metadata

@@ -21,7 +21,8 @@ from wheels import Part, assembled, zipped
 from polywheel.errors import WheelError
 from polywheel.wheel.archive import Archive, open_archive
 from polywheel.wheel.layout import Member, central
-from polywheel.wheel.rewrite import NewMember, rewrite, write_end
+from polywheel.wheel.new_member import NewMember
+from polywheel.wheel.rewrite import Change, rewrite, write_end
 
 PATH = Path("demo-1.0-py3-none-any.whl")
 FILES = {"a.txt": b"aaaa" * 50, "b/": b"", "b/c.txt": b"", "d.bin": bytes(range(256)), "e": b"e"}
@@ -44,9 +45,11 @@ def rewritten(
     rewrite(
         archive,
         target,
-        replace_with={name: NewMember(name, new, by_name[name]) for name, new in replaced},
-        add_before={at: NewMember(name, new, by_name[at]) for at, name, new in added},
-        drop=drop,
+        Change(
+            {name: NewMember(name, new, by_name[name]) for name, new in replaced},
+            {at: [NewMember(name, new, by_name[at])] for at, name, new in added},
+            drop,
+        ),
     )
     return target.getvalue()
 
@@ -214,7 +217,7 @@ def on_disk(folder: Path, content: bytes) -> bytes:
     with source.open("rb") as file, target.open("w+b") as output:
         archive = open_archive(file, source)
         new = NewMember("e", b"new", archive.members[-1])
-        rewrite(archive, output, replace_with={"e": new}, add_before={})
+        rewrite(archive, output, Change({"e": new}))
     return target.read_bytes()
 
 
@@ -254,7 +257,7 @@ def test_an_archive_that_shrinks_while_it_is_copied_is_an_error(tmp_path: Path) 
         archive = open_archive(file, path)
         os.truncate(path, 50_000)
         with pytest.raises(OSError, match="became shorter"):
-            rewrite(archive, output, replace_with={}, add_before={})
+            rewrite(archive, output, Change({}))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a hole in a file takes room on Windows")
@@ -268,7 +271,7 @@ def test_members_that_come_to_lie_beyond_4_gib_are_written_in_zip64(tmp_path: Pa
         output.seek(hole)
         old = open_archive(file, source)
         new = NewMember("d.bin", b"new", old.members[3])
-        rewrite(old, output, replace_with={"d.bin": new}, add_before={})
+        rewrite(old, output, Change({"d.bin": new}))
         archive = open_archive(output, target)
         assert archive.zip64
         assert archive.directory > hole
@@ -320,7 +323,7 @@ def test_whatever_is_too_wide_stands_in_the_zip64_field(
     member = replace(archive.members[0], size=size, compressed=compressed, offset=offset)
     target = io.BytesIO()
     target.write(central(member))
-    write_end(target, archive, count=1, offset=0)
+    write_end(target, archive, count=1, offset=0, length=target.tell())
     with zipfile.ZipFile(target) as referee:
         (info,) = referee.infolist()
     assert (info.file_size, info.compress_size, info.header_offset) == (size, compressed, offset)

@@ -29,7 +29,8 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
-from polywheel.wheel.stamp import Stamp, stamp_wheel
+from polywheel.wheel.stamp import stamp_wheel
+from polywheel.wheel.stamping_change import Stamp
 
 
 def test_a_source_that_is_not_there_is_a_wheel_error(tmp_path: Path) -> None:

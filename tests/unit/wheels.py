@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.wheel.stamp import Stamp, stamp_wheel
+from polywheel.stamping import strip_variant_fields
+from polywheel.wheel.stamp import stamp_wheel
+from polywheel.wheel.stamping_change import Stamp
 
 NAME = "demo-1.0-py3-none-any.whl"
 LABELLED = "demo-1.0-py3-none-any-v3.whl"
@@ -193,7 +195,12 @@ def crowd(count: int) -> bytes:
 def stamp(*, label: str = "v3", variant_json: bytes = NEW_JSON, epoch: int | None = None) -> Stamp:
     """A stamp that marks METADATA with a line at its end."""
     line = f"Variant-Label: {label}\n".encode()
-    return Stamp(metadata=lambda old: old + line, variant_json=variant_json, epoch=epoch)
+    return Stamp(
+        metadata=lambda old: old + line,
+        variant_json=variant_json,
+        epoch=epoch,
+        strip=strip_variant_fields,
+    )
 
 
 def silent(message: str) -> None:

@@ -14,7 +14,8 @@ from polywheel.model.metadata import VariantMetadata
 from polywheel.model.variant import Variant
 
 _FIELD = re.compile(rb"[!-9;-~]+:")
-_OURS = re.compile(rb"variant-[!-9;-~]*:", re.IGNORECASE)
+# The very first wheels had `Variant` for what is `Variant-Property` now.
+_OURS = re.compile(rb"variant(?:-[!-9;-~]*)?:", re.IGNORECASE)
 
 
 def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tuple[str, str]]:
@@ -92,7 +93,7 @@ def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> by
         if not dropping:
             kept.append(line)
         at = end
-    if kept and not kept[-1].endswith(b"\n"):
-        kept[-1] += newline
     added = [f"{name}: {value}".encode() + newline for name, value in fields]
+    if added and kept and not kept[-1].endswith(b"\n"):
+        kept[-1] += newline
     return b"".join([*kept, *added, content[at:]])

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from polywheel.errors import WheelError
 from polywheel.wheel.directory import Directory
 from polywheel.wheel.entry import broken
+from polywheel.wheel.interrupted import old_size, split_comment
 from polywheel.wheel.layout import (
     CENTRAL,
     DEFLATED,
@@ -32,8 +33,21 @@ _FULL = (FULL16, FULL32, FULL32)
 """Count, length and offset of the directory, where the zip64 end record has them."""
 _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
+_MAX_TRAILING = 24
+"""Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
 _MAX_DIRECTORY = 256 * 1024 * 1024
 """Bytes of central directory that are read: enough for two million members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around the data of a member: its local header and what follows the data.
+
+    That is a data descriptor, or padding; most members have neither.
+    """
+
+    local: bytes
+    trailing: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,11 @@ class Archive:
     table: Directory
     comment: bytes
     zip64: bool
+    size: int
+    """Bytes of the archive: all of the file, but for what an interrupted change left behind it."""
+
+    gap: tuple[int, int] | None = None
+    """Start and end of what an interrupted change in place left between members; see in_place."""
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -114,6 +133,18 @@ class Archive:
             raise self.broken(f"{member.name} is described differently in its local header")
         return member.offset + LOCAL.size + name_length + extra_length
 
+    def around(self, member: Member) -> Around:
+        """What stands around the data of a member. Raises WheelError as :meth:`data_offset`."""
+        start = self.data_offset(member)
+        data_end = start + member.compressed
+        end = self.table.end_of(self.table.position[member.name])
+        if data_end > end:
+            raise self.broken(f"{member.name} overlaps what follows it")
+        self.file.seek(member.offset)
+        local = self.file.read(start - member.offset)
+        self.file.seek(data_end)
+        return Around(local, self.file.read(min(end - data_end, _MAX_TRAILING)))
+
     def extents(self) -> Iterator[tuple[Member, int]]:
         """Members as they lie in the file, each with where it ends: at the next, or the directory.
 
@@ -137,15 +168,10 @@ def open_archive(
 
     ``seen`` is told the raw directory before it is checked.
     """
-    size = file.seek(0, 2)
-    tail_start = max(0, size - END.size - _MAX_COMMENT)
-    file.seek(tail_start)
-    tail = file.read()
+    size, tail_start, tail = _tail(file, path, file.seek(0, 2))
     at = _find_end(tail)
-    if at < 0:
-        raise broken(path, "it is not a zip archive, or it is cut short")
     _, disk, start_disk, here, count, length, offset, _ = END.unpack_from(tail, at)
-    comment = tail[at + END.size :]
+    comment, gap = split_comment(tail[at + END.size :])
     if _END_MAGIC in comment:
         raise broken(path, "its comment holds a second end record, which other readers would take")
     end = tail_start + at
@@ -167,7 +193,23 @@ def open_archive(
     raw = file.read(length)
     if seen is not None:
         seen(raw)
-    return Archive(file, path, Directory(raw, count, offset, path), comment, zip64)
+    table = Directory(raw, count, offset, path)
+    if gap is not None and not table.is_gap(*gap):
+        raise broken(path, "its comment names a gap that is not there")
+    return Archive(file, path, table, comment, zip64, size, gap)
+
+
+def _tail(file: BinaryIO, path: Path, size: int) -> tuple[int, int, bytes]:
+    """Bytes of the archive, and the end of it that holds the end record: where it starts, and it."""
+    start = max(0, size - END.size - _MAX_COMMENT)
+    file.seek(start)
+    tail = file.read(size - start)
+    if _find_end(tail) >= 0:
+        return size, start, tail
+    older = old_size(file, size)
+    if older == size:
+        raise broken(path, "it is not a zip archive, or it is cut short")
+    return _tail(file, path, older)
 
 
 def _find_end(tail: bytes) -> int:

@@ -114,6 +114,22 @@ class Directory:
     def offset(self, number: int) -> int:
         return self._offsets[number]
 
+    def end_of(self, number: int) -> int:
+        """Where a member ends: at the next one in the file, or at the directory."""
+        if not self._in_order:
+            return next(end for _, end, found in self.extents({number}) if found == number)
+        return self._offsets[number + 1] if number + 1 < len(self._offsets) else self.end
+
+    def is_gap(self, first: int, end: int) -> bool:
+        """Whether no member lies between two offsets, as far as the directory says."""
+        if not 0 < first < end <= self.end:
+            return False
+        in_front = [number for number, offset in enumerate(self._offsets) if offset < end]
+        return all(
+            one.offset + LOCAL.size + len(one.raw_name) + one.compressed <= first
+            for one in map(self.member, in_front)
+        )
+
     def _cut_by_magic(self, count: int) -> tuple[list[bytes], bytes] | None:
         """Names and heads of the entries, cut where the next magic number stands.
 

@@ -28,6 +28,7 @@ class DistInfo:
     variant_json: bytes | None
     """None where the wheel is not stamped."""
     record: Record
+    record_content: bytes
 
     def check(self) -> None:
         """Hold RECORD against the archive; raises WheelError where they disagree.
@@ -98,10 +99,11 @@ def find_dist_info(archive: Archive) -> DistInfo:
         return archive.read(member, limit=limit)
 
     metadata = content("METADATA", _LIMIT)
-    rows = parse_record(content("RECORD", _record_limit(archive)), at=str(archive.path))
+    record = content("RECORD", _record_limit(archive))
+    rows = parse_record(record, at=str(archive.path))
     stamped = f"{folder}/{VARIANT_JSON}" in archive.table.position
     variant_json = content(VARIANT_JSON, _LIMIT) if stamped else None
-    return DistInfo(folder, archive, metadata, variant_json, rows)
+    return DistInfo(folder, archive, metadata, variant_json, rows, record)
 
 
 def _record_limit(archive: Archive) -> int:

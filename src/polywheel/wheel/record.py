@@ -133,6 +133,23 @@ def updated_record(
     return (newline.join(lines) + newline).encode("utf-8")
 
 
+def canonical(record: Record, content: bytes, path: str, file: bytes) -> bool:
+    """Whether RECORD would come out the same if the row of ``path`` were written anew.
+
+    ``content`` is RECORD as it stands, ``file`` that of the path.
+    """
+    row = record.row(path)
+    newlines = content.count(b"\n")
+    return (
+        row is not None
+        and row.raw.removesuffix("\r") == _line(path, file)
+        and content.endswith(b"\n")
+        and newlines == len(record.lines)
+        and content.count(b"\r") in (0, newlines)
+        and content.count(b"\r\n") in (0, newlines)
+    )
+
+
 def _line(path: str, content: bytes) -> str:
     quoted = '"' + path.replace('"', '""') + '"' if '"' in path or "," in path else path
     return f"{quoted},{digest(content)},{len(content)}"

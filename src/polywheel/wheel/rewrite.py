@@ -3,109 +3,126 @@
 from __future__ import annotations
 
 import os
-import zlib
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from threading import Thread
-from typing import BinaryIO
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Protocol
 
 from polywheel.wheel.archive import Archive
 from polywheel.wheel.directory import Directory
-from polywheel.wheel.head_start import HeadStart
 from polywheel.wheel.layout import (
-    DEFLATED,
     END,
     FULL16,
     FULL32,
-    LOCAL,
-    STORED,
-    UTF8,
     ZIP64_END,
     ZIP64_LOCATOR,
     ZIP64_VERSION,
     Member,
     central,
 )
+from polywheel.wheel.new_member import NewMember
 
 _CHUNK = 1024 * 1024
-_WORTH_A_THREAD = 256 * 1024
-"""Bytes from which on deflating takes longer than starting a thread for it."""
+LAST = ""
+"""Stands for the end of the members in :attr:`Change.added`: no member has this name."""
 
 
-class NewMember:
-    """A member to be written: its content, and the entry whose mode, method and time it takes.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to an archive."""
 
-    What is large (the RECORD of a wheel with many members) is deflated in a thread of its own,
-    while its maker goes on.
+    replaced: Mapping[str, NewMember]
+    """New members for old names."""
+
+    added: Mapping[str, Sequence[NewMember]] = field(default_factory=dict)
+    """Members that come in front of the named one, or behind all under :data:`LAST`."""
+
+    dropped: Collection[str] = ()
+
+
+class HasFront(Protocol):
+    """Whoever has the front of the archive in the target already."""
+
+    def settle(self, first_change: int, /) -> int:
+        """How many bytes of the archive the target holds now, none of them a changed one."""
+
+
+@dataclass(slots=True)
+class Written:
+    """Where the members of an archive have come to lie."""
+
+    changed: dict[int, list[Member | int]]
+    """For the number of a member that was touched: what stands in its place.
+
+    New members, and the offset of the old one where that stays.
     """
 
-    def __init__(self, name: str, content: bytes, like: Member) -> None:
-        self.name = name
-        self.content = content
-        self.like = like
-        self._data = content
-        self._thread: Thread | None = None
-        if like.method != STORED and content:
-            self._thread = Thread(target=self._deflate)
-            if len(content) > _WORTH_A_THREAD:
-                self._thread.start()
+    moved: list[tuple[int, int]]
+    """The old offset of each run of members that stay, and by how much it moves."""
 
-    def data(self) -> bytes:
-        """What stands in the archive: the content itself where it is stored."""
-        if self._thread is not None:
-            if self._thread.ident is None:
-                self._deflate()
-            else:
-                self._thread.join()
-            self._thread = None
-        return self._data
+    last: list[Member]
 
-    def _deflate(self) -> None:
-        # The RECORD of a large wheel is hashes mostly: more effort takes longer for next to nothing.
-        large = len(self.content) > _WORTH_A_THREAD
-        level = zlib.Z_BEST_SPEED if large else zlib.Z_DEFAULT_COMPRESSION
-        deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-        self._data = deflater.compress(self.content) + deflater.flush()
+    def count(self, archive: Archive) -> int:
+        """How many members there are now."""
+        more = sum(len(entries) - 1 for entries in self.changed.values())
+        return len(archive.table.names) + more + len(self.last)
 
 
 def rewrite(
-    archive: Archive,
-    target: BinaryIO,
-    *,
-    replace_with: Mapping[str, NewMember],
-    add_before: Mapping[str, NewMember],
-    drop: Collection[str] = (),
-    head_start: HeadStart | None = None,
+    archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
 ) -> None:
     """Write ``archive`` to the empty file ``target`` with some members changed.
 
-    ``replace_with`` gives new members for old names, ``add_before`` puts a new member in front of
-    the named one, ``drop`` leaves members out. Order is kept, in the file and in the directory.
-    The rest is copied without being inflated, headers and data descriptors included, neighbours
-    in one go; ``head_start`` may have copied some of it already.
+    Order is kept, in the file and in the directory. The rest is copied without being inflated,
+    headers and data descriptors included, neighbours in one go; ``front`` may have copied some of
+    it already.
     """
+    written = write_members(archive, target, change, front=front)
+    offset = target.tell()
+    write_directory(target, archive, written)
+    length = target.tell() - offset
+    write_end(target, archive, count=written.count(archive), offset=offset, length=length)
+
+
+def write_members(
+    archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
+) -> Written:
+    """Write the members alone; the gap that an interrupted change left is left out."""
     table = archive.table
-    touched = {table.position[name] for name in (*replace_with, *add_before, *drop)}
-    changed: dict[int, list[bytes]] = {}
-    moved: list[tuple[int, int]] = []  # the old offset of each run of members, and by how much
-    changes = table.extents(touched)
-    copied = head_start.settle(changes[0][0] if changes else table.end) if head_start else 0
+    changes = _touched(archive, change)
+    copied = front.settle(changes[0][0] if changes else table.end) if front else 0
+    written = Written({}, [], [])
     start = 0
     for offset, end, number in changes:
-        moved.append((start, _keep(archive, target, start, offset, copied)))
-        start, copied = end, 0
+        run_end = max(start, offset)
+        written.moved.append((start, _keep(archive, target, start, run_end, copied)))
+        start, copied = max(start, end), 0
+        if number < 0:
+            continue
         name = table.names[number]
-        entries = changed[number] = []
-        if name in add_before:
-            entries.append(central(_write(target, add_before[name])))
-        if name in replace_with:
-            entries.append(central(_write(target, replace_with[name])))
-        elif name not in drop:
-            entries.append(table.moved(number, target.tell()))
+        entries = written.changed[number] = []
+        entries += [one.write(target) for one in change.added.get(name, ())]
+        if name in change.replaced:
+            entries.append(change.replaced[name].write(target))
+        elif name not in change.dropped:
+            entries.append(target.tell())
             _copy(archive.file, target, offset, end)
-    moved.append((start, _keep(archive, target, start, table.end, copied)))
-    _write_directory(target, archive, changed, _moving(table, moved))
+    written.moved.append((start, _keep(archive, target, start, table.end, copied)))
+    written.last = [one.write(target) for one in change.added.get(LAST, ())]
+    return written
+
+
+def _touched(archive: Archive, change: Change) -> list[tuple[int, int, int]]:
+    """Offset, end and number of the members that are touched; a gap has the number -1."""
+    table = archive.table
+    names = {*change.replaced, *change.added, *change.dropped} - {LAST}
+    found = table.extents({table.position[name] for name in names})
+    if archive.gap is None:
+        return found
+    # The member in front of a gap seems to reach to its end.
+    first, end = archive.gap
+    clipped = [(at, first if at < first < to else to, number) for at, to, number in found]
+    return sorted([*clipped, (first, end, -1)])
 
 
 def _keep(archive: Archive, target: BinaryIO, start: int, end: int, copied: int) -> int:
@@ -143,7 +160,7 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
                     break
                 at, left = at + done, left - done
         except OSError:
-            pass  # a file system that can't: the rest goes the long way
+            pass  # a file system that can't, or no file at all: the rest goes the long way
         source.seek(at)
         target.seek(0, os.SEEK_END)
     while left:
@@ -154,76 +171,60 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
         left -= len(chunk)
 
 
-def _write(target: BinaryIO, new: NewMember) -> Member:
-    """Append a member; deterministic: the same content and model give the same bytes."""
-    like = new.like
-    raw_name = new.name.encode("utf-8")
-    data = new.data()
-    method = STORED if data is new.content else DEFLATED
-    member = replace(
-        like,
-        name=new.name,
-        raw_name=raw_name,
-        flags=like.flags & UTF8 if raw_name.isascii() else UTF8,
-        needed=(20, 0),
-        method=method,
-        crc=zlib.crc32(new.content),
-        compressed=len(data),
-        size=len(new.content),
-        offset=target.tell(),
-        extra=b"",
-        comment=b"",
+def write_directory(
+    target: BinaryIO, archive: Archive, written: Written, *, shift: int = 0
+) -> None:
+    """Write the central directory; what neither changes nor moves, as it stands.
+
+    ``shift``: by how many bytes all that lies behind the first change lies further back.
+    """
+    table = archive.table
+    moved = [(start, by + shift if run else by) for run, (start, by) in enumerate(written.moved)]
+    moving = _moving(table, moved)
+    first = 0
+    for number in sorted({*written.changed, *moving}):
+        target.write(table.entries(first, number))
+        entries = written.changed[number] if number in written.changed else [moving[number] - shift]
+        for entry in entries:
+            if isinstance(entry, Member):
+                target.write(central(replace(entry, offset=entry.offset + shift)))
+            else:
+                target.write(table.moved(number, entry + shift))
+        first = number + 1
+    target.write(table.entries(first, len(table.names)))
+    target.writelines(
+        central(replace(member, offset=member.offset + shift)) for member in written.last
     )
-    target.write(
-        LOCAL.pack(
-            *(b"PK\x03\x04", 20, member.flags, method, member.time, member.date, member.crc),
-            *(member.compressed, member.size, len(raw_name), 0),
-        )
-    )
-    target.write(raw_name)
-    target.write(data)
-    return member
 
 
-def _write_directory(
+def write_end(
     target: BinaryIO,
     archive: Archive,
-    changed: Mapping[int, Collection[bytes]],
-    moving: Mapping[int, int],
+    *,
+    count: int,
+    offset: int,
+    length: int,
+    comment: bytes = b"",
 ) -> None:
-    """Write the central directory and its end; what neither changes nor moves, as it stands."""
-    table = archive.table
-    offset = target.tell()
-    total = len(table.names)
-    count, first = 0, 0
-    for number in sorted({*changed, *moving}):
-        target.write(table.entries(first, number))
-        entries = changed[number] if number in changed else [table.moved(number, moving[number])]
-        target.writelines(entries)
-        count += number - first + len(entries)
-        first = number + 1
-    target.write(table.entries(first, total))
-    count += total - first
-    write_end(target, archive, count=count, offset=offset)
+    """The end record behind a directory, in zip64 too where it must be, or where it was.
 
-
-def write_end(target: BinaryIO, archive: Archive, *, count: int, offset: int) -> None:
-    """The end record behind a directory, in zip64 too where it must be, or where it was."""
-    length = target.tell() - offset
+    ``offset`` and ``length`` are those of the directory, in bytes; ``comment`` comes behind the
+    comment that the archive has.
+    """
+    comment = archive.comment + comment
     if archive.zip64 or count >= FULL16 or length >= FULL32 or offset >= FULL32:
-        where = target.tell()
         target.write(
             ZIP64_END.pack(
                 *(b"PK\x06\x06", ZIP64_END.size - 12, ZIP64_VERSION, ZIP64_VERSION, 0, 0),
                 *(count, count, length, offset),
             )
         )
-        target.write(ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, where, 1))
+        target.write(ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, offset + length, 1))
     short = min(count, FULL16)
     target.write(
         END.pack(
             *(b"PK\x05\x06", 0, 0, short, short, min(length, FULL32), min(offset, FULL32)),
-            len(archive.comment),
+            len(comment),
         )
     )
-    target.write(archive.comment)
+    target.write(comment)

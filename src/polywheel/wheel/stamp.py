@@ -5,103 +5,60 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive import open_archive
-from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_dist_info
+from polywheel.wheel.dist_info import DistInfo, find_dist_info
 from polywheel.wheel.head_start import HeadStart
-from polywheel.wheel.layout import Member
-from polywheel.wheel.record import updated_record
-from polywheel.wheel.rewrite import NewMember, rewrite
+from polywheel.wheel.rewrite import Change, rewrite
+from polywheel.wheel.stamping_change import Notify, Stamp, stamping, unstamping
+from polywheel.wheel.undo import Strip
 
-# 1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z, the first and last moment that an entry can name
-_EARLIEST, _LATEST = 315532800, 4354819198
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What to put into a wheel."""
-
-    metadata: Callable[[bytes], bytes]
-    """From the METADATA that the wheel has to the one that it shall have."""
-
-    variant_json: bytes
-    epoch: int | None = None
-    """SOURCE_DATE_EPOCH: the time of entries that are new; without it, that of METADATA."""
+MakeChange = Callable[[DistInfo], Change]
 
 
-def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Callable[[str], None]) -> None:
+def stamp_wheel(
+    source: Path, target: Path, stamp: Stamp, *, notify: Notify, overwrite: bool = True
+) -> None:
     """Write ``source``, stamped, to ``target``, whose name the caller has made.
 
-    ``target`` appears whole or not at all, in place of a file of that name; ``source`` stays as it
-    is. Members that do not change are copied as they stand in the file. A signature of RECORD is
-    void with the old RECORD: it is left out, and ``notify`` is told. Raises WheelError.
+    ``target`` appears whole or not at all, and in place of a file of that name where ``overwrite``
+    allows it; ``source`` stays as it is. Members that do not change are copied as they stand in the
+    file. Raises WheelError.
     """
+
+    def change(found: DistInfo) -> Change:
+        return stamping(found, stamp, name=target.name, notify=notify)
+
+    changed_wheel(source, target, change, overwrite=overwrite)
+
+
+def unstamp_wheel(source: Path, target: Path, strip: Strip, *, overwrite: bool = True) -> None:
+    """Write ``source`` without its stamp to ``target``; one that has none is copied.
+
+    Every member comes back as it was before, in content, order, mode and time; the archive byte
+    for byte where METADATA and RECORD were deflated as zlib does by default. Raises WheelError.
+    """
+    changed_wheel(source, target, lambda found: unstamping(found, strip), overwrite=overwrite)
+
+
+def changed_wheel(source: Path, target: Path, make: MakeChange, *, overwrite: bool) -> None:
+    """Write ``source`` with a change to ``target``, which appears whole or not at all."""
     # The source is closed before the target is moved, so that the two may be one on Windows too.
     with (
-        _appearing(target, like=source) as output,
+        _appearing(target, like=source, overwrite=overwrite) as output,
         _opened(source) as file,
         HeadStart(file, output) as head_start,
     ):
         archive = open_archive(file, source, seen=head_start.begin)
         found = find_dist_info(archive)
-        plan = _Plan.make(found, stamp)
-        found.check()  # after the plan: it has begun to deflate what is large
-        for name in plan.dropped:
-            notify(f"warning: {name} signed the old RECORD and is left out of {target.name}")
-        rewrite(
-            archive,
-            output,
-            replace_with=plan.replaced,
-            add_before=plan.added,
-            drop=plan.dropped,
-            head_start=head_start,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is written anew, what is left out."""
-
-    replaced: dict[str, NewMember]
-    added: dict[str, NewMember]
-    dropped: tuple[str, ...]
-
-    @classmethod
-    def make(cls, found: DistInfo, stamp: Stamp) -> _Plan:
-        metadata, record = found.path("METADATA"), found.path("RECORD")
-        variant_json = found.path(VARIANT_JSON)
-        there = found.archive.table.position
-        dropped = tuple(path for name in SIGNATURES if (path := found.path(name)) in there)
-        changed = {
-            metadata: stamp.metadata(found.metadata),
-            variant_json: stamp.variant_json,
-        }
-        new_record = updated_record(found.record, own=record, changed=changed, dropped=dropped)
-        fresh = _dated(found.member(metadata), stamp.epoch)
-        new = {
-            path: NewMember(path, content, found.member(path) if path in there else fresh)
-            for path, content in {**changed, record: new_record}.items()
-        }
-        added = {} if variant_json in there else {record: new.pop(variant_json)}
-        return cls(new, added, dropped)
-
-
-def _dated(like: Member, epoch: int | None) -> Member:
-    if epoch is None:
-        return like
-    moment = time.gmtime(min(max(epoch, _EARLIEST), _LATEST))
-    return replace(
-        like,
-        date=(moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
-        time=moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2,
-    )
+        change = make(found)
+        found.check()  # after the change is made: it has begun to deflate what is large
+        rewrite(archive, output, change, front=head_start)
 
 
 def _opened(source: Path) -> BinaryIO:
@@ -114,7 +71,7 @@ def _opened(source: Path) -> BinaryIO:
 
 
 @contextmanager
-def _appearing(target: Path, *, like: Path) -> Iterator[BinaryIO]:
+def _appearing(target: Path, *, like: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """A file that becomes ``target``, with the mode of ``like``, once all has been written to it.
 
     Until then it lies beside, under a name that nobody takes for a wheel. Raises WheelError.
@@ -125,7 +82,7 @@ def _appearing(target: Path, *, like: Path) -> Iterator[BinaryIO]:
             with os.fdopen(handle, "w+b") as file:
                 yield file
             shutil.copymode(like, name)
-            Path(name).replace(target)
+            move(Path(name), target, overwrite=overwrite)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -133,3 +90,32 @@ def _appearing(target: Path, *, like: Path) -> Iterator[BinaryIO]:
         raise WheelError(
             f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
         ) from None
+
+
+def move(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a file another name; without ``overwrite``, one that nobody has yet.
+
+    Raises WheelError where the name is taken, OSError where it can't be done.
+    """
+    if overwrite:
+        source.replace(target)
+        return
+    try:
+        # A name that is taken while this runs is seen here, and in no other way.
+        os.link(source, target)
+    except FileExistsError:
+        raise taken(target) from None
+    except OSError:  # a file system without links
+        if target.exists():
+            raise taken(target) from None
+        source.replace(target)
+    else:
+        source.unlink()
+
+
+def taken(target: Path) -> WheelError:
+    return WheelError(
+        f"{target.name} is there already",
+        at=str(target.parent),
+        hint="--force writes over it",
+    )

@@ -1,0 +1,233 @@
+"""What a wheel was before it was stamped: kept in it where it can't be told from the stamped one.
+
+Most wheels need nothing: without its variant fields METADATA is what it was, and so is RECORD with
+the row of METADATA written anew. What goes beyond that (dependencies that were added, a signature
+that was dropped, headers that zipfile would not have written, an odd RECORD) stands, deflated, in an
+extra field of variant.json's entry in the central directory. Readers pass over such fields, nothing
+of it is installed, and it goes when variant.json goes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polywheel.errors import WheelError
+from polywheel.wheel.archive import Around
+from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
+from polywheel.wheel.entry import parse_entry
+from polywheel.wheel.layout import CENTRAL, Member, central, extra_fields
+from polywheel.wheel.new_member import plain_headers
+from polywheel.wheel.record import canonical, updated_record
+from polywheel.wheel.rewrite import LAST
+
+FIELD = 0x7770
+"""The id of the extra field; PKWARE's list has nothing there."""
+_SHAPE = 1
+_MAX_FIELD = 60_000
+_MAX_INFLATED = 8 * 1024 * 1024
+_PARTS = ("METADATA", "RECORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A member as it was: its content, its entry, and what stood around its data."""
+
+    content: bytes
+    entry: Member
+    around: Around | None
+    """None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The non-variant wheel that is in a wheel; of one that is not stamped, the wheel itself."""
+
+    metadata: Former
+    record: Former
+    signatures: dict[str, Former] = field(default_factory=dict)
+    """Signatures of RECORD, by path, which stamping drops."""
+
+    before: dict[str, str] = field(default_factory=dict)
+    """The member that followed them in the file, or :data:`~.rewrite.LAST`; in their order."""
+
+
+Strip = Callable[[bytes], bytes]
+"""METADATA without its variant fields."""
+
+
+def plain_wheel(found: DistInfo, strip: Strip) -> Plain:
+    """The wheel without what was stamped into it. Raises WheelError for a malformed undo field."""
+    metadata, record = (found.member(found.path(name)) for name in _PARTS)
+    if found.variant_json is not None:
+        kept = _kept(found)
+        if kept is not None:
+            return kept
+    bare = strip(found.metadata)
+    if found.variant_json is None and bare == found.metadata:
+        return _itself(found)
+    former_record = updated_record(
+        found.record,
+        own=found.path("RECORD"),
+        changed={found.path("METADATA"): bare},
+        dropped=(found.path(VARIANT_JSON),),
+    )
+    return Plain(Former(bare, metadata, None), Former(former_record, record, None))
+
+
+def _itself(found: DistInfo) -> Plain:
+    archive, table = found.archive, found.archive.table
+
+    def former(path: str, content: bytes) -> Former:
+        member = found.member(path)
+        return Former(content, member, archive.around(member))
+
+    paths = [path for name in SIGNATURES if (path := found.path(name)) in table.position]
+    signatures, before = {}, {}
+    for path in sorted(paths, key=lambda one: table.offset(table.position[one])):
+        content = archive.read(found.member(path), limit=_MAX_INFLATED)
+        signatures[path] = former(path, content)
+        behind = (
+            table.names[number]
+            for number in table.order
+            if table.offset(number) > table.offset(table.position[path])
+        )
+        before[path] = next((name for name in behind if name not in paths), LAST)
+    return Plain(
+        former(found.path("METADATA"), found.metadata),
+        former(found.path("RECORD"), found.record_content),
+        signatures,
+        before,
+    )
+
+
+def undo_field(
+    found: DistInfo, plain: Plain, *, metadata: bytes, record: bytes, strip: Strip
+) -> bytes | None:
+    """The extra field that lets a stamped wheel become the plain one again; empty if none is needed.
+
+    ``metadata`` and ``record`` are the stamped ones. None where it would be too large.
+    """
+    if not plain.signatures and strip(metadata) == plain.metadata.content and _usual(found, plain):
+        return b""
+    document = {
+        "shape": _SHAPE,
+        "parts": {
+            "METADATA": _part(plain.metadata, metadata),
+            "RECORD": _part(plain.record, record),
+        },
+        "signatures": [
+            {"path": path, "before": plain.before[path], **_part(former, b"")}
+            for path, former in plain.signatures.items()
+        ],
+    }
+    packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode("ascii"))
+    if len(packed) > _MAX_FIELD:
+        return None
+    return struct.pack("<2H", FIELD, len(packed)) + packed
+
+
+def _usual(found: DistInfo, plain: Plain) -> bool:
+    """Whether METADATA and RECORD would be written anew as they were."""
+    for former in (plain.metadata, plain.record):
+        if former.around is None:
+            continue  # derived from a stamped wheel: it would be derived again
+        entry, local = plain_headers(former.entry)
+        if (entry, Around(local, b"")) != (former.entry, former.around):
+            return False
+    if plain.record.content is not found.record_content:
+        return plain.record.around is None
+    path = found.path("METADATA")
+    return canonical(found.record, found.record_content, path, plain.metadata.content)
+
+
+def _part(former: Former, now: bytes) -> dict[str, Any]:
+    """A member as JSON: its content as a change to what now stands there."""
+    was = former.content
+    front = _agreeing(now, was)
+    most = min(len(now), len(was)) - front
+    back = min(most, _agreeing(now[::-1], was[::-1]))
+    around = former.around
+    return {
+        "of": zlib.crc32(now),
+        "front": front,
+        "back": back,
+        "between": _text(was[front : len(was) - back]),
+        "entry": _text(central(former.entry)),
+        "around": None if around is None else [_text(around.local), _text(around.trailing)],
+    }
+
+
+def _agreeing(one: bytes, other: bytes) -> int:
+    """How many bytes two texts have in common at their front."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _kept(found: DistInfo) -> Plain | None:
+    """What the undo field holds; None where there is none, or where the wheel was changed since."""
+    member = found.member(found.path(VARIANT_JSON))
+    packed = next((raw[4:] for kind, raw in extra_fields(member.extra) if kind == FIELD), None)
+    if packed is None:
+        return None
+    path = found.archive.path
+    now = {"METADATA": found.metadata, "RECORD": found.record_content}
+    try:
+        document = _unpacked(packed)
+        parts = document["parts"]
+        if any(parts[name]["of"] != zlib.crc32(now[name]) for name in _PARTS):
+            return None
+        metadata, record = (_former(parts[name], now[name], path) for name in _PARTS)
+        signatures, before = {}, {}
+        for one in document["signatures"]:
+            if one["path"] in [found.path(name) for name in SIGNATURES]:
+                signatures[one["path"]] = _former(one, b"", path)
+                follows = one["before"] in found.archive.table.position
+                before[one["path"]] = one["before"] if follows else LAST
+    except (ValueError, KeyError, TypeError, struct.error, zlib.error, WheelError):
+        raise found.archive.broken("its undo field is malformed") from None
+    return Plain(metadata, record, signatures, before)
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(packed, _MAX_INFLATED)
+    document = json.loads(text)
+    if not inflater.eof or document["shape"] != _SHAPE:
+        raise ValueError("not an undo field")
+    return dict(document)
+
+
+def _former(part: dict[str, Any], now: bytes, path: Path) -> Former:
+    front, back = int(part["front"]), int(part["back"])
+    if not 0 <= front <= len(now) - back <= len(now):
+        raise ValueError("reaches beyond the content")
+    content = now[:front] + _bytes(part["between"]) + now[len(now) - back :]
+    raw = _bytes(part["entry"])
+    if len(raw) < CENTRAL.size:
+        raise ValueError("an entry is cut short")
+    around = None
+    if part["around"] is not None:
+        local, trailing = part["around"]
+        around = Around(_bytes(local), _bytes(trailing))
+    return Former(content, parse_entry(raw, 0, path), around)
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
