@@ -60,7 +60,7 @@ def variant_setup(
     """
     providers = build_providers(project, variant)
     presets = [
-        load_preset(name, at=f"{PYPROJECT}: tool.polywheel.presets")
+        load_preset(name, at=project.at("tool.polywheel.presets"))
         for name in project.settings.presets
     ]
     _check_against_presets(providers, variant)

@@ -64,7 +64,7 @@ def test_older_fields_go_wherever_and_however_they_are_written() -> None:
 
 
 def test_names_that_only_look_like_ours_stay() -> None:
-    old = HEAD + b"X-Variant-Label: a\nVariants-Label: b\nVariant: c\n"
+    old = HEAD + b"X-Variant-Label: a\nVariants-Label: b\nVariants: c\n"
     assert with_variant_fields(old, FIELDS) == old + LINES
 
 

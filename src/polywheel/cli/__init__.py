@@ -11,6 +11,9 @@ from polywheel import __version__
 from polywheel.errors import PolywheelError
 
 COMMANDS = {
+    "label": "make wheels that exist wheels of a variant",
+    "unlabel": "the non-variant wheels that variant wheels were made of",
+    "index": "variants.json for every release of a folder, and an index to serve",
     "providers": "the providers of a project: what they know, what fits this machine",
 }
 """Every command, in the module of its name, with the line that ``--help`` shows."""

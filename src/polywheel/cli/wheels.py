@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import glob
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from polywheel.errors import ConfigError, PolywheelError, nearest
+from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest
 
 T = TypeVar("T")
 SUFFIX = ".whl"
@@ -51,3 +52,38 @@ def each_wheel(paths: Iterable[Path], work: Callable[[Path], T]) -> tuple[list[T
             print(error.render(), file=sys.stderr)
             code = max(code, error.exit_code)
     return done, code
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Where a command writes the wheels that it makes."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the folder to write to, made if it is not there (default: beside each wheel)",
+    )
+    where.add_argument(
+        "--in-place",
+        action="store_true",
+        help="change the wheel itself and its name; of a wheel that ends with its dist-info, "
+        "only that end is written",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write over a wheel that is there already"
+    )
+
+
+def destination(wheel: Path, options: argparse.Namespace) -> Path:
+    """The folder that the new wheel goes to. Raises WheelError where it can't be made."""
+    if options.output is None:
+        return wheel.parent
+    folder: Path = options.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WheelError(
+            f"the folder can't be made: {error.strerror or error}", at=str(folder)
+        ) from None
+    return folder

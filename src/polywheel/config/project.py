@@ -42,22 +42,30 @@ class Project:
     document: Mapping[str, Any]
     """The whole of pyproject.toml, for what the real backend has to say in it."""
 
+    file: str = PYPROJECT
+    """Where ``[variant]`` and ``[tool.polywheel]`` stand, for messages."""
 
-def read_project(source: Path, *, variants: bool) -> Project:
+    def at(self, key: str) -> str:
+        """``pyproject.toml: variant.key``, for messages."""
+        return f"{self.file}: {key}"
+
+
+def read_project(source: Path, *, variants: bool, name: str = PYPROJECT) -> Project:
     """Read ``source/pyproject.toml``. Raises ConfigError with everything that is wrong in it.
 
     Without ``variants``, ``[variant]`` is left unread: a plain build goes on as if polywheel were
-    not there.
+    not there. ``name`` is that of the file, where it is another.
     """
-    document = _load(source / PYPROJECT)
+    document = _load(source / name)
     problems = Problems()
-    root = Table(document, PYPROJECT, (), problems)
+    root = Table(document, name, (), problems)
     project = Project(
         source=source.resolve(),
         build_system=_build_system(root.table("build-system")),
         settings=read_settings(root.table("tool").table("polywheel")),
         metadata=read_variant_table(root.table("variant")) if variants else VariantMetadata(),
         document=document,
+        file=name,
     )
     problems.settle()
     return project

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polywheel.config.reader import Problems, type_name
@@ -17,7 +17,6 @@ ConfigSettings = Mapping[str, str | Sequence[str]]
 
 _PROPERTY_KEYS = ("variant", "variant-name", "variant-property")
 KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
-"""The config settings that polywheel consumes."""
 """The config settings that polywheel consumes."""
 _YES = ("", "1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
@@ -54,20 +53,24 @@ def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigS
         null=_null(settings, problems),
         filename=_one_of(settings, "variant-filename", ("label", "plain"), problems),
     )
-    _refuse_contradictions(selection, problems)
+    refuse_contradictions(selection, problems, spelling=_at)
     problems.settle()
     return selection, {key: value for key, value in settings.items() if key not in KEYS}
 
 
-def resolve(selection: Selection, metadata: VariantMetadata) -> Variant:
+def resolve(
+    selection: Selection, metadata: VariantMetadata, *, spelling: Callable[[str], str] | None = None
+) -> Variant:
     """The variant that was asked for, checked against the project's declarations.
 
     Without a label, properties that equal a declared variant take its label, any other set the
-    hash. Raises ConfigError for what the project does not know.
+    hash. ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for what the
+    project does not know.
     """
     if selection.null:
         return Variant.of(())
-    at = _at("variant-label" if selection.label is not None else "variant")
+    spelt = spelling or _at
+    at = spelt("variant-label" if selection.label is not None else "variant")
     if selection.label is not None and not selection.properties:
         if selection.label == NULL_LABEL:
             return Variant.of(())
@@ -82,7 +85,7 @@ def resolve(selection: Selection, metadata: VariantMetadata) -> Variant:
         return metadata.variants[selection.label]
     problems = Problems()
     for prop in selection.properties:
-        problems.attempt(metadata.check, prop, at=_at("variant"))
+        problems.attempt(metadata.check, prop, at=spelt("variant"))
     problems.settle()
     variant = Variant.of(selection.properties, selection.label, at=at)
     if selection.label is None:
@@ -163,23 +166,26 @@ def _one_of(
     return values[0] if values else None
 
 
-def _refuse_contradictions(selection: Selection, problems: Problems) -> None:
+def refuse_contradictions(
+    selection: Selection, problems: Problems, *, spelling: Callable[[str], str]
+) -> None:
+    """Note what of a selection does not go together."""
     if selection.null and selection.properties:
         problems.add(
             "the null variant has no properties, but some were given: "
             + ", ".join(map(str, selection.properties)),
-            at=_at("null-variant"),
+            at=spelling("null-variant"),
             hint="drop null-variant, or the properties",
         )
     if selection.null and selection.label not in (None, NULL_LABEL):
         problems.add(
             f"the label of the null variant is always 'null', not {selection.label!r}",
-            at=_at("variant-label"),
+            at=spelling("variant-label"),
         )
     if selection.properties and selection.label == NULL_LABEL:
         problems.add(
             "the label 'null' is reserved for the variant without properties",
-            at=_at("variant-label"),
+            at=spelling("variant-label"),
             hint="choose another label, or drop the properties",
         )
 

@@ -10,7 +10,7 @@ from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.project import PYPROJECT, Project
+from polywheel.config.project import Project
 from polywheel.errors import ConfigError, ProviderError, nearest
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.metadata import Provider, VariantMetadata
@@ -50,7 +50,7 @@ def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, 
         if namespace not in providers:
             raise ConfigError(
                 f"the namespace {namespace!r} has no provider",
-                at=f"{PYPROJECT}: tool.polywheel.providers.{namespace}",
+                at=project.at(f"tool.polywheel.providers.{namespace}"),
                 hint=nearest(namespace, providers),
             )
     found = []
@@ -65,12 +65,12 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
     """How the namespace of a provider is handled. Raises ProviderError, ConfigError."""
     namespace = provider.namespace
     override = project.settings.providers.get(namespace)
-    at = f"{PYPROJECT}: variant.providers.{namespace}"
+    at = project.at(f"variant.providers.{namespace}")
     declared = requires = provider.requires or provider.build_requires
     reference = provider.plugin_api
     query = "plugin" if requires else "never"
     if override is not None:
-        at = f"{PYPROJECT}: tool.polywheel.providers.{namespace}"
+        at = project.at(f"tool.polywheel.providers.{namespace}")
         if override.requires:
             requires = override.requires
             if not declared or _distribution(requires[0]) != _distribution(declared[0]):

@@ -46,7 +46,7 @@ def choose_backend(project: Project) -> BackendChoice:
         if _is_ours(name):
             raise ConfigError(
                 "the real backend can't be polywheel itself",
-                at=f"{PYPROJECT}: tool.polywheel.build-backend",
+                at=project.at("tool.polywheel.build-backend"),
                 hint="name the backend that builds this project, for example "
                 + ", ".join(sorted(profile.modules[0] for profile in profiles)),
             )

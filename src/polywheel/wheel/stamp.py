@@ -48,6 +48,8 @@ def unstamp_wheel(source: Path, target: Path, strip: Strip, *, overwrite: bool =
 
 def changed_wheel(source: Path, target: Path, make: MakeChange, *, overwrite: bool) -> None:
     """Write ``source`` with a change to ``target``, which appears whole or not at all."""
+    if not overwrite and target.exists():
+        raise taken(target)
     # The source is closed before the target is moved, so that the two may be one on Windows too.
     with (
         _appearing(target, like=source, overwrite=overwrite) as output,

@@ -1,0 +1,64 @@
+"""``polywheel unlabel``: back from a variant wheel to the wheel that it was made of."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
+from polywheel.examined import examine
+from polywheel.model.wheelname import WheelName
+from polywheel.stamping import strip_variant_fields
+from polywheel.wheel.in_place import change_in_place
+from polywheel.wheel.stamp import unstamp_wheel
+from polywheel.wheel.stamping_change import unstamping
+
+SHAPE = 1
+"""The version of what ``--json`` prints."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Take labels and stamps off; exit code 0, or that of the worst error."""
+    options = _parse(arguments)
+    written, code = each_wheel(wheel_paths(options.wheels), lambda wheel: _one(wheel, options))
+    if options.json:
+        print(json.dumps({"shape": SHAPE, "wheels": written}, indent=2))
+    return code
+
+
+def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
+    name = WheelName.parse(wheel.name)
+    target = destination(wheel, options) / str(replace(name, label=None))
+    if target == wheel and examine(wheel).declared is None:
+        if not options.json:
+            print(f"{wheel.name}: no variant, nothing to do", flush=True)
+        return {"wheel": str(wheel), "written": None, "label": None}
+    if options.in_place:
+        change_in_place(
+            wheel,
+            target,
+            lambda found: unstamping(found, strip_variant_fields),
+            overwrite=options.force,
+        )
+    else:
+        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=options.force)
+    if not options.json:
+        print(f"{wheel.name} -> {target}: no variant", flush=True)
+    return {"wheel": str(wheel), "written": str(target), "label": name.label}
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="polywheel unlabel",
+        description="Write the non-variant wheels that variant wheels were made of: every file "
+        "with the content, order, mode and time that it had. The variant wheels stay.",
+        epilog="example: polywheel unlabel dist/demo-1.0-py3-none-any-v3.whl -o plain",
+    )
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="paths, globs or folders")
+    add_output_options(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(arguments)
