@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from polywheel import pipeline
+from polywheel.config.project import Project
 from polywheel.errors import PolywheelError, UnsupportedError
+from polywheel.model.variant import Variant
 
 _Settings = Mapping[str, str | Sequence[str]] | None
 
@@ -107,12 +109,20 @@ def _real_hooks(source: Path) -> frozenset[str]:
 
 
 def _begin(config_settings: _Settings) -> pipeline.Build:
-    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say)
+    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say, more=_variants_of_matrix)
 
 
 def _begin_plain(config_settings: _Settings) -> pipeline.Build:
     """For the sdist, which holds all variants: a frontend passes it the wheel's settings too."""
-    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say, sdist=True)
+    return pipeline.Build.begin(
+        Path.cwd(), config_settings, notify=_say, more=_variants_of_matrix, sdist=True
+    )
+
+
+def _variants_of_matrix(project: Project) -> Mapping[str, Variant]:
+    from polywheel.matrix.expansion import matrix_variants
+
+    return matrix_variants(project)
 
 
 def _say(line: str) -> None:
@@ -152,7 +162,9 @@ def _explain(arguments: Sequence[str]) -> int:
         key, _, value = text.partition("=")
         settings.setdefault(key, []).append(value)
     with _face():
-        build = pipeline.Build.begin(Path(options.source), settings, notify=_say)
+        build = pipeline.Build.begin(
+            Path(options.source), settings, notify=_say, more=_variants_of_matrix
+        )
         found = explained(build, notify=_say)
     print(json.dumps(found, indent=2) if options.json else "\n".join(as_lines(found)))
     return 0

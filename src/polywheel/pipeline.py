@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polywheel.config.project import Project, read_project
+from polywheel.config.project import Project, config_file, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.model.profile import BackendChoice
-from polywheel.model.variant import Variant
+from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.setup.profiles import choose_backend
 from polywheel.wrapped import RealBackend
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from polywheel.variant_setup import Asked
 
 Notify = Callable[[str], None]
+MoreVariants = Callable[[Project], Mapping[str, Variant]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,21 +52,23 @@ class Build:
         config_settings: ConfigSettings | None,
         *,
         notify: Notify,
+        more: MoreVariants,
         sdist: bool = False,
     ) -> Build:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
-        An ``sdist`` is of no variant, whatever the config settings ask of the wheel.
+        An ``sdist`` is of no variant, whatever the config settings ask of the wheel. ``more`` gives
+        the variants of the project's matrix, where a label is none of the declared ones.
         """
         selection, settings = parse_selection(config_settings)
         asked = selection.asks_for_variant and not sdist
-        project = read_project(source, variants=asked)
+        project = read_project(source, variants=asked, config=config_file())
         return cls(
             project=project,
             choice=choose_backend(project),
             selection=selection,
             settings=settings,
-            variant=resolve(selection, project.metadata) if asked else None,
+            variant=_resolved(selection, project, more) if asked else None,
             notify=notify,
         )
 
@@ -84,9 +87,17 @@ class Build:
         )
 
 
+def _resolved(selection: Selection, project: Project, more: MoreVariants) -> Variant:
+    metadata, label = project.metadata, selection.label
+    unknown = label is not None and not selection.properties and label not in metadata.variants
+    if unknown and label != NULL_LABEL and project.settings.has_matrix:
+        metadata = replace(metadata, variants={**more(project), **metadata.variants})
+    return resolve(selection, metadata)
+
+
 def optional_hooks(source: Path) -> frozenset[str]:
     """The optional hooks that the project's real backend has."""
-    project = read_project(source, variants=False)
+    project = read_project(source, variants=False, config=config_file())
     return RealBackend(project.source, choose_backend(project)).hooks()
 
 
@@ -97,7 +108,7 @@ def needs_requirements(source: Path) -> bool:
     not; a frontend takes a missing one for an empty answer.
     """
     try:
-        project = read_project(source, variants=True)
+        project = read_project(source, variants=True, config=config_file())
     except ConfigError:
         return False  # whoever asks for a variant is told; a plain build goes on
     plugins = [*(one.requires for one in project.settings.providers.values())]

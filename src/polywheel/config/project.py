@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from polywheel.errors import ConfigError
 from polywheel.model.metadata import VariantMetadata
 
 PYPROJECT = "pyproject.toml"
+CONFIG_VARIABLE = "POLYWHEEL_CONFIG"
+"""Names the file whose tables stand in place of a project's, for the build backend."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,33 +45,64 @@ class Project:
     document: Mapping[str, Any]
     """The whole of pyproject.toml, for what the real backend has to say in it."""
 
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """The file that holds ``[variant]`` and ``[tool.polywheel]``: pyproject.toml, or another."""
+
     file: str = PYPROJECT
-    """Where ``[variant]`` and ``[tool.polywheel]`` stand, for messages."""
+    """The name of that file, for messages."""
 
     def at(self, key: str) -> str:
         """``pyproject.toml: variant.key``, for messages."""
         return f"{self.file}: {key}"
 
 
-def read_project(source: Path, *, variants: bool, name: str = PYPROJECT) -> Project:
+def read_project(
+    source: Path, *, variants: bool, name: str = PYPROJECT, config: Path | None = None
+) -> Project:
     """Read ``source/pyproject.toml``. Raises ConfigError with everything that is wrong in it.
 
     Without ``variants``, ``[variant]`` is left unread: a plain build goes on as if polywheel were
-    not there. ``name`` is that of the file, where it is another.
+    not there. ``name`` is that of the file, where it is another. The ``[variant]`` and
+    ``[tool.polywheel]`` tables of ``config`` stand in place of the project's.
     """
     document = _load(source / name)
     problems = Problems()
-    root = Table(document, name, (), problems)
+    own = Table(document, name, (), problems)
+    root, tables = own, document
+    if config is not None:
+        tables = _load(
+            config,
+            hint="it stands in for the project's tables: --config, or the "
+            f"variable {CONFIG_VARIABLE}",
+        )
+        root = Table(tables, config.name, (), problems)
+        _refuse_others(root)
     project = Project(
         source=source.resolve(),
-        build_system=_build_system(root.table("build-system")),
+        build_system=_build_system(own.table("build-system")),
         settings=read_settings(root.table("tool").table("polywheel")),
         metadata=read_variant_table(root.table("variant")) if variants else VariantMetadata(),
         document=document,
-        file=name,
+        tables=tables,
+        file=root.file,
     )
     problems.settle()
     return project
+
+
+def config_file() -> Path | None:
+    """The file that the variable ``POLYWHEEL_CONFIG`` names; None where it is not set."""
+    name = os.environ.get(CONFIG_VARIABLE)
+    return Path(name) if name else None
+
+
+def _refuse_others(root: Table) -> None:
+    """Note what does not belong into a file that stands in for a project's tables."""
+    tool = root.table("tool")
+    root.table("variant")
+    tool.table("polywheel")
+    tool.finish()
+    root.finish()
 
 
 def _build_system(table: Table) -> BuildSystem:
@@ -79,13 +113,11 @@ def _build_system(table: Table) -> BuildSystem:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, *, hint: str = "run this at the root of a project") -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {path.name} in {path.parent}", hint="run this at the root of a project"
-        ) from None
+        raise ConfigError(f"there is no {path.name} in {path.parent}", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -18,7 +18,8 @@ from polywheel.errors import ConfigError, PolywheelError, Problem, nearest
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# As TOML takes it without quotes, and an element of an array of tables.
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\[[0-9]+\])?")
 _TYPE_NAMES = {
     str: "a string",
     bool: "a boolean",
@@ -125,6 +126,10 @@ class Table:
             self.wrong(key, "expected at least one string, found an empty list")
             return None
         return tuple(values)
+
+    def array(self, key: str) -> list[Any]:
+        """A list of whatever it holds; empty where there is none."""
+        return self._get(key, list, "a list") or []
 
     def names(self, key: str, pattern: re.Pattern[str], *, empty: bool = True) -> tuple[str, ...]:
         """A list of strings that match a pattern and do not repeat; empty where there is none."""

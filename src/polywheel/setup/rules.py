@@ -56,6 +56,9 @@ class SetupSources:
     backend: str | None = None
     """The name of the real backend's profile."""
 
+    environment: Mapping[str, str] | None = None
+    """Marker variables (PEP 508) of where the build runs; this interpreter's where there are none."""
+
     source: Path = Path()
     """The project: relative candidates of a variable are looked for there."""
 
@@ -63,8 +66,9 @@ class SetupSources:
 def resolve_setup(variant: Variant, sources: SetupSources) -> BuildSetup:
     """The build setup of a variant. Raises ConfigError where sources contradict each other."""
     gathered = Gathered(variant, sources.source)
-    rules = [rule for rule in sources.rules if _applies(rule)]
-    presets = [rule for one in sources.presets for rule in one.rules if _applies(rule)]
+    here = sources.environment
+    rules = [rule for rule in sources.rules if _applies(rule, here)]
+    presets = [rule for one in sources.presets for rule in one.rules if _applies(rule, here)]
     for rule in rules:
         if not rule.target and rule.label_glob is None:
             gathered.add(rule, _said(rule, sources), None, Strength.EVERYTHING)
@@ -99,11 +103,11 @@ def _lowest_first(variant: Variant, sources: SetupSources) -> list[str]:
     return sorted(variant.namespaces.difference(listed)) + listed
 
 
-def _applies(rule: SetupRule) -> bool:
+def _applies(rule: SetupRule, environment: Mapping[str, str] | None) -> bool:
     if rule.when is None:
         return True
     try:
-        return Marker(rule.when).evaluate()
+        return Marker(rule.when).evaluate(dict(environment) if environment else None)
     except ValueError as error:  # a comparison that has no meaning, such as os_name ~= "posix"
         raise ConfigError(
             f"the marker {rule.when!r} can't be evaluated: {error}", at=f"{rule.at}.when"

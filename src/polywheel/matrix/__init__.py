@@ -1,0 +1,1 @@
+"""The declarative matrix: expansion, selection, plan."""

@@ -1,0 +1,110 @@
+"""What the wheels of a project are for: one Python, several, or every platform too.
+
+Told without building: from what the backend's own settings say. Where they do not say it, a wheel
+is for one Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polywheel.config.project import Project
+
+_FLOOR = re.compile(r"cp3([0-9]+)")
+_HOOKED = {
+    "flit-core": (),
+    "uv-build": (),
+    "hatchling": (
+        "tool.hatch.build.hooks",
+        "tool.hatch.build.targets.wheel.hooks",
+        "tool.hatch.build.targets.wheel.infer-tag",
+    ),
+    "poetry-core": ("tool.poetry.build",),
+    "pdm-backend": ("tool.pdm.build.run-setuptools",),
+}
+"""Backends whose wheels are pure, but for these tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class WheelTag:
+    """``py3-none-any``, ``py3-none``, ``abi3`` or ``python``; and from which 3.x on abi3 holds."""
+
+    kind: str
+    floor: int = 0
+
+    def serves_together(self, python: str) -> str | None:
+        """A name for all Pythons that one wheel serves along with this one; None for it alone.
+
+        abi3 is not for free-threaded Pythons (PEP 703).
+        """
+        if self.kind in {"py3-none-any", "py3-none"}:
+            return "py3"
+        minor = python.partition(".")[2]
+        if self.kind == "abi3" and minor.isdigit() and int(minor) >= self.floor:
+            return "abi3"
+        return None
+
+    @property
+    def any_target(self) -> bool:
+        return self.kind == "py3-none-any"
+
+
+def wheel_tag(project: Project, profile: str | None, said: str | None) -> WheelTag:
+    """What the matrix says, else what the settings of the backend with this profile say."""
+    if said is not None:
+        return WheelTag(said, _floor(_scikit_build_core(project.document)))
+    if profile in _HOOKED:
+        pure = not any(_at(project.document, path) for path in _HOOKED[profile])
+        return WheelTag("py3-none-any" if pure else "python")
+    found = WheelTag("python")
+    if profile == "meson-python" and _at(project.document, "tool.meson-python.limited-api") is True:
+        found = WheelTag("abi3")
+    elif profile == "scikit-build-core":
+        api = _scikit_build_core(project.document)
+        if api.startswith("cp3"):
+            found = WheelTag("abi3", _floor(api))
+        elif api.startswith("py3"):
+            found = WheelTag("py3-none")
+    elif profile == "setuptools":
+        found = _setuptools(project)
+    elif profile == "maturin":
+        features = _at(project.document, "tool.maturin.features")
+        listed = features if isinstance(features, list) else []
+        abi3 = [one for one in listed if isinstance(one, str) and "abi3" in one]
+        if abi3:
+            found = WheelTag("abi3", _floor(abi3[0].replace("abi3-py3", "cp3")))
+    return found
+
+
+def _setuptools(project: Project) -> WheelTag:
+    limited = _at(project.document, "tool.distutils.bdist_wheel.py-limited-api") or _at(
+        project.document, "tool.distutils.bdist_wheel.py_limited_api"
+    )
+    if isinstance(limited, str):
+        return WheelTag("abi3", _floor(limited))
+    extensions = _at(project.document, "tool.setuptools.ext-modules")
+    scripts = [Path(project.source, name).exists() for name in ("setup.py", "setup.cfg")]
+    return WheelTag("python" if extensions or any(scripts) else "py3-none-any")
+
+
+def _scikit_build_core(document: Mapping[str, Any]) -> str:
+    api = _at(document, "tool.scikit-build.wheel.py-api")
+    return api if isinstance(api, str) else ""
+
+
+def _floor(tag: str) -> int:
+    found = _FLOOR.search(tag)
+    return int(found[1]) if found else 0
+
+
+def _at(document: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401  # whatever TOML holds
+    value: Any = document
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value

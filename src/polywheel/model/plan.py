@@ -1,0 +1,99 @@
+"""A plan: what a matrix comes to, cell by cell, and what has to be built for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from polywheel.model.matrix import Target
+from polywheel.model.properties import VariantProperty
+
+NON_VARIANT = "non-variant"
+"""Stands for the label of the non-variant wheel in names of jobs; no label has a hyphen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One wheel to be made."""
+
+    id: str
+    """``{target}-cp312-{label}``; ``py3`` or ``abi3`` where it serves several Pythons."""
+
+    label: str | None
+    """None for the non-variant wheel."""
+
+    properties: tuple[VariantProperty, ...] = ()
+    axes: Mapping[str, str] = field(default_factory=dict)
+    """The values of the axes that it comes from; empty for declared variants and includes."""
+
+    pythons: tuple[str, ...]
+    """The versions that it serves, lowest first; the first one builds it."""
+
+    targets: tuple[str, ...]
+    """The targets that it serves; the first one builds it."""
+
+    build: str
+    """The build that it is stamped from."""
+
+    at: str
+    """File and key path of what declares it."""
+
+    @property
+    def python(self) -> str:
+        return self.pythons[0]
+
+    @property
+    def target(self) -> str:
+        return self.targets[0]
+
+    def values(self) -> dict[str, str]:
+        """What it is in every dimension of the matrix, for selection and coverage."""
+        return {"python": self.python, "target": self.target, **self.axes}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Build:
+    """One run of the real backend, and the jobs that are stamped from what it makes."""
+
+    id: str
+    """That of its first job."""
+
+    python: str
+    target: str
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """A cell that is not there, and what removed it."""
+
+    label: str | None
+    axes: Mapping[str, str]
+    python: str
+    target: str
+    by: str
+    """``when`` or ``exclude``."""
+
+    at: str
+    """File and key path of what removed it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What has to be built, where, and why; independent of the order of the tables."""
+
+    project: str | None
+    """The name of the project, where pyproject.toml says it."""
+
+    namespaces: tuple[str, ...]
+    targets: Mapping[str, Target]
+    axes: Mapping[str, tuple[str, ...]]
+    """The names of the values of each axis, in the order of the tables."""
+
+    jobs: tuple[Job, ...]
+    builds: tuple[Build, ...]
+    removed: tuple[Removal, ...]
+
+    def job(self, identifier: str) -> Job | None:
+        """The job of an id; None where there is none."""
+        return next((job for job in self.jobs if job.id == identifier), None)
