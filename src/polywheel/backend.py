@@ -2,7 +2,7 @@
 
 The optional hooks exist exactly when the real backend has them, for ``hasattr`` too, because
 frontends change what they do with their presence. One exception: ``get_requires_for_build_wheel``
-also exists where variants have requirements of their own (see ``pipeline.needs_requirements``).
+also exists where variants have requirements of their own (see ``needs_requirements``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel import pipeline
+from polywheel.build_call import Build, needs_requirements, optional_hooks
 from polywheel.config.project import Project
 from polywheel.errors import PolywheelError, UnsupportedError
 from polywheel.model.variant import Variant
@@ -96,7 +97,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     """An optional hook, where the real backend of the project in the current folder has it."""
     if name in _OPTIONAL:
         with _face():
-            if name == "get_requires_for_build_wheel" and pipeline.needs_requirements(Path.cwd()):
+            if name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd()):
                 return _OPTIONAL[name]
             if name in _real_hooks(Path.cwd()):
                 return _OPTIONAL[name]
@@ -105,16 +106,16 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 @cache
 def _real_hooks(source: Path) -> frozenset[str]:
-    return pipeline.optional_hooks(source)
+    return optional_hooks(source)
 
 
-def _begin(config_settings: _Settings) -> pipeline.Build:
-    return pipeline.Build.begin(Path.cwd(), config_settings, notify=_say, more=_variants_of_matrix)
+def _begin(config_settings: _Settings) -> Build:
+    return Build.begin(Path.cwd(), config_settings, notify=_say, more=_variants_of_matrix)
 
 
-def _begin_plain(config_settings: _Settings) -> pipeline.Build:
+def _begin_plain(config_settings: _Settings) -> Build:
     """For the sdist, which holds all variants: a frontend passes it the wheel's settings too."""
-    return pipeline.Build.begin(
+    return Build.begin(
         Path.cwd(), config_settings, notify=_say, more=_variants_of_matrix, sdist=True
     )
 
@@ -162,9 +163,7 @@ def _explain(arguments: Sequence[str]) -> int:
         key, _, value = text.partition("=")
         settings.setdefault(key, []).append(value)
     with _face():
-        build = pipeline.Build.begin(
-            Path(options.source), settings, notify=_say, more=_variants_of_matrix
-        )
+        build = Build.begin(Path(options.source), settings, notify=_say, more=_variants_of_matrix)
         found = explained(build, notify=_say)
     print(json.dumps(found, indent=2) if options.json else "\n".join(as_lines(found)))
     return 0

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from polywheel.build_call import Build
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BuildSetup, Entry
-from polywheel.pipeline import Build, delivered
+from polywheel.pipeline import delivered
 from polywheel.providers.environment import plugin_environment
 from polywheel.providers.plugins import build_providers, plugin_requirements
 from polywheel.variant_setup import requirements, variant_setup

@@ -6,119 +6,21 @@ There is one such road. The build hooks are its PEP 517 and PEP 660 face.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polywheel.config.project import Project, config_file, read_project
-from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
+from polywheel.build_call import Build
+from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError, WheelError
-from polywheel.model.profile import BackendChoice
-from polywheel.model.variant import NULL_LABEL, Variant
-from polywheel.setup.profiles import choose_backend
+from polywheel.model.variant import Variant
 from polywheel.wrapped import RealBackend
 
 if TYPE_CHECKING:
     from polywheel.setup.delivery import Delivery
     from polywheel.variant_setup import Asked
-
-Notify = Callable[[str], None]
-MoreVariants = Callable[[Project], Mapping[str, Variant]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Build:
-    """One call of a hook: the project, what was asked of it, and who really builds it."""
-
-    project: Project
-    choice: BackendChoice
-    selection: Selection
-    settings: ConfigSettings | None
-    """The config settings that are the real backend's own; None where the frontend gave none."""
-
-    variant: Variant | None
-    """None where no variant was asked for."""
-
-    notify: Notify
-
-    @classmethod
-    def begin(
-        cls,
-        source: Path,
-        config_settings: ConfigSettings | None,
-        *,
-        notify: Notify,
-        more: MoreVariants,
-        sdist: bool = False,
-    ) -> Build:
-        """Read the project and the config settings. Raises ConfigError before anything runs.
-
-        An ``sdist`` is of no variant, whatever the config settings ask of the wheel. ``more`` gives
-        the variants of the project's matrix, where a label is none of the declared ones.
-        """
-        selection, settings = parse_selection(config_settings)
-        asked = selection.asks_for_variant and not sdist
-        project = read_project(source, variants=asked, config=config_file())
-        return cls(
-            project=project,
-            choice=choose_backend(project),
-            selection=selection,
-            settings=settings,
-            variant=_resolved(selection, project, more) if asked else None,
-            notify=notify,
-        )
-
-    def asked(self, *, ask: bool) -> Asked:
-        """What the variant asks of the build; with ``ask``, the plugins here are asked first."""
-        from polywheel.variant_setup import variant_setup
-
-        if self.variant is None:
-            raise ValueError("no variant was asked for")
-        return variant_setup(
-            self.project,
-            self.choice,
-            self.variant,
-            python=sys.executable if ask else None,
-            notify=self.notify,
-        )
-
-
-def _resolved(selection: Selection, project: Project, more: MoreVariants) -> Variant:
-    metadata, label = project.metadata, selection.label
-    unknown = label is not None and not selection.properties and label not in metadata.variants
-    if unknown and label != NULL_LABEL and project.settings.has_matrix:
-        metadata = replace(metadata, variants={**more(project), **metadata.variants})
-    return resolve(selection, metadata)
-
-
-def optional_hooks(source: Path) -> frozenset[str]:
-    """The optional hooks that the project's real backend has."""
-    project = read_project(source, variants=False, config=config_file())
-    return RealBackend(project.source, choose_backend(project)).hooks()
-
-
-def needs_requirements(source: Path) -> bool:
-    """Whether variants of a project have requirements of their own: plugins, or what rules require.
-
-    Then ``get_requires_for_build_wheel`` has an answer whether the real backend has that hook or
-    not; a frontend takes a missing one for an empty answer.
-    """
-    try:
-        project = read_project(source, variants=True, config=config_file())
-    except ConfigError:
-        return False  # whoever asks for a variant is told; a plain build goes on
-    plugins = [*(one.requires for one in project.settings.providers.values())]
-    for provider in project.metadata.providers.values():
-        plugins += [provider.requires, provider.build_requires]
-    return any(plugins) or any(
-        fields.requires
-        for rule in project.settings.setup
-        for fields in (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
-    )
 
 
 def pass_through(build: Build, hook: str, *arguments: object) -> object:

@@ -14,10 +14,10 @@ LAYERS = (
     {"__main__"},
     {"backend", "cli"},
     {"matrix", "run", "ci", "explained"},
-    {"pipeline"},
+    {"pipeline", "labelling"},
     {"index"},
     {"examined"},
-    {"stamping"},
+    {"build_call", "stamping"},
     {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},
     {"config"},
@@ -26,7 +26,7 @@ LAYERS = (
 )
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
 
-DATA_IS_FOR = {"setup", "matrix"}
+DATA_IS_FOR = {"setup", "matrix", "index"}
 SCRIPTS = {"_describe_backend.py", "providers/_host.py", "providers/_host_questions.py"}
 """Run by path, by an interpreter that may have nothing else: standard library only."""
 
