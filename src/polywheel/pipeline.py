@@ -95,21 +95,36 @@ def build_wheel(
     stamp = make_stamp(build.project, asked)
     _tell_what_is_left_out(build)
     with _scratch(Path(wheel_directory)) as scratch:
-        real, settings = _told(build, asked, scratch, editable=editable)
-        plain = scratch / "wheel"
-        plain.mkdir()
-        built = plain / _name(real.call(hook, str(plain), settings, None), hook)
-        if not built.is_file():
-            raise BuildError(
-                f"the real backend {build.choice.build_backend!r} names a wheel "
-                f"that is not there: {built.name!r}"
-            )
+        built = built_wheel(build, asked, scratch, hook=hook)
         # Frontends refuse an editable wheel with a label in its name.
         labelled = not editable and build.selection.filename != "plain"
         label = build.variant.label if labelled else None
         name = stamp_wheel(built, Path(wheel_directory), stamp, label=label, notify=build.notify)
     build.notify(f"{name}: variant {build.variant.label} ({_described(build.variant)})")
     return name
+
+
+def built_wheel(
+    build: Build, asked: Asked | None, scratch: Path, *, hook: str = "build_wheel"
+) -> Path:
+    """The wheel that the real backend makes in the folder ``scratch``, not stamped.
+
+    It is told what the variant asks of it; without one it runs as if polywheel were not there.
+    """
+    settings = build.settings
+    if asked is None:
+        real = RealBackend(build.project.source, build.choice)
+    else:
+        real, settings = _told(build, asked, scratch, editable=hook == "build_editable")
+    plain = scratch / "wheel"
+    plain.mkdir()
+    built = plain / _name(real.call(hook, str(plain), settings, None), hook)
+    if not built.is_file():
+        raise BuildError(
+            f"the real backend {build.choice.build_backend!r} names a wheel "
+            f"that is not there: {built.name!r}"
+        )
+    return built
 
 
 def delivered(build: Build, asked: Asked) -> Delivery:

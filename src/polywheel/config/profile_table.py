@@ -53,10 +53,19 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
         ways_by_compiler={
             name: _delivery(by_compiler.table(name)) for name in compilers(by_compiler)
         },
+        parallel=_parallel(table) if "parallel" in table else None,
+        ninja=table.boolean("ninja", False),
         hooks=table.names("hooks", _DOTTED),
     )
     table.finish()
     return profile
+
+
+def _parallel(table: Table) -> Way:
+    way = _way(table, "parallel")
+    if not way.via.startswith(("env:", "config-setting:")):
+        table.wrong("parallel", f"unknown way {way.via!r}", "known: env:NAME, config-setting:KEY")
+    return way
 
 
 def _delivery(table: Table) -> dict[str, Way]:

@@ -78,6 +78,12 @@ class BackendProfile:
     ways_by_compiler: Mapping[str, Mapping[str, Way]] = field(default_factory=dict)
     """Ways that are others with one family of compilers."""
 
+    parallel: Way | None = None
+    """How it is told how many compilers may run at once."""
+
+    ninja: bool = False
+    """Whether Ninja is its compile step, which speaks make's jobserver protocol since 1.13."""
+
     hooks: tuple[str, ...] = ()
     """Where in pyproject.toml a project declares build hooks: dotted paths."""
 
@@ -94,6 +100,8 @@ class BackendProfile:
                 }
                 for name in (*self.ways_by_compiler, *other.ways_by_compiler)
             },
+            parallel=other.parallel or self.parallel,
+            ninja=other.ninja or self.ninja,
             hooks=other.hooks or self.hooks,
         )
 

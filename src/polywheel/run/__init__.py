@@ -1,0 +1,1 @@
+"""Running a plan: sources, environments, jobs, and what becomes of them."""

@@ -1,0 +1,25 @@
+"""Makes the wheels of one build; run as a script, by the interpreter of a build environment.
+
+Arguments: a JSON file that says what to do, and the file for the answer. Standard library only up
+to the point where the running polywheel, which lies in a folder of its own, is put on the path: the
+environment need not have one.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    # In front: this process is polywheel's. The real backend's own does not see it.
+    sys.path[0:1] = [order["polywheel"]]
+    from polywheel.run.one_build import carry_out
+
+    answer, code = carry_out(order)
+    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What a wheel depends on, as one digest: equal digests, equal wheels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from polywheel.model.plan import Job
+from polywheel.run.environments import Environment
+from polywheel.run.interpreters import Interpreter
+
+_SHAPE = 1
+_COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
+_VARIABLES = (
+    *("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "FFLAGS", "FCFLAGS", "CUDAFLAGS", "RUSTFLAGS"),
+    *("CMAKE_ARGS", "CMAKE_GENERATOR", "CMAKE_PREFIX_PATH", "PKG_CONFIG_PATH", "ARCHFLAGS"),
+    *("MACOSX_DEPLOYMENT_TARGET", "_PYTHON_HOST_PLATFORM", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    *_COMPILERS,
+)
+"""Variables that compilers and backends go by."""
+
+
+def digest_of(what: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON document, hexadecimal."""
+    text = json.dumps({"shape": _SHAPE, **what}, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def job_key(
+    job: Job,
+    *,
+    source: str,
+    polywheel: str,
+    interpreter: Interpreter,
+    environment: Environment,
+    settings: Mapping[str, str | Sequence[str]],
+    epoch: int,
+) -> str:
+    """The key of a job: source, requirements as resolved, setup, interpreter, and tools.
+
+    The setup follows from the source, the variant and the polywheel that reads them.
+    """
+    return digest_of(
+        {
+            "label": job.label,
+            "properties": [str(one) for one in job.properties],
+            "source": source,
+            "polywheel": polywheel,
+            "interpreter": interpreter.identity,
+            "resolved": environment.resolved,
+            "settings": dict(settings),
+            "epoch": epoch,
+            "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+            "tools": tools(),
+        }
+    )
+
+
+@cache
+def tools() -> tuple[str, ...]:
+    """What the compilers here say they are."""
+    found = []
+    for variable, usual in _COMPILERS.items():
+        command = shutil.which((os.environ.get(variable) or usual).split()[0])
+        if command is None:
+            continue
+        try:
+            done = subprocess.run(
+                [command, "--version"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=10,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        found.append(f"{variable} {command}: {done.stdout.partition('Copyright')[0].strip()}")
+    return tuple(found)

@@ -1,0 +1,94 @@
+"""One build, in its environment: the real backend once, and a stamp for every job."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polywheel.build_call import Build
+from polywheel.config.project import Project
+from polywheel.errors import PolywheelError
+from polywheel.model.variant import NULL_LABEL, Variant
+from polywheel.pipeline import built_wheel, get_requires
+from polywheel.stamping import make_stamp, stamp_wheel
+
+HOOK = "get_requires_for_build_wheel"
+
+
+def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Do what an order says; the answer as JSON has it, and the exit code.
+
+    An order: ``source``, ``config`` (the file that stands in for the project's tables, or None),
+    ``settings`` (config settings for the real backend), ``jobs`` (each with ``id``, ``label`` and
+    ``properties``), ``step`` (``requires`` or ``build``), ``scratch`` and ``out`` (folders).
+    """
+    started = time.monotonic()
+    try:
+        if order["step"] == "requires":
+            answer: dict[str, Any] = {"requires": _requires(order)}
+        else:
+            answer = {"wheels": _build(order)}
+    except PolywheelError as error:
+        print(error.render(), file=sys.stderr, flush=True)
+        return {"error": error.render(), "code": error.exit_code}, error.exit_code
+    return {**answer, "seconds": time.monotonic() - started}, 0
+
+
+def _requires(order: Mapping[str, Any]) -> list[str]:
+    """What the jobs need beside ``build-system.requires``."""
+    found: dict[str, None] = {}
+    for job in order["jobs"]:
+        begun = _begun(order, job)
+        if HOOK in _hooks(begun) or begun.variant is not None:
+            found.update(dict.fromkeys(get_requires(begun, HOOK)))
+    return list(found)
+
+
+def _build(order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The wheels of the jobs in ``out``: what the real backend made once, and its stamps."""
+    jobs = [(job, _begun(order, job)) for job in order["jobs"]]
+    # What asks for nothing is built as if there were no variant; else the first stands for all.
+    _, first = next((one for one in jobs if one[1].variant is None), jobs[0])
+    out, scratch = Path(order["out"]), Path(order["scratch"])
+    asked = None if first.variant is None else first.asked(ask=True)
+    began = time.monotonic()
+    built = built_wheel(first, asked, scratch)
+    spent = time.monotonic() - began
+    made = []
+    for job, begun in jobs:
+        if begun.variant is None:
+            shutil.copy2(built, out / built.name)
+            name = built.name
+        else:
+            mine = asked if begun is first and asked is not None else begun.asked(ask=True)
+            stamp = make_stamp(begun.project, mine)
+            name = stamp_wheel(built, out, stamp, label=begun.variant.label, notify=_say)
+        made.append({"id": job["id"], "file": name, "built": spent})
+    return made
+
+
+def _begun(order: Mapping[str, Any], job: Mapping[str, Any]) -> Build:
+    settings = dict(order["settings"])
+    if job["label"] == NULL_LABEL:
+        settings["null-variant"] = "true"
+    elif job["label"] is not None:
+        settings |= {"variant": list(job["properties"]), "variant-label": job["label"]}
+    return Build.begin(Path(order["source"]), settings, notify=_say, more=_no_others)
+
+
+def _no_others(_: Project) -> Mapping[str, Variant]:
+    return {}
+
+
+def _hooks(build: Build) -> frozenset[str]:
+    from polywheel.wrapped import RealBackend
+
+    return RealBackend(build.project.source, build.choice).hooks()
+
+
+def _say(line: str) -> None:
+    print(f"polywheel: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,123 @@
+"""Telling a worker what to do, in the environment of its build, and reading its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from polywheel.config.project import CONFIG_VARIABLE
+from polywheel.errors import BuildError
+from polywheel.model.plan import Job
+from polywheel.run.compile_slots import Told
+from polywheel.run.environments import Environment
+from polywheel.run.process import Ended, run_child
+
+_WORKER = Path("polywheel", "run", "_worker.py")
+_LEFT_OUT = {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workshop:
+    """What all orders of a run have in common."""
+
+    polywheel: Path
+    """The folder with the polywheel that workers import."""
+
+    config: Path | None
+    settings: Mapping[str, str | Sequence[str]]
+    epoch: int
+    """SOURCE_DATE_EPOCH, in seconds."""
+
+    seconds: float | None
+    """How long one step may take."""
+
+    stop: Event
+
+
+def order(
+    shop: Workshop,
+    step: str,
+    jobs: Sequence[Job],
+    *,
+    environment: Environment,
+    source: Path,
+    scratch: Path,
+    out: Path,
+    log: Path,
+    slots: Told | None = None,
+    keep_open: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Have a worker take a step for jobs; its answer. Raises BuildError where it fails."""
+    told = {
+        "polywheel": str(shop.polywheel),
+        "step": step,
+        "source": str(source),
+        "settings": {**(slots.settings if slots else {}), **shop.settings},
+        "jobs": [
+            {"id": job.id, "label": job.label, "properties": [str(one) for one in job.properties]}
+            for job in jobs
+        ],
+        "scratch": str(scratch),
+        "out": str(out),
+    }
+    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
+        request, answer = Path(folder, "order.json"), Path(folder, "answer.json")
+        request.write_text(json.dumps(told), encoding="utf-8")
+        worker = str(shop.polywheel / _WORKER)
+        ended = run_child(
+            [environment.python, "-B", worker, str(request), str(answer)],
+            folder=source,
+            environment=_environment(shop, environment, slots.environment if slots else {}),
+            log=log,
+            stop=shop.stop,
+            seconds=shop.seconds,
+            keep_open=keep_open,
+        )
+        said = _said(answer)
+    if ended.late:
+        raise BuildError(f"it took longer than {shop.seconds:g} seconds, and was killed")
+    if ended.stopped:
+        raise BuildError("it was stopped")
+    if ended.code != 0 or said is None or "error" in said:
+        raise BuildError(_why(said, ended))
+    return said
+
+
+def _environment(
+    shop: Workshop, environment: Environment, extra: Mapping[str, str]
+) -> dict[str, str]:
+    found = {name: text for name, text in os.environ.items() if name not in _LEFT_OUT}
+    found.pop(CONFIG_VARIABLE, None)
+    if shop.config is not None:
+        found[CONFIG_VARIABLE] = str(shop.config)
+    path = found.get("PATH", os.defpath)
+    return {
+        **found,
+        "PATH": f"{environment.scripts}{os.pathsep}{path}",
+        "VIRTUAL_ENV": str(environment.folder),
+        "PYTHONNOUSERSITE": "1",
+        "SOURCE_DATE_EPOCH": str(shop.epoch),
+        **extra,
+    }
+
+
+def _said(answer: Path) -> dict[str, Any] | None:
+    try:
+        said = json.loads(answer.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _why(said: Mapping[str, Any] | None, ended: Ended) -> str:
+    if said is not None and isinstance(said.get("error"), str):
+        return str(said["error"]).removeprefix("error: ")
+    if ended.code < 0:
+        return f"its worker was killed by signal {-ended.code}"
+    return f"its worker ended with exit code {ended.code}"
