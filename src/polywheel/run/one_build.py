@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +13,53 @@ from polywheel.build_call import Build
 from polywheel.config.project import Project
 from polywheel.errors import PolywheelError
 from polywheel.model.variant import NULL_LABEL, Variant
-from polywheel.pipeline import built_wheel, get_requires
+from polywheel.pipeline import built_wheel, get_requires, pass_through
 from polywheel.stamping import make_stamp, stamp_wheel
 
 HOOK = "get_requires_for_build_wheel"
+SDIST_HOOK = "get_requires_for_build_sdist"
+_NO_JOB: Mapping[str, Any] = {"label": None, "properties": []}
 
 
 def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Do what an order says; the answer as JSON has it, and the exit code.
 
-    An order: ``source``, ``config`` (the file that stands in for the project's tables, or None),
-    ``settings`` (config settings for the real backend), ``jobs`` (each with ``id``, ``label`` and
-    ``properties``), ``step`` (``requires`` or ``build``), ``scratch`` and ``out`` (folders).
+    An order: ``source``, ``settings`` (config settings for the real backend), ``jobs`` (each with
+    ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders).
     """
     started = time.monotonic()
     try:
-        if order["step"] == "requires":
-            answer: dict[str, Any] = {"requires": _requires(order)}
-        else:
-            answer = {"wheels": _build(order)}
+        answer: dict[str, Any] = _STEPS[order["step"]](order)
     except PolywheelError as error:
         print(error.render(), file=sys.stderr, flush=True)
         return {"error": error.render(), "code": error.exit_code}, error.exit_code
     return {**answer, "seconds": time.monotonic() - started}, 0
 
 
-def _requires(order: Mapping[str, Any]) -> list[str]:
+def _requires(order: Mapping[str, Any]) -> dict[str, Any]:
     """What the jobs need beside ``build-system.requires``."""
     found: dict[str, None] = {}
     for job in order["jobs"]:
         begun = _begun(order, job)
         if HOOK in _hooks(begun) or begun.variant is not None:
             found.update(dict.fromkeys(get_requires(begun, HOOK)))
-    return list(found)
+    return {"requires": list(found)}
 
 
-def _build(order: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sdist_requires(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What an sdist needs beside ``build-system.requires``."""
+    begun = _begun(order, _NO_JOB)
+    if SDIST_HOOK not in _hooks(begun):
+        return {"requires": []}
+    return {"requires": pass_through(begun, SDIST_HOOK)}
+
+
+def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
+    """The name of the sdist that the real backend makes in ``out``."""
+    return {"sdist": pass_through(_begun(order, _NO_JOB), "build_sdist", order["out"])}
+
+
+def _build(order: Mapping[str, Any]) -> dict[str, Any]:
     """The wheels of the jobs in ``out``: what the real backend made once, and its stamps."""
     jobs = [(job, _begun(order, job)) for job in order["jobs"]]
     # What asks for nothing is built as if there were no variant; else the first stands for all.
@@ -68,7 +79,15 @@ def _build(order: Mapping[str, Any]) -> list[dict[str, Any]]:
             stamp = make_stamp(begun.project, mine)
             name = stamp_wheel(built, out, stamp, label=begun.variant.label, notify=_say)
         made.append({"id": job["id"], "file": name, "built": spent})
-    return made
+    return {"wheels": made}
+
+
+_STEPS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "requires": _requires,
+    "build": _build,
+    "sdist-requires": _sdist_requires,
+    "sdist": _sdist,
+}
 
 
 def _begun(order: Mapping[str, Any], job: Mapping[str, Any]) -> Build:

@@ -24,6 +24,7 @@ from polywheel.run.journal import Journal, opened_journal
 from polywheel.run.orders import Workshop
 from polywheel.run.report import Report
 from polywheel.run.scheduler import Finished, Limits, Task, run_all
+from polywheel.run.sdist import SdistMaker
 from polywheel.run.served import served_polywheel, without_polywheel
 from polywheel.run.source import Source, opened_source
 
@@ -105,11 +106,29 @@ def run_plan(
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
         interpreters, missing = _interpreters(builds, wishes, watcher)
+        stop = Event()
+        shop = _workshop(tree, wishes, stop)
+        environments = Environments(fresh=wishes.fresh, notify=watcher.said)
+        wishes.logs.mkdir(parents=True, exist_ok=True)
+        built = tree
+        if interpreters and source.is_dir():
+            built = SdistMaker(
+                shop=shop,
+                interpreter=next(iter(interpreters.values())),
+                environments=environments,
+                requires=requires,
+                profile=profile.name if profile is not None else None,
+                place=_place(source),
+                log=wishes.logs / "sdist.log",
+                notify=watcher.said,
+            ).unpacked_sdist(tree)
         run = _Run(
             plan=plan,
             requires=requires,
-            tree=tree,
+            tree=built,
             place=_place(source),
+            shop=shop,
+            environments=environments,
             wishes=wishes,
             interpreters=interpreters,
             journal=journal,
@@ -159,12 +178,26 @@ def _interpreters(
     return found, missing
 
 
+def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return Workshop(
+        polywheel=served_polywheel(),
+        config=wishes.config,
+        settings=wishes.settings,
+        epoch=int(epoch) if epoch.isdigit() else tree.epoch,
+        seconds=wishes.seconds,
+        stop=stop,
+    )
+
+
 @dataclass(kw_only=True)
 class _Run:
     plan: Plan
     requires: Sequence[str]
     tree: Source
     place: Path
+    shop: Workshop
+    environments: Environments
     wishes: Wishes
     interpreters: Mapping[str, Interpreter]
     journal: Journal
@@ -176,7 +209,7 @@ class _Run:
         self, builds: Sequence[Build], missing: Mapping[str, str]
     ) -> tuple[list[Outcome], bool]:
         """The outcomes, and whether the run was interrupted."""
-        builder = self._builder(Event())
+        builder = self._builder(self.shop.stop)
         outcomes = [
             Outcome(build=build.id, state="no interpreter", error=missing[build.python])
             for build in builds
@@ -226,24 +259,14 @@ class _Run:
         """A builder whose orders end when ``stop`` is set."""
         if like is not None:
             return replace(like, shop=replace(like.shop, stop=stop))
-        self.wishes.logs.mkdir(parents=True, exist_ok=True)
-        epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-        shop = Workshop(
-            polywheel=served_polywheel(),
-            config=self.wishes.config,
-            settings=self.wishes.settings,
-            epoch=int(epoch) if epoch.isdigit() else self.tree.epoch,
-            seconds=self.wishes.seconds,
-            stop=stop,
-        )
         return Builder(
             plan=self.plan,
             requires=self.requires,
             source=self.tree,
             place=self.place,
-            shop=shop,
+            shop=self.shop,
             interpreters=self.interpreters,
-            environments=Environments(fresh=self.wishes.fresh, notify=self.watcher.said),
+            environments=self.environments,
             journal=self.journal,
             out=self.wishes.out,
             logs=self.wishes.logs,

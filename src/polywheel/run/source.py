@@ -51,6 +51,9 @@ class Source:
     head: str | None
     """The commit that a checkout is at."""
 
+    changed: bool
+    """Whether a checkout holds what is not committed."""
+
     def copy_to(self, place: Path) -> None:
         """Make ``place`` a copy: what is there already and equal stays, what is no part goes."""
         place.mkdir(parents=True, exist_ok=True)
@@ -80,11 +83,14 @@ def opened_source(path: Path, *, clean: bool = False) -> Iterator[Source]:
     if not path.is_file():
         raise ConfigError(f"there is no {path}", hint="name a project's folder, or an sdist")
     with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
-        yield read_source(_unpacked(path, Path(folder).resolve()))
+        yield read_source(unpacked(path, Path(folder).resolve()))
 
 
-def read_source(root: Path) -> Source:
-    """Read every file of a tree once. Raises BuildError."""
+def read_source(root: Path, *, epoch: int | None = None) -> Source:
+    """Read every file of a tree once. ``epoch`` is its time where it has none itself.
+
+    Raises BuildError.
+    """
     git = (root / ".git").exists() and shutil.which("git") is not None
     head = _git(root, "rev-parse", "--verify", "-q", "HEAD") if git else None
     names = _tracked(root) if git else sorted(_files_below(root, ignore=True))
@@ -108,9 +114,10 @@ def read_source(root: Path) -> Source:
         root=root,
         files=tuple(files),
         digest=total.hexdigest(),
-        epoch=int(committed or newest or time.time()),
+        epoch=epoch or int(committed or newest or time.time()),
         git=git,
         head=head,
+        changed=bool(_git(root, "status", "--porcelain")) if head else True,
     )
 
 
@@ -232,7 +239,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 
-def _unpacked(path: Path, folder: Path) -> Path:
+def unpacked(path: Path, folder: Path) -> Path:
     """The one folder of an sdist."""
     try:
         if path.name.endswith(".tar.gz"):
