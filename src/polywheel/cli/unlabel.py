@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     name = WheelName.parse(wheel.name)
     target = destination(wheel, options) / str(replace(name, label=None))
-    if target == wheel and examine(wheel).declared is None:
+    if target == wheel and not examine(wheel).stamped_in:
         if not options.json:
             print(f"{wheel.name}: no variant, nothing to do", flush=True)
         return {"wheel": str(wheel), "written": None, "label": None}

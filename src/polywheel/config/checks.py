@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement, Requirement
-
 from polywheel.config.reader import Table
 
 _OBJECT_REFERENCE = re.compile(
     r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
+)
+# What nearly every requirement is: a name, and versions without anything unusual. The parser takes as
+# long to import as all the rest that reads a [variant] table.
+_CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
+_PLAIN = re.compile(
+    rf"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?", re.ASCII
 )
 
 
@@ -22,7 +25,7 @@ def requirements(table: Table, key: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
         at = f"{table.at(key)}[{index}]"
-        if why := _malformed(Requirement, text):
+        if why := None if _PLAIN.fullmatch(text) else _malformed(_parse_requirement, text):
             table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
         elif text.strip() in found:
             table.problems.add(f"{text!r} is listed twice", at=at)
@@ -36,7 +39,7 @@ def marker(table: Table, key: str) -> str | None:
     text = table.string(key)
     if text is None:
         return None
-    if why := _malformed(Marker, text):
+    if why := _malformed(_parse_marker, text):
         table.wrong(key, f"malformed marker {text!r}: {why}")
         return None
     return text.strip()
@@ -64,8 +67,20 @@ def _malformed(parse: Callable[[str], object], text: str) -> str | None:
         return "it holds a line break or another character that can't be printed"
     try:
         parse(text)
-    except (InvalidRequirement, InvalidMarker) as error:
+    except ValueError as error:  # InvalidRequirement, InvalidMarker
         return str(error).splitlines()[0]
     except RecursionError:
         return "it is nested too deeply"
     return None
+
+
+def _parse_requirement(text: str) -> object:
+    from packaging.requirements import Requirement
+
+    return Requirement(text)
+
+
+def _parse_marker(text: str) -> object:
+    from packaging.markers import Marker
+
+    return Marker(text)

@@ -109,6 +109,9 @@ class Table:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.wrong(key, f"expected a number, found {type_name(value)}")
             return None
+        if isinstance(value, int) and value.bit_length() > 64:  # more than a float may hold
+            self.wrong(key, f"expected a number, found {type_name(value)}")
+            return None
         return float(value)
 
     def strings(self, key: str, *, empty: bool = True) -> tuple[str, ...] | None:

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from polywheel.errors import ConfigError, nearest
 from polywheel.model.properties import (
     ABI_DEPENDENCY,
@@ -50,6 +47,9 @@ class Provider:
         """
         if self.plugin_api is not None:
             return self.plugin_api
+        from packaging.requirements import Requirement  # as slow to import as the rest together
+        from packaging.utils import canonicalize_name
+
         for requirement in self.requires or self.build_requires:
             return canonicalize_name(Requirement(requirement).name).replace("-", "_")
         return None

@@ -33,6 +33,7 @@ _FULL = (FULL16, FULL32, FULL32)
 """Count, length and offset of the directory, where the zip64 end record has them."""
 _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
+_MAX_INTERRUPTED = 16
 _MAX_TRAILING = 24
 """Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
 _MAX_DIRECTORY = 256 * 1024 * 1024
@@ -200,16 +201,20 @@ def open_archive(
 
 
 def _tail(file: BinaryIO, path: Path, size: int) -> tuple[int, int, bytes]:
-    """Bytes of the archive, and the end of it that holds the end record: where it starts, and it."""
-    start = max(0, size - END.size - _MAX_COMMENT)
-    file.seek(start)
-    tail = file.read(size - start)
-    if _find_end(tail) >= 0:
-        return size, start, tail
-    older = old_size(file, size)
-    if older == size:
-        raise broken(path, "it is not a zip archive, or it is cut short")
-    return _tail(file, path, older)
+    """Bytes of the archive, and the end of it that holds the end record: where it starts, and it.
+
+    Behind it may lie what a few interrupted changes left.
+    """
+    for _ in range(_MAX_INTERRUPTED):
+        start = max(0, size - END.size - _MAX_COMMENT)
+        file.seek(start)
+        tail = file.read(size - start)
+        if _find_end(tail) >= 0:
+            return size, start, tail
+        size, known = old_size(file, size), size
+        if size == known:
+            break
+    raise broken(path, "it is not a zip archive, or it is cut short")
 
 
 def _find_end(tail: bytes) -> int:

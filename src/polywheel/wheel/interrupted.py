@@ -38,7 +38,7 @@ def old_size(file: BinaryIO, size: int) -> int:
     """Bytes of the wheel in front of the mark that stands last in a file; ``size`` if none does."""
     # A mark that is itself cut short ends the file.
     file.seek(max(0, size - _MARK))
-    end = file.read(_MARK)
+    end = file.read(min(size, _MARK))
     for length in range(min(len(end), _MARK - 1), 0, -1):
         if unfinished_mark(size - length).startswith(end[-length:]):
             return size - length
@@ -46,7 +46,7 @@ def old_size(file: BinaryIO, size: int) -> int:
     while at > 0 and size - at < _FURTHEST:
         start = max(0, at - _CHUNK)
         file.seek(start)
-        chunk = file.read(at - start + _MARK)
+        chunk = file.read(min(at + _MARK, size) - start)
         found = chunk.rfind(_UNFINISHED)
         while found >= 0:
             old = start + found

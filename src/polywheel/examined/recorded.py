@@ -1,0 +1,143 @@
+"""RECORD against the members of a wheel: rows, sizes, hashes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping
+
+from polywheel.errors import WheelError
+from polywheel.wheel.archive import Archive
+from polywheel.wheel.dist_info import SIGNATURES, DistInfo
+from polywheel.wheel.layout import DEFLATED, STORED, Member
+
+RECORD = "RECORD"
+_CHUNK = 1024 * 1024
+_LEAST_DIGEST = 32
+"""Bytes: SHA-256 or better (PEP 427)."""
+
+
+def of_record(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
+    """Rows that lack, rows too many, wrong sizes, and hashes of the ``contents`` of dist-info.
+
+    Folders need no row, nor do the files that RECORD can't have one for; a size or a hash may be
+    left out.
+    """
+    unlisted = {info.path(name) for name in (RECORD, *SIGNATURES)}
+    table, record = info.archive.table, info.record
+    sizes = dict(zip(table.names, map(str, table.sizes), strict=True))
+    listed = dict(zip(record.paths, record.sizes, strict=True))
+    for name in sizes:
+        if name not in listed and name not in unlisted and not name.endswith("/"):
+            yield f"RECORD does not list {name!r}, which is in the archive"
+    for path, size in listed.items():
+        if path not in sizes:
+            yield f"RECORD lists {path!r}, which is not in the archive"
+        elif size and size != sizes[path] and path != info.path(RECORD):
+            yield f"RECORD gives {path!r} {size!r} bytes, the archive {sizes[path]!r}"
+    for name, content in contents.items():
+        path = info.path(name)
+        row = record.row(path)
+        if content is None or row is None or not row.hash:
+            continue
+        hashed = _hash_like(row.hash)
+        if hashed is not None:
+            hashed.update(content)
+        yield from _of_hash(path, row.hash, hashed)
+
+
+def of_hashes(info: DistInfo) -> Iterator[str]:
+    """Every member, read through in the order of the file, against its hash in RECORD.
+
+    A member that can't be read is told of, and the others are read all the same.
+    """
+    archive = info.archive
+    unhashed = {info.path(name) for name in (RECORD, *SIGNATURES)}
+    hashes = dict(zip(info.record.paths, info.record.hashes, strict=True))
+    for _, end, number in archive.table.extents():
+        member = archive.table.member(number)
+        listed = hashes.get(member.name, "")
+        hashed = _hash_like(listed)
+        try:
+            for chunk in _content(archive, member, end):
+                if hashed is not None:
+                    hashed.update(chunk)
+        except WheelError as error:
+            yield error.problems[0].what
+            continue
+        if listed:
+            yield from _of_hash(member.name, listed, hashed)
+        elif member.name in hashes and member.name not in unhashed:
+            yield f"RECORD gives {member.name!r} no hash"
+
+
+def _of_hash(path: str, listed: str, hashed: hashlib._Hash | None) -> Iterator[str]:
+    if hashed is None:
+        yield f"RECORD gives {path!r} the hash {listed!r}, which is not SHA-256 or better"
+        return
+    digest = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode("ascii")
+    if digest != listed.partition("=")[2].rstrip("="):
+        found = f"{listed.partition('=')[0]}={digest}"
+        yield f"RECORD gives {path!r} the hash {listed!r}, its content has {found!r}"
+
+
+def _hash_like(listed: str) -> hashlib._Hash | None:
+    """What takes a hash of the kind that RECORD names; None where that kind is not to be used."""
+    kind = listed.partition("=")[0]
+    if kind not in hashlib.algorithms_guaranteed:
+        return None
+    made = hashlib.new(kind, usedforsecurity=False)
+    return made if made.digest_size >= _LEAST_DIGEST else None  # of shake_128 it is 0
+
+
+def _content(archive: Archive, member: Member, end: int) -> Iterator[bytes]:
+    """The content of a member in pieces; ``end`` is where the next one starts.
+
+    Raises WheelError where it is not what the directory says, before there is more of it.
+    """
+    archive.file.seek(start := archive.data_offset(member))
+    if start + member.compressed > end:
+        raise archive.broken(f"{member.name} overlaps what follows it")
+    if member.method == STORED:
+        chunks = _pieces(archive, member)
+    elif member.method == DEFLATED:
+        chunks = _inflated(archive, member)
+    else:
+        raise archive.broken(f"{member.name} is compressed by the unknown method {member.method}")
+    size, crc = 0, 0
+    lies = f"{member.name} is not what the archive's directory says of it"
+    for chunk in chunks:
+        size += len(chunk)
+        if size > member.size:
+            raise archive.broken(lies)
+        crc = zlib.crc32(chunk, crc)
+        yield chunk
+    if size != member.size or crc != member.crc:
+        raise archive.broken(lies)
+
+
+def _pieces(archive: Archive, member: Member) -> Iterator[bytes]:
+    left = member.compressed
+    while left:
+        piece = archive.file.read(min(left, _CHUNK))
+        if not piece:
+            raise archive.broken(f"{member.name} is cut short")
+        left -= len(piece)
+        yield piece
+
+
+def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pieces = _pieces(archive, member)
+    while not inflater.eof:
+        raw = inflater.unconsumed_tail or next(pieces, b"")
+        try:
+            chunk = inflater.decompress(raw, _CHUNK)
+        except zlib.error as error:
+            raise archive.broken(f"{member.name} can't be inflated: {error}") from None
+        if not raw and not chunk and not inflater.eof:
+            raise archive.broken(f"{member.name} is cut short")
+        yield chunk
+    if inflater.unused_data or next(pieces, None) is not None:
+        raise archive.broken(f"{member.name} ends before its data do")
