@@ -26,7 +26,7 @@ LAYERS = (
 )
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
 
-DATA_IS_FOR = {"setup", "matrix", "index"}
+DATA_IS_FOR = {"setup", "matrix", "index", "run"}
 SCRIPTS = {"_describe_backend.py", "providers/_host.py", "providers/_host_questions.py"}
 """Run by path, by an interpreter that may have nothing else: standard library only."""
 
@@ -66,7 +66,7 @@ def test_imports_go_down(path: Path) -> None:
     ours = {name.split(".")[1] for name in names if name.startswith("polywheel.")}
     ours -= {room, "__version__"}
     if room in {"__init__", "data"}:
-        assert not ours
+        assert ours <= ({"matrix", "model"} if room == "__init__" else set())  # for `expand`
         return
     assert any(room in rooms for rooms in LAYERS), f"{room} has no place in the design"
     if "data" in ours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,18 +12,53 @@ from polywheel import __version__
 from polywheel.errors import PolywheelError
 
 COMMANDS = {
+    "build": "build the wheels of a matrix, in parallel, each thing once",
+    "init": "a working set of tables for a project, to begin with",
+    "matrix": "what has to be built, where, and why: for people and for CI",
     "label": "make wheels that exist wheels of a variant",
     "unlabel": "the non-variant wheels that variant wheels were made of",
+    "show": "what wheels say of themselves, and where their parts disagree",
     "index": "variants.json for every release of a folder, and an index to serve",
+    "explain": "which wheel a machine gets, and why not each of the others",
     "providers": "the providers of a project: what they know, what fits this machine",
 }
 """Every command, in the module of its name, with the line that ``--help`` shows."""
 
-INTERRUPTED = 130
+INTERRUPTED, PIPE_CLOSED = 130, 141
+"""As a shell has it for what a signal ended: SIGINT, SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 a build failed, 2 usage, 3 provider, 4 wheel."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # A command has a parser of its own: that of all is for what names none.
+    if given and given[0] in COMMANDS:
+        command, rest = given[0], given[1:]
+    else:
+        command, rest = _parse(given)
+    try:
+        code: int = import_module(f"polywheel.cli.{command}").run(rest)
+    except PolywheelError as error:
+        show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the answer has enough of it. What is left must not be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return code
+
+
+def show_error(error: PolywheelError) -> None:
+    """What is wrong, on standard error; a file's words in it can do a terminal no harm."""
+    from polywheel.cli.terminal import put
+
+    put(error.render().splitlines(), stream=sys.stderr)
+
+
+def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The command and what follows it; ends the program for ``--help`` and for what is no command."""
     parser = argparse.ArgumentParser(
         prog="polywheel",
         description="Wheel variants: build them, label them, look at them.",
@@ -33,14 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, about in COMMANDS.items():
         commands.add_parser(name, help=about, add_help=False).set_defaults(command=name)
     chosen, rest = parser.parse_known_args(arguments)
-    try:
-        code: int = import_module(f"polywheel.cli.{chosen.command}").run(rest)
-    except PolywheelError as error:
-        print(error.render(), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return code
+    return chosen.command, rest
 
 
 def say(line: str) -> None:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli.terminal import put
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.examined import Examined, examine
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
             lines = [_first_line(wheel)]
             if not options.brief:
                 lines += [f"  {line}" for line in _details(wheel)]
-            _print(lines)
+            put(lines, longest=_LONGEST)
     if options.json:
         print(json.dumps({"shape": SHAPE, "wheels": found}, indent=2))
     return code
@@ -236,16 +236,3 @@ def _few(lines: Iterable[str]) -> Iterator[str]:
     yield from found[:_MOST]
     if len(found) > _MOST:
         yield f"and {len(found) - _MOST} more: --json lists all"
-
-
-def _print(lines: Iterable[str]) -> None:
-    """Lines in which strangers' words can do a terminal no harm, in letters that it has."""
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        plain = "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-            for letter in line[:_LONGEST]
-        )
-        cut = "…" if len(line) > _LONGEST else ""
-        text = (plain + cut).encode(encoding, "backslashreplace").decode(encoding)
-        print(text, flush=True)

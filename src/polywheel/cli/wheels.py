@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import glob
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from polywheel.cli import show_error
 from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def each_wheel(paths: Iterable[Path], work: Callable[[Path], T]) -> tuple[list[T
         try:
             done.append(work(path))
         except PolywheelError as error:
-            print(error.render(), file=sys.stderr)
+            show_error(error)
             code = max(code, error.exit_code)
     return done, code
 
