@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from polywheel.config.checks import marker
 from polywheel.config.project import Project
@@ -19,13 +19,17 @@ from polywheel.model.matrix import (
     Target,
 )
 from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import check_label
 
 NAME = re.compile(r"[A-Za-z0-9_]+")
-TARGET = re.compile(r"[A-Za-z0-9_.-]+")
+TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
 GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 WHEEL_TAGS = ("py3-none-any", "py3-none", "abi3", "python")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NUMBER = "a version is a string, found a number"
+_QUOTED = 'quote it: "3.10" as a number is 3.1'
+_EMPTY = "name values of axes, or leave it out"
 _RESERVED = {*PLACES, "label", "properties", "when"}
 _MARKER_VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_system"),
@@ -46,17 +50,24 @@ def read_matrix(project: Project) -> tuple[Matrix, dict[str, Target]]:
 def _matrix(table: Table) -> Matrix:
     axes = _axes(table.table("axes"))
     rows = tuple(_patterns(table, "rows", axes, places=()))
+    exclude = tuple(_patterns(table, "exclude", axes, places=(*PLACES, "label")))
     named = {key for row in rows for key in row.values}
     for row in rows:
         for axis in sorted(named - {*row.values}):
-            table.problems.add(f"the row gives no value of the axis {axis!r}", at=row.at)
+            table.problems.add(
+                f"the row gives no value of the axis {axis!r}",
+                at=row.at,
+                hint="every row gives one value of each axis that moves with the others",
+            )
+    for several in (rows, exclude):
+        _note_repeats(several, table.problems)
     matrix = Matrix(
-        python=table.names("python", PYTHON),
+        python=_pythons(table),
         targets=table.names("targets", TARGET),
         variants=table.names("variants", GLOB) if "variants" in table else None,
         axes=axes,
         rows=rows,
-        exclude=tuple(_patterns(table, "exclude", axes, places=(*PLACES, "label"))),
+        exclude=exclude,
         include=tuple(_inclusions(table, axes)),
         label=table.string("label"),
         null=table.boolean("null", False),
@@ -70,11 +81,28 @@ def _matrix(table: Table) -> Matrix:
     return matrix
 
 
+def _pythons(table: Table) -> tuple[str, ...]:
+    numbers = [index for index, one in enumerate(table.array("python")) if isinstance(one, float)]
+    for index in numbers:
+        table.problems.add(_NUMBER, at=f"{table.at('python')}[{index}]", hint=_QUOTED)
+    return () if numbers else table.names("python", PYTHON)
+
+
+def _note_repeats(patterns: Iterable[Pattern], problems: Problems) -> None:
+    found: dict[frozenset[tuple[str, str]], Pattern] = {}
+    for one in patterns:
+        first = found.setdefault(frozenset(one.values.items()), one)
+        if first is not one and one.values:
+            problems.add(
+                f"the same as {first.at.rpartition('.')[2]}", at=one.at, hint="leave it out"
+            )
+
+
 def _max_cells(table: Table) -> int:
     number = table.number("max-cells")
     if number is None:
         return MAX_CELLS
-    if number != int(number) or not 1 <= number <= 1_000_000:
+    if not 1 <= number <= 1_000_000 or number != int(number):
         table.wrong("max-cells", f"expected a whole number from 1 to 1000000, found {number:g}")
         return MAX_CELLS
     return int(number)
@@ -97,7 +125,7 @@ def _axes(table: Table) -> dict[str, tuple[AxisValue, ...]]:
         values = table.table(name)
         found = [_axis_value(values, value) for value in values.names_of_tables(VALUE_NAME)]
         if not found:
-            table.wrong(name, f"the axis {name!r} has no value")
+            table.wrong(name, f"the axis {name!r} has no value", "give it one, or leave it out")
         axes[name] = tuple(found)
     return axes
 
@@ -150,7 +178,7 @@ def _patterns(
     for one in _tables(table, key):
         values = _pattern_values(one, axes, places)
         if not one.data:
-            table.problems.add("the table is empty", at=one.at())
+            table.problems.add("the table is empty", at=one.at(), hint=_EMPTY)
         one.finish(also_known=(*axes, *places))
         yield Pattern(values=values, at=one.at())
 
@@ -161,6 +189,9 @@ def _pattern_values(
     """Axis values and places by name; a value that its axis has not got is noted."""
     found = {}
     for key in (*axes, *places):
+        if key == "python" and isinstance(table.data.get(key), float):
+            table.wrong(key, _NUMBER, _QUOTED)
+            continue
         value = table.string(key)
         if value is None:
             continue
@@ -177,9 +208,11 @@ def _inclusions(table: Table, axes: Mapping[str, tuple[AxisValue, ...]]) -> Iter
     for one in _tables(table, "include"):
         values = _pattern_values(one, axes, (*PLACES, "label"))
         properties = _properties(one, "properties")
+        if "label" in values:
+            one.problems.attempt(check_label, values["label"], at=one.at("label"))
         one.finish(also_known=(*axes, *PLACES))
         if not one.data:
-            table.problems.add("the table is empty", at=one.at())
+            table.problems.add("the table is empty", at=one.at(), hint=_EMPTY)
         yield Inclusion(pattern=Pattern(values=values, at=one.at()), properties=properties)
 
 

@@ -138,13 +138,14 @@ class Table:
         """A list of strings that match a pattern and do not repeat; empty where there is none."""
         found: dict[str, None] = {}
         for index, name in enumerate(self.strings(key, empty=empty) or ()):
-            at = f"{self.at(key)}[{index}]"
             if not pattern.fullmatch(name):
                 self.problems.add(
-                    f"malformed name {name!r}", at=at, hint=f"it must match ^{pattern.pattern}$"
+                    f"malformed name {name!r}",
+                    at=f"{self.at(key)}[{index}]",
+                    hint=f"it must match ^{pattern.pattern}$",
                 )
             elif name in found:
-                self.problems.add(f"{name!r} is listed twice", at=at)
+                self.problems.add(f"{name!r} is listed twice", at=f"{self.at(key)}[{index}]")
             else:
                 found[name] = None
         return tuple(found)

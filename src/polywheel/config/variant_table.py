@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from polywheel.config.provider_table import read_providers
 from polywheel.config.reader import Table
-from polywheel.errors import nearest
+from polywheel.errors import ConfigError, nearest
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import (
     ABI_DEPENDENCY,
@@ -148,18 +148,25 @@ def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Varia
     variants = {}
     for label in table.every_key():
         one = table.table(label)
-        at = table.at(label)
         properties = _declared_properties(one)
         if declared is not None:
             for prop in properties:
-                where = one.at(prop.namespace, prop.feature)
-                table.problems.attempt(declared.check, prop, at=where)
+                _check(declared, prop, one)
         if not properties and table.data[label]:
             continue  # not the null variant: what is wrong with it has been noted
-        variant = table.problems.attempt(Variant.of, properties, label, at=at)
+        variant = table.problems.attempt(Variant.of, properties, label, at=table.at(label))
         if variant is not None:
             variants[label] = variant
     return variants
+
+
+def _check(declared: VariantMetadata, prop: VariantProperty, table: Table) -> None:
+    """As ``attempt``, but that the place is put into words only where something is wrong."""
+    try:
+        declared.check(prop, at="")
+    except ConfigError:
+        where = table.at(prop.namespace, prop.feature)
+        table.problems.attempt(declared.check, prop, at=where)
 
 
 def _declared_properties(table: Table) -> list[VariantProperty]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from polywheel.errors import ConfigError
@@ -25,16 +26,27 @@ def variant_json(variant: Variant, metadata: VariantMetadata) -> bytes:
             at="pyproject.toml: variant.default-priorities.namespace",
             hint="declare the namespaces of this project's variants and their providers",
         )
+    return variant_document(metadata, [variant])
+
+
+def variant_document(
+    metadata: VariantMetadata, variants: Iterable[Variant], *, indent: int | None = 4
+) -> bytes:
+    """The JSON that a wheel and an index share: namespaces, providers, and these variants.
+
+    The same input gives the same bytes, in one line where ``indent`` is None. Raises ConfigError
+    where a provider can't be written.
+    """
     document: dict[str, Any] = {
         "$schema": SCHEMA if metadata.providers else SCHEMA_WITHOUT_PROVIDERS,
         "default-priorities": {"namespace": list(metadata.namespaces)},
-        "variants": {variant.label: variant.by_namespace()},
+        "variants": {variant.label: variant.by_namespace() for variant in variants},
     }
     if metadata.providers:
         document["providers"] = {
             namespace: _provider(provider) for namespace, provider in metadata.providers.items()
         }
-    return (json.dumps(document, indent=4, sort_keys=True) + "\n").encode("utf-8")
+    return (json.dumps(document, indent=indent, sort_keys=True) + "\n").encode("utf-8")
 
 
 def _provider(provider: Provider) -> dict[str, Any]:

@@ -1,0 +1,275 @@
+"""Which wheel a machine gets, and why not each of the others.
+
+Per release: variants in the order of PEP 825, the null variant as the last of them, then the non-variant
+wheels; within each group the better platform tag first, and of the same tags the higher build tag. That is
+also what uv 0.13.8 does. A release from which nothing fits is passed over for an older one, unless it
+has an sdist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from packaging.version import Version
+
+from polywheel.errors import ConfigError, PolywheelError, nearest
+from polywheel.formats.ordering import Ranked, in_order, ranks
+from polywheel.index.candidates import File, Place, Release, Variants, variants_of
+from polywheel.index.platforms import misfit
+from polywheel.index.support import Ask, Support, support_of
+from polywheel.index.systems import System
+from polywheel.model.variant import Variant
+from polywheel.providers.answer_file import harmless
+
+_BUILD = re.compile(r"([0-9]{1,18})(.*)", re.DOTALL)
+_MOST_TAGS = 1000
+"""Tags that one filename may stand for: each part of it may be a list."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """A wheel that the machine can't have, and every reason for that."""
+
+    file: File
+    of_variant: tuple[str, ...]
+    """Reasons that hold for every wheel of its variant."""
+
+    of_file: tuple[str, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return (*self.of_variant, *self.of_file)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """How the wheels of one release stand to one system."""
+
+    release: Release
+    fitting: tuple[File, ...]
+    """In the order in which an installer tries them: the first is the one that it takes."""
+
+    rejected: tuple[Rejected, ...]
+    """In the same order, variants that are not supported after those that are, by label."""
+
+    sdist: File | None
+    """What an installer would build where no wheel fits."""
+
+    variants: Mapping[str, Variant]
+    """What the labels stand for."""
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> File | None:
+        return self.fitting[0] if self.fitting else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What one system gets of a project."""
+
+    system: System
+    choices: tuple[Choice, ...]
+    """The releases that were looked at, newest first; only from the last one something may fit."""
+
+    @property
+    def chosen(self) -> File | None:
+        return self.choices[-1].chosen
+
+    @property
+    def sdist(self) -> File | None:
+        """What would be built, no wheel being there."""
+        last = self.choices[-1]
+        return last.sdist if last.chosen is None else None
+
+
+class Chooser:
+    """Answers for one project and any number of systems; variant metadata are read once."""
+
+    def __init__(
+        self,
+        place: Place,
+        found: Iterable[Release],
+        *,
+        specifier: SpecifierSet | None = None,
+        ask: Ask | None = None,
+    ) -> None:
+        """``specifier``: the versions that are wanted; ``ask``: runs plugins, None if they may not.
+
+        Raises ConfigError where no version is as wanted.
+        """
+        self.place = place
+        self.releases = _wanted(list(found), specifier or SpecifierSet())
+        # PEP 592: a yanked file is for those who ask for exactly that version.
+        self.pinned = any(
+            one.operator in {"==", "==="} and not one.version.endswith(".*")
+            for one in specifier or ()
+        )
+        self._ask = ask
+        self._variants: dict[Version, Variants] = {}
+
+    def answer(self, system: System) -> Answer:
+        """What the system gets. Raises ProviderError where a plugin fails."""
+        looked_at = []
+        for release in self.releases:
+            choice = self.choose(release, system)
+            looked_at.append(choice)
+            if choice.chosen is not None or choice.sdist is not None:
+                break
+        else:
+            # Nothing anywhere: the newest release is the one to explain.
+            looked_at = looked_at[:1]
+        return Answer(system=system, choices=tuple(looked_at))
+
+    def choose(self, release: Release, system: System) -> Choice:
+        """How the wheels of one release stand to a system."""
+        variants = self.variants(release)
+        support = Support(supported={}, because={})
+        ordered: list[Ranked] = []
+        unfit: list[Ranked] = []
+        if variants.metadata is not None:
+            support = support_of(system, variants.metadata, ask=self._ask)
+            known = ranks(variants.metadata.namespaces, support.supported)
+            # Only what is there to be taken.
+            labels = {wheel.label for wheel in release.wheels}
+            ordered, unfit = in_order(
+                (one for label, one in variants.metadata.variants.items() if label in labels),
+                known,
+            )
+        groups: dict[str | None, tuple[str, ...]] = {one.variant.label: () for one in ordered}
+        groups |= {one.variant.label: tuple(map(support.reason, one.unsupported)) for one in unfit}
+        for label in sorted({wheel.label or "" for wheel in release.wheels} - {""}):
+            groups.setdefault(label, _unknown(label, variants))
+        groups[None] = ()
+        fitting, rejected = self._sorted(release, groups, system)
+        return Choice(
+            release=release,
+            fitting=tuple(fitting),
+            rejected=tuple(rejected),
+            sdist=next((one for one in release.sdists if self._buildable(one, system)), None),
+            variants=variants.metadata.variants if variants.metadata is not None else {},
+            notes=(*variants.notes, *support.notes),
+        )
+
+    def variants(self, release: Release) -> Variants:
+        """What is known of the variants of a release."""
+        if release.version not in self._variants:
+            self._variants[release.version] = variants_of(self.place, release)
+        return self._variants[release.version]
+
+    def _buildable(self, sdist: File, system: System) -> bool:
+        """As far as an index tells: the sdists of a folder are not opened."""
+        required = sdist.link.requires_python
+        return (sdist.link.yanked is None or self.pinned) and (
+            required is None or _takes(required, system.python)
+        )
+
+    def _sorted(
+        self, release: Release, groups: Mapping[str | None, tuple[str, ...]], system: System
+    ) -> tuple[list[File], list[Rejected]]:
+        """The wheels that fit, in order, and the others; both by group first."""
+        places = _Places(system.tags)
+        placed = [(places.best(wheel), wheel) for wheel in release.wheels]
+        placed.sort(key=lambda one: _build(one[1]), reverse=True)
+        placed.sort(key=lambda one: len(system.tags) if one[0] is None else one[0])
+        by_label: dict[str | None, list[tuple[int | None, File]]] = {}
+        for place, wheel in placed:
+            by_label.setdefault(wheel.label, []).append((place, wheel))
+        fitting: list[File] = []
+        rejected: list[Rejected] = []
+        for label, reasons in groups.items():
+            for place, wheel in by_label.get(label, ()):
+                own = tuple(self._own_reasons(wheel, place is None, system, reasons))
+                if reasons or own:
+                    rejected.append(Rejected(file=wheel, of_variant=reasons, of_file=own))
+                else:
+                    fitting.append(wheel)
+        return fitting, rejected
+
+    def _own_reasons(
+        self, wheel: File, misfits: bool, system: System, reasons: tuple[str, ...]
+    ) -> Iterator[str]:
+        """Why this file can't be taken, whatever its variant."""
+        name = wheel.name.wheel
+        if misfits and name is not None:
+            yield misfit(name.python, name.abi, name.platform, system.tags)
+        if wheel.link.yanked is not None and not self.pinned:
+            yield f"it is yanked: {wheel.link.yanked}" if wheel.link.yanked else "it is yanked"
+        if misfits or reasons:
+            return  # it need not be opened
+        try:
+            required = self.place.requires_python(wheel)
+        except PolywheelError as error:
+            yield error.problems[0].what
+            return
+        if required is not None and not _takes(required, system.python):
+            yield f"it requires Python {harmless(required)}, and this is {system.python}"
+
+
+def _wanted(found: list[Release], specifier: SpecifierSet) -> list[Release]:
+    """The versions that an installer looks at: pre-releases where there is nothing else (PEP 440)."""
+    versions = [one.version for one in found]
+    wanted = set(specifier.filter(versions))
+    if not wanted:
+        there = ", ".join(str(version) for version in versions[:10])
+        raise ConfigError(
+            f"no version is as wanted: {specifier}",
+            hint=nearest(str(specifier).lstrip("=<>!~"), map(str, versions)) or f"there is {there}",
+        )
+    return [one for one in found if one.version in wanted]
+
+
+def _unknown(label: str, variants: Variants) -> tuple[str, ...]:
+    """Why nothing is known of the variant of a label that wheels have."""
+    if variants.metadata is None:
+        return (variants.why_not or "nothing says what its label stands for",)
+    return (f"{variants.at} has no variant {label!r}",)
+
+
+def _build(wheel: File) -> tuple[int, str]:
+    """The build tag: -1 where there is none, which is lower than any."""
+    name = wheel.name.wheel
+    found = _BUILD.fullmatch(name.build) if name is not None and name.build is not None else None
+    return (int(found[1]), found[2]) if found else (-1, "")
+
+
+def _takes(required: str, python: Version) -> bool:
+    """Whether a Requires-Python fits; one that nobody understands is left out of account."""
+    try:
+        return SpecifierSet(required).contains(python, prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+class _Places:
+    """The best place that any tag of a wheel has; many wheels have the same ones."""
+
+    def __init__(self, tags: Mapping[Tag, int]) -> None:
+        self._tags = tags
+        self._known: dict[tuple[str, str, str], int | None] = {}
+
+    def best(self, wheel: File) -> int | None:
+        """None where no tag fits."""
+        name = wheel.name.wheel
+        if name is None:
+            return None
+        parts = name.python.lower(), name.abi.lower(), name.platform.lower()
+        if parts not in self._known:
+            self._known[parts] = self._best(*(part.split(".") for part in parts))
+        return self._known[parts]
+
+    def _best(self, pythons: list[str], abis: list[str], platforms: list[str]) -> int | None:
+        if len(pythons) * len(abis) * len(platforms) > _MOST_TAGS:
+            return None
+        places = (
+            self._tags.get(Tag(python, abi, platform))
+            for python in pythons
+            for abi in abis
+            for platform in platforms
+        )
+        return min((place for place in places if place is not None), default=None)

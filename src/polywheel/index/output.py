@@ -1,0 +1,204 @@
+"""The folder that an index is written to: files appear whole, and vanish when they are stale.
+
+``.polywheel-index.json`` there lists what earlier runs wrote, each with its hash. What is in that list,
+was not written again and still is what was written is removed; anything else is the user's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from polywheel.errors import Problem, WheelError
+
+ROOT = "simple"
+"""The folder of the pages."""
+MANIFEST = ".polywheel-index.json"
+_SHAPE = 1
+_MAX_MANIFEST = 64 * 1024 * 1024
+# What a manifest may name: nothing that leads out of the folder, whoever wrote it.
+_PAGE = re.compile(r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)")
+_GENERATED = re.compile(r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)")
+_ARCHIVE = re.compile(r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)")
+_numbers = count()
+
+
+class Output:
+    """Writes below ``root``. Paths are relative, with ``/``. Every method raises WheelError."""
+
+    def __init__(self, root: Path, *, notify: Callable[[str], None]) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+        self._notify = notify
+        self._written: dict[str, str] = {}
+        with self._speaking_of(""):
+            root.mkdir(parents=True, exist_ok=True)
+        self._before = self._manifest()
+
+    @property
+    def before(self) -> Mapping[str, str]:
+        """What earlier runs wrote: the hash of each file."""
+        return self._before
+
+    def read(self, path: str) -> bytes | None:
+        """What an earlier run wrote, if it is still there, as it was."""
+        try:
+            content = (self.root / path).read_bytes()
+        except OSError:
+            return None
+        same = self._before.get(path) == hashlib.sha256(content).hexdigest()
+        return content if same else None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, in place of one of that name; one that is the same stays untouched."""
+        self._written[path] = hashlib.sha256(content).hexdigest()
+        target = self.root / path
+        with self._speaking_of(path):
+            if _is(target, content):
+                return
+            if target.parent != self.root:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            with _beside(target) as part:
+                part.write_bytes(content)
+
+    def take(self, source: Path, sha256: str) -> Problem | None:
+        """Have a wheel or an sdist here under its name: linked, or copied where that can't be done.
+
+        A file of that name that is another, and that no earlier run put there, stays; that is the
+        problem then.
+        """
+        target = self.root / source.name
+        with self._speaking_of(source.name):
+            ours = self._before.get(source.name)
+            if target.exists():
+                same = target.samefile(source)
+                there = sha256 if same else _sha256(target)
+                if there == sha256:
+                    if ours is not None:
+                        self._written[source.name] = sha256
+                    return None
+                if there != ours:
+                    return Problem(
+                        f"{source.name} is there already, and it is another file",
+                        str(self.root),
+                        "remove it, or write to another folder",
+                    )
+            with _beside(target) as part:
+                try:
+                    os.link(source.resolve(), part)
+                except OSError:
+                    from shutil import copy2  # where nothing can be linked, as a rule
+
+                    copy2(source, part)
+        self._written[source.name] = sha256
+        return None
+
+    def finish(self, *, keep: Callable[[str], bool], archives: bool) -> list[str]:
+        """Remove what is stale, write the manifest; what was removed.
+
+        ``keep`` says of a path that earlier runs wrote whether it stays, written again or not;
+        ``archives`` whether wheels and sdists are this run's to remove.
+        """
+        removed = []
+        listed = dict(self._written)
+        for path in sorted(set(self._before) - set(self._written)):
+            if _ARCHIVE.fullmatch(path) and not archives:
+                continue
+            if keep(path):
+                listed[path] = self._before[path]
+            elif self._remove(path):
+                removed.append(path)
+        if listed or (self.root / MANIFEST).exists():
+            document = {"shape": _SHAPE, "files": dict(sorted(listed.items()))}
+            self.write(MANIFEST, (json.dumps(document, indent=1) + "\n").encode())
+        return removed
+
+    def _remove(self, path: str) -> bool:
+        """Remove a file that still is what was written, and the folder that it leaves empty."""
+        target = self.root / path
+        with self._speaking_of(path):
+            inside = target.parent.resolve().is_relative_to(self.root.resolve())
+            if not inside or target.is_symlink() or not target.is_file():
+                return False
+            if _sha256(target) != self._before[path]:
+                self._notify(f"{path} is stale, but was changed since it was written: it stays")
+                return False
+            target.unlink()
+            if target.parent != self.root and not any(target.parent.iterdir()):
+                target.parent.rmdir()
+        return True
+
+    def _manifest(self) -> dict[str, str]:
+        path = self.root / MANIFEST
+        try:
+            if not path.exists():
+                return {}
+            if path.stat().st_size > _MAX_MANIFEST:
+                raise ValueError(f"it has more than {_MAX_MANIFEST} bytes")
+            files = _files(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            self.problems.append(
+                Problem(
+                    f"the list of what earlier runs wrote can't be read: {str(error)[:200]}",
+                    str(path),
+                    "it is written anew; what is stale by now is to be removed by hand",
+                )
+            )
+            return {}
+        return files
+
+    @contextmanager
+    def _speaking_of(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WheelError(
+                f"{path or self.root} can't be written: {error.strerror or error}",
+                at=str(self.root),
+                hint="choose a folder with -o",
+            ) from None
+
+
+def _files(document: object) -> dict[str, str]:
+    """What a manifest lists of what an index is made of; raises ValueError where it is none."""
+    if not isinstance(document, dict) or document.get("shape") != _SHAPE:
+        raise ValueError(f"its shape is not {_SHAPE}")
+    listed = document.get("files")
+    return {
+        path: digest
+        for path, digest in (listed.items() if isinstance(listed, dict) else ())
+        if isinstance(digest, str)
+        and not path.startswith(".")
+        and any(pattern.fullmatch(path) for pattern in (_PAGE, _GENERATED, _ARCHIVE))
+    }
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A path for what becomes ``target`` at the end; its mode is what the umask makes it."""
+    part = target.with_name(f".polywheel-{os.getpid()}-{next(_numbers)}.part")
+    try:
+        yield part
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _is(target: Path, content: bytes) -> bool:
+    """Whether a file is there, and has this content already."""
+    try:
+        return target.stat().st_size == len(content) and target.read_bytes() == content
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,123 @@
+"""The releases of a folder: which files belong together, and what their wheels say of variants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.version import Version
+
+from polywheel.errors import ConfigError, PolywheelError, Problem
+from polywheel.index.documents import read_together
+from polywheel.index.wheel_file import FileName, ReadFile, parse_name, read_file
+
+if TYPE_CHECKING:
+    from polywheel.model.metadata import VariantMetadata
+
+VARIANTS_JSON = "-variants.json"
+_MAX_WORKERS = 16
+
+
+class Release(NamedTuple):
+    """The files of one version of a project."""
+
+    project: str
+    """Normalized."""
+
+    version: Version
+    files: tuple[ReadFile, ...]
+    """Sorted by filename."""
+
+    metadata: VariantMetadata | None
+    """What the variant wheels say together; None where there are none, or where they disagree."""
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def variants_json(self) -> str:
+        """The name of its file (PEP 825, "Index-level metadata"): normalized as in a wheel's."""
+        return f"{self.project.replace('-', '_')}-{self.version}{VARIANTS_JSON}"
+
+    def __str__(self) -> str:
+        return f"{self.project} {self.version}"
+
+
+def read_releases(folder: Path, *, hashed: bool) -> tuple[list[Release], list[Problem]]:
+    """Every release of a folder, by name and version, and the names that belong to none.
+
+    What is wrong with one wheel is a problem of its release. Raises ConfigError where the folder
+    can't be listed.
+    """
+    names, strays = _names(folder)
+    grouped: dict[tuple[str, Version], list[ReadFile]] = {}
+    for file in _read_all(folder, names, hashed=hashed):
+        # 1.0 and 1.0.0 are one version.
+        grouped.setdefault((file.name.project, file.name.version), []).append(file)
+    return [_release(tuple(grouped[key])) for key in sorted(grouped)], strays
+
+
+def _names(folder: Path) -> tuple[list[FileName], list[Problem]]:
+    """The files of a folder that may be published, sorted; and what is wrong with other names."""
+    found: list[FileName] = []
+    strays: list[Problem] = []
+    try:
+        listed = sorted(os.listdir(folder))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} can't be listed: {error.strerror or error}",
+            hint="name the folder in which the wheels are",
+        ) from None
+    for filename in listed:
+        if filename.startswith("."):
+            continue  # what is being written, and what other tools hide
+        try:
+            name = parse_name(filename)
+        except PolywheelError as error:
+            strays += [Problem(one.what, str(folder), one.hint) for one in error.problems]
+            continue
+        if name is not None:
+            found.append(name)
+    return found, strays
+
+
+def _read_all(folder: Path, names: Sequence[FileName], *, hashed: bool) -> Iterable[ReadFile]:
+    """Every file, in the order of ``names``.
+
+    To hash a large file is not Python's work, so threads help; to take a glance at one is.
+    """
+    if not hashed or len(names) < 2:
+        return [read_file(folder, name, hashed=hashed) for name in names]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_WORKERS)) as executor:
+        try:
+            return list(executor.map(lambda name: read_file(folder, name, hashed=True), names))
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _release(files: tuple[ReadFile, ...]) -> Release:
+    problems = [problem for file in files for problem in file.problems]
+    # One spelling of those that mean the same, whatever the order.
+    version = min({file.name.version for file in files}, key=lambda one: (len(str(one)), str(one)))
+    project = files[0].name.project
+    metadata = None
+    try:
+        documents = {
+            file.name.filename: file.document for file in files if file.document is not None
+        }
+        if documents:
+            metadata = read_together(documents, at=f"{project} {version}")
+    except PolywheelError as error:
+        problems += error.problems
+    return Release(
+        project=project,
+        version=version,
+        files=files,
+        metadata=None if problems else metadata,
+        problems=tuple(dict.fromkeys(problems)),
+    )
+

@@ -1,0 +1,238 @@
+"""The page of a project on an index: fetched, and its links read.
+
+The simple API as JSON (PEP 691) where the index has it, else as HTML (PEP 503, 592, 629).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from html.parser import HTMLParser
+from http.client import HTTPException
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+
+from polywheel.errors import ConfigError, PolywheelError, WheelError
+from polywheel.providers.answer_file import harmless
+
+MAX_PAGE = 64 * 1024 * 1024
+"""Bytes: the longest pages of PyPI have a third of it."""
+TIMEOUT = 30.0
+"""Seconds without a byte."""
+JSON = "application/vnd.pypi.simple.v1+json"
+ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+_SCHEMES = ("http", "https")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_TEXT = 1000
+"""Letters of a filename, a specifier, a reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """One file as an index lists it, or as it lies in a folder."""
+
+    filename: str
+    url: str
+    """Absolute; in a folder, the path."""
+
+    sha256: str | None = None
+    requires_python: str | None = None
+    yanked: str | None = None
+    """Why it is (PEP 592), perhaps empty; None where it is not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What came of an address."""
+
+    url: str
+    """After redirects."""
+
+    content_type: str
+    content: bytes
+
+
+def read_project_page(url: str) -> list[Link]:
+    """The files that a project's page lists.
+
+    Raises ConfigError for an address that can't be used or where nothing is, WheelError for an
+    answer that can't be read.
+    """
+    page = fetch(url, limit=MAX_PAGE, accept=ACCEPT)
+    try:
+        if page.content_type.endswith("json"):
+            return list(_json_links(page))
+        return list(_html_links(page))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise WheelError(
+            "this is no page of the simple API", at=url, hint="give the address of a project's page"
+        ) from None
+
+
+def fetch(url: str, *, limit: int, accept: str = "*/*") -> Page:
+    """What lies at an http or https address, at most ``limit`` bytes. Raises as above."""
+    _check(url)
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler(),
+        HTTPHandler(),
+        HTTPSHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    request = Request(url, headers={"Accept": accept, "User-Agent": "polywheel"})  # noqa: S310 -- checked
+    try:
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            content: bytes = answer.read(limit + 1)
+            kind = answer.headers.get_content_type()
+            found = Page(url=answer.geturl(), content_type=kind, content=content)
+    except HTTPError as error:
+        error.close()
+        raise _unreachable(url, f"{error.code} {error.reason}") from None
+    except URLError as error:
+        raise _unreachable(url, str(error.reason)) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise _unreachable(url, str(error) or type(error).__name__) from None
+    if len(found.content) > limit:
+        raise WheelError(f"an answer of more than {limit} bytes", at=url)
+    return found
+
+
+def fetch_file(link: Link, *, limit: int) -> bytes:
+    """A linked file, its hash checked where the link has one. Raises as above."""
+    content = fetch(link.url, limit=limit).content
+    if link.sha256 is not None and hashlib.sha256(content).hexdigest() != link.sha256:
+        raise WheelError(
+            f"{link.filename} is not the file that the index lists: its SHA-256 is another",
+            at=link.url,
+        )
+    return content
+
+
+class _Redirects(HTTPRedirectHandler):
+    def redirect_request(  # noqa: PLR0917 -- as urllib calls it
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Message,
+        newurl: str,
+    ) -> Request | None:
+        _check(newurl)
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise ConfigError(f"redirected from https to {harmless(newurl)}", at=req.full_url)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        shown = re.sub(r"//[^/]*@", "//…@", harmless(url)[:_MAX_TEXT])  # it may be a password
+        raise ConfigError(
+            f"{shown} can't be fetched",
+            hint="expected http:// or https:// and a host, without a user name",
+        )
+
+
+def _unreachable(url: str, why: str) -> PolywheelError:
+    return ConfigError(
+        f"nothing can be had from there: {harmless(why)[:_MAX_TEXT]}",
+        at=url,
+        hint="is the name of the project spelled right? another index: --index-url URL",
+    )
+
+
+def _json_links(page: Page) -> Iterator[Link]:
+    document = json.loads(page.content)
+    if str(document["meta"]["api-version"]).partition(".")[0] != "1":
+        raise ValueError
+    for entry in document["files"]:
+        yanked = entry.get("yanked") or None
+        yield from _link(
+            page.url,
+            entry["url"],
+            filename=entry["filename"],
+            sha256=entry.get("hashes", {}).get("sha256"),
+            requires_python=entry.get("requires-python"),
+            yanked="" if yanked is True else yanked,
+        )
+
+
+def _html_links(page: Page) -> Iterator[Link]:
+    parser = _Anchors()
+    parser.feed(page.content.decode("utf-8", errors="replace"))
+    parser.close()
+    base = urljoin(page.url, parser.base)
+    for anchor in parser.found:
+        url, _, fragment = (anchor.get("href") or "").partition("#")
+        algorithm, _, digest = fragment.partition("=")
+        yield from _link(
+            base,
+            url,
+            filename=unquote(urlsplit(url).path.rpartition("/")[2]),
+            sha256=digest if algorithm == "sha256" else None,
+            requires_python=anchor.get("data-requires-python"),
+            yanked=(anchor["data-yanked"] or "") if "data-yanked" in anchor else None,
+        )
+
+
+class _Anchors(HTMLParser):
+    """Every anchor of a page that leads somewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = ""
+        self.found: list[Mapping[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a" and any(name == "href" for name, _ in attrs):
+            self.found.append(dict(attrs))
+        elif tag == "base" and not self.base:
+            self.base = dict(attrs).get("href") or ""
+
+
+def _link(
+    base: str,
+    url: str,
+    *,
+    filename: str,
+    sha256: str | None,
+    requires_python: str | None,
+    yanked: str | None,
+) -> Iterator[Link]:
+    """The link, if it is one that an installer could follow."""
+    absolute = urljoin(base, url)
+    texts = (filename, absolute, requires_python or "", yanked or "", sha256 or "")
+    if any(not isinstance(text, str) for text in texts):
+        raise TypeError
+    if not filename or len(filename) > _MAX_TEXT or not filename.isprintable():
+        return
+    yield Link(
+        filename=filename,
+        url=absolute,
+        sha256=sha256.lower() if sha256 and _SHA256.fullmatch(sha256.lower()) else None,
+        requires_python=requires_python[:_MAX_TEXT] if requires_python else None,
+        yanked=None if yanked is None else harmless(yanked)[:_MAX_TEXT],
+    )

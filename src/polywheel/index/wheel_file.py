@@ -1,0 +1,239 @@
+"""One file of a release: its name, and what an index says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+from polywheel.errors import PolywheelError, Problem, WheelError
+from polywheel.formats.variants_json import variants_json
+from polywheel.index.documents import one_variant
+from polywheel.index.variant_member import UnusualError, variant_member
+from polywheel.model.wheelname import WheelName
+
+if TYPE_CHECKING:
+    from polywheel.examined import Examined
+
+WHEEL = ".whl"
+SDISTS = (".tar.gz", ".zip")
+
+# "Names and normalization" of the specifications, which `packaging` has in a module that takes as
+# long to import as all of this. Nor does its normalization refuse anything.
+_NAME = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.ASCII | re.IGNORECASE)
+_SEPARATORS = re.compile(r"[-_.]+")
+_TAG = re.compile(r"[A-Za-z0-9_.]+")
+_MAX_SPECIFIER = 1000
+_MAX_CORE_METADATA = 4 * 1024 * 1024
+
+
+class FileName(NamedTuple):
+    """The name of a wheel or an sdist that may be published."""
+
+    filename: str
+    project: str
+    """Normalized."""
+
+    version: Version
+    wheel: WheelName | None
+    """None for an sdist."""
+
+    @property
+    def label(self) -> str | None:
+        return self.wheel.label if self.wheel is not None else None
+
+
+class ReadFile(NamedTuple):
+    """What an index says of a file. Where there are problems, the rest means nothing."""
+
+    name: FileName
+    folder: Path
+    size: int = 0
+    sha256: str | None = None
+    """Hexadecimal; None where nobody asked for it."""
+
+    requires_python: str | None = None
+    metadata: bytes | None = None
+    """METADATA; None for an sdist, where nobody asked for it, and where it is too long to keep."""
+
+    document: bytes | None = None
+    """variant.json, or what METADATA says in its form; None for a non-variant wheel and an sdist."""
+
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name.filename
+
+
+def parse_name(filename: str) -> FileName | None:
+    """Project and version of a wheel or an sdist; None for what is neither.
+
+    Raises WheelError for the name of a wheel that no index can have.
+    """
+    if filename.endswith(WHEEL):
+        return _of_wheel(filename)
+    if not filename.endswith(SDISTS):
+        return None
+    from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+
+    try:
+        project, version = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return None  # some other archive
+    if not _NAME.fullmatch(project):
+        return None
+    return FileName(filename=filename, project=project, version=version, wheel=None)
+
+
+def _of_wheel(filename: str) -> FileName:
+    wheel = WheelName.parse(filename)
+    try:
+        version = _version(wheel.version)
+    except InvalidVersion:
+        raise WheelError(
+            f"{filename!r} can't be in an index: {wheel.version!r} is not a version (PEP 440)",
+            hint="rename the wheel to the version that its METADATA has",
+        ) from None
+    project = _project(wheel.distribution)
+    if project is None:
+        raise WheelError(
+            f"{filename!r} can't be in an index: {wheel.distribution!r} is no name of a project",
+            hint="a name holds letters, digits, '.', '_' and '-', and starts and ends with one of "
+            "the first two",
+        )
+    tags = wheel.build or "0", wheel.python, wheel.abi, wheel.platform
+    if not _TAG.fullmatch("".join(tags)):
+        wrong = next(part for part in tags if not _TAG.fullmatch(part))
+        raise WheelError(
+            f"{filename!r} can't be in an index: {wrong!r} is no tag",
+            hint="a tag holds letters, digits, '_' and '.'",
+        )
+    return FileName(filename=filename, project=project, version=version, wheel=wheel)
+
+
+# Most files of a folder have a name and a version that another one has, too.
+@lru_cache(maxsize=1024)
+def _project(distribution: str) -> str | None:
+    """The normalized name; None for what is no name."""
+    plain = _NAME.fullmatch(distribution)
+    return _SEPARATORS.sub("-", distribution).lower() if plain else None
+
+
+@lru_cache(maxsize=1024)
+def _version(text: str) -> Version:
+    return Version(text)
+
+
+def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
+    """Read wheels and sdists, as :func:`read_file`. Raises WheelError for the name of neither."""
+    files = []
+    for path in paths:
+        name = parse_name(path.name)
+        if name is None:
+            raise WheelError(f"{path.name} is neither a wheel nor an sdist", at=str(path.parent))
+        files.append(read_file(path.parent, name, hashed=hashed))
+    return files
+
+
+def read_file(folder: Path, name: FileName, *, hashed: bool) -> ReadFile:
+    """Read one file of a folder; what is wrong with it is told in its ``problems``.
+
+    A wheel in which nothing is unusual is asked for its variant alone. ``hashed``: every wheel is
+    looked at from all sides, and SHA-256, METADATA and Requires-Python are told too.
+    """
+    try:
+        return _read_through(folder, name) if hashed else _glanced_at(folder, name)
+    except PolywheelError as error:
+        problems = _placed(error.problems, folder / name.filename)
+    except OSError as error:
+        what = f"{name.filename} can't be read: {error.strerror or error}"
+        problems = (Problem(what, str(folder)),)
+    return ReadFile(name=name, folder=folder, problems=problems)
+
+
+def _glanced_at(folder: Path, name: FileName) -> ReadFile:
+    """A file, and of a wheel its variant. Raises WheelError and OSError."""
+    path = os.path.join(folder, name.filename)
+    size = _size(path, name)
+    document = None
+    if name.wheel is not None:
+        try:
+            with FileIO(path) as file:
+                document = variant_member(file, size, name.wheel)
+            if document is not None:
+                one = one_variant(document)
+                if one is None or one.label != name.label:
+                    raise UnusualError
+        except UnusualError:
+            return _examined(folder, name, size=size)
+    return ReadFile(name=name, folder=folder, size=size, document=document)
+
+
+def _read_through(folder: Path, name: FileName) -> ReadFile:
+    """A file with its hash, and a wheel from all sides. Raises WheelError and OSError."""
+    path = folder / name.filename
+    size = _size(str(path), name)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if name.wheel is None:
+        return ReadFile(name=name, folder=folder, size=size, sha256=sha256)
+    return _examined(folder, name, size=size, sha256=sha256)
+
+
+def _examined(folder: Path, name: FileName, *, size: int, sha256: str | None = None) -> ReadFile:
+    """A wheel, looked at from all sides. Raises WheelError."""
+    from polywheel.examined import examine  # few runs of a command need it
+
+    wheel = examine(folder / name.filename)
+    if wheel.disagreements:
+        raise WheelError.collected(wheel.disagreements)
+    document = wheel.variant_json
+    if document is None and wheel.declared is not None:
+        document = variants_json(wheel.declared)
+    return ReadFile(
+        name=name,
+        folder=folder,
+        size=size,
+        sha256=sha256,
+        requires_python=_requires_python(wheel),
+        metadata=wheel.metadata if sha256 and len(wheel.metadata) <= _MAX_CORE_METADATA else None,
+        document=document,
+    )
+
+
+def _size(path: str, name: FileName) -> int:
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise WheelError(f"{name.filename} is not a file", at=os.path.dirname(path))
+    return found.st_size
+
+
+def _placed(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
+    """Problems, each of which names the wheel."""
+    return tuple(
+        one if path.name in f"{one.what} {one.at}" else Problem(one.what, str(path), one.hint)
+        for one in problems
+    )
+
+
+def _requires_python(wheel: Examined) -> str | None:
+    """``Requires-Python``; one that no installer understands is left to the installer to find."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    text = " ".join(str(wheel.headers.get("Requires-Python", "")).split())
+    if not text or len(text) > _MAX_SPECIFIER:
+        return None
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+    return text

@@ -1,0 +1,87 @@
+"""Writing the index of a folder: release after release, the good ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from polywheel.errors import ConfigError, Problem
+from polywheel.formats.variants_json import variants_json
+from polywheel.index.output import MANIFEST, ROOT, Output
+from polywheel.index.releases import VARIANTS_JSON, Release, read_releases
+
+if TYPE_CHECKING:
+    from polywheel.index.tree import Tree
+
+
+class Indexed(NamedTuple):
+    """What became of the files of a folder."""
+
+    published: tuple[Release, ...]
+    withheld: tuple[Release, ...]
+    """Releases of which something is wrong: what an earlier run wrote of them stays."""
+
+    removed: tuple[str, ...]
+    """Files of earlier runs that belong to nothing any more."""
+
+    problems: tuple[Problem, ...]
+
+
+def write_index(folder: Path, out: Path, *, simple: bool, notify: Callable[[str], None]) -> Indexed:
+    """Write ``{name}-{version}-variants.json`` for every release of ``folder`` that has variants.
+
+    ``simple``: the simple API as well. Where ``out`` is another folder than ``folder``, it gets the
+    wheels too then, so that it can be served alone. Releases of which something is wrong are told
+    in ``problems``, the others are written. Raises ConfigError where there is nothing to index, or
+    where jinja2 is missing; WheelError where ``out`` can't be written.
+    """
+    if simple:
+        from polywheel.index.page import root_page
+        from polywheel.index.tree import Tree
+
+        root_page([])  # what it needs must not be found missing half way through
+    releases, strays = read_releases(folder, hashed=simple)
+    if not releases and not strays and not (out / MANIFEST).exists():
+        raise ConfigError(f"{folder} holds no wheel", hint="name the folder in which they are")
+    output = Output(out, notify=notify)
+    tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
+    problems = [*strays, *output.problems]
+    published: list[Release] = []
+    withheld: list[Release] = []
+    kept: set[str] = set()
+    for release in releases:
+        wrong = release.problems or (tree.take(release) if tree is not None else ())
+        if not wrong:
+            published.append(release)
+            _write(release, output, tree)
+            continue
+        withheld.append(release)
+        problems += wrong
+        kept.add(release.variants_json)
+        if tree is not None:
+            kept |= tree.keep(release)
+    if tree is not None:
+        tree.write()
+    elif any(path.startswith(f"{ROOT}/") for path in output.before):
+        notify(f"{ROOT}/ is that of an earlier run: add --simple to bring it up to date")
+    removed = output.finish(
+        # What belongs to the tree is looked after by the runs that write one.
+        keep=lambda path: path in kept or (tree is None and not path.endswith(VARIANTS_JSON)),
+        archives=tree is not None and not tree.in_place,
+    )
+    return Indexed(
+        published=tuple(published),
+        withheld=tuple(withheld),
+        removed=tuple(removed),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _write(release: Release, output: Output, tree: Tree | None) -> None:
+    document = None
+    if release.metadata is not None:
+        document = variants_json(release.metadata)
+        output.write(release.variants_json, document)
+    if tree is not None:
+        tree.add(release, document)

@@ -1,0 +1,435 @@
+"""What ``polywheel explain`` foretells, held against what a real uv takes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from choosing import (
+    BLAS,
+    NVIDIA,
+    X86_64,
+    Properties,
+    level,
+    uv_takes,
+    write_release,
+    write_wheel,
+)
+from packaging.version import Version
+
+from polywheel.cli import main
+from polywheel.model.answers import PluginQuery
+from polywheel.providers.client import ask_plugins
+
+DRIVER = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
+SM_ARCH = "NV_VARIANT_PROVIDER_FORCE_SM_ARCH"
+SEVENTEEN = "manylinux_2_17_x86_64"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _uv_with_variants() -> None:
+    said = subprocess.run(["uv", "--version"], capture_output=True, encoding="utf-8", check=True)
+    if Version(said.stdout.split()[1]) < Version("0.13.8"):
+        pytest.skip("needs uv 0.13.8 or newer, with its preview of wheel variants")
+    if shutil.which("nvidia-smi"):
+        pytest.skip("uv would see the GPU of this machine")
+
+
+@pytest.fixture(scope="module")
+def levels() -> list[str]:
+    """The x86-64 levels of this machine, best first, as a plugin that is not uv's finds them."""
+    query = PluginQuery(
+        namespace="x86_64",
+        reference="provider_variant_x86_64.plugin:X8664Plugin",
+        requires=("provider-variant-x86-64",),
+        at="",
+        supported=True,
+    )
+    (answer,) = ask_plugins([query], python=sys.executable, notify=print)
+    return [v for one in answer.supported or () if one.name == "level" for v in one.values]
+
+
+def described(levels: list[str], env: Mapping[str, str]) -> str:
+    """The machine, as uv 0.13.8 sees it: of x86_64 the level alone, of nvidia what is forced."""
+    lines = ['name = "uv"', "[supported.x86_64]", f"level = {json.dumps(levels)}"]
+    lines.append("[supported.nvidia]")
+    if DRIVER in env:
+        major, minor = map(int, env[DRIVER].split("."))
+        lower = [
+            *(f"{major}.{one}" for one in range(minor, -1, -1)),
+            str(major),
+            *(v for m in range(major - 1, 10, -1) for v in with_minors(m)),
+        ]
+        upper = [
+            *(v for m in range(15, major, -1) for v in with_minors(m)),
+            *(f"{major}.{one}" for one in range(20, minor, -1)),
+        ]
+        lines.append(f"cuda_version_lower_bound = {json.dumps(lower)}")
+        lines.append(f"cuda_version_upper_bound = {json.dumps(upper)}")
+    if DRIVER in env and SM_ARCH in env:
+        first, last = env[SM_ARCH].split(".")
+        archs = [f"{first}{one}_real" for one in range(int(last), -1, -1)]
+        lines.append(f"sm_arch = {json.dumps([*archs, f'{first}0_virtual'])}")
+    return "\n".join(lines)
+
+
+def with_minors(major: int) -> list[str]:
+    return [*(f"{major}.{minor}" for minor in range(20, -1, -1)), str(major)]
+
+
+def explained(
+    folder: Path, system: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> str | None:
+    (scratch / "system.toml").write_text(system, encoding="utf-8")
+    code = main(["explain", str(folder), "--system", str(scratch / "system.toml"), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    chosen: str | None = answer["chosen"]
+    assert code == (0 if chosen is not None else 1)
+    return chosen
+
+
+CUDA: Mapping[str, Properties] = {
+    "cpu": {},
+    "cu118": {"nvidia": {"cuda_version_lower_bound": ["11.8"]}},
+    "cu126": {"nvidia": {"cuda_version_lower_bound": ["12.6"], "cuda_version_upper_bound": ["13"]}},
+    "cu128": {"nvidia": {"cuda_version_lower_bound": ["12.8"], "sm_arch": ["80_real", "90_real"]}},
+    "cu13": {"nvidia": {"cuda_version_lower_bound": ["13.0"]}},
+}
+LEVELS = {"none": (), "v1": ("v1",), "to v4": ("v1", "v2", "v3", "v4"), "v4 alone": ("v4",)}
+MACHINES = {
+    "no GPU": {},
+    "12.8 and sm_90": {DRIVER: "12.8", SM_ARCH: "9.0"},
+    "13.0 and sm_75": {DRIVER: "13.0", SM_ARCH: "7.5"},
+}
+LAST = {"null and plain": (True, True), "null": (True, False), "plain": (False, True)}
+TABLE = list(itertools.product(LEVELS, (False, True), MACHINES, LAST))
+RESTRICTIVE = list(itertools.product(LEVELS, (False, True), MACHINES))
+
+
+def product(levels: tuple[str, ...], *, blas: bool, null: bool) -> dict[str, Properties]:
+    """Every combination of level, CUDA and BLAS, in no order of theirs."""
+    found: dict[str, Properties] = {}
+    for one, cuda, library in itertools.product(
+        levels or ("",), CUDA, ("mkl", "openblas") if blas else ("",)
+    ):
+        properties = {
+            **CUDA[cuda],
+            **(level(one) if one else {}),
+            **({"blas": {"library": [library]}} if library else {}),
+        }
+        if properties:
+            found["_".join(part for part in (library, cuda, one) if part)] = properties
+    if null:
+        found["null"] = {}
+    return found
+
+
+@pytest.mark.parametrize(("which", "blas", "machine", "last"), TABLE)
+def test_the_table(  # noqa: PLR0917 -- the case, and fixtures
+    which: str,
+    blas: bool,
+    machine: str,
+    last: str,
+    levels: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    null, plain = LAST[last]
+    folder, env = tmp_path / "dist", MACHINES[machine]
+    write_release(
+        folder,
+        product(LEVELS[which], blas=blas, null=null),
+        namespaces=("nvidia", "x86_64", "blas"),
+        plain=plain,
+    )
+    taken = uv_takes(folder, tmp_path, env=env)
+    assert explained(folder, described(levels, env), tmp_path, capsys) == taken
+
+
+@pytest.mark.parametrize(
+    ("which", "blas", "machine"), [one for one in RESTRICTIVE if one[0] != "none"]
+)
+def test_the_table_where_nothing_is_left_to_fall_back_on(  # noqa: PLR0917 -- as above
+    which: str,
+    blas: bool,
+    machine: str,
+    levels: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only variants that need a GPU of some kind: on a machine without one, nothing is installed."""
+    folder, env = tmp_path / "dist", MACHINES[machine]
+    variants = product(LEVELS[which], blas=blas, null=False)
+    variants = {label: one for label, one in variants.items() if "nvidia" in one}
+    write_release(folder, variants, namespaces=("x86_64", "nvidia", "blas"), plain=False)
+    taken = uv_takes(folder, tmp_path, env=env)
+    assert (taken is None) == (machine == "no GPU" or (which == "v4 alone" and "v4" not in levels))
+    assert explained(folder, described(levels, env), tmp_path, capsys) == taken
+
+
+def test_level_cuda_and_null_as_the_readme_says(levels: list[str], tmp_path: Path) -> None:
+    """Not held against polywheel, but against what a person expects: so the table means something."""
+    if not levels:
+        pytest.skip("needs an x86-64 machine")
+    folder = tmp_path / "levels"
+    write_release(folder, {**{one: level(one) for one in ("v1", "v2", "v3", "v4")}, "null": {}})
+    assert uv_takes(folder, tmp_path) == f"demo-1.0-py3-none-any-{levels[0]}.whl"
+    folder = tmp_path / "cuda"
+    cuda = {**{name: one for name, one in CUDA.items() if one}, "null": {}}
+    write_release(folder, cuda, namespaces=("nvidia",))
+    assert uv_takes(folder, tmp_path / "a") == "demo-1.0-py3-none-any-null.whl"
+    env = MACHINES["12.8 and sm_90"]
+    assert uv_takes(folder, tmp_path / "b", env=env) == "demo-1.0-py3-none-any-cu128.whl"
+
+
+# What the table does not have: each case writes its own release.
+def _several_values(folder: Path) -> None:
+    several: Properties = {"x86_64": {"level": ["v1", "v9"]}}
+    write_release(folder, {"a": several, "b": level("v2"), "c": {"x86_64": {"level": ["v9"]}}})
+
+
+def _equal_best_values(folder: Path) -> None:
+    write_release(folder, {"b": level("v1"), "a": {"x86_64": {"level": ["v1", "v9"]}}})
+
+
+def _equal_properties(folder: Path) -> None:
+    write_release(folder, {label: level("v1") for label in ("a_", "a.", "a1", "aa", "0")})
+
+
+def _longer_goes_first(folder: Path) -> None:
+    both: Properties = {**level("v1"), "blas": {"library": ["mkl"]}}
+    variants = {"a": level("v1"), "b": both}
+    write_release(folder, variants, namespaces=("x86_64", "blas"))
+
+
+def _namespaces_the_other_way(folder: Path) -> None:
+    variants = {
+        "a": {**level("v1"), "blas": {"library": ["openblas"]}},
+        "b": {**level("v2"), "blas": {"library": ["mkl"]}},
+    }
+    write_release(folder, variants, namespaces=("blas", "x86_64"))
+
+
+def _feature_order(folder: Path) -> None:
+    static = {"library": ["mkl"], "build": ["release", "debug"]}
+    provider = {"static-properties": static, "feature-order": ["library", "build"]}
+    variants = {"a": {"blas": {"build": ["release"]}}, "b": {"blas": {"library": ["mkl"]}}}
+    write_release(folder, variants, namespaces=("blas",), providers={"blas": provider})
+
+
+def _feature_order_of_nvidia(folder: Path) -> None:
+    variants = {
+        "a": {"nvidia": {"sm_arch": ["90_real"]}},
+        "b": {"nvidia": {"cuda_version_upper_bound": ["13"]}},
+        "c": {"nvidia": {"cuda_version_lower_bound": ["11"]}},
+    }
+    write_release(folder, variants, namespaces=("nvidia",))
+
+
+def _upper_bounds(folder: Path) -> None:
+    """The furthest is the best."""
+    bounds = ("12.8", "12.9", "13", "14.5", "15.21")
+    variants = {f"b{bound}": {"nvidia": {"cuda_version_upper_bound": [bound]}} for bound in bounds}
+    write_release(folder, variants, namespaces=("nvidia",))
+
+
+def _lower_bounds(folder: Path) -> None:
+    """A major version alone comes behind all its minor ones."""
+    bounds = ("12.9", "12", "12.0", "11.20", "10.2")
+    variants = {f"b{bound}": {"nvidia": {"cuda_version_lower_bound": [bound]}} for bound in bounds}
+    write_release(folder, variants, namespaces=("nvidia",))
+
+
+def _not_among_the_static_properties(folder: Path) -> None:
+    variants = {"a": {"blas": {"library": ["atlas"]}}, "null": {}}
+    write_release(folder, variants, namespaces=("blas",))
+
+
+def _an_optional_provider(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")}, providers={"x86_64": {**X86_64, "optional": True}})
+
+
+def _optional_static_properties(folder: Path) -> None:
+    variants = {"a": {"blas": {"library": ["mkl"]}}}
+    providers = {"blas": {**BLAS, "optional": True}}
+    write_release(folder, variants, namespaces=("blas",), providers=providers)
+
+
+def _an_unknown_namespace(folder: Path) -> None:
+    variants = {"a": {"spice": {"hot": ["on"]}, **level("v1")}, "b": level("v1")}
+    providers = {"spice": {"requires": ["spice"]}, "x86_64": X86_64}
+    write_release(folder, variants, namespaces=("spice", "x86_64"), providers=providers)
+
+
+def _an_unknown_feature(folder: Path) -> None:
+    write_release(folder, {"a": {"x86_64": {"level": ["v1"], "wings": ["on"]}}, "null": {}})
+
+
+def _tags_within_a_group(folder: Path) -> None:
+    document = write_release(folder, {"a": level("v1"), "b": level("v2")})
+    for label in ("a", "b"):
+        own = {**document, "variants": {label: document["variants"][label]}}
+        for tags in (f"py3-none-{SEVENTEEN}", "cp311-cp311-win_amd64", "py311-none-any"):
+            write_wheel(folder, label, document=own, tags=tags)
+
+
+def _a_variant_goes_before_a_better_tag(folder: Path) -> None:
+    tags = {"null": f"py3-none-{SEVENTEEN}"}
+    write_release(folder, {"a": level("v1"), "null": {}}, tags=tags)
+    write_wheel(folder, None, tags=f"py3-none-{SEVENTEEN}")
+
+
+def _no_tag_fits(folder: Path) -> None:
+    write_release(folder, {"a": level("v1"), "null": {}}, tags={"a": "py3-none-win32"})
+
+
+def _build_tags(folder: Path) -> None:
+    document = write_release(folder, {"a": level("v1"), "b": {**level("v1"), **level("v2")}})
+    own = {**document, "variants": {"a": level("v1")}}
+    for build in ("2", "10"):
+        write_wheel(folder, "a", document=own, build=build)
+
+
+def _a_tag_goes_before_a_build(folder: Path) -> None:
+    document = write_release(folder, {"a": level("v1")})
+    own = {**document, "variants": {"a": level("v1")}}
+    write_wheel(folder, "a", document=own, build="7")
+    write_wheel(folder, "a", document=own, tags=f"py3-none-{SEVENTEEN}")
+
+
+def _builds_of_plain_wheels(folder: Path) -> None:
+    write_release(folder, {"null": {}})
+    write_wheel(folder, None, build="7")
+
+
+def _a_label_that_variants_json_lacks(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")})
+    write_wheel(folder, "b")
+    write_wheel(folder, "null")
+
+
+def _a_variant_without_wheel(folder: Path) -> None:
+    write_release(folder, {"a": level("v2"), "b": level("v1")})
+    (folder / "demo-1.0-py3-none-any-a.whl").unlink()
+
+
+def _an_older_release(folder: Path) -> None:
+    write_release(folder, {"a": level("v9")}, version="1.1", plain=False)
+    write_release(folder, {"a": level("v1")}, version="1.0")
+
+
+def _a_newer_release_without_variants(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")})
+    write_wheel(folder, None, version="1.1")
+
+
+def _a_prerelease(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")})
+    write_wheel(folder, None, version="1.1rc1")
+
+
+def _only_a_prerelease(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")}, version="1.1rc1")
+
+
+def _spellings_of_a_version(folder: Path) -> None:
+    write_release(folder, {"a": level("v1")})
+    write_wheel(folder, None, version="1.0.0", build="3")
+
+
+OTHERS = [
+    *(_several_values, _equal_best_values, _equal_properties, _longer_goes_first),
+    *(_namespaces_the_other_way, _feature_order, _feature_order_of_nvidia),
+    *(_upper_bounds, _lower_bounds, _not_among_the_static_properties, _an_optional_provider),
+    *(_optional_static_properties, _an_unknown_namespace, _an_unknown_feature),
+    *(_tags_within_a_group, _a_variant_goes_before_a_better_tag, _no_tag_fits, _build_tags),
+    *(_a_tag_goes_before_a_build, _builds_of_plain_wheels, _a_label_that_variants_json_lacks),
+    *(_a_variant_without_wheel, _an_older_release, _a_newer_release_without_variants),
+    *(_a_prerelease, _only_a_prerelease, _spellings_of_a_version),
+]
+
+
+@pytest.mark.parametrize("write", OTHERS)
+def test_other_cases(
+    write: object, levels: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, env = tmp_path / "dist", MACHINES["12.8 and sm_90"]
+    assert callable(write)
+    write(folder)
+    taken = uv_takes(folder, tmp_path, env=env)
+    assert taken is not None
+    assert explained(folder, described(levels, env), tmp_path, capsys) == taken
+
+
+def test_only_the_providers_that_uv_knows_by_name_are_answered_for(tmp_path: Path) -> None:
+    """As docs/systems.md says: another requirement or entry point, and nothing is supported."""
+    for number, provider in enumerate(
+        (
+            {"requires": ["provider-variant-x86-64"]},
+            {**X86_64, "plugin-api": "x86_64_variant_provider.plugin:Plugin"},
+            {"requires": [*X86_64["requires"], "packaging"]},
+        )
+    ):
+        folder = tmp_path / f"x86-{number}"
+        write_release(folder, {"a": level("v1")}, providers={"x86_64": provider})
+        assert uv_takes(folder, folder / "to") == "demo-1.0-py3-none-any.whl"
+    folder = tmp_path / "nvidia"
+    bare = {"requires": NVIDIA["requires"]}
+    variants = {"a": CUDA["cu118"]}
+    write_release(folder, variants, namespaces=("nvidia",), providers={"nvidia": bare})
+    env = MACHINES["12.8 and sm_90"]
+    assert uv_takes(folder, folder / "to", env=env) == "demo-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"default-priorities": {"namespace": ["x86_64"], "feature": {"x86_64": ["level"]}}},
+        {"providers": {"x86_64": {**X86_64, "enable-if": "python_version > '3'"}}},
+        {"providers": {}},
+        {"variants": {"a": {**level("v1"), "abi_dependency": {"packaging": ["26"]}}}},
+        {"new-in-0.3": True},
+        {"providers": {"x86_64": {"static-properties": {"level": ["v1"], "aes": ["on"]}}}},
+    ],
+)
+def test_where_uv_passes_over_a_release_and_polywheel_does_not(
+    change: Mapping[str, object], levels: list[str], tmp_path: Path
+) -> None:
+    """The deviations that docs/systems.md lists: they are gone when this fails."""
+    folder = tmp_path / "dist"
+    document = write_release(folder, {"a": level("v1")})
+    path = folder / "demo-1.0-variants.json"
+    path.write_text(json.dumps({**document, **change}), encoding="utf-8")
+    assert uv_takes(folder, tmp_path) is None
+    (tmp_path / "system.toml").write_text(described(levels, {}), encoding="utf-8")
+    assert main(["explain", str(folder), "--system", str(tmp_path / "system.toml")]) == 0
+
+
+def test_uv_needs_the_file_and_takes_any_schema(levels: list[str], tmp_path: Path) -> None:
+    if not levels:
+        pytest.skip("needs an x86-64 machine")
+    folder = tmp_path / "dist"
+    document = write_release(folder, {"a": level("v1")})
+    path = folder / "demo-1.0-variants.json"
+    newer = {**document, "$schema": "https://packaging.python.org/v2.0.0.json"}
+    path.write_text(json.dumps(newer), encoding="utf-8")
+    assert uv_takes(folder, tmp_path / "newer") == "demo-1.0-py3-none-any-a.whl"
+    path.unlink()
+    assert uv_takes(folder, tmp_path / "none") == "demo-1.0-py3-none-any.whl"
+
+
+def test_uv_does_not_try_the_next_wheel_where_requires_python_does_not_fit(
+    levels: list[str], tmp_path: Path
+) -> None:
+    if not levels:
+        pytest.skip("needs an x86-64 machine")
+    folder = tmp_path / "dist"
+    document = write_release(folder, {"a": level("v1")})
+    write_wheel(folder, "a", document=document, headers="Requires-Python: >=3.99\n")
+    assert uv_takes(folder, tmp_path) is None
