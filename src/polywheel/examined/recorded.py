@@ -21,24 +21,12 @@ _LEAST_DIGEST = 32
 def of_record(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
     """Rows that lack, rows too many, wrong sizes, and hashes of the ``contents`` of dist-info.
 
-    Folders need no row, nor do the files that RECORD can't have one for; a size or a hash may be
-    left out.
+    A hash may be left out.
     """
-    unlisted = {info.path(name) for name in (RECORD, *SIGNATURES)}
-    table, record = info.archive.table, info.record
-    sizes = dict(zip(table.names, map(str, table.sizes), strict=True))
-    listed = dict(zip(record.paths, record.sizes, strict=True))
-    for name in sizes:
-        if name not in listed and name not in unlisted and not name.endswith("/"):
-            yield f"RECORD does not list {name!r}, which is in the archive"
-    for path, size in listed.items():
-        if path not in sizes:
-            yield f"RECORD lists {path!r}, which is not in the archive"
-        elif size and size != sizes[path] and path != info.path(RECORD):
-            yield f"RECORD gives {path!r} {size!r} bytes, the archive {sizes[path]!r}"
+    yield from info.differences()
     for name, content in contents.items():
         path = info.path(name)
-        row = record.row(path)
+        row = info.record.row(path)
         if content is None or row is None or not row.hash:
             continue
         hashed = _hash_like(row.hash)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,19 +11,27 @@ from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.config.setup_table import COMPILERS
 from polywheel.errors import ConfigError, nearest
-from polywheel.matrix.cells import Cell
+from polywheel.matrix.cell import Cell
 from polywheel.matrix.places import Place
+from polywheel.model.metadata import Provider
 from polywheel.model.properties import VariantProperty
-from polywheel.model.setup import BuildSetup, Entry, SetupRule, Text, placeholders
+from polywheel.model.setup import (
+    BuildSetup,
+    Entry,
+    Preset,
+    SetupFields,
+    SetupRule,
+    Text,
+    placeholders,
+)
 from polywheel.model.variant import Variant
-from polywheel.providers.plugins import build_provider
 from polywheel.setup.presets import load_preset
 from polywheel.setup.rules import SetupSources, resolve_setup
 
-Asks = tuple[Any, ...]
-"""What a cell asks of its build, to be compared; equal for equal builds."""
+Asks = int
+"""Stands for what a cell asks of its build; equal where that is equal."""
 
-_NOTHING: Asks = ((), ())
+_NOTHING = ((), ())
 
 
 class BuildKeys:
@@ -35,10 +44,9 @@ class BuildKeys:
     def __init__(self, project: Project, profile: str | None) -> None:
         self._project = project
         self._profile = profile
-        self._rules = project.settings.setup
+        self._rules = tuple(map(_without_folders, project.settings.setup))
         self._presets = [
-            load_preset(name, at=project.at("tool.polywheel.presets"))
-            for name in project.settings.presets
+            replace(one, rules=tuple(map(_without_folders, one.rules))) for one in _presets(project)
         ]
         rules = (*self._rules, *(rule for one in self._presets for rule in one.rules))
         self._by_place = any(rule.when for rule in rules)
@@ -48,23 +56,31 @@ class BuildKeys:
         self._by_label = any(rule.label_glob is not None or _names_label(rule) for rule in rules)
         self._trivial = not rules
         self._asked = self._plugins()
-        self._known: dict[Any, tuple[Any, ...]] = {}
+        self._setups_of: dict[Any, tuple[Any, ...]] = {}
+        self._numbers: dict[Any, Asks] = {_NOTHING: 0}
+        self._by_cell: dict[tuple[str | None, Place | None], Asks] = {(None, None): 0}
 
     def _plugins(self) -> frozenset[str]:
-        """The namespaces whose plugins are asked while building."""
-        providers = self._project.metadata.providers
+        """The namespaces whose plugins are asked while building, on whatever machine that is."""
         return frozenset(
             namespace
-            for namespace, provider in providers.items()
-            if build_provider(self._project, provider).query == "plugin"
+            for namespace, provider in self._project.metadata.providers.items()
+            if _is_asked(self._project, provider)
         )
 
     def of(self, cell: Cell) -> Asks:
         """What a cell asks of its build. Raises ConfigError where rules contradict each other."""
-        if cell.label is None:
-            return _NOTHING
+        # One label stands for one set of properties: that has been seen to.
+        place = cell.place if self._by_place and cell.label is not None else None
+        number = self._by_cell.get((cell.label, place))
+        if number is None:
+            number = self._numbers.setdefault(self._asks(cell), len(self._numbers))
+            self._by_cell[cell.label, place] = number
+        return number
+
+    def _asks(self, cell: Cell) -> tuple[Any, ...]:
         asked = tuple(prop for prop in cell.properties if prop.namespace in self._asked)
-        if self._trivial:
+        if self._trivial or cell.label is None:
             return ((), asked)
         relevant = tuple(
             prop
@@ -73,9 +89,9 @@ class BuildKeys:
         )
         label = cell.label if self._by_label else ""
         key = (label, relevant, cell.place if self._by_place else None)
-        if key not in self._known:
-            self._known[key] = self._setups(cell.label, relevant, cell.place)
-        return (self._known[key], asked)
+        if key not in self._setups_of:
+            self._setups_of[key] = self._setups(cell.label, relevant, cell.place)
+        return (self._setups_of[key], asked)
 
     def _setups(
         self, label: str, properties: Sequence[VariantProperty], place: Place
@@ -98,6 +114,40 @@ class BuildKeys:
         ]
         found = tuple(_comparable(setup) for setup in setups)
         return () if not any(map(any, found)) else found
+
+
+def _presets(project: Project) -> list[Preset]:
+    at = project.at("tool.polywheel.presets")
+    return [load_preset(name, at=at) for name in project.settings.presets]
+
+
+def _is_asked(project: Project, provider: Provider) -> bool:
+    override = project.settings.providers.get(provider.namespace)
+    if override is not None and override.query is not None:
+        return override.query == "plugin"
+    own = override is not None and (override.requires or override.plugin_api)
+    return bool(own or provider.requires or provider.build_requires)
+
+
+def _without_folders(rule: SetupRule) -> SetupRule:
+    """The rule with lists of folders as mere lists.
+
+    Which folder exists is known where the build runs. Here two toolkits that are not on this
+    machine must not look as if nothing were asked for either.
+    """
+
+    def changed(fields: SetupFields) -> SetupFields:
+        folders = {name: text for name, text in fields.env.items() if isinstance(text, tuple)}
+        kept = {name: text for name, text in fields.env.items() if not folders.get(name)}
+        listed = {f"folders for {name}": text for name, text in folders.items() if text}
+        return replace(fields, env=kept, config_settings={**fields.config_settings, **listed})
+
+    return replace(
+        rule,
+        fields=changed(rule.fields),
+        by_compiler={name: changed(fields) for name, fields in rule.by_compiler.items()},
+        by_backend={name: changed(fields) for name, fields in rule.by_backend.items()},
+    )
 
 
 def _names_label(rule: SetupRule) -> bool:
@@ -131,31 +181,70 @@ def _comparable(setup: BuildSetup) -> tuple[Any, ...]:
 
 
 def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Problems) -> None:
-    """Note every setup rule that is about no cell of the matrix."""
-    known = {prop for cell in cells for prop in cell.properties}
-    targets: set[tuple[str, ...]] = {()}
-    for prop in known:
-        parts = (prop.namespace, prop.feature, prop.value)
-        targets.update((parts[:1], parts[:2], parts))
+    """Note every setup rule that is about no cell of the matrix, and every provider for no namespace."""
+    for namespace in project.settings.providers:
+        if namespace not in project.metadata.providers:
+            problems.add(
+                f"the namespace {namespace!r} has no provider",
+                at=project.at(f"tool.polywheel.providers.{namespace}"),
+                hint=nearest(namespace, project.metadata.providers)
+                or f"declare it under [variant.providers.{namespace}]",
+            )
+    places = _places_by_target(cells)
     labels = {cell.label for cell in cells if cell.label is not None}
-    places = {cell.place for cell in cells}
     for rule in project.settings.setup:
         if rule.label_glob is not None:
-            if not any(fnmatchcase(label, rule.label_glob) for label in labels):
-                what = f"no variant of the matrix has a label that matches {rule.label_glob!r}"
-                problems.add(what, at=rule.at, hint=nearest(rule.label_glob, labels))
-        elif rule.target not in targets:
-            names = {" :: ".join(one) for one in targets if len(one) == len(rule.target)}
+            glob = rule.label_glob
+            where = {
+                cell.place
+                for cell in cells
+                if cell.label is not None and fnmatchcase(cell.label, glob)
+            }
+            what = f"no variant of the matrix has a label that matches {glob!r}"
+            hint = nearest(glob, labels)
+        else:
+            where = places.get(rule.target, set())
             what = f"no variant of the matrix has a property that the rule {rule.key!r} is about"
-            problems.add(what, at=rule.at, hint=nearest(rule.key, names))
-        elif rule.when is not None and not _holds_anywhere(rule, places, problems):
-            what = f"the marker {rule.when!r} holds for no target and Python of the matrix"
-            problems.add(what, at=f"{rule.at}.when")
+            names = {" :: ".join(one) for one in places if len(one) == len(rule.target)}
+            hint = nearest(rule.key, names)
+        if not where:
+            problems.add(what, at=rule.at, hint=hint or "leave it out, or declare such a variant")
+        elif rule.when is not None and not _holds_anywhere(rule, rule.when, where, problems):
+            problems.add(
+                f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
+                at=f"{rule.at}.when",
+                hint="they are for " + _spelled(where),
+            )
 
 
-def _holds_anywhere(rule: SetupRule, places: set[Place], problems: Problems) -> bool:
+def _places_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Place]]:
+    """Where there are cells that a rule is about, by namespace, feature and value."""
+    by_property: dict[VariantProperty, set[Place]] = {}
+    everywhere = set[Place]()
+    for cell in cells:
+        if cell.label is not None:
+            everywhere.add(cell.place)
+        for prop in cell.properties:
+            by_property.setdefault(prop, set()).add(cell.place)
+    found: dict[tuple[str, ...], set[Place]] = {(): everywhere}
+    for prop, places in by_property.items():
+        parts = (prop.namespace, prop.feature, prop.value)
+        for length in (1, 2, 3):
+            found.setdefault(parts[:length], set()).update(places)
+    return found
+
+
+def _holds_anywhere(
+    rule: SetupRule, marker: str, places: Iterable[Place], problems: Problems
+) -> bool:
     try:
-        return any(place.holds(rule.when or "", at=f"{rule.at}.when") for place in places)
+        # Every place is looked at, so that one that does not know the answer is noted.
+        return bool(sum(place.holds(marker, at=f"{rule.at}.when") for place in places))
     except ConfigError as error:
         problems.found.extend(error.problems)
         return True
+
+
+def _spelled(places: Iterable[Place]) -> str:
+    found = sorted({f"Python {place.python} on {place.target.name}" for place in places})
+    return ", ".join(found[:4]) + (", …" if len(found) > 4 else "")

@@ -21,6 +21,7 @@ class Labels:
 
     def __init__(self, matrix: Matrix, declared: Mapping[str, Variant], problems: Problems) -> None:
         self._template = matrix.label
+        self._axes = matrix.axes
         self._at = f"{matrix.at}.label"
         self._problems = problems
         self._declared = {variant.properties: label for label, variant in declared.items()}
@@ -34,7 +35,9 @@ class Labels:
         named = placeholders(template)
         if not matrix.axes:
             self._problems.add(
-                "there is a label template, and no axis that it could name", at=self._at
+                "there is a label template, and no axis that it could name",
+                at=self._at,
+                hint="declared variants keep their labels: leave it out, or declare axes",
             )
         for name in named:
             if name not in matrix.axes:
@@ -64,20 +67,22 @@ class Labels:
             label = label or variant_hash(properties)
         else:
             missing = [name for name in placeholders(self._template) if name not in axes]
-            if missing:
-                self._refuse(f"the label template needs {{{missing[0]}}}", axes, at)
+            if missing and missing[0] in self._axes:
+                what = f"the label template needs {{{missing[0]}}}, which this cell has not got"
+                self._refuse(what, axes, at, f"give its {missing[0]}, or a label of its own")
             label = with_placeholders(self._template, lambda name: axes.get(name, ""))
             if not missing and not LABEL.fullmatch(label):
                 what = f"the label template gives {label!r}, and a label may hold a-z, 0-9, _ and ."
-                self._refuse(what, axes, self._at)
+                self._refuse(what, axes, self._at, "rename the value, or change the template")
             if label == NULL_LABEL:
-                self._refuse("the label template gives 'null' to properties", axes, self._at)
+                what = "the label template gives 'null' to a variant that has properties"
+                self._refuse(what, axes, self._at, "rename the value, or change the template")
         self.given.add(label)
         return label
 
-    def _refuse(self, what: str, axes: Mapping[str, str], at: str) -> None:
+    def _refuse(self, what: str, axes: Mapping[str, str], at: str, hint: str) -> None:
         """Note what is wrong with a label, the first time for each thing."""
         if what not in self._refused:
             self._refused.add(what)
             cell = ", ".join(f"{axis} = {value!r}" for axis, value in axes.items())
-            self._problems.add(f"{what} (cell: {cell})", at=at)
+            self._problems.add(f"{what} (cell: {cell})", at=at, hint=hint)

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
+from packaging.markers import default_environment
+
 from polywheel.config.matrix_table import read_target
 from polywheel.config.reader import Problems, Table
 from polywheel.data import data_folder
 from polywheel.errors import nearest
+from polywheel.matrix.places import TARGET_SAYS
 from polywheel.model.matrix import Matrix, Target
 
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64"}
@@ -46,37 +49,59 @@ def this_target() -> str:
 def matrix_targets(
     matrix: Matrix, declared: Mapping[str, Target], problems: Problems
 ) -> dict[str, Target]:
-    """The targets of a matrix by name; one that nobody knows is noted, and one without effect."""
+    """The targets of a matrix by name; one that nobody knows is noted, and one without effect.
+
+    A matrix that names none is for this machine; what is declared may be meant for another one.
+    """
     known = known_targets()
-    names = matrix.targets or (this_target(),)
-    found = {}
-    for name in names:
-        if name not in known and name not in declared and matrix.targets:
+    for index, name in enumerate(matrix.targets):
+        if name not in known and name not in declared:
             problems.add(
                 f"unknown target {name!r}",
-                at=f"{matrix.at}.targets",
-                hint=nearest(name, {*known, *declared})
-                or f"declare it under [tool.polywheel.targets.{name}]",
+                at=f"{matrix.at}.targets[{index}]",
+                hint=(nearest(name, {*known, *declared}) or "declare it")
+                + "; others are declared under [tool.polywheel.targets.NAME]",
             )
-        found[name] = _with(known.get(name, Target(name=name)), declared.get(name))
     for name, target in declared.items():
-        if name not in names:
+        if matrix.targets and name not in matrix.targets:
             problems.add(
                 f"no job of the matrix is for the target {name!r}",
                 at=target.at,
-                hint=nearest(name, names),
+                hint=nearest(name, matrix.targets) or "add it to the matrix' targets",
             )
-    return found
+    return {
+        name: _with(known.get(name) or _unknown(name), declared.get(name))
+        for name in matrix.targets or (this_target(),)
+    }
+
+
+def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
+    """Every target that a matrix may come to where it names none: it depends on the machine."""
+    known = {**known_targets(), this_target(): known_targets().get(this_target())}
+    return {name: _with(one or _unknown(name), declared.get(name)) for name, one in known.items()}
+
+
+def _unknown(name: str) -> Target:
+    """A target that polywheel knows nothing of, unless it is this machine."""
+    if name != this_target():
+        return Target(name=name)
+    here = {key: str(value) for key, value in default_environment().items() if key in TARGET_SAYS}
+    return Target(name=name, environment=here)
 
 
 def _with(target: Target, declared: Target | None) -> Target:
-    """What polywheel knows, and what the project says in its place."""
+    """What polywheel knows, and what the project says in its place; "" says "none"."""
     if declared is None:
         return target
     said = {
         name: value
-        for name in ("runner", "image", "platform_tags", "repair_command", "test_command")
-        if (value := getattr(declared, name))
+        for name in ("runner", "image", "repair_command", "test_command")
+        if (value := getattr(declared, name)) is not None
     }
-    environment = {**target.environment, **declared.environment}
-    return replace(target, **said, environment=environment, at=declared.at)
+    return replace(
+        target,
+        **said,
+        platform_tags=declared.platform_tags or target.platform_tags,
+        environment={**target.environment, **declared.environment},
+        at=declared.at,
+    )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from polywheel.config.project import Project
 
 _FLOOR = re.compile(r"cp3([0-9]+)")
@@ -24,9 +26,16 @@ _HOOKED = {
         "tool.hatch.build.targets.wheel.infer-tag",
     ),
     "poetry-core": ("tool.poetry.build",),
-    "pdm-backend": ("tool.pdm.build.run-setuptools",),
+    "pdm-backend": (
+        "tool.pdm.build.run-setuptools",
+        "tool.pdm.build.custom-hook",
+        "tool.pdm.build.is-purelib",
+    ),
 }
-"""Backends whose wheels are pure, but for these tables."""
+"""Backends whose wheels are pure, but for these tables, whatever they say."""
+
+_SETUPTOOLS_ALONE = {"setuptools", "setuptools-scm", "wheel", "polywheel", "vcs-versioning"}
+"""Build requirements that make no extension modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,7 @@ def wheel_tag(project: Project, profile: str | None, said: str | None) -> WheelT
     if said is not None:
         return WheelTag(said, _floor(_scikit_build_core(project.document)))
     if profile in _HOOKED:
-        pure = not any(_at(project.document, path) for path in _HOOKED[profile])
-        return WheelTag("py3-none-any" if pure else "python")
+        return WheelTag("py3-none-any" if _is_pure(project, profile) else "python")
     found = WheelTag("python")
     if profile == "meson-python" and _at(project.document, "tool.meson-python.limited-api") is True:
         found = WheelTag("abi3")
@@ -80,6 +88,12 @@ def wheel_tag(project: Project, profile: str | None, said: str | None) -> WheelT
     return found
 
 
+def _is_pure(project: Project, profile: str) -> bool:
+    if profile == "pdm-backend" and Path(project.source, "pdm_build.py").exists():
+        return False  # a script of this name is a hook without being named
+    return all(_at(project.document, path) is None for path in _HOOKED[profile])
+
+
 def _setuptools(project: Project) -> WheelTag:
     limited = _at(project.document, "tool.distutils.bdist_wheel.py-limited-api") or _at(
         project.document, "tool.distutils.bdist_wheel.py_limited_api"
@@ -88,7 +102,14 @@ def _setuptools(project: Project) -> WheelTag:
         return WheelTag("abi3", _floor(limited))
     extensions = _at(project.document, "tool.setuptools.ext-modules")
     scripts = [Path(project.source, name).exists() for name in ("setup.py", "setup.cfg")]
-    return WheelTag("python" if extensions or any(scripts) else "py3-none-any")
+    # setuptools-rust, cffi and their like make extension modules out of tables of their own.
+    others = {_name(text) for text in project.build_system.requires} - _SETUPTOOLS_ALONE
+    impure = extensions or any(scripts) or others
+    return WheelTag("python" if impure else "py3-none-any")
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
 
 
 def _scikit_build_core(document: Mapping[str, Any]) -> str:

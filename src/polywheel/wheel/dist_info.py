@@ -42,7 +42,7 @@ class DistInfo:
     def disagreements(self) -> Iterator[str]:
         """What RECORD and the archive disagree on, in words."""
         if not self._columns_agree():
-            yield from self._differences()
+            yield from self.differences()
         contents = {"METADATA": self.metadata, VARIANT_JSON: self.variant_json}
         for name, content in contents.items():
             row = self.record.row(self.path(name))
@@ -58,20 +58,23 @@ class DistInfo:
         number = names.index(own)
         return sizes[:number] == listed[:number] and sizes[number + 1 :] == listed[number + 1 :]
 
-    def _differences(self) -> Iterator[str]:
-        """A size may be left out, folders are not listed, nor need the files be that it can't."""
+    def differences(self) -> Iterator[str]:
+        """Rows that RECORD lacks, rows too many, wrong sizes; one after the other.
+
+        A size may be left out, folders need no row, nor do the files that it can't have one for.
+        """
         unlisted = {self.path(name) for name in ("RECORD", *SIGNATURES)}
         table, record = self.archive.table, self.record
         sizes = dict(zip(table.names, map(str, table.sizes), strict=True))
         listed = dict(zip(record.paths, record.sizes, strict=True))
         for name in sizes:
             if name not in listed and name not in unlisted and not name.endswith("/"):
-                yield f"RECORD does not list {name}"
+                yield f"RECORD does not list {name!r}, which is in the archive"
         for path, size in listed.items():
             if path not in sizes:
-                yield f"RECORD lists {path!r}, which is not there"
-            elif size and size != sizes[path] and not path.endswith(".dist-info/RECORD"):
-                yield f"RECORD gives {path} {size!r} bytes, the archive {sizes[path]}"
+                yield f"RECORD lists {path!r}, which is not in the archive"
+            elif size and size != sizes[path] and path != self.path("RECORD"):
+                yield f"RECORD gives {path!r} {size!r} bytes, the archive {sizes[path]!r}"
 
     def path(self, name: str) -> str:
         return f"{self.folder}/{name}"

@@ -1,0 +1,99 @@
+"""From cells to jobs and builds: what is one wheel, and what is one run of the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from polywheel.config.reader import Problems
+from polywheel.matrix.builds import BuildKeys
+from polywheel.matrix.cell import Cell
+from polywheel.matrix.places import python_order
+from polywheel.matrix.wheel_tag import WheelTag
+from polywheel.model.plan import NON_VARIANT, Build, Job
+
+
+def jobs_and_builds(
+    cells: Sequence[Cell], keys: BuildKeys, tag: WheelTag, *, share: bool, problems: Problems
+) -> tuple[tuple[Job, ...], tuple[Build, ...]]:
+    """Cells that are one wheel are one job; jobs that ask the same of the build are one build."""
+    wheels: dict[tuple[str | None, str | None, str], list[Cell]] = {}
+    for cell in cells:
+        python, target = cell.place.python, cell.place.target.name
+        together = tag.serves_together(python)
+        key = (cell.label, None if tag.any_target else target, together or python)
+        wheels.setdefault(key, []).append(cell)
+    builds: dict[tuple[object, ...], list[_Wheel]] = {}
+    for (_, _, served), members in wheels.items():
+        if len(members) > 1:
+            members.sort(key=lambda one: (one.place.target.name, python_order(one.place.python)))
+        wheel = _Wheel(members, served, tag)
+        first = wheel.first
+        asks = keys.of(first)
+        other = next((one for one in members[1:] if keys.of(one) != asks), None)
+        if other is not None:
+            _note_two_builds(first, other, tag, problems)
+        what = asks if share else wheel.id
+        builds.setdefault((first.place.target.name, first.place.python, what), []).append(wheel)
+    return _ordered(builds.values())
+
+
+class _Wheel:
+    """Cells that are one wheel: the first place builds it."""
+
+    __slots__ = ("first", "id", "members", "order")
+
+    def __init__(self, members: Sequence[Cell], served: str, tag: WheelTag) -> None:
+        self.members = members
+        self.first = first = members[0]
+        short = served if served in {"py3", "abi3"} else "cp" + served.replace(".", "")
+        place = "any" if tag.any_target else first.place.target.name
+        self.id = f"{place}-{short}-{first.label or NON_VARIANT}"
+        # Targets, then Pythons, then the non-variant wheel, the null variant, and labels.
+        kind = 0 if first.label is None else 1 if not first.properties else 2
+        python = python_order(first.place.python)
+        self.order = (first.place.target.name, python, kind, first.label or "")
+
+    def job(self, build: str) -> Job:
+        first, places = self.first, [one.place for one in self.members]
+        return Job(
+            id=self.id,
+            label=first.label,
+            properties=first.properties,
+            axes=first.axes,
+            pythons=tuple(sorted({one.python for one in places}, key=python_order)),
+            targets=tuple(dict.fromkeys(one.target.name for one in places)),
+            build=build,
+            at=first.at,
+        )
+
+
+def _note_two_builds(one: Cell, other: Cell, tag: WheelTag, problems: Problems) -> None:
+    """Note a wheel that is to serve two places where setup rules ask different things."""
+    problems.add(
+        f"one wheel ({tag.kind}) of the variant {one.label!r} is for Python {one.place.python} on "
+        f"{one.place.target.name} and Python {other.place.python} on {other.place.target.name}, "
+        "and setup rules with `when` ask different things of its build there",
+        at=one.at,
+        hint='let the rules not depend on the place, or say wheel-tag = "python"',
+    )
+
+
+def _ordered(groups: Iterable[list[_Wheel]]) -> tuple[tuple[Job, ...], tuple[Build, ...]]:
+    """Jobs with the id of their build, and the builds; both in an order of their own."""
+    wheels: list[tuple[_Wheel, str]] = []
+    builds = []
+    for group in groups:
+        group.sort(key=lambda one: one.order)
+        first = group[0]
+        wheels += [(one, first.id) for one in group]
+        place = first.first.place
+        build = Build(
+            id=first.id,
+            python=place.python,
+            target=place.target.name,
+            jobs=tuple(one.id for one in group),
+        )
+        builds.append((first.order, build))
+    wheels.sort(key=lambda one: one[0].order)
+    builds.sort(key=lambda one: one[0])
+    return tuple(one.job(build) for one, build in wheels), tuple(build for _, build in builds)

@@ -1,0 +1,263 @@
+"""A plan as JSON: what `polywheel matrix --json` prints, and every other command and CI reads.
+
+The shape is described in docs/plan.md. What is read is checked as if a stranger had written it: ids
+become names of folders, labels go into filenames, and builds and jobs must agree with each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polywheel.config.matrix_table import NAME, PYTHON, TARGET, VALUE_NAME
+from polywheel.config.reader import Table
+from polywheel.errors import nearest
+from polywheel.matrix.documents import MOST_PROBLEMS, read_document, settle, tables
+from polywheel.matrix.places import python_order
+from polywheel.model.matrix import Target
+from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
+from polywheel.model.properties import NAMESPACE, VariantProperty
+from polywheel.model.variant import LABEL, NULL_LABEL
+
+SHAPE = 1
+"""The version of the shape; a key that is added does not change it, anything else does."""
+
+# The bound keeps the time in bounds that a stranger's id can take.
+_JOB_ID = re.compile(
+    r"(?=.{1,1000}$)[A-Za-z0-9_.-]+-(cp3[0-9]{1,3}t?|py3|abi3)-([0-9a-z_.]+|non-variant)"
+)
+_REASONS = ("when", "exclude")
+_HINT = "polywheel matrix --json writes one"
+Wrong = Callable[..., None]
+"""Notes a fault: the key path, what is wrong, and a hint where there is one."""
+_TEXTS = ("runner", "image", "repair_command", "test_command")
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """The document of a plan."""
+    return {
+        "shape": SHAPE,
+        "project": plan.project,
+        "namespaces": list(plan.namespaces),
+        "targets": {name: _target_as_json(one) for name, one in plan.targets.items()},
+        "axes": {axis: list(values) for axis, values in plan.axes.items()},
+        "builds": [
+            {"id": one.id, "python": one.python, "target": one.target, "jobs": list(one.jobs)}
+            for one in plan.builds
+        ],
+        "jobs": [job_as_json(one) for one in plan.jobs],
+        "removed": [
+            {
+                "label": one.label,
+                "axes": dict(one.axes),
+                "python": one.python,
+                "target": one.target,
+                "by": one.by,
+                "at": one.at,
+            }
+            for one in plan.removed
+        ],
+    }
+
+
+def job_as_json(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "label": job.label,
+        "properties": [str(prop) for prop in job.properties],
+        "axes": dict(job.axes),
+        "pythons": list(job.pythons),
+        "targets": list(job.targets),
+        "build": job.build,
+        "at": job.at,
+    }
+
+
+def _target_as_json(target: Target) -> dict[str, Any]:
+    return {
+        **{key: getattr(target, key) for key in _TEXTS},
+        "platform_tags": list(target.platform_tags),
+        "environment": dict(target.environment),
+        "at": target.at,
+    }
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan that a file holds. Raises ConfigError with what is wrong in it."""
+    table = read_document(path, SHAPE, what="plan", hint=_HINT, closed=True)
+    plan = Plan(
+        project=table.string("project"),
+        namespaces=table.names("namespaces", NAMESPACE),
+        targets=_targets(table.table("targets")),
+        axes=_axes(table.table("axes")),
+        jobs=tuple(_job(one) for one in tables(table, "jobs")),
+        builds=tuple(_build(one) for one in tables(table, "builds")),
+        removed=tuple(_removal(one) for one in tables(table, "removed")),
+    )
+    for key in ("project", "namespaces", "targets", "axes", "jobs", "builds", "removed"):
+        if key not in table:
+            table.wrong(key, f"{key} is missing")
+    table.finish()
+    settle(table.problems)
+
+    def wrong(where: str, what: str, hint: str | None = None) -> None:
+        table.problems.add(what, at=f"{table.file}: {where}", hint=hint)
+        settle(table.problems, bear=MOST_PROBLEMS)
+
+    for number, job in enumerate(plan.jobs):
+        _check_job(job, plan, wrong, f"jobs[{number}]")
+    _check_builds(plan, wrong)
+    settle(table.problems)
+    return plan
+
+
+def _targets(table: Table) -> dict[str, Target]:
+    found = {}
+    for name in table.names_of_tables(TARGET):
+        one = table.table(name)
+        environment = one.table("environment")
+        found[name] = Target(
+            name=name,
+            **{key: one.string(key) for key in _TEXTS},
+            platform_tags=one.strings("platform_tags") or (),
+            environment={
+                key: value
+                for key in environment.every_key()
+                if (value := environment.string(key)) is not None
+            },
+            at=one.string("at") or "",
+        )
+        one.finish()
+    return found
+
+
+def _axes(table: Table) -> dict[str, tuple[str, ...]]:
+    return {name: table.names(name, VALUE_NAME) for name in table.names_of_tables(NAME)}
+
+
+def _job(table: Table) -> Job:
+    properties = []
+    for index, text in enumerate(table.strings("properties") or ()):
+        at = f"{table.at('properties')}[{index}]"
+        prop = table.problems.attempt(VariantProperty.parse, text, at=at)
+        if prop is not None:
+            properties.append(prop)
+    job = Job(
+        id=_word(table, "id", _JOB_ID),
+        label=_label(table),
+        properties=tuple(sorted(set(properties))),
+        axes=_axis_values(table),
+        pythons=tuple(sorted(table.names("pythons", PYTHON, empty=False), key=python_order)),
+        targets=table.names("targets", TARGET, empty=False),
+        build=_word(table, "build", _JOB_ID),
+        at=table.string("at") or "",
+    )
+    _need(table, "properties", "axes", "pythons", "targets", "at")
+    table.finish()
+    return job
+
+
+def _label(table: Table) -> str | None:
+    if "label" in table and table.data["label"] is None:
+        table.string("label")  # asked for: None is the non-variant wheel
+        return None
+    return _word(table, "label", LABEL)
+
+
+def _axis_values(table: Table) -> dict[str, str]:
+    axes = table.table("axes")
+    return {name: _word(axes, name, VALUE_NAME) for name in axes.names_of_tables(NAME)}
+
+
+def _build(table: Table) -> Build:
+    build = Build(
+        id=_word(table, "id", _JOB_ID),
+        python=_word(table, "python", PYTHON),
+        target=_word(table, "target", TARGET),
+        jobs=table.names("jobs", _JOB_ID, empty=False),
+    )
+    _need(table, "jobs")
+    table.finish()
+    return build
+
+
+def _removal(table: Table) -> Removal:
+    removal = Removal(
+        label=_label(table),
+        axes=_axis_values(table),
+        python=_word(table, "python", PYTHON),
+        target=_word(table, "target", TARGET),
+        by=_word(table, "by", re.compile("|".join(_REASONS))),
+        at=table.string("at") or "",
+    )
+    _need(table, "axes", "at")
+    table.finish()
+    return removal
+
+
+def _need(table: Table, *keys: str) -> None:
+    for key in keys:
+        if table.data.get(key) is None:
+            table.wrong(key, f"{key} is missing")
+
+
+def _word(table: Table, key: str, pattern: re.Pattern[str]) -> str:
+    """A string that has to be there and to match."""
+    value = table.string(key)
+    if value is None:
+        if table.data.get(key) is None:
+            table.wrong(key, f"{key} is missing")
+    elif not pattern.fullmatch(value):
+        table.wrong(key, f"malformed {key} {value[:80]!r}", f"it must match ^{pattern.pattern}$")
+    return value or ""
+
+
+def _check_job(job: Job, plan: Plan, wrong: Wrong, key: str) -> None:
+    """A job against itself, and the targets and axes of its plan."""
+    if not job.id.endswith(f"-{job.label or NON_VARIANT}"):
+        wrong(f"{key}.id", f"the id {job.id!r} does not end in its label")
+    if bool(job.properties) == (job.label in {None, NULL_LABEL}):
+        what = "has no properties" if not job.properties else "has properties"
+        wrong(f"{key}.properties", f"the variant {job.label or NON_VARIANT!r} {what}")
+    for name in job.targets:
+        if name not in plan.targets:
+            what = f"the plan has no target {name!r}"
+            wrong(f"{key}.targets", what, nearest(name, plan.targets))
+    for axis, value in job.axes.items():
+        if value not in plan.axes.get(axis, ()):
+            wrong(f"{key}.axes.{axis}", f"the plan has no axis {axis!r} with {value!r}")
+
+
+def _check_builds(plan: Plan, wrong: Wrong) -> None:
+    """That every job is there once, in that build which it names."""
+    jobs: dict[str, Job] = {}
+    for number, job in enumerate(plan.jobs):
+        if jobs.setdefault(job.id, job) is not job:
+            wrong(f"jobs[{number}].id", f"{job.id!r} is there twice")
+    listed = set[str]()
+    for number, build in enumerate(plan.builds):
+        _check_build(build, jobs, wrong, f"builds[{number}]")
+        for name in build.jobs:
+            if name in listed:
+                wrong(f"builds[{number}].jobs", f"{name!r} is in two builds")
+            listed.add(name)
+    for number, job in enumerate(plan.jobs):
+        if job.id not in listed:
+            wrong(f"jobs[{number}].build", f"no build lists the job {job.id!r}")
+
+
+def _check_build(build: Build, jobs: Mapping[str, Job], wrong: Wrong, key: str) -> None:
+    """A build against the jobs that it lists."""
+    if build.id != build.jobs[0]:
+        wrong(f"{key}.id", f"the id of a build is that of its first job, {build.jobs[0]!r}")
+    for name in build.jobs:
+        if name not in jobs:
+            wrong(f"{key}.jobs", f"the plan has no job {name!r}", nearest(name, jobs))
+        elif jobs[name].build != build.id:
+            wrong(f"{key}.jobs", f"{name!r} is stamped from {jobs[name].build!r}")
+        elif build.python not in jobs[name].pythons:
+            wrong(f"{key}.python", f"{name!r} is not for Python {build.python}")
+        elif build.target not in jobs[name].targets:
+            wrong(f"{key}.target", f"{name!r} is not for the target {build.target!r}")
