@@ -21,6 +21,11 @@ types: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/in_place.py
+	$(BIN)/python tests/benchmarks/index.py
+	$(BIN)/python tests/benchmarks/explain.py
+	$(BIN)/python tests/benchmarks/matrix.py
+	$(BIN)/python tests/benchmarks/build.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polywheel needs Python 3.11 or newer: make PYTHON=python3.12 …")'

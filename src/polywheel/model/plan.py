@@ -27,10 +27,10 @@ class Job:
     """The values of the axes that it comes from; empty for declared variants and includes."""
 
     pythons: tuple[str, ...]
-    """The versions that it serves, lowest first; the first one builds it."""
+    """The versions that it serves, lowest first; its build says which one builds it."""
 
     targets: tuple[str, ...]
-    """The targets that it serves; the first one builds it."""
+    """The targets that it serves; its build says which one builds it."""
 
     build: str
     """The build that it is stamped from."""
