@@ -385,7 +385,11 @@ def test_text_that_was_changed_is_not_known_any_more() -> None:
     assert earlier_text(b"\xff\xfe") is None
 
 
-@given(st.text(), st.text())
+# Without a carriage return that stands alone, which TOML does not take.
+_TEXTS = st.text(st.characters(exclude_characters="\r", codec="utf-8"))
+
+
+@given(_TEXTS, _TEXTS)
 def test_any_text_around_it_leaves_it_known(before: str, after: str) -> None:
     whole = appended(before.encode("utf-8", "replace"), TEXT) + after.encode("utf-8", "replace")
     assert whole.startswith(before.encode("utf-8", "replace"))
