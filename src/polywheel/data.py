@@ -7,6 +7,7 @@ the repository's own are read.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 _HERE = Path(__file__).resolve().parent
 _INSTALLED = _HERE / "_data"
@@ -17,3 +18,12 @@ def data_folder(name: str) -> Path:
     """The folder ``backends`` or ``matrix``."""
     root = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
     return root / name
+
+
+def tool_schema(tool: str = "polywheel") -> dict[str, Any]:
+    """JSON schema of the table ``[tool.$tool]``, for validate-pyproject and editors."""
+    import json
+
+    path = data_folder("matrix") / "schema" / f"{tool}.schema.json"
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema

@@ -225,6 +225,36 @@ def test_variantlib_makes_the_same_of_built_wheels(dist: Path, tmp_path: Path) -
     assert {**ours, "$schema": ""} == {**other, "$schema": ""}
 
 
+def test_metadata_alone_need_little_of_what_polywheel_is(dist: Path) -> None:
+    """A short command is over before what it does not need would be imported."""
+    code = (
+        "import sys; from polywheel.cli import main; code = main(['index', sys.argv[1]]); "
+        "print(*sys.modules); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, str(dist)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "polywheel.index.writing" in imported
+    assert not imported & {
+        "concurrent.futures",
+        "csv",
+        "difflib",
+        "email",
+        "jinja2",
+        "multiprocessing",
+        "packaging.requirements",
+        "packaging.tags",
+        "packaging.utils",
+        "polywheel.examined",
+        "polywheel.index.simple",
+        "polywheel.wheel.archive",
+        "rich",
+        "shutil",
+        "subprocess",
+        "tomllib",
+    }
+
+
 def test_half_a_job_is_not_a_success(dist: Path, tmp_path: Path) -> None:
     (dist / "broken-1.0-py3-none-any.whl").write_bytes(b"PK")
     command = (sys.executable, "-m", "polywheel", "index", dist, "--simple")

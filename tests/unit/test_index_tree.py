@@ -410,19 +410,28 @@ def folder(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (truncated, "not a zip archive, or it is cut short"),
-    "bomb": (bomb, "over the bound of"),
     "empty": (lambda path: path.write_bytes(b""), "not a zip archive"),
-    "RECORD": (unrecorded, "RECORD does not list 'demo/more.py'"),
+    "other": (lambda path: path.write_bytes(zipped({"a": b""})), "no .dist-info folder in it"),
     "folder": (folder, "is not a file"),
 }
+BAD_INSIDE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "bomb": (bomb, "over the bound of"),
+    "RECORD": (unrecorded, "RECORD does not list 'demo/more.py'"),
+}
+"""What metadata of variants are not about: found where a tree is written."""
 
 
-@pytest.mark.parametrize("simple", [False, True])
-@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize(
+    ("kind", "simple"),
+    [
+        *((kind, simple) for kind in BAD for simple in (False, True)),
+        *((kind, True) for kind in BAD_INSIDE),
+    ],
+)
 def test_a_wheel_that_cannot_be_read_withholds_its_release_alone(
     kind: str, simple: bool, tmp_path: Path
 ) -> None:
-    change, why = BAD[kind]
+    change, why = (BAD | BAD_INSIDE)[kind]
     write_wheel(tmp_path, variant("one", V1))
     change(write_wheel(tmp_path))
     write_wheel(tmp_path, variant("one", V1), version="2.0")
@@ -452,15 +461,13 @@ ALIKE: dict[str, tuple[str, tuple[bytes, bytes], str]] = {
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_a_wheel_that_says_what_the_one_before_said_is_looked_at_too(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_tree_has_no_wheel_whose_parts_disagree(kind: str, tmp_path: Path) -> None:
     """METADATA and variant.json are those of a good wheel; what is wrong is elsewhere."""
     name, (old, new), why = ALIKE[kind]
     write_wheel(tmp_path, variant("one", V1), tag="cp310-cp310-any")
-    good(tmp_path)
+    good(tmp_path, simple=True)
     path = write_wheel(tmp_path, variant("one", V1), tag="cp311-cp311-any")
-    good(tmp_path)
+    good(tmp_path, simple=True)
     files = files_of(path.read_bytes())
     assert old in files[name]
     files[name] = files[name].replace(old, new)
@@ -468,7 +475,7 @@ def test_a_wheel_that_says_what_the_one_before_said_is_looked_at_too(
         del files[RECORD_FILE]
         files = with_record(files)
     path.write_bytes(zipped(files))
-    said = told(index(tmp_path))
+    said = told(index(tmp_path, simple=True))
     assert why in said
     assert str(path) in said
 
@@ -586,7 +593,7 @@ def test_wheels_of_early_2025_have_their_data_in_metadata_alone(tmp_path: Path) 
     assert list(json.loads((tmp_path / VARIANTS).read_bytes())["variants"]) == ["one"]
 
 
-def test_many_wheels_are_read_by_several_processes(tmp_path: Path) -> None:
+def test_of_many_wheels_the_bad_one_is_told(tmp_path: Path) -> None:
     for number in range(120):
         for label, prop in (("one", V1), ("two", V2)):
             write_wheel(tmp_path, variant(label, prop), name=f"demo{number}")

@@ -6,16 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
+from polywheel.cli.terminal import put
 from polywheel.errors import WheelError
 from polywheel.index import Indexed, write_index
 from polywheel.index.releases import Release
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
+_WIDTH = 78
+"""Letters of a line of ``--help``."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     for path in done.removed:
         say(f"{path} is stale, and removed")
     for problem in done.problems:
-        print(problem.render(), file=sys.stderr)
+        put(problem.render().splitlines(), stream=sys.stderr)
     for release in done.withheld:
         say(f"{release} is not written: what an earlier run wrote of it stays as it is")
     return WheelError.exit_code if done.problems else 0
@@ -44,8 +48,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Write {name}-{version}-variants.json for every release in a folder of wheels, "
         "from which installers choose a variant; with --simple, an index as well that any file "
         "server can serve. A release whose wheels contradict each other, or can't be read, is "
-        "not written, the others are, and the exit code is 4.",
+        "not written, the others are, and the exit code is 4. Without --simple, the variant of a "
+        "wheel is all that is looked at; polywheel show tells of the rest.",
         epilog="example: polywheel index dist --simple && python -m http.server -d dist",
+        # Left to itself it imports shutil to ask for the width of the terminal, --help or not.
+        formatter_class=partial(argparse.HelpFormatter, width=_WIDTH),
     )
     parser.add_argument("folder", metavar="DIR", help="the folder of the wheels, and of sdists")
     parser.add_argument(

@@ -10,12 +10,11 @@ from polywheel.config.reader import Table
 _OBJECT_REFERENCE = re.compile(
     r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
 )
-# What nearly every requirement is: a name, and versions without anything unusual. The parser takes as
-# long to import as all the rest that reads a [variant] table.
+# What nearly every requirement is: a name, or a name and versions without anything unusual. The parser
+# takes longer to import than all that reads a [variant] table.
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
-_PLAIN = re.compile(
-    rf"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?", re.ASCII
-)
+_VERSIONED = rf"{_NAME}{_CLAUSE}(?:,{_CLAUSE})*"
 
 
 def requirements(table: Table, key: str) -> tuple[str, ...]:
@@ -25,7 +24,7 @@ def requirements(table: Table, key: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
         at = f"{table.at(key)}[{index}]"
-        if why := None if _PLAIN.fullmatch(text) else _malformed(_parse_requirement, text):
+        if why := _malformed(_parse_requirement, text):
             table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
         elif text.strip() in found:
             table.problems.add(f"{text!r} is listed twice", at=at)
@@ -74,13 +73,15 @@ def _malformed(parse: Callable[[str], object], text: str) -> str | None:
     return None
 
 
-def _parse_requirement(text: str) -> object:
+def _parse_requirement(text: str) -> None:
+    if re.fullmatch(_NAME, text) or re.fullmatch(_VERSIONED, text):
+        return
     from packaging.requirements import Requirement
 
-    return Requirement(text)
+    Requirement(text)
 
 
-def _parse_marker(text: str) -> object:
+def _parse_marker(text: str) -> None:
     from packaging.markers import Marker
 
-    return Marker(text)
+    Marker(text)

@@ -30,8 +30,8 @@ VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _NUMBER = "a version is a string, found a number"
 _QUOTED = 'quote it: "3.10" as a number is 3.1'
 _EMPTY = "name values of axes, or leave it out"
-_RESERVED = {*PLACES, "label", "properties", "when"}
-_MARKER_VARIABLES = (
+RESERVED = {*PLACES, "label", "properties", "when"}
+MARKER_VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_system"),
     *("platform_release", "platform_version"),
 )
@@ -119,7 +119,7 @@ def _wheel_tag(table: Table) -> str | None:
 def _axes(table: Table) -> dict[str, tuple[AxisValue, ...]]:
     axes = {}
     for name in table.names_of_tables(NAME):
-        if name in _RESERVED:
+        if name in RESERVED:
             table.wrong(name, f"an axis can't be called {name!r}", "that is a key of every cell")
             continue
         values = table.table(name)
@@ -242,8 +242,8 @@ def read_target(table: Table, name: str) -> Target:
         at=table.at(),
     )
     for key in target.environment:
-        if key not in _MARKER_VARIABLES:
+        if key not in MARKER_VARIABLES:
             what = f"{key!r} is no marker variable of a platform"
-            environment.wrong(key, what, nearest(key, _MARKER_VARIABLES))
+            environment.wrong(key, what, nearest(key, MARKER_VARIABLES))
     table.finish()
     return target

@@ -13,16 +13,16 @@ from polywheel.errors import nearest
 from polywheel.model.profile import BackendProfile, BuildDirectory, Way
 from polywheel.model.setup import FLAG_FIELDS
 
-_VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config|source-copy")
-_WAY = re.compile(
+VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config|source-copy")
+WAY = re.compile(
     r"(env(:[A-Z_][A-Z0-9_]*)?|python-env|config-setting:[\w.-]+|hooks|unsupported)", re.ASCII
 )
-_DEFINES_WAY = re.compile(
+DEFINES_WAY = re.compile(
     r"env:[A-Z_][A-Z0-9_]*|config-setting:([\w.-]|\{name\})+|unsupported", re.ASCII
 )
-_DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
-_DELIVERED = ("flags", *FLAG_FIELDS, "defines")
-_KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\w-]+(\.[\w-]+)*")
+DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
+DELIVERED = ("flags", *FLAG_FIELDS, "defines")
+KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\w-]+(\.[\w-]+)*")
 
 
 def read_profile(table: Table, name: str) -> BackendProfile:
@@ -55,7 +55,7 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
         },
         parallel=_parallel(table) if "parallel" in table else None,
         ninja=table.boolean("ninja", False),
-        hooks=table.names("hooks", _DOTTED),
+        hooks=table.names("hooks", DOTTED),
     )
     table.finish()
     return profile
@@ -72,8 +72,8 @@ def _delivery(table: Table) -> dict[str, Way]:
     """``[delivery]``: a way by field; ``flags`` stands for every flag field not named."""
     ways = {}
     for name in table.every_key():
-        if name not in _DELIVERED:
-            table.wrong(name, f"unknown field {name!r}", nearest(name, _DELIVERED))
+        if name not in DELIVERED:
+            table.wrong(name, f"unknown field {name!r}", nearest(name, DELIVERED))
         else:
             ways[name] = _way(table, name)
     general = ways.pop("flags", None)
@@ -90,9 +90,9 @@ def _way(table: Table, name: str) -> Way:
     if one:
         one.finish()
     if name == "defines":
-        pattern, known = _DEFINES_WAY, "env:NAME, config-setting:KEY, unsupported"
+        pattern, known = DEFINES_WAY, "env:NAME, config-setting:KEY, unsupported"
     else:
-        pattern = _WAY
+        pattern = WAY
         known = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
     if not pattern.fullmatch(via):
         table.wrong(name, f"unknown way {via!r}", f"known: {known}")
@@ -105,7 +105,7 @@ def _way(table: Table, name: str) -> Way:
 
 def _build_directory(table: Table) -> BuildDirectory:
     via = table.string("via") or ""
-    if not _VIA.fullmatch(via):
+    if not VIA.fullmatch(via):
         table.wrong(
             "via",
             f"unknown way {via!r}",
@@ -120,7 +120,7 @@ def _build_directory(table: Table) -> BuildDirectory:
             table.wrong("since", f"malformed requirement {since!r}: {why}")
     directory = BuildDirectory(
         via=via,
-        kept_by=table.names("kept-by", _KEPT_BY),
+        kept_by=table.names("kept-by", KEPT_BY),
         only_where=table.strings("only-where") or (),
         leave=table.strings("leave") or (),
         default=table.string("default"),

@@ -17,7 +17,7 @@ from polywheel.model.setup import SetupRule
 _READ_ELSEWHERE = ("matrix", "targets")
 PROVIDER_TIMEOUT = 60.0
 """Seconds that the plugins of one build may take, where the project does not say."""
-_QUERIES = ("plugin", "preset", "never")
+QUERIES = ("plugin", "preset", "never")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,12 @@ class ProviderOverride:
     """``[tool.polywheel.providers.ns]``: who is asked while building, in place of the declared."""
 
     requires: tuple[str, ...] = ()
+    """Requirements that bring the plugin."""
+
     plugin_api: str | None = None
+    """The plugin's object, as `module:attribute`; told from the first requirement where it is
+    absent."""
+
     query: str | None = None
     """``plugin``: install and ask it; ``preset``: validate against the preset of the namespace and
     install nothing; ``never``: take properties as they are."""
@@ -45,12 +50,14 @@ class Settings:
     """Whether METADATA gets ``Variant-*`` fields as well as there being a variant.json."""
 
     providers: Mapping[str, ProviderOverride] = field(default_factory=dict)
-    """By namespace."""
+    """By namespace: who is asked while building, in place of what is declared."""
 
     provider_timeout: float = PROVIDER_TIMEOUT
     """Seconds that the plugins of one build may take to answer."""
 
     setup: tuple[SetupRule, ...] = ()
+    """What variants ask of the build, by `*`, namespace, feature, property or `label:GLOB`."""
+
     presets: tuple[str, ...] = ()
     """The presets whose rules apply, by name."""
 
@@ -97,8 +104,8 @@ def _providers(table: Table) -> dict[str, ProviderOverride]:
     for namespace in table.names_of_tables(NAMESPACE):
         one = table.table(namespace)
         query = one.string("query")
-        if query is not None and query not in _QUERIES:
-            one.wrong("query", f"unknown query {query!r}", "known: " + ", ".join(_QUERIES))
+        if query is not None and query not in QUERIES:
+            one.wrong("query", f"unknown query {query!r}", "known: " + ", ".join(QUERIES))
         override = ProviderOverride(
             requires=requirements(one, "requires"),
             plugin_api=object_reference(one, "plugin-api", "expected 'module:attribute'"),

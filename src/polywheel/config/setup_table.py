@@ -21,9 +21,9 @@ from polywheel.model.setup import (
 
 COMPILERS = ("gnu", "clang", "msvc")
 _FIELDS = (*FLAG_FIELDS, "env", "config-settings", "defines", "requires", "dependencies")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
-_NAME = re.compile(r"[a-z0-9_]+")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
+SPELLING = re.compile(r"[a-z0-9_]+")
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
 
@@ -65,7 +65,7 @@ def _rule(table: Table, key: str) -> SetupRule | None:
         label_glob=glob,
         when=marker(table, "when"),
         separator=";" if (separator := table.string("separator")) is None else separator,
-        spelling={name: _texts(spelling, name) for name in spelling.names_of_tables(_NAME)},
+        spelling={name: _texts(spelling, name) for name in spelling.names_of_tables(SPELLING)},
         fields=_fields(table),
         by_compiler={name: _finished(by_compiler.table(name)) for name in compilers(by_compiler)},
         by_backend={name: _finished(by_backend.table(name)) for name in by_backend.every_key()},
@@ -84,7 +84,7 @@ def _target(table: Table, key: str) -> tuple[str, ...] | None:
     if key == "*":
         return ()
     if key.startswith("label:") and not key.startswith("label::"):
-        if _GLOB.fullmatch(key.removeprefix("label:").strip()):
+        if GLOB.fullmatch(key.removeprefix("label:").strip()):
             return ()
     else:
         parts = tuple(part.strip() for part in key.split("::"))
@@ -128,7 +128,7 @@ def _fields(table: Table) -> SetupFields:
                 inner.wrong(name, f"{name} is polywheel's own: a rule can't set it")
     return SetupFields(
         flags={name: table.strings(name) or () for name in FLAG_FIELDS if name in table},
-        env={name: _text(env, name) for name in env.names_of_tables(_VARIABLE)},
+        env={name: _text(env, name) for name in env.names_of_tables(VARIABLE)},
         config_settings={name: _text(settings, name) for name in settings.every_key()},
         defines=_texts(table, "defines"),
         requires=_requirements(table, "requires"),

@@ -49,15 +49,13 @@ def unite(wheels: Mapping[str, VariantMetadata], *, at: str) -> VariantMetadata:
     namespaces = _namespaces(named, problems, at)
     providers = _providers(named, problems, at)
     variants = _variants(named, problems, at)
-    for what in _strangers(named):
-        problems.add(what, at=at, hint=_HINT)
     united = VariantMetadata(
         namespaces=namespaces,
         providers=MappingProxyType(providers),
         variants=MappingProxyType(variants),
     )
     if not problems.found:
-        _check_whole(united, problems, at)
+        _check_whole(united, named, problems, at)
     if problems.found:
         raise WheelError.collected(problems.found)
     return united
@@ -119,18 +117,6 @@ def _variants(
     return {label: groups[0][0] for label, groups in sorted(found.items())}
 
 
-def _strangers(named: Iterable[tuple[str, VariantMetadata]]) -> Iterator[str]:
-    """Namespaces that a wheel uses and does not list, whatever the others list."""
-    for wheel, metadata in named:
-        listed = {*metadata.namespaces, ABI_DEPENDENCY}
-        for label, variant in metadata.variants.items():
-            for namespace in sorted(variant.namespaces - listed):
-                yield (
-                    f"{wheel} does not list the namespace {namespace!r}, which its label {label!r} "
-                    "stands for"
-                )
-
-
 def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
     """By key, each value that differs from the others with the wheels that have it."""
     groups: dict[str, list[tuple[T, list[str]]]] = {}
@@ -175,9 +161,14 @@ def _described(provider: Provider) -> str:
     return ", ".join(f"{key} {value!r}" for key, value in parts.items() if value) or "nothing"
 
 
-def _check_whole(united: VariantMetadata, problems: Problems, at: str) -> None:
-    """Note what the file must hold, and no wheel says."""
-    for what in _gaps(united):
+def _check_whole(
+    united: VariantMetadata,
+    named: Iterable[tuple[str, VariantMetadata]],
+    problems: Problems,
+    at: str,
+) -> None:
+    """Note what the file must hold and no wheel says, or that a wheel says by halves."""
+    for what in (*_gaps(united), *_strangers(named)):
         problems.add(what, at=at, hint=_HINT)
     if problems.found or not united.providers:
         return  # PEP 825 alone knows no providers
@@ -199,3 +190,15 @@ def _gaps(united: VariantMetadata) -> Iterator[str]:
             provider.requires or provider.static_properties or provider.builtin
         ):
             yield f"the provider of {namespace!r} can't be written: {_described(provider)}"
+
+
+def _strangers(named: Iterable[tuple[str, VariantMetadata]]) -> Iterator[str]:
+    """Namespaces that a wheel uses and does not list, whatever the others list."""
+    for wheel, metadata in named:
+        listed = {*metadata.namespaces, ABI_DEPENDENCY}
+        for label, variant in metadata.variants.items():
+            for namespace in sorted(variant.namespaces - listed):
+                yield (
+                    f"{wheel} does not list the namespace {namespace!r}, which its label {label!r} "
+                    "stands for"
+                )

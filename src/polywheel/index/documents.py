@@ -1,14 +1,14 @@
 """The variant.json of the wheels of one release, read together.
 
-They differ in their variant and in little else. So those that have the rest in common are put together
-before they are read, as one document that has all their variants: it is checked as each of them would
-be, and once. Where something is wrong with it, every wheel is read by itself, to say which one it is.
+They differ in their variant and in little else. So those that begin alike are put together before they
+are read, as one document that has all their variants: it is checked as each of them would be, and once.
+Where something is wrong with it, every wheel is read by itself, to say which one it is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from polywheel.formats.variant_json_reader import read_variant_json
 from polywheel.formats.variants_json import unite
 from polywheel.model.metadata import VariantMetadata
 
-
 VARIANT_JSON = "variant.json"
+_VARIANTS = b'"variants"'
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -36,19 +36,40 @@ class OneVariant(NamedTuple):
 
     label: str
     variant: Any
-    rest: str
-    """The document without variants: equal texts are equal documents."""
+    head: bytes
+    """What stands in front of ``"variants"``, the last key."""
 
 
 @lru_cache(maxsize=1024)
 def one_variant(content: bytes) -> OneVariant | None:
-    """What a document is made of; None where it is no JSON, or has no variant, or several."""
-    try:
-        document = _DECODER.decode(content.decode("utf-8"))
-        ((label, variant),) = document.pop("variants").items()
-        return OneVariant(label, variant, json.dumps(document))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    """What a document is made of.
+
+    None where it is no JSON, where it does not end with its variants, as those of every tool that
+    is known do, and where they are not one.
+    """
+    head, _, tail = content.partition(_VARIANTS)
+    if _rest(head) is None:
         return None
+    try:
+        # Both parts are objects: the document is one with the keys of both.
+        (variants,) = _DECODER.decode('{"variants"' + tail.decode("utf-8")).values()
+        ((label, variant),) = variants.items()
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return OneVariant(label, variant, head)
+
+
+@lru_cache(maxsize=64)
+def _rest(head: bytes) -> dict[str, Any] | None:
+    """A document without its variants; None where it does not end with them."""
+    members = head.rstrip(b" \t\r\n")
+    if not members.endswith(b","):
+        return None
+    try:
+        rest = _DECODER.decode(members[:-1].decode("utf-8") + "}")
+    except (ValueError, RecursionError):
+        return None
+    return rest if isinstance(rest, dict) and "variants" not in rest else None
 
 
 def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata:
@@ -57,12 +78,9 @@ def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata
     ``at`` says which release it is. Raises WheelError with everything that is wrong with a document,
     or on which wheels disagree, and names them.
     """
-    joined = _joined(documents.values())
-    if joined is not None:
-        try:
-            return unite({str(number): _read(one) for number, one in enumerate(joined)}, at=at)
-        except PolywheelError:
-            pass  # of which wheel it is true is said below
+    together = _together(frozenset(documents.values()))
+    if together is not None:
+        return together
     each = {
         wheel: read_variant_json(content, at=f"{wheel}: {VARIANT_JSON}")
         for wheel, content in documents.items()
@@ -70,22 +88,23 @@ def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata
     return unite(each, at=at)
 
 
-@lru_cache(maxsize=128)
-def _read(content: bytes) -> VariantMetadata:
-    """Releases of one project say the same of their variants, mostly. Raises WheelError."""
-    return read_variant_json(content, at="")
+@lru_cache(maxsize=64)
+def _together(contents: frozenset[bytes]) -> VariantMetadata | None:
+    """What documents say as one; None where something is wrong with one, or they disagree.
 
-
-def _joined(contents: Iterable[bytes]) -> list[bytes] | None:
-    """As few documents as say the same; None where that can't be told."""
-    found: dict[str, dict[str, Any]] = {}
+    The releases of a project say the same, mostly.
+    """
+    found: dict[bytes, dict[str, Any]] = {}
     for content in contents:
         one = one_variant(content)
         if one is None:
             return None
-        if found.setdefault(one.rest, {}).setdefault(one.label, one.variant) != one.variant:
+        variants = found.setdefault(one.head, {})
+        if variants.setdefault(one.label, one.variant) != one.variant:
             return None
-    return [
-        json.dumps({**json.loads(rest), "variants": variants}).encode()
-        for rest, variants in found.items()
-    ]
+    joined = [{**(_rest(head) or {}), "variants": variants} for head, variants in found.items()]
+    try:
+        read = [read_variant_json(json.dumps(one).encode(), at="") for one in joined]
+        return unite({str(number): one for number, one in enumerate(read)}, at="")
+    except (PolywheelError, RecursionError):
+        return None

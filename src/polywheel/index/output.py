@@ -23,9 +23,9 @@ MANIFEST = ".polywheel-index.json"
 _SHAPE = 1
 _MAX_MANIFEST = 64 * 1024 * 1024
 # What a manifest may name: nothing that leads out of the folder, whoever wrote it.
-_PAGE = re.compile(r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)")
-_GENERATED = re.compile(r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)")
-_ARCHIVE = re.compile(r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)")
+_PAGE = r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)"
+_GENERATED = r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)"
+_ARCHIVE = r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)"
 _numbers = count()
 
 
@@ -108,7 +108,7 @@ class Output:
         removed = []
         listed = dict(self._written)
         for path in sorted(set(self._before) - set(self._written)):
-            if _ARCHIVE.fullmatch(path) and not archives:
+            if re.fullmatch(_ARCHIVE, path) and not archives:
                 continue
             if keep(path):
                 listed[path] = self._before[path]
@@ -175,7 +175,7 @@ def _files(document: object) -> dict[str, str]:
         for path, digest in (listed.items() if isinstance(listed, dict) else ())
         if isinstance(digest, str)
         and not path.startswith(".")
-        and any(pattern.fullmatch(path) for pattern in (_PAGE, _GENERATED, _ARCHIVE))
+        and any(re.fullmatch(pattern, path) for pattern in (_PAGE, _GENERATED, _ARCHIVE))
     }
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 VARIANTS_JSON = "-variants.json"
 _MAX_WORKERS = 16
 
+_Entry = tuple[FileName, bool]
+"""A name, and whether that of a file."""
+
 
 class Release(NamedTuple):
     """The files of one version of a project."""
@@ -50,26 +53,27 @@ def read_releases(folder: Path, *, hashed: bool) -> tuple[list[Release], list[Pr
     What is wrong with one wheel is a problem of its release. Raises ConfigError where the folder
     can't be listed.
     """
-    names, strays = _names(folder)
+    entries, strays = _entries(folder)
     grouped: dict[tuple[str, Version], list[ReadFile]] = {}
-    for file in _read_all(folder, names, hashed=hashed):
+    for file in _read_all(folder, entries, hashed=hashed):
         # 1.0 and 1.0.0 are one version.
         grouped.setdefault((file.name.project, file.name.version), []).append(file)
     return [_release(tuple(grouped[key])) for key in sorted(grouped)], strays
 
 
-def _names(folder: Path) -> tuple[list[FileName], list[Problem]]:
-    """The files of a folder that may be published, sorted; and what is wrong with other names."""
-    found: list[FileName] = []
+def _entries(folder: Path) -> tuple[list[_Entry], list[Problem]]:
+    """What may be published of a folder, sorted; and what is wrong with other names."""
+    found: list[_Entry] = []
     strays: list[Problem] = []
     try:
-        listed = sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            listed = sorted((entry.name, entry.is_file()) for entry in entries)
     except OSError as error:
         raise ConfigError(
             f"{folder} can't be listed: {error.strerror or error}",
             hint="name the folder in which the wheels are",
         ) from None
-    for filename in listed:
+    for filename, is_file in listed:
         if filename.startswith("."):
             continue  # what is being written, and what other tools hide
         try:
@@ -78,22 +82,27 @@ def _names(folder: Path) -> tuple[list[FileName], list[Problem]]:
             strays += [Problem(one.what, str(folder), one.hint) for one in error.problems]
             continue
         if name is not None:
-            found.append(name)
+            found.append((name, is_file))
     return found, strays
 
 
-def _read_all(folder: Path, names: Sequence[FileName], *, hashed: bool) -> Iterable[ReadFile]:
-    """Every file, in the order of ``names``.
+def _read_all(folder: Path, entries: Sequence[_Entry], *, hashed: bool) -> Iterable[ReadFile]:
+    """Every file, in the order of ``entries``.
 
     To hash a large file is not Python's work, so threads help; to take a glance at one is.
     """
-    if not hashed or len(names) < 2:
-        return [read_file(folder, name, hashed=hashed) for name in names]
+
+    def read(entry: _Entry) -> ReadFile:
+        name, is_file = entry
+        return read_file(folder, name, is_file=is_file, hashed=hashed)
+
+    if not hashed or len(entries) < 2:
+        return map(read, entries)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_WORKERS)) as executor:
         try:
-            return list(executor.map(lambda name: read_file(folder, name, hashed=True), names))
+            return list(executor.map(read, entries))
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
@@ -120,4 +129,3 @@ def _release(files: tuple[ReadFile, ...]) -> Release:
         metadata=None if problems else metadata,
         problems=tuple(dict.fromkeys(problems)),
     )
-

@@ -2,7 +2,7 @@
 
 An index of variants needs no more of a wheel; what else is in it is for `polywheel show` to judge. Its
 dist-info comes last in nearly every wheel, so one read of the end brings all. What is not as nearly
-every wheel has it is not judged here either: it is unusual, and for :mod:`polywheel.examined`.
+every wheel has it is not judged here: it is unusual, and :mod:`polywheel.examined` has to look at it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import lru_cache
-from io import FileIO
+from io import SEEK_END, FileIO
+from typing import NamedTuple
 
 from polywheel.model.wheelname import WheelName
 
@@ -18,6 +19,7 @@ from polywheel.model.wheelname import WheelName
 _LOCAL = struct.Struct("<4s2x2H4x3L2H")
 _ENTRY = struct.Struct("<4s4x2H4x3L4H6xL")
 _END = struct.Struct("<4s4H2LH")
+_LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _LOCATOR_MAGIC, _LOCATOR = b"PK\x06\x07", 20
 _STORED, _DEFLATED = 0, 8
 _DESCRIPTOR = 0x08
@@ -32,15 +34,27 @@ _MAX_DOCUMENT = 64 * 1024
 
 
 class UnusualError(Exception):
-    """The wheel has to be looked at from all sides; nothing is said of what is wrong, if anything."""
+    """The wheel has to be looked at from all sides. What is wrong with it, if anything, is not said."""
 
 
-def variant_member(file: FileIO, size: int, name: WheelName) -> bytes | None:
-    """The content of variant.json in a wheel of ``size`` bytes; None for a non-variant wheel.
+class _Member(NamedTuple):
+    """What the directory says of variant.json."""
 
-    Raises UnusualError where that can't be told at a glance: among others, where the one has no
-    variant.json, or the other has one.
+    path: bytes
+    method: int
+    crc: int
+    compressed: int
+    size: int
+    offset: int
+
+
+def variant_member(file: FileIO, name: WheelName) -> bytes | None:
+    """The content of variant.json in a wheel; None for a non-variant wheel.
+
+    Raises UnusualError where a glance does not tell: among others, where a wheel with a label has
+    no variant.json, or one without has one.
     """
+    size = file.seek(0, SEEK_END)
     start = max(0, size - _TAIL)
     tail = _read(file, start, size - start)
     end = len(tail) - _END.size
@@ -48,63 +62,89 @@ def variant_member(file: FileIO, size: int, name: WheelName) -> bytes | None:
         raise UnusualError
     magic, disk, first_disk, here, count, length, offset, comment = _END.unpack_from(tail, end)
     if (
-        magic != b"PK\x05\x06"
-        or (disk, first_disk, here, comment) != (0, 0, count, 0)
+        magic != _END_MAGIC
+        or disk
+        or first_disk
+        or here != count
+        or comment
         or offset + length + _END.size != size
         or length > _MAX_DIRECTORY
         or tail.startswith(_LOCATOR_MAGIC, end - _LOCATOR)
     ):
         raise UnusualError
-    directory = tail[offset - start : end] if offset >= start else _read(file, offset, length)
-    variants = directory.count(_VARIANT_JSON)
-    if directory.count(b"PK\x01\x02") != count or variants != (name.label is not None):
-        raise UnusualError
-    if not variants:
-        if _WHEEL not in directory:
-            raise UnusualError
+    if offset >= start:
+        directory, first, last = tail, offset - start, end
+    else:
+        directory, first, last = _read(file, offset, length), 0, length
+    if name.label is None:
+        _check_plain(directory, first, last)
         return None
-    return _content(file, tail, start, directory, offset, name)
-
-
-def _content(
-    file: FileIO, tail: bytes, start: int, directory: bytes, end: int, name: WheelName
-) -> bytes:
-    """The content of the one variant.json that ``directory``, at the offset ``end``, lists."""
-    path = f"{name.distribution}-{name.version}".encode() + _VARIANT_JSON
-    at = directory.find(path) - _ENTRY.size
-    if at < 0:
-        raise UnusualError
-    (magic, flags, method, crc, compressed, size, name_length, extra, comment, disk, offset) = (
-        _ENTRY.unpack_from(directory, at)
-    )
-    if (
-        magic != b"PK\x01\x02"
-        or flags & ~_USUAL_FLAGS
-        or (name_length, extra, comment, disk) != (len(path), 0, 0, 0)
-        or max(compressed, size) > _MAX_DOCUMENT
-    ):
-        raise UnusualError
-    if offset < start:
-        start, tail = offset, _read(file, offset, min(_TAIL + compressed, end - offset))
-    at = offset - start
-    if at + _LOCAL.size > len(tail):
-        raise UnusualError
-    magic, local_flags, local_method, *sizes, name_length, extra = _LOCAL.unpack_from(tail, at)
-    at += _LOCAL.size + name_length + extra
-    data = tail[at : at + compressed]
-    if (
-        magic != b"PK\x03\x04"
-        or not tail.startswith(path, at - name_length - extra)
-        or (local_method, name_length) != (method, len(path))
-        or not (local_flags & _DESCRIPTOR or sizes == [crc, compressed, size])
-        or start + at + compressed > end
-        or len(data) != compressed
-    ):
-        raise UnusualError
-    content = _inflated(data, method, crc, size)
+    member = _listed(directory, first, last, name)
+    if member.offset < start:
+        start = member.offset
+        tail = _read(file, start, min(_TAIL + member.compressed, offset - start))
+    data = _data(tail, member, member.offset - start, offset - start)
+    content = _inflated(data, member.method, member.crc, member.size)
     if content is None:
         raise UnusualError
     return content
+
+
+def _check_plain(directory: bytes, first: int, last: int) -> None:
+    """Raise UnusualError for what does not look like a non-variant wheel."""
+    if directory.find(_WHEEL, first, last) < 0 or directory.find(_VARIANT_JSON, first, last) >= 0:
+        raise UnusualError
+
+
+def _listed(directory: bytes, first: int, last: int, name: WheelName) -> _Member:
+    """The one variant.json that a directory lists. Raises UnusualError."""
+    path = f"{name.distribution}-{name.version}".encode() + _VARIANT_JSON
+    at = directory.find(path, first, last)
+    if at < first + _ENTRY.size or directory.count(_VARIANT_JSON, first, last) != 1:
+        raise UnusualError
+    magic, flags, method, crc, compressed, size, length, extra, comment, disk, offset = (
+        _ENTRY.unpack_from(directory, at - _ENTRY.size)
+    )
+    following = at + len(path)
+    if (
+        magic != _ENTRY_MAGIC
+        or flags & ~_USUAL_FLAGS
+        or length != len(path)
+        or extra
+        or comment
+        or disk
+        or compressed > _MAX_DOCUMENT
+        or size > _MAX_DOCUMENT
+        or not (following == last or directory.startswith(_ENTRY_MAGIC, following))
+    ):
+        raise UnusualError
+    return _Member(path, method, crc, compressed, size, offset)
+
+
+def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
+    """The compressed content of a member whose local header is at ``at`` in a part of the file.
+
+    Members end at ``end``. Raises UnusualError where the header says other than the directory.
+    """
+    if at < 0 or at + _LOCAL.size > len(part):
+        raise UnusualError
+    magic, flags, method, crc, compressed, size, length, extra = _LOCAL.unpack_from(part, at)
+    at += _LOCAL.size
+    first = at + length + extra
+    data = part[first : first + member.compressed]
+    if (
+        magic != _LOCAL_MAGIC
+        or method != member.method
+        or length != len(member.path)
+        or not part.startswith(member.path, at)
+        or len(data) != member.compressed
+        or first + member.compressed > end
+    ):
+        raise UnusualError
+    agreed = crc == member.crc and compressed == member.compressed and size == member.size
+    if not agreed and not flags & _DESCRIPTOR:  # which has them behind the data
+        raise UnusualError
+    return data
 
 
 @lru_cache(maxsize=1024)
@@ -122,10 +162,12 @@ def _inflated(data: bytes, method: int, crc: int, size: int) -> bytes | None:
             return None
     else:
         return None
-    return content if (len(content), zlib.crc32(content)) == (size, crc) else None
+    return content if len(content) == size and zlib.crc32(content) == crc else None
 
 
 def _read(file: FileIO, start: int, length: int) -> bytes:
+    if length < 0:
+        raise UnusualError
     file.seek(start)
     content = file.read(length)
     if content is None or len(content) != length:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterable
 from functools import lru_cache
 from io import FileIO
@@ -52,17 +51,20 @@ class FileName(NamedTuple):
 
 
 class ReadFile(NamedTuple):
-    """What an index says of a file. Where there are problems, the rest means nothing."""
+    """What an index says of a file. Where there are problems, the rest means nothing.
+
+    Unless it was asked for, nothing but ``document`` is sure to be there.
+    """
 
     name: FileName
     folder: Path
     size: int = 0
     sha256: str | None = None
-    """Hexadecimal; None where nobody asked for it."""
+    """Hexadecimal."""
 
     requires_python: str | None = None
     metadata: bytes | None = None
-    """METADATA; None for an sdist, where nobody asked for it, and where it is too long to keep."""
+    """METADATA; None for an sdist, and where it is too long to keep."""
 
     document: bytes | None = None
     """variant.json, or what METADATA says in its form; None for a non-variant wheel and an sdist."""
@@ -140,17 +142,21 @@ def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
         name = parse_name(path.name)
         if name is None:
             raise WheelError(f"{path.name} is neither a wheel nor an sdist", at=str(path.parent))
-        files.append(read_file(path.parent, name, hashed=hashed))
+        is_file = path.is_file()
+        files.append(read_file(path.parent, name, is_file=is_file, hashed=hashed))
     return files
 
 
-def read_file(folder: Path, name: FileName, *, hashed: bool) -> ReadFile:
+def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> ReadFile:
     """Read one file of a folder; what is wrong with it is told in its ``problems``.
 
-    A wheel in which nothing is unusual is asked for its variant alone. ``hashed``: every wheel is
-    looked at from all sides, and SHA-256, METADATA and Requires-Python are told too.
+    ``is_file``: not a folder of that name, nor a pipe. A wheel in which nothing is unusual is asked
+    for its variant alone. ``hashed``: every wheel is looked at from all sides, and SHA-256,
+    METADATA and Requires-Python are told too.
     """
     try:
+        if not is_file:
+            raise WheelError(f"{name.filename} is not a file", at=str(folder))
         return _read_through(folder, name) if hashed else _glanced_at(folder, name)
     except PolywheelError as error:
         problems = _placed(error.problems, folder / name.filename)
@@ -162,34 +168,31 @@ def read_file(folder: Path, name: FileName, *, hashed: bool) -> ReadFile:
 
 def _glanced_at(folder: Path, name: FileName) -> ReadFile:
     """A file, and of a wheel its variant. Raises WheelError and OSError."""
-    path = os.path.join(folder, name.filename)
-    size = _size(path, name)
     document = None
     if name.wheel is not None:
         try:
-            with FileIO(path) as file:
-                document = variant_member(file, size, name.wheel)
+            with FileIO(f"{folder}{os.sep}{name.filename}") as file:  # a Path takes as long as this
+                document = variant_member(file, name.wheel)
             if document is not None:
                 one = one_variant(document)
                 if one is None or one.label != name.label:
                     raise UnusualError
         except UnusualError:
-            return _examined(folder, name, size=size)
-    return ReadFile(name=name, folder=folder, size=size, document=document)
+            return _examined(folder, name)
+    return ReadFile(name=name, folder=folder, document=document)
 
 
 def _read_through(folder: Path, name: FileName) -> ReadFile:
     """A file with its hash, and a wheel from all sides. Raises WheelError and OSError."""
     path = folder / name.filename
-    size = _size(str(path), name)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if name.wheel is None:
-        return ReadFile(name=name, folder=folder, size=size, sha256=sha256)
-    return _examined(folder, name, size=size, sha256=sha256)
+        size = file.tell()
+    read = ReadFile(name=name, folder=folder) if name.wheel is None else _examined(folder, name)
+    return read._replace(size=size, sha256=sha256)
 
 
-def _examined(folder: Path, name: FileName, *, size: int, sha256: str | None = None) -> ReadFile:
+def _examined(folder: Path, name: FileName) -> ReadFile:
     """A wheel, looked at from all sides. Raises WheelError."""
     from polywheel.examined import examine  # few runs of a command need it
 
@@ -202,19 +205,10 @@ def _examined(folder: Path, name: FileName, *, size: int, sha256: str | None = N
     return ReadFile(
         name=name,
         folder=folder,
-        size=size,
-        sha256=sha256,
         requires_python=_requires_python(wheel),
-        metadata=wheel.metadata if sha256 and len(wheel.metadata) <= _MAX_CORE_METADATA else None,
+        metadata=wheel.metadata if len(wheel.metadata) <= _MAX_CORE_METADATA else None,
         document=document,
     )
-
-
-def _size(path: str, name: FileName) -> int:
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise WheelError(f"{name.filename} is not a file", at=os.path.dirname(path))
-    return found.st_size
 
 
 def _placed(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:

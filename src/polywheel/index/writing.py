@@ -31,7 +31,9 @@ class Indexed(NamedTuple):
 def write_index(folder: Path, out: Path, *, simple: bool, notify: Callable[[str], None]) -> Indexed:
     """Write ``{name}-{version}-variants.json`` for every release of ``folder`` that has variants.
 
-    ``simple``: the simple API as well. Where ``out`` is another folder than ``folder``, it gets the
+    Of a wheel its variant alone is looked at, unless something about it is unusual.
+
+    ``simple``: the simple API as well, of wheels that are looked at from all sides. Where ``out`` is another folder than ``folder``, it gets the
     wheels too then, so that it can be served alone. Releases of which something is wrong are told
     in ``problems``, the others are written. Raises ConfigError where there is nothing to index, or
     where jinja2 is missing; WheelError where ``out`` can't be written.

@@ -203,6 +203,7 @@ class Expansion:
                     properties=variant.properties,
                     axes={},
                     at=at[variant.label],
+                    closed=variant.is_null,
                 )
         for wanted, label in ((self.matrix.null, NULL_LABEL), (self.matrix.plain, None)):
             where = f"{self.matrix.at}.{'null' if label else 'plain'}"

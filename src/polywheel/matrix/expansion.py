@@ -108,7 +108,7 @@ def _expanded(
     here = _cells(project, matrix, _places(matrix, pythons, targets), problems, rules=rules)
     if problems.found and not (matrix.python and matrix.targets):
         wide = replace(matrix, max_cells=max(matrix.max_cells, _CELLS_ANYWHERE))
-        pythons = matrix.python or tuple({*_PYTHONS, running_python()})
+        pythons = matrix.python or tuple(dict.fromkeys((*_PYTHONS, running_python())))
         places = _places(wide, pythons, targets if matrix.targets else all_targets(declared))
         anywhere = Problems([*about_targets.found])
         there = _cells(project, wide, places, anywhere, rules=rules)

@@ -25,7 +25,8 @@ def jobs_and_builds(
     builds: dict[tuple[object, ...], list[_Wheel]] = {}
     for (_, _, served), members in wheels.items():
         if len(members) > 1:
-            members.sort(key=lambda one: (one.place.target.name, python_order(one.place.python)))
+            # A place of one of the cells: the lowest Python need not be there for the first target.
+            members.sort(key=lambda one: (python_order(one.place.python), one.place.target.name))
         wheel = _Wheel(members, served, tag)
         first = wheel.first
         asks = keys.of(first)
@@ -55,13 +56,14 @@ class _Wheel:
 
     def job(self, build: str) -> Job:
         first, places = self.first, [one.place for one in self.members]
+        targets = sorted({one.target.name for one in places})
         return Job(
             id=self.id,
             label=first.label,
             properties=first.properties,
             axes=first.axes,
             pythons=tuple(sorted({one.python for one in places}, key=python_order)),
-            targets=tuple(dict.fromkeys(one.target.name for one in places)),
+            targets=tuple(dict.fromkeys((places[0].target.name, *targets))),
             build=build,
             at=first.at,
         )

@@ -78,8 +78,8 @@ class Matrix:
     `label`."""
 
     include: tuple[Inclusion, ...] = ()
-    """Tables of axis values, `python`, `target`, `label` and `properties`, as GitHub Actions
-    understands them."""
+    """Tables of axis values, `python`, `target`, `label` and `properties`: properties for cells that
+    there are, or cells of their own, as GitHub Actions understands them."""
 
     label: str | None = None
     """How a cell of the axes is labelled: "{axis}" stands for the name of its value. Without it,
@@ -114,13 +114,14 @@ class Target:
     """The label of the machine that builds in CI."""
 
     image: str | None = None
-    """The container image that builds."""
+    """The container image that builds; "" is none, in place of a known target's."""
 
     platform_tags: tuple[str, ...] = ()
     """Globs that the platform tags of its wheels match, such as "manylinux_*_x86_64"."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Marker variables (PEP 508) of the target: `sys_platform`, `platform_machine`…"""
+    """Marker variables (PEP 508) of the target: `sys_platform`, `platform_machine`… A target that
+    polywheel does not know says those that a `when` is about."""
 
     repair_command: str | None = None
     """The command that repairs a wheel; {wheel} and {dest_dir} stand for its paths."""

@@ -42,7 +42,8 @@ class SetupFields:
     """What one rule gives, placeholders not filled in yet. None is "says nothing of it"."""
 
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By flag field; an empty list says "none", and takes the place of a less specific one."""
+    """Flags by field, each flag a string of its own; an empty list says "none", and takes the place of
+    a less specific one."""
 
     env: Mapping[str, Text] = field(default_factory=dict)
     """Variable to value, or to candidate folders of which the first that exists is taken; an empty
@@ -98,7 +99,10 @@ class SetupRule:
 
     fields: SetupFields = field(default_factory=SetupFields)
     by_compiler: Mapping[str, SetupFields] = field(default_factory=dict)
+    """The same fields for one family of compilers, stronger than without."""
+
     by_backend: Mapping[str, SetupFields] = field(default_factory=dict)
+    """The same fields for one real backend, by the name of its profile; the strongest."""
 
 
 @dataclass(frozen=True, slots=True)

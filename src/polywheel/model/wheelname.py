@@ -46,9 +46,10 @@ class WheelName:
         label = parts.pop() if len(parts) == 6 else None
         if len(parts) != 5:
             raise malformed("it has too few or too many components")
-        for part in (*parts, build or "0"):
-            if not _COMPONENT.fullmatch(part):
-                raise malformed(f"{part!r} can't be a component")
+        every = (*parts, build or "0")
+        if not (all(every) and _COMPONENT.fullmatch("".join(every))):
+            wrong = next(part for part in every if not _COMPONENT.fullmatch(part))
+            raise malformed(f"{wrong!r} can't be a component")
         if parts[2][:1].isdigit():
             raise malformed(f"the Python tag {parts[2]!r} starts with a digit")
         if label is not None and not LABEL.fullmatch(label):
