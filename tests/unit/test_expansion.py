@@ -304,6 +304,19 @@ def test_an_include_adds_properties_to_the_cells_that_it_fits() -> None:
     assert len(plan.jobs) == 4
 
 
+def test_what_an_include_adds_changes_the_hash() -> None:
+    text = 'include = [{ level = "v2", properties = ["gpu::cuda::12"] }]\n' + LEVEL
+    spelled = b"cpu :: level :: v2\ngpu :: cuda :: 12\n"
+    assert hashlib.sha256(spelled).hexdigest()[:8] in labels(plan_of(text))
+
+
+def test_a_cell_to_which_properties_are_added_is_not_null_any_more() -> None:
+    text = (
+        'label = "{cuda}"\ninclude = [{ cuda = "cpu", properties = ["cpu::level::v3"] }]\n' + CUDA
+    )
+    assert labels(plan_of(text)) == ["cpu", "cu12", "cu13"]
+
+
 def test_an_include_adds_to_all_cells_but_null_and_plain() -> None:
     text = 'null = true\nplain = true\ninclude = [{ properties = ["gpu::cuda::12"] }]\n' + BOTH
     plan = plan_of(text)
@@ -521,6 +534,24 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             "give properties",
         ),
         (
+            (
+                "include = [{ level = 'v3', properties = ['gpu::cuda::12'] }, "
+                f"{{ blas = 'mkl', level = 'v3', properties = ['gpu::cuda::12'] }}]\n{BOTH}"
+            ),
+            "include[1]",
+            "the include adds nothing",
+            "give properties",
+        ),
+        (
+            (
+                "include = [{ blas = 'mkl', level = 'v3', properties = ['gpu::cuda::12'] }, "
+                f"{{ level = 'v3', properties = ['gpu::cuda::12'] }}]\n{BOTH}"
+            ),
+            "include[0]",
+            "the include adds nothing",
+            "give properties",
+        ),
+        (
             f"include = [{{ python = '3.13', level = 'v3' }}]\n{BOTH}",
             "include[0].python",
             "the matrix has no python '3.13'",
@@ -650,6 +681,15 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             "put {blas} into it",
         ),
         (
+            (
+                "label = '{blas}'\nrows = [{ level = 'v2', blas = 'mkl' }, { level = 'v3', blas = 'mkl' }, "
+                f"{{ level = 'v1', blas = 'openblas' }}]\n{LEVEL}v1 = ['cpu :: level :: v1']\n{BLAS}"
+            ),
+            "label",
+            "no placeholder of the label template tells the values of 'level' apart",
+            "put {level} into it",
+        ),
+        (
             f"label = '{{levl}}_{{blas}}_{{level}}'\n{LEVEL}{BLAS}",
             "label",
             "the label template names {levl}, which is no axis",
@@ -752,6 +792,8 @@ def test_what_is_wrong_with_a_matrix(text: str, at: str, what: str, hint: str) -
 
 def test_the_bound_holds_what_fits_exactly() -> None:
     assert len(plan_of(f"max-cells = 16\nwheel-tag = 'python'\n{FIVE}{BOTH}").jobs) == 16
+    include = "include = [{ label = 'x', properties = ['gpu::cuda::12'] }]"
+    assert len(plan_of(f"max-cells = 5\n{include}\n{BOTH}").jobs) == 5
 
 
 def test_no_matrix_and_no_variant_is_an_empty_matrix() -> None:

@@ -25,7 +25,7 @@ def check_properties(matrix: Matrix, metadata: VariantMetadata, problems: Proble
 
 
 def merged(expansion: Expansion, problems: Problems) -> list[Cell]:
-    """The cells without repeats: a declared variant may come from the axes as well."""
+    """The cells without repeats: a declared variant may come from the axes as well, which come first."""
     found: dict[tuple[str | None, str, str], Cell] = {}
     repeats: dict[tuple[str | None, str, str], list[Cell]] = {}
     for cell in expansion.cells:
@@ -33,8 +33,6 @@ def merged(expansion: Expansion, problems: Problems) -> list[Cell]:
         older = found.setdefault(key, cell)
         if older is not cell:
             repeats.setdefault(key, [older]).append(cell)
-            if not older.axes:
-                found[key] = cell
     noted = set[str | None]()
     for (label, _, _), cells in repeats.items():
         first, *others = [one for one in cells if one.axes] or cells
