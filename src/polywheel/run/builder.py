@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from polywheel.errors import BuildError, PolywheelError, WheelError
-from polywheel.model.plan import Build, Job, Plan
+from polywheel.errors import BuildError, PolywheelError
+from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendProfile
-from polywheel.providers.environment import cache_directory
-from polywheel.run.checks import check_wheel
 from polywheel.run.compile_slots import Slots
-from polywheel.run.environments import Environment, Environments, normalized
+from polywheel.run.environments import Environment
 from polywheel.run.interpreters import Interpreter
-from polywheel.run.journal import Entry, Journal, sha256_of
-from polywheel.run.keys import digest_of, job_key
+from polywheel.run.keys import job_key
+from polywheel.run.locked import held
+from polywheel.run.needs import Needs
 from polywheel.run.orders import Workshop, order
+from polywheel.run.outcome import Outcome, State, Wheel
+from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
-    """A finished wheel."""
-
-    job: str
-    file: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What became of a build."""
-
-    build: str
-    state: str
-    """``built``, ``skipped`` (was finished already), ``failed`` or ``stopped``."""
-
-    wheels: tuple[Wheel, ...] = ()
-    seconds: float = 0.0
-    hook_seconds: float = 0.0
-    """Of which the real backend's own."""
-
-    error: str | None = None
-    log: Path | None = None
+STAGING = ".polywheel-run-"
+"""What folders in an output directory begin with in which wheels are made; those of a run that was
+killed are left there, and belong to nobody."""
+_LAST = 64 * 1024
+"""Bytes of the end of a log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,181 +49,142 @@ class _Told(TypedDict):
     keep_open: tuple[int, ...]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Builder:
     """Makes the builds of a plan; its methods may run in several threads at once."""
 
-    plan: Plan
-    requires: Sequence[str]
-    """``build-system.requires`` without polywheel."""
+    jobs: Mapping[str, Job]
+    """By id."""
 
     source: Source
+    identity: str
+    """The digest of the source, and of the file whose tables stand in place of its own."""
+
     place: Path
     """The folder in which each build has its own copy of the source."""
 
     shop: Workshop
     interpreters: Mapping[str, Interpreter]
-    environments: Environments
-    journal: Journal
-    out: Path
+    needs: Needs
+    publisher: Publisher
     logs: Path
     slots: Slots
     profile: BackendProfile | None
-    force: bool = False
-    _lock: Lock = field(default_factory=Lock)
-    _names: dict[str, str] = field(default_factory=dict)
-
-    def jobs(self, build: Build) -> list[Job]:
-        """The jobs of a build, in its order."""
-        found = {job.id: job for job in self.plan.jobs}
-        return [found[identifier] for identifier in build.jobs]
 
     def look(self, build: Build) -> Standing:
         """What of a build is there already; nothing is made for it."""
-        jobs = self.jobs(build)
-        environment = self._kept(build, jobs)
+        jobs = self._jobs(build)
+        interpreter = self.interpreters[build.python]
+        environment = self.needs.kept(interpreter, jobs)
         if environment is None:
             return Standing(wheels=(), missing=tuple(jobs))
         wheels, missing = [], []
-        interpreter = self.interpreters[build.python]
         for job in jobs:
-            entry = self.journal.finished(job.id, self._key(job, interpreter, environment))
-            if entry is None:
+            wheel = self.publisher.there(job, self._key(job, interpreter, environment))
+            if wheel is None:
                 missing.append(job)
-                continue
-            size = (self.out / entry.file).stat().st_size
-            self._names[entry.file] = job.id
-            wheels.append(Wheel(job=job.id, file=entry.file, size=size, sha256=entry.sha256))
+            else:
+                wheels.append(wheel)
         return Standing(wheels=tuple(wheels), missing=tuple(missing))
 
-    def _kept(self, build: Build, jobs: Sequence[Job]) -> Environment | None:
-        """The environment that the jobs were built in, where it is known and still there."""
-        interpreter = self.interpreters[build.python]
-        base = self.environments.kept(interpreter, self.requires)
-        more = self._remembered(base, jobs) if base is not None else None
-        if more is None:
-            return None
-        return self.environments.kept(interpreter, [*self.requires, *more]) if more else base
-
     def make(self, build: Build, standing: Standing) -> Outcome:
-        """Build what is missing, check and stamp it; a failure is an outcome too."""
+        """Build what is missing, check and stamp it; a failure is an outcome too.
+
+        What it finished before it failed is there.
+        """
         started = time.monotonic()
         log = self.logs / f"{build.id}.log"
-        log.unlink(missing_ok=True)
+        wheels = list(standing.wheels)
+        state, error, hook_seconds = State.BUILT, None, 0.0
         try:
-            with self.slots.one():
-                wheels, hook = self._make(build, standing.missing, log)
-        except PolywheelError as error:
-            stopped = self.shop.stop.is_set()
-            return Outcome(
-                build=build.id,
-                state="stopped" if stopped else "failed",
-                wheels=standing.wheels,
-                seconds=time.monotonic() - started,
-                error=error.render().removeprefix("error: "),
-                log=log,
-            )
-        except OSError as error:
-            return Outcome(
-                build=build.id,
-                state="failed",
-                seconds=time.monotonic() - started,
-                error=f"{error.filename or build.id}: {error.strerror or error}",
-                log=log,
-            )
+            log.unlink(missing_ok=True)
+            with self.slots.one(self.shop.stop):
+                hook_seconds = self._make(build, standing.missing, log, wheels)
+        except PolywheelError as failure:
+            state, error = State.FAILED, failure.render().removeprefix("error: ")
+        except OSError as failure:
+            state = State.FAILED
+            error = f"{failure.filename or build.id}: {failure.strerror or failure}"
+        if error is not None and self.shop.stop.is_set():
+            state, error = State.STOPPED, None
         return Outcome(
             build=build.id,
-            state="built",
-            wheels=(*standing.wheels, *wheels),
+            state=state,
+            wheels=tuple(wheels),
             seconds=time.monotonic() - started,
-            hook_seconds=hook,
+            hook_seconds=hook_seconds,
+            error=error,
             log=log,
         )
 
-    def _make(
-        self, build: Build, jobs: Sequence[Job], log: Path
-    ) -> tuple[tuple[Wheel, ...], float]:
+    def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> float:
+        """Add the wheels of jobs to ``wheels``; how long the real backend took, in seconds."""
         interpreter = self.interpreters[build.python]
-        started = time.monotonic()
-        with self._workplace(build) as (place, lock):
-            source, scratch = place / "source", place / "scratch"
-            self.source.copy_to(source)
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            told: _Told = {"source": source, "scratch": scratch, "log": log, "keep_open": lock}
-            environment = self._environment(interpreter, self.jobs(build), told)
-            with tempfile.TemporaryDirectory(prefix=".polywheel-", dir=self.out) as folder:
-                staged = Path(folder)
-                said = order(
-                    self.shop,
-                    "build",
-                    jobs,
-                    environment=environment,
-                    out=staged,
-                    slots=self.slots.told(self.profile, environment),
-                    **told,
-                )
-                seconds = time.monotonic() - started
-                made = {one["id"]: staged / str(one["file"]) for one in said["wheels"]}
-                wheels = []
+        with self._workplace(build, log) as told:
+            environment = self.needs.environment(
+                interpreter,
+                self._jobs(build),
+                lambda base: self._asked_requires(build, base, told),
+            )
+            keys = {job.id: self._key(job, interpreter, environment) for job in jobs}
+            for job in jobs:
+                self.publisher.refuse_changed(job, keys[job.id])
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
+                said = self._built(jobs, environment, Path(folder), told)
+                share = (time.monotonic() - began) / len(jobs)
+                made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said}
                 for job in jobs:
-                    key = self._key(job, interpreter, environment)
-                    wheels.append(self._publish(job, made[job.id], key, seconds))
-            shutil.rmtree(source, ignore_errors=True)
-            shutil.rmtree(scratch, ignore_errors=True)
-        return tuple(wheels), max((float(one["built"]) for one in said["wheels"]), default=0.0)
+                    wheel = made.get(job.id)
+                    if wheel is None or not wheel.is_file():
+                        raise BuildError(f"its worker made no wheel for {job.id}")
+                    wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
+        return max((float(one["built"]) for one in said), default=0.0)
 
-    def _environment(
-        self, interpreter: Interpreter, jobs: Sequence[Job], told: _Told
-    ) -> Environment:
-        """The environment with all that the jobs need; what they need is remembered."""
-        base = self.environments.get(interpreter, self.requires)
-        more = self._remembered(base, jobs)
-        if more is None:
-            said = order(self.shop, "requires", jobs, environment=base, out=self.out, **told)
-            more = [str(text) for text in said["requires"]]
-            self._remember(base, jobs, more)
-        return self.environments.get(interpreter, [*self.requires, *more]) if more else base
-
-    def _memory(self, base: Environment, jobs: Sequence[Job]) -> Path:
-        digest = digest_of(
-            {
-                "source": self._identity,
-                "polywheel": self.shop.polywheel.name,
-                "resolved": base.resolved,
-                "environment": base.folder.name,
-                "settings": dict(self.shop.settings),
-                "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
-            }
+    def _asked_requires(self, build: Build, base: Environment, told: _Told) -> list[str]:
+        said = order(
+            self.shop,
+            "requires",
+            self._jobs(build),
+            environment=base,
+            out=told["scratch"],
+            **told,
         )
-        return cache_directory() / "requires" / f"{digest[:32]}.json"
+        return [str(text) for text in said["requires"]]
 
-    def _remembered(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
+    def _built(
+        self, jobs: Sequence[Job], environment: Environment, out: Path, told: _Told
+    ) -> Sequence[Mapping[str, Any]]:
+        """What a worker says of the wheels that it made in ``out``."""
+        slots = self.slots.told(self.profile, environment)
         try:
-            said = json.loads(self._memory(base, jobs).read_text(encoding="utf-8"))
-            return list(normalized(said))
-        except (OSError, ValueError, TypeError):
-            return None
+            said = order(
+                self.shop, "build", jobs, environment=environment, out=out, slots=slots, **told
+            )
+        except BuildError:
+            if not slots.pooled or self.shop.stop.is_set() or not _knows_no_pool(told["log"]):
+                raise
+            # A make before 4.4, somewhere in the build, ends at the name of the pool.
+            self.slots.refuse()
+            _note(told["log"], "this build has a make before 4.4: once more, with fixed shares")
+            for folder in (out, told["scratch"]):
+                shutil.rmtree(folder)
+                folder.mkdir()
+            slots = self.slots.told(self.profile, environment)
+            said = order(
+                self.shop, "build", jobs, environment=environment, out=out, slots=slots, **told
+            )
+        found: Sequence[Mapping[str, Any]] = said["wheels"]
+        return found
 
-    def _remember(self, base: Environment, jobs: Sequence[Job], more: Sequence[str]) -> None:
-        path = self._memory(base, jobs)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix="new-", delete=False
-        ) as file:
-            json.dump(list(more), file)
-        Path(file.name).replace(path)
-
-    @property
-    def _identity(self) -> str:
-        """The source, and the file whose tables stand in place of its own."""
-        config = self.shop.config
-        return self.source.digest + (sha256_of(config) if config is not None else "")
+    def _jobs(self, build: Build) -> list[Job]:
+        """The jobs of a build, in its order."""
+        return [self.jobs[identifier] for identifier in build.jobs]
 
     def _key(self, job: Job, interpreter: Interpreter, environment: Environment) -> str:
         return job_key(
             job,
-            source=self._identity,
+            source=self.identity,
             polywheel=self.shop.polywheel.name,
             interpreter=interpreter,
             environment=environment,
@@ -254,51 +192,34 @@ class Builder:
             epoch=self.shop.epoch,
         )
 
-    def _publish(self, job: Job, wheel: Path, key: str, seconds: float) -> Wheel:
-        """Check a wheel and give it its final name; then it stands in the journal."""
-        check_wheel(wheel, job, [self.plan.targets[name] for name in job.targets])
-        digest, size = sha256_of(wheel), wheel.stat().st_size
-        final = self.out / wheel.name
-        with self._lock:
-            other = self._names.setdefault(wheel.name, job.id)
-            if other != job.id:
-                raise WheelError(
-                    f"two jobs make {wheel.name}: {other} and {job.id}",
-                    hint="say what the wheels are for: [tool.polywheel.matrix] wheel-tag",
-                )
-            older = self.journal.entries.get(job.id)
-            ours = older is not None and older.file == wheel.name
-            if final.exists() and not ours and not self.force and sha256_of(final) != digest:
-                raise WheelError(
-                    f"{wheel.name} is there already, and no run of this matrix made it",
-                    at=str(self.out),
-                    hint="move it away, or write over it with --force",
-                )
-            wheel.replace(final)
-            self.journal.add(
-                Entry(job=job.id, key=key, file=final.name, sha256=digest, seconds=seconds)
-            )
-        return Wheel(job=job.id, file=final.name, size=size, sha256=digest)
-
     @contextmanager
-    def _workplace(self, build: Build) -> Iterator[tuple[Path, tuple[int, ...]]]:
-        """The folder of a build, always the same one, and its lock.
+    def _workplace(self, build: Build, log: Path) -> Iterator[_Told]:
+        """The folder of a build, always the same one, with a copy of the source in it.
 
-        Workers inherit the lock: one that outlived its run is not disturbed, and waited for.
+        Workers inherit its lock: one that outlived its run is not disturbed, and waited for.
         """
         place = self.place / build.id
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / "lock").open("a+b") as file:
-            if sys.platform == "win32":
-                yield place, ()
-                return
-            import fcntl
+        source, scratch = place / "source", place / "scratch"
 
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if self.shop.stop.wait(0.2):
-                        raise BuildError("it was stopped") from None
-            yield place, (file.fileno(),)
+        def waiting() -> None:
+            _note(log, "waiting for another run, or what is left of one, that builds this")
+
+        with held(place / "lock", stop=self.shop.stop, waiting=waiting) as lock:
+            self.source.copy_to(source)
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            yield {"source": source, "scratch": scratch, "log": log, "keep_open": (lock,)}
+            shutil.rmtree(source, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _note(log: Path, line: str) -> None:
+    with log.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(f"polywheel: {line}\n")
+
+
+def _knows_no_pool(log: Path) -> bool:
+    """Whether a build ended because it could not read how the pool is named."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _LAST))
+        return b"--jobserver-auth string" in file.read()

@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from polywheel.errors import Problem, WheelError
 from polywheel.examined import examine
 from polywheel.model.matrix import Target
-from polywheel.model.plan import Job
+from polywheel.model.plan import NON_VARIANT, Job
 from polywheel.model.wheelname import WheelName
 
-_CPYTHON = re.compile(r"cp3([0-9]+)")
+_PYTHON = re.compile(r"(cp|py)3([0-9]*)")
 
 
-def check_wheel(wheel: Path, job: Job, targets: list[Target]) -> None:
+def check_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> None:
     """Raise WheelError, with everything that is wrong, for a wheel that is not what was planned."""
     examined = examine(wheel)
     problems = list(examined.disagreements)
     variant = examined.variant
     label = variant.label if variant is not None else None
-    if label != job.label or (variant is not None and variant.properties != job.properties):
-        problems.append(Problem(f"planned as {job.label!r}, stamped as {label!r}", at=job.id))
-    name = WheelName.parse(wheel.name)
+    properties = variant.properties if variant is not None else ()
+    if (label, set(properties)) != (job.label, set(job.properties)):
+        stamped = ", ".join(map(str, properties)) or "no properties"
+        problems.append(
+            Problem(
+                f"planned as {_planned(job)}, stamped as {label or NON_VARIANT} ({stamped})",
+                at=job.id,
+            )
+        )
+    problems += misfits(WheelName.parse(wheel.name), job, targets)
+    if problems:
+        raise WheelError.collected(problems)
+
+
+def misfits(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Problem]:
+    """Where the tags in a filename do not serve what a job is planned for."""
+    problems = []
     unfit = [python for python in job.pythons if not _serves_python(name, python)]
     if unfit:
         problems.append(
             Problem(
                 f"planned for Python {', '.join(unfit)}, which its tags "
                 f"{name.python}-{name.abi} do not serve",
-                at=wheel.name,
+                at=str(name),
                 hint='say what the wheels are for: [tool.polywheel.matrix] wheel-tag = "python"',
             )
         )
@@ -38,29 +53,38 @@ def check_wheel(wheel: Path, job: Job, targets: list[Target]) -> None:
         Problem(
             f"planned for {target.name}, whose platform tags are "
             f"{', '.join(target.platform_tags)}; the wheel's is {name.platform}",
-            at=wheel.name,
+            at=str(name),
+            hint=f'others are declared: [tool.polywheel.targets.{target.name}] platform-tags = ["…"]',
         )
         for target in targets
         if target.platform_tags and not _serves_target(name, target)
     ]
-    if problems:
-        raise WheelError.collected(problems)
+    return problems
+
+
+def _planned(job: Job) -> str:
+    return f"{job.label or NON_VARIANT} ({', '.join(map(str, job.properties)) or 'no properties'})"
 
 
 def _serves_python(name: WheelName, python: str) -> bool:
+    """Whether a CPython takes a wheel with these tags (packaging's ``sys_tags``, platforms aside)."""
     minor = int(python.partition(".")[2].removesuffix("t"))
     free_threaded = python.endswith("t")
+    abis = name.abi.split(".")
     for tag in name.python.split("."):
-        if tag in {"py3", f"py3{minor}"} and "none" in name.abi.split("."):
-            return True
-        found = _CPYTHON.fullmatch(tag)
+        found = _PYTHON.fullmatch(tag)
         if found is None:
             continue
-        floor, abis = int(found[1]), name.abi.split(".")
-        if "abi3" in abis and not free_threaded and minor >= floor:
-            return True
-        exact = f"cp3{minor}{'t' if free_threaded else ''}"
-        if minor == floor and (exact in abis or "none" in abis):
+        since = int(found[2] or 0)
+        if found[1] == "py":
+            # py3, and py311 from 3.11 on, without an ABI.
+            fits = "none" in abis and since <= minor
+        elif since == minor:
+            fits = not {"none", f"{tag}t" if free_threaded else tag}.isdisjoint(abis)
+            fits = fits or ("abi3" in abis and not free_threaded)
+        else:
+            fits = "abi3" in abis and since <= minor and not free_threaded
+        if fits:
             return True
     return False
 

@@ -1,14 +1,16 @@
 """One pool of compile slots for all jobs of a run.
 
 Where the compile step speaks it, through make's jobserver protocol: a named pipe with one byte for
-each slot beside those that the jobs have by themselves (GNU make, "POSIX Jobserver Interaction"; the
-form ``fifo:`` is known to Ninja since 1.13 and to make since 4.4). Elsewhere each job gets a fixed,
-fair share.
+each slot (GNU make, "POSIX Jobserver Interaction"; the form ``fifo:`` is known to Ninja since 1.13 and
+to make since 4.4). A job takes one slot for itself, which its first compiler uses, as the protocol has
+it. Elsewhere each job gets a fixed, fair share.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import select
 import shutil
 import subprocess
 import sys
@@ -18,16 +20,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
 from polywheel.run.environments import Environment
 
 _TOKEN = b"+"
 _NINJA = Version("1.13")
 _GENERIC = ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS")
+_JOBS = re.compile(r"(^|\s)(-j|--jobs)")
+_OTHERS_POOL = re.compile(r"(^|\s)(-j\S*|--jobserver-(auth|fds)=\S*)")
+_LOOK = 0.1
+"""Seconds after which somebody who waits for a slot looks whether to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +43,8 @@ class Told:
 
     environment: Mapping[str, str]
     settings: Mapping[str, str]
+    pooled: bool = False
+    """Whether it draws on the pool."""
 
 
 class Slots:
@@ -46,33 +55,60 @@ class Slots:
         self.share = max(1, total // at_once)
         self._pipe = pipe
         self._handle = handle
-        self._returned = 0
+        self._running = 0
+        self._refused = False
         self._lock = Lock()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """The slot that a job has by itself; when it is over, the slot is for the others."""
+    def one(self, stop: Event) -> Iterator[None]:
+        """The slot that a job has by itself; others may have it before and after.
+
+        Raises BuildError where ``stop`` is set before there is one.
+        """
         if self._pipe is None:
             yield
             return
-        # One that a job before it gave away is taken back, if it is still there.
-        with self._lock, suppress(BlockingIOError):
-            if self._returned and os.read(self._handle, 1):
-                self._returned -= 1
+        while not self._take():
+            if stop.is_set():
+                raise BuildError("it was stopped")
+            if sys.platform != "win32":
+                poll = select.poll()
+                poll.register(self._handle, select.POLLIN)
+                poll.poll(_LOOK * 1000)
         try:
             yield
         finally:
             with self._lock:
+                self._running -= 1
                 os.write(self._handle, _TOKEN)
-                self._returned += 1
+
+    def _take(self) -> bool:
+        with self._lock:
+            if not self._running:
+                # Jobs that were killed have not given back what they had taken.
+                with suppress(BlockingIOError):
+                    os.read(self._handle, 1 << 16)
+                os.write(self._handle, _TOKEN * self.total)
+            with suppress(BlockingIOError):
+                os.read(self._handle, 1)
+                self._running += 1
+                return True
+            return False
+
+    def refuse(self) -> None:
+        """From now on nobody is told of the pool: something in the builds does not know its form."""
+        self._refused = True
 
     def told(self, profile: BackendProfile | None, environment: Environment) -> Told:
-        """What a job of a backend is told, in its environment."""
-        if profile is not None and profile.ninja and self._pipe is not None:
+        """What a job of a backend is told, in its environment.
+
+        What the user's own variables say of parallel jobs holds in place of it.
+        """
+        if profile is not None and profile.ninja and self._pipe is not None and not self._refused:
+            flags = _make_flags(self._pipe, self.total)
             version = _ninja(environment.resolved)
-            if version is not None and version >= _NINJA:
-                flags = f" -j{self.total} --jobserver-auth=fifo:{self._pipe}"
-                return Told(environment={"MAKEFLAGS": flags}, settings={})
+            if flags is not None and version is not None and version >= _NINJA:
+                return Told(environment={"MAKEFLAGS": flags}, settings={}, pooled=True)
         share = str(self.share)
         generic = {name: os.environ.get(name, share) for name in _GENERIC}
         way = profile.parallel if profile is not None else None
@@ -85,18 +121,33 @@ class Slots:
         return Told(environment=generic, settings={name: text})
 
 
+def _make_flags(pipe: Path, total: int) -> str | None:
+    """MAKEFLAGS that name a pool; None where the user's own say how many jobs there may be."""
+    flags = os.environ.get("MAKEFLAGS", "")
+    if "--jobserver-auth=fifo:" in flags:
+        return flags  # the pool of a make that runs polywheel
+    if "--jobserver-" in flags:
+        # So is this one, in the form of older ones: file descriptors, which no worker inherits.
+        flags = _OTHERS_POOL.sub("", flags)
+    elif _JOBS.search(flags):
+        return None
+    # Behind the others: flags without a hyphen have to come first.
+    return f"{flags} -j{total} --jobserver-auth=fifo:{pipe}"
+
+
 def _ninja(resolved: Sequence[str]) -> Version | None:
     """The version of the Ninja that a build finds: that of its environment, else that of PATH."""
     for one in resolved:
         name, _, version = one.partition("==")
         if name == "ninja":
             return _version(version)
-    return _ninja_on_path()
+    return _ninja_on_path(os.environ.get("NINJA", ""), os.environ.get("PATH", ""))
 
 
 @cache
-def _ninja_on_path() -> Version | None:
-    ninja = shutil.which("ninja")
+def _ninja_on_path(said: str, path: str) -> Version | None:
+    names = [said] if said else ["ninja", "ninja-build"]
+    ninja = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if ninja is None:
         return None
     with suppress(OSError, subprocess.SubprocessError):
@@ -104,30 +155,28 @@ def _ninja_on_path() -> Version | None:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=True
         )
-        return _version(done.stdout.decode("ascii", "replace").strip())
+        return _version(done.stdout.decode("ascii", "replace"))
     return None
 
 
 def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None
+    """The numbers that a version begins with: that of a patched Ninja is none of PEP 440."""
+    found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", text)
+    return Version(found[0]) if found else None
 
 
 @contextmanager
 def compile_slots(total: int, at_once: int) -> Iterator[Slots]:
-    """A pool of ``total`` slots for ``at_once`` jobs at a time: each has one, the rest is shared."""
+    """A pool of ``total`` slots for ``at_once`` jobs at a time."""
     if sys.platform == "win32" or not hasattr(os, "mkfifo"):
         yield Slots(total, at_once, None, -1)
         return
-    with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
         pipe = Path(folder) / "jobserver"
         os.mkfifo(pipe, 0o600)
         # Open for both: it must not be at its end while no job reads, nor block without one.
         handle = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
         try:
-            os.write(handle, _TOKEN * max(0, total - at_once))
             yield Slots(total, at_once, pipe, handle)
         finally:
             os.close(handle)

@@ -8,32 +8,35 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
+from typing import BinaryIO
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.errors import BuildError
 from polywheel.providers.environment import cache_directory
+from polywheel.run.installers import index_settings, install_into
 from polywheel.run.interpreters import Interpreter
+from polywheel.run.locked import held, locked
 
 _COMPLETE = "polywheel-environment.json"
-_INDEX_SETTINGS = (
-    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONSTRAINT"),
-    *("UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_FIND_LINKS"),
-    *("UV_NO_INDEX", "UV_CONSTRAINT", "PIP_CONFIG_FILE", "UV_CONFIG_FILE"),
+_WHAT = (
+    "import json, sysconfig; print(json.dumps([sysconfig.get_path(one) for one in "
+    "('purelib', 'platlib')]))"
 )
-"""Variables that say where packages come from, and so what a requirement resolves to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """An environment that is complete; nobody writes into it any more."""
+    """An environment that is complete; nothing is installed into it any more."""
 
     folder: Path
     python: str
@@ -48,14 +51,23 @@ class Environment:
 
 
 class Environments:
-    """Makes environments, each once: threads and other processes that want the same one wait."""
+    """Makes environments, each once: threads and other processes that want the same one wait.
 
-    def __init__(self, *, fresh: bool, notify: Callable[[str], None]) -> None:
+    They lie in the cache, by interpreter, requirements, and where packages come from.
+    """
+
+    def __init__(
+        self, *, fresh: bool, notify: Callable[[str], None], stop: Event | None = None
+    ) -> None:
         self._fresh = fresh
         self._notify = notify
+        self._stop = stop or Event()
         self._made: dict[str, Environment] = {}
         self._locks: dict[str, Lock] = {}
         self._lock = Lock()
+        self._uses: list[BinaryIO] = []
+        """Open and locked for as long as this run may use what it got."""
+        weakref.finalize(self, _close, self._uses)
 
     def get(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment:
         """The environment of an interpreter with these requirements. Raises BuildError."""
@@ -65,7 +77,13 @@ class Environments:
             lock = self._locks.setdefault(key, Lock())
         with lock:
             if key not in self._made:
-                self._made[key] = self._found_or_made(key, interpreter, wanted)
+                try:
+                    self._made[key] = self._found_or_made(key, interpreter, wanted)
+                except (OSError, subprocess.SubprocessError) as error:
+                    why = error.strerror if isinstance(error, OSError) else None
+                    raise BuildError(
+                        f"no build environment can be made: {why or error}", at=str(_place(key))
+                    ) from None
             return self._made[key]
 
     def kept(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment | None:
@@ -73,32 +91,32 @@ class Environments:
         key = _key(interpreter, normalized(requirements))
         if key in self._made or self._fresh:
             return self._made.get(key)
-        return _complete(cache_directory() / "builds" / key)
+        return _complete(_place(key))
 
     def _found_or_made(
         self, key: str, interpreter: Interpreter, wanted: Sequence[str]
     ) -> Environment:
-        place = cache_directory() / "builds" / key
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with _held(place.with_suffix(".lock")):
-                found = None if self._fresh else _complete(place)
-                if found is None:
-                    shutil.rmtree(place, ignore_errors=True)
-                    named = ", ".join(wanted) or "nothing"
-                    self._notify(f"Python {interpreter.python}: installing {named}")
-                    _make(place, interpreter, wanted)
-                    found = _finish(place)
-        except OSError as error:
-            raise BuildError(
-                f"no build environment can be made: {error.strerror or error}",
-                at=str(place.parent),
-            ) from None
+        place = _place(key)
+        with held(
+            place.with_suffix(".lock"),
+            stop=self._stop,
+            waiting=lambda: self._notify("waiting for another run that makes an environment"),
+        ) as lock:
+            found = None if self._fresh else _complete(place)
+            if found is None:
+                _refuse_in_use(place)
+                shutil.rmtree(place, ignore_errors=True)
+                named = ", ".join(wanted) or "nothing"
+                self._notify(f"Python {interpreter.python}: installing {named}")
+                # An installer that outlives a killed run has the lock too, and is waited for.
+                install_into(place, interpreter, wanted, stop=self._stop, keep_open=(lock,))
+                found = _finish(place)
+            self._uses.append(_used(place))
         return found
 
 
 def normalized(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in one spelling, each once, sorted."""
+    """Requirements in one spelling, each once, sorted. Raises InvalidRequirement."""
     found = set()
     for text in requirements:
         requirement = Requirement(text)
@@ -107,99 +125,81 @@ def normalized(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _place(key: str) -> Path:
+    # Scripts of an environment hold its path: it is the same by whatever links it is reached.
+    return cache_directory().resolve() / "builds" / key
+
+
 def _key(interpreter: Interpreter, wanted: Sequence[str]) -> str:
-    settings = {name: os.environ[name] for name in _INDEX_SETTINGS if name in os.environ}
-    text = json.dumps([interpreter.identity, wanted, settings], sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:20]
+    text = json.dumps([interpreter.identity, wanted, index_settings()], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """A lock between processes; it goes with the process that holds it."""
-    with path.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
+def _used(place: Path) -> BinaryIO:
+    """A file beside an environment that is locked for as long as it is open."""
+    users = place.with_suffix(".users")
+    users.mkdir(exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=users)
+    os.close(handle)
+    file = Path(name).open("r+b")  # noqa: SIM115  # open until this process ends
+    locked(file)
+    return file
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _close(files: list[BinaryIO]) -> None:
+    for file in files:
+        file.close()
+
+
+def _refuse_in_use(place: Path) -> None:
+    """Raise BuildError where another run may be using an environment that is to be made anew."""
+    for one in place.with_suffix(".users").glob("*"):
+        with ExitStack() as opened:
+            if not locked(opened.enter_context(one.open("r+b"))) and _complete(place) is not None:
+                raise BuildError(
+                    "another run is using a build environment that is to be made anew",
+                    at=str(place),
+                    hint="wait until it has ended, or drop --fresh",
+                )
+        one.unlink(missing_ok=True)
 
 
 def _complete(place: Path) -> Environment | None:
     """An environment that was finished; None where there is none, or it is not one any more."""
     try:
         said = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))
-        python, resolved = said["python"], tuple(said["resolved"])
+        folder, resolved = said["folder"], tuple(map(str, said["resolved"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not Path(python).exists():  # the interpreter that it was made of is gone
+    # Moved; or a link that leads nowhere, as the interpreter that it was made of is gone.
+    if folder != str(place) or not Path(python_of(place)).exists():
         return None
-    return Environment(folder=place, python=python, resolved=resolved)
+    return Environment(folder=place, python=python_of(place), resolved=resolved)
 
 
 def _finish(place: Path) -> Environment:
-    python = _python_of(place)
-    site = subprocess.run(
-        [python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+    """Note what is in an environment; from then on it counts as complete."""
+    python = python_of(place)
+    said = subprocess.run(
+        [python, "-I", "-c", _WHAT],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         check=True,
-    ).stdout.strip()
-    resolved = tuple(
-        sorted(
-            f"{canonicalize_name(one.metadata['Name'])}=={one.version}"
-            for one in distributions(path=[site])
-        )
-    )
-    text = json.dumps({"python": python, "resolved": resolved}, indent=2)
+    ).stdout
+    sites = sorted(set(json.loads(said)))
+    names = [(one.metadata["Name"], one.version) for one in distributions(path=sites)]
+    resolved = sorted({f"{canonicalize_name(name)}=={version}" for name, version in names if name})
     part = place / f"{_COMPLETE}.part"
-    part.write_text(text, encoding="utf-8")
+    part.write_text(
+        json.dumps({"folder": str(place), "resolved": resolved}, indent=2), encoding="utf-8"
+    )
     part.replace(place / _COMPLETE)
-    return Environment(folder=place, python=python, resolved=resolved)
+    return Environment(folder=place, python=python, resolved=tuple(resolved))
 
 
-def _make(place: Path, interpreter: Interpreter, wanted: Sequence[str]) -> None:
-    uv = shutil.which("uv")
-    if uv:
-        _run(
-            [uv, "venv", "--quiet", "--no-project", "--python", interpreter.executable, str(place)]
-        )
-        install = [uv, "pip", "install", "--quiet", "--python", _python_of(place)]
-    else:
-        command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update"]
-        _run([*command, "--python", interpreter.executable, str(place)])
-        install = [_python_of(place), "-m", "pip", "install", "--quiet", "--no-input"]
-        install += ["--disable-pip-version-check"]
-    if wanted:
-        _run([*install, "--", *wanted] if uv else [*install, *wanted])
-
-
-def _python_of(place: Path) -> str:
+def python_of(place: Path) -> str:
+    """The interpreter of the virtual environment in a folder."""
     if sys.platform == "win32":
         return str(place / "Scripts" / "python.exe")
     return str(place / "bin" / "python")
-
-
-def _run(command: list[str]) -> None:
-    # What is active here has no say in an environment of its own.
-    left_out = {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
-    environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BuildError(
-            f"a build environment can't be made: {done.stdout.strip()[-2000:]}",
-            hint="--fresh makes kept environments anew",
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from polywheel.errors import BuildError
 
 _PROBE = """
-import json, os, platform, sys, sysconfig
+import json, struct, sys, sysconfig
 free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 info = sys.version_info
 print(json.dumps({
@@ -24,6 +25,7 @@ print(json.dumps({
     "implementation": sys.implementation.name,
     "version": sys.version,
     "platform": sysconfig.get_platform(),
+    "bits": 8 * struct.calcsize("P"),
 }))
 """
 _SECONDS = 30
@@ -59,9 +61,11 @@ def find_interpreter(python: str) -> Interpreter | None:
 
 def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interpreter:
     """Install a version through uv. Raises BuildError where that does not work."""
-    uv = shutil.which("uv")
+    uv = find_uv()
     if uv is None:
-        raise BuildError(f"Python {python} can't be installed: there is no uv")
+        raise BuildError(
+            f"Python {python} can't be installed: there is no uv", hint="install polywheel[cli]"
+        )
     notify(f"installing Python {python} through uv")
     done = subprocess.run(
         [uv, "python", "install", python],
@@ -95,11 +99,20 @@ def probe(executable: str) -> Interpreter | None:
         said: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None  # a shim of a version that is not there, or something else of this name
+    if not isinstance(said, dict):
+        return None
     if said.get("implementation") != "cpython" or not said.get("executable"):
         return None
+    if said.get("bits") != 8 * struct.calcsize("P"):
+        return None  # its wheels would be for another target
     path = str(said["executable"])
     identity = f"{said['version']} {said['platform']} {os.path.realpath(path)}"
     return Interpreter(python=str(said["python"]), executable=path, identity=identity)
+
+
+def find_uv() -> str | None:
+    """The uv on PATH, else the one that is installed beside polywheel."""
+    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
 
 def _candidates(python: str) -> Iterator[str]:
@@ -107,17 +120,31 @@ def _candidates(python: str) -> Iterator[str]:
     if python.removesuffix("t") == f"{sys.version_info.major}.{sys.version_info.minor}":
         yield sys.executable
     # Before PATH: there pyenv has shims, which take long to say that a version is not there.
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    yield from sorted(map(str, root.glob(f"{python.removesuffix('t')}.*/bin/python{python}")))
+    yield from _of_pyenv(python)
     for name in (f"python{python}", "python3", "python"):
-        found = shutil.which(name)
-        if found:
-            yield found
-    uv = shutil.which("uv")
-    if uv:
+        for folder in os.get_exec_path():
+            found = shutil.which(name, path=folder)
+            if found:
+                yield found
+    uv = find_uv()
+    if uv is not None:
         yield from _said([uv, "python", "find", "--no-project", "--no-python-downloads", python])
     if sys.platform == "win32" and shutil.which("py"):
         yield from _said(["py", f"-{python}", "-c", "import sys; print(sys.executable)"])
+
+
+def _of_pyenv(python: str) -> Iterator[str]:
+    """The Pythons of a version that pyenv has installed, the newest first."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+
+    def number(path: Path) -> tuple[int, ...]:
+        parts = path.name.removesuffix("t").split(".")
+        return tuple(int(part) if part.isdigit() else -1 for part in parts)
+
+    for version in sorted(root.glob(f"{python.removesuffix('t')}.*"), key=number, reverse=True):
+        for place in (f"bin/python{python}", "python.exe"):  # pyenv, pyenv-win
+            if (version / place).is_file():
+                yield str(version / place)
 
 
 def _said(command: list[str]) -> list[str]:

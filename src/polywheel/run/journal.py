@@ -1,7 +1,10 @@
-"""The journal of an output directory: one line for every finished job.
+"""The journal of an output directory: one line for every wheel that a run makes there.
 
-A line is written after the wheel has its final name, so a run that is killed loses what was in flight
-and nothing else. A last line that is cut short counts as not written.
+A line is written before the wheel gets its final name, and counts while the file of that name has
+the content that it names. So a run that is killed at any moment loses what was in flight and nothing
+else: neither is a finished job built again, nor is a wheel taken for somebody else's. A last line
+that is cut short counts as not written. A wheel that was renamed or changed since does not count
+either: it is built again.
 """
 
 from __future__ import annotations
@@ -9,23 +12,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import BuildError, WheelError
+from polywheel.run.locked import locked
 
 NAME = ".polywheel-journal.jsonl"
 _SHAPE = 1
 _CHUNK = 1024 * 1024
+_MOST = 64 * 1024 * 1024
+"""Bytes of a journal: a hundred thousand wheels take less."""
+_LONGEST = 1e9
+"""Seconds."""
+_WHEEL = re.compile(r"[^./\\:\0][^/\\:\0]*\.whl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A finished job."""
+    """A wheel, and the job that made it."""
 
     job: str
     key: str
@@ -34,7 +43,7 @@ class Entry:
     file: str
     sha256: str
     seconds: float
-    """How long its build took."""
+    """How long it took: of a build that made several, its share."""
 
 
 class Journal:
@@ -43,43 +52,71 @@ class Journal:
     def __init__(self, folder: Path, file: BinaryIO) -> None:
         self._folder = folder
         self._file = file
-        self.entries: dict[str, Entry] = {}
-        """The newest line of each job."""
+        self._entries: dict[str, Entry] = {}
+        self._made: dict[tuple[str, str], str] = {}
+        self._end = 0
         self._read()
 
     def _read(self) -> None:
         self._file.seek(0)
-        good = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break
-            entry = _parsed(line)
-            if entry is not None:
-                self.entries[entry.job] = entry
-            good += len(line)
-        self._file.truncate(good)
-        self._file.seek(good)
+        content = self._file.read(_MOST + 1)
+        if len(content) > _MOST:
+            raise WheelError(
+                f"a journal of more than {_MOST >> 20} MiB is none that a run has written",
+                at=str(self._folder / NAME),
+                hint="remove it: then every wheel is built again",
+            )
+        self._end = content.rfind(b"\n") + 1
+        for line in content[: self._end].split(b"\n"):
+            if (entry := _parsed(line)) is not None:
+                self._note(entry)
+        if self._end < len(content):
+            self._file.truncate(self._end)
+
+    def _note(self, entry: Entry) -> None:
+        self._entries[entry.job] = entry
+        self._made[entry.file, entry.sha256] = entry.job
+
+    def entry(self, job: str) -> Entry | None:
+        """The newest line of a job."""
+        return self._entries.get(job)
 
     def finished(self, job: str, key: str) -> Entry | None:
         """The entry of a job that need not be done again: its key holds, its file is unchanged."""
-        entry = self.entries.get(job)
+        entry = self._entries.get(job)
         if entry is None or entry.key != key:
             return None
         path = self._folder / entry.file
         return entry if path.is_file() and sha256_of(path) == entry.sha256 else None
 
+    def maker(self, file: str, sha256: str) -> str | None:
+        """The job that made a file with this content, in whichever run; None for a stranger's."""
+        return self._made.get((file, sha256))
+
     def seconds(self, job: str) -> float | None:
-        """How long the build of a job took the last time."""
-        entry = self.entries.get(job)
+        """How long a job took the last time."""
+        entry = self._entries.get(job)
         return entry.seconds if entry is not None else None
 
     def add(self, entry: Entry) -> None:
-        """Write a line, and wait until the disk has it."""
+        """Write a line, and wait until the disk has it. Raises WheelError; then nothing is written."""
         line = json.dumps({"shape": _SHAPE, **asdict(entry)}, sort_keys=True) + "\n"
-        self._file.write(line.encode("utf-8"))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.entries[entry.job] = entry
+        rest = line.encode("utf-8")
+        end = self._end + len(rest)
+        try:
+            self._file.seek(self._end)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise WheelError(
+                f"the journal can't be written: {error.strerror or error}",
+                at=str(self._folder / NAME),
+            ) from None
+        self._end = end
+        self._note(entry)
 
 
 @contextmanager
@@ -92,19 +129,27 @@ def opened_journal(folder: Path) -> Iterator[Journal]:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / NAME
         path.touch()
-        file = path.open("r+b")
+        file = path.open("r+b", buffering=0)
     except OSError as error:
-        raise WheelError(
-            f"the output directory can't be written: {error.strerror or error}", at=str(folder)
-        ) from None
+        raise _unwritable(folder, error) from None
     with file:
-        if not _locked(file):
-            raise BuildError(
-                "another polywheel build is writing to this directory",
-                at=str(folder),
-                hint="wait for it, or choose another directory with -o",
-            )
-        yield Journal(folder, file)
+        try:
+            if not locked(file):
+                raise BuildError(
+                    "another polywheel build is writing to this directory",
+                    at=str(folder),
+                    hint="wait for it, or choose another directory with -o",
+                )
+            journal = Journal(folder, file)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        yield journal
+
+
+def _unwritable(folder: Path, error: OSError) -> WheelError:
+    return WheelError(
+        f"the output directory can't be written: {error.strerror or error}", at=str(folder)
+    )
 
 
 def sha256_of(path: Path) -> str:
@@ -123,26 +168,10 @@ def _parsed(line: bytes) -> Entry | None:
         if said.pop("shape") != _SHAPE:
             return None
         entry = Entry(**said)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     texts = (entry.job, entry.key, entry.file, entry.sha256)
-    plain = all(isinstance(text, str) for text in texts) and isinstance(entry.seconds, (int, float))
     # A name that leads elsewhere is none that a run has written.
-    return entry if plain and Path(entry.file).name == entry.file else None
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Take the lock of a file, which goes with this process; False where somebody has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(1 << 30)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    fits = all(isinstance(text, str) for text in texts) and _WHEEL.fullmatch(entry.file) is not None
+    timed = isinstance(entry.seconds, (int, float)) and 0 <= entry.seconds < _LONGEST
+    return entry if fits and timed else None

@@ -19,11 +19,27 @@ _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
 _VARIABLES = (
     *("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "FFLAGS", "FCFLAGS", "CUDAFLAGS", "RUSTFLAGS"),
-    *("CMAKE_ARGS", "CMAKE_GENERATOR", "CMAKE_PREFIX_PATH", "PKG_CONFIG_PATH", "ARCHFLAGS"),
-    *("MACOSX_DEPLOYMENT_TARGET", "_PYTHON_HOST_PLATFORM", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    *(
+        "CPATH",
+        "C_INCLUDE_PATH",
+        "CPLUS_INCLUDE_PATH",
+        "LIBRARY_PATH",
+        "INCLUDE",
+        "LIB",
+        "CL",
+        "LINK",
+    ),
+    *("PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "ARCHFLAGS", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT"),
+    *("_PYTHON_HOST_PLATFORM", "LDSHARED", "AR", "LD", "CUDA_HOME", "CUDA_PATH", "CUDAHOSTCXX"),
     *_COMPILERS,
 )
-"""Variables that compilers and backends go by."""
+"""Variables that compilers go by."""
+_PREFIXES = (
+    *("CMAKE_", "SKBUILD_", "MESON_", "SETUPTOOLS_", "DIST_EXTRA_CONFIG", "DISTUTILS_", "HATCH_"),
+    *("PDM_BUILD_", "VCS_VERSIONING_", "CARGO_", "MATURIN_", "PYO3_"),
+)
+"""How variables begin that backends and version tools go by."""
+_WITHOUT_EFFECT = ("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS")
 
 
 def digest_of(what: Mapping[str, Any]) -> str:
@@ -56,10 +72,18 @@ def job_key(
             "resolved": environment.resolved,
             "settings": dict(settings),
             "epoch": epoch,
-            "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+            "variables": _variables(),
             "tools": tools(),
         }
     )
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if (name in _VARIABLES or name.startswith(_PREFIXES)) and name not in _WITHOUT_EFFECT
+    }
 
 
 @cache

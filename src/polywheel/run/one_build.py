@@ -32,7 +32,11 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         answer: dict[str, Any] = _STEPS[order["step"]](order)
     except PolywheelError as error:
         print(error.render(), file=sys.stderr, flush=True)
-        return {"error": error.render(), "code": error.exit_code}, error.exit_code
+        return {"error": error.render(), "again": True}, error.exit_code
+    except OSError as error:  # no room, say: what was asked for is not at fault
+        text = f"{error.filename or order['source']}: {error.strerror or error}"
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        return {"error": text, "again": False}, 1
     return {**answer, "seconds": time.monotonic() - started}, 0
 
 
@@ -40,18 +44,13 @@ def _requires(order: Mapping[str, Any]) -> dict[str, Any]:
     """What the jobs need beside ``build-system.requires``."""
     found: dict[str, None] = {}
     for job in order["jobs"]:
-        begun = _begun(order, job)
-        if HOOK in _hooks(begun) or begun.variant is not None:
-            found.update(dict.fromkeys(get_requires(begun, HOOK)))
+        found.update(dict.fromkeys(get_requires(_begun(order, job), HOOK)))
     return {"requires": list(found)}
 
 
 def _sdist_requires(order: Mapping[str, Any]) -> dict[str, Any]:
     """What an sdist needs beside ``build-system.requires``."""
-    begun = _begun(order, _NO_JOB)
-    if SDIST_HOOK not in _hooks(begun):
-        return {"requires": []}
-    return {"requires": pass_through(begun, SDIST_HOOK)}
+    return {"requires": pass_through(_begun(order, _NO_JOB), SDIST_HOOK)}
 
 
 def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,12 +100,6 @@ def _begun(order: Mapping[str, Any], job: Mapping[str, Any]) -> Build:
 
 def _no_others(_: Project) -> Mapping[str, Variant]:
     return {}
-
-
-def _hooks(build: Build) -> frozenset[str]:
-    from polywheel.wrapped import RealBackend
-
-    return RealBackend(build.project.source, build.choice).hooks()
 
 
 def _say(line: str) -> None:

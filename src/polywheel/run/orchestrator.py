@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 from polywheel.config.project import Project
-from polywheel.errors import BuildError
+from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendProfile
 from polywheel.providers.environment import cache_directory
-from polywheel.run.builder import Builder, Outcome, Standing
+from polywheel.run.builder import STAGING, Builder
 from polywheel.run.compile_slots import Slots, compile_slots
 from polywheel.run.environments import Environments
 from polywheel.run.interpreters import Interpreter, find_interpreter, install_interpreter
-from polywheel.run.journal import Journal, opened_journal
+from polywheel.run.interruption import interrupt, on_interrupt
+from polywheel.run.journal import Journal, opened_journal, sha256_of
+from polywheel.run.needs import Needs
 from polywheel.run.orders import Workshop
+from polywheel.run.publishing import Publisher
 from polywheel.run.report import Report
-from polywheel.run.scheduler import Finished, Limits, Task, run_all
 from polywheel.run.sdist import SdistMaker
 from polywheel.run.served import served_polywheel, without_polywheel
 from polywheel.run.source import Source, opened_source
+from polywheel.run.turns import Turns, Watcher
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """What builds a project that names no backend (PEP 518, "build-system table")."""
@@ -52,30 +57,21 @@ class Wishes:
     """Whether only what is committed is built."""
 
     install_python: bool = False
+    all_of_it: bool = False
+    """Whether builds for other machines were asked for too, and not only come with the plan."""
+
     config: Path | None = None
     settings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Config settings for the real backend."""
 
     seconds: float | None = None
-    """How long one job may take."""
+    """How long one step of a build may take."""
 
     memory_per_job: int = 0
     """Bytes; 0 where nobody said."""
 
     recorded: Mapping[str, float] = field(default_factory=dict)
     """Seconds that jobs took, from an earlier report."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Watcher:
-    """Whoever wants to know how it goes; each is called in the thread that runs the plan."""
-
-    said: Callable[[str], None] = lambda _: None
-    begun: Callable[[Sequence[Build], Sequence[Outcome]], None] = lambda *_: None
-    """The builds that there is work for, and the outcomes of the others."""
-
-    started: Callable[[Build], None] = lambda _: None
-    ended: Callable[[Outcome], None] = lambda _: None
 
 
 def run_plan(
@@ -91,44 +87,32 @@ def run_plan(
     """Make the wheels of a plan that this machine (the target ``here``) can make.
 
     A failure of one build is an outcome in the report; PolywheelError is raised for what keeps all
-    of them from being made. After KeyboardInterrupt, what runs is ended, and the report says so.
+    of them from being made, and KeyboardInterrupt before the first has begun. After that what runs
+    is ended, and the report says so. SIGTERM and SIGHUP are the same as Ctrl-C meanwhile.
     """
     started = time.monotonic()
     requires = without_polywheel(
-        project.build_system.requires or _DEFAULT_REQUIRES,
+        project.build_system.requires if "build-system" in project.document else _DEFAULT_REQUIRES,
         at="pyproject.toml: build-system.requires",
     )
-    builds = [build for build in plan.builds if build.target == here]
-    elsewhere = tuple(build.id for build in plan.builds if build.target != here)
+    builds = _builds_here(plan, here)
+    stop = Event()
     with (
+        _as_build_error(),
+        on_interrupt(interrupt),
         opened_journal(wishes.out) as journal,
-        opened_source(source, clean=wishes.clean) as tree,
+        opened_source(source, clean=wishes.clean, without=[wishes.out, wishes.logs]) as tree,
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
+        _clear_staging(wishes.out)
+        _make_folder(wishes.logs)
         interpreters, missing = _interpreters(builds, wishes, watcher)
-        stop = Event()
-        shop = _workshop(tree, wishes, stop)
-        environments = Environments(fresh=wishes.fresh, notify=watcher.said)
-        wishes.logs.mkdir(parents=True, exist_ok=True)
-        built = tree
-        if interpreters and source.is_dir():
-            built = SdistMaker(
-                shop=shop,
-                interpreter=next(iter(interpreters.values())),
-                environments=environments,
-                requires=requires,
-                profile=profile.name if profile is not None else None,
-                place=_place(source),
-                log=wishes.logs / "sdist.log",
-                notify=watcher.said,
-            ).unpacked_sdist(tree)
         run = _Run(
             plan=plan,
             requires=requires,
-            tree=built,
             place=_place(source),
-            shop=shop,
-            environments=environments,
+            shop=_workshop(tree, wishes, stop),
+            environments=Environments(fresh=wishes.fresh, notify=watcher.said),
             wishes=wishes,
             interpreters=interpreters,
             journal=journal,
@@ -136,16 +120,63 @@ def run_plan(
             profile=profile,
             watcher=watcher,
         )
-        outcomes, interrupted = run.all(builds, missing)
+        built = run.sdist(tree) if interpreters and source.is_dir() else tree
+        outcomes, interrupted = run.turns(built).all(builds, missing)
     order = {build.id: number for number, build in enumerate(plan.builds)}
+    known = {build.id for build in builds}
     return Report(
         plan=plan,
         out=wishes.out,
         outcomes=tuple(sorted(outcomes, key=lambda one: order[one.build])),
-        elsewhere=elsewhere,
+        elsewhere=tuple(build.id for build in plan.builds if build.id not in known),
+        all_of_it=wishes.all_of_it,
         seconds=time.monotonic() - started,
         interrupted=interrupted,
     )
+
+
+def is_for(build: Build, plan: Plan, here: str) -> bool:
+    """Whether a build is for a target: to be built there, or all of its wheels serve it as well."""
+    if build.target == here:
+        return True
+    jobs = [plan.job(identifier) for identifier in build.jobs]
+    return all(job is not None and here in job.targets for job in jobs)
+
+
+def _builds_here(plan: Plan, here: str) -> list[Build]:
+    builds = [build for build in plan.builds if is_for(build, plan, here)]
+    if plan.builds and not builds:
+        others = sorted({build.target for build in plan.builds})
+        raise BuildError(
+            f"nothing of this can be built here: this machine is {here}, and the builds are for "
+            + ", ".join(others),
+            hint="run it there; polywheel matrix shows what is for which machine",
+        )
+    return builds
+
+
+@contextmanager
+def _as_build_error() -> Iterator[None]:
+    """What the system refuses (no room, no permission) is a BuildError."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(str(error.strerror or error), at=str(error.filename or "")) from None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WheelError(
+            f"the folder for logs can't be made: {error.strerror or error}", at=str(path)
+        ) from None
+
+
+def _clear_staging(out: Path) -> None:
+    """Remove what a run that was killed has left; nobody else is at work here."""
+    for path in out.glob(f"{STAGING}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _place(source: Path) -> Path:
@@ -190,11 +221,12 @@ def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
     )
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
+    """What a run works with."""
+
     plan: Plan
     requires: Sequence[str]
-    tree: Source
     place: Path
     shop: Workshop
     environments: Environments
@@ -205,109 +237,59 @@ class _Run:
     profile: BackendProfile | None
     watcher: Watcher
 
-    def all(
-        self, builds: Sequence[Build], missing: Mapping[str, str]
-    ) -> tuple[list[Outcome], bool]:
-        """The outcomes, and whether the run was interrupted."""
-        builder = self._builder(self.shop.stop)
-        outcomes = [
-            Outcome(build=build.id, state="no interpreter", error=missing[build.python])
-            for build in builds
-            if build.python in missing
-        ]
-        standings: dict[str, Standing] = {}
-        for build in builds:
-            if build.python in missing:
-                continue
-            standing = builder.look(build)
-            if standing.missing:
-                standings[build.id] = standing
-            else:
-                outcomes.append(Outcome(build=build.id, state="skipped", wheels=standing.wheels))
-        waiting = {build.id: build for build in builds if build.id in standings}
-        self.watcher.begun(list(waiting.values()), outcomes)
-        for outcome in outcomes:
-            self.watcher.ended(outcome)
-        interrupted = False
-
-        def work(task: Task, stop: Event) -> Outcome:
-            build = waiting[task.id]
-            return self._builder(stop, builder).make(build, standings[task.id])
-
-        def ended(done: Finished[Outcome]) -> None:
-            outcomes.append(done.result)
-            self.watcher.ended(done.result)
-
-        try:
-            run_all(
-                [self._task(build) for build in waiting.values()],
-                work,
-                limits=self._limits(),
-                failed=lambda outcome: outcome.state == "failed",
-                started=lambda task: self.watcher.started(waiting[task.id]),
-                finished=ended,
-            )
-        except KeyboardInterrupt:
-            interrupted = True
-        known = {outcome.build for outcome in outcomes}
-        for identifier, standing in standings.items():
-            if identifier not in known:
-                outcomes.append(Outcome(build=identifier, state="waiting", wheels=standing.wheels))
-        return outcomes, interrupted
-
-    def _builder(self, stop: Event, like: Builder | None = None) -> Builder:
-        """A builder whose orders end when ``stop`` is set."""
-        if like is not None:
-            return replace(like, shop=replace(like.shop, stop=stop))
-        return Builder(
-            plan=self.plan,
+    def sdist(self, tree: Source) -> Source:
+        """The unpacked sdist of a source, or the source itself where there can be none."""
+        maker = SdistMaker(
+            shop=self.shop,
+            interpreter=next(iter(self.interpreters.values())),
+            environments=self.environments,
             requires=self.requires,
-            source=self.tree,
+            profile=self.profile.name if self.profile is not None else None,
+            place=self.place,
+            log=self.wishes.logs / "sdist.log",
+            notify=self.watcher.said,
+        )
+        return maker.unpacked_sdist(tree)
+
+    def turns(self, source: Source) -> Turns:
+        """All that is needed to make the builds of a source one after the other."""
+        config = self.wishes.config
+        identity = source.digest + (sha256_of(config) if config is not None else "")
+        builder = Builder(
+            jobs={job.id: job for job in self.plan.jobs},
+            source=source,
+            identity=identity,
             place=self.place,
             shop=self.shop,
             interpreters=self.interpreters,
-            environments=self.environments,
-            journal=self.journal,
-            out=self.wishes.out,
+            needs=Needs(
+                requires=self.requires,
+                source=identity,
+                shop=self.shop,
+                environments=self.environments,
+            ),
+            publisher=Publisher(
+                out=self.wishes.out,
+                journal=self.journal,
+                targets=self.plan.targets,
+                force=self.wishes.force,
+            ),
             logs=self.wishes.logs,
             slots=self.slots,
             profile=self.profile,
-            force=self.wishes.force,
         )
-
-    def _task(self, build: Build) -> Task:
-        took = [self.wishes.recorded.get(job) or self.journal.seconds(job) for job in build.jobs]
-        known = [one for one in took if one is not None]
-        return Task(
-            id=build.id,
-            seconds=max(known) if known else None,
-            memory=self.wishes.memory_per_job,
-        )
-
-    def _limits(self) -> Limits:
-        return Limits(
+        return Turns(
+            builder=builder,
+            stop=self.shop.stop,
+            watcher=self.watcher,
+            seconds=self._seconds,
             at_once=self.wishes.at_once,
-            memory=_free_memory() if self.wishes.memory_per_job else None,
+            memory_per_job=self.wishes.memory_per_job,
             keep_going=self.wishes.keep_going,
         )
 
-
-def _free_memory() -> int | None:
-    """Bytes that programs may still take; None where the system does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        line = next(one for one in text.splitlines() if one.startswith("MemAvailable:"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def cpu_count() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
+    def _seconds(self, build: Build) -> float | None:
+        """How long a build took the last time, as far as that is known."""
+        took = [self.wishes.recorded.get(job) or self.journal.seconds(job) for job in build.jobs]
+        known = [one for one in took if one is not None]
+        return sum(known) if known else None

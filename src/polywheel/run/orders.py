@@ -14,12 +14,23 @@ from typing import Any
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
+from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
 from polywheel.run.environments import Environment
-from polywheel.run.process import Ended, run_child
+from polywheel.run.process import run_child
 
 _WORKER = Path("polywheel", "run", "_worker.py")
-_LEFT_OUT = {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}
+_LEFT_OUT = {
+    *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"),
+    # Bytecode is worth the more the more jobs an environment serves.
+    "PYTHONDONTWRITEBYTECODE",
+    *LOCAL_VARIABLES,
+}
+"""Variables of the environment around, and not of a build in one of its own."""
+
+
+class StepFailedError(BuildError):
+    """What a worker was told can't be done, and would fail again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +64,10 @@ def order(
     slots: Told | None = None,
     keep_open: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Have a worker take a step for jobs; its answer. Raises BuildError where it fails."""
+    """Have a worker take a step for jobs; its answer.
+
+    Raises StepFailedError where the step fails, BuildError where the worker does not get that far.
+    """
     told = {
         "polywheel": str(shop.polywheel),
         "step": step,
@@ -71,7 +85,7 @@ def order(
         request.write_text(json.dumps(told), encoding="utf-8")
         worker = str(shop.polywheel / _WORKER)
         ended = run_child(
-            [environment.python, "-B", worker, str(request), str(answer)],
+            [environment.python, worker, str(request), str(answer)],
             folder=source,
             environment=_environment(shop, environment, slots.environment if slots else {}),
             log=log,
@@ -84,8 +98,13 @@ def order(
         raise BuildError(f"it took longer than {shop.seconds:g} seconds, and was killed")
     if ended.stopped:
         raise BuildError("it was stopped")
-    if ended.code != 0 or said is None or "error" in said:
-        raise BuildError(_why(said, ended))
+    if said is not None and isinstance(said.get("error"), str):
+        kind = StepFailedError if said.get("again") else BuildError
+        raise kind(str(said["error"]).removeprefix("error: "))
+    if ended.code < 0:
+        raise BuildError(f"its worker was killed by signal {-ended.code}")
+    if ended.code != 0 or said is None:
+        raise BuildError(f"its worker ended with exit code {ended.code}")
     return said
 
 
@@ -113,11 +132,3 @@ def _said(answer: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) else None
-
-
-def _why(said: Mapping[str, Any] | None, ended: Ended) -> str:
-    if said is not None and isinstance(said.get("error"), str):
-        return str(said["error"]).removeprefix("error: ")
-    if ended.code < 0:
-        return f"its worker was killed by signal {-ended.code}"
-    return f"its worker ended with exit code {ended.code}"

@@ -1,14 +1,18 @@
-"""One child of a run: a process group of its own, no input, output to its own log, a time limit."""
+"""One child of a run: a process group of its own, no input, output to its own log, a time limit.
+
+What leaves the group (a daemon that makes a session of its own) is out of reach.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -16,6 +20,7 @@ from threading import Event
 GRACE = 10.0
 """Seconds that a child has to end by itself when it is asked to."""
 _LOOK = 0.1
+"""Seconds after which the clock, and whether to stop, are looked at again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +31,7 @@ class Ended:
     """Its exit code; negative where a signal ended it."""
 
     late: bool = False
-    """Whether it was killed because its time was over."""
+    """Whether it was ended because its time was over."""
 
     stopped: bool = False
     """Whether it was ended because the run was stopped."""
@@ -45,54 +50,145 @@ def run_child(
 ) -> Ended:
     """Run a command to its end, or until ``stop`` is set or ``seconds`` are over.
 
-    All its processes end with it. ``keep_open`` are file descriptors that it inherits. Raises
-    OSError where it can't be started.
+    All processes of its group end with it: where it ends by itself at once, else they are asked to
+    (SIGTERM) and have ``grace`` seconds before they are killed. ``keep_open`` are file descriptors
+    that it inherits. Raises OSError where it can't be started.
     """
     until = None if seconds is None else time.monotonic() + seconds
-    options: dict[str, object] = {"start_new_session": True, "pass_fds": tuple(keep_open)}
-    if sys.platform == "win32":
-        options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    late = stopped = False
     with log.open("ab") as output:
-        child = subprocess.Popen(  # type: ignore[call-overload]
+        child = _started(command, folder, environment, output.fileno(), keep_open)
+    with _watched(child) as watch:
+        ended = False
+        try:
+            while not (ended := _wait(child, watch, _LOOK)):
+                stopped = stop.is_set()
+                late = not stopped and until is not None and time.monotonic() > until
+                if stopped or late:
+                    break
+        finally:
+            _end(child, watch, grace=0 if ended else grace)
+    return Ended(code=child.returncode, late=late, stopped=stopped)
+
+
+def _started(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: int,
+    keep_open: Sequence[int],
+) -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        return subprocess.Popen(
             list(command),
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            **options,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )
-        late = stopped = False
-        try:
-            while child.poll() is None:
-                stopped = stop.wait(0) if until is None else stop.is_set()
-                late = until is not None and time.monotonic() > until
-                if stopped or late:
-                    break
-                _wait(child, _LOOK)
-        finally:
-            _end(child, grace if child.poll() is None else 0)
-    return Ended(code=child.returncode, late=late, stopped=stopped)
+    return subprocess.Popen(
+        list(command),
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=tuple(keep_open),
+    )
 
 
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
+@contextmanager
+def _watched(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
+    """A descriptor that can be read from when the child has ended; None where there is no such thing."""
+    watch = None
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        with suppress(OSError):  # an old kernel, or a container that forbids it
+            watch = os.pidfd_open(child.pid)
+    try:
+        yield watch
+    finally:
+        if watch is not None:
+            os.close(watch)
+
+
+def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> bool:
+    """Wait for the end of a child, but no longer; whether it has ended.
+
+    With a descriptor it is known at once, and the child is not reaped: as long as it is not, its
+    number is that of its group and of nothing else.
+    """
+    if watch is not None and sys.platform != "win32":
+        poll = select.poll()
+        poll.register(watch, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    with suppress(subprocess.TimeoutExpired):
         child.wait(seconds)
+    return child.returncode is not None
 
 
-def _end(child: subprocess.Popen[bytes], grace: float) -> None:
-    """Ask the group to end, give it time, then kill what is left of it."""
-    if child.poll() is None:
-        _signal(child, getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
-        _wait(child, grace)
-    _signal(child, getattr(signal, "SIGKILL", None))
-    child.wait()
+def _end(child: subprocess.Popen[bytes], watch: int | None, *, grace: float) -> None:
+    """Ask the group to end where there is grace, give it that time, then kill what is left of it."""
+    try:
+        if grace > 0:
+            until = time.monotonic() + grace
+            _ask(child)
+            if _wait(child, watch, grace):
+                # Reaped, so that the group is gone as soon as the others have ended.
+                child.wait()
+                while _group_is_there(child) and time.monotonic() < until:
+                    time.sleep(0.05)
+    finally:
+        _kill(child)
+        child.wait()
 
 
-def _signal(child: subprocess.Popen[bytes], number: int | None) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+def _ask(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
-            if child.poll() is None:
-                child.kill() if number is None else child.send_signal(number)
-        elif number is not None:
-            os.killpg(child.pid, number)
+            child.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            os.killpg(child.pid, signal.SIGTERM)
+
+
+def _group_is_there(child: subprocess.Popen[bytes]) -> bool:
+    """Whether anybody of a group is left whose leader has ended."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.killpg(child.pid, 0)
+    except (ProcessLookupError, PermissionError):  # macOS: where all that is left are zombies
+        return False
+    return sys.platform != "linux" or _lives_in(child.pid)
+
+
+def _lives_in(group: int) -> bool:
+    """Whether a group has somebody who is not dead already, and only waits for init to see it.
+
+    Not every container has an init that looks.
+    """
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):  # it has ended meanwhile
+            # State, parent, group: proc_pid_stat(5), behind a name that may hold anything.
+            state, _, its_group = path.read_bytes().rpartition(b")")[2].split()[:3]
+            if int(its_group) == group and state not in {b"Z", b"X"}:
+                return True
+    return False
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        # Its descendants too, which Windows does not end with it.
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607  # a part of Windows
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        with suppress(OSError):
+            child.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(child.pid, signal.SIGKILL)

@@ -1,39 +1,57 @@
-"""What a person, or a program, sees of a run."""
+"""What a person, or a program, sees of a run while it goes on."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
-from polywheel.run.builder import Outcome
-from polywheel.run.orchestrator import Watcher
+from polywheel.run.outcome import Outcome, State
+from polywheel.run.turns import Watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHAPE = 1
+"""The version of the events of :func:`json_events`."""
 
 _TAIL = 30
 """Lines of a log that are shown where its job failed."""
-_LINE = 200
+
+_LONGEST = 200
+"""Letters of a line of a log that are shown."""
+
+_LAST = 64 * 1024
+"""Bytes at the end of a log that are looked at."""
+
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+"""What a terminal takes for an order: colours, cursor, title (ECMA-48)."""
 
 
 @contextmanager
 def plain_lines(stream: TextIO) -> Iterator[Watcher]:
     """A line for every event."""
-    place = {"total": 0, "done": 0}
-
-    def write(line: str) -> None:
-        stream.write(line + "\n")
-        stream.flush()
+    write = _writer(stream)
+    count = _Count()
 
     def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        place["total"] = len(waiting) + len(others)
+        count.total = len(waiting)
+        for line in standing(others):
+            write(line)
 
     def ended(outcome: Outcome) -> None:
-        place["done"] += 1
-        write(f"[{place['done']}/{place['total']}] {described(outcome)}")
+        if outcome.state in _TOLD_AT_THE_BEGINNING:
+            return
+        count.done += 1
+        write(f"[{count.done}/{count.total}] {described(outcome)}")
         for line in failure(outcome):
             write(line)
 
@@ -47,32 +65,45 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
 
 @contextmanager
 def json_events(stream: TextIO) -> Iterator[Watcher]:
-    """A JSON object a line for every event."""
+    """A JSON object a line for every event; ``docs/build.md`` describes them."""
+    write = _writer(stream, tidy=str)  # JSON escapes what is odd
 
-    def write(event: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
-        stream.write(json.dumps({"event": event, "time": round(time.time(), 3), **what}) + "\n")
-        stream.flush()
+    def event(name: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
+        write(json.dumps({"event": name, "time": round(time.time(), 3), **what}))
 
-    yield Watcher(
-        said=lambda line: write("note", text=line),
-        begun=lambda waiting, others: write(
-            "begin", waiting=[one.id for one in waiting], done=[one.build for one in others]
-        ),
-        started=lambda build: write("start", build=build.id, jobs=list(build.jobs)),
-        ended=lambda outcome: write(
+    def ended(outcome: Outcome) -> None:
+        event(
             "end",
             build=outcome.build,
-            state=outcome.state,
+            state=str(outcome.state),
             seconds=round(outcome.seconds, 3),
-            files=[wheel.file for wheel in outcome.wheels],
+            wheels=[
+                {"job": wheel.job, "file": wheel.file, "size": wheel.size, "sha256": wheel.sha256}
+                for wheel in outcome.wheels
+            ],
             error=outcome.error,
+            log=str(outcome.log) if outcome.log is not None else None,
+        )
+
+    yield Watcher(
+        said=lambda line: event("note", text=line),
+        begun=lambda waiting, others: event(
+            "begin",
+            shape=SHAPE,
+            waiting=[one.id for one in waiting],
+            others=[one.build for one in others],
         ),
+        started=lambda build: event("start", build=build.id, jobs=list(build.jobs)),
+        ended=ended,
     )
 
 
 @contextmanager
-def live_table(stream: TextIO, logs: Path) -> Iterator[Watcher]:
-    """A table of what runs, with its last line of output, and a bar for all of it (rich)."""
+def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) -> Iterator[Watcher]:
+    """A table of what runs, with its last line of output, and a bar for all of it (rich).
+
+    What has ended scrolls away above it. ``logs`` is where builds write theirs.
+    """
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import (
@@ -86,98 +117,157 @@ def live_table(stream: TextIO, logs: Path) -> Iterator[Watcher]:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=stream)
+    console = console or Console(file=stream)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left:"),
         TimeRemainingColumn(),
         console=console,
     )
     total = bar.add_task("builds", total=None)
     running: dict[str, float] = {}
+    count = _Count()
 
     class View:
         def __rich__(self) -> Group:
             table = Table.grid(padding=(0, 2), expand=True)
-            table.add_column(no_wrap=True)
+            table.add_column(no_wrap=True, overflow="ellipsis")
             table.add_column(no_wrap=True, justify="right")
             table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
             for name, began in list(running.items()):
                 last = last_line(logs / f"{name}.log")
-                table.add_row(name, f"{time.monotonic() - began:.0f} s", Text(last, style="dim"))
-            return Group(table, bar)
+                spent = f"{time.monotonic() - began:.0f} s"
+                table.add_row(Text(harmless(name)), spent, Text(last, style="dim"))
+            waiting = count.total - count.done - len(running)
+            state = f"{len(running)} running, {waiting} waiting, {count.failed} failed"
+            return Group(table, Text(state, style="dim"), bar)
+
+    def show(line: str, style: str = "") -> None:
+        console.print(Text(harmless(line), style=style))
+
+    def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
+        count.total = len(waiting)
+        bar.update(total, total=len(waiting))
+        for line in standing(others):
+            show(line, "dim")
+
+    def started(build: Build) -> None:
+        running[build.id] = time.monotonic()
+
+    def ended(outcome: Outcome) -> None:
+        if outcome.state in _TOLD_AT_THE_BEGINNING:
+            return
+        running.pop(outcome.build, None)
+        count.done += 1
+        count.failed += outcome.state == State.FAILED
+        bar.advance(total)
+        show(described(outcome), "green" if outcome.state == State.BUILT else "bold red")
+        for line in failure(outcome):
+            show(line)
 
     with Live(View(), console=console, refresh_per_second=4, transient=True):
-
-        def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-            bar.update(total, total=len(waiting) + len(others))
-
-        def started(build: Build) -> None:
-            running[build.id] = time.monotonic()
-
-        def ended(outcome: Outcome) -> None:
-            running.pop(outcome.build, None)
-            bar.advance(total)
-            style = {"built": "green", "skipped": "dim"}.get(outcome.state, "bold red")
-            console.print(Text(described(outcome), style=style))
-            for line in failure(outcome):
-                console.print(Text(line))
-
         yield Watcher(
-            said=lambda line: console.print(Text(f"polywheel: {line}", style="dim")),
+            said=lambda line: show(f"polywheel: {line}", "dim"),
             begun=begun,
             started=started,
             ended=ended,
         )
 
 
+class _Count:
+    """Of the builds of a run."""
+
+    total = done = failed = 0
+
+
+_TOLD_AT_THE_BEGINNING = frozenset({State.UP_TO_DATE, State.NO_PYTHON})
+
+
+def standing(outcomes: Sequence[Outcome]) -> list[str]:
+    """What is known before anything is built: how much is there, and what can't be built."""
+    there = sum(one.state == State.UP_TO_DATE for one in outcomes)
+    lines = [f"{there} up to date"] if there else []
+    lacking = Counter(one.error for one in outcomes if one.state == State.NO_PYTHON)
+    return [*lines, *(f"{count} left out: {why}" for why, count in lacking.items())]
+
+
 def described(outcome: Outcome) -> str:
     """What became of a build, in a line."""
-    files = ", ".join(wheel.file for wheel in outcome.wheels)
-    if outcome.state == "built":
-        return f"{outcome.build}: built in {outcome.seconds:.1f} s: {files}"
-    if outcome.state == "skipped":
-        return f"{outcome.build}: is there already: {files}"
-    return f"{outcome.build}: {outcome.state}"
+    if outcome.state != State.BUILT:
+        return f"{outcome.build}: {outcome.state.replace('-', ' ')}"
+    files = ", ".join(f"{wheel.file} ({sized(wheel.size)})" for wheel in outcome.wheels)
+    return f"{outcome.build}: built in {outcome.seconds:.1f} s: {files}"
+
+
+def sized(count: int) -> str:
+    """A number of bytes for people."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def failure(outcome: Outcome) -> list[str]:
     """Why a build is not there, the end of its log, and where the log lies."""
     if outcome.error is None:
         return []
-    lines = [f"error: {outcome.error}"]
+    lines = [f"  | {line}" for line in tail(outcome.log)] if outcome.log is not None else []
+    lines += [f"  {line}" for line in f"error: {outcome.error}".splitlines()]
     if outcome.log is not None and outcome.log.exists():
-        lines = [f"  | {line}" for line in tail(outcome.log)] + lines
         lines.append(f"  log: {outcome.log}")
     return lines
 
 
 def tail(log: Path) -> list[str]:
-    """The last lines of a log, without what a terminal would act on."""
+    """The last lines of a log, without what a terminal would act on; none where there is no log."""
     try:
         with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 64 * 1024))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    lines = [harmless(line) for line in text.splitlines() if line.strip()]
-    return lines[-_TAIL:]
+    lines = [line for line in map(harmless, text.splitlines()) if line.strip()]
+    return [_cut(line) for line in lines[-_TAIL:]]
 
 
 def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
     lines = tail(log)
     return lines[-1] if lines else ""
 
 
 def harmless(line: str) -> str:
-    """A line without control characters, and not too long."""
-    kept = "".join(char if char.isprintable() or char == "\t" else "?" for char in line)
-    return kept[:_LINE]
+    """A line without what a terminal would act on."""
+    plain = _SEQUENCE.sub("", line).expandtabs()
+    return "".join(char if char.isprintable() else "?" for char in plain)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def is_terminal(stream: TextIO) -> bool:
     """Whether somebody looks on who can see a table move."""
-    return stream.isatty() and sys.platform != "emscripten"
+    return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _writer(stream: TextIO, tidy: Callable[[str], str] = harmless) -> Callable[[str], None]:
+    """Write lines, from any thread; once nobody reads them any more they go nowhere."""
+    lock = Lock()
+    encoding = stream.encoding or "utf-8"
+    open_ends = [stream]
+
+    def write(line: str) -> None:
+        text = tidy(line)
+        with lock:
+            for end in list(open_ends):
+                try:
+                    end.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                    end.flush()
+                except OSError:  # a pipe into `head`: what is built is built all the same
+                    open_ends.clear()
+
+    return write

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -26,11 +25,11 @@ def served_polywheel() -> Path:
 
     Raises BuildError where it can't be written.
     """
-    files = dict(_files())
+    # Read once: what is written is what the digest is of, whoever edits meanwhile.
+    files = {name: path.read_bytes() for name, path in sorted(_files())}
     digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(f"{name}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, content in files.items():
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     place = cache_directory() / "served" / digest.hexdigest()[:20]
     if place.is_dir():
         return place
@@ -38,10 +37,10 @@ def served_polywheel() -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-") as folder:
             made = Path(folder) / place.name
-            for name, path in files.items():
+            for name, content in files.items():
                 target = made / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                target.write_bytes(content)
             # Another run may have made it meanwhile: then that one serves as well.
             if not place.is_dir():
                 made.rename(place)

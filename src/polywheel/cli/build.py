@@ -1,0 +1,130 @@
+"""``polywheel build``: the whole matrix, in parallel, once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from pathlib import Path
+
+from polywheel.cli.build_options import parse
+from polywheel.cli.dry_run import DryRun, print_dry_run
+from polywheel.cli.plans import chosen
+from polywheel.cli.terminal import put
+from polywheel.config.project import config_file, read_project
+from polywheel.matrix.expansion import expand_project
+from polywheel.matrix.plan_json import read_plan
+from polywheel.matrix.sharing_out import read_durations
+from polywheel.matrix.targets import this_target
+from polywheel.run.orchestrator import Wishes, run_plan
+from polywheel.run.outcome import State
+from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
+from polywheel.run.report import Report
+from polywheel.run.source import opened_tree
+from polywheel.run.turns import Watcher
+from polywheel.setup.profiles import choose_backend
+
+_NAMED = 20
+"""How many failures are named at the end."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Build; 0 where all is there, 1 where something failed, 130 after an interrupt."""
+    options = parse(arguments)
+    source, here = Path(options.source), this_target()
+    config = Path(options.config) if options.config is not None else config_file()
+    with opened_tree(source, clean=options.clean) as tree:
+        project = read_project(tree, variants=True, config=config)
+        plan = read_plan(options.plan) if options.plan is not None else expand_project(project)
+        plan = chosen(plan, options)
+        choice = choose_backend(project)
+        if options.dry_run:
+            settings = options.settings
+            dry_run = DryRun(
+                plan=plan, project=project, choice=choice, settings=settings, here=here
+            )
+            print_dry_run(dry_run, as_json=options.json)
+            return 0
+        wishes = _wishes(options, config)
+        with _watcher(options, wishes.logs) as watcher:
+            report = run_plan(
+                plan, project, source, wishes, here=here, profile=choice.profile, watcher=watcher
+            )
+    if options.write_report is not None:
+        report.write(options.write_report)
+    if options.json:
+        print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
+    else:
+        put(_summary(report))
+    return report.exit_code
+
+
+def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
+    logs = options.log_dir or options.output / "logs"
+    return Wishes(
+        out=options.output.resolve(),
+        at_once=options.jobs,
+        logs=logs.resolve(),
+        keep_going=not options.fail_fast,
+        fresh=options.fresh,
+        force=options.force,
+        clean=options.clean,
+        install_python=options.install_python,
+        config=config.resolve() if config is not None else None,
+        settings=options.settings,
+        seconds=options.job_timeout,
+        memory_per_job=options.memory_per_job,
+        recorded=read_durations(options.durations) if options.durations else {},
+        all_of_it=bool(options.target or options.only),
+    )
+
+
+def _watcher(options: argparse.Namespace, logs: Path) -> AbstractContextManager[Watcher]:
+    if options.json:
+        return json_events(sys.stdout)
+    if is_terminal(sys.stderr) and find_spec("rich") is not None:
+        return live_table(sys.stderr, logs)
+    return plain_lines(sys.stderr)
+
+
+def _finish(report: Report) -> dict[str, object]:
+    return {
+        "exit-code": report.exit_code,
+        "interrupted": report.interrupted,
+        "seconds": round(report.seconds, 3),
+        "out": str(report.out),
+        "builds": {str(state): count for state, count in _counted(report).items()},
+    }
+
+
+def _counted(report: Report) -> dict[State, int]:
+    counts = {state: len(report.in_state(state)) for state in State}
+    counts[State.ELSEWHERE] = len(report.elsewhere)
+    return {state: count for state, count in counts.items() if count}
+
+
+def _summary(report: Report) -> Iterator[str]:
+    """What was built, skipped and failed, sizes and time, and what to do next."""
+    failed = report.in_state(State.FAILED)
+    for outcome in failed[:_NAMED]:
+        why = (outcome.error or "").partition("\n")[0]
+        yield f"failed: {outcome.build}: {why}"
+        if outcome.log is not None and outcome.log.exists():
+            yield f"  log: {outcome.log}"
+    if len(failed) > _NAMED:
+        yield f"and {len(failed) - _NAMED} more"
+    parts = [f"{count} {state.replace('-', ' ')}" for state, count in _counted(report).items()]
+    yield f"builds: {', '.join(parts) or 'none'}"
+    wheels = [wheel for one in report.outcomes for wheel in one.wheels]
+    size = sized(sum(wheel.size for wheel in wheels))
+    yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
+    if report.interrupted or report.exit_code:
+        yield "next: run the same command again; what is finished is not built again"
+    elif report.elsewhere:
+        yield "next: run the same command on the other machines; polywheel matrix names them"
+    elif wheels:
+        yield f"next: polywheel index {report.out}"

@@ -1,0 +1,157 @@
+"""The options of ``polywheel build``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from polywheel.cli.plans import add_project, add_selection
+from polywheel.config.selection import parse_selection
+from polywheel.errors import ConfigError
+from polywheel.run.machine import cpu_count
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; those that contradict each other raise ConfigError."""
+    parser = argparse.ArgumentParser(
+        prog="polywheel build",
+        description="Build the wheels of a matrix: in parallel, what is equal once, what is "
+        "finished not again. SOURCE is a project's folder, or an sdist.",
+        epilog="example: polywheel build -o dist --select 'v3*' --python 3.12",
+    )
+    add_project(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
+    )
+    add_selection(parser)
+    _add_how(parser)
+    _add_limits(parser)
+    _add_output(parser)
+    options = parser.parse_args(arguments)
+    options.settings = _settings(options.settings)
+    if options.clean and Path(options.source).is_file():
+        raise ConfigError("an sdist is what was committed", at="--clean", hint="drop --clean")
+    source, out = Path(options.source).resolve(), options.output.resolve()
+    if source.is_dir() and source.is_relative_to(out):
+        raise ConfigError(
+            f"the output directory {options.output} holds the source",
+            at="-o",
+            hint="choose a folder of its own, such as dist",
+        )
+    return options
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_argument_group("how")
+    how.add_argument("--plan", type=Path, metavar="FILE", help="a plan of polywheel matrix --json")
+    how.add_argument(
+        "--dry-run", action="store_true", help="print what would be built, and what it is told"
+    )
+    failing = how.add_mutually_exclusive_group()
+    failing.add_argument(
+        "--keep-going", action="store_true", help="build the others where one fails (default)"
+    )
+    failing.add_argument("--fail-fast", action="store_true", help="end at the first failure")
+    how.add_argument("--clean", action="store_true", help="build what is committed only")
+    how.add_argument("--fresh", action="store_true", help="make build environments anew")
+    how.add_argument("--force", action="store_true", help="write over wheels of another origin")
+    how.add_argument(
+        "--install-python", action="store_true", help="install missing Pythons through uv"
+    )
+    how.add_argument(
+        "-C",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a config setting for the real backend",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        *("-j", "--jobs"),
+        type=_count,
+        default=cpu_count(),
+        metavar="N",
+        help="jobs at once, and compile slots for all of them together (default: processors)",
+    )
+    limits.add_argument(
+        "--job-timeout", type=_seconds, metavar="SECONDS", help="for one step of a job"
+    )
+    limits.add_argument(
+        "--memory-per-job",
+        type=_size,
+        default=0,
+        metavar="SIZE",
+        help="no more jobs at once than have so much memory each, such as 2G",
+    )
+    limits.add_argument(
+        "--durations",
+        type=Path,
+        metavar="FILE",
+        help="a report of an earlier run, for long jobs to come first",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    output = parser.add_argument_group("what is told")
+    output.add_argument("--write-report", type=Path, metavar="FILE", help="write a report as JSON")
+    output.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="(default: logs in the directory of -o)"
+    )
+    output.add_argument("--json", action="store_true", help="print events as JSON lines")
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
+    """Config settings by key; several with one key are a list. Raises ConfigError."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, assigned, value = text.partition("=")
+        if not key or not assigned:
+            raise ConfigError(
+                f"malformed config setting {text!r}", at="-C", hint="write -CKEY=VALUE"
+            )
+        found.setdefault(key, []).append(value)
+    settings = {key: values[0] if len(values) == 1 else values for key, values in found.items()}
+    _, theirs = parse_selection(settings)
+    ours = [key for key in settings if key not in (theirs or {})]
+    if ours:
+        raise ConfigError(
+            f"{', '.join(ours)}: which variants are built, and how they are named, the matrix says",
+            at="-C",
+            hint="choose among its jobs with --select",
+        )
+    return settings
+
+
+def _size(text: str) -> int:
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in _UNITS else ""
+    try:
+        size = int(float(number.removesuffix(unit)) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 2G or 512M, found {text!r}")
+    return size
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < 1e7:
+        raise argparse.ArgumentTypeError(f"expected seconds, found {text!r}")
+    return seconds

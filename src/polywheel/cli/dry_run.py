@@ -1,0 +1,130 @@
+"""``polywheel build --dry-run``: what would be built, with which Python, and what it would be told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from polywheel.build_call import Build as BuildCall
+from polywheel.cli import say
+from polywheel.cli.terminal import put
+from polywheel.config.project import Project
+from polywheel.config.selection import Selection
+from polywheel.explained import as_lines, explained
+from polywheel.model.plan import Build, Plan
+from polywheel.model.profile import BackendChoice
+from polywheel.model.variant import Variant
+from polywheel.run.interpreters import find_interpreter
+from polywheel.run.machine import cpu_count
+from polywheel.run.orchestrator import is_for
+
+SHAPE = 1
+"""The version of what ``--dry-run --json`` prints."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DryRun:
+    """A plan, and what its builds on this machine would be told."""
+
+    plan: Plan
+    project: Project
+    choice: BackendChoice
+    settings: Mapping[str, str | Sequence[str]]
+    here: str
+
+    def document(self) -> dict[str, Any]:
+        """Everything, as JSON has it. Plugins are asked, in an environment of their own."""
+        ours = [build for build in self.plan.builds if is_for(build, self.plan, self.here)]
+        pythons = sorted({build.python for build in ours})
+        variants = {build.id: self._variant(build) for build in ours}
+        distinct = list(dict.fromkeys(one for one in variants.values() if one is not None))
+        with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
+            found = dict(zip(pythons, pool.map(find_interpreter, pythons), strict=True))
+            # The first alone: it makes the environment of the plugins that all others ask.
+            setups = {one: self._explained(one) for one in distinct[:1]}
+            setups |= zip(distinct[1:], pool.map(self._explained, distinct[1:]), strict=True)
+        return {
+            "shape": SHAPE,
+            "here": self.here,
+            "pythons": {
+                python: one.executable if one is not None else None for python, one in found.items()
+            },
+            "builds": [
+                {
+                    "id": build.id,
+                    "python": build.python,
+                    "target": build.target,
+                    "here": build.id in variants,
+                    "jobs": [self._job(identifier) for identifier in build.jobs],
+                    "setup": setups[variant] if (variant := variants.get(build.id)) else None,
+                }
+                for build in self.plan.builds
+            ],
+        }
+
+    def _job(self, identifier: str) -> dict[str, Any]:
+        job = self.plan.job(identifier)
+        properties = [str(one) for one in job.properties] if job is not None else []
+        return {
+            "id": identifier,
+            "label": job.label if job is not None else None,
+            "properties": properties,
+        }
+
+    def _variant(self, build: Build) -> Variant | None:
+        """The variant that the real backend would be told of; None where it is told of none."""
+        jobs = [job for one in build.jobs if (job := self.plan.job(one)) is not None]
+        if any(job.label is None for job in jobs):
+            return None
+        return Variant(jobs[0].properties, jobs[0].label or "")
+
+    def _explained(self, variant: Variant) -> dict[str, Any]:
+        call = BuildCall(
+            project=self.project,
+            choice=self.choice,
+            selection=Selection(),
+            settings=self.settings,
+            variant=variant,
+            notify=say,
+        )
+        return explained(call, notify=say)
+
+
+def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
+    """Print what would be built, and what each build would be told, with origins."""
+    document = dry_run.document()
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        put(_lines(document))
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    for python, executable in document["pythons"].items():
+        missing = "is not here; --install-python gets it through uv"
+        yield f"Python {python}: {executable or missing}"
+    others = [python for python in document["pythons"] if python != _running()]
+    if others:
+        yield f"rules that ask for a Python version (when) are shown as for {_running()}"
+    for build in document["builds"]:
+        yield ""
+        yield f"{build['id']}" + ("" if build["here"] else f"  (for {build['target']})")
+        for job in build["jobs"]:
+            if len(build["jobs"]) > 1 or job["id"] != build["id"]:
+                properties = ", ".join(job["properties"]) or "no properties"
+                yield f"  wheel {job['id']}: {properties}"
+        if build["setup"] is not None:
+            yield from (f"  {line}" for line in as_lines(build["setup"]))
+        elif build["here"]:
+            yield "  the real backend is told of no variant"
+    yield ""
+    wheels = sum(len(build["jobs"]) for build in document["builds"])
+    yield f"builds: {len(document['builds'])}, wheels: {wheels}"
+
+
+def _running() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"

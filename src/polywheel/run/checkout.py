@@ -1,0 +1,262 @@
+"""Checkouts of git: what is in them, and what a copy needs to be one too.
+
+Version tools ask git for tags, the commit and what has changed, so a copy gets a ``.git`` of its own:
+it has the HEAD, tags and index of the original, borrows its objects, and never writes there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polywheel.errors import BuildError, ConfigError
+
+LOCAL_VARIABLES = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
+    *("GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
+)
+"""Variables that a hook of git sets, and that would lead from a copy to the original."""
+
+_CONFIGURED = (
+    *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks", "core.ignorecase"),
+    *("core.precomposeunicode", "core.excludesfile", "core.attributesfile", "core.sparsecheckout"),
+    *("core.sparsecheckoutcone", "index.sparse", "extensions.objectformat"),
+)
+"""Settings that say whether a file counts as changed; filters (``filter.NAME.clean``) do too."""
+_CARRIED = ("info/exclude", "info/attributes", "info/sparse-checkout", "shallow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repository:
+    """One repository of a checkout, as a copy of it is to have it."""
+
+    at: str
+    """Its folder, relative to the root of the checkout; ``""`` for the root itself."""
+
+    head: str | None
+    """The commit that is checked out; None where there is none yet."""
+
+    files: Mapping[str, bytes]
+    """What is to lie in ``.git``."""
+
+    empty: tuple[str, ...]
+    """The folders of submodules that are not there: without them git takes one for removed."""
+
+    index_time: int
+    """When the index was written, in nanoseconds; by it git knows which files to look into."""
+
+    state: str
+    """What version tools see of it (HEAD, branch, tags, what differs), as a digest."""
+
+    changed: bool
+    """Whether a tracked file, or the index, differs from HEAD."""
+
+    def write(self, tree: Path) -> None:
+        """Make the folder of this repository in ``tree`` a checkout."""
+        folder = tree / self.at / ".git"
+        for name in ("refs/heads", "refs/tags", "objects/info"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for name in self.empty:
+            (tree / self.at / name).mkdir(parents=True, exist_ok=True)
+        if "index" in self.files:
+            os.utime(folder / "index", ns=(self.index_time, self.index_time))
+
+
+def prefix(folder: Path) -> str | None:
+    """Where in its checkout a folder lies (``python/``; ``""`` at the top); None where in none."""
+    return git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
+
+
+def tracked(folder: Path) -> list[str]:
+    """What git would take below a folder: tracked files, and new ones that it does not ignore.
+
+    A repository within (a submodule, or one that git does not know) gives what it would take itself.
+    """
+    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
+    found = set()
+    for name in filter(None, said.split("\0")):
+        inner = folder / name
+        if not _is_folder(inner):
+            found.add(name)
+        elif (inner / ".git").exists():
+            found.update(f"{name.rstrip('/')}/{one}" for one in tracked(inner))
+    return sorted(found)
+
+
+def untracked(folder: Path) -> set[str]:
+    """The files below a folder that are new: git neither tracks nor ignores them."""
+    said = git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
+    return set(filter(None, said.split("\0")))
+
+
+def repositories(root: Path, at: str = "") -> Iterator[Repository]:
+    """The repository at the root of a checkout, and those within it that are there."""
+    folder = root / at
+    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
+    names = [name.rstrip("/") for name in said.split("\0") if name]
+    within = [name for name in names if _is_folder(folder / name)]
+    there = [name for name in within if (folder / name / ".git").exists()]
+    yield _repository(folder, at, empty=tuple(name for name in within if name not in there))
+    for name in there:
+        yield from repositories(root, f"{at}/{name}".strip("/"))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def state_around(folder: Path) -> str:
+    """What version tools, and an sdist, see of the checkout around a folder, as a digest."""
+    root = top(folder)
+    changes = git(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary") or ""
+    text = f"{_repository(root, '').state}\n{changes}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def check_out(root: Path, tree: Path) -> None:
+    """Fill ``tree`` with what is committed in a checkout, as a checkout. Raises BuildError."""
+    for one in repositories(root):
+        commit = one.head
+        if one.at:  # of what is within, the commit that the one around it names
+            commit = git(tree, "rev-parse", "--verify", "-q", f"HEAD:{one.at}")
+        if commit is None:
+            continue
+        one.write(tree)
+        place = tree / one.at
+        if git(place, "reset", "--hard", "--quiet", commit) is None:
+            raise BuildError("what is committed can't be checked out", at=str(root / one.at))
+
+
+def top(folder: Path) -> Path:
+    """The root of the checkout that a folder lies in; the folder itself where it lies in none."""
+    return Path(git(folder, "rev-parse", "--show-toplevel") or folder)
+
+
+def need_commit(folder: Path) -> None:
+    """Raise ConfigError where a folder is in no checkout that has a commit."""
+    known = shutil.which("git") and git(folder, "rev-parse", "--verify", "-q", "HEAD")
+    if not known:
+        raise ConfigError(
+            f"{folder} is no checkout of git with a commit", at="--clean", hint="drop --clean"
+        )
+
+
+def commit_time(folder: Path) -> int | None:
+    """When the commit that is checked out was made, in seconds since 1970."""
+    said = git(folder, "log", "-1", "--format=%ct") or ""
+    return int(said) if said.isdigit() else None
+
+
+def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Repository:
+    head = git(folder, "rev-parse", "--verify", "-q", "HEAD")
+    branch = git(folder, "symbolic-ref", "-q", "HEAD")
+    tags = git(folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags") or ""
+    refs = "".join(f"{line}\n" for line in tags.splitlines())
+    if branch and head:
+        refs += f"{head} {branch}\n"
+    status = git(folder, "status", "--porcelain", "--untracked-files=no") or ""
+    index = _inside(folder, "index")
+    files = {
+        "HEAD": f"ref: {branch}\n" if branch else f"{head}\n",
+        "packed-refs": refs,
+        "config": _config(folder),
+        "objects/info/alternates": _lender(_inside(folder, "objects")),
+    }
+    content = {name: os.fsencode(text) for name, text in files.items()}
+    for name in _CARRIED:
+        if (path := _inside(folder, name)).is_file():
+            content[name] = path.read_bytes()
+    if index.is_file():
+        content["index"] = index.read_bytes()
+        shared = git(folder, "rev-parse", "--shared-index-path")
+        if shared:
+            content[Path(shared).name] = (folder / shared).read_bytes()
+    seen = "\0".join((head or "", branch or "", tags, status))
+    return Repository(
+        at=at,
+        head=head,
+        files=content,
+        empty=empty,
+        index_time=index.stat().st_mtime_ns if index.is_file() else 0,
+        state=hashlib.sha256(seen.encode("utf-8", "surrogateescape")).hexdigest(),
+        changed=head is None or bool(status),
+    )
+
+
+def _lender(objects: Path) -> str:
+    """Where a copy of a repository with these objects gets them from."""
+    borrowed = objects / "info" / "alternates"
+    if borrowed.is_file() and not any(
+        one.name not in {"info", "pack"} for one in objects.iterdir()
+    ):
+        text = borrowed.read_text(encoding="utf-8", errors="surrogateescape")
+        # One that has none of its own, and may be gone sooner than the copy.
+        if text.startswith(("/", '"/')) and not any((objects / "pack").glob("*")):
+            return text
+    return f"{_quoted(objects.as_posix())}\n"
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path in the repository of a folder; a worktree has some of its own, and shares the others."""
+    return (folder / (git(folder, "rev-parse", "--git-path", name) or f".git/{name}")).resolve()
+
+
+def _config(folder: Path) -> str:
+    """The configuration of a copy: what says when a file has changed, and no work behind its back."""
+    said: dict[str, str | None] = {}
+    for entry in (git(folder, "config", "--list", "-z") or "").split("\0"):
+        key, assigned, value = entry.partition("\n")
+        if key in _CONFIGURED or key.startswith("filter."):
+            said[key] = value if assigned else None
+    # Copies have the times of the originals, and nothing else that the index knows of a file.
+    said |= {
+        "core.bare": "false",
+        "core.checkstat": "minimal",
+        "core.trustctime": "false",
+        "core.fsmonitor": "false",
+        "gc.auto": "0",
+        "maintenance.auto": "false",
+        "core.repositoryformatversion": "1" if "extensions.objectformat" in said else "0",
+    }
+    lines = []
+    for key, text in said.items():
+        section, _, rest = key.partition(".")
+        subsection, _, name = rest.rpartition(".")
+        lines.append(f"[{section} {_quoted(subsection)}]" if subsection else f"[{section}]")
+        lines.append(f"\t{name}" if text is None else f"\t{name} = {_quoted(text)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    """A string as git's files take it, whatever is in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git says, without the last line break; None where it fails. It writes nothing."""
+    environment = {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
+    # A checkout that another user owns (in a container, say) is built all the same.
+    options = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    try:
+        done = subprocess.run(
+            [shutil.which("git") or "git", *options, *arguments],
+            cwd=folder,
+            env={**environment, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None

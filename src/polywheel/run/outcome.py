@@ -1,0 +1,70 @@
+"""What became of the builds of a run, and of their wheels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class State(StrEnum):
+    """What became of a build, or of a job; the words stand in reports and events."""
+
+    BUILT = "built"
+    """This run made it."""
+
+    UP_TO_DATE = "up-to-date"
+    """It is there, an earlier run made it, and nothing that it depends on has changed."""
+
+    FAILED = "failed"
+
+    STOPPED = "stopped"
+    """It was being built when the run was interrupted, or ended at the failure of another."""
+
+    NOT_STARTED = "not-started"
+    """The run ended before it began."""
+
+    NO_PYTHON = "no-python"
+    """The Python that it needs is not on this machine."""
+
+    ELSEWHERE = "elsewhere"
+    """It is for another machine."""
+
+
+THERE = frozenset({State.BUILT, State.UP_TO_DATE})
+"""The states of what is there at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A finished wheel."""
+
+    job: str
+    file: str
+    size: int
+    """Bytes."""
+
+    sha256: str
+    seconds: float
+    """How long it took, when it was made: of a build that made several, its share."""
+
+    state: State = State.BUILT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a build."""
+
+    build: str
+    state: State
+    wheels: tuple[Wheel, ...] = ()
+    """Those of its wheels that are there, whatever its state."""
+
+    seconds: float = 0.0
+    """Wall time in this run."""
+
+    hook_seconds: float = 0.0
+    """Of which the real backend's own."""
+
+    error: str | None = None
+    log: Path | None = None

@@ -1,0 +1,116 @@
+"""Giving wheels their final names: only what was planned, and over nothing of another origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from polywheel.errors import PolywheelError, WheelError
+from polywheel.model.matrix import Target
+from polywheel.model.plan import Job
+from polywheel.model.wheelname import WheelName
+from polywheel.run.checks import check_wheel, misfits
+from polywheel.run.journal import Entry, Journal, sha256_of
+from polywheel.run.outcome import State, Wheel
+
+
+@dataclass(kw_only=True)
+class Publisher:
+    """The way into an output directory; its methods may run in several threads at once."""
+
+    out: Path
+    journal: Journal
+    targets: Mapping[str, Target]
+    force: bool
+    """Whether a wheel of another origin may be written over."""
+
+    _lock: Lock = field(default_factory=Lock)
+    _claimed: dict[str, str] = field(default_factory=dict)
+    """The job that makes a file, in this run."""
+
+    def there(self, job: Job, key: str) -> Wheel | None:
+        """The wheel of a job that need not be made again."""
+        entry = self.journal.finished(job.id, key)
+        if entry is None:
+            return None
+        try:
+            if misfits(WheelName.parse(entry.file), job, self._targets(job)):
+                return None
+        except PolywheelError:  # no name of a wheel: somebody else's line
+            return None
+        with self._lock:
+            self._claimed.setdefault(entry.file, job.id)
+        return Wheel(
+            job=job.id,
+            file=entry.file,
+            size=(self.out / entry.file).stat().st_size,
+            sha256=entry.sha256,
+            seconds=entry.seconds,
+            state=State.UP_TO_DATE,
+        )
+
+    def refuse_changed(self, job: Job, key: str) -> None:
+        """Raise WheelError where the wheel that a job is to make was made, and changed since.
+
+        It would not be written over, so this is said before it is built.
+        """
+        entry = self.journal.entry(job.id)
+        if entry is not None and entry.key == key and (self.out / entry.file).exists():
+            self._refuse(job, self.out / entry.file, entry.sha256)
+
+    def publish(self, job: Job, wheel: Path, key: str, seconds: float) -> Wheel:
+        """Check a wheel and give it its final name; where and when it stands in the journal.
+
+        Raises WheelError.
+        """
+        check_wheel(wheel, job, self._targets(job))
+        digest, size = _settled(wheel), wheel.stat().st_size
+        final = self.out / wheel.name
+        entry = Entry(job=job.id, key=key, file=final.name, sha256=digest, seconds=seconds)
+        with self._lock:
+            other = self._claimed.setdefault(final.name, job.id)
+            if other != job.id:
+                raise _two(final.name, other, job)
+            if final.exists():
+                self._refuse(job, final, digest)
+            # In this order: whoever is killed in between leaves a line without its wheel, which
+            # counts for nothing; a wheel without its line would count as a stranger's.
+            self.journal.add(entry)
+            wheel.replace(final)
+        return Wheel(job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds)
+
+    def _refuse(self, job: Job, final: Path, digest: str) -> None:
+        """Raise WheelError where a file may not be written over with content of this digest."""
+        found = sha256_of(final)
+        if found == digest or self.force:
+            return
+        maker = self.journal.maker(final.name, found)
+        if maker is None:
+            raise WheelError(
+                f"{final.name} is there already, and it is not what a run of this matrix made",
+                at=str(self.out),
+                hint="move it away, or write over it with --force",
+            )
+        if maker != job.id:
+            raise _two(final.name, maker, job)
+
+    def _targets(self, job: Job) -> list[Target]:
+        return [self.targets[name] for name in job.targets]
+
+
+def _two(name: str, first: str, second: Job) -> WheelError:
+    return WheelError(
+        f"two jobs make {name}: {first} and {second.id}",
+        hint="say what the wheels are for, so that they are one job: [tool.polywheel.matrix] "
+        "wheel-tag; or, where the first job is no more, write over its wheel with --force",
+    )
+
+
+def _settled(wheel: Path) -> str:
+    """The digest of a file that the disk has: its name is not to outlive its content."""
+    with wheel.open("r+b") as file:
+        os.fsync(file.fileno())
+    return sha256_of(wheel)

@@ -1,0 +1,139 @@
+"""A folder of files: which of them are source, what is in them, and copies that follow it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePath, PurePosixPath
+
+from polywheel.errors import BuildError
+
+_IGNORED = {
+    *(".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".cache", ".eggs"),
+    *(".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"),
+}
+_IGNORED_AT_TOP = {"build", "dist", "target", "_skbuild"}
+_CHUNK = 1 << 20
+
+
+def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """The files and links among these names; what a relative link out of the tree leads to."""
+    for name in names:
+        path = root / name
+        try:
+            status = path.lstat() if _stays_link(root, name) else path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted, and git does not know yet
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if stat.S_ISDIR(status.st_mode):
+            inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
+            yield from entries(root, inner)
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # no pipe, no socket
+            yield name, status
+
+
+def copy_files(root: Path, names: Collection[str], place: Path) -> None:
+    """Make ``place`` a copy of these files: what is there already and equal stays, the rest goes.
+
+    One place is for one thread at a time. Raises OSError.
+    """
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    place.mkdir(parents=True, exist_ok=True)
+    folders = {str(one) for name in names for one in PurePosixPath(name).parents}
+    _remove_others(place, "", set(names), folders)
+    for folder in sorted(folders):
+        (place / folder).mkdir(exist_ok=True)
+    for name in names:
+        _copy_file(root, name, place / name)
+
+
+def _stays_link(root: Path, name: str) -> bool:
+    """Whether a name is that of a link that a copy of the tree has too.
+
+    A relative one that leads out of the tree would lead elsewhere from a copy.
+    """
+    path = root / name
+    if not path.is_symlink():
+        return False
+    link = path.readlink()
+    reached = PurePath(os.path.normpath(PurePath(name).parent / link))
+    if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
+        return True
+    return path.resolve() in root.resolve().parents  # a copy of it would hold the tree again
+
+
+def content_digest(path: Path, status: os.stat_result) -> bytes:
+    """The kind of a file, and its content."""
+    if stat.S_ISLNK(status.st_mode):
+        return b"link" + hashlib.sha256(os.fsencode(path.readlink())).digest()
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + found.digest()
+
+
+def _unreadable(path: Path, error: OSError) -> BuildError:
+    why = error.strerror or error
+    return BuildError(f"a file of the source can't be read: {why}", at=str(path))
+
+
+def files_below(root: Path, *, ignore: bool = False) -> Iterator[str]:
+    """Files and symbolic links below a folder, as relative paths with ``/``."""
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        relative = here.relative_to(root)
+        links = [name for name in folders if (here / name).is_symlink()]
+        left_out = set()
+        if ignore:
+            left_out = _IGNORED | (_IGNORED_AT_TOP if relative == Path() else set())
+            left_out |= {name for name in folders if name.endswith(".egg-info")}
+            left_out |= {name for name in folders if (here / name / "pyvenv.cfg").exists()}
+        folders[:] = sorted(set(folders) - left_out - set(links))
+        for name in (*names, *links):
+            if not ignore or name != ".git":  # a worktree has a file of this name
+                yield (relative / name).as_posix()
+
+
+def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) -> None:
+    """Remove from a copy what is no part of it (any more)."""
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            name = f"{at}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if name in folders:
+                    _remove_others(Path(entry.path), f"{name}/", files, folders)
+                else:
+                    shutil.rmtree(entry.path)
+            elif name not in files:
+                Path(entry.path).unlink()
+
+
+def _copy_file(root: Path, name: str, target: Path) -> None:
+    origin = root / name
+    if _stays_link(root, name):
+        link = origin.readlink()
+        if target.is_symlink() and target.readlink() == link:
+            return
+        target.unlink(missing_ok=True)
+        target.symlink_to(link, target_is_directory=origin.is_dir())
+        return
+    wanted = origin.stat()
+    mode = 0o755 if wanted.st_mode & stat.S_IXUSR else 0o644
+    if target.is_file() and not target.is_symlink():
+        there = target.stat()
+        same = there.st_size == wanted.st_size and there.st_mtime_ns == wanted.st_mtime_ns
+        if same and stat.S_IMODE(there.st_mode) == mode:
+            return
+    target.unlink(missing_ok=True)
+    shutil.copyfile(origin, target)
+    target.chmod(mode)
+    os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))

@@ -1,0 +1,290 @@
+"""Compile slots: shared by real Ninjas where they can, fixed shares elsewhere, the user's own first."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from polywheel.errors import BuildError
+from polywheel.model.profile import BackendProfile
+from polywheel.run.compile_slots import Slots, compile_slots
+from polywheel.run.environments import Environment
+from polywheel.setup.profiles import shipped_profiles
+
+SOON = 20.0
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the pool is a named pipe of POSIX")
+NEW = ("ninja==1.13.0",)
+OLD = ("ninja==1.11.1.4",)
+VARIABLES = ("MAKEFLAGS", "CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS", "NINJA")
+
+# A compiler that takes a while, and writes down how many there are beside it.
+COMPILER = """#!/bin/sh
+: > running/$$
+ls running | wc -l >> counts
+sleep 0.1
+rm running/$$
+: > "$1"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def profile(name: str) -> BackendProfile:
+    return next(one for one in shipped_profiles() if one.name == name)
+
+
+def environment(*resolved: str) -> Environment:
+    return Environment(folder=Path("/env"), python="/env/bin/python", resolved=resolved)
+
+
+@pytest.fixture
+def ninja() -> str:
+    """A Ninja that speaks the protocol."""
+    beside = Path(sys.executable).with_name("ninja")
+    found = str(beside) if beside.exists() else shutil.which("ninja")
+    if found is None:
+        pytest.skip("there is no Ninja")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    numbers = re.match(r"(\d+)\.(\d+)", said)
+    assert numbers
+    if (int(numbers[1]), int(numbers[2])) < (1, 13):
+        pytest.skip(f"Ninja speaks the jobserver protocol since 1.13, and this is {said.strip()}")
+    return found
+
+
+class Compilation:
+    """A folder in which Ninjas compile; all of them count together."""
+
+    def __init__(self, folder: Path, ninja: str, slots: Slots) -> None:
+        self.folder = folder
+        self.ninja = ninja
+        self.slots = slots
+        (folder / "running").mkdir()
+        (folder / "compiler").write_text(COMPILER)
+        (folder / "compiler").chmod(0o755)
+
+    def start(self, name: str, files: int) -> subprocess.Popen[bytes]:
+        """A Ninja that is told what a job of meson-python is told."""
+        rules = ["rule cc", "  command = ./compiler $out"]
+        rules += [f"build {name}{number}.o: cc" for number in range(files)]
+        (self.folder / f"{name}.ninja").write_text("\n".join(rules) + "\n")
+        told = self.slots.told(profile("meson-python"), environment(*NEW))
+        assert told.pooled
+        return subprocess.Popen(
+            [self.ninja, "-f", f"{name}.ninja"],
+            cwd=self.folder,
+            env={**os.environ, **told.environment},
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def job(self, name: str, files: int) -> None:
+        with self.slots.one(Event()), self.start(name, files) as running:
+            assert running.wait(SOON) == 0
+
+    @property
+    def most(self) -> int:
+        """The most compilers that ran at once since this was asked the last time."""
+        counts = self.folder / "counts"
+        found = max(int(line) for line in counts.read_text().split())
+        counts.unlink()
+        return found
+
+
+@pytest.fixture
+def compilation(tmp_path: Path, ninja: str) -> Iterator[Compilation]:
+    with compile_slots(3, 2) as slots:
+        yield Compilation(tmp_path, ninja, slots)
+
+
+@posix
+def test_ninjas_at_the_same_time_never_run_more_compilers_than_there_are_slots(
+    compilation: Compilation,
+) -> None:
+    """Five jobs, two at a time, on three slots: as one ends and the next begins too."""
+    with ThreadPoolExecutor(2) as pool:
+        files = (9, 3, 1, 5, 9)
+        list(pool.map(compilation.job, "abcde", files))
+    assert compilation.most == 3
+    assert len(list(compilation.folder.glob("*.o"))) == sum(files)
+
+
+@posix
+def test_a_ninja_that_is_alone_has_all_slots(compilation: Compilation) -> None:
+    compilation.job("a", 9)
+    assert compilation.most == 3
+
+
+@posix
+def test_slots_that_were_lost_with_a_job_that_was_killed_are_there_again(
+    compilation: Compilation,
+) -> None:
+    with compilation.slots.one(Event()), compilation.start("a", 9) as running:
+        while not (compilation.folder / "counts").exists():
+            time.sleep(0.01)
+        time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+    for left in (compilation.folder / "running").iterdir():
+        left.unlink()
+    assert compilation.most == 3
+    compilation.job("b", 9)
+    assert compilation.most == 3
+
+
+@posix
+def test_a_job_waits_for_its_slot_until_there_is_one() -> None:
+    entered = Event()
+
+    def second(slots: Slots) -> None:
+        with slots.one(Event()):
+            entered.set()
+
+    with compile_slots(1, 2) as slots:
+        with slots.one(Event()):
+            thread = threading.Thread(target=second, args=[slots])
+            thread.start()
+            assert not entered.wait(0.3)
+        assert entered.wait(SOON)
+        thread.join()
+
+
+@posix
+def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
+    stop = Event()
+    stop.set()
+    with (
+        compile_slots(1, 2) as slots,
+        slots.one(Event()),
+        pytest.raises(BuildError, match="stopped"),
+        slots.one(stop),
+    ):
+        pytest.fail("there is one slot for two")
+
+
+@posix
+def test_the_pool_is_gone_when_the_run_is_over() -> None:
+    with compile_slots(2, 2) as slots:
+        told = slots.told(profile("scikit-build-core"), environment(*NEW))
+        _, _, pipe = told.environment["MAKEFLAGS"].partition("fifo:")
+        assert Path(pipe).is_fifo()
+    assert not Path(pipe).parent.exists()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (None, " -j6 --jobserver-auth=fifo:PIPE"),
+        ("kV=1", "kV=1 -j6 --jobserver-auth=fifo:PIPE"),
+        # Of a make that runs polywheel: old ones name descriptors, which no worker inherits.
+        ("k -j8 --jobserver-auth=3,4", "k -j6 --jobserver-auth=fifo:PIPE"),
+        (" --jobserver-fds=3,4 -j", " -j6 --jobserver-auth=fifo:PIPE"),
+        (" -j8 --jobserver-auth=fifo:/tmp/theirs", " -j8 --jobserver-auth=fifo:/tmp/theirs"),
+    ],
+)
+def test_make_flags_of_the_user_are_kept(
+    flags: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if flags is not None:
+        monkeypatch.setenv("MAKEFLAGS", flags)
+    with compile_slots(6, 2) as slots:
+        told = slots.told(profile("meson-python"), environment(*NEW))
+    assert told.settings == {}
+    found = re.sub(r"fifo:.*/jobserver$", "fifo:PIPE", told.environment["MAKEFLAGS"])
+    assert found == expected
+
+
+@pytest.mark.parametrize("flags", ["-j4", "k -j4", " --jobs=4"])
+def test_a_user_who_says_how_many_jobs_make_may_have_gets_fixed_shares(
+    flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    with compile_slots(6, 2) as slots:
+        told = slots.told(profile("meson-python"), environment(*NEW))
+    assert not told.pooled
+    assert "MAKEFLAGS" not in told.environment
+    assert told.settings == {"compile-args": "-j3"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "resolved", "variables", "settings"),
+    [
+        ("meson-python", OLD, {}, {"compile-args": "-j3"}),
+        ("scikit-build-core", OLD, {}, {}),
+        ("setuptools", NEW, {}, {}),
+        ("maturin", NEW, {}, {}),
+        (None, NEW, {}, {}),
+        ("scikit-build-core", OLD, {"CMAKE_BUILD_PARALLEL_LEVEL": "1"}, {}),
+        ("setuptools", (), {"MAX_JOBS": "1"}, {}),
+        ("maturin", (), {"CARGO_BUILD_JOBS": "1"}, {}),
+    ],
+)
+def test_others_have_a_fixed_share_in_the_variables_that_the_user_does_not_set(
+    backend: str | None,
+    resolved: tuple[str, ...],
+    variables: dict[str, str],
+    settings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with compile_slots(6, 2) as slots:
+        told = slots.told(profile(backend) if backend else None, environment(*resolved))
+    assert not told.pooled
+    three = dict.fromkeys(("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS"), "3")
+    assert told.environment == {**three, **variables}
+    assert told.settings == settings
+
+
+@pytest.mark.parametrize(("total", "at_once", "share"), [(8, 3, 2), (2, 2, 1), (1, 4, 1)])
+def test_a_share_is_at_least_one(total: int, at_once: int, share: int) -> None:
+    with compile_slots(total, at_once) as slots:
+        assert slots.share == share
+
+
+@posix
+@pytest.mark.parametrize(
+    ("said", "pooled"),
+    [
+        ("1.13.0", True),
+        ("1.13.2.git.kitware.jobserver-pipe-1", True),
+        ("1.12.1", False),
+        ("1.11.1.git.kitware.jobserver-1", False),
+        ("no version", False),
+    ],
+)
+def test_the_ninja_on_path_counts_where_the_environment_has_none(
+    said: str, *, pooled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ninja = tmp_path / "ninja"
+    ninja.write_text(f"#!/bin/sh\necho '{said}'\n")
+    ninja.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with compile_slots(6, 2) as slots:
+        assert slots.told(profile("scikit-build-core"), environment("cmake==4.0")).pooled == pooled
+
+
+@posix
+def test_nobody_is_told_of_the_pool_once_something_refused_it() -> None:
+    with compile_slots(6, 2) as slots:
+        assert slots.told(profile("meson-python"), environment(*NEW)).pooled
+        slots.refuse()
+        assert slots.told(profile("meson-python"), environment(*NEW)).settings == {
+            "compile-args": "-j3"
+        }

@@ -1,0 +1,242 @@
+"""The journal of an output directory, whatever became of it between two runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polywheel.errors import BuildError, WheelError
+from polywheel.run import journal as journal_module
+from polywheel.run.journal import NAME, Entry, Journal, opened_journal, sha256_of
+
+FILE = "demo-1.0-py3-none-any.whl"
+OTHER = "demo-1.0-py3-none-any-v3.whl"
+
+
+def finish(folder: Path, file: str = FILE, content: bytes = b"wheel", **what: Any) -> Entry:
+    """The entry of a wheel, which is made."""
+    path = folder / file
+    folder.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    entry = {"job": "any-py3-v3", "key": "k1", "seconds": 1.5, **what}
+    return Entry(file=file, sha256=sha256_of(path), **entry)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / NAME).read_text(encoding="utf-8")
+    assert not text or text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@contextmanager
+def written(folder: Path, content: bytes) -> Iterator[Journal]:
+    """The journal of a folder whose file has this content."""
+    folder.mkdir(exist_ok=True)
+    (folder / NAME).write_bytes(content)
+    with opened_journal(folder) as journal:
+        yield journal
+
+
+def line(entry: Entry, **other: Any) -> bytes:
+    document = {"shape": 1, **{name: getattr(entry, name) for name in Entry.__slots__}, **other}
+    return json.dumps(document).encode() + b"\n"
+
+
+def test_what_is_added_is_there_in_the_next_run(tmp_path: Path) -> None:
+    with opened_journal(tmp_path / "new" / "out") as journal:
+        assert journal.entry("any-py3-v3") is None
+        assert journal.seconds("any-py3-v3") is None
+        entry = finish(tmp_path / "new" / "out")
+        journal.add(entry)
+        assert journal.finished("any-py3-v3", "k1") == entry
+    with opened_journal(tmp_path / "new" / "out") as journal:
+        assert journal.finished("any-py3-v3", "k1") == entry
+        assert journal.seconds("any-py3-v3") == 1.5
+        assert journal.maker(FILE, entry.sha256) == "any-py3-v3"
+
+
+def test_the_newest_line_of_a_job_counts_and_all_contents_are_known(tmp_path: Path) -> None:
+    with opened_journal(tmp_path) as journal:
+        old = finish(tmp_path, content=b"old")
+        journal.add(old)
+        new = finish(tmp_path, content=b"new", key="k2")
+        journal.add(new)
+    with opened_journal(tmp_path) as journal:
+        assert journal.entry("any-py3-v3") == new
+        assert journal.finished("any-py3-v3", "k1") is None
+        assert journal.finished("any-py3-v3", "k2") == new
+        assert journal.maker(FILE, old.sha256) == "any-py3-v3"
+
+
+def test_a_line_does_not_count_once_the_key_or_the_file_is_another(tmp_path: Path) -> None:
+    with opened_journal(tmp_path) as journal:
+        entry = finish(tmp_path)
+        journal.add(entry)
+        assert journal.finished("any-py3-v3", "k2") is None
+        assert journal.finished("any-py3-v2", "k1") is None
+        (tmp_path / FILE).rename(tmp_path / "mine.whl")  # renamed by somebody: built again
+        assert journal.finished("any-py3-v3", "k1") is None
+        (tmp_path / FILE).write_bytes(b"changed")
+        assert journal.finished("any-py3-v3", "k1") is None
+        assert journal.maker(FILE, sha256_of(tmp_path / FILE)) is None
+        (tmp_path / FILE).unlink()
+        (tmp_path / FILE).mkdir()
+        assert journal.finished("any-py3-v3", "k1") is None
+
+
+@pytest.mark.parametrize("cut", [1, 2, 60])
+def test_a_last_line_that_is_cut_short_was_not_written(tmp_path: Path, cut: int) -> None:
+    first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
+    torn = line(second)[:-cut]
+    with written(tmp_path, line(first) + torn) as journal:
+        assert journal.finished("any-py3-v3", "k1") == first
+        assert journal.entry("any-py3-v4") is None
+        journal.add(second)
+    assert [one["job"] for one in lines(tmp_path)] == ["any-py3-v3", "any-py3-v4"]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b"\n",
+        b"{}\n",
+        b"[1]\n",
+        b"null\n",
+        b"\x00\x00\xff\n",
+        b"[" * 100_000 + b"\n",
+        b"hello\n",
+        b'{"shape": 2, "job": "any-py3-v3"}\n',
+        b'{"shape": 1, "job": "any-py3-v3"}\n',
+    ],
+    ids=lambda text: repr(text[:24]),
+)
+def test_lines_of_others_are_passed_over_and_stay(tmp_path: Path, strange: bytes) -> None:
+    first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
+    with written(tmp_path, strange + line(first) + strange) as journal:
+        assert journal.finished("any-py3-v3", "k1") == first
+        journal.add(second)
+    content = (tmp_path / NAME).read_bytes()
+    assert content.startswith(strange + line(first) + strange)
+    with opened_journal(tmp_path) as journal:
+        assert journal.finished("any-py3-v4", "k1") == second
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"file": "../outside-1.0-py3-none-any.whl"},
+        {"file": "/etc/passwd"},
+        {"file": "sub/demo-1.0-py3-none-any.whl"},
+        {"file": "C:demo-1.0-py3-none-any.whl"},
+        {"file": "..\\demo-1.0-py3-none-any.whl"},
+        {"file": "a\x00b.whl"},
+        {"file": ".whl"},
+        {"file": ""},
+        {"file": 7},
+        {"job": None},
+        {"key": ["k1"]},
+        {"sha256": 1},
+        {"seconds": "1"},
+        {"seconds": -1},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"seconds": 10**400},
+        {"another": "key"},
+    ],
+    ids=str,
+)
+def test_a_line_that_no_run_has_written_does_not_count(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    """Whatever it names outside of the directory is not even looked at."""
+    out = tmp_path / "out"
+    (tmp_path / "outside-1.0-py3-none-any.whl").write_bytes(b"wheel")
+    with written(out, line(finish(out), **wrong)) as journal:
+        assert journal.entry("any-py3-v3") is None
+        assert journal.finished("any-py3-v3", "k1") is None
+        assert journal.seconds("any-py3-v3") is None
+
+
+def test_a_second_run_says_that_there_is_one(tmp_path: Path) -> None:
+    with opened_journal(tmp_path), pytest.raises(BuildError) as caught, opened_journal(tmp_path):
+        pytest.fail("two runs have one directory")
+    (problem,) = caught.value.problems
+    assert problem.what == "another polywheel build is writing to this directory"
+    assert problem.at == str(tmp_path)
+    assert problem.hint
+    with opened_journal(tmp_path):
+        pass
+
+
+def test_the_lock_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from polywheel.run.journal import opened_journal\n"
+        "with opened_journal(Path(sys.argv[1])):\n"
+        "    print('have it', flush=True); time.sleep(300)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline().strip() == b"have it"
+            with pytest.raises(BuildError), opened_journal(tmp_path):
+                pass
+        finally:
+            other.kill()
+    with opened_journal(tmp_path):
+        pass
+
+
+def test_a_directory_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file in the way")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(WheelError, match="can't be written") as caught, opened_journal(folder):
+            pass
+        assert caught.value.problems[0].at == str(folder)
+
+
+def test_something_else_of_its_name_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(WheelError, match="can't be written"), opened_journal(tmp_path):
+        pass
+
+
+def test_a_journal_of_no_size_that_a_run_would_write_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_MOST", 1000)
+    with (
+        pytest.raises(WheelError, match="none that a run has written"),
+        written(tmp_path, b"\n" * 1001),
+    ):
+        pass
+
+
+def test_a_line_that_can_not_be_written_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full after half a line, and has room again later."""
+    first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
+    with opened_journal(tmp_path) as journal:
+        journal.add(first)
+
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(WheelError, match="No space left on device"):
+                journal.add(second)
+        assert journal.entry("any-py3-v4") is None
+        assert [one["job"] for one in lines(tmp_path)] == ["any-py3-v3"]
+        journal.add(second)
+    assert [one["job"] for one in lines(tmp_path)] == ["any-py3-v3", "any-py3-v4"]

@@ -1,0 +1,36 @@
+"""Requirements that are taken without the parser are those that the parser takes."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import InvalidRequirement, Requirement
+
+from polywheel.config.checks import _NAME, _VERSIONED, _malformed, _parse_requirement
+
+NAMES = st.from_regex(_NAME, fullmatch=True)
+PLAIN = NAMES | st.from_regex(_VERSIONED, fullmatch=True)
+
+
+@given(PLAIN)
+def test_what_is_plain_is_a_requirement(text: str) -> None:
+    parsed = Requirement(text)
+    assert parsed.name == re.match(_NAME, text)[0]  # type: ignore[index]
+    assert not parsed.extras
+    assert parsed.marker is None
+    assert parsed.url is None
+
+
+@given(PLAIN, st.text("abc10.-_ <>=!~;,@[]()'\n", max_size=4))
+def test_the_verdict_is_that_of_the_parser(text: str, more: str) -> None:
+    for changed in (text + more, more + text, text[:2] + more + text[2:]):
+        try:
+            Requirement(changed)
+            right = True
+        except InvalidRequirement:
+            right = False
+        assert (_malformed(_parse_requirement, changed) is None) == (
+            right and changed.isprintable()
+        )

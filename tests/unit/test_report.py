@@ -1,0 +1,167 @@
+"""The report of a run: every state, the exit code, and the document that docs/report.md shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import job, plan_of
+
+from polywheel.errors import WheelError
+from polywheel.matrix.sharing_out import read_durations
+from polywheel.run.outcome import THERE, Outcome, State, Wheel
+from polywheel.run.report import SHAPE, Report
+
+PLAN = plan_of(
+    [job(None), job("null")],
+    [job("v2")],
+    [job("v3")],
+    [job("v3", target="macos-arm64")],
+)
+NULL, V2, V3 = (f"linux-x86_64-cp312-{label}" for label in ("null", "v2", "v3"))
+PLAIN, MACOS = "linux-x86_64-cp312-non-variant", "macos-arm64-cp312-v3"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "report.md"
+
+
+def wheel(name: str, state: State = State.BUILT, seconds: float = 1.5) -> Wheel:
+    return Wheel(
+        job=name, file=f"{name}.whl", size=100, sha256="ab" * 32, seconds=seconds, state=state
+    )
+
+
+def report(*outcomes: Outcome, **what: Any) -> Report:
+    return Report(
+        plan=PLAN,
+        out=Path("/out"),
+        outcomes=outcomes,
+        elsewhere=tuple(what.pop("elsewhere", (MACOS,))),
+        seconds=9.87654321,
+        **what,
+    )
+
+
+def done(build: str, state: State = State.BUILT) -> Outcome:
+    return Outcome(build=build, state=state)
+
+
+def examples() -> list[dict[str, Any]]:
+    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)]
+
+
+def test_every_build_and_job_of_the_plan_is_in_it() -> None:
+    document = report(
+        Outcome(
+            build=PLAIN,
+            state=State.FAILED,
+            wheels=(wheel(PLAIN, State.UP_TO_DATE, 4.0),),
+            seconds=2.00049,
+            hook_seconds=1.0,
+            error="it failed",
+            log=Path("/logs/x.log"),
+        ),
+        Outcome(build=V2, state=State.BUILT, wheels=(wheel(V2),)),
+        done(V3, State.NOT_STARTED),
+    ).document()
+    assert document["shape"] == SHAPE
+    assert (document["seconds"], document["exit-code"]) == (9.877, 1)
+    assert [one["id"] for one in document["builds"]] == [build.id for build in PLAN.builds]
+    assert [one["id"] for one in document["jobs"]] == [one.id for one in PLAN.jobs]
+    builds = {one["id"]: one for one in document["builds"]}
+    assert builds[PLAIN] == {
+        "id": PLAIN,
+        "python": "3.12",
+        "target": "linux-x86_64",
+        "jobs": [PLAIN, NULL],
+        "state": "failed",
+        "seconds": 2.0,
+        "hook-seconds": 1.0,
+        "error": "it failed",
+        "log": "/logs/x.log",
+    }
+    assert builds[MACOS]["state"] == "elsewhere"
+    jobs = {one["id"]: one for one in document["jobs"]}
+    assert {name: one["state"] for name, one in jobs.items()} == {
+        PLAIN: "up-to-date",  # its build failed, it is there all the same
+        NULL: "failed",
+        V2: "built",
+        V3: "not-started",
+        MACOS: "elsewhere",
+    }
+    assert jobs[V2] == {
+        "id": V2,
+        "label": "v2",
+        "properties": ["test :: label :: v2"],
+        "pythons": ["3.12"],
+        "targets": ["linux-x86_64"],
+        "build": V2,
+        "state": "built",
+        "file": f"{V2}.whl",
+        "size": 100,
+        "sha256": "ab" * 32,
+        "seconds": 1.5,
+    }
+    assert {jobs[NULL][key] for key in ("file", "size", "sha256", "seconds")} == {None}
+
+
+def test_the_document_is_the_one_that_is_documented() -> None:
+    (example,) = examples()
+    document = report(done(PLAIN), done(V2), done(V3)).document()
+    assert list(document) == list(example)
+    for part in ("builds", "jobs"):
+        for one in (*document[part], *example[part]):
+            assert list(one) == list(example[part][0])
+    text = DOCS.read_text(encoding="utf-8")
+    assert {one["state"] for one in example["builds"]} < {str(state) for state in State}
+    states = text.partition("## States")[2].partition("##")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", states, re.MULTILINE) == [str(state) for state in State]
+
+
+@pytest.mark.parametrize("state", [one for one in State if one is not State.ELSEWHERE])
+def test_the_exit_code_is_0_only_where_all_of_it_is_there(state: State) -> None:
+    found = report(done(PLAIN), done(V2, State.UP_TO_DATE), done(V3, state)).exit_code
+    assert found == (0 if state in THERE else 1)
+
+
+def test_what_is_elsewhere_counts_where_it_was_asked_for() -> None:
+    there = done(PLAIN), done(V2), done(V3)
+    assert report(*there).exit_code == 0
+    assert report(*there, all_of_it=True).exit_code == 1
+    assert report(*there, all_of_it=True, elsewhere=()).exit_code == 0
+
+
+def test_after_an_interrupt_the_exit_code_is_130() -> None:
+    assert report(done(PLAIN), interrupted=True).exit_code == 130
+    assert report(done(PLAIN, State.FAILED), interrupted=True).exit_code == 130
+
+
+def test_a_run_without_builds_is_done() -> None:
+    """That of a shard which has none."""
+    assert report(elsewhere=()).exit_code == 0
+
+
+def test_it_is_written_and_its_durations_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.json"
+    whole = report(
+        Outcome(build=PLAIN, state=State.BUILT, wheels=(wheel(PLAIN), wheel(NULL, seconds=2.5))),
+        Outcome(build=V2, state=State.UP_TO_DATE, wheels=(wheel(V2, State.UP_TO_DATE, 7.0),)),
+        done(V3, State.FAILED),
+    )
+    whole.write(path)
+    whole.write(path)  # over an older one
+    assert json.loads(path.read_text(encoding="utf-8")) == whole.document()
+    assert [one.name for one in path.parent.iterdir()] == ["report.json"]
+    # A job that is up to date has the time that it took, not that of looking at it.
+    assert read_durations(path) == {PLAIN: 1.5, NULL: 2.5, V2: 7.0}
+
+
+def test_where_it_can_not_be_written_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    for path in (tmp_path / "report.json", tmp_path / "file" / "report.json"):
+        (tmp_path / "file").touch()
+        with pytest.raises(WheelError, match="the report can't be written") as caught:
+            report().write(path)
+        assert caught.value.problems[0].at == str(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "report.json"]

@@ -1,0 +1,147 @@
+"""The running polywheel as build environments get it, and the project's requirement of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import packaging
+import pyproject_hooks
+import pytest
+
+import polywheel
+from polywheel import __version__
+from polywheel.errors import BuildError, ConfigError
+from polywheel.run import served
+from polywheel.run.served import served_polywheel, without_polywheel
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILES = (
+    "from polywheel.setup.profiles import shipped_profiles; import polywheel, packaging; "
+    "from polywheel.matrix.targets import known_targets; from polywheel.run.one_build import "
+    "carry_out; known_targets(); print(len(shipped_profiles()), polywheel.__file__)"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def alone(python: str, code: str, path: Path) -> str:
+    """What code prints in an interpreter that has nothing but the standard library and a folder."""
+    done = subprocess.run(
+        [python, "-I", "-S", "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {code}", path],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return done.stdout.strip()
+
+
+def test_it_works_where_nothing_is_installed() -> None:
+    place = served_polywheel()
+    count, file = alone(sys.executable, PROFILES, place).split()
+    assert int(count) == len(list((ROOT / "backends").glob("*.toml")))
+    assert Path(file) == place / "polywheel" / "__init__.py"
+
+
+def test_its_folder_is_named_by_its_content(tmp_path: Path) -> None:
+    place = served_polywheel()
+    before = place.stat().st_mtime_ns
+    assert served_polywheel() == place
+    assert place.stat().st_mtime_ns == before
+    digest = hashlib.sha256()
+    contents = {
+        path.relative_to(place).as_posix(): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    for name in sorted(contents):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(contents[name]).digest())
+    assert digest.hexdigest()[:20] == place.name
+    copy = shutil.copytree(Path(polywheel.__file__).parent, tmp_path / "other" / "polywheel")
+    (copy / "errors.py").write_text(
+        (copy / "errors.py").read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8"
+    )
+    for kind in ("backends", "matrix"):
+        shutil.copytree(ROOT / kind, copy / "_data" / kind, dirs_exist_ok=True)
+    code = "from polywheel.run.served import served_polywheel; print(served_polywheel())"
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
+    other = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+    ).stdout.strip()
+    assert Path(other).parent == place.parent
+    assert Path(other) != place
+
+
+def test_bytecode_does_not_change_what_it_is() -> None:
+    place = served_polywheel()
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(place)], check=True)
+    assert served_polywheel() == place
+
+
+def test_from_an_installed_wheel(tmp_path: Path) -> None:
+    """No checkout, no editable install: data lies in the package."""
+    house = tmp_path / "house"
+    command = [sys.executable, "-m", "build", "-w", "-n", "--outdir", str(house), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = house.iterdir()
+    venv.create(tmp_path / "env", system_site_packages=False, with_pip=False)
+    python = str(tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    installed = tmp_path / "installed"
+    base = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(installed)]
+    subprocess.run([*base, str(wheel)], check=True, capture_output=True)
+    for package in (packaging, pyproject_hooks):
+        shutil.copytree(Path(package.__file__ or "").parent, installed / package.__name__)
+    code = "from polywheel.run.served import served_polywheel; print(served_polywheel())"
+    place = Path(alone(python, code, installed))
+    count, file = alone(python, PROFILES, place).split()
+    assert int(count) == len(list((ROOT / "backends").glob("*.toml")))
+    assert Path(file).is_relative_to(place)
+
+
+def test_a_cache_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(BuildError, match="polywheel can't be copied"):
+        served_polywheel()
+
+
+def test_what_is_needed_and_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_PACKAGES", ("polywheel", "no_such_package"))
+    with pytest.raises(BuildError, match="no_such_package is not there"):
+        served_polywheel()
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        *("polywheel", "Polywheel", f"polywheel=={__version__}", f"polywheel>={__version__}"),
+        *("polywheel[cli]>=0.0.0.dev0", "polywheel @ https://example.org/polywheel.zip"),
+        "polywheel<99; python_version >= '3'",
+    ],
+)
+def test_it_serves_itself(requirement: str) -> None:
+    found = without_polywheel(("meson-python>=0.18", requirement), at="here")
+    assert found == ["meson-python>=0.18"]
+
+
+@pytest.mark.parametrize("requirement", ["polywheel>=99", "polywheel==0.0.0", "polywheel[cli]<0"])
+def test_a_project_that_wants_another_version(requirement: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        without_polywheel((requirement,), at="pyproject.toml: build-system.requires")
+    (problem,) = caught.value.problems
+    assert problem.what == f"the project wants {requirement}, and this is polywheel {__version__}"
+    assert problem.at == "pyproject.toml: build-system.requires"
+
+
+def test_a_requirement_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="malformed requirement 'a b'"):
+        without_polywheel(("a b",), at="here")
