@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from building import ROOT, write_project
 
-CACHE = ROOT / ".cache" / "polywheel"
+CACHE = ROOT / ".cache" / "polywheel-build"
 """Build environments are made once, and serve every test and every run of the tests."""
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 JOURNAL = ".polywheel-journal.jsonl"
@@ -109,6 +110,16 @@ python = {json.dumps(list(pythons))}
     return folder
 
 
+def workplaces() -> Iterator[None]:
+    """A fixture: copies of sources, which lie in the cache by project, go with the projects."""
+    places = [CACHE / name for name in ("work", "snapshots", "served")]
+    before = {path for place in places if place.is_dir() for path in place.iterdir()}
+    yield
+    for place in places:
+        for path in set(place.iterdir()) - before:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @dataclass
 class Run:
     """A run that has ended."""
@@ -145,7 +156,7 @@ class Builds:
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "polywheel", "build", str(self.source)]
-        command += ["-o", str(self.out), "--write-report", str(self.report)]
+        command += ["-o", str(self.out), "--report", str(self.report)]
         return [*command, "-j", "2", *options]
 
     @property

@@ -18,8 +18,9 @@ from wheels import FILES, wheel_files, zipped
 
 from polywheel.errors import BuildError
 from polywheel.run import installers
-from polywheel.run.environments import Environment, Environments, normalized
+from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter, find_interpreter, find_uv
+from polywheel.run.wanted import normalized
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """

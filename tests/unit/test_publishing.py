@@ -145,8 +145,10 @@ def test_the_same_bytes_are_no_contradiction(tmp_path: Path) -> None:
         out.publish()
 
 
-def test_two_jobs_with_one_filename_in_one_run(tmp_path: Path) -> None:
-    with opened(tmp_path) as out:
+@pytest.mark.parametrize("force", [False, True])
+def test_two_jobs_with_one_filename_in_one_run(tmp_path: Path, *, force: bool) -> None:
+    """It is for wheels of another origin that --force is."""
+    with opened(tmp_path, force=force) as out:
         out.publish()
         assert refused(out, of=job("other")) == f"two jobs make {NAME}: {job().id} and other"
 

@@ -48,7 +48,9 @@ def done(build: str, state: State = State.BUILT) -> Outcome:
 
 
 def examples() -> list[dict[str, Any]]:
-    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)]
+    return [
+        json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    ]
 
 
 def test_every_build_and_job_of_the_plan_is_in_it() -> None:
@@ -116,7 +118,9 @@ def test_the_document_is_the_one_that_is_documented() -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert {one["state"] for one in example["builds"]} < {str(state) for state in State}
     states = text.partition("## States")[2].partition("##")[0]
-    assert re.findall(r"^\| `([a-z-]+)` \|", states, re.MULTILINE) == [str(state) for state in State]
+    assert re.findall(r"^\| `([a-z-]+)` \|", states, re.MULTILINE) == [
+        str(state) for state in State
+    ]
 
 
 @pytest.mark.parametrize("state", [one for one in State if one is not State.ELSEWHERE])

@@ -54,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
             report = run_plan(
                 plan, project, source, wishes, here=here, profile=choice.profile, watcher=watcher
             )
-    if options.write_report is not None:
-        report.write(options.write_report)
+    if options.report is not None:
+        report.write(options.report)
     if options.json:
         print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
     else:
@@ -78,7 +78,7 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
         settings=options.settings,
         seconds=options.job_timeout,
         memory_per_job=options.memory_per_job,
-        recorded=read_durations(options.durations) if options.durations else {},
+        recorded=read_durations(Path(options.durations)) if options.durations else {},
         all_of_it=bool(options.target or options.only),
     )
 

@@ -90,17 +90,11 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="no more jobs at once than have so much memory each, such as 2G",
     )
-    limits.add_argument(
-        "--durations",
-        type=Path,
-        metavar="FILE",
-        help="a report of an earlier run, for long jobs to come first",
-    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("what is told")
-    output.add_argument("--write-report", type=Path, metavar="FILE", help="write a report as JSON")
+    output.add_argument("--report", type=Path, metavar="FILE", help="write a report as JSON")
     output.add_argument(
         "--log-dir", type=Path, metavar="DIR", help="(default: logs in the directory of -o)"
     )

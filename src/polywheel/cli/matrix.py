@@ -100,7 +100,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that would be without effect."""
     instead = "--why" if options.why is not None else "--diff" if options.diff is not None else None
-    if instead and (chooses(options) or options.report is not None):
+    if instead and (chooses(options) or options.durations is not None):
         raise ConfigError(
             f"{instead} is about the whole matrix", at=instead, hint="leave the selection out"
         )
@@ -112,10 +112,10 @@ def _check(options: argparse.Namespace) -> None:
             at="--max-jobs",
             hint="add --format github or --format gitlab",
         )
-    if options.report is not None and options.shard is None and options.format not in _FOR_CI:
+    if options.durations is not None and options.shard is None and options.format not in _FOR_CI:
         raise ConfigError(
             "a report says how long jobs take, and nothing is shared out here",
-            at="--report",
+            at="--durations",
             hint="add --shard I/N, or --format github or gitlab",
         )
 

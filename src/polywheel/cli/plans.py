@@ -73,9 +73,9 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--shard", metavar="I/N", help="the I-th of N shares; builds are not split, only shared out"
     )
     group.add_argument(
-        "--report",
+        "--durations",
         metavar="FILE",
-        help="a report of an earlier run, to share out by the time that jobs took",
+        help="a report of an earlier run: how long jobs take",
     )
 
 
@@ -86,13 +86,13 @@ def chooses(options: argparse.Namespace) -> bool:
 
 def durations(options: argparse.Namespace, plan: Plan) -> Mapping[str, float]:
     """How long jobs took, by the report that the options name; empty where they name none."""
-    if options.report is None:
+    if options.durations is None:
         return {}
     from polywheel.matrix.sharing_out import read_durations
 
-    found = read_durations(Path(options.report))
+    found = read_durations(Path(options.durations))
     if not any(job.id in found for job in plan.jobs):
-        say(f"note: {options.report} knows none of the jobs: they are shared out by count")
+        say(f"note: {options.durations} knows none of the jobs: they are shared out by count")
     return found
 
 

@@ -117,7 +117,9 @@ def _load(path: Path, *, hint: str = "run this at the root of a project") -> dic
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path.name} in {path.parent.resolve()}", hint=hint) from None
+        raise ConfigError(
+            f"there is no {path.name} in {path.parent.resolve()}", hint=hint
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

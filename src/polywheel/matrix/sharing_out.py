@@ -166,7 +166,7 @@ def read_durations(path: Path) -> dict[str, float]:
 
     Other keys are left alone, and so is a job without ``seconds``. Raises ConfigError.
     """
-    hint = "polywheel build --write-report FILE writes one"
+    hint = "polywheel build --report FILE writes one"
     table = read_document(path, REPORT_SHAPE, what="report", hint=hint, closed=False)
     found: dict[str, float] = {}
     for job in tables(table, "jobs"):

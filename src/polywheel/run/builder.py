@@ -15,12 +15,13 @@ from polywheel.errors import BuildError, PolywheelError
 from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendProfile
 from polywheel.run.compile_slots import Slots
+from polywheel.run.compile_slots import Told as SlotsTold
 from polywheel.run.environments import Environment
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import job_key
 from polywheel.run.locked import held
-from polywheel.run.needs import Needs
-from polywheel.run.orders import Workshop, order
+from polywheel.run.needs import Found, Needs
+from polywheel.run.orders import Check, Workshop, order
 from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
@@ -120,47 +121,60 @@ class Builder:
     def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> float:
         """Add the wheels of jobs to ``wheels``; how long the real backend took, in seconds."""
         interpreter = self.interpreters[build.python]
+        everything = self._jobs(build)
         with self._workplace(build, log) as told:
-            environment = self.needs.environment(
-                interpreter,
-                self._jobs(build),
-                lambda base: self._asked_requires(build, base, told),
-            )
-            keys = {job.id: self._key(job, interpreter, environment) for job in jobs}
-            for job in jobs:
-                self.publisher.refuse_changed(job, keys[job.id])
+            found = self.needs.environment(interpreter, everything)
+            keys = self._keys(jobs, interpreter, found.environment)
             began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
-                said = self._built(jobs, environment, Path(folder), told)
+                said = self._built(jobs, found, Path(folder), told, everything)
+                if not found.certain:
+                    # What it was built in was a guess; where it was wrong, nothing was built.
+                    guess, more = found.environment, said["requires"]
+                    found = self.needs.learnt(interpreter, everything, guess, more)
+                    keys = self._keys(jobs, interpreter, found.environment)
+                    if said["wheels"] is None:
+                        said = self._built(jobs, found, Path(folder), told, everything)
                 share = (time.monotonic() - began) / len(jobs)
-                made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said}
+                made = {
+                    str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]
+                }
                 for job in jobs:
                     wheel = made.get(job.id)
                     if wheel is None or not wheel.is_file():
                         raise BuildError(f"its worker made no wheel for {job.id}")
                     wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
-        return max((float(one["built"]) for one in said), default=0.0)
+        return float(said["built"])
 
-    def _asked_requires(self, build: Build, base: Environment, told: _Told) -> list[str]:
-        said = order(
-            self.shop,
-            "requires",
-            self._jobs(build),
-            environment=base,
-            out=told["scratch"],
-            **told,
-        )
-        return [str(text) for text in said["requires"]]
+    def _keys(
+        self, jobs: Sequence[Job], interpreter: Interpreter, environment: Environment
+    ) -> dict[str, str]:
+        """The keys of jobs, none of which was made with the same key and changed since."""
+        keys = {job.id: self._key(job, interpreter, environment) for job in jobs}
+        for job in jobs:
+            self.publisher.refuse_changed(job, keys[job.id])
+        return keys
 
     def _built(
-        self, jobs: Sequence[Job], environment: Environment, out: Path, told: _Told
-    ) -> Sequence[Mapping[str, Any]]:
+        self, jobs: Sequence[Job], found: Found, out: Path, told: _Told, everything: Sequence[Job]
+    ) -> Mapping[str, Any]:
         """What a worker says of the wheels that it made in ``out``."""
-        slots = self.slots.told(self.profile, environment)
-        try:
-            said = order(
-                self.shop, "build", jobs, environment=environment, out=out, slots=slots, **told
+
+        def build(slots: SlotsTold) -> Mapping[str, Any]:
+            return order(
+                self.shop,
+                "build",
+                jobs,
+                environment=found.environment,
+                out=out,
+                slots=slots,
+                check=None if found.certain else Check(jobs=everything, wanted=found.wanted),
+                **told,
             )
+
+        slots = self.slots.told(self.profile, found.environment)
+        try:
+            return build(slots)
         except BuildError:
             if not slots.pooled or self.shop.stop.is_set() or not _knows_no_pool(told["log"]):
                 raise
@@ -170,12 +184,7 @@ class Builder:
             for folder in (out, told["scratch"]):
                 shutil.rmtree(folder)
                 folder.mkdir()
-            slots = self.slots.told(self.profile, environment)
-            said = order(
-                self.shop, "build", jobs, environment=environment, out=out, slots=slots, **told
-            )
-        found: Sequence[Mapping[str, Any]] = said["wheels"]
-        return found
+            return build(self.slots.told(self.profile, found.environment))
 
     def _jobs(self, build: Build) -> list[Job]:
         """The jobs of a build, in its order."""

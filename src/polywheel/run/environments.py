@@ -18,7 +18,6 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import BinaryIO
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.errors import BuildError
@@ -26,6 +25,7 @@ from polywheel.providers.environment import cache_directory
 from polywheel.run.installers import index_settings, install_into
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.locked import held, locked
+from polywheel.run.wanted import normalized
 
 _COMPLETE = "polywheel-environment.json"
 _WHAT = (
@@ -113,16 +113,6 @@ class Environments:
                 found = _finish(place)
             self._uses.append(_used(place))
         return found
-
-
-def normalized(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in one spelling, each once, sorted. Raises InvalidRequirement."""
-    found = set()
-    for text in requirements:
-        requirement = Requirement(text)
-        requirement.name = canonicalize_name(requirement.name)
-        found.add(str(requirement))
-    return tuple(sorted(found))
 
 
 def _place(key: str) -> Path:

@@ -1,10 +1,10 @@
-"""What builds need beside ``build-system.requires``: asked of the backend once, then remembered."""
+"""What builds need beside ``build-system.requires``: their backend says so once, it is remembered."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,23 @@ from packaging.requirements import InvalidRequirement
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.environment import cache_directory
-from polywheel.run.environments import Environment, Environments, normalized
+from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import digest_of
 from polywheel.run.orders import Workshop
+from polywheel.run.wanted import normalized
 
-Ask = Callable[[Environment], Sequence[str]]
-"""Ask the backend, in the environment that has ``build-system.requires`` alone."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """An environment for jobs."""
+
+    environment: Environment
+    wanted: tuple[str, ...]
+    """What was installed into it, by name."""
+
+    certain: bool
+    """Whether that is what the jobs' backend has asked for, and not only a guess."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +39,9 @@ class Needs:
     requires: Sequence[str]
     """``build-system.requires`` without polywheel."""
 
+    foreseen: Mapping[str, Sequence[str]]
+    """By job, what it will ask for, as far as that is known before."""
+
     source: str
     """The digest of the source."""
 
@@ -37,27 +50,46 @@ class Needs:
 
     def kept(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
         """The environment that jobs were built in, where it is known and still there."""
-        base = self.environments.kept(interpreter, self.requires)
+        guess = self._guess(jobs)
+        base = self.environments.kept(interpreter, guess)
         more = _remembered(self._memory(base, jobs)) if base is not None else None
-        if more is None:
-            return None
-        return self.environments.kept(interpreter, [*self.requires, *more]) if more else base
+        return None if more is None else self.environments.kept(interpreter, [*guess, *more])
 
-    def environment(self, interpreter: Interpreter, jobs: Sequence[Job], ask: Ask) -> Environment:
-        """The environment with all that jobs need. Raises BuildError."""
-        base = self.environments.get(interpreter, self.requires)
-        memory = self._memory(base, jobs)
-        more = _remembered(memory)
+    def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Found:
+        """The environment with all that jobs need, as far as that is known. Raises BuildError."""
+        guess = self._guess(jobs)
+        base = self.environments.get(interpreter, guess)
+        more = _remembered(self._memory(base, jobs))
         if more is None:
-            more = list(ask(base))
-            try:
-                normalized(more)
-            except InvalidRequirement as error:
-                raise BuildError(
-                    f"the backend requires what is no requirement: {str(error).splitlines()[0]}"
-                ) from None
-            _remember(memory, more)
-        return self.environments.get(interpreter, [*self.requires, *more]) if more else base
+            return Found(environment=base, wanted=normalized(guess), certain=False)
+        return self._with(interpreter, [*guess, *more])
+
+    def learnt(
+        self, interpreter: Interpreter, jobs: Sequence[Job], base: Environment, more: Sequence[str]
+    ) -> Found:
+        """The environment that jobs need, as their backend says in the one that was a guess.
+
+        Raises BuildError.
+        """
+        try:
+            normalized(more)
+        except InvalidRequirement as error:
+            raise BuildError(
+                f"the backend requires what is no requirement: {str(error).splitlines()[0]}"
+            ) from None
+        _remember(self._memory(base, jobs), more)
+        return self._with(interpreter, [*self._guess(jobs), *more])
+
+    def _with(self, interpreter: Interpreter, requirements: Sequence[str]) -> Found:
+        return Found(
+            environment=self.environments.get(interpreter, requirements),
+            wanted=normalized(requirements),
+            certain=True,
+        )
+
+    def _guess(self, jobs: Sequence[Job]) -> list[str]:
+        more = [text for job in jobs for text in self.foreseen.get(job.id, ())]
+        return [*self.requires, *dict.fromkeys(more)]
 
     def _memory(self, base: Environment, jobs: Sequence[Job]) -> Path:
         digest = digest_of(

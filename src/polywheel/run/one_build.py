@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import InvalidRequirement
 
 from polywheel.build_call import Build
 from polywheel.config.project import Project
 from polywheel.errors import PolywheelError
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.pipeline import built_wheel, get_requires, pass_through
+from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 
 HOOK = "get_requires_for_build_wheel"
@@ -25,7 +28,8 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Do what an order says; the answer as JSON has it, and the exit code.
 
     An order: ``source``, ``settings`` (config settings for the real backend), ``jobs`` (each with
-    ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders).
+    ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders), ``check``
+    (None; or ``jobs``, and what was installed for them: ``wanted``).
     """
     started = time.monotonic()
     try:
@@ -40,12 +44,12 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     return {**answer, "seconds": time.monotonic() - started}, 0
 
 
-def _requires(order: Mapping[str, Any]) -> dict[str, Any]:
-    """What the jobs need beside ``build-system.requires``."""
+def _requires(order: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What jobs need beside ``build-system.requires``."""
     found: dict[str, None] = {}
-    for job in order["jobs"]:
+    for job in jobs:
         found.update(dict.fromkeys(get_requires(_begun(order, job), HOOK)))
-    return {"requires": list(found)}
+    return list(found)
 
 
 def _sdist_requires(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +63,16 @@ def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The wheels of the jobs in ``out``: what the real backend made once, and its stamps."""
+    """The wheels of the jobs in ``out``: what the real backend made once, and its stamps.
+
+    Where a check is ordered, ``requires`` is what the backend asks for, and nothing is built unless
+    that is what was installed.
+    """
+    requires, check = None, order["check"]
+    if check is not None:
+        requires = _requires(order, check["jobs"])
+        if not _covered(requires, check["wanted"]):
+            return {"requires": requires, "wheels": None, "built": 0.0}
     jobs = [(job, _begun(order, job)) for job in order["jobs"]]
     # What asks for nothing is built as if there were no variant; else the first stands for all.
     _, first = next((one for one in jobs if one[1].variant is None), jobs[0])
@@ -77,12 +90,19 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
             mine = asked if begun is first and asked is not None else begun.asked(ask=True)
             stamp = make_stamp(begun.project, mine)
             name = stamp_wheel(built, out, stamp, label=begun.variant.label, notify=_say)
-        made.append({"id": job["id"], "file": name, "built": spent})
-    return {"wheels": made}
+        made.append({"id": job["id"], "file": name})
+    return {"requires": requires, "wheels": made, "built": spent}
+
+
+def _covered(requires: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether requirements are among those that were installed."""
+    try:
+        return set(normalized(requires)) <= set(wanted)
+    except InvalidRequirement:
+        return False
 
 
 _STEPS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "requires": _requires,
     "build": _build,
     "sdist-requires": _sdist_requires,
     "sdist": _sdist,

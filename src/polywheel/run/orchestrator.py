@@ -32,6 +32,7 @@ from polywheel.run.sdist import SdistMaker
 from polywheel.run.served import served_polywheel, without_polywheel
 from polywheel.run.source import Source, opened_source
 from polywheel.run.turns import Turns, Watcher
+from polywheel.run.wanted import plugin_requirements
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """What builds a project that names no backend (PEP 518, "build-system table")."""
@@ -109,10 +110,11 @@ def run_plan(
         interpreters, missing = _interpreters(builds, wishes, watcher)
         run = _Run(
             plan=plan,
+            project=project,
             requires=requires,
             place=_place(source),
             shop=_workshop(tree, wishes, stop),
-            environments=Environments(fresh=wishes.fresh, notify=watcher.said),
+            environments=Environments(fresh=wishes.fresh, notify=watcher.said, stop=stop),
             wishes=wishes,
             interpreters=interpreters,
             journal=journal,
@@ -226,6 +228,7 @@ class _Run:
     """What a run works with."""
 
     plan: Plan
+    project: Project
     requires: Sequence[str]
     place: Path
     shop: Workshop
@@ -264,6 +267,7 @@ class _Run:
             interpreters=self.interpreters,
             needs=Needs(
                 requires=self.requires,
+                foreseen=plugin_requirements(self.project, self.plan.jobs),
                 source=identity,
                 shop=self.shop,
                 environments=self.environments,

@@ -51,6 +51,17 @@ class Workshop:
     stop: Event
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """Build only where the environment has what the backend asks for."""
+
+    jobs: Sequence[Job]
+    """For all of these, which need the same."""
+
+    wanted: Sequence[str]
+    """What was installed into the environment, normalized."""
+
+
 def order(
     shop: Workshop,
     step: str,
@@ -62,6 +73,7 @@ def order(
     out: Path,
     log: Path,
     slots: Told | None = None,
+    check: Check | None = None,
     keep_open: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Have a worker take a step for jobs; its answer.
@@ -73,10 +85,10 @@ def order(
         "step": step,
         "source": str(source),
         "settings": {**(slots.settings if slots else {}), **shop.settings},
-        "jobs": [
-            {"id": job.id, "label": job.label, "properties": [str(one) for one in job.properties]}
-            for job in jobs
-        ],
+        "jobs": [_as_told(job) for job in jobs],
+        "check": None
+        if check is None
+        else {"jobs": [_as_told(job) for job in check.jobs], "wanted": list(check.wanted)},
         "scratch": str(scratch),
         "out": str(out),
     }
@@ -106,6 +118,11 @@ def order(
     if ended.code != 0 or said is None:
         raise BuildError(f"its worker ended with exit code {ended.code}")
     return said
+
+
+def _as_told(job: Job) -> dict[str, Any]:
+    properties = [str(one) for one in job.properties]
+    return {"id": job.id, "label": job.label, "properties": properties}
 
 
 def _environment(
