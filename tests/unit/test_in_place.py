@@ -161,6 +161,16 @@ def test_a_wheel_whose_dist_info_is_not_its_end_is_copied(tmp_path: Path) -> Non
     assert (tmp_path / LABELLED).read_bytes() == new
 
 
+def test_a_run_killed_between_the_two_names_is_ended_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(KINDS["zipfile"])
+    stamp_in_place(tmp_path / NAME)
+    os.link(tmp_path / LABELLED, tmp_path / NAME)
+    new = (tmp_path / LABELLED).read_bytes()
+    stamp_in_place(tmp_path / NAME)
+    assert [path.name for path in tmp_path.iterdir()] == [LABELLED]
+    assert (tmp_path / LABELLED).read_bytes() == new
+
+
 def test_a_name_that_is_taken_stays(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(KINDS["zipfile"])
     (tmp_path / LABELLED).write_bytes(b"another")

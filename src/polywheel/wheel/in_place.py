@@ -11,7 +11,7 @@ end (the members from *first* on, the directory, the end record) is made in memo
 2. From then on the file is the new wheel, with a gap. The new end is written once more, into the gap.
 3. The file is cut behind it: at once it is the new wheel without a gap, byte for byte what a copying
    change would have written.
-4. It gets its new name.
+4. It gets its new name, and then loses the old one.
 
 Whatever was left undone, the next change of that wheel, in place or not, takes from there: what
 stands behind an old wheel is cut off, a gap is left out. A crash of the whole machine is another
@@ -44,8 +44,12 @@ def change_in_place(path: Path, target: Path, make: MakeChange, *, overwrite: bo
     Raises WheelError: where it can't be read or written, or where the name is taken and
     ``overwrite`` does not allow it.
     """
-    if target != path and target.exists() and not overwrite:
-        raise taken(target)
+    if target != path and target.exists():
+        if target.samefile(path):  # a run that was killed while it gave the new name
+            path.unlink()
+            return
+        if not overwrite:
+            raise taken(target)
     try:
         with _alone(path) as file:
             change = _change_end(file, path, make)
