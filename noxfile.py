@@ -1,6 +1,6 @@
 """Checks that are asked for by name: slow ones, and ones that need more than `make test` sets up.
 
-nox -s pypi     projects from PyPI that take minutes to compile
+nox -s pypi     what takes long: projects from PyPI, kills in the middle of builds, large matrices
 nox -s sdist    the tests against the wheel that a release would have, installed
 """
 

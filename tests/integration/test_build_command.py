@@ -95,6 +95,7 @@ def is_there(process: int) -> bool:
 
 
 @pytest.mark.usefixtures("x86_64_gcc")
+@pytest.mark.slow
 def test_8_variants_of_the_meson_example_on_two_pythons(tmp_path: Path, second_python: str) -> None:
     """Built once, and nothing is left to do; in another directory the same bytes."""
     source = example("meson", tmp_path)
@@ -205,16 +206,17 @@ def test_an_output_directory_in_the_project_is_no_part_of_it(builds: Builds) -> 
     assert builds().built == []
 
 
-def test_what_a_build_depends_on_makes_it_anew(builds: Builds) -> None:
-    builds()
+def test_what_a_build_depends_on_makes_it_anew(tmp_path: Path) -> None:
+    builds = Builds(demo(tmp_path / "demo", "a"), tmp_path / "out")
+    assert builds().built == ["a"]
     # A line of no meaning, in a file of the source.
-    with (builds.source / "backend.py").open("a") as file:
+    with (builds.source / "backend.py").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
-    assert builds().built == ["a", "b", "c"]
+    assert builds().built == ["a"]
     builds.env["CFLAGS"] = "-O1"
-    assert builds().built == ["a", "b", "c"]
+    assert builds().built == ["a"]
     assert builds().built == []
-    assert builds("-C", "key=value").built == ["a", "b", "c"]
+    assert builds("-C", "key=value").built == ["a"]
 
 
 def test_events_and_report_are_about_the_same(builds: Builds) -> None:

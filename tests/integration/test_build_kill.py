@@ -19,7 +19,9 @@ in_proc = pytest.mark.skipif(
     reason="finds the processes of a run in /proc, which this system has not",
 )
 KILLS = 20
-VARIANTS = 52
+VARIANTS = 40
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -67,13 +67,13 @@ def _entries(folder: Path) -> tuple[list[_Entry], list[Problem]]:
     strays: list[Problem] = []
     try:
         with os.scandir(folder) as entries:
-            listed = sorted((entry.name, entry.is_file()) for entry in entries)
+            listed = {entry.name: entry.is_file() for entry in entries}
     except OSError as error:
         raise ConfigError(
             f"{folder} can't be listed: {error.strerror or error}",
             hint="name the folder in which the wheels are",
         ) from None
-    for filename, is_file in listed:
+    for filename in sorted(listed):
         if filename.startswith("."):
             continue  # what is being written, and what other tools hide
         try:
@@ -82,7 +82,7 @@ def _entries(folder: Path) -> tuple[list[_Entry], list[Problem]]:
             strays += [Problem(one.what, str(folder), one.hint) for one in error.problems]
             continue
         if name is not None:
-            found.append((name, is_file))
+            found.append((name, listed[filename]))
     return found, strays
 
 

@@ -11,7 +11,6 @@ import struct
 import zlib
 from functools import lru_cache
 from io import SEEK_END, FileIO
-from typing import NamedTuple
 
 from polywheel.model.wheelname import WheelName
 
@@ -33,19 +32,12 @@ _MAX_DIRECTORY = 16 * 1024 * 1024
 _MAX_DOCUMENT = 64 * 1024
 
 
+_Member = tuple[bytes, int, int, int, int, int]
+"""What the directory says of a member: path, method, CRC, bytes compressed and inflated, offset."""
+
+
 class UnusualError(Exception):
     """The wheel has to be looked at from all sides. What is wrong with it, if anything, is not said."""
-
-
-class _Member(NamedTuple):
-    """What the directory says of variant.json."""
-
-    path: bytes
-    method: int
-    crc: int
-    compressed: int
-    size: int
-    offset: int
 
 
 def variant_member(file: FileIO, name: WheelName) -> bytes | None:
@@ -80,11 +72,12 @@ def variant_member(file: FileIO, name: WheelName) -> bytes | None:
         _check_plain(directory, first, last)
         return None
     member = _listed(directory, first, last, name)
-    if member.offset < start:
-        start = member.offset
-        tail = _read(file, start, min(_TAIL + member.compressed, offset - start))
-    data = _data(tail, member, member.offset - start, offset - start)
-    content = _inflated(data, member.method, member.crc, member.size)
+    _, method, crc, compressed, unpacked, where = member
+    if where < start:
+        start = where
+        tail = _read(file, start, min(_TAIL + compressed, offset - start))
+    data = _data(tail, member, where - start, offset - start)
+    content = _inflated(data, method, crc, unpacked)
     if content is None:
         raise UnusualError
     return content
@@ -118,7 +111,7 @@ def _listed(directory: bytes, first: int, last: int, name: WheelName) -> _Member
         or not (following == last or directory.startswith(_ENTRY_MAGIC, following))
     ):
         raise UnusualError
-    return _Member(path, method, crc, compressed, size, offset)
+    return path, method, crc, compressed, size, offset
 
 
 def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
@@ -128,21 +121,21 @@ def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
     """
     if at < 0 or at + _LOCAL.size > len(part):
         raise UnusualError
-    magic, flags, method, crc, compressed, size, length, extra = _LOCAL.unpack_from(part, at)
+    path, method, crc, compressed, size, _ = member
+    magic, flags, local_method, *local, length, extra = _LOCAL.unpack_from(part, at)
     at += _LOCAL.size
     first = at + length + extra
-    data = part[first : first + member.compressed]
+    data = part[first : first + compressed]
     if (
         magic != _LOCAL_MAGIC
-        or method != member.method
-        or length != len(member.path)
-        or not part.startswith(member.path, at)
-        or len(data) != member.compressed
-        or first + member.compressed > end
+        or local_method != method
+        or length != len(path)
+        or not part.startswith(path, at)
+        or len(data) != compressed
+        or first + compressed > end
+        # With a data descriptor, they follow the data.
+        or (local != [crc, compressed, size] and not flags & _DESCRIPTOR)
     ):
-        raise UnusualError
-    agreed = crc == member.crc and compressed == member.compressed and size == member.size
-    if not agreed and not flags & _DESCRIPTOR:  # which has them behind the data
         raise UnusualError
     return data
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.project import Project
-from polywheel.model.plan import Job
+if TYPE_CHECKING:  # workers are here for the first function, and start for every build
+    from polywheel.config.project import Project
+    from polywheel.model.plan import Job
 
 
 def normalized(requirements: Iterable[str]) -> tuple[str, ...]:

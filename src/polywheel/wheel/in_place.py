@@ -13,6 +13,9 @@ end (the members from *first* on, the directory, the end record) is made in memo
    change would have written.
 4. It gets its new name, and then loses the old one.
 
+Steps 1 to 3 are done by a child in a session of its own, where the system can fork: a kill of this
+process or of its group does not stop them half way.
+
 Whatever was left undone, the next change of that wheel, in place or not, takes from there: what
 stands behind an old wheel is cut off, a gap is left out. A crash of the whole machine is another
 matter: nothing here waits for the disk.
@@ -23,9 +26,10 @@ file would have to move: those are copied, and the old name goes when the new on
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -115,14 +119,44 @@ def _change_end(file: BinaryIO, path: Path, make: MakeChange) -> Change | None:
     gap = gap_mark(first, start)
     write_end(again, archive, count=count, offset=offset + shift, length=length, comment=gap)
     appended = mark.ljust(start - old, b"\0") + again.getvalue()
-    try:
-        _put(file, old, appended)
-    except BaseException:
-        file.truncate(old)
-        raise
-    _put(file, first, final)
-    file.truncate(first + len(final))
+
+    def write() -> None:
+        try:
+            _put(file, old, appended)
+        except BaseException:
+            file.truncate(old)
+            raise
+        _put(file, first, final)
+        file.truncate(first + len(final))
+
+    _shielded(write)
     return None
+
+
+def _shielded(write: Callable[[], None]) -> None:
+    """Do steps 1 to 3 where a kill of this process, or of its group, does not reach them.
+
+    That is a child in a session of its own, which lives for these few writes alone. Raises OSError
+    as the writes do.
+    """
+    if not hasattr(os, "fork"):
+        write()
+        return
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            os.setsid()
+            write()
+        except OSError as error:
+            code = error.errno or errno.EIO
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        number = code if code > 0 else errno.EINTR
+        raise OSError(number, os.strerror(number))
 
 
 def _put(file: BinaryIO, at: int, content: bytes) -> None:
