@@ -403,6 +403,13 @@ def test_what_git_is_told_by_a_hook_does_not_count(
     assert set(read_source(root).files) == set(FILES)
 
 
+def test_a_checkout_that_is_broken(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "project")
+    (root / ".git/index").write_bytes(b"no index")
+    with pytest.raises(BuildError, match="git can't list the files"):
+        read_source(root)
+
+
 @pytest.mark.parametrize("kind", ["folder", "worktree"])
 def test_without_git_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     root = checkout(tmp_path / "project")
@@ -517,6 +524,22 @@ def test_a_frozen_source_is_what_it_was(tmp_path: Path) -> None:
     assert source.frozen().root == frozen.root
     frozen.copy_to(tmp_path / "copy")
     assert (tmp_path / "copy/src/demo.c").read_text(encoding="utf-8") == FILES["src/demo.c"]
+
+
+def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
+    root = write(tmp_path / "project", FILES)
+    path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
+    old, kept = read_source(root).frozen().root, sdist_source(path).root.parent
+    write(root, {"src/demo.c": "int second;\n"})
+    recent = read_source(root).frozen().root
+    for one in (old, kept):
+        os.utime(one, (10**9, 10**9))
+    write(root, {"src/demo.c": "int third;\n"})
+    read_source(root).frozen()
+    assert not old.exists()
+    assert recent.exists()
+    assert sdist_source(path).root.parent == kept
+    assert kept.stat().st_mtime > 10**9, "it counts as used"
 
 
 def test_a_source_that_changes_before_it_is_frozen(tmp_path: Path) -> None:

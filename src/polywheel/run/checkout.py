@@ -81,8 +81,13 @@ def tracked(folder: Path) -> list[str]:
     """What git would take below a folder: tracked files, and new ones that it does not ignore.
 
     A repository within (a submodule, or one that git does not know) gives what it would take itself.
+    Raises BuildError where git can't say.
     """
-    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
+    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if said is None:
+        raise BuildError(
+            "git can't list the files of this checkout", at=str(folder), hint="see git status there"
+        )
     found = set()
     for name in filter(None, said.split("\0")):
         inner = folder / name

@@ -34,7 +34,7 @@ _EARLIEST = 315_532_800
 """1980-01-01: zip archives, and so wheels, know no time before it."""
 
 _KEPT = 7 * 24 * 3600
-"""Seconds that a snapshot is kept after its last use."""
+"""Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +162,7 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
         if found is not None:
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
+        _remove_old(kept.parent)
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix="new-") as folder:
             made = Path(folder, "made")
             made.mkdir()
@@ -195,6 +196,7 @@ def kept_source(kept: Path) -> Source | None:
         root = kept / PurePosixPath(said["folder"]).name
         if said["shape"] != _SHAPE or not root.is_dir():
             return None
+        os.utime(kept)  # so that it counts as used
         return Source(
             root=root,
             files=tuple(map(str, said["files"])),
@@ -255,7 +257,7 @@ def _read(root: Path, names: Iterable[str], repositories: Iterable[Repository]) 
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove snapshots that no run has used for a while, and what a killed one has left."""
+    """Remove what no run has used for a while, and what a killed one has left."""
     for one in folder.iterdir():
         with suppress(OSError):
             if time.time() - one.stat().st_mtime > _KEPT:
