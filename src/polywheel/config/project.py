@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polywheel.config.reader import Problems, Table
+from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.config.settings import Settings, read_settings
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError
@@ -115,25 +113,11 @@ def _build_system(table: Table) -> BuildSystem:
 
 def _load(path: Path, *, hint: str = "run this at the root of a project") -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode("utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
             f"there is no {path.name} in {path.parent.resolve()}", hint=hint
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path.name} is not UTF-8: byte {error.start} can't be decoded", at=path.name
-        ) from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # "what (at line 3, column 5)": the place belongs into the place's own line.
-        found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
-        what, where = found.groups() if found else (str(error), "somewhere")
-        raise ConfigError(f"broken TOML: {what}", at=f"{path.name}: {where}") from None
-    except ValueError:  # CPython reads no decimal number of more than 4300 digits
-        raise ConfigError("broken TOML: a number has too many digits", at=path.name) from None
-    except RecursionError:
-        raise ConfigError("broken TOML: nested too deeply", at=path.name) from None
+    return toml_document(content, path.name)

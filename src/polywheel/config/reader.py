@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from polywheel.errors import ConfigError, PolywheelError, Problem, nearest
@@ -34,6 +36,25 @@ def type_name(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return "a long number"  # Python refuses to print one of more than 4300 digits
     return _TYPE_NAMES.get(type(value)) or str(value)
+
+
+def toml_document(content: bytes, name: str) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError that names the file and the place in it."""
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{Path(name).name} is not UTF-8: byte {error.start} can't be decoded", at=name
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        # "what (at line 3, column 5)": the place belongs into the place's own line.
+        found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
+        what, where = found.groups() if found else (str(error), "somewhere")
+        raise ConfigError(f"broken TOML: {what}", at=f"{name}: {where}") from None
+    except ValueError:  # CPython reads no decimal number of more than 4300 digits
+        raise ConfigError("broken TOML: a number has too many digits", at=name) from None
+    except RecursionError:
+        raise ConfigError("broken TOML: nested too deeply", at=name) from None
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ Either the one that polywheel runs on, or one that a TOML file describes (docs/s
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
@@ -19,7 +18,7 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from polywheel.config.reader import Problems, Table
+from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.errors import ConfigError
 from polywheel.formats.ordering import Supported
 from polywheel.index.platforms import environment_of, tags_here, tags_of
@@ -147,11 +146,7 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
     if len(content) > _MAX_SIZE:
         raise ConfigError(f"{path.name} has more than {_MAX_SIZE} bytes", at=str(path))
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:300]
-        raise ConfigError(f"broken TOML: {what}", at=str(path)) from None
+    return toml_document(content, str(path))
 
 
 def _python(root: Table) -> tuple[Version, bool]:

@@ -18,7 +18,8 @@ from polywheel.run.outcome import Outcome, State
 from polywheel.run.turns import Watcher
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.progress import Progress
 
 SHAPE = 1
 """The version of the events of :func:`json_events`."""
@@ -104,8 +105,75 @@ def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) ->
 
     What has ended scrolls away above it. ``logs`` is where builds write theirs.
     """
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.live import Live
+
+    view = _View(console or Console(file=stream), logs)
+    with Live(view, console=view.console, refresh_per_second=4, transient=True):
+        yield Watcher(
+            said=lambda line: view.show(f"polywheel: {line}", "dim"),
+            begun=view.begun,
+            started=view.started,
+            ended=view.ended,
+        )
+
+
+class _View:
+    """What a terminal shows of a run."""
+
+    def __init__(self, console: Console, logs: Path) -> None:
+        self.console = console
+        self._logs = logs
+        self._bar = _total_bar(console)
+        self._total = self._bar.add_task("builds", total=None)
+        self._running: dict[str, float] = {}
+        self._count = _Count()
+
+    def __rich__(self) -> Group:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+        running = list(self._running.items())
+        for name, began in running:
+            last = last_line(self._logs / f"{name}.log")
+            spent = f"{time.monotonic() - began:.0f} s"
+            table.add_row(Text(harmless(name)), spent, Text(last, style="dim"))
+        waiting = self._count.total - self._count.done - len(running)
+        state = f"{len(running)} running, {waiting} waiting, {self._count.failed} failed"
+        return Group(table, Text(state, style="dim"), self._bar)
+
+    def show(self, line: str, style: str = "") -> None:
+        from rich.text import Text
+
+        self.console.print(Text(harmless(line), style=style))
+
+    def begun(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
+        self._count.total = len(waiting)
+        self._bar.update(self._total, total=len(waiting))
+        for line in standing(others):
+            self.show(line, "dim")
+
+    def started(self, build: Build) -> None:
+        self._running[build.id] = time.monotonic()
+
+    def ended(self, outcome: Outcome) -> None:
+        if outcome.state in _TOLD_AT_THE_BEGINNING:
+            return
+        self._running.pop(outcome.build, None)
+        self._count.done += 1
+        self._count.failed += outcome.state == State.FAILED
+        self._bar.advance(self._total)
+        self.show(described(outcome), "green" if outcome.state == State.BUILT else "bold red")
+        for line in failure(outcome):
+            self.show(line)
+
+
+def _total_bar(console: Console) -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -114,11 +182,8 @@ def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) ->
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-    from rich.table import Table
-    from rich.text import Text
 
-    console = console or Console(file=stream)
-    bar = Progress(
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -127,54 +192,6 @@ def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) ->
         TimeRemainingColumn(),
         console=console,
     )
-    total = bar.add_task("builds", total=None)
-    running: dict[str, float] = {}
-    count = _Count()
-
-    class View:
-        def __rich__(self) -> Group:
-            table = Table.grid(padding=(0, 2), expand=True)
-            table.add_column(no_wrap=True, overflow="ellipsis")
-            table.add_column(no_wrap=True, justify="right")
-            table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-            for name, began in list(running.items()):
-                last = last_line(logs / f"{name}.log")
-                spent = f"{time.monotonic() - began:.0f} s"
-                table.add_row(Text(harmless(name)), spent, Text(last, style="dim"))
-            waiting = count.total - count.done - len(running)
-            state = f"{len(running)} running, {waiting} waiting, {count.failed} failed"
-            return Group(table, Text(state, style="dim"), bar)
-
-    def show(line: str, style: str = "") -> None:
-        console.print(Text(harmless(line), style=style))
-
-    def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        count.total = len(waiting)
-        bar.update(total, total=len(waiting))
-        for line in standing(others):
-            show(line, "dim")
-
-    def started(build: Build) -> None:
-        running[build.id] = time.monotonic()
-
-    def ended(outcome: Outcome) -> None:
-        if outcome.state in _TOLD_AT_THE_BEGINNING:
-            return
-        running.pop(outcome.build, None)
-        count.done += 1
-        count.failed += outcome.state == State.FAILED
-        bar.advance(total)
-        show(described(outcome), "green" if outcome.state == State.BUILT else "bold red")
-        for line in failure(outcome):
-            show(line)
-
-    with Live(View(), console=console, refresh_per_second=4, transient=True):
-        yield Watcher(
-            said=lambda line: show(f"polywheel: {line}", "dim"),
-            begun=begun,
-            started=started,
-            ended=ended,
-        )
 
 
 class _Count:
