@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from email.parser import BytesParser
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -50,13 +49,18 @@ def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tu
     or where the new one asks for no version and no extra that the older does not. What older tools
     wrote and no PEP 508 reader understands stands for nothing.
     """
+    wanted = list(dependencies)
+    if not wanted:
+        return
+    from email.parser import BytesParser  # takes long, and few variants have dependencies
+
     headers = BytesParser().parsebytes(content, headersonly=True)
     there = []
     for text in headers.get_all("Requires-Dist", []):
         with suppress(InvalidRequirement):
             # A header with bytes above ASCII is an object, and a folded one has line breaks.
             there.append(Requirement(" ".join(str(text).split())))
-    for text in dependencies:
+    for text in wanted:
         new = Requirement(text)
         if not any(_covers(old, new) for old in there):
             there.append(new)

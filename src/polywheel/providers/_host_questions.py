@@ -10,6 +10,8 @@ import json
 import os
 from itertools import islice
 
+from _host_version import version
+
 NO_LIST = (bytes, bytearray, dict, set, frozenset)  # can be iterated over, and are not it
 
 
@@ -227,17 +229,6 @@ def generation(plugin, everything):
     if hasattr(plugin, "validate_property"):
         return "2025-06"
     return "2025-04" if everything or hasattr(plugin, "get_build_setup") else "PEP 817"
-
-
-def version(distribution):
-    if distribution is None:
-        return None
-    try:
-        from importlib.metadata import version as installed
-
-        return str(installed(distribution))
-    except Exception:
-        return None
 
 
 def wants_an_argument(function):
