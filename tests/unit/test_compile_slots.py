@@ -258,6 +258,20 @@ def test_a_share_is_at_least_one(total: int, at_once: int, share: int) -> None:
         assert slots.share == share
 
 
+def test_few_builds_have_larger_shares_which_never_add_up_to_more_than_there_is() -> None:
+    stop = Event()
+    with compile_slots(8, 8) as slots:
+        slots.expect(3)
+        with slots.one(stop), slots.one(stop), slots.one(stop):
+            assert slots.share == 2
+        slots.expect(10)
+        shares = []
+        for _ in range(10):
+            with slots.one(stop):
+                shares.append(slots.share)
+        assert shares == [1, 1, 1, 1, 1, 1, 2, 2, 4, 8]
+
+
 @posix
 @pytest.mark.parametrize(
     ("said", "pooled"),

@@ -81,7 +81,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="jobs at once, and compile slots for all of them together (default: processors)",
     )
     limits.add_argument(
-        "--job-timeout", type=_seconds, metavar="SECONDS", help="for one step of a job"
+        "--job-timeout", type=_seconds, metavar="SECONDS", help="end builds that take longer"
     )
     limits.add_argument(
         "--memory-per-job",

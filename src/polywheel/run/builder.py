@@ -21,7 +21,7 @@ from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import job_key
 from polywheel.run.locked import held
 from polywheel.run.needs import Found, Needs
-from polywheel.run.orders import Check, Workshop, order
+from polywheel.run.orders import Check, Time, Workshop, order
 from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
@@ -47,6 +47,7 @@ class _Told(TypedDict):
     source: Path
     scratch: Path
     log: Path
+    limit: Time
     keep_open: tuple[int, ...]
 
 
@@ -217,7 +218,13 @@ class Builder:
             self.source.copy_to(source)
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-            yield {"source": source, "scratch": scratch, "log": log, "keep_open": (lock,)}
+            yield {
+                "source": source,
+                "scratch": scratch,
+                "log": log,
+                "limit": Time(self.shop.seconds),
+                "keep_open": (lock,),
+            }
             shutil.rmtree(source, ignore_errors=True)
             shutil.rmtree(scratch, ignore_errors=True)
 

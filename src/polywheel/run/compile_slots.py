@@ -52,12 +52,23 @@ class Slots:
 
     def __init__(self, total: int, at_once: int, pipe: Path | None, handle: int) -> None:
         self.total = total
-        self.share = max(1, total // at_once)
+        self._at_once = at_once
+        self._left: int | None = None
         self._pipe = pipe
         self._handle = handle
         self._running = 0
         self._refused = False
         self._lock = Lock()
+
+    def expect(self, builds: int) -> None:
+        """So many builds will ask for a slot, each once: few builds have larger shares."""
+        self._left = builds
+
+    @property
+    def share(self) -> int:
+        """The slots of a build that has no pool, if it starts now."""
+        at_once = self._at_once if self._left is None else min(self._at_once, self._left)
+        return max(1, self.total // max(1, at_once))
 
     @contextmanager
     def one(self, stop: Event) -> Iterator[None]:
@@ -65,10 +76,7 @@ class Slots:
 
         Raises BuildError where ``stop`` is set before there is one.
         """
-        if self._pipe is None:
-            yield
-            return
-        while not self._take():
+        while self._pipe is not None and not self._take():
             if stop.is_set():
                 raise BuildError("it was stopped")
             if sys.platform != "win32":
@@ -79,8 +87,11 @@ class Slots:
             yield
         finally:
             with self._lock:
-                self._running -= 1
-                os.write(self._handle, _TOKEN)
+                if self._left is not None:
+                    self._left -= 1
+                if self._pipe is not None:
+                    self._running -= 1
+                    os.write(self._handle, _TOKEN)
 
     def _take(self) -> bool:
         with self._lock:

@@ -66,7 +66,7 @@ class Wishes:
     """Config settings for the real backend."""
 
     seconds: float | None = None
-    """How long one step of a build may take."""
+    """How long the steps of one build may take together."""
 
     memory_per_job: int = 0
     """Bytes; 0 where nobody said."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -46,9 +48,26 @@ class Workshop:
     """SOURCE_DATE_EPOCH, in seconds."""
 
     seconds: float | None
-    """How long one step may take."""
+    """How long the steps of one build may take together."""
 
     stop: Event
+
+
+@dataclass(slots=True)
+class Time:
+    """What the steps of a build may still take."""
+
+    left: float | None
+    """Seconds; None where there is no limit."""
+
+    @contextmanager
+    def spent(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self.left is not None:
+                self.left = max(0.0, self.left - (time.monotonic() - began))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +91,7 @@ def order(
     scratch: Path,
     out: Path,
     log: Path,
+    limit: Time,
     slots: Told | None = None,
     check: Check | None = None,
     keep_open: Sequence[int] = (),
@@ -96,15 +116,16 @@ def order(
         request, answer = Path(folder, "order.json"), Path(folder, "answer.json")
         request.write_text(json.dumps(told), encoding="utf-8")
         worker = str(shop.polywheel / _WORKER)
-        ended = run_child(
-            [environment.python, worker, str(request), str(answer)],
-            folder=source,
-            environment=_environment(shop, environment, slots.environment if slots else {}),
-            log=log,
-            stop=shop.stop,
-            seconds=shop.seconds,
-            keep_open=keep_open,
-        )
+        with limit.spent():
+            ended = run_child(
+                [environment.python, worker, str(request), str(answer)],
+                folder=source,
+                environment=_environment(shop, environment, slots.environment if slots else {}),
+                log=log,
+                stop=shop.stop,
+                seconds=limit.left,
+                keep_open=keep_open,
+            )
         said = _said(answer)
     if ended.late:
         raise BuildError(f"it took longer than {shop.seconds:g} seconds, and was killed")

@@ -22,7 +22,7 @@ from polywheel.run.interpreters import Interpreter
 from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
 from polywheel.run.locked import held
-from polywheel.run.orders import StepFailedError, Workshop, order
+from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
 
 _COMMITTED_ONLY = ("meson-python",)
@@ -105,11 +105,12 @@ class SdistMaker:
         self.log.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="polywheel-", dir=self.place) as folder:
             out = Path(folder)
-            more = self._order("sdist-requires", base, source, out)["requires"]
+            limit = Time(self.shop.seconds)
+            more = self._order("sdist-requires", base, source, out, limit)["requires"]
             environment = base
             if more:
                 environment = self.environments.get(self.interpreter, [*self.requires, *more])
-            said = self._order("sdist", environment, source, out)
+            said = self._order("sdist", environment, source, out, limit)
             made = out / Path(str(said["sdist"])).name
             if not made.is_file():
                 raise StepFailedError(f"the real backend names an sdist that is not there: {made}")
@@ -118,7 +119,7 @@ class SdistMaker:
         return found
 
     def _order(
-        self, step: str, environment: Environment, source: Path, out: Path
+        self, step: str, environment: Environment, source: Path, out: Path, limit: Time
     ) -> dict[str, Any]:
         return order(
             self.shop,
@@ -129,6 +130,7 @@ class SdistMaker:
             scratch=out,
             out=out,
             log=self.log,
+            limit=limit,
         )
 
 

@@ -100,6 +100,7 @@ class Turns:
             for build, _ in waiting.values()
         ]
         limits = Limits(at_once=self.at_once, free_memory=free_memory, keep_going=self.keep_going)
+        self.builder.slots.expect(len(tasks))
         with on_interrupt(interrupted):
             run_all(
                 tasks,
