@@ -295,10 +295,14 @@ def test_to_fail_fast_ends_the_others(tmp_path: Path) -> None:
     assert builds.wheels == {}
 
 
-def test_one_that_takes_too_long_is_killed_and_has_failed(tmp_path: Path) -> None:
-    source = demo(tmp_path / "demo", "a", "b", does={"a": "wait"})
+@pytest.mark.parametrize("options", [("--job-timeout", "3"), ()], ids=["option", "target"])
+def test_one_that_takes_too_long_is_killed_and_has_failed(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    limit = "" if options else f"[tool.polywheel.targets.{this_target()}]\njob-timeout = 3\n"
+    source = demo(tmp_path / "demo", "a", "b", does={"a": "wait"}, matrix=limit)
     builds = Builds(source, tmp_path / "out")
-    said = builds("--job-timeout", "3", code=1)
+    said = builds(*options, code=1)
     assert "it took longer than 3 seconds, and was killed" in said.err
     assert builds.labels == ["b"]
     for process in (tmp_path / "waiting").read_text().split():

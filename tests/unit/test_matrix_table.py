@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import AT, matrix_of, project_of, targets_of
 
+from polywheel.config.checks import bytes_of
 from polywheel.config.matrix_table import read_matrix
 from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.targets import known_targets
@@ -114,6 +115,8 @@ def test_a_target() -> None:
     environment = { sys_platform = "linux", platform_machine = "x86_64" }
     repair-command = "auditwheel repair {wheel} -w {dest_dir}"
     test-command = "pytest {project}"
+    memory-per-job = "2G"
+    job-timeout = 1.5
     [tool.polywheel.targets."other.one"]
     """
     assert targets_of(text) == {
@@ -125,6 +128,8 @@ def test_a_target() -> None:
             environment={"sys_platform": "linux", "platform_machine": "x86_64"},
             repair_command="auditwheel repair {wheel} -w {dest_dir}",
             test_command="pytest {project}",
+            memory_per_job="2G",
+            job_timeout=1.5,
             at="pyproject.toml: tool.polywheel.targets.box",
         ),
         "other.one": Target(
@@ -375,3 +380,32 @@ def test_any_table_is_a_matrix_or_a_config_error(matrix: Any, targets: Any) -> N
     for problem in problems:
         assert str(problem.at).startswith("pyproject.toml: tool.polywheel.")
         assert problem.render().count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2G", 2 << 30),
+        ("1.5 GiB", 3 << 29),
+        ("512mb", 512 << 20),
+        ("7", 7),
+        *((text, None) for text in ("", "0", "G", "-1G", "1e9", "1,5G", "1.G", "2 x", "2G G")),
+    ],
+)
+def test_sizes(text: str, found: int | None) -> None:
+    assert bytes_of(text) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('memory-per-job = "much"', "expected a size such as '2G' or '512M', found 'much'"),
+        ("job-timeout = 0", "expected seconds between 0 and 1e+07, found 0"),
+        ('job-timeout = "1h"', "expected a number"),
+    ],
+)
+def test_limits_of_a_target_that_are_none(line: str, what: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        targets_of(f"[tool.polywheel.targets.box]\n{line}\n")
+    assert what in raised.value.render()
+    assert "tool.polywheel.targets.box." in raised.value.render()

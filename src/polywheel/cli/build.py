@@ -15,11 +15,13 @@ from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
 from polywheel.cli.terminal import put
+from polywheel.config.checks import bytes_of
 from polywheel.config.project import config_file, read_project
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
+from polywheel.model.matrix import Target
 from polywheel.run.orchestrator import Wishes, run_plan
 from polywheel.run.outcome import State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
@@ -49,22 +51,27 @@ def run(arguments: Sequence[str]) -> int:
             )
             print_dry_run(dry_run, as_json=options.json)
             return 0
-        wishes = _wishes(options, config)
+        wishes = _wishes(options, config, plan.targets.get(here))
         with _watcher(options, wishes.logs) as watcher:
             report = run_plan(
                 plan, project, source, wishes, here=here, profile=choice.profile, watcher=watcher
             )
-    if options.report is not None:
-        report.write(options.report)
     if options.json:
         print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
     else:
         put(_summary(report))
+    if options.report is not None:
+        report.write(options.report)
     return report.exit_code
 
 
-def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
+def _wishes(options: argparse.Namespace, config: Path | None, target: Target | None) -> Wishes:
+    """How the run is to go; what the options leave open, the target of this machine says."""
     logs = options.log_dir or options.output / "logs"
+    memory, seconds = options.memory_per_job, options.job_timeout
+    if target is not None:
+        memory = memory or bytes_of(target.memory_per_job or "")
+        seconds = seconds or target.job_timeout
     return Wishes(
         out=options.output.resolve(),
         at_once=options.jobs,
@@ -76,8 +83,8 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
         install_python=options.install_python,
         config=config.resolve() if config is not None else None,
         settings=options.settings,
-        seconds=options.job_timeout,
-        memory_per_job=options.memory_per_job,
+        seconds=seconds,
+        memory_per_job=memory or 0,
         recorded=read_durations(Path(options.durations)) if options.durations else {},
         all_of_it=bool(options.target or options.only),
     )

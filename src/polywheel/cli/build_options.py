@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polywheel.cli.plans import add_project, add_selection
+from polywheel.config.checks import LONGEST, bytes_of
 from polywheel.config.selection import parse_selection
 from polywheel.errors import ConfigError
 from polywheel.run.machine import cpu_count
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -86,7 +85,6 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--memory-per-job",
         type=_size,
-        default=0,
         metavar="SIZE",
         help="no more jobs at once than have so much memory each, such as 2G",
     )
@@ -124,13 +122,8 @@ def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
 
 
 def _size(text: str) -> int:
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in _UNITS else ""
-    try:
-        size = int(float(number.removesuffix(unit)) * _UNITS[unit])
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
+    size = bytes_of(text)
+    if size is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 2G or 512M, found {text!r}")
     return size
 
@@ -146,6 +139,6 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < 1e7:
+    if not 0 < seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"expected seconds, found {text!r}")
     return seconds

@@ -15,6 +15,34 @@ _OBJECT_REFERENCE = re.compile(
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
 _VERSIONED = rf"{_NAME}{_CLAUSE}(?:,{_CLAUSE})*"
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*([kKmMgGtT]?)[iI]?[bB]?")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LONGEST = 10_000_000
+"""Seconds of a time limit."""
+
+
+def bytes_of(text: str) -> int | None:
+    """A size such as ``2G``, ``512 MiB`` or ``1.5g`` in bytes; None for what is none."""
+    found = SIZE.fullmatch(text.strip())
+    return int(float(found[1]) * _UNITS[found[2].lower()]) or None if found else None
+
+
+def size(table: Table, key: str) -> str | None:
+    """A size as text; None where there is none, or a malformed one, noted."""
+    text = table.string(key)
+    if text is not None and bytes_of(text) is None:
+        table.wrong(key, f"expected a size such as '2G' or '512M', found {text!r}")
+        return None
+    return text
+
+
+def seconds(table: Table, key: str, most: float = LONGEST) -> float | None:
+    """A time; None where there is none, or one that can't be, noted."""
+    value = table.number(key)
+    if value is not None and not 0 < value <= most:
+        table.wrong(key, f"expected seconds between 0 and {most:g}, found {value:g}")
+        return None
+    return value
 
 
 def requirements(table: Table, key: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from polywheel.config.checks import marker
+from polywheel.config.checks import marker, seconds, size
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.errors import nearest
@@ -239,6 +239,8 @@ def read_target(table: Table, name: str) -> Target:
         },
         repair_command=table.string("repair-command"),
         test_command=table.string("test-command"),
+        memory_per_job=size(table, "memory-per-job"),
+        job_timeout=seconds(table, "job-timeout"),
         at=table.at(),
     )
     for key in target.environment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from polywheel.config.checks import object_reference, requirements
+from polywheel.config.checks import object_reference, requirements, seconds
 from polywheel.config.profile_table import read_partial_profile
 from polywheel.config.reader import Table
 from polywheel.config.setup_table import read_setup_rules
@@ -86,7 +86,7 @@ def read_settings(table: Table) -> Settings:
         backend_path=table.strings("backend-path"),
         metadata_fields=table.boolean("metadata-fields", True),
         providers=_providers(table.table("providers")),
-        provider_timeout=_seconds(table, "provider-timeout", PROVIDER_TIMEOUT),
+        provider_timeout=seconds(table, "provider-timeout", 86400) or PROVIDER_TIMEOUT,
         setup=read_setup_rules(table.table("setup")),
         presets=table.names("presets", FEATURE),
         strict=table.boolean("strict", False),
@@ -116,13 +116,3 @@ def _providers(table: Table) -> dict[str, ProviderOverride]:
         one.finish()
         found[namespace] = override
     return found
-
-
-def _seconds(table: Table, key: str, default: float) -> float:
-    value = table.number(key)
-    if value is None:
-        return default
-    if not 0 < value <= 86400:
-        table.wrong(key, f"expected seconds between 0 and 86400, found {value:g}")
-        return default
-    return value

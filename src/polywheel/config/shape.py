@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from polywheel.config.checks import LONGEST, SIZE
 from polywheel.config.field_texts import class_text, field_texts
 from polywheel.config.json_schema import (
     STRING,
@@ -249,6 +250,8 @@ def _target() -> Schema:
     return table(
         Target,
         left_out=("name", "at"),
+        memory_per_job=matching(SIZE),
+        job_timeout={"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST},
         environment={
             "type": "object",
             "additionalProperties": False,

@@ -14,6 +14,7 @@ SHAPE = 1
 """The version of what ``--diff --json`` prints."""
 _TARGET_FIELDS = (
     *("runner", "image", "platform_tags", "environment", "repair_command", "test_command"),
+    *("memory_per_job", "job_timeout"),
 )
 Cell = tuple[str | None, str, str]
 """Label, Python, target."""

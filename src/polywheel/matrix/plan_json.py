@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polywheel.config.checks import seconds, size
 from polywheel.config.matrix_table import NAME, PYTHON, TARGET, VALUE_NAME
 from polywheel.config.reader import Table
 from polywheel.errors import nearest
@@ -78,6 +79,8 @@ def job_as_json(job: Job) -> dict[str, Any]:
 def _target_as_json(target: Target) -> dict[str, Any]:
     return {
         **{key: getattr(target, key) for key in _TEXTS},
+        "memory_per_job": target.memory_per_job,
+        "job_timeout": target.job_timeout,
         "platform_tags": list(target.platform_tags),
         "environment": dict(target.environment),
         "at": target.at,
@@ -121,6 +124,8 @@ def _targets(table: Table) -> dict[str, Target]:
         found[name] = Target(
             name=name,
             **{key: one.string(key) for key in _TEXTS},
+            memory_per_job=size(one, "memory_per_job"),
+            job_timeout=seconds(one, "job_timeout"),
             platform_tags=one.strings("platform_tags") or (),
             environment={
                 key: value

@@ -19,6 +19,8 @@ from polywheel.errors import nearest
 from polywheel.matrix.places import TARGET_SAYS
 from polywheel.model.matrix import Matrix, Target
 
+_SAID = (*("runner", "image", "repair_command", "test_command", "memory_per_job", "job_timeout"),)
+"""What a project says in place of what polywheel knows."""
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64"}
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
@@ -93,11 +95,7 @@ def _with(target: Target, declared: Target | None) -> Target:
     """What polywheel knows, and what the project says in its place; "" says "none"."""
     if declared is None:
         return target
-    said = {
-        name: value
-        for name in ("runner", "image", "repair_command", "test_command")
-        if (value := getattr(declared, name)) is not None
-    }
+    said = {name: value for name in _SAID if (value := getattr(declared, name)) is not None}
     return replace(
         target,
         **said,

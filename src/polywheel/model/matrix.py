@@ -129,4 +129,10 @@ class Target:
     test_command: str | None = None
     """The command that tests an installed wheel; {project} stands for the source."""
 
+    memory_per_job: str | None = None
+    """The memory that a build may need, such as "2G": no more of them run at once than have it."""
+
+    job_timeout: float | None = None
+    """The seconds after which a build is ended, and has failed."""
+
     at: str = ""

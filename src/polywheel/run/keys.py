@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ from polywheel.run.interpreters import Interpreter
 
 _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
+_TOOLS = ("cmake", "ninja")
+"""What backends take from PATH where an environment has none of its own."""
 _VARIABLES = (
     *("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "FFLAGS", "FCFLAGS", "CUDAFLAGS", "RUSTFLAGS"),
     *(
@@ -88,23 +91,33 @@ def _variables() -> dict[str, str]:
 
 @cache
 def tools() -> tuple[str, ...]:
-    """What the compilers here say they are."""
-    found = []
-    for variable, usual in _COMPILERS.items():
-        command = shutil.which((os.environ.get(variable) or usual).split()[0])
-        if command is None:
-            continue
-        try:
-            done = subprocess.run(
-                [command, "--version"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=10,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        found.append(f"{variable} {command}: {done.stdout.partition('Copyright')[0].strip()}")
-    return tuple(found)
+    """What the compilers here, and the build tools on PATH, say they are."""
+    said = {name: os.environ.get(name) or usual for name, usual in _COMPILERS.items()}
+    said |= {name: name for name in _TOOLS}
+    with ThreadPoolExecutor(max_workers=len(said)) as pool:
+        versions = pool.map(_version, said.values())
+        return tuple(f"{name} {text}" for name, text in zip(said, versions, strict=True) if text)
+
+
+def _version(command: str) -> str | None:
+    """Where a command is, and what it says it is; None where it is not there.
+
+    A compiler may have a launcher or options with it: ``ccache gcc -m32``.
+    """
+    words = command.split()
+    path = shutil.which(words[0]) if words else None
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, *words[1:], "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return f"{path}: {done.stdout.partition('Copyright')[0].strip()}"
