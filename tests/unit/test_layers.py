@@ -14,7 +14,7 @@ LAYERS = (
     {"__main__"},
     {"backend", "cli"},
     {"matrix", "run", "ci", "explained"},
-    {"pipeline", "labelling"},
+    {"pipeline", "labelling", "finalizing", "repairing"},
     {"index"},
     {"examined"},
     {"build_call", "stamping"},
@@ -26,7 +26,7 @@ LAYERS = (
 )
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
 
-DATA_IS_FOR = {"setup", "matrix", "index", "run"}
+DATA_IS_FOR = {"setup", "matrix", "index", "run", "ci"}
 SCRIPTS = {
     "_describe_backend.py",
     *("providers/_host.py", "providers/_host_questions.py", "providers/_host_version.py"),

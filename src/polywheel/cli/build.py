@@ -22,12 +22,13 @@ from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
 from polywheel.model.matrix import Target
-from polywheel.run.orchestrator import Wishes, run_plan
+from polywheel.run.orchestrator import run_plan
 from polywheel.run.outcome import State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
 from polywheel.run.report import Report
 from polywheel.run.source import opened_tree
 from polywheel.run.turns import Watcher
+from polywheel.run.wishes import Wishes
 from polywheel.setup.profiles import choose_backend
 
 _NAMED = 20
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         wishes = _wishes(options, config, plan.targets.get(here))
         with _watcher(options, wishes.logs) as watcher:
             report = run_plan(
-                plan, project, source, wishes, here=here, profile=choice.profile, watcher=watcher
+                plan, project, source, wishes, here=here, choice=choice, watcher=watcher
             )
     if options.json:
         print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
@@ -83,6 +84,7 @@ def _wishes(options: argparse.Namespace, config: Path | None, target: Target | N
         install_python=options.install_python,
         config=config.resolve() if config is not None else None,
         settings=options.settings,
+        cibuildwheel=options.cibuildwheel,
         seconds=seconds,
         memory_per_job=memory or 0,
         recorded=read_durations(Path(options.durations)) if options.durations else {},

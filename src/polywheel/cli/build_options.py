@@ -29,7 +29,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _add_how(parser)
     _add_limits(parser)
     _add_output(parser)
-    options = parser.parse_args(arguments)
+    ours, theirs = _parted(arguments)
+    options = parser.parse_args(ours)
+    options.cibuildwheel = _cibuildwheel(options, theirs)
     options.settings = _settings(options.settings)
     if options.clean and Path(options.source).is_file():
         raise ConfigError("an sdist is what was committed", at="--clean", hint="drop --clean")
@@ -43,9 +45,37 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _parted(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What stands before ``--``, and what stands behind it."""
+    if "--" not in arguments:
+        return arguments, ()
+    place = list(arguments).index("--")
+    return arguments[:place], arguments[place + 1 :]
+
+
+def _cibuildwheel(options: argparse.Namespace, theirs: Sequence[str]) -> tuple[str, ...] | None:
+    """The options for cibuildwheel; None where it builds nothing. Raises ConfigError."""
+    if options.frontend == "cibuildwheel":
+        return tuple(theirs)
+    if theirs:
+        raise ConfigError(
+            f"nobody takes {theirs[0]!r}",
+            at="--",
+            hint="what stands behind -- is for cibuildwheel: add --frontend cibuildwheel",
+        )
+    return None
+
+
 def _add_how(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--plan", type=Path, metavar="FILE", help="a plan of polywheel matrix --json")
+    how.add_argument(
+        "--frontend",
+        choices=["polywheel", "cibuildwheel"],
+        default="polywheel",
+        help="who runs the builds: cibuildwheel runs once for each variant, with the options that "
+        "stand behind -- (default: polywheel)",
+    )
     how.add_argument(
         "--dry-run", action="store_true", help="print what would be built, and what it is told"
     )

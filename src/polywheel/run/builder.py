@@ -22,7 +22,7 @@ from polywheel.run.keys import job_key
 from polywheel.run.locked import held
 from polywheel.run.needs import Found, Needs
 from polywheel.run.orders import Check, Time, Workshop, order
-from polywheel.run.outcome import Outcome, State, Wheel
+from polywheel.run.outcome import Outcome, Standing, State, Wheel
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
 
@@ -33,14 +33,6 @@ _LAST = 64 * 1024
 """Bytes of the end of a log."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """What of a build is there, and what is not."""
-
-    wheels: tuple[Wheel, ...]
-    missing: tuple[Job, ...]
-
-
 class _Told(TypedDict):
     """What the orders of one build have in common."""
 
@@ -48,6 +40,7 @@ class _Told(TypedDict):
     scratch: Path
     log: Path
     limit: Time
+    repair: str | None
     keep_open: tuple[int, ...]
 
 
@@ -73,6 +66,10 @@ class Builder:
     slots: Slots
     profile: BackendProfile | None
 
+    def expect(self, builds: int) -> None:
+        """So many builds will be made."""
+        self.slots.expect(builds)
+
     def look(self, build: Build) -> Standing:
         """What of a build is there already; nothing is made for it."""
         jobs = self._jobs(build)
@@ -82,7 +79,7 @@ class Builder:
             return Standing(wheels=(), missing=tuple(jobs))
         wheels, missing = [], []
         for job in jobs:
-            wheel = self.publisher.there(job, self._key(job, interpreter, environment))
+            wheel = self.publisher.there(job, self._key(build, job, interpreter, environment))
             if wheel is None:
                 missing.append(job)
             else:
@@ -125,7 +122,7 @@ class Builder:
         everything = self._jobs(build)
         with self._workplace(build, log) as told:
             found = self.needs.environment(interpreter, everything)
-            keys = self._keys(jobs, interpreter, found.environment)
+            keys = self._keys(build, jobs, interpreter, found.environment)
             began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
                 said = self._built(jobs, found, Path(folder), told, everything)
@@ -133,7 +130,7 @@ class Builder:
                     # What it was built in was a guess; where it was wrong, nothing was built.
                     guess, more = found.environment, said["requires"]
                     found = self.needs.learnt(interpreter, everything, guess, more)
-                    keys = self._keys(jobs, interpreter, found.environment)
+                    keys = self._keys(build, jobs, interpreter, found.environment)
                     if said["wheels"] is None:
                         said = self._built(jobs, found, Path(folder), told, everything)
                 share = (time.monotonic() - began) / len(jobs)
@@ -148,10 +145,14 @@ class Builder:
         return float(said["built"])
 
     def _keys(
-        self, jobs: Sequence[Job], interpreter: Interpreter, environment: Environment
+        self,
+        build: Build,
+        jobs: Sequence[Job],
+        interpreter: Interpreter,
+        environment: Environment,
     ) -> dict[str, str]:
         """The keys of jobs, none of which was made with the same key and changed since."""
-        keys = {job.id: self._key(job, interpreter, environment) for job in jobs}
+        keys = {job.id: self._key(build, job, interpreter, environment) for job in jobs}
         for job in jobs:
             self.publisher.refuse_changed(job, keys[job.id])
         return keys
@@ -187,11 +188,16 @@ class Builder:
                 folder.mkdir()
             return build(self.slots.told(self.profile, found.environment))
 
+    def _repair(self, build: Build) -> str | None:
+        return self.publisher.targets[build.target].repair_command
+
     def _jobs(self, build: Build) -> list[Job]:
         """The jobs of a build, in its order."""
         return [self.jobs[identifier] for identifier in build.jobs]
 
-    def _key(self, job: Job, interpreter: Interpreter, environment: Environment) -> str:
+    def _key(
+        self, build: Build, job: Job, interpreter: Interpreter, environment: Environment
+    ) -> str:
         return job_key(
             job,
             source=self.identity,
@@ -200,6 +206,7 @@ class Builder:
             environment=environment,
             settings=self.shop.settings,
             epoch=self.shop.epoch,
+            repair=self._repair(build),
         )
 
     @contextmanager
@@ -223,6 +230,7 @@ class Builder:
                 "scratch": scratch,
                 "log": log,
                 "limit": Time(self.shop.seconds),
+                "repair": self._repair(build),
                 "keep_open": (lock,),
             }
             shutil.rmtree(source, ignore_errors=True)

@@ -60,6 +60,7 @@ def job_key(
     environment: Environment,
     settings: Mapping[str, str | Sequence[str]],
     epoch: int,
+    repair: str | None = None,
 ) -> str:
     """The key of a job: source, requirements as resolved, setup, interpreter, and tools.
 
@@ -75,6 +76,7 @@ def job_key(
             "resolved": environment.resolved,
             "settings": dict(settings),
             "epoch": epoch,
+            "repair": repair,
             "variables": _variables(),
             "tools": tools(),
         }

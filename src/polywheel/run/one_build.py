@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 import time
@@ -13,14 +15,16 @@ from packaging.requirements import InvalidRequirement
 
 from polywheel.build_call import Build
 from polywheel.config.project import Project
-from polywheel.errors import PolywheelError
+from polywheel.errors import ConfigError, PolywheelError
 from polywheel.model.variant import NULL_LABEL, Variant
+from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import built_wheel, get_requires, pass_through
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 
 HOOK = "get_requires_for_build_wheel"
 SDIST_HOOK = "get_requires_for_build_sdist"
+_OF_A_SHELL = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
 _NO_JOB: Mapping[str, Any] = {"label": None, "properties": []}
 
 
@@ -29,7 +33,7 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
     An order: ``source``, ``settings`` (config settings for the real backend), ``jobs`` (each with
     ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders), ``check``
-    (None; or ``jobs``, and what was installed for them: ``wanted``).
+    (None; or ``jobs``, and what was installed for them: ``wanted``), ``repair`` (a command, or None).
     """
     started = time.monotonic()
     try:
@@ -81,6 +85,8 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     built = built_wheel(first, asked, scratch)
     spent = time.monotonic() - began
+    if order["repair"]:
+        built = _repaired(built, order["repair"], scratch / "repaired")
     made = []
     for job, begun in jobs:
         if begun.variant is None:
@@ -92,6 +98,28 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
             name = stamp_wheel(built, out, stamp, label=begun.variant.label, notify=_say)
         made.append({"id": job["id"], "file": name})
     return {"requires": requires, "wheels": made, "built": spent}
+
+
+def _repaired(built: Path, command: str, folder: Path) -> Path:
+    """A wheel after the repair command of its target; one for any platform needs none."""
+    if WheelName.parse(built.name).platform == "any":
+        return built
+    from polywheel.repairing import repair, understood
+
+    try:
+        words = shlex.split(command, posix=os.name != "nt")
+    except ValueError as error:
+        raise ConfigError(f"malformed repair command: {error}", at=command) from None
+    if not words:
+        return built
+    if shell := _OF_A_SHELL.intersection(words):
+        raise ConfigError(
+            f"no shell runs the repair command, and nobody else knows {min(shell)!r}",
+            at=command,
+            hint="put several commands into a script",
+        )
+    _say(f"repair: {command}")
+    return repair(understood(words, wheel=str(built), dest_dir=str(folder)), labelled=False).wheel
 
 
 def _covered(requires: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -93,6 +93,7 @@ def order(
     log: Path,
     limit: Time,
     slots: Told | None = None,
+    repair: str | None = None,
     check: Check | None = None,
     keep_open: Sequence[int] = (),
 ) -> dict[str, Any]:
@@ -109,6 +110,7 @@ def order(
         "check": None
         if check is None
         else {"jobs": [_as_told(job) for job in check.jobs], "wanted": list(check.wanted)},
+        "repair": repair,
         "scratch": str(scratch),
         "out": str(out),
     }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from polywheel.model.plan import Job
+
 
 class State(StrEnum):
     """What became of a build, or of a job; the words stand in reports and events."""
@@ -68,3 +70,11 @@ class Outcome:
 
     error: str | None = None
     log: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What of a build is there, and what is not."""
+
+    wheels: tuple[Wheel, ...]
+    missing: tuple[Job, ...]

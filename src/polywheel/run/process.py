@@ -47,12 +47,13 @@ def run_child(
     seconds: float | None = None,
     keep_open: Sequence[int] = (),
     grace: float = GRACE,
+    ask: int = signal.SIGTERM,
 ) -> Ended:
     """Run a command to its end, or until ``stop`` is set or ``seconds`` are over.
 
     All processes of its group end with it: where it ends by itself at once, else they are asked to
-    (SIGTERM) and have ``grace`` seconds before they are killed. ``keep_open`` are file descriptors
-    that it inherits. Raises OSError where it can't be started.
+    (with the signal ``ask``) and have ``grace`` seconds before they are killed. ``keep_open`` are
+    file descriptors that it inherits. Raises OSError where it can't be started.
     """
     until = None if seconds is None else time.monotonic() + seconds
     late = stopped = False
@@ -67,7 +68,7 @@ def run_child(
                 if stopped or late:
                     break
         finally:
-            _end(child, watch, grace=0 if ended else grace)
+            _end(child, watch, grace=0 if ended else grace, ask=ask)
     return Ended(code=child.returncode, late=late, stopped=stopped)
 
 
@@ -129,12 +130,12 @@ def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> 
     return child.returncode is not None
 
 
-def _end(child: subprocess.Popen[bytes], watch: int | None, *, grace: float) -> None:
+def _end(child: subprocess.Popen[bytes], watch: int | None, *, grace: float, ask: int) -> None:
     """Ask the group to end where there is grace, give it that time, then kill what is left of it."""
     try:
         if grace > 0:
             until = time.monotonic() + grace
-            _ask(child)
+            _ask(child, ask)
             if _wait(child, watch, grace):
                 # Reaped, so that the group is gone as soon as the others have ended.
                 child.wait()
@@ -145,12 +146,12 @@ def _end(child: subprocess.Popen[bytes], watch: int | None, *, grace: float) -> 
         child.wait()
 
 
-def _ask(child: subprocess.Popen[bytes]) -> None:
+def _ask(child: subprocess.Popen[bytes], ask: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             child.send_signal(signal.CTRL_BREAK_EVENT)
         else:
-            os.killpg(child.pid, signal.SIGTERM)
+            os.killpg(child.pid, ask)
 
 
 def _group_is_there(child: subprocess.Popen[bytes]) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
+from typing import Protocol
 
 from polywheel.model.plan import Build
-from polywheel.run.builder import Builder, Standing
 from polywheel.run.interruption import on_interrupt
 from polywheel.run.machine import cpu_count, free_memory
-from polywheel.run.outcome import Outcome, State
+from polywheel.run.outcome import Outcome, Standing, State
 from polywheel.run.scheduler import Finished, Limits, Task, run_all
 
 
@@ -29,11 +29,24 @@ class Watcher:
     ended: Callable[[Outcome], None] = lambda _: None
 
 
+class Maker(Protocol):
+    """Whoever makes builds; ``look`` and ``make`` may run in several threads at once."""
+
+    def expect(self, builds: int) -> None:
+        """So many builds will be made."""
+
+    def look(self, build: Build) -> Standing:
+        """What of a build is there already; nothing is made for it."""
+
+    def make(self, build: Build, standing: Standing) -> Outcome:
+        """Make what is missing; a failure is an outcome too."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turns:
     """Makes builds."""
 
-    builder: Builder
+    maker: Maker
     stop: Event
     watcher: Watcher
     seconds: Callable[[Build], float | None]
@@ -80,7 +93,7 @@ class Turns:
     def _looked(self, builds: Sequence[Build]) -> list[tuple[Build, Standing]]:
         # In threads, since the hashes of all wheels are taken.
         with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
-            return list(zip(builds, pool.map(self.builder.look, builds), strict=True))
+            return list(zip(builds, pool.map(self.maker.look, builds), strict=True))
 
     def _make(self, waiting: Mapping[str, tuple[Build, Standing]], outcomes: list[Outcome]) -> bool:
         """Make what is waiting and add the outcomes; whether that was interrupted."""
@@ -100,11 +113,11 @@ class Turns:
             for build, _ in waiting.values()
         ]
         limits = Limits(at_once=self.at_once, free_memory=free_memory, keep_going=self.keep_going)
-        self.builder.slots.expect(len(tasks))
+        self.maker.expect(len(tasks))
         with on_interrupt(interrupted):
             run_all(
                 tasks,
-                lambda task: self.builder.make(*waiting[task.id]),
+                lambda task: self.maker.make(*waiting[task.id]),
                 limits=limits,
                 stop=self.stop,
                 failed=lambda outcome: outcome.state == State.FAILED,

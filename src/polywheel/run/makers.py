@@ -1,0 +1,202 @@
+"""What makes the builds of a run: workers that call the hooks, or cibuildwheel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from polywheel.config.project import Project
+from polywheel.errors import BuildError, ConfigError
+from polywheel.model.plan import Build, Plan
+from polywheel.model.profile import BackendChoice
+from polywheel.run.builder import Builder
+from polywheel.run.cibuildwheel import (
+    container_engine,
+    find_cibuildwheel,
+    place_of,
+    tables_of,
+)
+from polywheel.run.compile_slots import Slots
+from polywheel.run.environments import Environments
+from polywheel.run.interpreters import Interpreter, find_interpreter, install_interpreter
+from polywheel.run.journal import Journal, sha256_of
+from polywheel.run.needs import Needs
+from polywheel.run.orders import Workshop
+from polywheel.run.publishing import Publisher
+from polywheel.run.sdist import SdistMaker
+from polywheel.run.served import without_polywheel
+from polywheel.run.source import Source
+from polywheel.run.turns import Maker, Watcher
+from polywheel.run.variant_runs import VariantRuns
+from polywheel.run.wanted import plugin_requirements
+from polywheel.run.wishes import Wishes
+
+_DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
+"""What builds a project that names no backend (PEP 518, "build-system table")."""
+_OURS = "polywheel.backend"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What a run works with."""
+
+    plan: Plan
+    builds: Sequence[Build]
+    """Those that are for this machine."""
+
+    project: Project
+    choice: BackendChoice
+    tree: Source
+    unpacked: bool
+    """Whether the source is an sdist already."""
+
+    place: Path
+    """The folder for copies of the source, one for each build."""
+
+    shop: Workshop
+    wishes: Wishes
+    journal: Journal
+    slots: Slots
+    watcher: Watcher
+
+    @property
+    def publisher(self) -> Publisher:
+        return Publisher(
+            out=self.wishes.out,
+            journal=self.journal,
+            targets=self.plan.targets,
+            force=self.wishes.force,
+        )
+
+    def identity(self, source: Source) -> str:
+        """The digest of a source, and of the file whose tables stand in place of its own."""
+        config = self.wishes.config
+        return source.digest + (sha256_of(config) if config is not None else "")
+
+
+def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
+    """Whoever makes the builds of a run; and why there is no Python of a version, where there is
+    none. Raises ConfigError and BuildError.
+    """
+    if run.wishes.cibuildwheel is not None:
+        return _variant_runs(run, run.wishes.cibuildwheel), {}
+    document = run.project.document
+    requires = without_polywheel(
+        run.project.build_system.requires if "build-system" in document else _DEFAULT_REQUIRES,
+        at="pyproject.toml: build-system.requires",
+    )
+    environments = Environments(fresh=run.wishes.fresh, notify=run.watcher.said, stop=run.shop.stop)
+    found, missing = _interpreters(run.builds, run.wishes, run.watcher)
+    source = run.tree
+    if found and not run.unpacked:
+        source = _sdist_maker(run, found, requires, environments).unpacked_sdist(run.tree)
+    identity = run.identity(source)
+    builder = Builder(
+        jobs={job.id: job for job in run.plan.jobs},
+        source=source,
+        identity=identity,
+        place=run.place,
+        shop=run.shop,
+        interpreters=found,
+        needs=Needs(
+            requires=requires,
+            foreseen=plugin_requirements(run.project, run.plan.jobs),
+            source=identity,
+            shop=run.shop,
+            environments=environments,
+        ),
+        publisher=run.publisher,
+        logs=run.wishes.logs,
+        slots=run.slots,
+        profile=run.choice.profile,
+    )
+    return builder, missing
+
+
+def _sdist_maker(
+    run: Run,
+    found: Mapping[str, Interpreter],
+    requires: Sequence[str],
+    environments: Environments,
+) -> SdistMaker:
+    profile = run.choice.profile
+    return SdistMaker(
+        shop=run.shop,
+        interpreter=next(iter(found.values())),
+        environments=environments,
+        requires=requires,
+        profile=profile.name if profile is not None else None,
+        place=run.place,
+        log=run.wishes.logs / "sdist.log",
+        notify=run.watcher.said,
+    )
+
+
+def _variant_runs(run: Run, options: tuple[str, ...]) -> VariantRuns:
+    if run.project.build_system.build_backend != _OURS:
+        raise ConfigError(
+            f"cibuildwheel calls the backend that the project names, which is not {_OURS}",
+            at="pyproject.toml: build-system.build-backend",
+            hint=f'name it: build-backend = "{_OURS}", or build without --frontend',
+        )
+    config, engine = _within(run), find_cibuildwheel()
+    places = [place_of(build.target) for build in run.builds]
+    contained = any(place is not None and place.contained for place in places)
+    source = run.tree if run.unpacked else run.tree.frozen()
+    return VariantRuns(
+        jobs={job.id: job for job in run.plan.jobs},
+        project=run.project,
+        choice=run.choice,
+        source=source,
+        identity=run.identity(source),
+        place=run.place,
+        shop=run.shop,
+        publisher=run.publisher,
+        targets=run.plan.targets,
+        logs=run.wishes.logs,
+        engine=engine,
+        container=container_engine(tables_of(run.project.document)) if contained else {},
+        options=options,
+        config=config,
+    )
+
+
+def _within(run: Run) -> str | None:
+    """The file whose tables stand in place of the project's, as its container sees it."""
+    config = run.wishes.config
+    if config is None:
+        return None
+    root = run.project.source.resolve()
+    name = config.relative_to(root).as_posix() if config.is_relative_to(root) else None
+    if name not in run.tree.files:
+        raise ConfigError(
+            f"cibuildwheel takes the source into a container, and {config.name} is no part of it",
+            at="--config",
+            hint="put the file into the project",
+        )
+    return name
+
+
+def _interpreters(
+    builds: Iterable[Build], wishes: Wishes, watcher: Watcher
+) -> tuple[dict[str, Interpreter], dict[str, str]]:
+    """The Pythons of the builds; and why those that are not there are not."""
+    pythons = sorted({build.python for build in builds})
+    found: dict[str, Interpreter] = {}
+    missing: dict[str, str] = {}
+    if not pythons:
+        return found, missing
+    with ThreadPoolExecutor(max_workers=min(8, len(pythons))) as pool:
+        for python, one in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
+            if one is not None:
+                found[python] = one
+            elif not wishes.install_python:
+                missing[python] = f"there is no Python {python} here; --install-python gets it"
+            else:
+                try:
+                    found[python] = install_interpreter(python, notify=watcher.said)
+                except BuildError as error:
+                    missing[python] = error.problems[0].what
+    return found, missing

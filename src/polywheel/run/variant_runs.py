@@ -1,0 +1,245 @@
+"""Builds by cibuildwheel: one run of it for each variant and target, its wheels finalized."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from polywheel.config.project import CONFIG_VARIABLE, Project
+from polywheel.errors import BuildError, ConfigError, PolywheelError
+from polywheel.finalizing import finalize
+from polywheel.model.matrix import Target
+from polywheel.model.plan import Build, Job
+from polywheel.model.profile import BackendChoice
+from polywheel.model.variant import Variant
+from polywheel.model.wheelname import WheelName
+from polywheel.run.builder import STAGING
+from polywheel.run.checks import misfits
+from polywheel.run.cibuildwheel import (
+    PROJECT,
+    Engine,
+    Place,
+    command,
+    place_of,
+    tables_of,
+    variables,
+)
+from polywheel.run.keys import digest_of
+from polywheel.run.locked import held
+from polywheel.run.orders import Workshop
+from polywheel.run.outcome import Outcome, Standing, State, Wheel
+from polywheel.run.process import run_child
+from polywheel.run.publishing import Publisher
+from polywheel.run.served_wheel import write_served_wheel
+from polywheel.run.source import Source
+from polywheel.variant_setup import variant_setup
+
+_SERVED = ".polywheel-served"
+"""The folder in the copy of a source that holds polywheel's own wheel: cibuildwheel takes the copy
+into its container, and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantRuns:
+    """Makes the builds of a plan that has one for each variant and target."""
+
+    jobs: Mapping[str, Job]
+    """By id."""
+
+    project: Project
+    choice: BackendChoice
+    source: Source
+    identity: str
+    """The digest of the source, and of the file whose tables stand in place of its own."""
+
+    place: Path
+    """The folder in which each build has its own copy of the source."""
+
+    shop: Workshop
+    publisher: Publisher
+    targets: Mapping[str, Target]
+    logs: Path
+    engine: Engine
+    container: Mapping[str, str]
+    """The variables that name the container engine."""
+
+    options: tuple[str, ...]
+    """The user's own, for cibuildwheel."""
+
+    config: str | None
+    """The file whose tables stand in place of the project's, relative to the source."""
+
+    def expect(self, builds: int) -> None:
+        """Each run has the compile slots that its container gives it."""
+
+    def look(self, build: Build) -> Standing:
+        """What of a build is there already; nothing is made for it."""
+        wheels, missing = [], []
+        for job in map(self.jobs.__getitem__, build.jobs):
+            wheel = self.publisher.there(job, self._key(job, build))
+            if wheel is None:
+                missing.append(job)
+            else:
+                wheels.append(wheel)
+        return Standing(wheels=tuple(wheels), missing=tuple(missing))
+
+    def make(self, build: Build, standing: Standing) -> Outcome:
+        """Make what is missing; a failure is an outcome too, and what was finished is there."""
+        started = time.monotonic()
+        log = self.logs / f"{build.id}.log"
+        wheels = list(standing.wheels)
+        state, error = State.BUILT, None
+        try:
+            log.unlink(missing_ok=True)
+            for job in standing.missing:
+                self.publisher.refuse_changed(job, self._key(job, build))
+            self._make(build, standing.missing, log, wheels)
+        except PolywheelError as failure:
+            state, error = State.FAILED, failure.render().removeprefix("error: ")
+        except OSError as failure:
+            state = State.FAILED
+            error = f"{failure.filename or build.id}: {failure.strerror or failure}"
+        if error is not None and self.shop.stop.is_set():
+            state, error = State.STOPPED, None
+        seconds = time.monotonic() - started
+        return Outcome(
+            build=build.id,
+            state=state,
+            wheels=tuple(wheels),
+            seconds=seconds,
+            hook_seconds=seconds,
+            error=error,
+            log=log,
+        )
+
+    def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
+        with (
+            self._workplace(build) as (source, lock),
+            tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder,
+        ):
+            began = time.monotonic()
+            place = _place(build)
+            ended = run_child(
+                command(self.engine, place, Path(folder), self.options),
+                folder=source,
+                environment={**os.environ, **self._told(jobs, build, place, source)},
+                log=log,
+                stop=self.shop.stop,
+                seconds=self.shop.seconds,
+                keep_open=(lock,),
+                # Where it is interrupted, and only there, it removes its container.
+                ask=signal.SIGINT,
+            )
+            seconds = (time.monotonic() - began) / len(jobs)
+            # Those that it had finished before it failed are as good as the others.
+            problems = list(self._published(build, jobs, Path(folder), seconds, wheels))
+        if ended.late:
+            raise BuildError(f"it took longer than {self.shop.seconds:g} seconds, and was killed")
+        if ended.stopped:
+            raise BuildError("it was stopped")
+        if ended.code:
+            raise BuildError(f"cibuildwheel ended with exit code {ended.code}")
+        if problems:
+            raise PolywheelError.collected(one for error in problems for one in error.problems)
+
+    def _published(
+        self, build: Build, jobs: Sequence[Job], made: Path, seconds: float, wheels: list[Wheel]
+    ) -> Iterator[PolywheelError]:
+        """Give the wheels of a run their labels and final names; what is wrong with each job."""
+        finalized = finalize(sorted(made.glob("*.whl")), plain=True)
+        yield from finalized.errors
+        there = [one.written for one in finalized.done]
+        for job in jobs:
+            targets = [self.targets[name] for name in job.targets]
+            fitting = [one for one in there if not misfits(WheelName.parse(one.name), job, targets)]
+            if not fitting and not finalized.errors:
+                others = f", but {', '.join(one.name for one in there)}" if there else ""
+                yield BuildError(
+                    f"cibuildwheel made no wheel for {job.id}{others}",
+                    hint="look for skip in [tool.cibuildwheel]; for a Python that it does not know",
+                )
+            if not fitting:
+                continue
+            try:
+                key = self._key(job, build)
+                wheels.append(self.publisher.publish(job, fitting[0], key, seconds))
+            except PolywheelError as error:
+                yield error
+
+    def _told(
+        self, jobs: Sequence[Job], build: Build, place: Place, source: Path
+    ) -> dict[str, str]:
+        """The variables of a run."""
+        tables = tables_of(self.project.document)
+        served = f"{PROJECT if place.contained else source.as_posix()}/{_SERVED}"
+        environment = {
+            **self._setup(jobs[0]),
+            "SOURCE_DATE_EPOCH": str(self.shop.epoch),
+            "PIP_FIND_LINKS": served,
+            "UV_FIND_LINKS": served,
+        }
+        if self.config is not None:
+            environment[CONFIG_VARIABLE] = self.config
+        told = variables(
+            jobs,
+            self.targets[build.target],
+            place,
+            settings=self.shop.settings,
+            environment=environment,
+            tables=tables,
+        )
+        return {**self.container, **told} if place.contained else told
+
+    def _setup(self, job: Job) -> dict[str, str]:
+        """The variables that a variant's rules set, for repairs and tests too.
+
+        Folders of this machine are none of the container's: the backend in there looks for its own.
+        """
+        if job.label is None:
+            return {}
+        variant = Variant(job.properties, job.label)
+        asked = variant_setup(
+            self.project, self.choice, variant, python=None, notify=lambda _: None
+        )
+        found = {name: entry.value for name, entry in asked.setup.env.items()}
+        return {name: text for name, text in found.items() if not os.path.isabs(text)}  # noqa: PTH117
+
+    def _key(self, job: Job, build: Build) -> str:
+        place = _place(build)
+        return digest_of(
+            {
+                "job": [job.id, job.label, *map(str, job.properties), *job.pythons],
+                "source": self.identity,
+                "polywheel": self.shop.polywheel.name,
+                "cibuildwheel": [self.engine.version, *self.options],
+                "told": self._told([job], build, place, Path()),
+                "variables": {
+                    name: text for name, text in os.environ.items() if name.startswith("CIBW_")
+                },
+            }
+        )
+
+    @contextmanager
+    def _workplace(self, build: Build) -> Iterator[tuple[Path, int]]:
+        """A copy of the source with polywheel's own wheel in it, and the descriptor of its lock."""
+        place = self.place / "cibuildwheel" / build.id
+        source = place / "source"
+        with held(place / "lock", stop=self.shop.stop, waiting=lambda: None) as lock:
+            self.source.copy_to(source)
+            write_served_wheel(self.shop.polywheel, source / _SERVED)
+            yield source, lock
+            shutil.rmtree(source, ignore_errors=True)
+
+
+def _place(build: Build) -> Place:
+    place = place_of(build.target)
+    if place is None:
+        raise ConfigError(f"cibuildwheel does not know the target {build.target!r}")
+    return place

