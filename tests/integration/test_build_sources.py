@@ -278,6 +278,37 @@ def test_version_tools_find_the_version(tool: str, inside: str, tmp_path: Path) 
     assert len(builds.wheels) == 3
 
 
+def test_a_checkout_of_mercurial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version is found, what is ignored stays away, what is changed and new is there."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if not shutil.which("hg", path=path):
+        pytest.skip("needs Mercurial, which is among the requirements of the tests")
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("HGRCPATH", "")
+    source = write_project(tmp_path / "top", VERSIONED["setuptools-scm"])
+    write_project(source, {".hgignore": "syntax: glob\n*.junk\n", "versioned/a.junk": ""})
+    (tmp_path / "tables.toml").write_text(STAMPS, encoding="utf-8")
+    commit = ["hg", "commit", "--user", "Ada", "--date", "1709208000 0", "-m"]
+    run(["hg", "init"], cwd=source)
+    run([*commit, "one", "--addremove"], cwd=source)
+    run(["hg", "tag", "--user", "Ada", "--date", "1709208000 0", "1.2.3"], cwd=source)
+    write_project(source, {"versioned/more.py": "", "versioned/__init__.py": "new = 1\n"})
+    before = snapshot(source)
+    builds = Builds(source, tmp_path / "out")
+    builds("--config", str(tmp_path / "tables.toml"), "--select", "one")
+    after = snapshot(source)
+    # What Mercurial notes for itself whenever somebody asks it anything.
+    assert {name for name in after if after[name] != before.get(name)} <= {".hg/dirstate"}
+    (name,) = builds.wheels
+    assert re.match(r"versioned-1\.2\.4\.dev\d+\+h[0-9a-f]+\.d20240229-py3", name)
+    wheel = read_wheel(builds.out / name)
+    assert wheel.members["versioned/__init__.py"] == b"new = 1\n"
+    assert "versioned/more.py" in wheel.members
+    assert "versioned/a.junk" not in wheel.members
+    again = builds("--config", str(tmp_path / "tables.toml"), "--select", "one")
+    assert set(again.states.values()) == {"up-to-date"}
+
+
 @pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
 def test_an_sdist(kind: str, tmp_path: Path) -> None:
     folder = seen_project(tmp_path / "seen-1.0")

@@ -279,7 +279,7 @@ def test_a_checkout_without_a_commit(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
     git(root, "init", "-q")
     with opened_source(root) as source:
-        assert source.git
+        assert source.is_checkout
         assert source.changed
         source.copy_to(tmp_path / "copy")
     assert contents(tmp_path / "copy") == contents(root)
@@ -379,7 +379,7 @@ def test_a_part_of_a_checkout(tmp_path: Path) -> None:
     source = read_source(top / "python")
     assert source.files == ("a.py", "new.py", "pyproject.toml")
     assert source.prefix == "python/"
-    assert not source.git
+    assert not source.is_checkout
     source.copy_to(tmp_path / "copy")
     assert not (tmp_path / "copy" / ".git").exists()
 
@@ -389,7 +389,7 @@ def test_a_project_in_what_another_checkout_ignores(tmp_path: Path) -> None:
     write(top / "work", FILES)
     source = read_source(top / "work")
     assert set(source.files) == set(FILES)
-    assert not source.git
+    assert not source.is_checkout
     assert source.prefix == ""
 
 
@@ -418,7 +418,7 @@ def test_without_git_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         root = tmp_path / "tree"
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with opened_source(root) as source:
-        assert not source.git
+        assert not source.is_checkout
         assert source.changed
         assert set(source.files) == set(FILES)
         source.copy_to(tmp_path / "copy")

@@ -56,7 +56,7 @@ class SdistMaker:
 
         Either is in the cache: what is edited from now on has no effect. Raises BuildError.
         """
-        if self.profile in _COMMITTED_ONLY and (not tree.git or tree.changed):
+        if self.profile in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
             return tree.frozen()
         base = self.environments.get(self.interpreter, self.requires)
         kept = cache_directory() / "sdists" / self._key(tree, base)[:32]

@@ -1,6 +1,6 @@
 """The source of a run: read once, copied for every build, never written to.
 
-A checkout of git is taken with what is changed and what is new in it, but without what git ignores;
+A checkout of git or Mercurial is taken with what is changed and new in it, without what is ignored;
 anything else without what is plainly no source; an sdist whole. Version tools must still find the
 version, so a copy of a checkout is a checkout too.
 """
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from polywheel.errors import BuildError, ConfigError
 from polywheel.providers.environment import cache_directory
-from polywheel.run import checkout
+from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
 from polywheel.run.journal import NAME as JOURNAL
 from polywheel.run.journal import sha256_of
@@ -51,8 +51,8 @@ class Source:
     epoch: int
     """Seconds since 1970: the commit's, or that of the newest file."""
 
-    repositories: tuple[Repository, ...] = ()
-    """Where the root is that of a checkout of git: its own, and those within."""
+    repositories: tuple[Repository | mercurial.Checkout, ...] = ()
+    """Where the root is that of a checkout: its own, and those within."""
 
     changed: bool = True
     """Whether a checkout holds what is not committed."""
@@ -61,8 +61,8 @@ class Source:
     """Where the root lies in a checkout of git whose root is elsewhere: ``python/``."""
 
     @property
-    def git(self) -> bool:
-        """Whether the root is that of a checkout of git."""
+    def is_checkout(self) -> bool:
+        """Whether the root is that of a checkout."""
         return bool(self.repositories)
 
     def copy_to(self, place: Path) -> None:
@@ -215,6 +215,11 @@ def read_source(
     ``whole`` takes what is there, in place of what git or usage call the source. Raises BuildError.
     """
     inside = None if whole else checkout.prefix(root)
+    hg = mercurial.opened_checkout(root) if inside is None and not whole else None
+    if hg is not None:
+        found = _read(root, _without(root, hg.files, without), [hg])
+        epoch = epoch or hg.time or found.newest
+        return _as_source(root, found, epoch, repositories=(hg,), changed=hg.changed)
     names = checkout.tracked(root) if inside is not None else []
     if inside != "" and not {"pyproject.toml", "setup.py"}.intersection(names):
         inside = None  # git is about something else, which has this folder in it
@@ -225,14 +230,29 @@ def read_source(
     changed = any(one.changed for one in repositories) or (
         inside is None or not checkout.untracked(root).isdisjoint(found.files)
     )
+    epoch = epoch or committed or found.newest
+    return _as_source(
+        root, found, epoch, repositories=repositories, changed=changed, prefix=inside or ""
+    )
+
+
+def _as_source(
+    root: Path,
+    found: _Read,
+    epoch: int,
+    *,
+    repositories: tuple[Repository | mercurial.Checkout, ...],
+    changed: bool,
+    prefix: str = "",
+) -> Source:
     return Source(
         root=root,
         files=found.files,
         digest=found.digest,
-        epoch=max(epoch or committed or found.newest or int(time.time()), _EARLIEST),
+        epoch=max(epoch or int(time.time()), _EARLIEST),
         repositories=repositories,
         changed=changed,
-        prefix=inside or "",
+        prefix=prefix,
     )
 
 
@@ -242,7 +262,9 @@ class _Read(NamedTuple):
     newest: int
 
 
-def _read(root: Path, names: Iterable[str], repositories: Iterable[Repository]) -> _Read:
+def _read(
+    root: Path, names: Iterable[str], repositories: Iterable[Repository | mercurial.Checkout]
+) -> _Read:
     """What of these names is there, and the digest of all of it."""
     files = []
     total = hashlib.sha256()
@@ -250,8 +272,10 @@ def _read(root: Path, names: Iterable[str], repositories: Iterable[Repository]) 
         total.update(f"{one.at}\0{one.state}\n".encode("utf-8", "surrogateescape"))
     newest = 0.0
     for name, status in entries(root, names):
-        newest = max(newest, status.st_mtime)
         files.append(name)
+        if name.startswith(mercurial.KEPT_BY_LOOKING):
+            continue
+        newest = max(newest, status.st_mtime)
         total.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
     return _Read(tuple(files), total.hexdigest(), int(newest))
 
