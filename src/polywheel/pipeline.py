@@ -97,10 +97,15 @@ def build_wheel(
     with _scratch(Path(wheel_directory)) as scratch:
         built = built_wheel(build, asked, scratch, hook=hook)
         # Frontends refuse an editable wheel with a label in its name.
-        labelled = not editable and build.selection.filename != "plain"
+        labelled = not editable and _filename(build.selection) == "label"
         label = build.variant.label if labelled else None
         name = stamp_wheel(built, Path(wheel_directory), stamp, label=label, notify=build.notify)
     build.notify(f"{name}: variant {build.variant.label} ({_described(build.variant)})")
+    if not labelled and not editable and build.selection.filename is None:
+        build.notify(
+            "note: under cibuildwheel the label stays out of the filename, which its later steps "
+            "could not read; 'polywheel finalize' puts it back"
+        )
     return name
 
 
@@ -199,9 +204,17 @@ def _scratch(wheel_directory: Path) -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
+def _filename(selection: Selection) -> str:
+    """``label`` or ``plain``: what was asked for, else what the tool around the build can read."""
+    # cibuildwheel sets it to 1, on the machine and in its containers.
+    default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
+    return selection.filename or default
+
+
 def _refuse_label_under_pip(selection: Selection) -> None:
     """Say before the build what pip says after it."""
-    if "PIP_BUILD_TRACKER" in os.environ and selection.filename is None:
+    asked_for = selection.filename is not None
+    if "PIP_BUILD_TRACKER" in os.environ and not asked_for and _filename(selection) == "label":
         raise ConfigError(
             "pip takes no wheel whose filename has a variant label",
             at="config setting variant-filename",

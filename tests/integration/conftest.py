@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from containers import Machine, machine_for
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,9 @@ def x86_64_gcc() -> None:
         pytest.skip("looks at x86-64 instructions, and this is another machine")
     if sys.platform == "win32" or not shutil.which("objdump"):
         pytest.skip("needs a compiler that takes -march, and objdump")
+
+
+@pytest.fixture(scope="session")
+def machine(wheelhouse: Path) -> Machine:
+    """What it takes to run cibuildwheel here, with this polywheel in reach of its containers."""
+    return machine_for(wheelhouse)

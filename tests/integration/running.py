@@ -153,6 +153,8 @@ class Builds:
     source: Path
     out: Path
     env: dict[str, str] = field(default_factory=dict)
+    patience: float = 120
+    """Seconds after which a run is taken for one that does not end."""
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "polywheel", "build", str(self.source)]
@@ -187,7 +189,7 @@ class Builds:
 
     def ended(self, running: subprocess.Popen[str], *, code: int = 0) -> Run:
         try:
-            out, err = running.communicate(timeout=120)
+            out, err = running.communicate(timeout=self.patience)
         except subprocess.TimeoutExpired:
             running.send_signal(signal.SIGABRT)
             out, err = running.communicate()

@@ -304,3 +304,40 @@ def test_an_output_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path
     assert done.returncode == 4
     assert "error: no wheel can be written there" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_under_cibuildwheel_the_label_stays_out_of_the_filename_and_the_log_says_so(
+    tmp_path: Path,
+) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    out, env = tmp_path / "out", {"CIBUILDWHEEL": "1"}
+    done = build(source, "--wheel", "-Cvariant-label=fast", env=env, out=out)
+    (path,) = out.iterdir()
+    assert path.name == "spied-1.0-py3-none-any.whl"
+    assert read_wheel(path).metadata["Variant-Label"] == "fast"
+    assert "'polywheel finalize' puts it back" in done.stdout
+
+
+@pytest.mark.parametrize(("asked", "end"), [("label", "-fast.whl"), ("plain", "-any.whl")])
+def test_under_cibuildwheel_a_filename_that_was_asked_for_is_given(
+    asked: str, end: str, tmp_path: Path
+) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    arguments = ("-Cvariant-label=fast", f"-Cvariant-filename={asked}")
+    out, env = tmp_path / "out", {"CIBUILDWHEEL": "1"}
+    done = build(source, "--wheel", *arguments, env=env, out=out)
+    (path,) = out.iterdir()
+    assert path.name.endswith(end)
+    assert "polywheel finalize" not in done.stdout
+
+
+def test_under_cibuildwheel_pip_is_no_reason_to_refuse_a_variant(tmp_path: Path) -> None:
+    source = in_tree(tmp_path / "source", SPY)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    command = [*pip, "-Cvariant-label=fast", "-w", str(tmp_path / "out"), str(source)]
+    refused = run(command, cwd=tmp_path, check=False)
+    assert refused.returncode != 0
+    assert "pip takes no wheel" in refused.stdout
+    run(command, cwd=tmp_path, env={"CIBUILDWHEEL": "1"})
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "spied-1.0-py3-none-any.whl"

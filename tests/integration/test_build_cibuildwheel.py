@@ -1,0 +1,128 @@
+"""``polywheel build --frontend cibuildwheel`` with the real one, in containers.
+
+Opt-in: ``nox -s cibuildwheel``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from building import example, extension, read_wheel, run, snapshot
+from containers import Machine
+from running import Builds, workplaces
+
+from polywheel.cli import main
+
+pytestmark = pytest.mark.cibuildwheel
+places = pytest.fixture(autouse=True)(workplaces)
+
+FRONTEND = ("--frontend", "cibuildwheel")
+MATRIX = """
+[tool.polywheel.matrix]
+python = ["3.11", "3.12"]
+null = true
+"""
+
+
+@pytest.fixture
+def builds(machine: Machine, tmp_path: Path) -> Builds:
+    """The example with a matrix. polywheel is not in reach of the containers but by itself."""
+    source = example("cibuildwheel", tmp_path)
+    add(source, MATRIX)
+    env = {name: text for name, text in machine.env.items() if name != "CIBW_ENVIRONMENT"}
+    return Builds(source, tmp_path / "out", env, patience=600)
+
+
+def add(source: Path, tables: str) -> None:
+    path = source / "pyproject.toml"
+    path.write_text(path.read_text("utf-8") + tables, encoding="utf-8")
+
+
+def test_three_variants_for_two_pythons(builds: Builds, tmp_path: Path) -> None:
+    before = snapshot(builds.source)
+    first = builds(*FRONTEND)
+    assert snapshot(builds.source) == before
+    assert [(one["state"], len(one["jobs"])) for one in first.report["builds"]] == [
+        ("built", 2)
+    ] * 3
+    wheels = builds.wheels
+    assert len(wheels) == 6
+    assert all("manylinux_" in name for name in wheels), "repaired"
+    assert main(["show", "--hashes", str(builds.out)]) == 0
+    for job in first.report["jobs"]:
+        wheel = read_wheel(builds.out / job["file"])
+        assert list(wheel.variant_json["variants"]) == [job["label"]]
+        module = extension(wheel, tmp_path / job["id"])
+        counts = run(["objdump", "-d", module], cwd=tmp_path).stdout.count("popcnt")
+        assert (counts > 0) == (job["label"] != "null")
+        assert wheels[job["file"]] == job["sha256"]
+    log = Path(first.report["builds"][0]["log"]).read_text("utf-8")
+    assert log.count("import count; assert count") >= 2, "the project's own tests"
+    assert "-march=" not in log or "null" not in first.report["builds"][0]["id"]
+    assert {one["state"] for one in builds(*FRONTEND).report["builds"]} == {"up-to-date"}
+    next(builds.out.glob("*cp312*-null.whl")).unlink()
+    again = builds(*FRONTEND)
+    assert [one["state"] for one in again.report["jobs"]].count("built") == 1
+    assert builds.wheels == wheels, "the same bytes, in another container"
+
+
+def test_what_is_good_is_kept(builds: Builds) -> None:
+    """A variant that does not compile, and a Python that the project's tables skip."""
+    add(builds.source, '[tool.polywheel.setup."label:x86_64_v2"]\ncflags = ["-march=nonsense"]\n')
+    path = builds.source / "pyproject.toml"
+    path.write_text(
+        path.read_text("utf-8").replace('skip = "', 'skip = "cp312-* '), encoding="utf-8"
+    )
+    said = builds(*FRONTEND, code=1)
+    states = {one["id"]: (one["state"], one["error"] or "") for one in said.report["builds"]}
+    assert [state for state, _ in states.values()] == ["failed"] * 3
+    assert "cibuildwheel ended with exit code" in states["linux-x86_64-cp311-x86_64_v2"][1]
+    for label in ("null", "x86_64_v3"):
+        assert "made no wheel for linux-x86_64-cp312" in states[f"linux-x86_64-cp311-{label}"][1]
+    assert sorted(builds.labels) == ["null", "x86_64_v3"]
+
+
+def test_one_wheel_for_several_pythons(builds: Builds) -> None:
+    """The stable ABI: cibuildwheel tests the wheel of the first Python with the second."""
+    add(
+        builds.source,
+        'wheel-tag = "abi3"\n[tool.distutils.bdist_wheel]\npy_limited_api = "cp311"\n',
+    )
+    limited = 'py-limited-api = true\ndefine-macros = [["Py_LIMITED_API", "0x030B0000"]]\n'
+    path = builds.source / "pyproject.toml"
+    text = path.read_text("utf-8")
+    path.write_text(
+        text.replace('["src/bits.c"]\n', f'["src/bits.c"]\n{limited}'), encoding="utf-8"
+    )
+    # The audit of abi3 wheels runs beside cibuildwheel, in an environment that it downloads tools for.
+    builds.env["CIBW_AUDIT_COMMAND"] = ""
+    said = builds(*FRONTEND, "--select", "x86_64_v3")
+    (name,) = builds.wheels
+    assert "-cp311-abi3-" in name
+    log = Path(said.report["builds"][0]["log"]).read_text("utf-8")
+    assert "Found previously built wheel" in log
+
+
+def test_an_interrupt_leaves_no_container(builds: Builds) -> None:
+    engine = next(filter(shutil.which, ("podman", "docker")))
+    ask = [engine, "ps", "--all", "--format", "{{.Names}}"]
+    environment = {name: text for name, text in builds.env.items() if name == "CONTAINERS_CONF"}
+
+    def containers() -> list[str]:
+        return run(ask, cwd=builds.source, env=environment).stdout.split()
+
+    before = containers()
+    running = builds.start(*FRONTEND, "--select", "null")
+    until = time.monotonic() + 120
+    while containers() == before and time.monotonic() < until:
+        time.sleep(0.2)
+    assert containers() != before
+    running.terminate()
+    builds.ended(running, code=130)
+    assert containers() == before
+    assert builds.wheels == {}
+    assert json.loads(builds.report.read_text("utf-8"))["interrupted"] is True
