@@ -19,6 +19,8 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ("meson", "scikit-build-core", "setuptools")
 PURE = ("hatchling", "flit-core")
@@ -155,3 +157,20 @@ def wide_registers(wheel: Path, scratch: Path) -> int:
     """How many instructions of the extension name a ymm register: none below x86-64-v3."""
     module = extension(read_wheel(wheel), scratch / wheel.name)
     return run(["objdump", "-d", module], cwd=scratch).stdout.count("%ymm")
+
+
+def downloaded_sdist(project: str, python: str) -> Path:
+    """The sdist of ``name==version`` from PyPI, kept in the checkout.
+
+    pip asks the sdist for its metadata, so ``python`` must be one that the project supports.
+    """
+    downloads = ROOT / ".cache" / "sdists"
+    name, _, version = project.partition("==")
+    found = downloads / f"{name}-{version}.tar.gz"
+    if not found.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        download = [python, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={name}"]
+        done = run([*download, "--dest", str(downloads), project], cwd=downloads, check=False)
+        if not found.exists():
+            pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
+    return found

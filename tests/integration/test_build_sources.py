@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import ROOT, example, read_wheel, run, snapshot, write_project
+from building import ROOT, downloaded_sdist, example, read_wheel, run, snapshot, write_project
 from running import HERE, Builds
 
 from polywheel import __version__
@@ -409,14 +409,9 @@ def test_the_variable_stands_for_the_option(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("x86_64_gcc")
-def test_contourpy(tmp_path: Path) -> None:
+def test_contourpy(tmp_path: Path, python312: str) -> None:
     """Unmodified, from its sdist on PyPI: three levels on two Pythons."""
-    downloads = ROOT / ".cache" / "sdists"
-    if not list(downloads.glob("contourpy-1.4.0.tar.gz")):
-        command = ["uv", "tool", "run", "--python", "3.12", "pip", "download", "-q", "--no-deps"]
-        command += ["--no-binary=contourpy", "--dest", str(downloads), "contourpy==1.4.0"]
-        if run(command, cwd=tmp_path, check=False).returncode != 0:
-            pytest.skip("contourpy can't be downloaded")
+    sdist = downloaded_sdist("contourpy==1.4.0", python312)
     config = tmp_path / "tables.toml"
     levels = "".join(
         f'[variant.variants.{level}]\nx86_64.level = ["{level}"]\n' for level in ("v1", "v2", "v3")
@@ -429,7 +424,7 @@ def test_contourpy(tmp_path: Path) -> None:
         "[tool.polywheel.matrix]\npython = ['3.12', '3.13']\n",
         encoding="utf-8",
     )
-    builds = Builds(downloads / "contourpy-1.4.0.tar.gz", tmp_path / "out")
+    builds = Builds(sdist, tmp_path / "out")
     command = builds.command("--config", str(config), "--report", str(tmp_path / "r.json"))
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

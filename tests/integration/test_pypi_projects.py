@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from building import ROOT, read_wheel, run, wide_registers
+from building import downloaded_sdist, read_wheel, run, wide_registers
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 
@@ -23,17 +23,10 @@ plugin-api = "provider_variant_x86_64.plugin:X8664Plugin"
 
 def unpacked(project: str, backend: str, python: str, into: Path) -> Path:
     """The sdist of a project, with polywheel put in front of its backend."""
-    downloads = ROOT / ".cache" / "sdists"
-    name, _, version = project.partition("==")
-    if not list(downloads.glob(f"{name}-{version}.tar.gz")):
-        # pip asks the sdist for its metadata, so this interpreter must be one that it supports
-        download = [python, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={name}"]
-        done = run([*download, "--dest", str(downloads), project], cwd=into, check=False)
-        if not list(downloads.glob(f"{name}-{version}.tar.gz")):
-            pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
-    with tarfile.open(downloads / f"{name}-{version}.tar.gz") as archive:
+    sdist = downloaded_sdist(project, python)
+    with tarfile.open(sdist) as archive:
         archive.extractall(into, filter="data")
-    source = into / f"{name}-{version}"
+    source = into / sdist.name.removesuffix(".tar.gz")
     pyproject = source / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
     assert f'build-backend = "{backend}"' in text
