@@ -15,10 +15,13 @@ from polywheel.errors import PolywheelError
 
 COMMANDS = {
     "build": "build the wheels of a matrix, in parallel, each thing once",
+    "ci": "workflows for GitHub and GitLab, and the end of their runs",
     "init": "a working set of tables for a project, to begin with",
     "matrix": "what has to be built, where, and why: for people and for CI",
     "label": "make wheels that exist wheels of a variant",
     "unlabel": "the non-variant wheels that variant wheels were made of",
+    "finalize": "the labels of wheels whose names had to be plain until now, back into them",
+    "repair": "run auditwheel or its like on a wheel whose name it could not read",
     "show": "what wheels say of themselves, and where their parts disagree",
     "index": "variants.json for every release of a folder, and an index to serve",
     "explain": "which wheel a machine gets, and why not each of the others",

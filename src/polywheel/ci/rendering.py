@@ -1,0 +1,135 @@
+"""Filling in the templates of ``matrix/templates``.
+
+Whatever goes into a template goes through :func:`scalar`, :func:`lines` or :func:`uses`: jinja2 is told
+to refuse anything else. What comes out is one YAML scalar (or flow sequence), whatever the text is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from polywheel.ci.pins import Action, pins
+from polywheel.data import data_folder
+from polywheel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_OPENING = "${{"
+_SPELLED = "${{ '${{' }}"
+"""What GitHub makes the opening of an expression of."""
+_NOT_ASCII = re.compile(r"[^\x20-\x7e]")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+# Neither YAML nor GitHub reads anything into these.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,/=@+$-]+")
+
+
+class Expression(str):
+    """A text of ours in which GitHub is to evaluate expressions."""
+
+    __slots__ = ()
+
+
+class Rendered(str):
+    """YAML that is safe to put into a template."""
+
+    __slots__ = ()
+
+
+def rendered(template: str, **values: object) -> str:
+    """A template of ``matrix/templates``, filled in. Raises ConfigError without jinja2."""
+    return _environment().get_template(template).render(**values)
+
+
+def scalar(value: object) -> Rendered:
+    """A text, a number, or a list of them, in double quotes and brackets, all in one line."""
+    if isinstance(value, (list, tuple)):
+        return Rendered(f"[{', '.join(map(scalar, value))}]")
+    if isinstance(value, str):
+        return Rendered(_quoted(_escaped(value)))
+    if isinstance(value, (bool, int)):
+        return Rendered(json.dumps(value))
+    raise TypeError(f"{type(value).__name__} has no place in a workflow")
+
+
+def literal(value: object) -> Rendered:
+    """As :func:`scalar`, where nothing evaluates expressions: GitLab, and ``on:`` of GitHub."""
+    if isinstance(value, (list, tuple)):
+        return Rendered(f"[{', '.join(map(literal, value))}]")
+    return Rendered(_quoted(value)) if isinstance(value, str) else scalar(value)
+
+
+def lines(values: Iterable[str], indent: int) -> Rendered:
+    """Texts, one a line, as one scalar; a block where that can be read as nothing else."""
+    texts = list(values)
+    if any("\n" in text or "\r" in text for text in texts):
+        raise ConfigError("a text with a line break can't be handed to a step of CI")
+    if all(isinstance(text, Expression) or _PLAIN.fullmatch(text) for text in texts):
+        return Rendered("|-" + "".join(f"\n{' ' * indent}{text}" for text in texts))
+    return Rendered(_quoted("\n".join(map(_escaped, texts))))
+
+
+def variable(name: str) -> Rendered:
+    """The name of a variable, as a key or in an expression."""
+    if not _VARIABLE.fullmatch(name):
+        raise TypeError(f"{name!r} is no name of a variable")
+    return Rendered(name)
+
+
+def uses(one: Action) -> Rendered:
+    """An action, with its version behind it."""
+    text = _quoted(one.uses) if not _PLAIN.fullmatch(one.uses) else one.uses
+    return Rendered(f"{text} # {one.version}" if one.version else text)
+
+
+def _escaped(text: str) -> str:
+    """What GitHub evaluates to the text."""
+    return text if isinstance(text, Expression) else text.replace(_OPENING, _SPELLED)
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted scalar of YAML: JSON, but for letters beyond 16 bits."""
+
+    def spelled(found: re.Match[str]) -> str:
+        number = ord(found[0])
+        return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+    return _NOT_ASCII.sub(spelled, json.dumps(text, ensure_ascii=False))
+
+
+def _only_rendered(value: object) -> object:
+    if not isinstance(value, Rendered):
+        raise TypeError(f"a template puts {value!r} into a workflow as it is")
+    return value
+
+
+@cache
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "templates need the package jinja2", hint="install polywheel[cli]"
+        ) from None
+    # GitHub and GitLab have the usual delimiters for themselves.
+    environment = Environment(  # noqa: S701  # what is written is no HTML
+        loader=FileSystemLoader(data_folder("matrix") / "templates"),
+        block_start_string="[%",
+        block_end_string="%]",
+        variable_start_string="[[",
+        variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        undefined=StrictUndefined,
+        finalize=_only_rendered,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(scalar=scalar, literal=literal, lines=lines, variable=variable)
+    environment.globals["pin"] = lambda name: uses(pins().actions[name])
+    return environment

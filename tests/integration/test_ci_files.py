@@ -1,0 +1,394 @@
+"""Generated files: what referees say of them, what hostile names do to them, and when they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from building import ROOT, run, write_project
+from workflows import filled, load
+
+from polywheel.ci.pins import pins
+
+PROJECT = """
+[build-system]
+requires = ["polywheel", "setuptools"]
+build-backend = "polywheel.backend"
+[project]
+name = "demo"
+version = "1.0"
+[tool.polywheel]
+build-backend = "setuptools.build_meta"
+[variant.default-priorities]
+namespace = ["demo"]
+[variant.providers.demo.static-properties]
+level = ["v1", "v2"]
+[tool.polywheel.setup."demo :: level"]
+cflags = ["-O{value}"]
+[tool.polywheel.matrix]
+python = ["3.11", "3.13"]
+targets = ["linux-x86_64", "musllinux-aarch64", "macos-arm64", "windows-x86_64"]
+null = true
+plain = true
+wheel-tag = "python"
+label = "{level}"
+[tool.polywheel.matrix.axes.level]
+v1 = ["demo :: level :: v1"]
+v2 = ["demo :: level :: v2"]
+"""
+EVIL = '\'; rm -rf "$HOME" & ${{ secrets.TOKEN }} $(id) `id` | #'
+KINDS = {
+    "github": "vendor.github-workflows",
+    "cibuildwheel": "vendor.github-workflows",
+    "gitlab": "vendor.gitlab-ci",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = write_project(tmp_path / "repository", {"pyproject.toml": PROJECT})
+    (folder / ".git").mkdir()
+    return folder
+
+
+def ci(cwd: Path, *arguments: str | Path, code: int = 0) -> str:
+    """What ``polywheel ci`` prints to standard output; it ends with this code and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "polywheel", "ci", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code in {0, 1} else done.stderr
+
+
+def holds_to(schema: str, path: Path) -> None:
+    transform = ["--data-transform", "gitlab-ci"] if "gitlab" in schema else []
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *transform]
+    run([*command, path], cwd=path.parent)
+
+
+def zizmor(*paths: Path) -> None:
+    """Nothing at the default level, in files with all their comments."""
+    scripts = Path(sys.executable).parent
+    run([scripts / "zizmor", "--offline", "--no-progress", "--strict-collection", *paths], cwd=ROOT)
+
+
+def texts(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a document, with the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from texts(one, f"{at}.{key}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one, at)
+    elif isinstance(value, str):
+        yield at, value
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("github", []),
+        ("github", ["--pr-subset", "--max-jobs=9", "--publish", "--tag=v*", "--tag=release-*"]),
+        ("github", ["--action=$/x/y", "--publish", "--repository-url=https://i.example/up"]),
+        ("gitlab", []),
+        ("gitlab", ["--pr-subset", "--max-jobs=9", "--image=registry.example/a:1"]),
+        ("cibuildwheel", []),
+        ("cibuildwheel", ["--publish", "--environment=release", "--action=$/x"]),
+    ],
+)
+def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Path) -> None:
+    path = project / "file.yml"
+    ci(project, kind, *options, "-o", path)
+    holds_to(KINDS[kind], path)
+    assert load(path.read_text(encoding="utf-8"))
+    if kind != "gitlab":
+        zizmor(path)
+
+
+def test_an_action_of_the_checkout_is_there_before_it_is_used(project: Path) -> None:
+    document = load(ci(project, "github", "--action=./actions/x", "-o", "-"))
+    for job in document["jobs"].values():
+        first = job["steps"][0]["uses"]
+        assert first.startswith("actions/checkout@"), "no job without one"
+
+
+def test_referees_have_nothing_to_say_of_our_own(root: Path) -> None:
+    for path in (root / ".github" / "workflows").iterdir():
+        holds_to("vendor.github-workflows", path)
+    holds_to("vendor.github-actions", root / ".github" / "actions" / "polywheel" / "action.yml")
+    zizmor(root / ".github")
+
+
+def test_our_own_example_is_what_would_be_written(root: Path) -> None:
+    path = root / ".github" / "workflows" / "example.yml"
+    line = path.read_text(encoding="utf-8").splitlines()[1]
+    assert line.startswith("#     polywheel ci github ./examples/flit-core ")
+    arguments = [*_words(line.removeprefix("#     polywheel ci ")), "--check"]
+    assert ci(root, *arguments) == ""
+
+
+def _words(line: str) -> list[str]:
+    return shlex.split(line)
+
+
+def test_every_action_is_pinned_in_one_file(root: Path, project: Path) -> None:
+    """By a full commit, with the version behind it; those of the checkout have none."""
+    for kind in ("github", "cibuildwheel"):
+        ci(project, kind, "--publish", "-o", project / f"{kind}.yml")
+    known = {one.uses: one.version for one in (*pins().actions.values(), pins().polywheel)}
+    for uses in known:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", uses)
+    ours = [*(root / ".github").rglob("*.yml")]
+    used = set()
+    for path in [*ours, project / "github.yml", project / "cibuildwheel.yml"]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = re.match(r"\s*(?:- )?uses: (\S+)(?: # (\S+))?$", line)
+            assert found or "uses:" not in line
+            if found and not found[1].startswith("$/"):
+                assert known[found[1]] == found[2]
+                used.add(found[1])
+    assert used == {*known}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> None:
+    name = EVIL.replace("/", "_")
+    inner = write_project(project / name, {"pyproject.toml": PROJECT})
+    tables = PROJECT[PROJECT.index("[variant.default") :]
+    config = write_project(project, {f"{name} tables.toml": tables}) / f"{name} tables.toml"
+    ci(inner, kind, ".", "--config", config, "-o", project / "file.yml")
+    text = (project / "file.yml").read_text(encoding="utf-8")
+    document = load(text)
+    holds_to(KINDS[kind], project / "file.yml")
+    found = dict(texts(document))
+    where = {at for at, one in found.items() if "rm -rf" in one}
+    if kind == "gitlab":
+        told = document[".polywheel:tools"]["variables"]
+        assert told["POLYWHEEL_SOURCE"] == {"value": f"./{name}", "expand": False}
+        assert told["POLYWHEEL_TABLES"] == {"value": f"./{name} tables.toml", "expand": False}
+        assert {at.rsplit(".", 2)[1] for at in where} == {"POLYWHEEL_SOURCE", "POLYWHEEL_TABLES"}
+        return
+    zizmor(project / "file.yml")
+    context = {"matrix": {"jobs": "a b", "id": "a"}}
+    for step in (document["jobs"]["plan"]["steps"][1], document["jobs"]["build"]["steps"][2]):
+        arguments = filled(step["with"]["args"], context, {}).split("\n")
+        assert arguments[:2] == [f"./{name}", f"--config=./{name} tables.toml"]
+    assert {at.rpartition(".")[2] for at in where} == {"args", "name"}
+    assert not any(at.endswith(".run") for at in found)
+
+
+def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> None:
+    commands = {"repair-command": f"auditwheel {EVIL}\n{{wheel}}", "test-command": f"{EVIL}\u2028"}
+    extra = "[tool.polywheel.targets.linux-x86_64]\n"
+    extra += "".join(f"{key} = {json.dumps(text)}\n" for key, text in commands.items())
+    extra += f"image = {json.dumps(EVIL)}\n[tool.polywheel.targets.macos-arm64]\n"
+    extra += f"runner = {json.dumps(EVIL)}\n"
+    (project / "pyproject.toml").write_text(PROJECT + extra, encoding="utf-8")
+    options: list[str | Path] = [
+        "--publish",
+        f"--environment={EVIL}",
+        f"--runner={EVIL}",
+        "-o",
+        project / "f.yml",
+    ]
+    ci(project, "cibuildwheel", *options)
+    document = load((project / "f.yml").read_text(encoding="utf-8"))
+    holds_to(KINDS["cibuildwheel"], project / "f.yml")
+    jobs = document["jobs"]
+    linux = jobs["build-linux-x86-64"]["env"]
+    said = filled({key: text for key, text in linux.items() if "matrix." not in text}, {}, {})
+    assert said["CIBW_REPAIR_WHEEL_COMMAND"] == commands["repair-command"]
+    assert said["CIBW_TEST_COMMAND"] == commands["test-command"]
+    assert said["CIBW_MANYLINUX_X86_64_IMAGE"] == EVIL
+    assert filled(jobs["build-macos-arm64"]["runs-on"], {}, {}) == EVIL
+    assert filled(jobs["publish"]["environment"], {}, {}) == EVIL
+    assert filled(jobs["collect"]["runs-on"], {}, {}) == EVIL
+    for at, text in texts(document):
+        if at.endswith(".run"):
+            assert "rm -rf" not in text
+            assert "${{" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "at"),
+    [
+        (["--environment=a\nb", "--publish"], "--environment"),
+        (["--runner=a\x1b[31m"], "--runner"),
+        (["--runner= "], "--runner"),
+        (["--branch=a b"], "--branch"),
+        (["--tag=${{ x }}"], "--tag"),
+        (["--python=3.10"], "--python"),
+        (["--action=nobody"], "--action"),
+        (["--publish", "--repository-url=http://x"], "--repository-url"),
+        (["--environment=x"], "--environment"),
+        (["--max-jobs=257"], "--max-jobs"),
+        (["--config=/etc/passwd"], "passwd"),
+        (["--check", "--force"], "--check"),
+        (["--check", "-o", "-"], "--check"),
+    ],
+)
+def test_what_github_would_not_take_is_an_error_here(
+    options: list[str], at: str, project: Path
+) -> None:
+    assert at in ci(project, "github", *options, code=2)
+    assert not (project / ".github").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_path_with_a_line_break_is_refused(project: Path) -> None:
+    inner = write_project(project / "a\nb", {"pyproject.toml": PROJECT})
+    for kind in KINDS:
+        assert "no line of a file can hold" in ci(inner, kind, "-o", "-", code=2)
+
+
+def test_a_config_file_outside_of_the_repository_is_refused(project: Path) -> None:
+    tables = PROJECT[PROJECT.index("[variant.default") :]
+    config = write_project(project.parent, {"tables.toml": tables}) / "tables.toml"
+    assert "outside of the repository" in ci(project, "github", "--config", config, code=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_written_compared_and_written_again(kind: str, project: Path) -> None:
+    assert "+jobs:" in ci(project, kind, "--check", code=1) or kind == "gitlab"
+    ci(project, kind)
+    (path,) = (*project.rglob("wheels.yml"), *project.rglob("polywheel.yml"))
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# Generated by polywheel ci")
+    assert ci(project, kind, "-o", "-") == text
+    assert ci(project, kind, "--check") == ""
+    path.write_bytes(text.replace("\n", "\r\n").encode())
+    assert ci(project, kind, "--check") == ""  # as git for Windows checks it out
+    path.write_text(text.replace("stage: test", "stage: x").replace("fetch-depth: 0", "x: 1"))
+    changes = ci(project, kind, "--check", code=1)
+    assert re.search(r"^-.*(stage: x|x: 1)", changes, re.MULTILINE)
+    ci(project, kind)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_file_of_somebody_else_stays(project: Path) -> None:
+    path = project / ".github" / "workflows" / "wheels.yml"
+    write_project(project, {".github/workflows/wheels.yml": "name: mine\n"})
+    assert "not one that polywheel wrote" in ci(project, "github", code=2)
+    assert path.read_text(encoding="utf-8") == "name: mine\n"
+    ci(project, "github", "--force")
+    assert path.read_text(encoding="utf-8").startswith("# Generated by polywheel ci")
+    assert [one.name for one in path.parent.iterdir()] == ["wheels.yml"]
+
+
+def test_the_header_makes_the_same_file_again_from_the_root(project: Path) -> None:
+    inner = write_project(project / "python" / "demo", {"pyproject.toml": PROJECT})
+    ci(inner, "github", "--pr-subset", "--publish", "--environment=my env", "-o", "../../x.yml")
+    text = (project / "x.yml").read_text(encoding="utf-8")
+    line = text.splitlines()[1]
+    assert "./python/demo" in line
+    words = _words(line.removeprefix("#     polywheel ci "))
+    assert ci(project, *words, "--check") == ""
+    # Without a place of its own a file stands at the root, where GitHub looks.
+    ci(inner, "github")
+    assert (project / ".github" / "workflows" / "wheels.yml").exists()
+
+
+def test_a_change_of_the_matrix_needs_no_other_workflow(project: Path) -> None:
+    before = [ci(project, kind, "-o", "-") for kind in ("github", "gitlab")]
+    text = PROJECT.replace('python = ["3.11", "3.13"]', 'python = ["3.12"]')
+    (project / "pyproject.toml").write_text(text.replace("plain = true\n", ""), encoding="utf-8")
+    assert [ci(project, kind, "-o", "-") for kind in ("github", "gitlab")] == before
+
+
+def test_a_matrix_that_ci_can_not_build_is_known_before(project: Path) -> None:
+    extra = '[tool.polywheel.targets.linux-x86_64]\nrunner = ""\n'
+    (project / "pyproject.toml").write_text(PROJECT + extra, encoding="utf-8")
+    for kind in KINDS:
+        assert "has no runner" in ci(project, kind, code=2)
+
+
+def test_each_run_of_cibuildwheel_is_told_one_variant(project: Path) -> None:
+    document = load(ci(project, "cibuildwheel", "-o", "-"))
+    runs = []
+    for job in document["jobs"].values():
+        for one in job.get("strategy", {}).get("matrix", {}).get("include", []):
+            env = filled(job["env"], {"matrix": one}, {})
+            runs.append((one["target"], one["label"], env))
+    assert len(runs) == 16
+    assert len({(target, label) for target, label, _ in runs}) == 16
+    told = {label: env for target, label, env in runs if target == "windows-x86_64"}
+    assert told["v1"]["CIBW_BUILD"] == "cp311-win_amd64 cp313-win_amd64"
+    assert told["v1"]["CIBW_CONFIG_SETTINGS"] == "variant-label=v1"
+    assert told["null"]["CIBW_CONFIG_SETTINGS"] == "null-variant=true"
+    # What is not said leaves the project's own [tool.cibuildwheel] in force; empty would be "none".
+    assert {*told["non-variant"]} == {"CIBW_BUILD"}
+    assert {env["CIBW_BUILD"].split()[0] for target, _, env in runs} == {
+        "cp311-manylinux_x86_64",
+        "cp311-musllinux_aarch64",
+        "cp311-macosx_arm64",
+        "cp311-win_amd64",
+    }
+    collect = document["jobs"]["collect"]
+    (finalize,) = [
+        one for one in collect["steps"] if one.get("with", {}).get("command") == "finalize"
+    ]
+    arguments = finalize["with"]["args"].split("\n")
+    assert len([one for one in arguments if one.startswith("collected/wheels-")]) == 16
+    assert {"--output=dist", "--plain"} <= {*arguments}
+    builds = [name for name in document["jobs"] if name.startswith("build-")]
+    assert collect["needs"] == builds
+    for name in builds:
+        (script,) = [
+            one["run"] for one in document["jobs"][name]["steps"] if one.get("shell") == "python"
+        ]
+        compile(script, name, "exec")
+
+
+def test_what_holds_for_cibuildwheel_here_has_no_place_in_a_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ci(project, "cibuildwheel", "-o", "-")
+    monkeypatch.setenv("CIBW_CONFIG_SETTINGS", "a=b")
+    monkeypatch.setenv("CIBW_TEST_COMMAND", "x")
+    assert ci(project, "cibuildwheel", "-o", "-") == before
+
+
+def test_cibuildwheel_needs_our_backend(project: Path) -> None:
+    text = PROJECT.replace('build-backend = "polywheel.backend"', "")
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert "build-system.build-backend" in ci(project, "cibuildwheel", code=2)
+
+
+def test_the_pins_are_complete(root: Path) -> None:
+    document = tomllib.loads((root / "matrix" / "actions.toml").read_text(encoding="utf-8"))
+    for said in document["actions"].values():
+        assert re.fullmatch("[0-9a-f]{40}", said["commit"])
+        assert re.fullmatch(r"v[0-9]+\.[0-9]+\.[0-9]+", said["version"])
+
+
+def test_the_child_pipeline_of_gitlab_is_whole(project: Path) -> None:
+    """The include and the jobs of the plan, put together as GitLab does."""
+    include = load(ci(project, "gitlab", "-o", "-"))
+    plan = run([sys.executable, "-m", "polywheel", "matrix", "--format", "gitlab"], cwd=project)
+    jobs = json.loads(plan.stdout[plan.stdout.index("{") :])
+    assert not {*jobs} & {*include}
+    child = {**include, **jobs}
+    path = project / "child.yml"
+    path.write_text(json.dumps(child), encoding="utf-8")
+    holds_to(KINDS["gitlab"], path)
+    for one in jobs.values():
+        assert one["extends"] in child
+    assert child["polywheel:wheels"]["trigger"]["include"][0]["local"] == "/.gitlab/polywheel.yml"
+    for at, text in texts(include):
+        if at.endswith(("script", "before_script")) and shutil.which("sh"):
+            subprocess.run(["sh", "-n"], input=text, text=True, check=True)

@@ -1,0 +1,243 @@
+"""The end of a CI run: wheels of all jobs in one folder, reports in one, a summary that is safe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polywheel.ci.summary import shown
+from polywheel.cli.ci import run
+from polywheel.errors import ConfigError
+from polywheel.matrix.sharing_out import read_durations
+
+WHEEL = "demo-1.0-py3-none-any-{}.whl"
+
+
+def handed(folder: Path, label: str, content: bytes = b"wheel", **job: Any) -> dict[str, Any]:
+    """What the job of a variant hands over: a wheel, and a report."""
+    name = WHEEL.format(label)
+    identifier = f"any-py3-{label}"
+    if job.get("state", "built") == "built":
+        path = folder / f"wheels-{identifier}" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    state = job.get("state", "built")
+    made = {
+        "file": name,
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "seconds": 1.5,
+    }
+    document = {
+        "shape": 1,
+        "project": "demo",
+        "out": "/src/dist",
+        "seconds": 2.0,
+        "interrupted": False,
+        "exit-code": 0,
+        "builds": [
+            {
+                "id": identifier,
+                "python": "3.12",
+                "target": "linux-x86_64",
+                "jobs": [identifier],
+                "state": state,
+                "seconds": 2.0,
+                "hook-seconds": 1.0,
+                "error": None,
+                "log": None,
+                **job.get("build", {}),
+            }
+        ],
+        "jobs": [
+            {
+                "id": identifier,
+                "label": label,
+                "properties": [f"demo :: kind :: {label}"],
+                "pythons": ["3.12"],
+                "targets": ["linux-x86_64"],
+                "build": identifier,
+                "state": state,
+                **(made if state == "built" else dict.fromkeys(made)),
+                **job.get("job", {}),
+            }
+        ],
+    }
+    report = folder / f"report-{identifier}" / f"report-{identifier}.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps(document), encoding="utf-8")
+    return document
+
+
+def collect(folder: Path, *arguments: str) -> int:
+    out, report = str(folder / "dist"), str(folder / "report.json")
+    return run(["collect", str(folder / "all"), "-o", out, "--report", report, *arguments])
+
+
+def test_wheels_and_reports_of_all_jobs_come_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = handed(tmp_path / "all", "a")
+    second = handed(tmp_path / "all", "b")
+    assert collect(tmp_path, "--result", "success") == 0
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == [
+        WHEEL.format("a"),
+        WHEEL.format("b"),
+    ]
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["builds"] == first["builds"] + second["builds"]
+    assert report["jobs"] == first["jobs"] + second["jobs"]
+    assert report["exit-code"] == 0
+    assert {*report} == {*first}
+    assert read_durations(tmp_path / "report.json") == {"any-py3-a": 1.5, "any-py3-b": 1.5}
+    out = capsys.readouterr().out
+    assert "2 wheels" in out
+    assert "| a | 3.12 | linux-x86&#95;64 | built |" in out
+
+
+def test_a_failure_comes_first_and_is_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a")
+    handed(tmp_path / "all", "z", state="failed", build={"error": "no compiler\nmore"})
+    assert collect(tmp_path) == 1
+    out, err = capsys.readouterr()
+    rows = [line for line in out.splitlines() if line.startswith("| ")]
+    assert rows[1].startswith("| z |")
+    assert "**failed**" in rows[1]
+    assert "any-py3-z".replace("_", "&#95;") in out
+    assert "no compiler" in out
+    assert "more" not in out
+    assert "not made: 1 wheel" in err
+    assert (tmp_path / "dist" / WHEEL.format("a")).exists()
+
+
+@pytest.mark.parametrize("result", ["failure", "cancelled", "skipped"])
+def test_a_job_that_left_no_report_is_told_by_the_ci(
+    tmp_path: Path, result: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a")
+    assert collect(tmp_path, "--result", result) == 1
+    assert f"ended with **{result}**" in capsys.readouterr().out
+
+
+def test_nothing_at_all_is_a_mistake_unless_the_jobs_failed(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    with pytest.raises(ConfigError, match="no wheel and no report"):
+        collect(tmp_path)
+    assert collect(tmp_path, "--result", "failure") == 1
+    with pytest.raises(ConfigError, match="there is no folder"):
+        run(["collect", str(tmp_path / "nowhere")])
+
+
+def test_two_wheels_of_one_name_are_not_written_over_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a")
+    other = tmp_path / "all" / "other"
+    other.mkdir()
+    (other / WHEEL.format("a")).write_bytes(b"another")
+    assert collect(tmp_path) == 4
+    assert "several jobs made a demo-1.0-py3-none-any-a.whl" in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+    (other / WHEEL.format("a")).write_bytes(b"wheel")
+    assert collect(tmp_path) == 0
+
+
+def test_a_wheel_is_the_one_of_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a", job={"sha256": "0" * 64})
+    handed(tmp_path / "all", "b", job={"file": WHEEL.format("c")})
+    assert collect(tmp_path) == 4
+    err = capsys.readouterr().err
+    assert "demo-1.0-py3-none-any-a.whl is not the wheel that the report tells of" in err
+    assert "the report tells of demo-1.0-py3-none-any-c.whl, and no job handed it over" in err
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("b")]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="makes links")
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    handed(tmp_path / "all", "a")
+    (tmp_path / "secret.whl").write_bytes(b"secret")
+    (tmp_path / "all" / WHEEL.format("b")).symlink_to(tmp_path / "secret.whl")
+    assert collect(tmp_path) == 0
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("a")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"shape": 2}', '{"shape": 1, "builds": {}}', '{"shape": 1, "jobs": [7]}',
+     '{"shape": 1, "jobs": [{"id": "x", "state": "fine"}]}', '{"shape": 1, "builds": [{}]}',
+     '{"shape": 1, "project": 7}'],
+)  # fmt: skip
+def test_a_broken_report_is_told_and_keeps_no_wheel_back(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a")
+    (tmp_path / "all" / "report-broken.json").write_text(content, encoding="utf-8")
+    assert collect(tmp_path) == 4
+    assert "report-broken.json" in capsys.readouterr().err
+    assert (tmp_path / "dist" / WHEEL.format("a")).exists()
+
+
+class Tags(HTMLParser):
+    """What a browser sees of a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        del attrs
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<script>alert(1)</script>", "a | b", "[x](javascript:y)", "`code`", "**bold**", "@everyone",
+     "![](https://evil/x.png)", "a\n## heading", "&lt;b&gt;", "https://evil", "::error::x"],
+)  # fmt: skip
+def test_a_summary_shows_texts_and_obeys_none(text: str) -> None:
+    found = shown(text)
+    assert re.fullmatch(r"(?:[A-Za-z0-9 .,/-]|&#[0-9]+;)*", found)
+    page = Tags()
+    page.feed(found)
+    page.close()
+    assert page.tags == []
+    assert page.text == text.replace("\n", "\ufffd")
+
+
+def test_a_summary_of_a_hostile_report_keeps_its_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = {"error": "<b>|\x1b[31m `x`", "target": "a|b\n| c"}
+    handed(tmp_path / "all", "a", state="failed", build=evil, job={"pythons": ["|", "<i>"]})
+    assert collect(tmp_path) == 1
+    out = capsys.readouterr().out
+    assert not {"<", "\x1b", "`"} & {*out}
+    rows = [line for line in out.splitlines() if line.startswith("| ")]
+    assert {row.count("|") for row in rows} == {7}
+
+
+def test_a_long_summary_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = handed(tmp_path / "all", "a")
+    (job,) = document["jobs"]
+    document["jobs"] = [{**job, "id": f"{number}"} for number in range(2000)]
+    path = next((tmp_path / "all").rglob("*.json"))
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert collect(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "and 1600 more" in out
+    assert len(out) < 1_000_000
