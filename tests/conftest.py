@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,3 +26,9 @@ def _environment() -> None:
     os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
     for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):
         os.environ.pop(name, None)
+    # Whoever starts the tests in the background, or under nohup, hands on signals that are ignored.
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, default)

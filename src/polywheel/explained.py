@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from polywheel.build_call import Build
@@ -18,10 +18,16 @@ SHAPE = 1
 """The version of what :func:`explained` returns."""
 
 
-def explained(build: Build, *, notify: Callable[[str], None]) -> dict[str, Any]:
+def explained(
+    build: Build,
+    *,
+    notify: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What the build of a variant would be told, each piece with its origin.
 
-    Plugins are asked in an isolated environment that is kept. Raises ConfigError where no variant
+    Plugins are asked in an isolated environment that is kept. ``environment`` has the marker
+    variables of where it is built, if that is not here. Raises ConfigError where no variant
     is asked for, and whatever a build would raise before it starts.
     """
     if build.variant is None:
@@ -37,6 +43,7 @@ def explained(build: Build, *, notify: Callable[[str], None]) -> dict[str, Any]:
         build.variant,
         python=plugin_environment(wanted, notify=notify) if wanted else sys.executable,
         notify=notify,
+        environment=environment,
     )
     delivery = delivered(build, asked)
     return {

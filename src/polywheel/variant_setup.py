@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from polywheel.config.project import PYPROJECT, Project
@@ -51,12 +51,13 @@ def variant_setup(
     *,
     python: str | None,
     notify: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
 ) -> Asked:
     """What a variant asks of the build, its properties checked against their providers.
 
     Plugins are asked in the environment of the interpreter ``python``; without one they may not be
-    installed yet, and only what project and presets say is there. Raises ConfigError and
-    ProviderError.
+    installed yet, and only what project and presets say is there. ``environment`` has the marker
+    variables of where it is built, if that is not here. Raises ConfigError and ProviderError.
     """
     providers = build_providers(project, variant)
     presets = [
@@ -89,6 +90,7 @@ def variant_setup(
             compiler=compiler,
             backend=choice.profile.name if choice.profile else None,
             source=project.source,
+            environment=environment,
         ),
     )
     if note and setup.flags:

@@ -34,6 +34,10 @@ _GUARD = "_POLYWHEEL_BUILDING"
 _DESCRIBE = Path(__file__).with_name("_describe_backend.py")
 
 
+KEPT_OPEN: list[int] = []
+"""File descriptors that backends inherit: the lock of the folder that they work in."""
+
+
 class RealBackend:
     """The hooks of one project's real backend, with the environment of this build."""
 
@@ -137,7 +141,7 @@ class RealBackend:
             )
         environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: place}
         sys.stdout.flush()
-        subprocess.run(cmd, cwd=cwd or self.source, env=environment, check=True)
+        subprocess.run(cmd, cwd=cwd or self.source, env=environment, pass_fds=KEPT_OPEN, check=True)
 
 
 def _ending(returncode: int) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from containers import Machine, machine_for
+from running import HERE
+
+from polywheel.run.interpreters import find_interpreter
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +60,12 @@ def x86_64_gcc() -> None:
 def machine(wheelhouse: Path) -> Machine:
     """What it takes to run cibuildwheel here, with this polywheel in reach of its containers."""
     return machine_for(wheelhouse)
+
+
+@pytest.fixture(scope="session")
+def second_python() -> str:
+    """A Python that is not the one that runs the tests."""
+    for version in ("3.12", "3.13", "3.14", "3.11"):
+        if version != HERE and find_interpreter(version) is not None:
+            return version
+    pytest.skip("needs a second Python, and there is none on this machine")

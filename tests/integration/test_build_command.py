@@ -18,7 +18,6 @@ from building import COMPILED, example, read_wheel, run, snapshot, wide_register
 from running import CACHE, HERE, Builds, demo, workplaces
 
 from polywheel.matrix.targets import this_target
-from polywheel.run.interpreters import find_interpreter
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 SOON = 60.0
@@ -45,15 +44,6 @@ exact = ["math :: speed :: exact"]
 fast = ["math :: speed :: fast"]
 """
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
-
-
-@pytest.fixture(scope="session")
-def second_python() -> str:
-    """A Python that is not the one that runs the tests."""
-    for version in ("3.12", "3.13", "3.14", "3.11"):
-        if version != HERE and find_interpreter(version) is not None:
-            return version
-    pytest.skip("needs a second Python, and there is none on this machine")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def profile(name: str) -> BackendProfile:
 
 
 def environment(*resolved: str) -> Environment:
-    return Environment(folder=Path("/env"), python="/env/bin/python", resolved=resolved)
+    return Environment(folder=Path("/env"), python="/env/bin/python", resolved=resolved, content="")
 
 
 @pytest.fixture

@@ -316,7 +316,11 @@ def test_an_installation_is_stopped(
 def test_the_note(here: Interpreter) -> None:
     made = environments().get(here, ["demo"])
     note = json.loads((made.folder / "polywheel-environment.json").read_text(encoding="utf-8"))
+    content = note.pop("content")
     assert note == {"folder": str(made.folder), "resolved": ["demo==2.0"]}
+    assert made.content == content
+    (again,) = [Environments(fresh=True, notify=print).get(here, ["demo"])]
+    assert again.content == content, "the same files"
 
 
 def test_a_cache_that_was_moved(

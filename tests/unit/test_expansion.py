@@ -1043,7 +1043,9 @@ def test_the_stable_abi_begins_somewhere() -> None:
         ("pdm.backend", "", ("pdm_build.py",), "linux-x86_64-cp312-"),
         ("setuptools.build_meta", "", (), "any-py3-"),
         ("setuptools.build_meta", "", ("setup.py",), "linux-x86_64-cp312-"),
-        ("setuptools.build_meta", "", ("setup.cfg",), "linux-x86_64-cp312-"),
+        ("setuptools.build_meta", "", ("setup.cfg=[metadata]",), "linux-x86_64-cp312-"),
+        ("setuptools.build_meta", "", ("setup.cfg=[egg_info]\ntag_build =",), "any-py3-"),
+        ("hatchling.build", "[tool.hatch.build.hooks.vcs]\nversion-file = 'v'", (), "any-py3-"),
         (
             "setuptools.build_meta",
             "[[tool.setuptools.ext-modules]]\nname = 'x'",
@@ -1068,14 +1070,20 @@ def test_the_stable_abi_begins_somewhere() -> None:
         ("maturin", "", (), "linux-x86_64-cp312-"),
         ("maturin", "[tool.maturin]\nfeatures = ['pyo3/abi3-py39']", (), "linux-x86_64-abi3-"),
         ("maturin", "[tool.maturin]\nfeatures = 'abi3'", (), "linux-x86_64-cp312-"),
+        ("maturin", "", ("Cargo.toml=[dependencies]\npyo3 = '0.22'",), "linux-x86_64-cp312-"),
+        ("maturin", "", ("Cargo.toml=[dependencies.pyo3]",), "linux-x86_64-cp312-"),
+        ("maturin", "", ("Cargo.toml=[dependencies]\nlibc = '1'",), "linux-x86_64-py3-"),
+        ("maturin", "[tool.maturin]\nbindings = 'cffi'", (), "linux-x86_64-py3-"),
+        ("maturin", "[tool.maturin]\nbindings = 'pyo3'", (), "linux-x86_64-cp312-"),
         ("somebody.elses", "", (), "linux-x86_64-cp312-"),
     ],
 )
 def test_what_a_wheel_is_for_is_told_from_the_backends_settings(
     backend: str, settings: str, files: tuple[str, ...], expected: str, tmp_path: Path
 ) -> None:
-    for name in files:
-        (tmp_path / name).write_text("", encoding="utf-8")
+    for file in files:
+        name, _, content = file.partition("=")
+        (tmp_path / name).write_text(content, encoding="utf-8")
     tables = f"[build-system]\nbuild-backend = '{backend}'\n{settings}\n"
     plan = plan_of(f"label = '{{level}}'\n{LEVEL}", variant=VARIANT + tables, source=tmp_path)
     assert [job.id for job in plan.jobs] == [f"{expected}v2", f"{expected}v3"]

@@ -45,6 +45,7 @@ def pretending(path: Path, version: str, **more: object) -> Path:
         "version": f"{version}.1 (main)",
         "platform": "linux-x86_64",
         "bits": 64 if sys.maxsize > 2**32 else 32,
+        "machine": platform.machine(),
         **more,
     }
     text = str(said).replace("'", '"')
@@ -113,7 +114,13 @@ def test_free_threaded_is_another_one(nowhere: Path) -> None:
 @posix
 @pytest.mark.parametrize(
     "more",
-    [{"implementation": "pypy"}, {"bits": 31}, {"executable": ""}, {"python": "3.9"}],
+    [
+        {"implementation": "pypy"},
+        {"bits": 31},
+        {"machine": "other"},
+        {"executable": ""},
+        {"python": "3.9"},
+    ],
     ids=lambda one: next(iter(one)),
 )
 def test_what_is_another_kind_of_python(nowhere: Path, more: dict[str, object]) -> None:

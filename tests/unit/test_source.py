@@ -16,6 +16,7 @@ import pytest
 
 from polywheel.errors import BuildError, ConfigError, PolywheelError
 from polywheel.run import unpacking
+from polywheel.run.checkout import own_objects
 from polywheel.run.source import Source, opened_source, read_source, sdist_source
 from polywheel.run.unpacking import unpacked
 
@@ -764,3 +765,17 @@ def test_a_kept_sdist_that_was_cut_short_is_unpacked_again(tmp_path: Path) -> No
     (first.root / "run.sh").unlink()
     assert sdist_source(path) == first
     assert (first.root / "run.sh").is_file()
+
+
+def test_a_copy_that_goes_where_the_original_is_not(tmp_path: Path) -> None:
+    """Into a container, say: then it has the objects, borrowed ones of its lender too."""
+    origin = checkout(tmp_path / "origin")
+    git(tmp_path, "clone", "-q", "--shared", str(origin), "clone")
+    clone = tmp_path / "clone"
+    read_source(clone).copy_to(tmp_path / "copy")
+    own_objects(tmp_path / "copy")
+    shutil.rmtree(origin)
+    shutil.rmtree(clone)
+    assert git(tmp_path / "copy", "describe", "--tags") == "v1.0"
+    assert git(tmp_path / "copy", "fsck") == ""
+    assert git(tmp_path / "copy", "status", "--porcelain") == ""

@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the answer has enough of it. What is left must not be written at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as error:  # the disk that the answer goes to is full, the folder was removed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        show_error(PolywheelError(f"{error.filename or command}: {error.strerror or error}"))
+        return PolywheelError.exit_code
     return code
 
 

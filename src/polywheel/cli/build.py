@@ -15,14 +15,15 @@ from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
 from polywheel.cli.terminal import put
-from polywheel.config.checks import bytes_of
-from polywheel.config.project import config_file, read_project
+from polywheel.config.project import Project, config_file, read_project
+from polywheel.errors import ConfigError, PolywheelError
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
-from polywheel.model.matrix import Target
-from polywheel.run.orchestrator import run_plan
+from polywheel.model.plan import Plan
+from polywheel.run.cibuildwheel import by_variant
+from polywheel.run.orchestrator import builds_here, run_plan
 from polywheel.run.outcome import State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
 from polywheel.run.report import Report
@@ -42,37 +43,63 @@ def run(arguments: Sequence[str]) -> int:
     config = Path(options.config) if options.config is not None else config_file()
     with opened_tree(source, clean=options.clean) as tree:
         project = read_project(tree, variants=True, config=config)
-        plan = read_plan(options.plan) if options.plan is not None else expand_project(project)
+        plan = _read_plan(options.plan, project) if options.plan else expand_project(project)
         plan = chosen(plan, options)
         choice = choose_backend(project)
         if options.dry_run:
-            settings = options.settings
+            within = options.cibuildwheel is not None
+            plan = by_variant(plan) if within else plan
+            ours = builds_here(plan, here, within=within)
             dry_run = DryRun(
-                plan=plan, project=project, choice=choice, settings=settings, here=here
+                plan=plan,
+                project=project,
+                choice=choice,
+                settings=options.settings,
+                here=frozenset(build.id for build in ours),
+                machine=here,
             )
             print_dry_run(dry_run, as_json=options.json)
             return 0
-        wishes = _wishes(options, config, plan.targets.get(here))
+        wishes = _wishes(options, config)
         with _watcher(options, wishes.logs) as watcher:
             report = run_plan(
                 plan, project, source, wishes, here=here, choice=choice, watcher=watcher
             )
+    unwritten = _write_report(report, options.report)
     if options.json:
         print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
     else:
         put(_summary(report))
-    if options.report is not None:
-        report.write(options.report)
+    if unwritten is not None:
+        raise unwritten
     return report.exit_code
 
 
-def _wishes(options: argparse.Namespace, config: Path | None, target: Target | None) -> Wishes:
-    """How the run is to go; what the options leave open, the target of this machine says."""
+def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
+    """Before anything is printed that perhaps nobody reads; why it could not be written."""
+    if path is not None:
+        try:
+            report.write(path)
+        except PolywheelError as error:
+            return error
+    return None
+
+
+def _read_plan(path: Path, project: Project) -> Plan:
+    """The plan in a file. Raises ConfigError for one of another project."""
+    plan = read_plan(path)
+    name = expand_project(project).project if project.settings.has_matrix else None
+    if name is not None and plan.project not in {None, name}:
+        raise ConfigError(
+            f"the plan is of {plan.project!r}, and this is {name!r}",
+            at=f"{path.name}: project",
+            hint="name the source that the plan was made of",
+        )
+    return plan
+
+
+def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
     logs = options.log_dir or options.output / "logs"
-    memory, seconds = options.memory_per_job, options.job_timeout
-    if target is not None:
-        memory = memory or bytes_of(target.memory_per_job or "")
-        seconds = seconds or target.job_timeout
     return Wishes(
         out=options.output.resolve(),
         at_once=options.jobs,
@@ -85,8 +112,9 @@ def _wishes(options: argparse.Namespace, config: Path | None, target: Target | N
         config=config.resolve() if config is not None else None,
         settings=options.settings,
         cibuildwheel=options.cibuildwheel,
-        seconds=seconds,
-        memory_per_job=memory or 0,
+        seconds=options.job_timeout,
+        memory_per_job=options.memory_per_job,
+        report=options.report.resolve() if options.report is not None else None,
         recorded=read_durations(Path(options.durations)) if options.durations else {},
         all_of_it=bool(options.target or options.only),
     )
@@ -131,7 +159,11 @@ def _summary(report: Report) -> Iterator[str]:
     wheels = [wheel for one in report.outcomes for wheel in one.wheels]
     size = sized(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
-    if report.interrupted or report.exit_code:
+    if report.in_state(State.NO_PYTHON) and not failed:
+        yield "next: --install-python gets the Pythons that are missing, through uv"
+    elif failed:
+        yield "next: see the logs; once it is mended, the same command builds what is missing"
+    elif report.interrupted or report.exit_code:
         yield "next: run the same command again; what is finished is not built again"
     elif report.elsewhere:
         yield "next: run the same command on the other machines; polywheel matrix names them"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from polywheel.ci.cibuildwheel import Run
 from polywheel.cli import say
 from polywheel.config.matrix_table import read_matrix
@@ -32,8 +28,7 @@ def runs_of(project: Project, plan: Plan) -> list[Run]:
                 at=target.at,
                 hint="polywheel ci github builds for any",
             )
-        with _no_variables():
-            told = variables(jobs, target, place, settings={}, environment={}, tables=tables)
+        told = variables(jobs, target, place, settings={}, environment={}, tables=tables, said={})
         label, runner = jobs[0].label, target.runner or ""
         runs.append(Run(target=target.name, runner=runner, label=label, variables=told))
     return runs
@@ -56,15 +51,3 @@ def _check(project: Project) -> None:
     for key, said in (("python", matrix.python), ("targets", matrix.targets)):
         if not said:
             say(f"note: the matrix names no {key}: the file has what this machine is")
-
-
-@contextmanager
-def _no_variables() -> Iterator[None]:
-    """What holds for a run of cibuildwheel here has no place in a file."""
-    before = {name: text for name, text in os.environ.items() if name.startswith("CIBW_")}
-    for name in before:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(before)

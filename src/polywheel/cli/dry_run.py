@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+from packaging.markers import default_environment
 
 from polywheel.build_call import Build as BuildCall
 from polywheel.cli import say
@@ -20,7 +21,9 @@ from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.run.interpreters import find_interpreter
 from polywheel.run.machine import cpu_count
-from polywheel.run.orchestrator import is_for
+
+_Asked = tuple[Variant, str | None]
+"""A variant, and the Python that it is explained for; None where that makes no difference."""
 
 SHAPE = 1
 """The version of what ``--dry-run --json`` prints."""
@@ -34,13 +37,18 @@ class DryRun:
     project: Project
     choice: BackendChoice
     settings: Mapping[str, str | Sequence[str]]
-    here: str
+    here: frozenset[str]
+    """The builds that would run on this machine, by id."""
+
+    machine: str
+    """The target that this machine is."""
 
     def document(self) -> dict[str, Any]:
         """Everything, as JSON has it. Plugins are asked, in an environment of their own."""
-        ours = [build for build in self.plan.builds if is_for(build, self.plan, self.here)]
+        ours = [build for build in self.plan.builds if build.id in self.here]
         pythons = sorted({build.python for build in ours})
-        variants = {build.id: self._variant(build) for build in ours}
+        by_python = any(rule.when is not None for rule in self.project.settings.setup)
+        variants = {build.id: self._asked(build, by_python=by_python) for build in ours}
         distinct = list(dict.fromkeys(one for one in variants.values() if one is not None))
         with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
             found = dict(zip(pythons, pool.map(find_interpreter, pythons), strict=True))
@@ -49,7 +57,7 @@ class DryRun:
             setups |= zip(distinct[1:], pool.map(self._explained, distinct[1:]), strict=True)
         return {
             "shape": SHAPE,
-            "here": self.here,
+            "here": self.machine,
             "pythons": {
                 python: one.executable if one is not None else None for python, one in found.items()
             },
@@ -75,14 +83,16 @@ class DryRun:
             "properties": properties,
         }
 
-    def _variant(self, build: Build) -> Variant | None:
+    def _asked(self, build: Build, *, by_python: bool) -> _Asked | None:
         """The variant that the real backend would be told of; None where it is told of none."""
         jobs = [job for one in build.jobs if (job := self.plan.job(one)) is not None]
         if any(job.label is None for job in jobs):
             return None
-        return Variant(jobs[0].properties, jobs[0].label or "")
+        variant = Variant(jobs[0].properties, jobs[0].label or "")
+        return variant, build.python if by_python else None
 
-    def _explained(self, variant: Variant) -> dict[str, Any]:
+    def _explained(self, asked: _Asked) -> dict[str, Any]:
+        variant, python = asked
         call = BuildCall(
             project=self.project,
             choice=self.choice,
@@ -91,7 +101,21 @@ class DryRun:
             variant=variant,
             notify=say,
         )
-        return explained(call, notify=say)
+        return explained(call, notify=say, environment=_markers(python) if python else None)
+
+
+def _markers(python: str) -> dict[str, str]:
+    """The marker variables (PEP 508) of a Python on this machine."""
+    version = python.removesuffix("t")
+    here = {name: str(value) for name, value in default_environment().items()}
+    if version == here["python_version"]:
+        return here
+    full = f"{version}.0"
+    return here | {
+        "python_version": version,
+        "python_full_version": full,
+        "implementation_version": full,
+    }
 
 
 def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
@@ -107,9 +131,6 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for python, executable in document["pythons"].items():
         missing = "is not here; --install-python gets it through uv"
         yield f"Python {python}: {executable or missing}"
-    others = [python for python in document["pythons"] if python != _running()]
-    if others:
-        yield f"rules that ask for a Python version (when) are shown as for {_running()}"
     for build in document["builds"]:
         yield ""
         yield f"{build['id']}" + ("" if build["here"] else f"  (for {build['target']})")
@@ -124,7 +145,3 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     wheels = sum(len(build["jobs"]) for build in document["builds"])
     yield f"builds: {len(document['builds'])}, wheels: {wheels}"
-
-
-def _running() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"

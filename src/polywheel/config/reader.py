@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,8 @@ def type_name(value: object) -> str:
 
 def toml_document(content: bytes, name: str) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError that names the file and the place in it."""
+    import tomllib  # who only reads JSON needs none
+
     try:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:

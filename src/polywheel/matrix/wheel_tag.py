@@ -34,6 +34,9 @@ _HOOKED = {
 }
 """Backends whose wheels are pure, but for these tables, whatever they say."""
 
+_PURE_HOOKS = {"vcs"}
+"""Hooks of hatchling that write a file of Python, and no more."""
+
 _SETUPTOOLS_ALONE = {"setuptools", "setuptools-scm", "wheel", "polywheel", "vcs-versioning"}
 """Build requirements that make no extension modules."""
 
@@ -80,18 +83,17 @@ def wheel_tag(project: Project, profile: str | None, said: str | None) -> WheelT
     elif profile == "setuptools":
         found = _setuptools(project)
     elif profile == "maturin":
-        features = _at(project.document, "tool.maturin.features")
-        listed = features if isinstance(features, list) else []
-        abi3 = [one for one in listed if isinstance(one, str) and "abi3" in one]
-        if abi3:
-            found = WheelTag("abi3", _floor(abi3[0].replace("abi3-py3", "cp3")))
+        found = _maturin(project)
     return found
 
 
 def _is_pure(project: Project, profile: str) -> bool:
     if profile == "pdm-backend" and Path(project.source, "pdm_build.py").exists():
         return False  # a script of this name is a hook without being named
-    return all(_at(project.document, path) is None for path in _HOOKED[profile])
+    return all(
+        value is None or (isinstance(value, Mapping) and set(value) <= _PURE_HOOKS)
+        for value in (_at(project.document, path) for path in _HOOKED[profile])
+    )
 
 
 def _setuptools(project: Project) -> WheelTag:
@@ -101,11 +103,48 @@ def _setuptools(project: Project) -> WheelTag:
     if isinstance(limited, str):
         return WheelTag("abi3", _floor(limited))
     extensions = _at(project.document, "tool.setuptools.ext-modules")
-    scripts = [Path(project.source, name).exists() for name in ("setup.py", "setup.cfg")]
+    scripts = [Path(project.source, "setup.py").exists(), _says_more(project.source / "setup.cfg")]
     # setuptools-rust, cffi and their like make extension modules out of tables of their own.
     others = {_name(text) for text in project.build_system.requires} - _SETUPTOOLS_ALONE
     impure = extensions or any(scripts) or others
     return WheelTag("python" if impure else "py3-none-any")
+
+
+def _maturin(project: Project) -> WheelTag:
+    features = _at(project.document, "tool.maturin.features")
+    listed = features if isinstance(features, list) else []
+    abi3 = [one for one in listed if isinstance(one, str) and "abi3" in one]
+    if abi3:
+        return WheelTag("abi3", _floor(abi3[0].replace("abi3-py3", "cp3")))
+    return WheelTag("python" if _of_python(project) else "py3-none")
+
+
+def _of_python(project: Project) -> bool:
+    """Whether maturin binds to Python itself, and not by cffi or a program of its own.
+
+    Where nobody says so, it looks what the crate depends on.
+    """
+    bindings = _at(project.document, "tool.maturin.bindings")
+    if isinstance(bindings, str):
+        return bindings not in {"bin", "cffi", "uniffi"}
+    manifest = _at(project.document, "tool.maturin.manifest-path")
+    path = project.source / (manifest if isinstance(manifest, str) else "Cargo.toml")
+    try:
+        return (
+            re.search(r"^\s*\"?pyo3\b|\.pyo3\b", path.read_text("utf-8"), re.MULTILINE) is not None
+        )
+    except (OSError, ValueError):
+        return True
+
+
+def _says_more(path: Path) -> bool:
+    """Whether a setup.cfg says more than the one that setuptools writes into every sdist."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return path.exists()
+    sections = {line.strip() for line in lines if line.strip().startswith("[")}
+    return not sections <= {"[egg_info]"}
 
 
 def _name(requirement: str) -> str:

@@ -51,7 +51,7 @@ def plugin_environment(
 def cache_directory() -> Path:
     """Where polywheel keeps what it can make again, as the platform has it."""
     if given := os.environ.get("POLYWHEEL_CACHE_DIR"):
-        return Path(given)
+        return Path(given).absolute()  # it is looked for from other folders too
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         return base / "polywheel" / "Cache"

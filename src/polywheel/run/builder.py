@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 from polywheel.errors import BuildError, PolywheelError
+from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendProfile
+from polywheel.model.wheelname import WheelName
+from polywheel.run.checks import remark
 from polywheel.run.compile_slots import Slots
 from polywheel.run.compile_slots import Told as SlotsTold
 from polywheel.run.environments import Environment
@@ -65,6 +68,10 @@ class Builder:
     logs: Path
     slots: Slots
     profile: BackendProfile | None
+    chosen: Callable[[str | None], Sequence[str]]
+    """What the tools are that rules, and a repair command, choose."""
+
+    notify: Callable[[str], None]
 
     def expect(self, builds: int) -> None:
         """So many builds will be made."""
@@ -97,8 +104,8 @@ class Builder:
         state, error, hook_seconds = State.BUILT, None, 0.0
         try:
             log.unlink(missing_ok=True)
-            with self.slots.one(self.shop.stop):
-                hook_seconds = self._make(build, standing.missing, log, wheels)
+            with self._workplace(build, log) as told, self.slots.one(self.shop.stop):
+                hook_seconds = self._make(build, standing.missing, told, wheels)
         except PolywheelError as failure:
             state, error = State.FAILED, failure.render().removeprefix("error: ")
         except OSError as failure:
@@ -106,6 +113,8 @@ class Builder:
             error = f"{failure.filename or build.id}: {failure.strerror or failure}"
         if error is not None and self.shop.stop.is_set():
             state, error = State.STOPPED, None
+        if state == State.BUILT and all(one.state == State.UP_TO_DATE for one in wheels):
+            state = State.UP_TO_DATE
         return Outcome(
             build=build.id,
             state=state,
@@ -116,33 +125,58 @@ class Builder:
             log=log,
         )
 
-    def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> float:
+    def _make(
+        self, build: Build, missing: Sequence[Job], told: _Told, wheels: list[Wheel]
+    ) -> float:
         """Add the wheels of jobs to ``wheels``; how long the real backend took, in seconds."""
         interpreter = self.interpreters[build.python]
         everything = self._jobs(build)
-        with self._workplace(build, log) as told:
-            found = self.needs.environment(interpreter, everything)
-            keys = self._keys(build, jobs, interpreter, found.environment)
-            began = time.monotonic()
-            with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
-                said = self._built(jobs, found, Path(folder), told, everything)
-                if not found.certain:
-                    # What it was built in was a guess; where it was wrong, nothing was built.
-                    guess, more = found.environment, said["requires"]
-                    found = self.needs.learnt(interpreter, everything, guess, more)
-                    keys = self._keys(build, jobs, interpreter, found.environment)
-                    if said["wheels"] is None:
-                        said = self._built(jobs, found, Path(folder), told, everything)
-                share = (time.monotonic() - began) / len(jobs)
-                made = {
-                    str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]
-                }
-                for job in jobs:
-                    wheel = made.get(job.id)
-                    if wheel is None or not wheel.is_file():
-                        raise BuildError(f"its worker made no wheel for {job.id}")
-                    wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
+        found = self.needs.environment(interpreter, everything)
+        if found.certain:
+            # An environment that was made anew may have come out as it was.
+            missing = self._still_missing(build, missing, interpreter, found, wheels)
+            if not missing:
+                return 0.0
+        keys = self._keys(build, missing, interpreter, found.environment)
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
+            said = self._built(missing, found, Path(folder), told, everything)
+            if not found.certain:
+                # What it was built in was a guess; where it was wrong, nothing was built.
+                guess, more = found.environment, said["requires"]
+                found = self.needs.learnt(interpreter, everything, guess, more)
+                keys = self._keys(build, missing, interpreter, found.environment)
+                if said["wheels"] is None:
+                    said = self._built(missing, found, Path(folder), told, everything)
+            share = (time.monotonic() - began) / len(missing)
+            made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]}
+            for job in missing:
+                wheel = made.get(job.id)
+                if wheel is None or not wheel.is_file():
+                    raise BuildError(f"its worker made no wheel for {job.id}")
+                wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
+                if odd := remark(WheelName.parse(wheel.name), job):
+                    self.notify(odd)
         return float(said["built"])
+
+    def _still_missing(
+        self,
+        build: Build,
+        missing: Sequence[Job],
+        interpreter: Interpreter,
+        found: Found,
+        wheels: list[Wheel],
+    ) -> list[Job]:
+        """The jobs without a wheel that holds; the wheels of the others are added to ``wheels``."""
+        left = []
+        for job in missing:
+            key = self._key(build, job, interpreter, found.environment)
+            wheel = self.publisher.there(job, key)
+            if wheel is None:
+                left.append(job)
+            else:
+                wheels.append(wheel)
+        return left
 
     def _keys(
         self,
@@ -188,8 +222,11 @@ class Builder:
                 folder.mkdir()
             return build(self.slots.told(self.profile, found.environment))
 
+    def _target(self, build: Build) -> Target:
+        return self.publisher.targets[build.target]
+
     def _repair(self, build: Build) -> str | None:
-        return self.publisher.targets[build.target].repair_command
+        return self._target(build).repair_command
 
     def _jobs(self, build: Build) -> list[Job]:
         """The jobs of a build, in its order."""
@@ -206,6 +243,7 @@ class Builder:
             environment=environment,
             settings=self.shop.settings,
             epoch=self.shop.epoch,
+            chosen=self.chosen(self._repair(build)),
             repair=self._repair(build),
         )
 
@@ -219,17 +257,19 @@ class Builder:
         source, scratch = place / "source", place / "scratch"
 
         def waiting() -> None:
-            _note(log, "waiting for another run, or what is left of one, that builds this")
+            self.notify(f"{build.id}: waiting for another run, or what is left of one")
 
         with held(place / "lock", stop=self.shop.stop, waiting=waiting) as lock:
+            # Nothing of an earlier build stays: equal sizes and times say nothing about content.
+            for folder in (source, scratch):
+                shutil.rmtree(folder, ignore_errors=True)
             self.source.copy_to(source)
-            shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             yield {
                 "source": source,
                 "scratch": scratch,
                 "log": log,
-                "limit": Time(self.shop.seconds),
+                "limit": Time(self.shop.seconds or self._target(build).job_timeout),
                 "repair": self._repair(build),
                 "keep_open": (lock,),
             }

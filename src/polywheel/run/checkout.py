@@ -120,14 +120,6 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def state_around(folder: Path) -> str:
-    """What version tools, and an sdist, see of the checkout around a folder, as a digest."""
-    root = top(folder)
-    changes = git(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary") or ""
-    text = f"{_repository(root, '').state}\n{changes}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def check_out(root: Path, tree: Path) -> None:
     """Fill ``tree`` with what is committed in a checkout, as a checkout. Raises BuildError."""
     for one in repositories(root):
@@ -265,3 +257,39 @@ def git(folder: Path, *arguments: str) -> str | None:
     except OSError:
         return None
     return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None
+
+
+def own_objects(tree: Path) -> None:
+    """Give the repositories of a copy the objects that they borrow, for where it is to be moved to.
+
+    They are linked where the file system can, as nobody ever writes to one.
+    """
+    for borrowed in [*tree.rglob(".git/objects/info/alternates")]:
+        objects = borrowed.parent.parent
+        for lender in [*_lenders(objects)]:
+            for folder, _, names in os.walk(lender):
+                place = objects / Path(folder).relative_to(lender)
+                place.mkdir(parents=True, exist_ok=True)
+                for name in names:
+                    if not (place / name).exists():
+                        _link_or_copy(Path(folder, name), place / name)
+        borrowed.unlink()
+
+
+def _lenders(objects: Path) -> Iterator[Path]:
+    """The folders that objects are borrowed from, and those that they are borrowed from in turn."""
+    try:
+        text = (objects / "info" / "alternates").read_text("utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return
+    for line in filter(None, text.splitlines()):
+        lender = objects / line.strip('"')
+        yield lender
+        yield from _lenders(lender)
+
+
+def _link_or_copy(origin: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(origin)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(origin, target)

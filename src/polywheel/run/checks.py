@@ -62,6 +62,16 @@ def misfits(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Proble
     return problems
 
 
+def remark(name: WheelName, job: Job) -> str | None:
+    """What is odd about a wheel that serves what it is planned for: it serves everything else too."""
+    if name.platform != "any" or job.id.startswith("any-"):
+        return None
+    return (
+        f"note: {job.id} is {name.python}-{name.abi}-{name.platform}: nothing in it was compiled. "
+        'If that is meant: [tool.polywheel.matrix] wheel-tag = "py3-none-any"'
+    )
+
+
 def _planned(job: Job) -> str:
     return f"{job.label or NON_VARIANT} ({', '.join(map(str, job.properties)) or 'no properties'})"
 

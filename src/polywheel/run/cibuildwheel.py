@@ -223,36 +223,43 @@ def variables(
     *,
     settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
+    links: str | None = None,
     tables: Mapping[str, Any],
+    said: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """The ``CIBW_*`` variables of a run for jobs of one variant.
 
     ``settings`` are the user's own config settings, ``environment`` is what the builds, repairs and
-    tests are to have in theirs, ``tables`` the project's ``[tool.cibuildwheel]``. What the variables
-    of this process say already holds as well; the commands of the target give way to it, and its
+    tests are to have in theirs, ``links`` the URL of a folder with wheels for them, ``tables`` the
+    project's ``[tool.cibuildwheel]``. What the variables ``said`` say already holds as well; the commands of the target give way to it, and its
     image gives way to the tables too.
     """
     pythons = dict.fromkeys(python for job in jobs for python in job.pythons)
     found = {
         "CIBW_BUILD": " ".join(f"cp{one.replace('.', '')}-{place.suffix}" for one in pythons),
     }
+    assigned = [f"{name}={shlex.quote(one)}" for name, one in environment.items()]
+    if links is not None:  # beside what there is, for pip, whose list has blanks in it
+        assigned.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
+    if links is not None and "UV_FIND_LINKS" not in f"{tables}{said.get('CIBW_ENVIRONMENT')}":
+        assigned.append(f"UV_FIND_LINKS={shlex.quote(links)}")
     asked = [*_asked(jobs[0]), *_as_texts(settings)]
     texts = {
         "config-settings": " ".join(map(shlex.quote, asked)),
-        "environment": " ".join(f"{name}={shlex.quote(one)}" for name, one in environment.items()),
+        "environment": " ".join(assigned),
     }
     for option, text in texts.items():
         if text:
-            _add(found, option, text, place)
+            _add(found, option, text, place, said)
     own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
     if place.contained and not target.at.startswith(_KNOWN):
         image = f"{place.suffix.replace('_', '-', 1)}-image"
         if not any(_holds(one, image) for one in (tables, tables.get("linux"))):
             own[image] = target.image
-    for option, said in own.items():
+    for option, wanted in own.items():
         name = _variable(option)
-        if said is not None and name not in os.environ:
-            found[name] = said
+        if wanted is not None and name not in said:
+            found[name] = wanted
     return found
 
 
@@ -279,13 +286,15 @@ def _variable(option: str) -> str:
     return f"CIBW_{option.upper().replace('-', '_')}"
 
 
-def _add(found: dict[str, str], option: str, text: str, place: Place) -> None:
-    """Add to an option that the project's tables, or the variables of this process, may say."""
+def _add(
+    found: dict[str, str], option: str, text: str, place: Place, said: Mapping[str, str]
+) -> None:
+    """Add to an option that the project's tables, or the variables ``said``, may say."""
     name = _variable(option)
-    for said in (f"{name}_{place.platform.upper()}", name):
-        if os.environ.get(said):
-            found[said] = f"{os.environ[said]} {text}"
+    for one in (f"{name}_{place.platform.upper()}", name):
+        if said.get(one):
+            found[one] = f"{said[one]} {text}"
             return
     found[name] = text
-    rules = found.get("CIBW_INHERIT") or os.environ.get("CIBW_INHERIT", "")
+    rules = found.get("CIBW_INHERIT") or said.get("CIBW_INHERIT", "")
     found["CIBW_INHERIT"] = "; ".join(filter(None, (rules, f"{option}: append")))

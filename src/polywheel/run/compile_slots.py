@@ -184,6 +184,9 @@ def compile_slots(total: int, at_once: int) -> Iterator[Slots]:
         return
     with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
         pipe = Path(folder) / "jobserver"
+        if any(letter.isspace() for letter in str(pipe)):
+            yield Slots(total, at_once, None, -1)  # MAKEFLAGS can't name it
+            return
         os.mkfifo(pipe, 0o600)
         # Open for both: it must not be at its end while no job reads, nor block without one.
         handle = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)

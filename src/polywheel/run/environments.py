@@ -11,9 +11,9 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from threading import Event, Lock
 from typing import BinaryIO
@@ -44,6 +44,9 @@ class Environment:
 
     resolved: tuple[str, ...]
     """``name==version`` of all that is installed, sorted."""
+
+    content: str
+    """A digest of what RECORD says of it: a version may be built anew, or lie in a folder."""
 
     @property
     def scripts(self) -> Path:
@@ -105,9 +108,11 @@ class Environments:
             found = None if self._fresh else _complete(place)
             if found is None:
                 _refuse_in_use(place)
+                # First of all it is none any more: it may be gone in part, if this run is killed.
+                (place / _COMPLETE).unlink(missing_ok=True)
                 shutil.rmtree(place, ignore_errors=True)
-                named = ", ".join(wanted) or "nothing"
-                self._notify(f"Python {interpreter.python}: installing {named}")
+                what = f"installing {', '.join(wanted)}" if wanted else "an empty environment"
+                self._notify(f"Python {interpreter.python}: {what}")
                 # An installer that outlives a killed run has the lock too, and is waited for.
                 install_into(place, interpreter, wanted, stop=self._stop, keep_open=(lock,))
                 found = _finish(place)
@@ -139,6 +144,8 @@ def _used(place: Path) -> BinaryIO:
 def _close(files: list[BinaryIO]) -> None:
     for file in files:
         file.close()
+        with suppress(OSError):  # another run, which looked whether it is locked, was quicker
+            Path(file.name).unlink()
 
 
 def _refuse_in_use(place: Path) -> None:
@@ -159,12 +166,13 @@ def _complete(place: Path) -> Environment | None:
     try:
         said = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))
         folder, resolved = said["folder"], tuple(map(str, said["resolved"]))
+        content = str(said["content"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # Moved; or a link that leads nowhere, as the interpreter that it was made of is gone.
     if folder != str(place) or not Path(python_of(place)).exists():
         return None
-    return Environment(folder=place, python=python_of(place), resolved=resolved)
+    return Environment(folder=place, python=python_of(place), resolved=resolved, content=content)
 
 
 def _finish(place: Path) -> Environment:
@@ -178,14 +186,26 @@ def _finish(place: Path) -> Environment:
         check=True,
     ).stdout
     sites = sorted(set(json.loads(said)))
-    names = [(one.metadata["Name"], one.version) for one in distributions(path=sites)]
-    resolved = sorted({f"{canonicalize_name(name)}=={version}" for name, version in names if name})
+    found = [one for one in distributions(path=sites) if one.metadata["Name"]]
+    resolved = sorted(
+        {f"{canonicalize_name(one.metadata['Name'])}=={one.version}" for one in found}
+    )
+    content = hashlib.sha256("".join(sorted(map(_installed, found))).encode()).hexdigest()
     part = place / f"{_COMPLETE}.part"
     part.write_text(
-        json.dumps({"folder": str(place), "resolved": resolved}, indent=2), encoding="utf-8"
+        json.dumps({"folder": str(place), "resolved": resolved, "content": content}, indent=2),
+        encoding="utf-8",
     )
     part.replace(place / _COMPLETE)
-    return Environment(folder=place, python=python, resolved=tuple(resolved))
+    return Environment(folder=place, python=python, resolved=tuple(resolved), content=content)
+
+
+def _installed(distribution: Distribution) -> str:
+    """The files of a distribution with their hashes; of an editable one, where it lies."""
+    lines = (distribution.read_text("RECORD") or "").splitlines()
+    origin = distribution.read_text("direct_url.json") or ""
+    kept = sorted(line for line in lines if ".pyc," not in line and "direct_url.json," not in line)
+    return "\n".join([distribution.metadata["Name"], *kept, origin, ""])
 
 
 def python_of(place: Path) -> str:

@@ -19,12 +19,18 @@ _AS_UV_HAS_IT = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
     "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
-    "PIP_NO_INDEX": "UV_NO_INDEX",
     "PIP_CONSTRAINT": "UV_CONSTRAINT",
 }
 """pip's variables that say where packages come from; uv does not look at them."""
 _OTHERS = (
-    *("PIP_CONFIG_FILE", "PIP_PRE", "PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_PREFER_BINARY"),
+    *(
+        "PIP_NO_INDEX",
+        "PIP_CONFIG_FILE",
+        "PIP_PRE",
+        "PIP_NO_BINARY",
+        "PIP_ONLY_BINARY",
+        "PIP_PREFER_BINARY",
+    ),
     *("UV_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_OVERRIDE", "UV_PRERELEASE"),
     *("UV_RESOLUTION", "UV_INDEX_STRATEGY", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT"),
     *("UV_NO_BINARY", "UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE"),
@@ -66,7 +72,8 @@ def install_into(
     uv = find_uv()
     if uv is not None:
         make = [uv, "venv", "--quiet", "--no-project", "--python", interpreter.executable]
-        install = [uv, "pip", "install", "--quiet", "--python", python, "--", *wanted]
+        install = [uv, "pip", "install", "--quiet", "--python", python]
+        install += [*(["--no-index"] if _no_index() else []), "--", *wanted]
     else:
         make = _venv_command(interpreter)
         install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
@@ -83,6 +90,11 @@ def _venv_command(interpreter: Interpreter) -> list[str]:
         return [interpreter.executable, "-I", "-m", "venv"]
     command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update"]
     return [*command, "--no-setuptools", "--python", interpreter.executable]
+
+
+def _no_index() -> bool:
+    """Whether pip would ask no index; uv has an option for it, and no variable."""
+    return os.environ.get("PIP_NO_INDEX", "").lower() in {"1", "true", "yes", "on", "y", "t"}
 
 
 def _environment() -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 from polywheel.errors import BuildError
 
 _PROBE = """
-import json, struct, sys, sysconfig
+import json, platform, struct, sys, sysconfig
 free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 info = sys.version_info
 print(json.dumps({
@@ -26,6 +27,7 @@ print(json.dumps({
     "version": sys.version,
     "platform": sysconfig.get_platform(),
     "bits": 8 * struct.calcsize("P"),
+    "machine": platform.machine(),
 }))
 """
 _SECONDS = 30
@@ -103,7 +105,7 @@ def probe(executable: str) -> Interpreter | None:
         return None
     if said.get("implementation") != "cpython" or not said.get("executable"):
         return None
-    if said.get("bits") != 8 * struct.calcsize("P"):
+    if (said.get("bits"), said.get("machine")) != (8 * struct.calcsize("P"), platform.machine()):
         return None  # its wheels would be for another target
     path = str(said["executable"])
     identity = f"{said['version']} {said['platform']} {os.path.realpath(path)}"

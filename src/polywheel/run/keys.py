@@ -10,39 +10,42 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from polywheel.config.project import Project
 from polywheel.model.plan import Job
 from polywheel.run.environments import Environment
 from polywheel.run.interpreters import Interpreter
+from polywheel.run.journal import sha256_of
 
 _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
+_REPAIRERS = ("auditwheel", "delocate-wheel", "delvewheel")
 _TOOLS = ("cmake", "ninja")
 """What backends take from PATH where an environment has none of its own."""
-_VARIABLES = (
-    *("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "FFLAGS", "FCFLAGS", "CUDAFLAGS", "RUSTFLAGS"),
-    *(
-        "CPATH",
-        "C_INCLUDE_PATH",
-        "CPLUS_INCLUDE_PATH",
-        "LIBRARY_PATH",
-        "INCLUDE",
-        "LIB",
-        "CL",
-        "LINK",
-    ),
-    *("PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "ARCHFLAGS", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT"),
-    *("_PYTHON_HOST_PLATFORM", "LDSHARED", "AR", "LD", "CUDA_HOME", "CUDA_PATH", "CUDAHOSTCXX"),
-    *_COMPILERS,
+_WITHOUT_EFFECT = frozenset(
+    {
+        *("PATH", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "USER", "LOGNAME", "USERNAME", "HOSTNAME"),
+        *("HOST", "SHELL", "COLORTERM", "COLUMNS", "LINES", "LS_COLORS", "DISPLAY", "XAUTHORITY"),
+        *("WAYLAND_DISPLAY", "WINDOWID", "MAIL", "PAGER", "LESS", "EDITOR", "VISUAL", "PS1", "PS2"),
+        *("TMPDIR", "TEMP", "TMP", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "STY"),
+        *("LANG", "LANGUAGE", "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "SOURCE_DATE_EPOCH"),
+        *("VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONNOUSERSITE", "PYTHONFAULTHANDLER"),
+        *("CONDA_PREFIX", "CONDA_SHLVL", "CONDA_DEFAULT_ENV", "CONDA_PROMPT_MODIFIER"),
+        *("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "MAX_JOBS", "MAKEFLAGS", "MFLAGS"),
+        *("MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR", "NINJA_STATUS", "CI", "COMP_WORDBREAKS"),
+    }
 )
-"""Variables that compilers go by."""
-_PREFIXES = (
-    *("CMAKE_", "SKBUILD_", "MESON_", "SETUPTOOLS_", "DIST_EXTRA_CONFIG", "DISTUTILS_", "HATCH_"),
-    *("PDM_BUILD_", "VCS_VERSIONING_", "CARGO_", "MATURIN_", "PYO3_"),
+_PREFIXES_WITHOUT_EFFECT = (
+    *("TERM", "LC_", "XDG_", "SSH_", "GPG_", "DBUS_", "TMUX", "ZELLIJ", "KITTY_", "ITERM_"),
+    *("VSCODE_", "VTE_", "GNOME_", "KDE_", "WT_", "KONSOLE_", "ALACRITTY_", "WEZTERM_", "SYSTEMD_"),
+    *("GITHUB_", "RUNNER_", "ACTIONS_", "CI_", "GITLAB_", "PYTEST_", "NOX_", "TOX_", "PYENV_"),
+    *("UV_", "PIP_", "POLYWHEEL_", "CCACHE_", "SCCACHE_", "BASH_FUNC_", "HIST"),
 )
-"""How variables begin that backends and version tools go by."""
-_WITHOUT_EFFECT = ("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS")
+"""Variables of terminals, sessions and CI systems, and how others begin; what says where packages
+come from is known by what was installed. Any other may be read by a setup.py, which sees them all."""
 
 
 def digest_of(what: Mapping[str, Any]) -> str:
@@ -60,6 +63,7 @@ def job_key(
     environment: Environment,
     settings: Mapping[str, str | Sequence[str]],
     epoch: int,
+    chosen: Sequence[str] = (),
     repair: str | None = None,
 ) -> str:
     """The key of a job: source, requirements as resolved, setup, interpreter, and tools.
@@ -74,21 +78,45 @@ def job_key(
             "polywheel": polywheel,
             "interpreter": interpreter.identity,
             "resolved": environment.resolved,
+            "content": environment.content,
             "settings": dict(settings),
             "epoch": epoch,
             "repair": repair,
-            "variables": _variables(),
-            "tools": tools(),
+            "variables": variables(),
+            "tools": [*tools(), *chosen],
         }
     )
 
 
-def _variables() -> dict[str, str]:
+def variables() -> dict[str, str]:
+    """The variables of this process that a build may go by."""
     return {
         name: text
         for name, text in os.environ.items()
-        if (name in _VARIABLES or name.startswith(_PREFIXES)) and name not in _WITHOUT_EFFECT
+        if name not in _WITHOUT_EFFECT and not name.startswith(_PREFIXES_WITHOUT_EFFECT)
     }
+
+
+def chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
+    """What the compilers of a project's setup rules say they are; what repairs its wheels."""
+    rules = [
+        fields
+        for rule in project.settings.setup
+        for fields in (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
+    ]
+    named = {
+        text
+        for fields in rules
+        for name in _COMPILERS
+        if isinstance(text := fields.env.get(name), str)
+    }
+    found = [f"{command}: {_version(command)}" for command in sorted(named)]
+    for word in (repair or "").split():
+        if word in _REPAIRERS:
+            found.append(f"{word}: {_version(word)}")
+        elif Path(word).is_file():
+            found.append(f"{word}: {sha256_of(Path(word))}")
+    return tuple(found)
 
 
 @cache

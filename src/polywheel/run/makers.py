@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from polywheel.config.project import Project
@@ -22,6 +23,7 @@ from polywheel.run.compile_slots import Slots
 from polywheel.run.environments import Environments
 from polywheel.run.interpreters import Interpreter, find_interpreter, install_interpreter
 from polywheel.run.journal import Journal, sha256_of
+from polywheel.run.keys import chosen_tools
 from polywheel.run.needs import Needs
 from polywheel.run.orders import Workshop
 from polywheel.run.publishing import Publisher
@@ -48,6 +50,9 @@ class Run:
 
     project: Project
     choice: BackendChoice
+    origin: Path
+    """The folder, or the sdist, that was named as the source."""
+
     tree: Source
     unpacked: bool
     """Whether the source is an sdist already."""
@@ -111,6 +116,8 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
         logs=run.wishes.logs,
         slots=run.slots,
         profile=run.choice.profile,
+        chosen=cache(partial(chosen_tools, run.project)),
+        notify=run.watcher.said,
     )
     return builder, missing
 
@@ -159,6 +166,7 @@ def _variant_runs(run: Run, options: tuple[str, ...]) -> VariantRuns:
         engine=engine,
         container=container_engine(tables_of(run.project.document)) if contained else {},
         options=options,
+        notify=run.watcher.said,
         config=config,
     )
 
@@ -168,7 +176,7 @@ def _within(run: Run) -> str | None:
     config = run.wishes.config
     if config is None:
         return None
-    root = run.project.source.resolve()
+    root = run.origin.resolve()
     name = config.relative_to(root).as_posix() if config.is_relative_to(root) else None
     if name not in run.tree.files:
         raise ConfigError(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.environment import cache_directory
 from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter
-from polywheel.run.keys import digest_of
+from polywheel.run.keys import digest_of, tools, variables
 from polywheel.run.orders import Workshop
 from polywheel.run.wanted import normalized
+
+_IN_PLACE_OF_OTHERS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
+"""What keeps a hook, where it is on PATH, from asking for a package, beside cmake and ninja."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,19 +51,21 @@ class Needs:
 
     shop: Workshop
     environments: Environments
+    fresh: bool = False
+    """Whether backends are asked again, whatever they said in earlier runs."""
 
     def kept(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
         """The environment that jobs were built in, where it is known and still there."""
         guess = self._guess(jobs)
         base = self.environments.kept(interpreter, guess)
-        more = _remembered(self._memory(base, jobs)) if base is not None else None
+        more = self._remembered(base, jobs) if base is not None else None
         return None if more is None else self.environments.kept(interpreter, [*guess, *more])
 
     def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Found:
         """The environment with all that jobs need, as far as that is known. Raises BuildError."""
         guess = self._guess(jobs)
         base = self.environments.get(interpreter, guess)
-        more = _remembered(self._memory(base, jobs))
+        more = self._remembered(base, jobs)
         if more is None:
             return Found(environment=base, wanted=normalized(guess), certain=False)
         return self._with(interpreter, [*guess, *more])
@@ -71,12 +77,7 @@ class Needs:
 
         Raises BuildError.
         """
-        try:
-            normalized(more)
-        except InvalidRequirement as error:
-            raise BuildError(
-                f"the backend requires what is no requirement: {str(error).splitlines()[0]}"
-            ) from None
+        checked(more)
         _remember(self._memory(base, jobs), more)
         return self._with(interpreter, [*self._guess(jobs), *more])
 
@@ -91,13 +92,26 @@ class Needs:
         more = [text for job in jobs for text in self.foreseen.get(job.id, ())]
         return [*self.requires, *dict.fromkeys(more)]
 
+    def _remembered(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
+        if self.fresh:
+            return None
+        try:
+            said = json.loads(self._memory(base, jobs).read_text(encoding="utf-8"))
+            return list(normalized(said))
+        except (OSError, ValueError, TypeError):
+            return None
+
     def _memory(self, base: Environment, jobs: Sequence[Job]) -> Path:
         digest = digest_of(
             {
                 "source": self.source,
                 "polywheel": self.shop.polywheel.name,
                 "resolved": base.resolved,
+                "content": base.content,
                 "environment": base.folder.name,
+                "variables": variables(),
+                "tools": tools(),
+                "others": [shutil.which(name) for name in _IN_PLACE_OF_OTHERS],
                 "settings": dict(self.shop.settings),
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
@@ -105,11 +119,17 @@ class Needs:
         return cache_directory() / "requires" / f"{digest[:32]}.json"
 
 
-def _remembered(memory: Path) -> list[str] | None:
-    try:
-        return list(normalized(json.loads(memory.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError):
-        return None
+def checked(more: Sequence[str]) -> Sequence[str]:
+    """What a backend asks for, where all of it is requirements. Raises BuildError."""
+    for text in more:
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            why = str(error).splitlines()[0]
+            raise BuildError(
+                f"the backend requires {text!r}, which is no requirement: {why}"
+            ) from None
+    return more
 
 
 def _remember(memory: Path, more: Sequence[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +16,10 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement
 
+from polywheel import wrapped
 from polywheel.build_call import Build
 from polywheel.config.project import Project
-from polywheel.errors import ConfigError, PolywheelError
+from polywheel.errors import BuildError, ConfigError, PolywheelError, UnsupportedError
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import built_wheel, get_requires, pass_through
@@ -24,6 +28,7 @@ from polywheel.stamping import make_stamp, stamp_wheel
 
 HOOK = "get_requires_for_build_wheel"
 SDIST_HOOK = "get_requires_for_build_sdist"
+_DESCRIBE = Path(wrapped.__file__).with_name("_describe_backend.py")
 _OF_A_SHELL = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
 _NO_JOB: Mapping[str, Any] = {"label": None, "properties": []}
 
@@ -33,9 +38,12 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
     An order: ``source``, ``settings`` (config settings for the real backend), ``jobs`` (each with
     ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders), ``check``
-    (None; or ``jobs``, and what was installed for them: ``wanted``), ``repair`` (a command, or None).
+    (None; or ``jobs``, and what was installed for them: ``wanted``), ``repair`` (a command, or None),
+    ``keep-open`` (file descriptors).
     """
     started = time.monotonic()
+    # Whoever outlives this process still holds the folder.
+    wrapped.KEPT_OPEN[:] = order["keep-open"]
     try:
         answer: dict[str, Any] = _STEPS[order["step"]](order)
     except PolywheelError as error:
@@ -58,12 +66,46 @@ def _requires(order: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> li
 
 def _sdist_requires(order: Mapping[str, Any]) -> dict[str, Any]:
     """What an sdist needs beside ``build-system.requires``."""
-    return {"requires": pass_through(_begun(order, _NO_JOB), SDIST_HOOK)}
+    return {"requires": get_requires(_begun(order, _NO_JOB), SDIST_HOOK)}
 
 
 def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The name of the sdist that the real backend makes in ``out``."""
-    return {"sdist": pass_through(_begun(order, _NO_JOB), "build_sdist", order["out"])}
+    """The name of the sdist that the real backend makes in ``out``.
+
+    None, and ``why``, where it says that it makes none, or has no hook for it (PEP 517,
+    "build_sdist"): it would say so again. Whatever else goes wrong may not the next time.
+    """
+    begun = _begun(order, _NO_JOB)
+    try:
+        return {"sdist": pass_through(begun, "build_sdist", order["out"])}
+    except UnsupportedError as error:
+        why = error.problems[0].what
+    except BuildError:
+        if _has_hook(begun, "build_sdist"):
+            raise
+        why = f"the real backend {begun.choice.build_backend!r} has no hook build_sdist"
+    print(f"error: {why}", file=sys.stderr, flush=True)
+    return {"sdist": None, "why": why}
+
+
+def _has_hook(build: Build, hook: str) -> bool:
+    """Whether the real backend has a hook; also where it does not come to that."""
+    with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
+        answer = Path(folder, "hooks.json")
+        subprocess.run(
+            [sys.executable, str(_DESCRIBE), str(answer), build.choice.build_backend, hook],
+            cwd=build.project.source,
+            env={
+                **os.environ,
+                "_POLYWHEEL_BACKEND_PATH": json.dumps(build.choice.backend_path or []),
+            },
+            check=False,
+        )
+        try:
+            said = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return True
+    return hook in said.get("hooks", [hook])
 
 
 def _build(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +149,8 @@ def _repaired(built: Path, command: str, folder: Path) -> Path:
     from polywheel.repairing import repair, understood
 
     try:
-        words = shlex.split(command, posix=os.name != "nt")
+        # Backslashes are of paths on Windows.
+        words = shlex.split(command.replace("\\", "\\\\") if os.name == "nt" else command)
     except ValueError as error:
         raise ConfigError(f"malformed repair command: {error}", at=command) from None
     if not words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from polywheel.config.checks import bytes_of
 from polywheel.config.project import Project
-from polywheel.errors import BuildError, WheelError
+from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
 from polywheel.providers.environment import cache_directory
@@ -49,12 +51,12 @@ def run_plan(
     started = time.monotonic()
     if wishes.cibuildwheel is not None:
         plan = by_variant(plan)
-    builds = _builds_here(plan, here, wishes)
+    builds = builds_here(plan, here, within=wishes.cibuildwheel is not None)
     with (
         _as_build_error(),
         on_interrupt(interrupt),
         opened_journal(wishes.out) as journal,
-        opened_source(source, clean=wishes.clean, without=[wishes.out, wishes.logs]) as tree,
+        opened_source(source, clean=wishes.clean, without=_no_source(wishes)) as tree,
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
         _clear_staging(wishes.out)
@@ -64,6 +66,7 @@ def run_plan(
             builds=builds,
             project=project,
             choice=choice,
+            origin=source,
             tree=tree,
             unpacked=not source.is_dir(),
             place=_place(source),
@@ -88,7 +91,7 @@ def run_plan(
     )
 
 
-def is_for(build: Build, plan: Plan, here: str) -> bool:
+def _is_for(build: Build, plan: Plan, here: str) -> bool:
     """Whether a build is for a target: to be built there, or all of its wheels serve it as well."""
     if build.target == here:
         return True
@@ -96,11 +99,15 @@ def is_for(build: Build, plan: Plan, here: str) -> bool:
     return all(job is not None and here in job.targets for job in jobs)
 
 
-def _builds_here(plan: Plan, here: str, wishes: Wishes) -> list[Build]:
-    if wishes.cibuildwheel is not None:
+def builds_here(plan: Plan, here: str, *, within: bool) -> list[Build]:
+    """The builds for this machine, the target ``here``; ``within`` cibuildwheel if that is so.
+
+    Raises BuildError where there is none, though there are builds.
+    """
+    if within:
         builds = [build for build in plan.builds if serves(here, build.target)]
     else:
-        builds = [build for build in plan.builds if is_for(build, plan, here)]
+        builds = [build for build in plan.builds if _is_for(build, plan, here)]
     if plan.builds and not builds:
         others = sorted({build.target for build in plan.builds})
         raise BuildError(
@@ -109,6 +116,12 @@ def _builds_here(plan: Plan, here: str, wishes: Wishes) -> list[Build]:
             hint="run it there; polywheel matrix shows what is for which machine",
         )
     return builds
+
+
+def _no_source(wishes: Wishes) -> list[Path]:
+    """What may lie in a source folder, and is none of it."""
+    report = [wishes.report] if wishes.report is not None else []
+    return [wishes.out, wishes.logs, cache_directory(), *report]
 
 
 @contextmanager
@@ -138,12 +151,18 @@ def _clear_staging(out: Path) -> None:
 def _place(source: Path) -> Path:
     """Where the builds of a source lie: always the same folder, so that compiler caches hit."""
     resolved = os.fsencode(source.resolve())
-    name = f"{source.resolve().stem[:40]}-{hashlib.sha256(resolved).hexdigest()[:10]}"
+    # Some backends take a path for a text with variables in it.
+    shown = re.sub(r"[^\w.-]", "_", source.resolve().stem, flags=re.ASCII)[:40]
+    name = f"{shown}-{hashlib.sha256(resolved).hexdigest()[:10]}"
     return cache_directory() / "work" / name
 
 
 def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
+    if epoch and not (epoch.isascii() and epoch.isdigit()):
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is {epoch!r}", hint="expected seconds since 1970, as digits"
+        )
     return Workshop(
         polywheel=served_polywheel(),
         config=wishes.config,
@@ -161,12 +180,17 @@ def _turns(run: Run, maker: Maker) -> Turns:
         known = [one for one in took if one is not None]
         return sum(known) if known else None
 
+    def memory(build: Build) -> int:
+        said = run.wishes.memory_per_job
+        target = run.plan.targets[build.target]
+        return said or bytes_of(target.memory_per_job or "") or 0
+
     return Turns(
         maker=maker,
         stop=run.shop.stop,
         watcher=run.watcher,
         seconds=seconds,
         at_once=run.wishes.at_once,
-        memory_per_job=run.wishes.memory_per_job,
+        memory=memory,
         keep_going=run.wishes.keep_going,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,12 +54,11 @@ class Workshop:
     stop: Event
 
 
-@dataclass(slots=True)
 class Time:
-    """What the steps of a build may still take."""
+    """What the steps of a build may take together, in seconds; None where there is no limit."""
 
-    left: float | None
-    """Seconds; None where there is no limit."""
+    def __init__(self, limit: float | None) -> None:
+        self.limit = self.left = limit
 
     @contextmanager
     def spent(self) -> Iterator[None]:
@@ -111,6 +111,7 @@ def order(
         if check is None
         else {"jobs": [_as_told(job) for job in check.jobs], "wanted": list(check.wanted)},
         "repair": repair,
+        "keep-open": list(keep_open) if sys.platform != "win32" else [],
         "scratch": str(scratch),
         "out": str(out),
     }
@@ -130,7 +131,7 @@ def order(
             )
         said = _said(answer)
     if ended.late:
-        raise BuildError(f"it took longer than {shop.seconds:g} seconds, and was killed")
+        raise BuildError(f"it took longer than {limit.limit or 0:g} seconds, and was killed")
     if ended.stopped:
         raise BuildError("it was stopped")
     if said is not None and isinstance(said.get("error"), str):

@@ -44,13 +44,13 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
     count = _Count()
 
     def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        count.total = len(waiting)
+        count.begin(waiting)
         for line in standing(others):
             write(line)
 
     def ended(outcome: Outcome) -> None:
-        if outcome.state in _TOLD_AT_THE_BEGINNING:
-            return
+        if outcome.build not in count.waiting:
+            return  # told at the beginning
         count.done += 1
         write(f"[{count.done}/{count.total}] {described(outcome)}")
         for line in failure(outcome):
@@ -153,7 +153,7 @@ class _View:
         self.console.print(Text(harmless(line), style=style))
 
     def begun(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        self._count.total = len(waiting)
+        self._count.begin(waiting)
         self._bar.update(self._total, total=len(waiting))
         for line in standing(others):
             self.show(line, "dim")
@@ -162,8 +162,8 @@ class _View:
         self._running[build.id] = time.monotonic()
 
     def ended(self, outcome: Outcome) -> None:
-        if outcome.state in _TOLD_AT_THE_BEGINNING:
-            return
+        if outcome.build not in self._count.waiting:
+            return  # told at the beginning
         self._running.pop(outcome.build, None)
         self._count.done += 1
         self._count.failed += outcome.state == State.FAILED
@@ -198,9 +198,11 @@ class _Count:
     """Of the builds of a run."""
 
     total = done = failed = 0
+    waiting: frozenset[str] = frozenset()
 
-
-_TOLD_AT_THE_BEGINNING = frozenset({State.UP_TO_DATE, State.NO_PYTHON})
+    def begin(self, waiting: Sequence[Build]) -> None:
+        self.total = len(waiting)
+        self.waiting = frozenset(one.id for one in waiting)
 
 
 def standing(outcomes: Sequence[Outcome]) -> list[str]:

@@ -73,7 +73,7 @@ class Publisher:
         with self._lock:
             other = self._claimed.setdefault(final.name, job.id)
             if other != job.id:
-                raise _two(final.name, other, job)
+                raise two_jobs(final.name, other, job.id)
             if final.exists():
                 self._refuse(job, final, digest)
             # In this order: whoever is killed in between leaves a line without its wheel, which
@@ -95,15 +95,16 @@ class Publisher:
                 hint="move it away, or write over it with --force",
             )
         if maker != job.id:
-            raise _two(final.name, maker, job)
+            raise two_jobs(final.name, maker, job.id)
 
     def _targets(self, job: Job) -> list[Target]:
         return [self.targets[name] for name in job.targets]
 
 
-def _two(name: str, first: str, second: Job) -> WheelError:
+def two_jobs(name: str, first: str, second: str) -> WheelError:
+    """The error for two jobs, by their ids, that make wheels of one name."""
     return WheelError(
-        f"two jobs make {name}: {first} and {second.id}",
+        f"two jobs make {name}: {first} and {second}",
         hint="say what the wheels are for, so that they are one job: [tool.polywheel.matrix] "
         "wheel-tag; or, where the first job is no more, write over its wheel with --force",
     )

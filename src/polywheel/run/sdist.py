@@ -1,7 +1,7 @@
 """The sdist of a source, made once and unpacked: what every build of a run is made of.
 
-Where the backend can't make one (meson-python outside of a checkout, say) the source itself is built.
-meson-python's holds what is committed, so a checkout with changes is built as it stands.
+Where the backend makes none the source itself is built. meson-python's holds what is committed, and
+is made in a checkout only; anything else, and a checkout with changes, is built as it stands.
 """
 
 from __future__ import annotations
@@ -9,31 +9,34 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polywheel.errors import BuildError
 from polywheel.providers.environment import cache_directory
-from polywheel.run.checkout import state_around, top
+from polywheel.run.checkout import top
 from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.journal import sha256_of
-from polywheel.run.keys import digest_of
+from polywheel.run.keys import digest_of, variables
 from polywheel.run.locked import held
+from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
+from polywheel.run.tree import content_digest, entries
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out what is not committed."""
 
 _CANNOT = "polywheel-cannot.json"
-_TELLING = (
-    *("SETUPTOOLS_", "VCS_VERSIONING_", "HATCH_", "PDM_", "POETRY_", "FLIT_", "SKBUILD_"),
-    *("VERSIONINGIT_", "MESON", "CMAKE_", "DISTUTILS_", "CIBW_", "CI"),
-)
-"""How variables begin that tell backends, and version tools, what to put into an sdist."""
+_TELLING = "CI"
+"""How variables begin that wheels do not depend on, and sdists may: CI, CI_COMMIT_TAG."""
+
+
+class _NoSdistError(StepFailedError):
+    """The backend makes no sdist of this, and would say so again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,88 +53,126 @@ class SdistMaker:
 
     log: Path
     notify: Callable[[str], None]
+    without: Sequence[Path] = ()
+    """Where the run writes: no part of a checkout around the source either."""
+
+    fresh: bool = False
+    """Whether a backend that made none in an earlier run is asked again."""
 
     def unpacked_sdist(self, tree: Source) -> Source:
         """The unpacked sdist of a source, or the source itself where there can be none.
 
-        Either is in the cache: what is edited from now on has no effect. Raises BuildError.
+        Either is made of the source as it was read: what is edited meanwhile has no effect. Raises
+        BuildError, also where it has changed already.
         """
+        part = tree.frozen()
         if self.profile in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
-            return tree.frozen()
+            return part
+        # Making the environment may take minutes, and so may another run that is waited for.
+        whole = self._around(tree.root, part) if tree.prefix else part
         base = self.environments.get(self.interpreter, self.requires)
-        kept = cache_directory() / "sdists" / self._key(tree, base)[:32]
+        kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with held(
             self.place / "sdist.lock",
             stop=self.shop.stop,
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
-        ):
-            found, why = kept_source(kept), _reason(kept)
+        ) as lock:
+            shutil.rmtree(self._workplace, ignore_errors=True)  # a killed run has left it
+            found, why = kept_source(kept), None if self.fresh else _reason(kept)
             if found is None and why is None:
                 try:
-                    return self._make(tree, base, kept)
-                except StepFailedError as error:
-                    why = error.problems[0].what.splitlines()[0]
+                    found = self._made(whole, part.prefix, base, kept, lock)
+                except _NoSdistError as error:
+                    why = _first_line(error)
                     kept.mkdir(parents=True, exist_ok=True)
                     (kept / _CANNOT).write_text(json.dumps(why), encoding="ascii")
+                except StepFailedError as error:
+                    self.notify(
+                        "making the sdist failed, so the source is built as it stands, and the next "
+                        f"run tries again: {_first_line(error)}; see {self.log}"
+                    )
+                    return part
+                finally:
+                    shutil.rmtree(self._workplace, ignore_errors=True)
         if found is not None:
             return found
         self.notify(f"no sdist can be made, so the source is built as it stands: {why}")
-        return tree.frozen()
+        return part
 
-    def _key(self, tree: Source, base: Environment) -> str:
+    @property
+    def _workplace(self) -> Path:
+        return self.place / "sdist"
+
+    def _around(self, root: Path, part: Source) -> Source:
+        """The checkout that a source is a part of: that is where its version comes from.
+
+        Raises BuildError where the part has changed since it was read.
+        """
+        whole = read_source(top(root), without=[*self.without, self.log.parent]).frozen()
+        if _contents(whole.root / part.prefix, part.files) != _contents(part.root, part.files):
+            raise BuildError("the source changed while it was read", hint="run it again")
+        return whole
+
+    def _key(self, part: Source, whole: Source, base: Environment) -> str:
         config = self.shop.config
+        told = {name: text for name, text in os.environ.items() if name.startswith(_TELLING)}
         return digest_of(
             {
-                "source": tree.digest,
-                "around": state_around(tree.root) if tree.prefix else None,
+                "source": part.digest,
+                "around": whole.digest if part.prefix else None,
                 "epoch": self.shop.epoch,
                 "resolved": base.resolved,
+                "content": base.content,
                 "environment": base.folder.name,
                 "polywheel": self.shop.polywheel.name,
                 "config": sha256_of(config) if config is not None else None,
                 "settings": dict(self.shop.settings),
-                "variables": {
-                    name: text for name, text in os.environ.items() if name.startswith(_TELLING)
-                },
+                "variables": {**variables(), **told},
             }
         )
 
-    def _make(self, tree: Source, base: Environment, kept: Path) -> Source:
-        copy = self.place / "sdist"
-        # Of a part of a checkout the whole is copied: that is where its version comes from.
-        whole = read_source(top(tree.root)) if tree.prefix else tree
+    def _made(self, whole: Source, prefix: str, base: Environment, kept: Path, lock: int) -> Source:
+        """The sdist that the backend makes of a copy, unpacked. Raises BuildError."""
+        copy, out = self._workplace / "source", self._workplace / "out"
         whole.copy_to(copy)
-        source = copy / tree.prefix
+        out.mkdir(exist_ok=True)
         self.log.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="polywheel-", dir=self.place) as folder:
-            out = Path(folder)
-            limit = Time(self.shop.seconds)
-            more = self._order("sdist-requires", base, source, out, limit)["requires"]
-            environment = base
-            if more:
-                environment = self.environments.get(self.interpreter, [*self.requires, *more])
-            said = self._order("sdist", environment, source, out, limit)
-            made = out / Path(str(said["sdist"])).name
-            if not made.is_file():
-                raise StepFailedError(f"the real backend names an sdist that is not there: {made}")
-            found = sdist_source(made, kept=kept, epoch=self.shop.epoch)
-        shutil.rmtree(copy, ignore_errors=True)
-        return found
+        limit = Time(self.shop.seconds)
 
-    def _order(
-        self, step: str, environment: Environment, source: Path, out: Path, limit: Time
-    ) -> dict[str, Any]:
-        return order(
-            self.shop,
-            step,
-            [],
-            environment=environment,
-            source=source,
-            scratch=out,
-            out=out,
-            log=self.log,
-            limit=limit,
-        )
+        def told(step: str, environment: Environment) -> dict[str, Any]:
+            return order(
+                self.shop,
+                step,
+                [],
+                environment=environment,
+                source=copy / prefix,
+                scratch=out,
+                out=out,
+                log=self.log,
+                limit=limit,
+                # A worker that outlives a killed run has the lock too, and is waited for.
+                keep_open=(lock,),
+            )
+
+        more = checked(told("sdist-requires", base)["requires"])
+        environment = base
+        if more:
+            environment = self.environments.get(self.interpreter, [*self.requires, *more])
+        said = told("sdist", environment)
+        if said["sdist"] is None:
+            raise _NoSdistError(str(said["why"]))
+        made = out / Path(str(said["sdist"])).name
+        if not made.is_file():
+            raise StepFailedError(f"the real backend names an sdist that is not there: {made.name}")
+        return sdist_source(made, kept=kept, epoch=self.shop.epoch)
+
+
+def _contents(root: Path, files: Sequence[str]) -> list[tuple[str, bytes]]:
+    return [(name, content_digest(root / name, status)) for name, status in entries(root, files)]
+
+
+def _first_line(error: BuildError) -> str:
+    return error.problems[0].what.splitlines()[0]
 
 
 def _reason(kept: Path) -> str | None:

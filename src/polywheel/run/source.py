@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
 from polywheel.run.journal import NAME as JOURNAL
 from polywheel.run.journal import sha256_of
-from polywheel.run.tree import content_digest, copy_files, entries, files_below
+from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
 from polywheel.run.unpacking import unpacked
 
 _NOTE = "polywheel-source.json"
@@ -177,7 +176,7 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
             # Names that are no UTF-8 are escaped, and come back as they were.
             (made / _NOTE).write_text(json.dumps(note), encoding="ascii")
             if kept_source(kept) is None:
-                shutil.rmtree(kept, ignore_errors=True)
+                remove(kept)
                 made.rename(kept)
     except OSError as error:
         raise BuildError(
@@ -285,7 +284,7 @@ def _remove_old(folder: Path) -> None:
     for one in folder.iterdir():
         with suppress(OSError):
             if time.time() - one.stat().st_mtime > _KEPT:
-                shutil.rmtree(one, ignore_errors=True)
+                remove(one)
 
 
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:

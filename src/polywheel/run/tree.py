@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -50,6 +51,16 @@ def copy_files(root: Path, names: Collection[str], place: Path) -> None:
         (place / folder).mkdir(exist_ok=True)
     for name in names:
         _copy_file(root, name, place / name)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder; whoever is killed meanwhile leaves nothing that could be taken for it."""
+    gone = folder.with_name(f"gone-{folder.name}-{os.getpid()}-{threading.get_ident()}")
+    try:
+        folder.rename(gone)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _stays_link(root: Path, name: str) -> bool:

@@ -53,8 +53,8 @@ class Turns:
     """How long a build took the last time."""
 
     at_once: int
-    memory_per_job: int
-    """Bytes; 0 where nobody said."""
+    memory: Callable[[Build], int]
+    """The bytes that a build may need; 0 where nobody said."""
 
     keep_going: bool
 
@@ -109,7 +109,7 @@ class Turns:
             self.watcher.ended(done.result)
 
         tasks = [
-            Task(id=build.id, seconds=self.seconds(build), memory=self.memory_per_job)
+            Task(id=build.id, seconds=self.seconds(build), memory=self.memory(build))
             for build, _ in waiting.values()
         ]
         limits = Limits(at_once=self.at_once, free_memory=free_memory, keep_going=self.keep_going)

@@ -7,10 +7,10 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE, Project
 from polywheel.errors import BuildError, ConfigError, PolywheelError
@@ -20,7 +20,9 @@ from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.run import keys
 from polywheel.run.builder import STAGING
+from polywheel.run.checkout import own_objects
 from polywheel.run.checks import misfits
 from polywheel.run.cibuildwheel import (
     PROJECT,
@@ -31,16 +33,18 @@ from polywheel.run.cibuildwheel import (
     tables_of,
     variables,
 )
+from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
 from polywheel.run.locked import held
 from polywheel.run.orders import Workshop
 from polywheel.run.outcome import Outcome, Standing, State, Wheel
 from polywheel.run.process import run_child
-from polywheel.run.publishing import Publisher
+from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
 from polywheel.variant_setup import variant_setup
 
+_GRACE = 45.0
 _SERVED = ".polywheel-served"
 """The folder in the copy of a source that holds polywheel's own wheel: cibuildwheel takes the copy
 into its container, and nothing else."""
@@ -73,6 +77,7 @@ class VariantRuns:
     options: tuple[str, ...]
     """The user's own, for cibuildwheel."""
 
+    notify: Callable[[str], None]
     config: str | None
     """The file whose tables stand in place of the project's, relative to the source."""
 
@@ -126,22 +131,25 @@ class VariantRuns:
         ):
             began = time.monotonic()
             place = _place(build)
+            limit = self.shop.seconds or self.targets[build.target].job_timeout
             ended = run_child(
                 command(self.engine, place, Path(folder), self.options),
                 folder=source,
                 environment={**os.environ, **self._told(jobs, build, place, source)},
                 log=log,
                 stop=self.shop.stop,
-                seconds=self.shop.seconds,
+                seconds=limit,
                 keep_open=(lock,),
-                # Where it is interrupted, and only there, it removes its container.
+                # Where it is interrupted, and only there, it removes its container; what runs in
+                # that has half a minute to end.
                 ask=signal.SIGINT,
+                grace=_GRACE,
             )
             seconds = (time.monotonic() - began) / len(jobs)
             # Those that it had finished before it failed are as good as the others.
             problems = list(self._published(build, jobs, Path(folder), seconds, wheels))
         if ended.late:
-            raise BuildError(f"it took longer than {self.shop.seconds:g} seconds, and was killed")
+            raise BuildError(f"it took longer than {limit:g} seconds, and was killed")
         if ended.stopped:
             raise BuildError("it was stopped")
         if ended.code:
@@ -156,6 +164,7 @@ class VariantRuns:
         finalized = finalize(sorted(made.glob("*.whl")), plain=True)
         yield from finalized.errors
         there = [one.written for one in finalized.done]
+        made_by: dict[Path, Job] = {}
         for job in jobs:
             targets = [self.targets[name] for name in job.targets]
             fitting = [one for one in there if not misfits(WheelName.parse(one.name), job, targets)]
@@ -166,6 +175,10 @@ class VariantRuns:
                     hint="look for skip in [tool.cibuildwheel]; for a Python that it does not know",
                 )
             if not fitting:
+                continue
+            other = made_by.setdefault(fitting[0], job)
+            if other is not job:
+                yield two_jobs(fitting[0].name, other.id, job.id)
                 continue
             try:
                 key = self._key(job, build)
@@ -178,13 +191,8 @@ class VariantRuns:
     ) -> dict[str, str]:
         """The variables of a run."""
         tables = tables_of(self.project.document)
-        served = f"{PROJECT if place.contained else source.as_posix()}/{_SERVED}"
-        environment = {
-            **self._setup(jobs[0]),
-            "SOURCE_DATE_EPOCH": str(self.shop.epoch),
-            "PIP_FIND_LINKS": served,
-            "UV_FIND_LINKS": served,
-        }
+        served = PurePosixPath(PROJECT) if place.contained else source
+        environment = {**self._setup(jobs[0]), "SOURCE_DATE_EPOCH": str(self.shop.epoch)}
         if self.config is not None:
             environment[CONFIG_VARIABLE] = self.config
         told = variables(
@@ -193,6 +201,7 @@ class VariantRuns:
             place,
             settings=self.shop.settings,
             environment=environment,
+            links=(served / _SERVED).as_uri(),
             tables=tables,
         )
         return {**self.container, **told} if place.contained else told
@@ -219,20 +228,31 @@ class VariantRuns:
                 "source": self.identity,
                 "polywheel": self.shop.polywheel.name,
                 "cibuildwheel": [self.engine.version, *self.options],
-                "told": self._told([job], build, place, Path()),
-                "variables": {
-                    name: text for name, text in os.environ.items() if name.startswith("CIBW_")
-                },
+                "told": self._told([job], build, place, self.place),
+                "variables": keys.variables(),
+                "tools": [] if place.contained else keys.tools(),
+                "files": [sha256_of(path) for path in map(Path, self._words()) if path.is_file()],
             }
         )
+
+    def _words(self) -> list[str]:
+        """The options, with what is given behind ``=``."""
+        return [one.rpartition("=")[2] for one in self.options]
 
     @contextmanager
     def _workplace(self, build: Build) -> Iterator[tuple[Path, int]]:
         """A copy of the source with polywheel's own wheel in it, and the descriptor of its lock."""
         place = self.place / "cibuildwheel" / build.id
         source = place / "source"
-        with held(place / "lock", stop=self.shop.stop, waiting=lambda: None) as lock:
+
+        def waiting() -> None:
+            self.notify(f"{build.id}: waiting for another run, or what is left of one")
+
+        with held(place / "lock", stop=self.shop.stop, waiting=waiting) as lock:
+            shutil.rmtree(source, ignore_errors=True)
             self.source.copy_to(source)
+            if _place(build).contained:
+                own_objects(source)
             write_served_wheel(self.shop.polywheel, source / _SERVED)
             yield source, lock
             shutil.rmtree(source, ignore_errors=True)

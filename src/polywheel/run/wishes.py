@@ -35,10 +35,13 @@ class Wishes:
     """Config settings for the real backend."""
 
     seconds: float | None = None
-    """How long the steps of one build may take together."""
+    """How long the steps of one build may take together; None where the targets say."""
 
-    memory_per_job: int = 0
-    """Bytes; 0 where nobody said."""
+    memory_per_job: int | None = None
+    """Bytes; None where the targets say."""
+
+    report: Path | None = None
+    """Where the report will be written, which is no part of the source."""
 
     cibuildwheel: tuple[str, ...] | None = None
     """The options for the cibuildwheel that makes the wheels; None where polywheel makes them."""

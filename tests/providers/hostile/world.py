@@ -1,6 +1,7 @@
 """One that changes what it can reach, and one that looks what it finds."""
 
 import os
+import re
 import random
 import sys
 
@@ -39,7 +40,7 @@ class Looks(Good):
         os.write(2, b"two\n")
         assert sys.stdin.read() == ""
         return [
-            Config("folder", [os.getcwd().lower().replace("/", ".")]),
+            Config("folder", [re.sub("[^a-z0-9]", ".", os.getcwd().lower())]),
             Config("path", [str(os.environ["PATH"] != "/nowhere").lower()]),
             Config("argument", [str(len(sys.argv))]),
             Config("depth", [str(sys.getrecursionlimit() > 200).lower()]),

@@ -1,0 +1,229 @@
+"""What makes a build old: everything that went into its wheel; and nothing that did not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from building import write_project
+from running import CACHE, HERE, Builds, demo, workplaces
+
+from polywheel.matrix.targets import this_target
+
+places = pytest.fixture(autouse=True)(workplaces)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+
+BACKEND = """
+import os, subprocess, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with open("content.txt") as file:
+        content = file.read()
+    if "FAILS" in content:
+        raise SystemExit("it fails")
+    try:
+        from dependency import text
+    except ImportError:
+        text = ""
+    compiler = os.environ.get("CC", "cc")
+    if compiler.endswith("compiler"):
+        text += subprocess.run([compiler], check=True, capture_output=True, text=True).stdout
+    name = "again-1.0-py3-none-any.whl"
+    info = "again-1.0.dist-info"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("again.txt", content + text + os.environ.get("ANY_NAME", ""))
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: again\\nVersion: 1.0\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "again.txt,,\\n" + "".join(
+            f"{info}/{one},,\\n" for one in ("METADATA", "WHEEL", "RECORD")))
+    return name
+"""
+TABLES = """
+[build-system]
+requires = [{requires}]
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "again"
+version = "1.0"
+[variant.default-priorities]
+namespace = ["again"]
+[variant.providers.again.static-properties]
+kind = ["one"]
+[variant.variants.one]
+again.kind = ["one"]
+[tool.polywheel.matrix]
+python = ["{here}"]
+{more}
+"""
+
+
+def project(folder: Path, *, requires: str = "", more: str = "") -> Path:
+    text = TABLES.format(requires=requires, here=HERE, more=more)
+    files = {"pyproject.toml": text, "backend.py": BACKEND, "content.txt": "content 1\n"}
+    return write_project(folder, files)
+
+
+def content_of(builds: Builds) -> str:
+    (name,) = builds.wheels
+    with zipfile.ZipFile(builds.out / name) as wheel:
+        return wheel.read("again.txt").decode()
+
+
+def test_nothing_of_a_build_that_failed_is_in_the_next_one(tmp_path: Path) -> None:
+    """Size and time of a file are the same, as in an sdist, and its content is not."""
+    source = project(tmp_path / "project")
+    path = source / "content.txt"
+    path.write_text("FAILS  12\n", encoding="utf-8")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    builds = Builds(source, tmp_path / "out")
+    builds(code=1)
+    path.write_text("content 2\n", encoding="utf-8")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    builds()
+    assert content_of(builds) == "content 2\n"
+
+
+def test_a_variable_of_any_name(tmp_path: Path) -> None:
+    builds = Builds(project(tmp_path / "project"), tmp_path / "out", {"ANY_NAME": "a"})
+    builds()
+    assert set(builds().states.values()) == {"up-to-date"}
+    builds.env["TERM_SESSION_ID"] = builds.env["GITHUB_RUN_ID"] = "another"
+    assert set(builds().states.values()) == {"up-to-date"}
+    builds.env["ANY_NAME"] = "b"
+    assert set(builds().states.values()) == {"built"}
+    assert content_of(builds) == "content 1\nb"
+
+
+@posix
+def test_a_compiler_that_a_rule_names(tmp_path: Path) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\necho 1\n", encoding="utf-8")
+    compiler.chmod(0o755)
+    rule = f'[tool.polywheel.setup."again :: kind"]\nenv = {{ CC = "{compiler}" }}\n'
+    builds = Builds(project(tmp_path / "project", more=rule), tmp_path / "out")
+    builds()
+    assert set(builds().states.values()) == {"up-to-date"}
+    compiler.write_text("#!/bin/sh\necho 2\n", encoding="utf-8")
+    assert set(builds().states.values()) == {"built"}
+    assert content_of(builds) == "content 1\n2\n"
+
+
+def test_a_requirement_that_changed_behind_its_version(tmp_path: Path) -> None:
+    """A folder, say; --fresh installs it anew, and what is built of it is built again."""
+    setup = '[build-system]\nrequires = ["flit-core>=3.12"]\nbuild-backend = "flit_core.buildapi"\n'
+    dependency = write_project(
+        tmp_path / "dependency",
+        {
+            "pyproject.toml": f'{setup}[project]\nname = "dependency"\nversion = "1"\n'
+            'description = ""\n',
+            "dependency.py": "text = 'one'\n",
+        },
+    )
+    requires = f'"dependency @ {dependency.as_uri()}"'
+    builds = Builds(project(tmp_path / "project", requires=requires), tmp_path / "out")
+    builds()
+    assert content_of(builds) == "content 1\none"
+    assert set(builds("--fresh").states.values()) == {"up-to-date"}, "nothing came out otherwise"
+    (dependency / "dependency.py").write_text("text = 'two'\n", encoding="utf-8")
+    builds("--fresh")
+    assert content_of(builds) == "content 1\ntwo"
+
+
+def test_a_report_in_the_project_is_no_part_of_it(tmp_path: Path) -> None:
+    source = project(tmp_path / "project")
+    builds = Builds(source, source / "out")
+    reported = ("--report", str(source / "told" / "report.json"))
+
+    def states() -> set[str]:
+        builds.ended(builds.start(*reported))
+        report = json.loads((source / "told" / "report.json").read_text("utf-8"))
+        return {one["state"] for one in report["builds"]}
+
+    assert states() == {"built"}
+    assert states() == {"up-to-date"}
+
+
+def test_a_cache_that_is_named_relatively(tmp_path: Path) -> None:
+    builds = Builds(project(tmp_path / "project"), tmp_path / "out")
+    builds.env["POLYWHEEL_CACHE_DIR"] = os.path.relpath(CACHE, tmp_path)
+    builds()
+    assert len(builds.wheels) == 1
+
+
+def test_a_folder_whose_name_backends_take_for_a_variable(tmp_path: Path) -> None:
+    source = project(tmp_path / "$x {label} 100%")
+    done = Builds(source, tmp_path / "out")()
+    assert set(done.states.values()) == {"built"}
+    assert not list((CACHE / "work").glob("*$x*"))
+
+
+def test_packages_from_nowhere_but_a_folder(tmp_path: Path) -> None:
+    """PIP_NO_INDEX is said to uv by an option: it has no variable for it."""
+    source = project(tmp_path / "project", requires='"flit-core"')
+    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    said = Builds(source, tmp_path / "out", env)(code=1)
+    assert "can't install flit-core" in said.err
+
+
+def test_a_plan_of_another_project(tmp_path: Path) -> None:
+    other = demo(tmp_path / "demo", "a")
+    command = [sys.executable, "-m", "polywheel", "matrix", str(other), "--json"]
+    plan = subprocess.run(command, check=True, capture_output=True).stdout
+    (tmp_path / "plan.json").write_bytes(plan)
+    builds = Builds(project(tmp_path / "project"), tmp_path / "out")
+    said = builds("--plan", str(tmp_path / "plan.json"), code=2)
+    assert "the plan is of 'demo', and this is 'again'" in said.err
+    assert builds.wheels == {}
+
+
+def test_a_dry_run_shows_the_rules_of_the_python_that_builds(
+    tmp_path: Path, second_python: str
+) -> None:
+    rule = (
+        '[tool.polywheel.setup."again :: kind"]\n'
+        f'when = "python_version >= \'{second_python}\'"\ncflags = ["-DNEW"]\n'
+    )
+    source = project(tmp_path / "project", more=rule)
+    path = source / "pyproject.toml"
+    both = f'python = ["{HERE}", "{second_python}"]'
+    path.write_text(path.read_text("utf-8").replace(f'python = ["{HERE}"]', both), encoding="utf-8")
+    command = [sys.executable, "-m", "polywheel", "build", str(source), "--dry-run", "--json"]
+    command += ["-o", str(tmp_path / "out")]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    flags = {
+        one["python"]: "-DNEW" in json.dumps(one["setup"])
+        for one in json.loads(done.stdout)["builds"]
+    }
+    assert flags == {HERE: False, second_python: True}
+
+
+def test_a_wheel_of_nothing_compiled_is_told_of(tmp_path: Path) -> None:
+    said = Builds(project(tmp_path / "project"), tmp_path / "out")()
+    assert "nothing in it was compiled" in said.err
+    assert f"{this_target()}-cp" in said.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_answer_that_nobody_takes(tmp_path: Path) -> None:
+    """The report is there all the same, and there is no traceback."""
+    builds = Builds(project(tmp_path / "project"), tmp_path / "out")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            builds.command(),
+            cwd=tmp_path,
+            env={**os.environ, "POLYWHEEL_CACHE_DIR": str(CACHE)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr
+    assert json.loads(builds.report.read_text("utf-8"))["exit-code"] == 0
