@@ -17,7 +17,7 @@ from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendProfile
 from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import remark
-from polywheel.run.compile_slots import Slots
+from polywheel.run.compile_slots import Slots, knows_no_pool
 from polywheel.run.compile_slots import Told as SlotsTold
 from polywheel.run.environments import Environment
 from polywheel.run.interpreters import Interpreter
@@ -32,8 +32,6 @@ from polywheel.run.source import Source
 STAGING = ".polywheel-run-"
 """What folders in an output directory begin with in which wheels are made; those of a run that was
 killed are left there, and belong to nobody."""
-_LAST = 64 * 1024
-"""Bytes of the end of a log."""
 
 
 class _Told(TypedDict):
@@ -131,7 +129,7 @@ class Builder:
         """Add the wheels of jobs to ``wheels``; how long the real backend took, in seconds."""
         interpreter = self.interpreters[build.python]
         everything = self._jobs(build)
-        found = self.needs.environment(interpreter, everything)
+        found = self._environment(interpreter, everything, told)
         if found.certain:
             # An environment that was made anew may have come out as it was.
             missing = self._still_missing(build, missing, interpreter, found, wheels)
@@ -149,15 +147,44 @@ class Builder:
                 if said["wheels"] is None:
                     said = self._built(missing, found, Path(folder), told, everything)
             share = (time.monotonic() - began) / len(missing)
-            made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]}
-            for job in missing:
-                wheel = made.get(job.id)
-                if wheel is None or not wheel.is_file():
-                    raise BuildError(f"its worker made no wheel for {job.id}")
-                wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
-                if odd := remark(WheelName.parse(wheel.name), job):
-                    self.notify(odd)
+            self._publish(missing, said["wheels"], Path(folder), keys, share, wheels)
         return float(said["built"])
+
+    def _environment(
+        self, interpreter: Interpreter, everything: Sequence[Job], told: _Told
+    ) -> Found:
+        """The environment of a build; where all is to be asked anew, its backend is."""
+        found = self.needs.environment(interpreter, everything)
+        if not self.needs.fresh:
+            return found
+        said = order(
+            self.shop,
+            "requires",
+            everything,
+            environment=found.environment,
+            out=told["scratch"],
+            **told,
+        )
+        return self.needs.learnt(interpreter, everything, found.environment, said["requires"])
+
+    def _publish(
+        self,
+        jobs: Sequence[Job],
+        said: Sequence[Mapping[str, Any]],
+        folder: Path,
+        keys: Mapping[str, str],
+        share: float,
+        wheels: list[Wheel],
+    ) -> None:
+        """Give the wheels in a folder their final names, and add them to ``wheels``."""
+        made = {str(one["id"]): folder / Path(one["file"]).name for one in said}
+        for job in jobs:
+            wheel = made.get(job.id)
+            if wheel is None or not wheel.is_file():
+                raise BuildError(f"its worker made no wheel for {job.id}")
+            wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
+            if odd := remark(WheelName.parse(wheel.name), job):
+                self.notify(odd)
 
     def _still_missing(
         self,
@@ -212,7 +239,7 @@ class Builder:
         try:
             return build(slots)
         except BuildError:
-            if not slots.pooled or self.shop.stop.is_set() or not _knows_no_pool(told["log"]):
+            if not slots.pooled or self.shop.stop.is_set() or not knows_no_pool(told["log"]):
                 raise
             # A make before 4.4, somewhere in the build, ends at the name of the pool.
             self.slots.refuse()
@@ -280,10 +307,3 @@ class Builder:
 def _note(log: Path, line: str) -> None:
     with log.open("a", encoding="utf-8", newline="\n") as file:
         file.write(f"polywheel: {line}\n")
-
-
-def _knows_no_pool(log: Path) -> bool:
-    """Whether a build ended because it could not read how the pool is named."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _LAST))
-        return b"--jobserver-auth string" in file.read()

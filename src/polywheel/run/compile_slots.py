@@ -33,6 +33,8 @@ _NINJA = Version("1.13")
 _GENERIC = ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS")
 _JOBS = re.compile(r"(^|\s)(-j|--jobs)")
 _OTHERS_POOL = re.compile(r"(^|\s)(-j\S*|--jobserver-(auth|fds)=\S*)")
+_LAST = 64 * 1024
+"""Bytes of the end of a log."""
 _LOOK = 0.1
 """Seconds after which somebody who waits for a slot looks whether to stop."""
 
@@ -174,6 +176,13 @@ def _version(text: str) -> Version | None:
     """The numbers that a version begins with: that of a patched Ninja is none of PEP 440."""
     found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", text)
     return Version(found[0]) if found else None
+
+
+def knows_no_pool(log: Path) -> bool:
+    """Whether a build ended because it could not read how the pool is named."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _LAST))
+        return b"--jobserver-auth string" in file.read()
 
 
 @contextmanager

@@ -111,6 +111,7 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
             source=identity,
             shop=run.shop,
             environments=environments,
+            fresh=run.wishes.fresh,
         ),
         publisher=run.publisher,
         logs=run.wishes.logs,
@@ -138,6 +139,8 @@ def _sdist_maker(
         place=run.place,
         log=run.wishes.logs / "sdist.log",
         notify=run.watcher.said,
+        fresh=run.wishes.fresh,
+        without=run.wishes.no_source(),
     )
 
 

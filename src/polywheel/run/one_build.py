@@ -174,6 +174,7 @@ def _covered(requires: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 _STEPS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "requires": lambda order: {"requires": _requires(order, order["jobs"])},
     "build": _build,
     "sdist-requires": _sdist_requires,
     "sdist": _sdist,

@@ -56,7 +56,7 @@ def run_plan(
         _as_build_error(),
         on_interrupt(interrupt),
         opened_journal(wishes.out) as journal,
-        opened_source(source, clean=wishes.clean, without=_no_source(wishes)) as tree,
+        opened_source(source, clean=wishes.clean, without=wishes.no_source()) as tree,
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
         _clear_staging(wishes.out)
@@ -116,12 +116,6 @@ def builds_here(plan: Plan, here: str, *, within: bool) -> list[Build]:
             hint="run it there; polywheel matrix shows what is for which machine",
         )
     return builds
-
-
-def _no_source(wishes: Wishes) -> list[Path]:
-    """What may lie in a source folder, and is none of it."""
-    report = [wishes.report] if wishes.report is not None else []
-    return [wishes.out, wishes.logs, cache_directory(), *report]
 
 
 @contextmanager

@@ -92,6 +92,11 @@ class SdistMaker:
                         f"run tries again: {_first_line(error)}; see {self.log}"
                     )
                     return part
+                except BuildError as error:
+                    if self.shop.stop.is_set():
+                        raise
+                    what = f"making the sdist: {_first_line(error)}"
+                    raise BuildError(what, at=str(self.log)) from None
                 finally:
                     shutil.rmtree(self._workplace, ignore_errors=True)
         if found is not None:

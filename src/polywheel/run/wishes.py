@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polywheel.providers.environment import cache_directory
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
@@ -48,3 +50,8 @@ class Wishes:
 
     recorded: Mapping[str, float] = field(default_factory=dict)
     """Seconds that jobs took, from an earlier report."""
+
+    def no_source(self) -> list[Path]:
+        """What may lie in a source folder, and is none of it."""
+        report = [self.report] if self.report is not None else []
+        return [self.out, self.logs, cache_directory(), *report]

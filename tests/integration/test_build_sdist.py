@@ -1,0 +1,436 @@
+"""The sdist that `polywheel build` makes its builds of, and what it remembers of backends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+from building import read_wheel, run, write_project
+from running import HERE, Builds
+
+from polywheel.errors import BuildError
+from polywheel.model.plan import Job
+from polywheel.run.environments import Environments
+from polywheel.run.interpreters import Interpreter, probe
+from polywheel.run.needs import Needs
+from polywheel.run.orders import Workshop
+from polywheel.run.sdist import SdistMaker
+from polywheel.run.source import read_source
+
+# Its sdist holds the text of the source, and a VERSION beside the source where there is one.
+BACKEND = """
+import base64, hashlib, io, os, pathlib, sys, tarfile, time, zipfile
+
+FOLDER = pathlib.Path({folder!r})
+
+def note(line):
+    with open(FOLDER / "calls", "a") as file:
+        file.write(line + "\\n")
+
+def build_sdist(sdist_directory, config_settings=None):
+    note("sdist")
+{sdist}
+    files = {{path.name: path.read_bytes() for path in pathlib.Path().iterdir() if path.is_file()}}
+    if pathlib.Path("../VERSION").exists():
+        files["VERSION"] = pathlib.Path("../VERSION").read_bytes()
+    files["PKG-INFO"] = b"Metadata-Version: 2.1\\nName: told\\nVersion: 1.0\\n"
+    with tarfile.open(pathlib.Path(sdist_directory, "told-1.0.tar.gz"), "w:gz") as archive:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(f"told-1.0/{{name}}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return "told-1.0.tar.gz"
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+{wheel}
+    info = "told-1.0.dist-info"
+    files = {{name: pathlib.Path(name).read_text() for name in ("text", "VERSION", "PKG-INFO")
+             if pathlib.Path(name).exists()}}
+    files[f"{{info}}/METADATA"] = "Metadata-Version: 2.1\\nName: told\\nVersion: 1.0\\n"
+    files[f"{{info}}/WHEEL"] = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    record = ""
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+        record += f"{{name}},sha256={{digest.decode().rstrip('=')}},{{len(text.encode())}}\\n"
+    files[f"{{info}}/RECORD"] = f"{{record}}{{info}}/RECORD,,\\n"
+    with zipfile.ZipFile(pathlib.Path(wheel_directory, "told-1.0-py3-none-any.whl"), "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return "told-1.0-py3-none-any.whl"
+
+{more}
+"""
+PYPROJECT = """
+[build-system]
+requires = [{requires}]
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "{name}"
+version = "1.0"
+"""
+TABLES = """
+[variant.default-priorities]
+namespace = ["told"]
+[variant.providers.told.static-properties]
+kind = ["one"]
+[variant.variants.one]
+told.kind = ["one"]
+[tool.polywheel.setup."told :: kind :: one"]
+env = {{ TOLD = "one" }}
+[tool.polywheel.matrix]
+python = ["{python}"]
+"""
+WHEEL_ONLY = """
+import pathlib, zipfile
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+{does}
+    info = "{name}-1.0.dist-info"
+    with zipfile.ZipFile(pathlib.Path(wheel_directory, "{name}-1.0-py3-none-any.whl"), "w") as archive:
+        archive.writestr("{name}.py", "")
+        archive.writestr(f"{{info}}/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
+        archive.writestr(f"{{info}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{{info}}/RECORD", "")
+    return "{name}-1.0-py3-none-any.whl"
+"""
+
+
+def told(
+    folder: Path,
+    *,
+    sdist: str = "",
+    wheel: str = "",
+    more: str = "",
+    requires: str = "",
+    text: str = "old\n",
+) -> Path:
+    """A project; ``sdist`` and ``wheel`` are what its hooks do first."""
+    backend = BACKEND.format(
+        folder=str(folder.parent),
+        sdist="".join(f"    {line}\n" for line in sdist.splitlines()),
+        wheel="".join(f"    {line}\n" for line in wheel.splitlines()),
+        more=more,
+    )
+    pyproject = PYPROJECT.format(requires=requires, name="told") + TABLES.format(python=HERE)
+    return write_project(folder, {"pyproject.toml": pyproject, "backend.py": backend, "text": text})
+
+
+def package(folder: Path, *, does: str = "pass") -> str:
+    """A package that does something when it is built; the requirement that asks for it."""
+    backend = WHEEL_ONLY.format(name=folder.name, does=f"    {does}")
+    pyproject = PYPROJECT.format(requires="", name=folder.name)
+    write_project(folder, {"pyproject.toml": pyproject, "backend.py": backend})
+    return f"{folder.name} @ {folder.as_uri()}"
+
+
+def built(builds: Builds) -> dict[str, str]:
+    """What of the source is in the one wheel."""
+    (path,) = builds.out.glob("*.whl")
+    members = read_wheel(path).members
+    return {
+        name: members[name].decode().strip()
+        for name in ("text", "VERSION", "PKG-INFO")
+        if name in members
+    }
+
+
+def calls(builds: Builds) -> list[str]:
+    """The hooks that were called, and what they noted."""
+    path = builds.source.with_name("calls")
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def git(folder: Path, *arguments: str) -> None:
+    run(["git", *arguments], cwd=folder)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, in which nothing is known."""
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def on(cache: Path) -> dict[str, str]:
+    return {"POLYWHEEL_CACHE_DIR": str(cache)}
+
+
+@pytest.fixture
+def _git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+
+
+# Edits during a run -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_git")
+@pytest.mark.parametrize("inside", ["", "python"])
+def test_what_is_edited_while_the_environment_is_made_has_no_effect(
+    inside: str, tmp_path: Path
+) -> None:
+    """Neither on that run nor on any later one."""
+    top = tmp_path / "top"
+    edited = [top / inside / "text", *([top / "VERSION"] if inside else [])]
+    # The environment's one requirement does the editing when it is installed.
+    does = f"[pathlib.Path(one).write_text('new\\n') for one in {[str(one) for one in edited]!r}]"
+    requires = f'"{package(tmp_path / "editor", does=does)}"'
+    source = told(top / inside if inside else top, requires=requires)
+    for path in edited:
+        path.write_text("old\n", encoding="utf-8")
+    git(top, "init", "-q")
+    git(top, "add", "-A")
+    git(top, "commit", "-q", "-m", "one")
+    builds = Builds(source, tmp_path / "out", env=on(tmp_path / "cache"))
+    builds()
+    assert [path.read_text(encoding="utf-8") for path in edited] == ["new\n"] * len(edited)
+    found = built(builds)
+    assert {found["text"], found.get("VERSION", "old")} == {"old"}
+    assert "PKG-INFO" in found, "it was made of an sdist"
+    git(top, "checkout", "-q", ".")
+    assert set(builds().states.values()) == {"up-to-date"}
+    assert built(builds) == found
+    edited[-1].write_text("new\n", encoding="utf-8")
+    builds()
+    assert "new" in built(builds).values()
+
+
+@pytest.mark.usefixtures("_git", "cache")
+def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> None:
+    source = told(tmp_path / "top" / "python")
+    git(source.parent, "init", "-q")
+    git(source.parent, "add", "-A")
+    git(source.parent, "commit", "-q", "-m", "one")
+    tree = read_source(source)
+    tree.frozen()  # an earlier run's
+    (source / "text").write_text("new\n", encoding="utf-8")
+    maker = SdistMaker(
+        shop=workshop(),
+        interpreter=interpreter(),
+        environments=Environments(fresh=False, notify=print),
+        requires=[],
+        profile=None,
+        place=tmp_path / "place",
+        log=tmp_path / "sdist.log",
+        notify=print,
+    )
+    with pytest.raises(BuildError, match="the source changed while it was read"):
+        maker.unpacked_sdist(tree)
+
+
+def test_what_is_new_around_a_part_of_a_checkout_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An sdist may hold a file that git does not know yet."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    source = told(tmp_path / "top" / "python")
+    write_project(source.parent, {"data/table": "1"})
+    if sys.platform != "win32":  # links that lead out of the part, and not out of the checkout
+        (source / "data").symlink_to("../data", target_is_directory=True)
+        (source / "table").symlink_to("../data/table")
+    git(source.parent, "init", "-q")
+    git(source.parent, "add", "-A")
+    builds = Builds(source, source.parent / "out", env=on(tmp_path / "cache"))
+    builds()
+    (source.parent / "VERSION").write_text("1", encoding="utf-8")
+    builds()
+    assert built(builds)["VERSION"] == "1"
+
+
+# Backends that make none --------------------------------------------------------------------------
+
+
+def test_a_failure_is_told_and_tried_again(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.touch()
+    sdist = f"if os.path.exists({str(full)!r}):\n    raise OSError(28, 'No space left on device')"
+    builds = Builds(told(tmp_path / "told", sdist=sdist), tmp_path / "out", on(tmp_path / "cache"))
+    done = builds()
+    assert "making the sdist failed, so the source is built as it stands" in done.err
+    assert "failed in build_sdist" in done.err
+    assert f"see {builds.out / 'logs' / 'sdist.log'}" in done.err
+    assert "No space left" in (builds.out / "logs" / "sdist.log").read_text(encoding="utf-8")
+    assert "PKG-INFO" not in built(builds)
+    full.unlink()
+    done = builds()
+    assert "sdist failed" not in done.err
+    assert "PKG-INFO" in built(builds)
+    builds()
+    assert calls(builds) == ["sdist", "sdist"], "what was made is kept"
+
+
+UNSUPPORTED = """
+class UnsupportedOperation(Exception):
+    pass
+"""
+ASKED = """
+def get_requires_for_build_sdist(config_settings=None):
+    note("asked")
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("sdist", "more", "why"),
+    [
+        (
+            'raise UnsupportedOperation("not here")',
+            UNSUPPORTED + ASKED,
+            "the real backend 'backend' can't do build_sdist here: .*not here",
+        ),
+        ("", f"{ASKED}\ndel build_sdist", "the real backend 'backend' has no hook build_sdist"),
+    ],
+    ids=["unsupported", "no hook"],
+)
+def test_a_backend_that_makes_none_is_asked_once(
+    sdist: str, more: str, why: str, tmp_path: Path
+) -> None:
+    source = told(tmp_path / "told", sdist=sdist, more=more)
+    builds = Builds(source, tmp_path / "out", on(tmp_path / "cache"))
+    for _ in range(2):
+        done = builds()
+        assert "no sdist can be made, so the source is built as it stands" in done.err
+        assert re.search(why, done.err)
+    assert calls(builds).count("asked") == 1
+    assert "PKG-INFO" not in built(builds)
+    assert set(done.states.values()) == {"up-to-date"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("['not a requirement!']", "the backend requires 'not a requirement!'"),
+        ("['a >= what']", "the backend requires 'a >= what'"),
+    ],
+)
+def test_requirements_of_sdists_that_are_none(answer: str, said: str, tmp_path: Path) -> None:
+    more = f"def get_requires_for_build_sdist(config_settings=None):\n    return {answer}\n"
+    builds = Builds(told(tmp_path / "told", more=more), tmp_path / "out", on(tmp_path / "cache"))
+    done = builds(code=1)
+    assert done.err.splitlines()[-1].startswith(f"error: {said}, which is no requirement: ")
+
+
+def test_an_answer_that_is_no_list_of_requirements(tmp_path: Path) -> None:
+    more = "def get_requires_for_build_sdist(config_settings=None):\n    return [1]\n"
+    builds = Builds(told(tmp_path / "told", more=more), tmp_path / "out", on(tmp_path / "cache"))
+    assert "returned [1], not requirements" in builds().err
+
+
+# Runs that were killed ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are not inherited there")
+def test_what_is_left_of_a_killed_run_is_waited_for_and_cleared(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    sdist = f"""\
+until = time.monotonic() + 60
+while not os.path.exists({str(go)!r}) and time.monotonic() < until:
+    time.sleep(0.05)
+note("whole" if os.path.exists("text") else "disturbed")
+"""
+    builds = Builds(told(tmp_path / "told", sdist=sdist), tmp_path / "out", on(tmp_path / "cache"))
+    with builds.start() as first:
+        while not calls(builds):
+            assert first.poll() is None
+            time.sleep(0.02)
+        first.kill()
+        first.wait()
+        for stream in (first.stdout, first.stderr):
+            assert stream is not None
+            stream.close()
+    assert first.returncode == -signal.SIGKILL
+    (place,) = (tmp_path / "cache" / "work").iterdir()
+    assert (place / "sdist" / "source" / "text").exists()
+    second = builds.start()
+    assert second.stderr is not None
+    try:
+        line = second.stderr.readline()
+        while "waiting for" not in line:
+            assert line, "it did not wait"
+            assert "sdist" not in calls(builds)[1:], "it did not wait"
+            line = second.stderr.readline()
+    finally:
+        go.touch()
+    builds.ended(second)
+    assert calls(builds) == ["sdist", "whole", "sdist", "whole"]
+    assert not (place / "sdist").exists()
+    assert not list(place.glob("polywheel-*"))
+
+
+# What backends ask for ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the tool is a script")
+@pytest.mark.parametrize("name", ["ninja", "samu"])
+def test_a_tool_that_is_gone_is_asked_for(name: str, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tool = write_project(tools, {name: "#!/bin/sh\necho 1.11\n"}) / name
+    tool.chmod(0o755)
+    requirement = package(tmp_path / "ours")
+    there = f"(__import__('shutil').which({name!r}) == {str(tool)!r})"
+    source = told(
+        tmp_path / "told",
+        wheel=f"if not {there}:\n    import ours",
+        more=f"def get_requires_for_build_wheel(config_settings=None):\n"
+        f"    note('asked')\n    return [] if {there} else [{requirement!r}]\n",
+    )
+    path = os.pathsep.join([str(tools), os.environ["PATH"]])
+    builds = Builds(source, tmp_path / "out", {**on(tmp_path / "cache"), "PATH": path})
+    builds()
+    builds()
+    assert calls(builds).count("asked") == 1, "it is remembered"
+    shutil.rmtree(tools)
+    shutil.rmtree(builds.out)
+    builds()
+    assert built(builds)["text"] == "old"
+    assert "asked" in calls(builds)[2:]
+
+
+def interpreter() -> Interpreter:
+    found = probe(sys.executable)
+    assert found is not None
+    return found
+
+
+def workshop() -> Workshop:
+    return Workshop(
+        polywheel=Path("served"), config=None, settings={}, epoch=1, seconds=None, stop=Event()
+    )
+
+
+@pytest.mark.usefixtures("cache")
+def test_with_fresh_backends_are_asked_again() -> None:
+    jobs = [Job(id="a", label="a", properties=(), axes={}, pythons=(), targets=(), build="", at="")]
+
+    def needs(*, fresh: bool) -> Needs:
+        return Needs(
+            requires=[],
+            foreseen={},
+            source="digest",
+            shop=workshop(),
+            environments=Environments(fresh=fresh, notify=print),
+            fresh=fresh,
+        )
+
+    here = interpreter()
+    first = needs(fresh=False)
+    guess = first.environment(here, jobs)
+    assert not guess.certain
+    assert first.learnt(here, jobs, guess.environment, []).certain
+    del first, guess
+    again = needs(fresh=False)
+    assert again.environment(here, jobs).certain
+    assert again.kept(here, jobs) is not None
+    del again
+    anew = needs(fresh=True)
+    assert not anew.environment(here, jobs).certain
+    assert anew.kept(here, jobs) is None
