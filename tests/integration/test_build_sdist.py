@@ -316,7 +316,8 @@ def test_requirements_of_sdists_that_are_none(answer: str, said: str, tmp_path: 
     more = f"def get_requires_for_build_sdist(config_settings=None):\n    return {answer}\n"
     builds = Builds(told(tmp_path / "told", more=more), tmp_path / "out", on(tmp_path / "cache"))
     done = builds(code=1)
-    assert done.err.splitlines()[-1].startswith(f"error: {said}, which is no requirement: ")
+    assert f"error: making the sdist: {said}, which is no requirement: " in done.err
+    assert f"at: {tmp_path / 'out' / 'logs' / 'sdist.log'}" in done.err
 
 
 def test_an_answer_that_is_no_list_of_requirements(tmp_path: Path) -> None:

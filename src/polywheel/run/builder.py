@@ -147,7 +147,9 @@ class Builder:
                 if said["wheels"] is None:
                     said = self._built(missing, found, Path(folder), told, everything)
             share = (time.monotonic() - began) / len(missing)
-            self._publish(missing, said["wheels"], Path(folder), keys, share, wheels)
+            made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]}
+            # As it goes on: those before one that fails are there all the same.
+            wheels.extend(self._published(missing, made, keys, share))
         return float(said["built"])
 
     def _environment(
@@ -167,22 +169,15 @@ class Builder:
         )
         return self.needs.learnt(interpreter, everything, found.environment, said["requires"])
 
-    def _publish(
-        self,
-        jobs: Sequence[Job],
-        said: Sequence[Mapping[str, Any]],
-        folder: Path,
-        keys: Mapping[str, str],
-        share: float,
-        wheels: list[Wheel],
-    ) -> None:
-        """Give the wheels in a folder their final names, and add them to ``wheels``."""
-        made = {str(one["id"]): folder / Path(one["file"]).name for one in said}
+    def _published(
+        self, jobs: Sequence[Job], made: Mapping[str, Path], keys: Mapping[str, str], share: float
+    ) -> Iterator[Wheel]:
+        """The wheels of jobs, each as soon as it has its final name."""
         for job in jobs:
             wheel = made.get(job.id)
             if wheel is None or not wheel.is_file():
                 raise BuildError(f"its worker made no wheel for {job.id}")
-            wheels.append(self.publisher.publish(job, wheel, keys[job.id], share))
+            yield self.publisher.publish(job, wheel, keys[job.id], share)
             if odd := remark(WheelName.parse(wheel.name), job):
                 self.notify(odd)
 
