@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint types bench clean
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py

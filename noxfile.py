@@ -27,7 +27,7 @@ def sdist(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", folder, ".")
     session.install("polywheel[cli,test]", "--find-links", folder)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

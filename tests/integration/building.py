@@ -8,18 +8,23 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
+
+from polywheel.run.locked import held
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ("meson", "scikit-build-core", "setuptools")
@@ -159,18 +164,41 @@ def wide_registers(wheel: Path, scratch: Path) -> int:
     return run(["objdump", "-d", module], cwd=scratch).stdout.count("%ymm")
 
 
+@contextmanager
+def downloads(name: str) -> Iterator[Path]:
+    """A folder of the checkout for what tests download, for one process at a time."""
+    folder = ROOT / ".cache" / name
+    with held(folder / ".lock", stop=Event(), waiting=lambda: None):
+        yield folder
+
+
 def downloaded_sdist(project: str, python: str) -> Path:
     """The sdist of ``name==version`` from PyPI, kept in the checkout.
 
     pip asks the sdist for its metadata, so ``python`` must be one that the project supports.
     """
-    downloads = ROOT / ".cache" / "sdists"
     name, _, version = project.partition("==")
-    found = downloads / f"{name}-{version}.tar.gz"
-    if not found.exists():
-        downloads.mkdir(parents=True, exist_ok=True)
-        download = [python, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={name}"]
-        done = run([*download, "--dest", str(downloads), project], cwd=downloads, check=False)
+    with downloads("sdists") as folder:
+        found = folder / f"{name}-{version}.tar.gz"
         if not found.exists():
-            pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
+            download = [python, "-m", "pip", "download", "-q", "--no-deps", f"--no-binary={name}"]
+            done = run([*download, "--dest", str(folder), project], cwd=folder, check=False)
+            if not found.exists():
+                pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
+    return found
+
+
+def downloaded_wheel(project: str) -> Path:
+    """The wheel of ``name==version`` from PyPI for this Python, kept in the checkout."""
+    name, _, version = project.partition("==")
+    name = re.sub("[-.]", "?", name)  # as every tool spells it in a filename
+    with downloads(f"wheels/py{sys.version_info.major}{sys.version_info.minor}") as folder:
+        pattern = f"{name}-{version}-*.whl"
+        if not list(folder.glob(pattern)):
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
+            command += ["--only-binary=:all:", "--dest", str(folder), project]
+            done = run(command, cwd=folder, check=False)
+            if done.returncode:
+                pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
+        (found,) = folder.glob(pattern)
     return found

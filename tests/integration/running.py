@@ -16,7 +16,8 @@ from typing import Any
 
 from building import ROOT, write_project
 
-CACHE = ROOT / ".cache" / "polywheel-build"
+# Each process that runs tests has one of its own: what a test leaves behind in it is removed.
+CACHE = ROOT / ".cache" / f"polywheel-build{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 """Build environments are made once, and serve every test and every run of the tests."""
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 JOURNAL = ".polywheel-journal.jsonl"

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import ROOT, downloaded_sdist, example, read_wheel, run, snapshot, write_project
+from building import (
+    ROOT,
+    downloaded_sdist,
+    downloads,
+    example,
+    read_wheel,
+    run,
+    snapshot,
+    write_project,
+)
 from running import HERE, Builds
 
 from polywheel import __version__
@@ -467,10 +476,11 @@ def test_requirements_of_one_variant_are_in_its_environment_only(
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An index that has flit-core, and nothing else."""
-    folder = ROOT / ".cache" / "house"
-    if not list(folder.glob("flit_core-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "flit-core>=3.12"]
-        run([*command, "--dest", str(folder)], cwd=tmp_path_factory.mktemp("house"))
+    with downloads("house") as folder:
+        if not list(folder.glob("flit_core-*.whl")):
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
+            command += ["flit-core>=3.12", "--dest", str(folder)]
+            run(command, cwd=tmp_path_factory.mktemp("house"))
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
 
 

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from building import ROOT, build_wheel, example, read_wheel, run
+from building import ROOT, build_wheel, downloaded_wheel, example, read_wheel, run
 
 BACKENDS = ("meson", "scikit-build-core", "setuptools", "hatchling", "flit-core")
 LEVEL = ["-p", "x86_64::level::v3"]
@@ -44,22 +44,7 @@ def plain_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def from_pypi() -> dict[str, Path]:
     """Wheels that others built, for this Python, kept between runs."""
-    folder = ROOT / ".cache" / "wheels" / f"py{sys.version_info.major}{sys.version_info.minor}"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for project in PROJECTS:
-        name, _, version = project.replace("rpds-py", "rpds_py").partition("==")
-        if not list(folder.glob(f"{name}-{version}-*.whl")):
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-            done = run(
-                [*command, "--only-binary=:all:", "--dest", folder, project],
-                cwd=folder,
-                check=False,
-            )
-            if done.returncode:
-                pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
-        (found[name],) = folder.glob(f"{name}-{version}-*.whl")
-    return found
+    return {project.partition("==")[0]: downloaded_wheel(project) for project in PROJECTS}
 
 
 def described(path: Path) -> list[tuple[object, ...]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import ROOT, build_wheel, example, run
+from building import build_wheel, downloaded_wheel, example, run
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any-v3.whl"
@@ -210,23 +210,8 @@ def test_what_variantlib_made_in_early_2025_has_metadata_alone(tmp_path: Path) -
 
 
 def test_wheels_from_pypi_disagree_in_nothing(tmp_path: Path) -> None:
-    folder = ROOT / ".cache" / "wheels" / f"py{sys.version_info.major}{sys.version_info.minor}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for project in PROJECTS:
-        name, _, version = project.replace("-", "_").partition("==")
-        if not list(folder.glob(f"{name.replace('.', '?')}-{version}-*.whl")):
-            download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-            command: list[str | Path] = [
-                *download,
-                "--only-binary=:all:",
-                "--dest",
-                folder,
-                project,
-            ]
-            done = run(command, cwd=folder, check=False)
-            if done.returncode:
-                pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
-    lines = show(folder, "--hashes", "--brief", cwd=tmp_path).stdout.splitlines()
+    wheels = [downloaded_wheel(project) for project in PROJECTS]
+    lines = show(*wheels, "--hashes", "--brief", cwd=tmp_path).stdout.splitlines()
     assert len(lines) >= len(PROJECTS)
     assert [line for line in lines if not line.endswith(".whl: no variant")] == []
 
