@@ -8,6 +8,8 @@ nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, r
 
 from __future__ import annotations
 
+import shutil
+
 import nox
 
 nox.options.sessions = []
@@ -24,7 +26,8 @@ def pypi(session: nox.Session) -> None:
 def sdist(session: nox.Session) -> None:
     """No editable install: data that a wheel forgot would be missing here."""
     session.install("build[uv]")
-    folder = session.create_tmp()
+    folder = str(session.cache_dir / "dist")
+    shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", folder, ".")
     session.install("polywheel[cli,test]", "--find-links", folder)
     session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)

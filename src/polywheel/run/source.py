@@ -214,7 +214,9 @@ def read_source(
     ``whole`` takes what is there, in place of what git or usage call the source. Raises BuildError.
     """
     inside = None if whole else checkout.prefix(root)
-    hg = mercurial.opened_checkout(root) if inside is None and not whole else None
+    hg = None
+    if inside != "" and not whole:  # also one that a checkout of git has within it, and ignores
+        hg = mercurial.opened_checkout(root)
     if hg is not None:
         found = _read(root, _without(root, hg.files, without), [hg])
         epoch = epoch or hg.time or found.newest
