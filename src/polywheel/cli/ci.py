@@ -90,6 +90,7 @@ def _github(
     packs = pack(plan, most, {})
     ci_formats.github(plan, packs)  # what is wrong for it is better known now than in CI
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
+    _tell_of_repairs(plan)
     return github_workflow(
         frame_of(options, repository, command_line(options, repository)),
         config=_config(options, project, repository),
@@ -106,6 +107,7 @@ def _gitlab(
     packs = pack(plan, options.max_jobs or len(plan.builds), {})
     ci_formats.gitlab(plan, packs)
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
+    _tell_of_repairs(plan)
     return gitlab_include(
         header(command_line(options, repository)),
         file=repository.path(_path(options, repository), at="-o"),
@@ -116,6 +118,18 @@ def _gitlab(
         image=options.image,
         requirement=options.requirement,
     )
+
+
+def _tell_of_repairs(plan: Plan) -> None:
+    """Say it where wheels will have a platform tag that no index takes."""
+    compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
+    for name in sorted(compiled):
+        target = plan.targets[name]
+        if target.repair_command is None and name.startswith(("linux", "musllinux")):
+            say(
+                f"note: wheels for {name} will not be repaired: [tool.polywheel.targets.{name}] "
+                'repair-command = "auditwheel repair -w {dest_dir} {wheel}"'
+            )
 
 
 def _config(options: argparse.Namespace, project: Project, repository: Repository) -> str | None:
