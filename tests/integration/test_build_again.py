@@ -227,3 +227,21 @@ def test_an_answer_that_nobody_takes(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "No space left on device" in done.stderr
     assert json.loads(builds.report.read_text("utf-8"))["exit-code"] == 0
+
+
+def test_what_no_preset_knows_is_said_before_anything_is_built(tmp_path: Path) -> None:
+    more = (
+        '[tool.polywheel.providers.x86_64]\nquery = "preset"\n'
+        '[variant.providers.x86_64]\nrequires = ["some-provider"]\n'
+        '[variant.variants.odd]\nx86_64.level = ["v9"]\n'
+    )
+    source = project(tmp_path / "project", more=more)
+    path = source / "pyproject.toml"
+    priorities = 'namespace = ["again", "x86_64"]'
+    text = path.read_text("utf-8").replace('namespace = ["again"]', priorities)
+    path.write_text(text, encoding="utf-8")
+    builds = Builds(source, tmp_path / "out")
+    said = builds(code=2)
+    assert "v9" in said.err
+    assert "started" not in said.err
+    assert builds.wheels == {}

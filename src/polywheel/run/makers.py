@@ -9,9 +9,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from polywheel.config.project import Project
+from polywheel.config.reader import Problems
 from polywheel.errors import BuildError, ConfigError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
+from polywheel.model.variant import Variant
 from polywheel.run.builder import Builder
 from polywheel.run.cibuildwheel import (
     container_engine,
@@ -34,6 +36,7 @@ from polywheel.run.turns import Maker, Watcher
 from polywheel.run.variant_runs import VariantRuns
 from polywheel.run.wanted import plugin_requirements
 from polywheel.run.wishes import Wishes
+from polywheel.variant_setup import variant_setup
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """What builds a project that names no backend (PEP 518, "build-system table")."""
@@ -85,6 +88,7 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
     """Whoever makes the builds of a run; and why there is no Python of a version, where there is
     none. Raises ConfigError and BuildError.
     """
+    _check_variants(run)
     if run.wishes.cibuildwheel is not None:
         return _variant_runs(run, run.wishes.cibuildwheel), {}
     document = run.project.document
@@ -121,6 +125,20 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
         notify=run.watcher.said,
     )
     return builder, missing
+
+
+def _check_variants(run: Run) -> None:
+    """Raise ConfigError, before anything is built, with all that tables and presets refuse."""
+    here = {job for build in run.builds for job in build.jobs}
+    jobs = [job for job in run.plan.jobs if job.id in here and job.label is not None]
+    variants = dict.fromkeys(Variant(job.properties, job.label or "") for job in jobs)
+    problems = Problems()
+    for variant in variants:
+        problems.attempt(
+            variant_setup, run.project, run.choice, variant, python=None, notify=lambda _: None
+        )
+    problems.found = list(dict.fromkeys(problems.found))
+    problems.settle()
 
 
 def _sdist_maker(

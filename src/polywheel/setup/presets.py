@@ -15,6 +15,7 @@ from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import FeatureValues, Preset
 
 
+@cache
 def preset_names() -> tuple[str, ...]:
     """The names of all presets."""
     return tuple(sorted(path.stem for path in (data_folder("matrix") / "presets").glob("*.toml")))
