@@ -24,6 +24,8 @@ from typing import Any
 
 import pytest
 
+from polywheel.model.answers import PluginQuery
+from polywheel.providers.client import ask_plugins
 from polywheel.run.locked import held
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,3 +204,16 @@ def downloaded_wheel(project: str) -> Path:
                 pytest.skip(f"{project} can't be downloaded: {done.stdout[-300:]}")
         (found,) = folder.glob(pattern)
     return found
+
+
+def levels_of_this_machine() -> list[str]:
+    """The x86-64 levels, best first, as a plugin that is not uv's finds them."""
+    query = PluginQuery(
+        namespace="x86_64",
+        reference="provider_variant_x86_64.plugin:X8664Plugin",
+        requires=("provider-variant-x86-64",),
+        at="",
+        supported=True,
+    )
+    (answer,) = ask_plugins([query], python=sys.executable, notify=print)
+    return [v for one in answer.supported or () if one.name == "level" for v in one.values]

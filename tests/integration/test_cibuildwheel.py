@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from building import example, extension, read_wheel, run, snapshot
+from building import example, extension, levels_of_this_machine, read_wheel, run, snapshot
 from containers import Machine
 
 from polywheel.cli import main
-from polywheel.model.answers import PluginQuery
-from polywheel.providers.client import ask_plugins
 
 pytestmark = pytest.mark.cibuildwheel
 
@@ -112,19 +109,6 @@ def test_uv_installs_the_best_of_them(dist: Path, tmp_path: Path) -> None:
     assert label == best
     code = "from polywheel_example_cibuildwheel import count; print(count(b'abc'))"
     assert run([sys.executable, "-c", code], cwd=target).stdout.strip() == "10"
-
-
-def levels_of_this_machine() -> Iterable[str]:
-    """The x86-64 levels that a plugin which is not uv's finds."""
-    query = PluginQuery(
-        namespace="x86_64",
-        reference="provider_variant_x86_64.plugin:X8664Plugin",
-        requires=("provider-variant-x86-64",),
-        at="",
-        supported=True,
-    )
-    (answer,) = ask_plugins([query], python=sys.executable, notify=print)
-    return [v for one in answer.supported or () if one.name == "level" for v in one.values]
 
 
 def test_a_label_in_the_name_breaks_every_step_after_the_build(

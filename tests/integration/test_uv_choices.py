@@ -6,11 +6,11 @@ import itertools
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from building import levels_of_this_machine
 from choosing import (
     BLAS,
     NVIDIA,
@@ -24,8 +24,6 @@ from choosing import (
 from packaging.version import Version
 
 from polywheel.cli import main
-from polywheel.model.answers import PluginQuery
-from polywheel.providers.client import ask_plugins
 
 DRIVER = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
 SM_ARCH = "NV_VARIANT_PROVIDER_FORCE_SM_ARCH"
@@ -43,16 +41,8 @@ def _uv_with_variants() -> None:
 
 @pytest.fixture(scope="module")
 def levels() -> list[str]:
-    """The x86-64 levels of this machine, best first, as a plugin that is not uv's finds them."""
-    query = PluginQuery(
-        namespace="x86_64",
-        reference="provider_variant_x86_64.plugin:X8664Plugin",
-        requires=("provider-variant-x86-64",),
-        at="",
-        supported=True,
-    )
-    (answer,) = ask_plugins([query], python=sys.executable, notify=print)
-    return [v for one in answer.supported or () if one.name == "level" for v in one.values]
+    """The x86-64 levels of this machine, best first."""
+    return levels_of_this_machine()
 
 
 def described(levels: list[str], env: Mapping[str, str]) -> str:
