@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from polywheel.errors import BuildError, PolywheelError
+from polywheel.errors import BuildError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.profile import BackendProfile
@@ -25,7 +25,7 @@ from polywheel.run.keys import job_key
 from polywheel.run.locked import held
 from polywheel.run.needs import Found, Needs
 from polywheel.run.orders import Check, Time, Workshop, order
-from polywheel.run.outcome import Outcome, Standing, State, Wheel
+from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
 
@@ -82,46 +82,22 @@ class Builder:
         environment = self.needs.kept(interpreter, jobs)
         if environment is None:
             return Standing(wheels=(), missing=tuple(jobs))
-        wheels, missing = [], []
-        for job in jobs:
-            wheel = self.publisher.there(job, self._key(build, job, interpreter, environment))
-            if wheel is None:
-                missing.append(job)
-            else:
-                wheels.append(wheel)
-        return Standing(wheels=tuple(wheels), missing=tuple(missing))
+        return self.publisher.standing(
+            jobs, lambda job: self._key(build, job, interpreter, environment)
+        )
 
     def make(self, build: Build, standing: Standing) -> Outcome:
         """Build what is missing, check and stamp it; a failure is an outcome too.
 
         What it finished before it failed is there.
         """
-        started = time.monotonic()
         log = self.logs / f"{build.id}.log"
-        wheels = list(standing.wheels)
-        state, error, hook_seconds = State.BUILT, None, 0.0
-        try:
-            log.unlink(missing_ok=True)
+
+        def make(wheels: list[Wheel]) -> float:
             with self._workplace(build, log) as told, self.slots.one(self.shop.stop):
-                hook_seconds = self._make(build, standing.missing, told, wheels)
-        except PolywheelError as failure:
-            state, error = State.FAILED, failure.render().removeprefix("error: ")
-        except OSError as failure:
-            state = State.FAILED
-            error = f"{failure.filename or build.id}: {failure.strerror or failure}"
-        if error is not None and self.shop.stop.is_set():
-            state, error = State.STOPPED, None
-        if state == State.BUILT and all(one.state == State.UP_TO_DATE for one in wheels):
-            state = State.UP_TO_DATE
-        return Outcome(
-            build=build.id,
-            state=state,
-            wheels=tuple(wheels),
-            seconds=time.monotonic() - started,
-            hook_seconds=hook_seconds,
-            error=error,
-            log=log,
-        )
+                return self._make(build, standing.missing, told, wheels)
+
+        return outcome_of(build.id, standing, log, self.shop.stop, make)
 
     def _make(
         self, build: Build, missing: Sequence[Job], told: _Told, wheels: list[Wheel]
@@ -132,7 +108,12 @@ class Builder:
         found = self._environment(interpreter, everything, told)
         if found.certain:
             # An environment that was made anew may have come out as it was.
-            missing = self._still_missing(build, missing, interpreter, found, wheels)
+            environment = found.environment
+            standing = self.publisher.standing(
+                missing, lambda job: self._key(build, job, interpreter, environment)
+            )
+            wheels.extend(standing.wheels)
+            missing = standing.missing
             if not missing:
                 return 0.0
         keys = self._keys(build, missing, interpreter, found.environment)
@@ -180,25 +161,6 @@ class Builder:
             yield self.publisher.publish(job, wheel, keys[job.id], share)
             if odd := remark(WheelName.parse(wheel.name), job):
                 self.notify(odd)
-
-    def _still_missing(
-        self,
-        build: Build,
-        missing: Sequence[Job],
-        interpreter: Interpreter,
-        found: Found,
-        wheels: list[Wheel],
-    ) -> list[Job]:
-        """The jobs without a wheel that holds; the wheels of the others are added to ``wheels``."""
-        left = []
-        for job in missing:
-            key = self._key(build, job, interpreter, found.environment)
-            wheel = self.publisher.there(job, key)
-            if wheel is None:
-                left.append(job)
-            else:
-                wheels.append(wheel)
-        return left
 
     def _keys(
         self,

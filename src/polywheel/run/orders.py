@@ -20,7 +20,7 @@ from polywheel.model.plan import Job
 from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
 from polywheel.run.environments import Environment
-from polywheel.run.process import run_child
+from polywheel.run.process import Ended, run_child
 
 _WORKER = Path("polywheel", "run", "_worker.py")
 _LEFT_OUT = {
@@ -130,6 +130,11 @@ def order(
                 keep_open=keep_open,
             )
         said = _said(answer)
+    return _checked(ended, said, limit)
+
+
+def _checked(ended: Ended, said: dict[str, Any] | None, limit: Time) -> dict[str, Any]:
+    """The answer of a worker that took its step. Raises StepFailedError and BuildError."""
     if ended.late:
         raise BuildError(f"it took longer than {limit.limit or 0:g} seconds, and was killed")
     if ended.stopped:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 
+from polywheel.errors import PolywheelError
 from polywheel.model.plan import Job
 
 
@@ -78,3 +82,37 @@ class Standing:
 
     wheels: tuple[Wheel, ...]
     missing: tuple[Job, ...]
+
+
+def outcome_of(
+    build: str, standing: Standing, log: Path, stop: Event, make: Callable[[list[Wheel]], float]
+) -> Outcome:
+    """What becomes of a build that ``make`` makes; a failure is an outcome too.
+
+    ``make`` adds each wheel to the list as soon as it is there, and says how long the real backend
+    took, in seconds. What was finished before it failed is there.
+    """
+    started = time.monotonic()
+    wheels = list(standing.wheels)
+    state, error, hook_seconds = State.BUILT, None, 0.0
+    try:
+        log.unlink(missing_ok=True)
+        hook_seconds = make(wheels)
+    except PolywheelError as failure:
+        state, error = State.FAILED, failure.render().removeprefix("error: ")
+    except OSError as failure:
+        state = State.FAILED
+        error = f"{failure.filename or build}: {failure.strerror or failure}"
+    if error is not None and stop.is_set():
+        state, error = State.STOPPED, None
+    if state == State.BUILT and all(one.state == State.UP_TO_DATE for one in wheels):
+        state = State.UP_TO_DATE
+    return Outcome(
+        build=build,
+        state=state,
+        wheels=tuple(wheels),
+        seconds=time.monotonic() - started,
+        hook_seconds=hook_seconds,
+        error=error,
+        log=log,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import check_wheel, misfits
 from polywheel.run.journal import Entry, Journal, sha256_of
-from polywheel.run.outcome import State, Wheel
+from polywheel.run.outcome import Standing, State, Wheel
 
 
 @dataclass(kw_only=True)
@@ -50,6 +50,14 @@ class Publisher:
             sha256=entry.sha256,
             seconds=entry.seconds,
             state=State.UP_TO_DATE,
+        )
+
+    def standing(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> Standing:
+        """Which of these jobs need not be made again, by their keys."""
+        found = [(job, self.there(job, key_of(job))) for job in jobs]
+        return Standing(
+            wheels=tuple(wheel for _, wheel in found if wheel is not None),
+            missing=tuple(job for job, wheel in found if wheel is None),
         )
 
     def refuse_changed(self, job: Job, key: str) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE, Project
@@ -37,7 +37,7 @@ from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
 from polywheel.run.locked import held
 from polywheel.run.orders import Workshop
-from polywheel.run.outcome import Outcome, Standing, State, Wheel
+from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
 from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
@@ -86,43 +86,21 @@ class VariantRuns:
 
     def look(self, build: Build) -> Standing:
         """What of a build is there already; nothing is made for it."""
-        wheels, missing = [], []
-        for job in map(self.jobs.__getitem__, build.jobs):
-            wheel = self.publisher.there(job, self._key(job, build))
-            if wheel is None:
-                missing.append(job)
-            else:
-                wheels.append(wheel)
-        return Standing(wheels=tuple(wheels), missing=tuple(missing))
+        jobs = map(self.jobs.__getitem__, build.jobs)
+        return self.publisher.standing(jobs, lambda job: self._key(job, build))
 
     def make(self, build: Build, standing: Standing) -> Outcome:
         """Make what is missing; a failure is an outcome too, and what was finished is there."""
-        started = time.monotonic()
         log = self.logs / f"{build.id}.log"
-        wheels = list(standing.wheels)
-        state, error = State.BUILT, None
-        try:
-            log.unlink(missing_ok=True)
+
+        def make(wheels: list[Wheel]) -> float:
             for job in standing.missing:
                 self.publisher.refuse_changed(job, self._key(job, build))
             self._make(build, standing.missing, log, wheels)
-        except PolywheelError as failure:
-            state, error = State.FAILED, failure.render().removeprefix("error: ")
-        except OSError as failure:
-            state = State.FAILED
-            error = f"{failure.filename or build.id}: {failure.strerror or failure}"
-        if error is not None and self.shop.stop.is_set():
-            state, error = State.STOPPED, None
-        seconds = time.monotonic() - started
-        return Outcome(
-            build=build.id,
-            state=state,
-            wheels=tuple(wheels),
-            seconds=seconds,
-            hook_seconds=seconds,
-            error=error,
-            log=log,
-        )
+            return 0.0
+
+        outcome = outcome_of(build.id, standing, log, self.shop.stop, make)
+        return replace(outcome, hook_seconds=outcome.seconds)  # all of it is cibuildwheel's
 
     def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
         with (
