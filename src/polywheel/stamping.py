@@ -19,7 +19,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.variant_setup import Asked
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.stamp import stamp_wheel as write_stamped
-from polywheel.wheel.stamping_change import Stamp
+from polywheel.wheel.stamping_change import EARLIEST, LATEST, Stamp
 
 __all__ = ["VARIANT_JSON", "make_stamp", "stamp_wheel"]
 
@@ -36,7 +36,7 @@ def make_stamp(project: Project, asked: Asked) -> Stamp:
     return Stamp(
         metadata=edited,
         variant_json=variant_json(asked.variant, asked.metadata),
-        epoch=_source_date_epoch(),
+        epoch=source_date_epoch(),
         strip=strip_variant_fields,
     )
 
@@ -58,14 +58,30 @@ def strip_variant_fields(metadata: bytes) -> bytes:
     return with_variant_fields(metadata, ())
 
 
-def _source_date_epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH")
+def source_date_epoch() -> int | None:
+    """The variable SOURCE_DATE_EPOCH in seconds since 1970, at least :data:`EARLIEST`.
+
+    None where it is not set, or empty. Blanks around the digits are allowed. Times before 1980 become
+    1980, as in other tools that write archives: 0 and 1 are in common use. Raises ConfigError for
+    any other text, and for times after 2107, which are mostly milliseconds.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
+    at = "environment variable SOURCE_DATE_EPOCH"
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    if not (text.isascii() and text.isdigit()):
         raise ConfigError(
-            f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}",
-            at="environment variable SOURCE_DATE_EPOCH",
-        ) from None
+            f"SOURCE_DATE_EPOCH is not a number of seconds: {shown!r}",
+            at=at,
+            hint="expected the seconds since 1970, as digits",
+        )
+    digits = text.lstrip("0") or "0"
+    # Python converts at most 4300 digits.
+    if len(digits) > len(str(LATEST)) or int(digits) > LATEST:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is {shown}: a time after 2107, which no wheel can express",
+            at=at,
+            hint="it is in seconds, not in milliseconds",
+        )
+    return max(int(digits), EARLIEST)

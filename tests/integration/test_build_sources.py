@@ -193,6 +193,14 @@ def test_a_checkout_with_changes_is_built_as_it_stands(tmp_path: Path) -> None:
         assert "new.c" not in one["files"]
 
 
+def test_clean_checks_out_once(tmp_path: Path) -> None:
+    source = checkout(seen_project(tmp_path / "project"))
+    trace = tmp_path / "trace"
+    builds = Builds(source, tmp_path / "out", env={"GIT_TRACE": str(trace)})
+    builds("--clean", "--select", "one")
+    assert trace.read_text(encoding="utf-8").count("reset --hard") == 1
+
+
 def test_a_run_by_a_hook_of_git(tmp_path: Path) -> None:
     source = checkout(seen_project(tmp_path / "project"))
     other = checkout(write_project(tmp_path / "other", {"a": ""}))

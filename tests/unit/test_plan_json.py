@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from plans import HEAD, MATRIX, expanded, plans
+from plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.plan_json import plan_as_json, read_plan
-from polywheel.model.plan import Plan
+from polywheel.model.plan import Job, Plan
 
 MORE = """
 [variant.variants.declared]
@@ -57,6 +58,25 @@ def test_a_plan_that_is_read_again_is_the_same(matrix: str, tmp_path: Path) -> N
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_plan_that_is_read_again_is_the_same(tmp_path: Path, plan: Plan) -> None:
     assert read_plan(written(plan, tmp_path)) == plan
+
+
+def test_a_job_is_looked_up_and_not_searched_for() -> None:
+    class Jobs(tuple[Job, ...]):
+        walks = 0
+
+        def __iter__(self) -> Iterator[Job]:
+            Jobs.walks += 1
+            return super().__iter__()
+
+    plan = plan_of([job(None), job("null")], [job("v2")], [job("v3")])
+    plan = replace(plan, jobs=Jobs(plan.jobs))
+    walks = Jobs.walks
+    for identifier in [one for build in plan.builds for one in build.jobs]:
+        found = plan.job(identifier)
+        assert found is not None
+        assert found.id == identifier
+    assert plan.job("none") is None
+    assert Jobs.walks == walks
 
 
 def test_every_field_of_the_documentation_is_there_and_no_other(root: Path, tmp_path: Path) -> None:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from polywheel.model.plan import Build
+from polywheel.run import progress
 from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.progress import (
+    LastLine,
     failure,
     harmless,
     is_terminal,
     json_events,
-    last_line,
     live_table,
     plain_lines,
     sized,
@@ -232,13 +234,59 @@ def test_a_log_that_is_long(tmp_path: Path) -> None:
     assert lines[-2:] == ["short", "last"]
     assert lines[0].endswith("…")
     assert len(lines[0]) == 200
-    assert last_line(log) == "last"
+    assert LastLine(log).line() == "last"
 
 
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == []
-    assert last_line(tmp_path / "none") == ""
+    assert LastLine(tmp_path / "none").line() == ""
     assert failure(failed("f", tmp_path / "none", "it broke")) == ["  error: it broke"]
+
+
+def test_the_last_line_of_a_log_that_grows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = LastLine(path)
+    assert log.line() == ""
+    for text, last in (
+        ("one\n", "one"),
+        ("\n  \n\x1b[0m\n", "one"),
+        ("tw", "tw"),
+        ("o\n", "two"),
+        ("\n" * 10_000, "two"),
+        ("10%\r20%\r", "20%"),
+        ("x" * 10_000, "x" * 199 + "…"),
+        ("\n\x1b]0;title\x07[3/9] axpy.c\n", "[3/9] axpy.c"),
+    ):
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+        assert log.line() == last
+    path.write_text("anew\n", encoding="utf-8")
+    assert log.line() == "anew"
+    path.unlink()
+    assert log.line() == "anew"
+
+
+def test_the_table_looks_at_no_more_than_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal of 30 lines, 200 builds with long logs that no longer grow."""
+    tidied: list[str] = []
+
+    def counted(line: str) -> str:
+        tidied.append(line)
+        return harmless(line)
+
+    view = progress._View(Console(width=100, height=30), tmp_path)
+    for number in range(200):
+        (tmp_path / f"{number}.log").write_text("compiling a.c\n" * 10_000, encoding="utf-8")
+        view.started(build(str(number)))
+    monkeypatch.setattr(progress, "harmless", counted)
+    (table, *_) = view.__rich__().renderables
+    assert isinstance(table, Table)
+    assert table.row_count == 27
+    assert tidied == ["compiling a.c"] * 27
+    view.__rich__()
+    assert len(tidied) == 27
 
 
 def test_threads_do_not_mix_their_lines() -> None:

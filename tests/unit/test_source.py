@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from polywheel.errors import BuildError, ConfigError, PolywheelError
 from polywheel.run import unpacking
 from polywheel.run.checkout import own_objects
-from polywheel.run.source import Source, opened_source, read_source, sdist_source
+from polywheel.run.source import Source, opened_tree, read_source, sdist_source, source_in
 from polywheel.run.unpacking import unpacked
 
 FILES = {"pyproject.toml": "", "src/demo.c": "int a;\n", "ünï cöde/a b.txt": "1\n"}
@@ -91,6 +92,13 @@ def stamp(folder: Path) -> dict[str, tuple[object, ...]]:
         time = None if path.is_dir() or marked else status.st_mtime_ns
         found[name] = (status.st_mode, time, content)
     return found
+
+
+@contextmanager
+def opened_source(path: Path, *, clean: bool = False) -> Iterator[Source]:
+    """The source of a run."""
+    with opened_tree(path, clean=clean) as tree:
+        yield source_in(tree, path)
 
 
 def copy(root: Path, place: Path) -> Path:
@@ -563,6 +571,21 @@ def test_clean_takes_what_is_committed(tmp_path: Path) -> None:
         assert not source.changed
         source.copy_to(tmp_path / "copy")
     assert stamp(root) == before
+    assert describe(tmp_path / "copy") == version
+    assert contents(tmp_path / "copy") == {name: text.encode() for name, text in FILES.items()}
+
+
+def test_a_commit_during_a_clean_run_has_no_effect(tmp_path: Path) -> None:
+    """The project is read from the checkout that is built: HEAD is resolved once."""
+    root = checkout(tmp_path / "project")
+    version = describe(root)
+    with opened_tree(root, clean=True) as tree:
+        write(root, {"src/demo.c": "int later;\n", "later.c": ""})
+        git(root, "add", "-A")
+        git(root, "commit", "-q", "-m", "later")
+        source = source_in(tree, root)
+        source.copy_to(tmp_path / "copy")
+    assert source.root == tree
     assert describe(tmp_path / "copy") == version
     assert contents(tmp_path / "copy") == {name: text.encode() for name, text in FILES.items()}
 

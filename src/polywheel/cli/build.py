@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         wishes = _wishes(options, config)
         with _watcher(options, wishes.logs) as watcher:
             report = run_plan(
-                plan, project, source, wishes, here=here, choice=choice, watcher=watcher
+                plan, project, source, wishes, tree=tree, here=here, choice=choice, watcher=watcher
             )
     unwritten = _write_report(report, options.report)
     if options.json:
@@ -107,7 +107,6 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
         keep_going=not options.fail_fast,
         fresh=options.fresh,
         force=options.force,
-        clean=options.clean,
         install_python=options.install_python,
         config=config.resolve() if config is not None else None,
         settings=options.settings,

@@ -94,6 +94,11 @@ class Plan:
     builds: tuple[Build, ...]
     removed: tuple[Removal, ...]
 
+    _by_id: Mapping[str, Job] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {job.id: job for job in self.jobs})
+
     def job(self, identifier: str) -> Job | None:
         """The job of an id; None where there is none."""
-        return next((job for job in self.jobs if job.id == identifier), None)
+        return self._by_id.get(identifier)

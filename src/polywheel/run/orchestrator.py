@@ -14,7 +14,7 @@ from threading import Event
 
 from polywheel.config.checks import bytes_of
 from polywheel.config.project import Project
-from polywheel.errors import BuildError, ConfigError, WheelError
+from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
 from polywheel.providers.environment import cache_directory
@@ -27,9 +27,10 @@ from polywheel.run.makers import Run, maker_of
 from polywheel.run.orders import Workshop
 from polywheel.run.report import Report
 from polywheel.run.served import served_polywheel
-from polywheel.run.source import Source, opened_source
+from polywheel.run.source import Source, source_in
 from polywheel.run.turns import Maker, Turns, Watcher
 from polywheel.run.wishes import Wishes
+from polywheel.stamping import source_date_epoch
 
 
 def run_plan(
@@ -38,11 +39,14 @@ def run_plan(
     source: Path,
     wishes: Wishes,
     *,
+    tree: Path,
     here: str,
     choice: BackendChoice,
     watcher: Watcher,
 ) -> Report:
     """Make the wheels of a plan that this machine (the target ``here``) can make.
+
+    ``tree`` is the folder that was opened for ``source``: the one that ``project`` was read from.
 
     A failure of one build is an outcome in the report; PolywheelError is raised for what keeps all
     of them from being made, and KeyboardInterrupt before the first has begun. After that what runs
@@ -56,9 +60,9 @@ def run_plan(
         _as_build_error(),
         on_interrupt(interrupt),
         opened_journal(wishes.out) as journal,
-        opened_source(source, clean=wishes.clean, without=wishes.no_source()) as tree,
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
+        read = source_in(tree, source, without=wishes.no_source())
         _clear_staging(wishes.out)
         _make_folder(wishes.logs)
         run = Run(
@@ -67,10 +71,10 @@ def run_plan(
             project=project,
             choice=choice,
             origin=source,
-            tree=tree,
+            tree=read,
             unpacked=not source.is_dir(),
             place=_place(source),
-            shop=_workshop(tree, wishes, Event()),
+            shop=_workshop(read, wishes, Event()),
             wishes=wishes,
             journal=journal,
             slots=slots,
@@ -152,16 +156,11 @@ def _place(source: Path) -> Path:
 
 
 def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
-    if epoch and not (epoch.isascii() and epoch.isdigit()):
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {epoch!r}", hint="expected seconds since 1970, as digits"
-        )
     return Workshop(
         polywheel=served_polywheel(),
         config=wishes.config,
         settings=wishes.settings,
-        epoch=int(epoch) if epoch.isdigit() else tree.epoch,
+        epoch=source_date_epoch() or tree.epoch,
         seconds=wishes.seconds,
         stop=stop,
     )

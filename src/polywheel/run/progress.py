@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
@@ -31,7 +32,13 @@ _LONGEST = 200
 """Letters of a line of a log that are shown."""
 
 _LAST = 64 * 1024
-"""Bytes at the end of a log that are looked at."""
+"""Bytes at the end of a log that are looked at where its job failed."""
+
+_LAST_LINE = 4 * 1024
+"""Bytes at the end of a log that are looked at for its last line."""
+
+_BELOW = 3
+"""Lines of the live table that are not about one build: how many there are, and the bar."""
 
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 """What a terminal takes for an order: colours, cursor, title (ECMA-48)."""
@@ -118,6 +125,49 @@ def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) ->
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A build that runs, for the live table."""
+
+    name: str
+    began: float
+    """By time.monotonic()."""
+
+    log: LastLine
+
+
+class LastLine:
+    """The last line of a log that is not blank, while the log grows.
+
+    The table asks four times a second for every build that runs. Where nothing was written it looks
+    at the size alone; else at a few lines at the end.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._size = 0
+        self._line = ""
+
+    def line(self) -> str:
+        """The line, without what a terminal would act on; empty where there is none."""
+        try:
+            size = self._log.stat().st_size
+            if size == self._size:
+                return self._line
+            with self._log.open("rb") as file:
+                file.seek(max(0, size - _LAST_LINE))
+                text = file.read(_LAST_LINE).decode("utf-8", "replace")
+        except OSError:
+            return self._line
+        self._size = size
+        for line in reversed(text.splitlines()):
+            shown = harmless(line) if line.strip() else ""
+            if shown.strip():
+                self._line = _cut(shown)
+                break
+        return self._line
+
+
 class _View:
     """What a terminal shows of a run."""
 
@@ -126,7 +176,7 @@ class _View:
         self._logs = logs
         self._bar = _total_bar(console)
         self._total = self._bar.add_task("builds", total=None)
-        self._running: dict[str, float] = {}
+        self._running: dict[str, _Running] = {}
         self._count = _Count()
 
     def __rich__(self) -> Group:
@@ -138,11 +188,10 @@ class _View:
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-        running = list(self._running.items())
-        for name, began in running:
-            last = last_line(self._logs / f"{name}.log")
-            spent = f"{time.monotonic() - began:.0f} s"
-            table.add_row(Text(harmless(name)), spent, Text(last, style="dim"))
+        running = list(self._running.values())
+        for one in running[: max(1, self.console.height - _BELOW)]:
+            spent = f"{time.monotonic() - one.began:.0f} s"
+            table.add_row(Text(one.name), spent, Text(one.log.line(), style="dim"))
         waiting = self._count.total - self._count.done - len(running)
         state = f"{len(running)} running, {waiting} waiting, {self._count.failed} failed"
         return Group(table, Text(state, style="dim"), self._bar)
@@ -159,7 +208,8 @@ class _View:
             self.show(line, "dim")
 
     def started(self, build: Build) -> None:
-        self._running[build.id] = time.monotonic()
+        log = LastLine(self._logs / f"{build.id}.log")
+        self._running[build.id] = _Running(harmless(build.id), time.monotonic(), log)
 
     def ended(self, outcome: Outcome) -> None:
         if outcome.build not in self._count.waiting:
@@ -250,12 +300,6 @@ def tail(log: Path) -> list[str]:
         return []
     lines = [line for line in map(harmless, text.splitlines()) if line.strip()]
     return [_cut(line) for line in lines[-_TAIL:]]
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = tail(log)
-    return lines[-1] if lines else ""
 
 
 def harmless(line: str) -> str:

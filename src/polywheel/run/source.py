@@ -26,12 +26,10 @@ from polywheel.run.journal import NAME as JOURNAL
 from polywheel.run.journal import sha256_of
 from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
 from polywheel.run.unpacking import unpacked
+from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"
 _SHAPE = 1
-_EARLIEST = 315_532_800
-"""1980-01-01: zip archives, and so wheels, know no time before it."""
-
 _KEPT = 7 * 24 * 3600
 """Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
 
@@ -109,24 +107,13 @@ class Source:
 
 
 @contextmanager
-def opened_source(
-    path: Path, *, clean: bool = False, without: Iterable[Path] = ()
-) -> Iterator[Source]:
-    """The source in a folder or an sdist; ``clean`` takes what is committed only.
-
-    What lies in one of the paths ``without``, or in the output directory of a run, is no part of
-    it. Raises ConfigError for what is neither, BuildError where it can't be read.
-    """
-    with opened_tree(path, clean=clean) as tree:
-        if path.is_file():
-            yield sdist_source(path)
-        else:
-            yield read_source(tree, without=without)
-
-
-@contextmanager
 def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
-    """The folder of a source, in which its pyproject.toml is. Raises as :func:`opened_source`."""
+    """The folder of the source in a folder or an sdist, in which its pyproject.toml is.
+
+    ``clean`` checks out what is committed. That is done once: the project, the plan, and the builds
+    are read from this folder, so a commit made meanwhile has no effect. Raises ConfigError for a
+    path that is neither a folder nor an sdist, BuildError where it can't be read.
+    """
     if path.is_dir():
         if not clean:
             yield path.resolve()
@@ -147,6 +134,17 @@ def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
         raise ConfigError(f"{path.name} is no checkout of git", at="--clean", hint="drop --clean")
     else:
         yield sdist_source(path).root
+
+
+def source_in(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Source:
+    """The source in a folder that :func:`opened_tree` made of ``origin``.
+
+    Files in one of the paths ``without``, or in the output directory of a run, are not part of it.
+    Raises ConfigError and BuildError.
+    """
+    if origin.is_file():
+        return kept_source(tree.parent) or sdist_source(origin)
+    return read_source(tree, without=without)
 
 
 def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = None) -> Source:
@@ -250,7 +248,7 @@ def _as_source(
         root=root,
         files=found.files,
         digest=found.digest,
-        epoch=max(epoch or int(time.time()), _EARLIEST),
+        epoch=min(max(epoch or int(time.time()), EARLIEST), LATEST),
         repositories=repositories,
         changed=changed,
         prefix=prefix,

@@ -25,9 +25,6 @@ class Wishes:
     force: bool = False
     """Whether a wheel of another origin may be written over."""
 
-    clean: bool = False
-    """Whether only what is committed is built."""
-
     install_python: bool = False
     all_of_it: bool = False
     """Whether builds for other machines were asked for too, and not only come with the plan."""

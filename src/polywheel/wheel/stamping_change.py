@@ -13,8 +13,10 @@ from polywheel.wheel.record import parse_record, updated_record
 from polywheel.wheel.rewrite import Change
 from polywheel.wheel.undo import Former, Strip, plain_wheel, undo_field
 
-# 1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z, the first and last moment that an entry can name
-_EARLIEST, _LATEST = 315532800, 4354819198
+EARLIEST, LATEST = 315_532_800, 4_354_819_198
+"""1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z, in seconds since 1970: the first and the last moment
+that an entry of a zip archive can name."""
+
 Notify = Callable[[str], None]
 
 
@@ -99,7 +101,7 @@ def _coming_back(path: str, former: Former) -> NewMember:
 def _dated(like: Member, epoch: int | None) -> Member:
     if epoch is None:
         return like
-    moment = time.gmtime(min(max(epoch, _EARLIEST), _LATEST))
+    moment = time.gmtime(min(max(epoch, EARLIEST), LATEST))
     return replace(
         like,
         date=(moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
