@@ -184,6 +184,8 @@ def fake_jobs() -> None:
         return time.perf_counter() - start
 
     seconds = once()
+    if sys.platform == "win32":
+        return  # it has no getrusage
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     once()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

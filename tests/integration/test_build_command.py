@@ -434,6 +434,8 @@ def test_where_a_file_can_not_be_written_whole_there_is_none(tmp_path: Path) -> 
     """A limit on the size of files does what a full disk does: the build fails, others go on."""
     import resource
 
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     source = demo(tmp_path / "demo", "a", "b", does={"b": "fill"})
     builds = Builds(source, tmp_path / "out")
     builds("--select", "a")  # the environment is there
@@ -454,6 +456,8 @@ def test_a_disk_that_is_full(tmp_path: Path, small_disk: Path) -> None:
     source = demo(tmp_path / "demo", "a", "b")
     builds = Builds(source, small_disk / "out")
     builds.out.mkdir()
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     with (small_disk / "ballast").open("wb") as file:
         file.write(b"x" * room)

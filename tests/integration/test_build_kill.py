@@ -58,6 +58,8 @@ def descendants(process: int) -> set[int]:
 
 def kill_all(process: int) -> None:
     """``kill -9`` for a whole tree; each is stopped before, so that nobody starts another."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     stopped: set[int] = set()
     while more := descendants(process) - stopped:
         for one in more:
@@ -74,6 +76,8 @@ def _send(process: int, number: int) -> None:
 
 def begin_and_kill(builds: Builds, calls: int, seconds: float, *, alone: bool) -> None:
     """Kill a run so many seconds after its backend has been called so often."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     before = len(builds.begun)
     # Nobody reads what it prints, which is no more than a pipe holds.
     with builds.start() as running:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -311,7 +310,7 @@ def test_a_kill_in_place_leaves_the_old_wheel_or_the_new_one(tmp_path: Path) -> 
             try:
                 process.wait(None if span is None else span * delays.uniform(0.7, 1.05))
             except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
                 time.sleep(0.1)  # the child that writes the end is on its own
         span = span or time.monotonic() - start
         wheel, *more = sorted(path for path in folder.iterdir() if path.suffix == ".whl")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -194,7 +193,7 @@ def test_killed_half_way_it_is_made_anew(
     while not (tmp_path / "begun").exists():
         assert running.poll() is None
         time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.communicate()
     (left,) = [one for one in (tmp_path / "cache" / "builds").iterdir() if one.is_dir()]
     assert not (left / "polywheel-environment.json").exists()

@@ -24,6 +24,7 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
+from polywheel.system.locks import try_lock
 from polywheel.wheel import in_place
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import read_dist_info
@@ -181,13 +182,10 @@ def test_a_name_that_is_taken_stays(tmp_path: Path) -> None:
     assert (tmp_path / LABELLED).read_bytes() == b"another"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="locks of this kind are POSIX's")
 def test_two_runs_at_once_do_not_mix(tmp_path: Path) -> None:
-    import fcntl
-
     (tmp_path / NAME).write_bytes(KINDS["zipfile"])
     with (tmp_path / NAME).open("r+b") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+        assert try_lock(other)
         with pytest.raises(WheelError, match="another run"):
             stamp_in_place(tmp_path / NAME)
     assert (tmp_path / NAME).read_bytes() == KINDS["zipfile"]

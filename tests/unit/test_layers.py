@@ -22,6 +22,7 @@ LAYERS = (
     {"providers", "setup", "wheel", "formats", "wrapped"},
     {"config"},
     {"model"},
+    {"system"},
     {"errors"},
 )
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""

@@ -106,6 +106,8 @@ def test_the_exit_code_is_that_of_the_child(run: Run, code: int) -> None:
 
 @posix
 def test_a_signal_that_ends_the_child_is_its_negative_exit_code(run: Run) -> None:
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     found = run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert found == Ended(code=-signal.SIGKILL)
 
@@ -142,6 +144,8 @@ def test_it_has_the_folder_and_the_environment_that_are_given(run: Run) -> None:
 @posix
 def test_it_is_the_leader_of_a_group_and_a_session_of_its_own(run: Run) -> None:
     """So that Ctrl-C in a terminal reaches polywheel, and polywheel alone."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     run("import os; print(os.getpid(), os.getpgid(0), os.getsid(0))")
     process, group, session = run.said.split()
     assert process == group == session
@@ -248,6 +252,8 @@ time.sleep(300)
 
 @posix
 def test_one_that_does_not_end_is_killed(run: Run) -> None:
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     run.stop_when("here")
     found = run(
         """
@@ -274,6 +280,8 @@ def test_what_it_started_ends_with_it(run: Run, ends: str) -> None:
 
 @posix
 def test_a_grandchild_that_ignores_signals_is_killed(run: Run) -> None:
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     run.stop_when("grandchild")
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + LEAVES_A_CHILD
     assert run(code + "time.sleep(300)", grace=0.3).code == -signal.SIGKILL

@@ -25,19 +25,18 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
     """
     # As a limit it must be above any file and below 2**63.
     mark = str(2**50 + secrets.randbits(50))
-    options: dict[str, object] = {}
-    if os.name == "nt":
-        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
-    else:
-        options["start_new_session"] = True
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # type: ignore[call-overload]
+        process = subprocess.Popen(
             [python, "-P", "-X", "utf8", str(_HOST), str(folder), mark],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, _MARK: mark},
-            **options,
+            start_new_session=sys.platform != "win32",
+            creationflags=flags,
         )
     try:
         ended = _wait(process, timeout)
@@ -73,7 +72,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         subprocess.run(command, capture_output=True, check=False)
     else:
@@ -84,6 +83,8 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _kill_marked(mark: str) -> None:
     """Kill what carries the mark, until nothing is left of it: it may fork meanwhile."""
+    if sys.platform == "win32":
+        return
     for _ in range(100):
         found = [number for number in _own_processes() if _is_marked(number, mark)]
         if not found:
@@ -95,6 +96,8 @@ def _kill_marked(mark: str) -> None:
 
 
 def _own_processes() -> list[int]:
+    if sys.platform == "win32":
+        return []
     try:
         with os.scandir("/proc") as entries:
             names = [entry.name for entry in entries if entry.name.isdecimal()]

@@ -24,8 +24,9 @@ from polywheel.errors import BuildError
 from polywheel.providers.environment import cache_directory
 from polywheel.run.installers import index_settings, install_into
 from polywheel.run.interpreters import Interpreter
-from polywheel.run.locked import held, locked
+from polywheel.run.locked import held
 from polywheel.run.wanted import normalized
+from polywheel.system.locks import try_lock
 
 _COMPLETE = "polywheel-environment.json"
 _WHAT = (
@@ -137,7 +138,7 @@ def _used(place: Path) -> BinaryIO:
     handle, name = tempfile.mkstemp(dir=users)
     os.close(handle)
     file = Path(name).open("r+b")  # noqa: SIM115  # open until this process ends
-    locked(file)
+    try_lock(file)
     return file
 
 
@@ -152,7 +153,7 @@ def _refuse_in_use(place: Path) -> None:
     """Raise BuildError where another run may be using an environment that is to be made anew."""
     for one in place.with_suffix(".users").glob("*"):
         with ExitStack() as opened:
-            if not locked(opened.enter_context(one.open("r+b"))) and _complete(place) is not None:
+            if not try_lock(opened.enter_context(one.open("r+b"))) and _complete(place) is not None:
                 raise BuildError(
                     "another run is using a build environment that is to be made anew",
                     at=str(place),

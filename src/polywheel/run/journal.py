@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import BuildError, WheelError
-from polywheel.run.locked import locked
+from polywheel.system.locks import try_lock
 
 NAME = ".polywheel-journal.jsonl"
 _SHAPE = 1
@@ -134,7 +134,7 @@ def opened_journal(folder: Path) -> Iterator[Journal]:
         raise _unwritable(folder, error) from None
     with file:
         try:
-            if not locked(file):
+            if not try_lock(file):
                 raise BuildError(
                     "another polywheel build is writing to this directory",
                     at=str(folder),

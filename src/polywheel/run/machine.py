@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -34,6 +35,8 @@ def _of_the_system() -> int | None:
         if name == "MemAvailable":
             number = rest.split()[0]
             return int(number) * 1024 if number.isdigit() else None
+    if sys.platform == "win32":
+        return None
     try:
         # What is free is not told everywhere; half of all is a guess on the safe side.
         return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2

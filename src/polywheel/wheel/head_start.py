@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from threading import Thread
 from typing import BinaryIO, Self
 
@@ -33,7 +34,7 @@ class HeadStart:
     def begin(self, directory: bytes) -> None:
         """Start copying; ``directory`` has not been checked yet."""
         self._end = _first_of_dist_info(directory)
-        if self._end and hasattr(os, "copy_file_range"):
+        if self._end and sys.platform == "linux" and hasattr(os, "copy_file_range"):
             self._thread = Thread(target=self._copy)
             self._thread.start()
 
@@ -53,6 +54,8 @@ class HeadStart:
 
     def _copy(self) -> None:
         """As far as the kernel does it; whatever is left is copied with the rest."""
+        if sys.platform != "linux":
+            return
         source, target = self._source.fileno(), self._target.fileno()
         with contextlib.suppress(OSError):
             if hasattr(os, "posix_fallocate"):

@@ -29,12 +29,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.system.locks import try_lock
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import find_dist_info
 from polywheel.wheel.interrupted import gap_mark, unfinished_mark
@@ -73,17 +75,8 @@ def change_in_place(path: Path, target: Path, make: MakeChange, *, overwrite: bo
 def _alone(path: Path) -> Iterator[BinaryIO]:
     """The open file, while no other run changes it. Raises WheelError where one does."""
     with path.open("r+b") as file:
-        try:
-            import fcntl
-        except ImportError:  # not a system of this kind: the other run is on its own
-            yield file
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WheelError(
-                f"{path.name} is being changed by another run", at=str(path.parent)
-            ) from None
+        if not try_lock(file):
+            raise WheelError(f"{path.name} is being changed by another run", at=str(path.parent))
         yield file
 
 
@@ -139,7 +132,7 @@ def _shielded(write: Callable[[], None]) -> None:
     That is a child in a session of its own, which lives for these few writes alone. Raises OSError
     as the writes do.
     """
-    if not hasattr(os, "fork"):
+    if sys.platform == "win32":
         write()
         return
     child = os.fork()
