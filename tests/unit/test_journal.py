@@ -45,9 +45,9 @@ def written(folder: Path, content: bytes) -> Iterator[Journal]:
         yield journal
 
 
-def line(entry: Entry, **other: Any) -> bytes:
+def line(entry: Entry, *, sort: bool = False, **other: Any) -> bytes:
     document = {"shape": 1, **{name: getattr(entry, name) for name in Entry.__slots__}, **other}
-    return json.dumps(document).encode() + b"\n"
+    return json.dumps(document, sort_keys=sort).encode() + b"\n"
 
 
 def test_what_is_added_is_there_in_the_next_run(tmp_path: Path) -> None:
@@ -210,15 +210,101 @@ def test_something_else_of_its_name_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_journal_of_no_size_that_a_run_would_write_is_not_read(
+def test_of_a_journal_of_no_size_that_a_run_would_write_the_end_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A run that reads it goes on, and can add to it."""
     monkeypatch.setattr(journal_module, "_MOST", 1000)
-    with (
-        pytest.raises(WheelError, match="none that a run has written"),
-        written(tmp_path, b"\n" * 1001),
-    ):
-        pass
+    first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
+    front = line(second) + b"x" * 2000 + b"\n"
+    with written(tmp_path, front + line(first)) as journal:
+        assert journal.finished("any-py3-v3", "k1") == first
+        assert journal.entry("any-py3-v4") is None
+        (note,) = journal.notes
+        assert note == f"{tmp_path / NAME} is too large: only its last 0 MiB are read"
+        journal.add(second)
+    assert (tmp_path / NAME).read_bytes() == front + line(first) + line(second, sort=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"file": "demo-1.0-py3-none-any-" + "v" * 300 + ".whl"},
+        {"file": "demo-1.0-py3-none-" + "\u00e4" * 120 + ".whl"},
+        {"file": "demo\x00-1.0-py3-none-any.whl"},
+        {"file": "../demo-1.0-py3-none-any.whl"},
+        {"file": "/tmp/demo-1.0-py3-none-any.whl"},
+        {"file": "demo\ud800-1.0-py3-none-any.whl"},
+        {"job": "any\udc80"},
+        {"job": ["any"]},
+        {"key": "k\n::error::"},
+        {"sha256": None},
+        {"seconds": True},
+        {"seconds": "long"},
+        {"shape": "1"},
+        {"shape": True},
+        {"job": "j" * 70_000},
+        b"{" + b'"shape": 1, "seconds": ' + b"9" * 10_000 + b"}\n",
+        b"[" * 50_000 + b"\n",
+        b'{"a": ' * 10_000 + b"\n",
+        b"\x00" * 4096 + b"\n",
+        b"\xff\xfe\n",
+        b"null\n",
+        b"{}\n",
+    ],
+    ids=lambda damage: repr(damage)[:40],
+)
+def test_damaged_lines_are_skipped_with_a_note(
+    tmp_path: Path, damage: bytes | dict[str, Any]
+) -> None:
+    """The key fits and the file would be asked for: no later run may end at it (issue 12, item 15)."""
+    first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
+    torn = damage if isinstance(damage, bytes) else line(second, **damage)
+    with written(tmp_path, line(first) + b"\n" + torn) as journal:
+        assert journal.finished("any-py3-v3", "k1") == first
+        assert journal.finished("any-py3-v4", "k1") is None
+        assert journal.entry("any-py3-v4") is None
+        (note,) = journal.notes
+        assert note == (
+            f"{tmp_path / NAME}: line 3 is damaged and was skipped; its wheel may be built again"
+        )
+    with written(tmp_path, torn + line(first) + torn) as journal:
+        assert journal.finished("any-py3-v3", "k1") == first
+        (note,) = journal.notes
+        assert "2 lines are damaged and were skipped, the first is line 1" in note
+
+
+def test_a_key_that_appears_twice_is_damage(tmp_path: Path) -> None:
+    text = line(finish(tmp_path)).replace(b'"shape": 1,', b'"shape": 1, "job": "other",')
+    with written(tmp_path, text) as journal:
+        assert journal.entry("any-py3-v3") is None
+        assert len(journal.notes) == 1
+
+
+def test_lines_of_another_version_are_no_damage(tmp_path: Path) -> None:
+    with written(tmp_path, b'{"shape": 2, "job": "any-py3-v3"}\n') as journal:
+        assert journal.notes == ()
+
+
+def test_a_name_that_the_file_system_can_not_have_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have shorter names than 255 bytes."""
+    monkeypatch.setattr(journal_module, "_LONGEST_NAME", 1000)
+    entry = finish(tmp_path)
+    long = "demo-1.0-py3-none-any-" + "v" * 300 + ".whl"
+    with written(tmp_path, line(entry, file=long)) as journal:
+        assert journal.entry("any-py3-v3") is not None
+        assert journal.finished("any-py3-v3", "k1") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_a_wheel_is_not_finished(tmp_path: Path) -> None:
+    entry = finish(tmp_path)
+    (tmp_path / FILE).unlink()
+    os.mkfifo(tmp_path / FILE)
+    with written(tmp_path, line(entry)) as journal:
+        assert journal.finished("any-py3-v3", "k1") is None
 
 
 def test_a_line_that_can_not_be_written_leaves_none_behind(

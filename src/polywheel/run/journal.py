@@ -4,7 +4,7 @@ A line is written before the wheel gets its final name, and counts while the fil
 the content that it names. So a run that is killed at any moment loses what was in flight and nothing
 else: neither is a finished job built again, nor is a wheel taken for somebody else's. A last line
 that is cut short counts as not written. A wheel that was renamed or changed since does not count
-either: it is built again.
+either: it is built again. Damaged lines are skipped, and :attr:`Journal.notes` names them.
 """
 
 from __future__ import annotations
@@ -13,23 +13,28 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from polywheel.errors import BuildError, WheelError
+from polywheel.errors import BuildError, PolywheelError, WheelError
+from polywheel.model.wheelname import WheelName
+from polywheel.system.files import open_regular
 from polywheel.system.locks import try_lock
 
 NAME = ".polywheel-journal.jsonl"
 _SHAPE = 1
 _CHUNK = 1024 * 1024
 _MOST = 64 * 1024 * 1024
-"""Bytes of a journal: a hundred thousand wheels take less."""
+"""Bytes of a journal that are read, from its end: a hundred thousand wheels take less."""
+_LONGEST_LINE = 64 * 1024
+_LONGEST_NAME = 255
+"""Bytes of a file name, in most file systems."""
 _LONGEST = 1e9
 """Seconds."""
-_WHEEL = re.compile(r"[^./\\:\0][^/\\:\0]*\.whl")
+_LINE = re.compile(rb"[^\n]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,23 +60,34 @@ class Journal:
         self._entries: dict[str, Entry] = {}
         self._made: dict[tuple[str, str], str] = {}
         self._end = 0
+        self.notes: tuple[str, ...] = ()
+        """What was skipped, for people."""
         self._read()
 
     def _read(self) -> None:
-        self._file.seek(0)
-        content = self._file.read(_MOST + 1)
-        if len(content) > _MOST:
-            raise WheelError(
-                f"a journal of more than {_MOST >> 20} MiB is none that a run has written",
-                at=str(self._folder / NAME),
-                hint="remove it: then every wheel is built again",
-            )
-        self._end = content.rfind(b"\n") + 1
-        for line in content[: self._end].split(b"\n"):
-            if (entry := _parsed(line)) is not None:
-                self._note(entry)
-        if self._end < len(content):
+        size = self._file.seek(0, os.SEEK_END)
+        start = max(0, size - _MOST)
+        self._file.seek(start)
+        content = self._file.read(_MOST)
+        # The front of a file of such a size is left alone, with the line that lies across.
+        first = content.find(b"\n") + 1 if start else 0
+        end = content.rfind(b"\n") + 1
+        damaged: list[int] = []
+        number, counted = 1, first
+        for found in _LINE.finditer(content, first, end):
+            number += content.count(b"\n", counted, found.start())
+            counted = found.start()
+            try:
+                entry = _parsed(found.group())
+            except (ValueError, TypeError, KeyError, RecursionError, PolywheelError):
+                damaged.append(number)
+            else:
+                if entry is not None:
+                    self._note(entry)
+        self._end = start + end
+        if self._end < size:
             self._file.truncate(self._end)
+        self.notes = tuple(_notes(self._folder / NAME, damaged, left_out=start))
 
     def _note(self, entry: Entry) -> None:
         self._entries[entry.job] = entry
@@ -86,8 +102,11 @@ class Journal:
         entry = self._entries.get(job)
         if entry is None or entry.key != key:
             return None
-        path = self._folder / entry.file
-        return entry if path.is_file() and sha256_of(path) == entry.sha256 else None
+        try:
+            there = sha256_of(self._folder / entry.file)
+        except OSError:  # no file, or no name for one in this file system
+            return None
+        return entry if there == entry.sha256 else None
 
     def maker(self, file: str, sha256: str) -> str | None:
         """The job that made a file with this content, in whichever run; None for a stranger's."""
@@ -153,25 +172,58 @@ def _unwritable(folder: Path, error: OSError) -> WheelError:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal, of a file of any size."""
+    """Hexadecimal, of a regular file of any size. Raises OSError."""
     found = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
 
 
 def _parsed(line: bytes) -> Entry | None:
-    """The entry of a line; None for one of another version, or of somebody else."""
-    try:
-        said = json.loads(line)
-        if said.pop("shape") != _SHAPE:
-            return None
-        entry = Entry(**said)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    """The entry of a line; None for one of another version.
+
+    Raises ValueError, TypeError, KeyError, RecursionError, and PolywheelError for one that no run
+    has written.
+    """
+    if len(line) > _LONGEST_LINE:
+        raise ValueError("too long")
+    document = json.loads(line, object_pairs_hook=_without_duplicates)
+    if not isinstance(document, dict) or type(shape := document.pop("shape")) is not int:
+        raise TypeError("no object of a journal")
+    if shape != _SHAPE:
         return None
-    texts = (entry.job, entry.key, entry.file, entry.sha256)
-    # A name that leads elsewhere is none that a run has written.
-    fits = all(isinstance(text, str) for text in texts) and _WHEEL.fullmatch(entry.file) is not None
-    timed = isinstance(entry.seconds, (int, float)) and 0 <= entry.seconds < _LONGEST
-    return entry if fits and timed else None
+    entry = Entry(**document)
+    for text in (entry.job, entry.key, entry.file, entry.sha256):
+        if not isinstance(text, str) or not text.isprintable():
+            raise TypeError("no text")
+    WheelName.parse(entry.file)  # a name that leads to another folder is none of a wheel
+    if len(entry.file.encode()) > _LONGEST_NAME:
+        raise ValueError("the name is too long")
+    if type(entry.seconds) not in {int, float} or not 0 <= entry.seconds < _LONGEST:
+        raise ValueError("no time")
+    return entry
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _notes(path: Path, damaged: Sequence[int], *, left_out: int) -> Iterator[str]:
+    """What is said of lines that were skipped; ``left_out``: bytes in front that were not read."""
+    if left_out:
+        yield f"{path} is too large: only its last {_MOST >> 20} MiB are read"
+    if damaged:
+        where = f"line {damaged[0]}"
+        if left_out:
+            where = f"line {damaged[0]} of that part"
+        if len(damaged) == 1:
+            yield f"{path}: {where} is damaged and was skipped; its wheel may be built again"
+        else:
+            yield (
+                f"{path}: {len(damaged)} lines are damaged and were skipped, the first is {where}; "
+                "their wheels may be built again"
+            )

@@ -63,6 +63,8 @@ def run_plan(
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
         read = source_in(tree, source, without=wishes.no_source())
+        for note in journal.notes:
+            watcher.said(note)
         _clear_staging(wishes.out)
         _make_folder(wishes.logs)
         run = Run(

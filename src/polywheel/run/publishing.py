@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,9 @@ class Publisher:
         It would not be written over, so this is said before it is built.
         """
         entry = self.journal.entry(job.id)
-        if entry is not None and entry.key == key and (self.out / entry.file).exists():
+        if entry is None or entry.key != key:
+            return
+        if os.path.lexists(self.out / entry.file):
             self._refuse(job, self.out / entry.file, entry.sha256)
 
     def publish(self, job: Job, wheel: Path, key: str, seconds: float) -> Wheel:
@@ -74,6 +77,8 @@ class Publisher:
 
         Raises WheelError.
         """
+        if not stat.S_ISREG(wheel.lstat().st_mode):
+            raise WheelError(f"{wheel.name} is not a regular file", at=job.id)
         check_wheel(wheel, job, self._targets(job))
         digest, size = _settled(wheel), wheel.stat().st_size
         final = self.out / wheel.name
@@ -82,7 +87,7 @@ class Publisher:
             other = self._claimed.setdefault(final.name, job.id)
             if other != job.id:
                 raise two_jobs(final.name, other, job.id)
-            if final.exists():
+            if os.path.lexists(final):
                 self._refuse(job, final, digest)
             # In this order: whoever is killed in between leaves a line without its wheel, which
             # counts for nothing; a wheel without its line would count as a stranger's.
@@ -92,8 +97,13 @@ class Publisher:
 
     def _refuse(self, job: Job, final: Path, digest: str) -> None:
         """Raise WheelError where a file may not be written over with content of this digest."""
-        found = sha256_of(final)
-        if found == digest or self.force:
+        if self.force:
+            return
+        try:
+            found = sha256_of(final)
+        except OSError:  # a pipe, a folder, a link to nothing: no run has made it
+            found = ""
+        if found == digest:
             return
         maker = self.journal.maker(final.name, found)
         if maker is None:

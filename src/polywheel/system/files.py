@@ -1,0 +1,43 @@
+"""Reading files that somebody else made: a pipe, a device, or a file of any size may have the name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: str | Path, *, follow_links: bool = True) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises OSError for anything else, without waiting for the other end of a pipe; with
+    ``follow_links=False`` also for a symbolic link.
+    """
+    # Before it is opened: opening a device may do something.
+    status = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116  # called a thousand times
+    _refuse_others(status, path)
+    more = getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
+    try:
+        _refuse_others(os.fstat(file.fileno()), path)  # it may be another one by now
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_others(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(number, "it is not a regular file", str(path))
+
+
+def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> bytes:
+    """The content of a regular file. Raises OSError, also for more than ``limit`` bytes."""
+    with open_regular(path, follow_links=follow_links) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+    return content
