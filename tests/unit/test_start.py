@@ -87,6 +87,29 @@ def test_languages(files: dict[str, str], expected: str, tmp_path: Path) -> None
     assert " ".join(found(tmp_path, files)) == expected
 
 
+SCRIPTS = {
+    "poetry": '[tool.poetry.build]\nscript = "compile.py"',
+    "poetry, short": '[tool.poetry]\nbuild = "compile.py"',
+    "hatchling": '[tool.hatch.build.hooks.custom]\npath = "compile.py"',
+    "hatchling, wheel": '[tool.hatch.build.targets.wheel.hooks.custom]\npath = "compile.py"',
+    "pdm": '[tool.pdm.build]\ncustom-hook = "compile.py"',
+    "in-tree": '[build-system]\nrequires = []\nbuild-backend = "compile"\nbackend-path = ["."]',
+}
+
+
+@pytest.mark.parametrize("tables", SCRIPTS.values(), ids=SCRIPTS)
+def test_languages_that_a_build_script_compiles(tables: str, tmp_path: Path) -> None:
+    files = {"pyproject.toml": tables, "compile.py": "run('cc')", "src/x/a.c": "", "tests/b.rs": ""}
+    assert found(tmp_path, files) == {"c": "src/x/a.c"}
+    files["compile.py"] = "setup(ext_modules=[Extension('a', ['a.cpp'])])"
+    assert found(tmp_path, files) == {"c": "src/x/a.c", "cpp": "compile.py"}
+
+
+def test_languages_without_a_build_script(tmp_path: Path) -> None:
+    files = {"pyproject.toml": SCRIPTS["poetry"], "src/x/a.c": ""}
+    assert found(tmp_path, files) == {}, "compile.py is missing, so nothing compiles a.c"
+
+
 def test_a_language_comes_with_the_file_that_tells_of_it(tmp_path: Path) -> None:
     files = {"CMakeLists.txt": "project(x LANGUAGES C)", "src/k/a.cu": ""}
     assert found(tmp_path, files) == {"c": "CMakeLists.txt", "cuda": "src/k/a.cu"}

@@ -49,12 +49,18 @@ _SUFFIXES = {
     ".f90": "fortran",
     ".f95": "fortran",
 }
-_TELLING = {".pyx", ".cu", ".hip"}
+_TELLING = frozenset({".pyx", ".cu", ".hip"})
 """Suffixes of files that are compiled wherever they lie; a lone .c may be a test's data."""
 
 _EXTENSIONS = re.compile(r"(\w*Extension|cythonize|mypycify)")
 _EXTENSION_KEYS = {"ext_modules": "c", "rust_extensions": "rust", "cffi_modules": "c"}
 _SKIPPED = {"build", "dist", "node_modules", "__pycache__", "site-packages", "target"}
+_NOT_COMPILED = frozenset({"test", "tests", "testing", "doc", "docs", "examples", "benchmarks"})
+"""Folders whose source files a build script seldom compiles."""
+
+_COMPILING_HOOK = {"cython", "mypyc", "cmake", "meson", "rust", "cffi", "scikit-build"}
+"""Plugins of hatchling that compile (hatch-cython, hatch-mypyc, ...), by the name of their table."""
+
 _MAX_TEXT = 1_000_000
 """Bytes of a build file that are looked at."""
 
@@ -74,6 +80,7 @@ def languages(source: Path, document: Mapping[str, Any]) -> dict[str, str]:
         *_cargo(source, document),
         *_setuptools(source, document),
         *_files(source),
+        *_build_scripts(source, document),
     ):
         found.setdefault(language, where)
     return {name: found[name] for name in LANGUAGES if name in found}
@@ -161,6 +168,48 @@ def _setuptools(source: Path, document: Mapping[str, Any]) -> Iterator[tuple[str
         yield language, "setup.py"
 
 
+def _build_scripts(source: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The languages that a build script compiles: a hook of the backend, or an in-tree backend.
+
+    A script that lists no sources may compile any: then the source files of the project count.
+    """
+    scripts = [name for name in _script_names(document) if (source / name).is_file()]
+    for name in scripts:
+        for language in _setup_script(_text(source / name) or ""):
+            yield language, name
+    plugins = _at(document, "tool", "hatch", "build", "hooks"), _at(
+        document, "tool", "hatch", "build", "targets", "wheel", "hooks"
+    )
+    compiling = any(_COMPILING_HOOK & set(hooks) for hooks in plugins if isinstance(hooks, Mapping))
+    if scripts or compiling:
+        yield from _files(source, suffixes=frozenset(_SUFFIXES), skipped=_NOT_COMPILED)
+
+
+def _script_names(document: Mapping[str, Any]) -> Iterator[str]:
+    """Relative paths of the build scripts that a project names, or that its backend looks for."""
+    named = (
+        _string(document, "tool", "poetry", "build"),
+        _string(document, "tool", "poetry", "build", "script"),
+        _string(document, "tool", "pdm", "build", "custom-hook"),
+        *(
+            _string(document, "tool", "hatch", "build", *where, "hooks", "custom", "path")
+            or "hatch_build.py"
+            for where in ((), ("targets", "wheel"))
+            if _at(document, "tool", "hatch", "build", *where, "hooks", "custom") is not None
+        ),
+    )
+    yield from (name for name in named if name and _inside(name))
+    backend = _string(document, "build-system", "build-backend") or ""
+    if backend.startswith("pdm."):
+        yield "pdm_build.py"
+    folders = _at(document, "build-system", "backend-path")
+    module = PurePosixPath(*backend.partition(":")[0].split("."))
+    for folder in folders if isinstance(folders, list) else ():
+        if isinstance(folder, str) and _inside(folder):
+            yield PurePosixPath(folder, module).with_suffix(".py").as_posix()
+            yield PurePosixPath(folder, module, "__init__.py").as_posix()
+
+
 def _setup_script(text: str) -> set[str]:
     """The languages of the extension modules that a setup.py makes. It is parsed, not run."""
     try:
@@ -192,8 +241,13 @@ def _by_suffix(names: list[str]) -> set[str]:
     return {_SUFFIXES[one] for one in suffixes if one in _SUFFIXES}
 
 
-def _files(source: Path) -> Iterator[tuple[str, str]]:
-    """Files that are compiled wherever they lie; hidden folders and results of builds left out."""
+def _files(
+    source: Path,
+    *,
+    suffixes: frozenset[str] = _TELLING,
+    skipped: frozenset[str] = frozenset(),
+) -> Iterator[tuple[str, str]]:
+    """Source files with these suffixes; hidden folders and results of builds left out."""
     seen = 0
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(
@@ -201,6 +255,7 @@ def _files(source: Path) -> Iterator[tuple[str, str]]:
             for one in folders
             if not one.startswith(".")
             and one not in _SKIPPED
+            and one not in skipped
             and not Path(folder, one, "pyvenv.cfg").exists()
         )
         seen += len(folders) + len(names)
@@ -208,7 +263,7 @@ def _files(source: Path) -> Iterator[tuple[str, str]]:
             return
         for name in sorted(names):
             suffix = Path(name).suffix.lower()
-            if suffix in _TELLING:
+            if suffix in suffixes:
                 yield _SUFFIXES[suffix], Path(folder, name).relative_to(source).as_posix()
 
 
