@@ -80,9 +80,9 @@ def appended(content: bytes, text: str) -> bytes:
     """What a file holds, and a text behind it: after an empty line, with the file's line breaks."""
     pairs = content.count(b"\r\n")
     line_break = b"\r\n" if pairs * 2 > content.count(b"\n") else b"\n"
-    between = b""
-    if content.strip():
-        between = line_break if content.endswith(b"\n") else line_break * 2
+    between = line_break if content.strip() else b""
+    if content and not content.endswith(b"\n"):
+        between += line_break  # the first line of the text is known again only as a line of its own
     return content + between + text.encode().replace(b"\n", line_break)
 
 
