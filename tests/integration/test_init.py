@@ -317,3 +317,20 @@ def test_names_of_files_do_a_terminal_no_harm(small: Path) -> None:
         pytest.skip("no such name there")
     (small / "a\x1b[31m.cu").write_text("")
     assert "\x1b" not in init("--dry-run", cwd=small).stdout
+
+
+def test_the_next_command_is_said_in_full(small: Path, tmp_path: Path) -> None:
+    said = init(small, "-o", tmp_path / "a b.toml", cwd=tmp_path).stdout
+    config = f"--config '{tmp_path / 'a b.toml'}'"
+    assert f"next: `polywheel build {small} {config}` builds the wheels for this machine" in said
+    assert "works now" not in said
+
+
+def test_pythons_that_are_missing_are_named(tmp_path: Path) -> None:
+    text = MESON.replace(">=3.12", ">=3.98")
+    source = write_project(
+        tmp_path / "small", {"pyproject.toml": text, "meson.build": "project('small', 'c')\n"}
+    )
+    said = init(cwd=source).stdout
+    assert "Python 3.98 is not installed here: add --install-python" in said
+    assert "without it, nothing is built" in said

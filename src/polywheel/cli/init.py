@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from polywheel.cli import say
 from polywheel.cli.terminal import printable
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.errors import ConfigError
+from polywheel.matrix.places import python_order
 from polywheel.matrix.start import Start, check_together, compose, refuse_tables
 from polywheel.matrix.start_file import (
     Earlier,
@@ -21,6 +23,9 @@ from polywheel.matrix.start_file import (
     read_content,
 )
 from polywheel.matrix.start_presets import named_presets, start_presets
+from polywheel.matrix.targets import this_target
+from polywheel.model.plan import Plan
+from polywheel.run.interpreters import find_interpreter
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -96,15 +101,35 @@ def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
     )
     for note in start.notes:
         say(f"note: {note}")
-    config = options.output is not None
-    if config:
+    command = "polywheel build"
+    if options.source != ".":
+        command += f" {shlex.quote(options.source)}"
+    if options.output is not None:
+        command += f" --config {shlex.quote(str(target))}"
         say(printable(f"for use with --config {target} or POLYWHEEL_CONFIG={target}"))
+    if not options.dry_run:
+        say(printable(f"next: `{command}` builds the wheels for this machine"))
+        _tell_missing_pythons(start.plan)
     if start.by_hand:
-        say(
-            f"`polywheel build` works now. For pip and build, change [build-system] of {PYPROJECT}:"
-        )
+        say(f"for pip and python -m build, change [build-system] of {PYPROJECT}:")
         for line in start.by_hand:
             say(printable(f"    {line}"))
+
+
+def _tell_missing_pythons(plan: Plan) -> None:
+    """Say which Pythons of the plan are not installed here, and what can be done about it."""
+    here = this_target()
+    wanted = {build.python for build in plan.builds if build.target == here}
+    if not wanted:
+        say(f"note: no wheel of this matrix is for this machine, {here}")
+        return
+    missing = [one for one in sorted(wanted, key=python_order) if find_interpreter(one) is None]
+    if missing:
+        left = "the wheels of the others are" if len(missing) < len(wanted) else "nothing is"
+        say(
+            f"note: Python {', '.join(missing)} is not installed here: add --install-python to "
+            f"install it through uv; without it, {left} built"
+        )
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
