@@ -84,11 +84,16 @@ class WheelError(PolywheelError):
 
 def nearest(found: str, known: Iterable[str]) -> str | None:
     """A hint that names the known name nearest to ``found``, or lists the few that there are."""
-    import difflib  # errors are rare, and starting up is part of every command
-
     names = sorted(set(known))
-    if close := difflib.get_close_matches(found, names, n=1, cutoff=0.6):
-        return f"did you mean {close[0]!r}?"
+    if close := closest(found, names):
+        return f"did you mean {close!r}?"
     if names and len(names) <= 8:
         return "known: " + ", ".join(names)
     return None
+
+
+def closest(found: str, known: Iterable[str]) -> str | None:
+    """The known name that ``found`` is probably a misspelling of."""
+    import difflib  # errors are rare, and starting up is part of every command
+
+    return next(iter(difflib.get_close_matches(found, sorted(set(known)), n=1, cutoff=0.6)), None)

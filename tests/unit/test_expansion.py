@@ -825,6 +825,12 @@ def test_a_mistake_is_said_once_and_not_for_every_cell() -> None:
     assert len(problems_of(text)) == 19
 
 
+def test_a_misspelt_target_is_one_error() -> None:
+    text = "targets = ['linux-x86-64']\n[tool.polywheel.matrix.axes.library]\n"
+    text += """mkl = { properties = ["blas :: library :: mkl"], when = "platform_machine == 'x86_64'" }"""
+    assert one_problem(text).hint == "did you mean 'linux-x86_64'?"
+
+
 def test_mistakes_are_said_together() -> None:
     text = (
         "exclude = [{ label = 'nothing' }]\nvariants = ['nothing']\nlabel = 'x'\n"

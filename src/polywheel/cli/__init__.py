@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
@@ -11,6 +10,7 @@ from importlib import import_module
 from types import ModuleType
 
 from polywheel import __version__
+from polywheel.cli.arguments import CommandParser
 from polywheel.errors import PolywheelError
 
 COMMANDS = {
@@ -36,12 +36,13 @@ INTERRUPTED, PIPE_CLOSED = 130, 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 a build failed, 2 usage, 3 provider, 4 wheel."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    # A command has a parser of its own: that of all is for what names none.
-    if given and given[0] in COMMANDS:
-        command, rest = given[0], given[1:]
-    else:
-        command, rest = _parse(given)
+    command = "polywheel"
     try:
+        # A command has a parser of its own: that of all is for what names none.
+        if given and given[0] in COMMANDS:
+            command, rest = given[0], given[1:]
+        else:
+            command, rest = _parse(given)
         code: int = _module(command).run(rest)
     except PolywheelError as error:
         show_error(error)
@@ -83,7 +84,7 @@ def show_error(error: PolywheelError) -> None:
 
 def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The command and what follows it; ends the program for ``--help`` and for what is no command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel",
         description="Wheel variants: build them, label them, look at them.",
         epilog="example: polywheel providers --json",

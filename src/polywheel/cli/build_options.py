@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.checks import LONGEST, bytes_of
 from polywheel.config.selection import parse_selection
@@ -15,7 +16,7 @@ from polywheel.run.machine import cpu_count
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; those that contradict each other raise ConfigError."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel build",
         description="Build the wheels of a matrix: in parallel, what is equal once, what is "
         "finished not again. SOURCE is a project's folder, or an sdist.",

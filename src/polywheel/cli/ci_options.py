@@ -10,6 +10,7 @@ from polywheel.ci import github, gitlab
 from polywheel.ci.generated import header
 from polywheel.ci.pins import action
 from polywheel.ci.repository import Repository
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_config
 from polywheel.errors import ConfigError
 
@@ -32,7 +33,7 @@ _LISTS = {"branch": "--branch", "tag": "--tag"}
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; those that contradict each other raise ConfigError."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel ci",
         description="Files for CI systems, and the end of a CI run.",
         epilog="example: polywheel ci github --pr-subset --publish",

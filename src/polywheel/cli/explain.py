@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.errors import ConfigError
 from polywheel.index.candidates import PYPI, Folder, Index, Place, page_of, releases
 from polywheel.index.choice import Answer, Choice, Chooser
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel explain",
         description="Which wheel a machine gets of a folder or an index, and why not each of the "
         "others, in the order in which an installer tries them. Nothing is installed, and no plugin "

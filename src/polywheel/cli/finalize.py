@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from polywheel.cli import show_error
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.terminal import put
 from polywheel.cli.wheels import wheel_paths
 from polywheel.finalizing import Finalized, finalize
@@ -65,7 +66,7 @@ def _as_json(one: Finalized) -> dict[str, object]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel finalize",
         description="Put the variant label, which stands in variant.json, into the names of wheels "
         "that cibuildwheel, auditwheel or pip had to handle under plain ones. Every wheel is looked "

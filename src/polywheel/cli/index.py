@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.terminal import put
 from polywheel.errors import WheelError
 from polywheel.index import Indexed, write_index
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel index",
         description="Write {name}-{version}-variants.json for every release in a folder of wheels, "
         "from which installers choose a variant; with --simple, an index as well that any file "

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.terminal import printable
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.errors import ConfigError
@@ -133,7 +134,7 @@ def _tell_missing_pythons(plan: Plan) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel init",
         description=textwrap.fill(
             "Look at a project and append a working, commented set of tables to its "

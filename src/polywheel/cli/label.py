@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
 from polywheel.labelling import (
     Label,
@@ -68,7 +69,7 @@ def _one(wheel: Path, label: Label, options: argparse.Namespace) -> dict[str, An
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel label",
         description="Stamp wheels with a variant, as the build backend would have done, and put "
         "its label into their names. The wheels stay; the labelled ones are written beside them.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import (
     add_project,
     add_selection,
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel matrix",
         description="What the matrix of a project comes to: jobs, each of which is one wheel, and "
         "the builds that they are stamped from.",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from polywheel.cli import say
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_project, project_of
 from polywheel.config.settings import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel providers",
         description="For every provider of a project: version, generation, features and values, "
         "and what this machine supports, best first. Plugins run in an isolated environment.",

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.terminal import put
 from polywheel.errors import ConfigError
 from polywheel.repairing import repair, understood
@@ -47,7 +48,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel repair",
         usage="%(prog)s [options] -- COMMAND …",
         description="Run a repair command on the plain name of a wheel, and check that the wheel "

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.terminal import put
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
@@ -58,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel show",
         description="For every wheel: label, properties, hash, providers and tags, what is stamped "
         "where, and every disagreement between filename, METADATA, variant.json, WHEEL and RECORD. "

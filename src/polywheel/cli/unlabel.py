@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
 from polywheel.examined import examine
 from polywheel.model.wheelname import WheelName
@@ -52,7 +53,7 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="polywheel unlabel",
         description="Write the non-variant wheels that variant wheels were made of: every file "
         "with the content, order, mode and time that it had. The variant wheels stay.",

@@ -161,11 +161,8 @@ class Table:
         found: dict[str, None] = {}
         for index, name in enumerate(self.strings(key, empty=empty) or ()):
             if not pattern.fullmatch(name):
-                self.problems.add(
-                    f"malformed name {name!r}",
-                    at=f"{self.at(key)}[{index}]",
-                    hint=f"it must match ^{pattern.pattern}$",
-                )
+                at = f"{self.at(key)}[{index}]"
+                self.problems.add(f"malformed name {name!r}", at=at, hint=_spelling(name, pattern))
             elif name in found:
                 self.problems.add(f"{name!r} is listed twice", at=f"{self.at(key)}[{index}]")
             else:
@@ -178,7 +175,7 @@ class Table:
             if pattern.fullmatch(key):
                 yield key
             else:
-                self.wrong(key, f"malformed name {key!r}", f"it must match ^{pattern.pattern}$")
+                self.wrong(key, f"malformed name {key!r}", _spelling(key, pattern))
 
     def table(self, key: str) -> Table:
         """The table under ``key``; an empty one where there is none."""
@@ -203,3 +200,10 @@ class Table:
             self.wrong(key, f"expected {expected}, found {type_name(value)}")
             return None
         return value
+
+
+def _spelling(name: str, pattern: re.Pattern[str]) -> str:
+    """A hint: what a name must match, and the name with other characters if those would do."""
+    rule = f"it must match ^{pattern.pattern}$"
+    close = re.sub(r"[-. ]+", "_", name.strip().lower())
+    return f"did you mean {close!r}? {rule}" if pattern.fullmatch(close) else rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.cells import Expansion
@@ -11,17 +12,22 @@ from polywheel.model.matrix import Matrix
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.plan import Removal
 from polywheel.model.properties import VariantProperty
+from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 
 
-def check_properties(matrix: Matrix, metadata: VariantMetadata, problems: Problems) -> None:
-    """Every property against what is declared of its namespace."""
+def check_properties(matrix: Matrix, project: Project, problems: Problems) -> None:
+    """Every property against what is declared of its namespace, or its preset where that decides."""
     found: list[tuple[VariantProperty, str]] = []
     for values in matrix.axes.values():
         found += [(prop, value.at) for value in values for prop in value.properties]
     for one in matrix.include:
         found += [(prop, f"{one.pattern.at}.properties") for prop in one.properties]
     for prop, at in found:
-        problems.attempt(metadata.check, prop, at=at)
+        problems.attempt(project.metadata.check, prop, at=at)
+        override = project.settings.providers.get(prop.namespace)
+        if override and override.query == "preset" and prop.namespace in preset_names():
+            preset = load_preset(prop.namespace, at=at)
+            problems.attempt(check_against_preset, [prop], preset, at=at)
 
 
 def merged(expansion: Expansion, problems: Problems) -> list[Cell]:

@@ -148,7 +148,7 @@ def _cells(
     """The cells of these places; what is wrong is noted."""
     metadata = project.metadata
     at = {label: _variant_at(project, label) for label in metadata.variants}
-    check_properties(matrix, metadata, problems)
+    check_properties(matrix, project, problems)
     labels = Labels(matrix, metadata.variants, problems)
     expansion = Expansion(
         matrix, places, metadata.variants, variant_at=at, labels=labels, problems=problems

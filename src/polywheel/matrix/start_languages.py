@@ -177,8 +177,9 @@ def _build_scripts(source: Path, document: Mapping[str, Any]) -> Iterator[tuple[
     for name in scripts:
         for language in _setup_script(_text(source / name) or ""):
             yield language, name
-    plugins = _at(document, "tool", "hatch", "build", "hooks"), _at(
-        document, "tool", "hatch", "build", "targets", "wheel", "hooks"
+    plugins = (
+        _at(document, "tool", "hatch", "build", "hooks"),
+        _at(document, "tool", "hatch", "build", "targets", "wheel", "hooks"),
     )
     compiling = any(_COMPILING_HOOK & set(hooks) for hooks in plugins if isinstance(hooks, Mapping))
     if scripts or compiling:

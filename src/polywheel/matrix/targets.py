@@ -15,7 +15,7 @@ from packaging.markers import default_environment
 from polywheel.config.matrix_table import read_target
 from polywheel.config.reader import Problems, Table
 from polywheel.data import data_folder
-from polywheel.errors import nearest
+from polywheel.errors import closest, nearest
 from polywheel.matrix.places import TARGET_SAYS
 from polywheel.model.matrix import Matrix, Target
 
@@ -61,8 +61,10 @@ def matrix_targets(
             problems.add(
                 f"unknown target {name!r}",
                 at=f"{matrix.at}.targets[{index}]",
-                hint=(nearest(name, {*known, *declared}) or "declare it")
-                + "; others are declared under [tool.polywheel.targets.NAME]",
+                hint=nearest(name, {*known, *declared})
+                if closest(name, {*known, *declared})
+                else f"known: {', '.join({**known, **declared})}; others are declared under "
+                "[tool.polywheel.targets.NAME]",
             )
     for name, target in declared.items():
         if matrix.targets and name not in matrix.targets:
@@ -72,9 +74,15 @@ def matrix_targets(
                 hint=nearest(name, matrix.targets) or "add it to the matrix' targets",
             )
     return {
-        name: _with(known.get(name) or _unknown(name), declared.get(name))
+        name: _with(known.get(name) or _misspelt(name, declared), declared.get(name))
         for name in matrix.targets or (this_target(),)
     }
+
+
+def _misspelt(name: str, declared: Mapping[str, Target]) -> Target:
+    """What a target with an unknown name probably is, so that its markers are no further errors."""
+    close = closest(name, known_targets()) if name not in declared else None
+    return replace(known_targets()[close], name=name) if close else _unknown(name)
 
 
 def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:

@@ -1,0 +1,31 @@
+"""The arguments of commands: what can't be parsed names the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+
+from polywheel.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "hint"),
+    [
+        ("buidl", "unknown command: 'buidl'", "did you mean 'build'?"),
+        ("", "required: COMMAND", "`polywheel --help` lists all"),
+        ("build --confg x", "unexpected argument '--confg'", "did you mean '--config'?"),
+        ("build --confg=x", "unexpected argument '--confg=x'", "did you mean '--config'?"),
+        ("init --dryrun", "unexpected argument '--dryrun'", "did you mean '--dry-run'?"),
+        ("ci githb", "unknown value for KIND: 'githb'", "did you mean 'github'?"),
+        ("ci github --chek", "unexpected argument '--chek'", "did you mean '--check'?"),
+        ("matrix --format jsn", "unknown value for --format: 'jsn'", "did you mean 'json'?"),
+        ("build a b", "unexpected argument 'b'", "`polywheel build --help` lists all"),
+        ("build -j", "-j/--jobs: expected one argument", "`polywheel build --help` lists all"),
+    ],
+)
+def test_a_misspelt_argument(
+    arguments: str, what: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert what in error
+    assert f"hint: {hint}" in error
