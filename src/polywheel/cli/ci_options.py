@@ -63,7 +63,7 @@ def _defaults(options: argparse.Namespace, name: str) -> object:
     return options.defaults.get(name)
 
 
-def _add_github(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser = _file_parser(
         kinds,
         "github",
@@ -77,7 +77,7 @@ def _add_github(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_frame(parser)
 
 
-def _add_gitlab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser = _file_parser(
         kinds,
         "gitlab",
@@ -99,7 +99,7 @@ def _add_gitlab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
 
 
-def _add_cibuildwheel(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser = _file_parser(
         kinds,
         "cibuildwheel",
@@ -112,7 +112,7 @@ def _add_cibuildwheel(kinds: argparse._SubParsersAction[argparse.ArgumentParser]
     _add_frame(parser)
 
 
-def _add_collect(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_collect(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     about = (
         "Put the wheels that the jobs of a CI run made into one folder, their reports into one, and "
         "print a summary in Markdown. The exit code is 1 where a wheel is missing, 4 where one is "
@@ -135,7 +135,7 @@ def _add_collect(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _file_parser(
-    kinds: argparse._SubParsersAction[argparse.ArgumentParser],
+    kinds: argparse._SubParsersAction[CommandParser],
     kind: str,
     *,
     file: str,
