@@ -85,7 +85,7 @@ class RealBackend:
             )
         except ValueError as error:  # a backend-path that is absolute, or outside of the project
             raise ConfigError(
-                str(error), at="pyproject.toml: tool.polywheel.backend-path"
+                str(error), at=f"{self.choice.at.rpartition('build-backend')[0]}backend-path"
             ) from None
         try:
             if hook.startswith("prepare_metadata"):
@@ -122,7 +122,7 @@ class RealBackend:
         )
         return BuildError(
             f"{self._name} can't be imported: {lines[-1] if lines else 'it does not say why'}",
-            at="pyproject.toml: tool.polywheel.build-backend",
+            at=self.choice.at,
             hint=hint,
         )
 
@@ -136,7 +136,7 @@ class RealBackend:
         if os.environ.get(_GUARD) == place:
             raise ConfigError(
                 f"{self._name} calls polywheel again for the same project: a loop",
-                at="pyproject.toml: tool.polywheel.build-backend",
+                at=self.choice.at,
                 hint="name the backend that builds this project",
             )
         environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: place}

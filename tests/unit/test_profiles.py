@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from polywheel.config.profile_table import read_profile
 from polywheel.config.project import BuildSystem, Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.settings import Settings
-from polywheel.errors import ConfigError
+from polywheel.errors import BuildError, ConfigError
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.profile import BackendChoice, BackendProfile, BuildDirectory
 from polywheel.setup.profiles import choose_backend, shipped_profiles
+from polywheel.wrapped import RealBackend
 
 PROFILES = shipped_profiles()
 OURS = "polywheel.backend"
@@ -154,6 +156,15 @@ def test_a_backend_that_is_named_has_its_profile(module: str) -> None:
         assert choice.build_backend == module
         assert choice.profile is not None
         assert module in choice.profile.modules
+
+
+def test_a_choice_names_the_file_and_key_that_made_it(tmp_path: Path) -> None:
+    from_config = replace(project(real="mesonpi"), file="variants.toml")
+    assert choose_backend(from_config).at == "variants.toml: tool.polywheel.build-backend"
+    assert choose_backend(project("mesonpi")).at == "pyproject.toml: build-system.build-backend"
+    choice = choose_backend(replace(from_config, source=tmp_path))
+    with pytest.raises(BuildError, match=r"at: variants.toml: tool.polywheel.build-backend"):
+        RealBackend(tmp_path, choice).call("build_wheel", str(tmp_path), None, None)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda one: one.name)

@@ -117,3 +117,6 @@ class BackendChoice:
     """Folders of an in-tree backend, relative to the project."""
 
     profile: BackendProfile | None
+
+    at: str = field(default="pyproject.toml: tool.polywheel.build-backend", compare=False)
+    """The file and key that name it, or that should."""

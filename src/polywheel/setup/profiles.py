@@ -41,12 +41,13 @@ def choose_backend(project: Project) -> BackendChoice:
     """
     profiles = shipped_profiles()
     declared = project.build_system.build_backend
+    at = project.at("tool.polywheel.build-backend")
     if project.settings.build_backend is not None:
         name, path = project.settings.build_backend, project.settings.backend_path
         if _is_ours(name):
             raise ConfigError(
                 "the real backend can't be polywheel itself",
-                at=project.at("tool.polywheel.build-backend"),
+                at=at,
                 hint="name the backend that builds this project, for example "
                 + ", ".join(sorted(profile.modules[0] for profile in profiles)),
             )
@@ -54,6 +55,7 @@ def choose_backend(project: Project) -> BackendChoice:
         name, path = LEGACY, None
     elif not _is_ours(declared):
         name, path = declared, project.build_system.backend_path
+        at = f"{PYPROJECT}: build-system.build-backend"
     else:
         name, path = _inferred(project, profiles), None
     profile = next((one for one in profiles if name in one.modules), None)
@@ -67,7 +69,7 @@ def choose_backend(project: Project) -> BackendChoice:
             ways=dict.fromkeys(FLAG_FIELDS, Way("env")),
         )
         profile = (profile or unknown).overridden(override)
-    return BackendChoice(build_backend=name, backend_path=path, profile=profile)
+    return BackendChoice(build_backend=name, backend_path=path, profile=profile, at=at)
 
 
 def _is_ours(backend: str) -> bool:
