@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.examined import Examined, examine
@@ -23,6 +23,9 @@ from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.stamp import move, taken
+
+_Meaning = tuple[tuple[str, Version | str], str]
+"""Project and version, normalized, and label."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +65,7 @@ class _Planned:
         return self.wheel.parent.resolve() == self.target.parent.resolve()
 
     @property
-    def meaning(self) -> tuple[str, str, str] | None:
+    def meaning(self) -> _Meaning | None:
         """Project, version and label: what one set of properties belongs to."""
         return _meaning(WheelName.parse(self.target.name))
 
@@ -166,11 +169,11 @@ def _contradictions(planned: Sequence[_Planned]) -> Iterator[tuple[WheelError, s
 
     One label means one set of properties, for every wheel of a version (PEP 825, "Variant label").
     """
-    groups: dict[tuple[str, str, str], list[_Planned]] = {}
+    groups: dict[_Meaning, list[_Planned]] = {}
     for one in planned:
         if one.meaning is not None:
             groups.setdefault(one.meaning, []).append(one)
-    for (_, _, label), group in groups.items():
+    for (_, label), group in groups.items():
         found = {one.wheel: one.variant for one in group}
         for folder in {one.target.parent for one in group}:
             found.update(_there(folder, group, besides={one.target for one in group}))
@@ -194,7 +197,7 @@ def _there(folder: Path, group: Sequence[_Planned], besides: set[Path]) -> dict[
     wanted = group[0].meaning
     given = {one.wheel.resolve() for one in group}
     found = {}
-    label = "" if wanted is None else wanted[2]
+    label = "" if wanted is None else wanted[1]
     for path in sorted(folder.glob(f"*-{label}.whl")):
         if path in besides or path.resolve() in given:
             continue
@@ -206,10 +209,8 @@ def _there(folder: Path, group: Sequence[_Planned], besides: set[Path]) -> dict[
     return found
 
 
-def _meaning(name: WheelName) -> tuple[str, str, str] | None:
-    if name.label is None:
-        return None
-    return canonicalize_name(name.distribution), name.version, name.label
+def _meaning(name: WheelName) -> _Meaning | None:
+    return None if name.label is None else (name.release, name.label)
 
 
 def _collisions(

@@ -13,7 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import BuildSystem, Project, read_project
-from polywheel.config.reader import Problems
+from polywheel.config.reader import Problems, type_name
 from polywheel.config.selection import Selection, refuse_contradictions, resolve
 from polywheel.config.settings import Settings
 from polywheel.errors import ConfigError, ProviderError, WheelError
@@ -70,12 +70,16 @@ def make_label(
         except ProviderError as error:
             hinted = (replace(one, hint=one.hint or _NOT_ASKED) for one in error.problems)
             raise ProviderError.collected(hinted) from None
-    name = project.document.get("project", {}).get("name")
-    return Label(
-        variant=variant,
-        stamp=make_stamp(project, found),
-        distribution=canonicalize_name(name) if isinstance(name, str) else None,
-    )
+    return Label(variant=variant, stamp=make_stamp(project, found), distribution=_name(project))
+
+
+def _name(project: Project) -> str | None:
+    """The normalized name of a project, where its file says it. Raises ConfigError."""
+    table = project.document.get("project", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"expected a table, found {type_name(table)}", at=project.at("project"))
+    name = table.get("name")
+    return canonicalize_name(name) if isinstance(name, str) else None
 
 
 _NOT_ASKED = "--no-validate labels without asking plugins"
@@ -202,13 +206,12 @@ def refuse_namesakes(target: Path, variant: Variant, *, besides: Path) -> None:
 
     One label means one set of properties, for every wheel of a version (PEP 825, "Variant label").
     """
-    ours = WheelName.parse(target.name)
+    ours = WheelName.parse(target.name).release
     for path in sorted(target.parent.glob(f"*-{variant.label}.whl")):
         if path in (target, besides):
             continue
         try:
-            name = WheelName.parse(path.name)
-            if (name.distribution, name.version) != (ours.distribution, ours.version):
+            if WheelName.parse(path.name).release != ours:
                 continue
             other = examine(path).variant
         except WheelError:

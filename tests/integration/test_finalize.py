@@ -182,12 +182,13 @@ def test_two_wheels_of_one_name_are_refused_by_name_and_none_is_lost(
     assert {name: one for name, one in snapshot(tmp_path).items() if name in before} == before
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.0.0"])
 @pytest.mark.parametrize("there_already", [False, True])
 def test_one_label_with_other_properties_is_refused(
-    there_already: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    there_already: bool, version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = stamped(tmp_path / "one", "fast", MKL)
-    other = stamped(tmp_path / "other", "fast", OPENBLAS, tags="cp311-abi3-win32")
+    other = stamped(tmp_path / "other", "fast", OPENBLAS, tags="cp311-abi3-win32", version=version)
     out = tmp_path / "dist"
     if there_already:
         assert main(["finalize", str(other), "-o", str(out)]) == 0

@@ -329,6 +329,25 @@ STATIC = {"static-properties": {"level": ["v1", "v2"]}}
                 "filename | 'v3' | variant.json | 'null'",
             ],
         ),
+        # what only pyproject.toml may have
+        (
+            FIELDS,
+            document(providers={**DOCUMENT["providers"], "blas": {"build-requires": ["some"]}}),
+            ["variant.json has build-requires | 'blas'"],
+        ),
+        # $schema
+        (
+            FIELDS,
+            json.dumps({key: DOCUMENT[key] for key in DOCUMENT if key != "$schema"}).encode(),
+            ["$schema is missing"],
+        ),
+        (FIELDS, document(**{"$schema": None}), ["$schema is missing"]),
+        (FIELDS, document(**{"$schema": 7}), ["expected a string, found 7"]),
+        (FIELDS, document(**{"$schema": ""}), ["$schema is ''"]),
+        (FIELDS, document(**{"$schema": "v0.2.0.json"}), ["$schema is 'v0.2.0.json'"]),
+        (FIELDS, document(**{"$schema": "https://a/b.json"}), ["$schema is 'https://a/b.json'"]),
+        (FIELDS, document(**{"$schema": "https://variants-schema.wheelnext.dev/"}), []),
+        (FIELDS, document(**{"$schema": "https://variants-schema.wheelnext.dev/v0.0.3.json"}), []),
         # what a wheel's variant.json is not
         (FIELDS, TWO, ["variant.json describes 2 variants, 'v3', 'null'"]),
         (FIELDS, b"nonsense", ["not JSON"]),
@@ -356,7 +375,28 @@ def test_a_stamp_without_a_label_in_the_filename(tmp_path: Path) -> None:
 def test_null_in_the_filename_and_properties_inside(tmp_path: Path) -> None:
     made = files(metadata=fields("Variant-Label", "Variant-Hash"), variant_json=None)
     wheel = look(tmp_path, zipped(with_record(made)), "demo-1.0-py3-none-any-null.whl")
-    only(said(wheel), f"filename | 'null' | METADATA | '{V3}'")
+    only(said(wheel), f"filename | 'null' | METADATA | '{HASH}'")
+
+
+@pytest.mark.parametrize("label", ["..", "v4"])
+def test_a_label_in_the_filename_and_properties_alone_in_metadata(
+    label: str, tmp_path: Path
+) -> None:
+    """The label of properties that have none is their hash (PEP 825, "Variant label")."""
+    metadata = FIELDS + f"Variant-Property: {V3}\n".encode()
+    content = zipped(with_record(files(metadata=metadata, variant_json=None)))
+    wheel = look(tmp_path, content, f"demo-1.0-py3-none-any-{label}.whl")
+    only(said(wheel), f"filename | '{label}' | METADATA | '{HASH}'")
+    assert said(look(tmp_path, content, f"demo-1.0-py3-none-any-{HASH}.whl")) == []
+
+
+def test_variant_fields_behind_a_line_that_is_no_header(tmp_path: Path) -> None:
+    """The email package takes that line for the description, other readers read on."""
+    metadata = fields() + b"no header\nVariant-Property: x86_64 :: level :: v4\n\ntext\n"
+    wheel = look(tmp_path, zipped(with_record(files(metadata=metadata))))
+    only(said(wheel), "'Variant-Property: x86_64 :: level :: v4' | line that is no header")
+    harmless = fields() + b"no header\n\nVariant-Property: x86_64 :: level :: v4\n"
+    assert said(look(tmp_path, zipped(with_record(files(metadata=harmless))))) == []
 
 
 def test_what_a_faulty_variant_json_says_is_shown_and_not_relied_on(tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_no_fields_leave_nothing_of_older_ones() -> None:
     assert with_variant_fields(HEAD + LINES + b"\nbody", []) == HEAD + b"\nbody"
 
 
+def test_older_fields_go_from_behind_a_line_that_is_no_header() -> None:
+    """The license of old wheels often goes on without a blank in front."""
+    old = HEAD + b"License: MIT\nCopyright\nVariant-Property: a :: b :: c\n  more\nX: y\n"
+    body = b"\nVariant-Label: in the description\n"
+    assert with_variant_fields(old + body, FIELDS) == (
+        HEAD + b"License: MIT\n" + LINES + b"Copyright\nX: y\n" + body
+    )
+
+
 @pytest.mark.parametrize("content", [HEAD, HEAD.rstrip(), HEAD + b"\nbody", b""])
 def test_a_restamp_is_the_same_as_a_stamp(content: bytes) -> None:
     other = with_variant_fields(content, [("Variant-Label", "other"), ("Variant-Hash", "1")])

@@ -36,6 +36,24 @@ def test_seven_parts_have_both() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Demo_X-1.0", "demo.x-1.0.0", True),
+        ("demo-1.0rc1", "demo-1.0.RC1", True),
+        ("demo-1.0+Local.1", "demo-1.0_local.1", True),
+        ("demo-not.a.version", "Demo-Not.A.Version", True),
+        ("demo-1.0", "demo-1.1", False),
+        ("demo-1.0", "demox-1.0", False),
+        ("demo-1.0", "demo-1.0+local", False),
+        (f"demo-{'1' * 5000}", f"demo-{'1' * 5001}", False),
+    ],
+)
+def test_a_release_is_the_same_however_it_is_spelled(one: str, other: str, same: bool) -> None:
+    first, second = (WheelName.parse(f"{text}-py3-none-any.whl") for text in (one, other))
+    assert (first.release == second.release) is same
+
+
+@pytest.mark.parametrize(
     ("name", "why"),
     [
         ("demo-1.0-py3-none-any", "end with .whl"),

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from polywheel.examined.parts import FILENAME, METADATA, Examined
+from polywheel.formats.metadata_fields import hidden_fields
 from polywheel.formats.metadata_reader import VariantFields
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import ABI_DEPENDENCY, VariantFeature, VariantProperty
@@ -29,6 +30,11 @@ def disagreements(wheel: Examined) -> Iterator[str]:
     yield from _of_names(wheel)
     yield from _of_tags(wheel)
     yield from _of_labels(wheel)
+    if hidden := hidden_fields(wheel.metadata):
+        yield (
+            f"METADATA has {_some(map(repr, hidden))} behind a line that is no header: "
+            "some readers see it, others do not"
+        )
     document = wheel.document or wheel.faulty
     if document is not None:
         yield from _of_document(document)
@@ -105,7 +111,8 @@ def _of_labels(wheel: Examined) -> Iterator[str]:
             said = f"the label {_some(map(repr, labels))}" if labels else "no label and no property"
             yield f"the filename has the label {label!r}, {part} has {said}"
     fields = wheel.fields
-    if fields is not None and label == NULL_LABEL and fields.properties:
+    agreed = label in stamped.get(METADATA, (label,))
+    if fields is not None and label == NULL_LABEL and fields.properties and agreed:
         yield f"the filename has the label 'null', METADATA the property '{fields.properties[0]}'"
 
 
@@ -117,8 +124,9 @@ def _labels(wheel: Examined) -> dict[str, Collection[str]]:
         # Before there were labels, the hash stood in the filename.
         if named := fields.label or fields.hash:
             found[METADATA] = (named,)
-        elif not fields.properties and document is None:
-            found[METADATA] = ()
+        elif document is None:
+            # Properties alone are a variant too: that of their hash.
+            found[METADATA] = fields.metadata.variants
     if document is not None:
         found[VARIANT_JSON] = document.variants
     return found
@@ -131,6 +139,12 @@ def _of_document(document: VariantMetadata) -> Iterator[str]:
             f"variant.json describes {len(document.variants)} variants, "
             f"{_some(map(repr, document.variants))}, a wheel is of one"
         )
+    for namespace, provider in document.providers.items():
+        if provider.build_requires:
+            yield (
+                f"variant.json has build-requires for the provider of {namespace!r}, which only "
+                "pyproject.toml may have: a wheel has the static-properties that came of it"
+            )
     for label, variant in document.variants.items():
         for namespace in sorted(variant.namespaces - {*document.namespaces, ABI_DEPENDENCY}):
             yield (

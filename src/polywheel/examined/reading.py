@@ -79,7 +79,7 @@ def _wheel_file(archive: Archive, path: str) -> bytes:
 def _document(content: bytes | None, at: str) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
     if content is None:
         return None, ()
-    return read_faulty_variant_json(content, at=at, limit=_MAX_VARIANT_JSON)
+    return read_faulty_variant_json(content, at=at, limit=_MAX_VARIANT_JSON, strict=True)
 
 
 def _problems(

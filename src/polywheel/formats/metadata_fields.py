@@ -15,6 +15,8 @@ from polywheel.model.variant import Variant
 _FIELD = re.compile(rb"[!-9;-~]+:")
 # The very first wheels had `Variant` for what is `Variant-Property` now.
 _OURS = re.compile(rb"variant(?:-[!-9;-~]*)?:", re.IGNORECASE)
+_BLANKS = (b" ", b"\t")
+"""What the continuation line of a field starts with."""
 
 
 def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tuple[str, str]]:
@@ -81,23 +83,51 @@ def _covers(old: Requirement, new: Requirement) -> bool:
 def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
     """METADATA with these fields at the end of its headers, in place of older ``Variant-*`` ones.
 
-    Every other byte stays: the headers, their continuation lines, the description.
+    Every other byte stays: the headers, their continuation lines, the description. The fields come
+    in front of a line that is no header, and older ones go from behind it as well.
     """
-    kept: list[bytes] = []
-    dropping = False
+    lines, place, rest = _header_lines(content)
     newline = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    front, back = (
+        [line for line, ours in part if not ours] for part in (lines[:place], lines[place:])
+    )
+    added = [f"{name}: {value}".encode() + newline for name, value in fields]
+    if added and front and not front[-1].endswith(b"\n"):
+        front[-1] += newline
+    return b"".join([*front, *added, *back, rest])
+
+
+def hidden_fields(content: bytes) -> list[str]:
+    """The ``Variant-*`` fields of METADATA behind a line that is no header.
+
+    That line ends the headers for the email package, which pip and packaging use; other readers skip
+    it and read on to the blank line.
+    """
+    lines, place, _ = _header_lines(content)
+    return [
+        line.decode("utf-8", "replace").strip()
+        for line, ours in lines[place:]
+        if ours and not line.startswith(_BLANKS)
+    ]
+
+
+def _header_lines(content: bytes) -> tuple[list[tuple[bytes, bool]], int, bytes]:
+    """The lines in front of the first blank one, each with whether it is part of a field of ours;
+    the number of the first of them that is no header; and what follows them.
+    """
+    lines: list[tuple[bytes, bool]] = []
+    place: int | None = None
+    ours = False
     at = 0
     while at < len(content):
         end = content.find(b"\n", at) + 1 or len(content)
         line = content[at:end]
-        if _FIELD.match(line):
-            dropping = bool(_OURS.match(line))
-        elif not line.startswith((b" ", b"\t")):
-            break  # the blank line before the description, or what a parser takes for its start
-        if not dropping:
-            kept.append(line)
+        if line in (b"\n", b"\r\n"):
+            break
+        if not line.startswith(_BLANKS):
+            ours = bool(_OURS.match(line))
+            if place is None and not _FIELD.match(line):
+                place = len(lines)
+        lines.append((line, ours))
         at = end
-    added = [f"{name}: {value}".encode() + newline for name, value in fields]
-    if added and kept and not kept[-1].endswith(b"\n"):
-        kept[-1] += newline
-    return b"".join([*kept, *added, content[at:]])
+    return lines, len(lines) if place is None else place, content[at:]

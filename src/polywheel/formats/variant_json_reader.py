@@ -15,6 +15,7 @@ from typing import Any
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import Problem, WheelError
+from polywheel.formats.variant_json import SCHEMA
 from polywheel.model.metadata import VariantMetadata
 
 MAX_SIZE = 16 * 1024 * 1024
@@ -24,6 +25,8 @@ MAX_PROBLEMS = 25
 _MAX_KEY = 1000
 """Letters of a key: every message about what is in its table repeats it."""
 _VERSION = re.compile(r"/v(\d{1,9})\.\d+(?:\.\d+)?\.json$")
+_UNVERSIONED = {"https://variants-schema.wheelnext.dev/", "https://variants-schema.wheelnext.dev"}
+"""What the first wheels of 2025 have."""
 _MAJOR = {"0", "1"}
 """Drafts are 0; the last of them becomes 1.0.0 (PEP 825, "Variant metadata")."""
 _TABLES = ("default-priorities", "providers", "static-properties", "variants")
@@ -44,11 +47,12 @@ def read_variant_json(content: bytes, *, at: str, limit: int = MAX_SIZE) -> Vari
 
 
 def read_faulty_variant_json(
-    content: bytes, *, at: str, limit: int = MAX_SIZE
+    content: bytes, *, at: str, limit: int = MAX_SIZE, strict: bool = False
 ) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
     """What can be read of a document, to be shown, and everything that is wrong with it.
 
-    The first is None where not every variant of it can be read. Raises nothing.
+    With ``strict`` that includes a ``$schema`` that is missing or names no version, which installers
+    do not look at. The first is None where not every variant of it can be read. Raises nothing.
     """
     problems = Problems(found=_FirstFew(), closed=False)
     metadata = None
@@ -56,6 +60,8 @@ def read_faulty_variant_json(
         document = _load(content, at, limit)
         root = Table(document, at, (), problems)
         _check_version(root)
+        if strict:
+            _check_schema(root)
         _check_whole(root)
         metadata = problems.attempt(read_variant_table, root)
         if metadata is not None and metadata.variants.keys() != _keys(document.get("variants")):
@@ -97,6 +103,20 @@ def _check_version(root: Table) -> None:
             f"variant metadata of the major version {version[1]}, which this polywheel does not know",
             at=root.at("$schema"),
             hint="use a newer polywheel",
+        )
+
+
+def _check_schema(root: Table) -> None:
+    """Note a ``$schema`` that does not say which form the document has (PEP 825: it is required)."""
+    schema = root.data.get("$schema")
+    if schema is None:
+        root.problems.add(f"$schema is missing: expected {SCHEMA!r}", at=root.at("$schema"))
+    elif isinstance(schema, str) and not (
+        (schema.startswith("https://") and _VERSION.search(schema)) or schema in _UNVERSIONED
+    ):
+        root.problems.add(
+            f"$schema is {schema[:200]!r}, which is no URL of a version of it: expected {SCHEMA!r}",
+            at=root.at("$schema"),
         )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from polywheel.errors import WheelError
 from polywheel.model.variant import LABEL
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 # What a component may hold: no separator of names or paths, nothing that a terminal would act on,
 # nothing that can't be printed (the surrogates that stand for bytes of a name that is not UTF-8).
@@ -65,6 +69,18 @@ class WheelName:
             label=label,
         )
 
+    @property
+    def release(self) -> tuple[str, Version | str]:
+        """Project and version, normalized: equal for ``Demo-1.0.0`` and ``demo-1.0`` (PEP 427, 440).
+
+        A version that PEP 440 does not know stands for itself.
+        """
+        from packaging.utils import (
+            canonicalize_name,
+        )  # takes long, and few callers compare releases
+
+        return canonicalize_name(self.distribution), _version(self.version)
+
     def __str__(self) -> str:
         parts = (
             self.distribution,
@@ -76,3 +92,15 @@ class WheelName:
             self.label,
         )
         return "-".join(part for part in parts if part is not None) + ".whl"
+
+
+def _version(text: str) -> Version | str:
+    """A version in a filename, where older tools wrote ``_`` for ``-`` and ``+``."""
+    from packaging.version import Version
+
+    for spelling in (text, text.replace("_", "-"), text.replace("_", "+", 1)):
+        try:
+            return Version(spelling)
+        except ValueError:  # InvalidVersion, or a number that is too long for an int
+            continue
+    return text.lower()
