@@ -15,7 +15,7 @@ from threading import Event
 import pytest
 from wheels import FILES, wheel_files, zipped
 
-from polywheel.errors import BuildError
+from polywheel.errors import BuildError, ConfigError
 from polywheel.run import installers
 from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter, find_interpreter, find_uv
@@ -287,7 +287,7 @@ def test_a_cache_that_can_not_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(BuildError, match="no build environment can be made"):
+    with pytest.raises(ConfigError, match="the cache folder can't be used"):
         environments().get(here, [])
 
 

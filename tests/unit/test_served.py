@@ -110,7 +110,7 @@ def test_from_an_installed_wheel(tmp_path: Path) -> None:
 def test_a_cache_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(BuildError, match="polywheel can't be copied"):
+    with pytest.raises(ConfigError, match="the cache folder can't be used"):
         served_polywheel()
 
 

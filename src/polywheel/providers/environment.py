@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from polywheel.errors import ProviderError
+from polywheel.system.cache import cache_directory
 
 
 def plugin_environment(
@@ -46,18 +47,6 @@ def plugin_environment(
                     at=str(place.parent),
                 ) from None
     return str(_python(place))
-
-
-def cache_directory() -> Path:
-    """Where polywheel keeps what it can make again, as the platform has it."""
-    if given := os.environ.get("POLYWHEEL_CACHE_DIR"):
-        return Path(given).absolute()  # it is looked for from other folders too
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        return base / "polywheel" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "polywheel"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polywheel"
 
 
 def _python(folder: Path) -> Path:

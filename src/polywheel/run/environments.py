@@ -21,11 +21,11 @@ from typing import BinaryIO
 from packaging.utils import canonicalize_name
 
 from polywheel.errors import BuildError
-from polywheel.providers.environment import cache_directory
 from polywheel.run.installers import index_settings, install_into
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.locked import held
 from polywheel.run.wanted import normalized
+from polywheel.system.cache import cache_directory
 from polywheel.system.locks import try_lock
 
 _COMPLETE = "polywheel-environment.json"

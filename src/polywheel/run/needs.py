@@ -13,12 +13,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
-from polywheel.providers.environment import cache_directory
 from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import digest_of, tools, variables
 from polywheel.run.orders import Workshop
 from polywheel.run.wanted import normalized
+from polywheel.system.cache import cache_directory
 
 _IN_PLACE_OF_OTHERS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
 """What keeps a hook, where it is on PATH, from asking for a package, beside cmake and ninja."""

@@ -17,7 +17,6 @@ from polywheel.config.project import Project
 from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
-from polywheel.providers.environment import cache_directory
 from polywheel.run.builder import STAGING
 from polywheel.run.cibuildwheel import by_variant, serves
 from polywheel.run.compile_slots import compile_slots
@@ -31,6 +30,7 @@ from polywheel.run.source import Source, source_in
 from polywheel.run.turns import Maker, Turns, Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.stamping import source_date_epoch
+from polywheel.system.cache import cache_directory
 
 
 def run_plan(

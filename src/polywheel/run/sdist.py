@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.errors import BuildError
-from polywheel.providers.environment import cache_directory
 from polywheel.run.checkout import top
 from polywheel.run.environments import Environment, Environments
 from polywheel.run.interpreters import Interpreter
@@ -26,6 +25,7 @@ from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
 from polywheel.run.tree import content_digest, entries
+from polywheel.system.cache import cache_directory
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out what is not committed."""

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from polywheel import __version__
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
-from polywheel.providers.environment import cache_directory
+from polywheel.system.cache import cache_directory
 
 _PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
 _DATA = ("backends", "matrix")

@@ -19,13 +19,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from polywheel.errors import BuildError, ConfigError
-from polywheel.providers.environment import cache_directory
 from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
 from polywheel.run.journal import NAME as JOURNAL
 from polywheel.run.journal import sha256_of
 from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
 from polywheel.run.unpacking import unpacked
+from polywheel.system.cache import cache_directory
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from polywheel.providers.environment import cache_directory
+from polywheel.system.cache import cache_directory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
