@@ -18,6 +18,7 @@ from polywheel import pipeline
 from polywheel.build_call import Build, needs_requirements, optional_hooks
 from polywheel.config.project import Project
 from polywheel.errors import PolywheelError, UnsupportedError
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 
 _Settings = Mapping[str, str | Sequence[str]] | None
@@ -120,10 +121,12 @@ def _begin_plain(config_settings: _Settings) -> Build:
     )
 
 
-def _variants_of_matrix(project: Project) -> Mapping[str, Variant]:
+def _variants_of_matrix(
+    project: Project, properties: tuple[VariantProperty, ...]
+) -> Mapping[str, Variant]:
     from polywheel.matrix.expansion import matrix_variants
 
-    return matrix_variants(project)
+    return matrix_variants(project, properties)
 
 
 def _say(line: str) -> None:

@@ -12,6 +12,7 @@ from polywheel.config.project import Project, config_file, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.errors import ConfigError
 from polywheel.model.profile import BackendChoice
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.setup.profiles import choose_backend
 from polywheel.wrapped import RealBackend
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from polywheel.variant_setup import Asked
 
 Notify = Callable[[str], None]
-MoreVariants = Callable[[Project], Mapping[str, Variant]]
+MoreVariants = Callable[[Project, tuple[VariantProperty, ...]], Mapping[str, Variant]]
+"""The variants of a project's matrix; where there is one with these properties, it is among them."""
+
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ class Build:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
         An ``sdist`` is of no variant, whatever the config settings ask of the wheel. ``more`` gives
-        the variants of the project's matrix, where a label is none of the declared ones.
+        the variants of the project's matrix, where the declared ones do not decide which it is.
         """
         selection, settings = parse_selection(config_settings)
         asked = selection.asks_for_variant and not sdist
@@ -81,10 +84,16 @@ class Build:
 
 
 def _resolved(selection: Selection, project: Project, more: MoreVariants) -> Variant:
+    """The variant that was asked for. The matrix is expanded only where its labels may count."""
     metadata, label = project.metadata, selection.label
-    unknown = label is not None and not selection.properties and label not in metadata.variants
-    if unknown and label != NULL_LABEL and project.settings.has_matrix:
-        metadata = replace(metadata, variants={**more(project), **metadata.variants})
+    properties = tuple(sorted(set(selection.properties)))
+    if properties:
+        declared = [one for one in metadata.variants.values() if one.properties == properties]
+        decided = any(label in {None, one.label} for one in declared)
+    else:
+        decided = selection.null or label == NULL_LABEL or label in metadata.variants
+    if project.settings.has_matrix and not decided:
+        metadata = replace(metadata, variants={**more(project, properties), **metadata.variants})
     return resolve(selection, metadata)
 
 

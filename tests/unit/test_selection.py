@@ -99,7 +99,6 @@ def problems_of(settings: Any) -> tuple[Problem, ...]:
         ({"variant-label": ["fast", "fast"]}, "fast", [MKL, V3]),
         ({"variant-label": "mine", "variant": V3}, "mine", [V3]),
         ({"variant-label": "fast", "variant": [V3, MKL]}, "fast", [MKL, V3]),
-        ({"variant-label": "mine", "variant": [V3, MKL]}, "mine", [MKL, V3]),
         # the null variant
         ({"variant-label": "null"}, "null", []),
         ({"null-variant": ""}, "null", []),

@@ -65,7 +65,8 @@ def resolve(
 
     Without a label, properties that equal a declared variant take its label, any other set the
     hash. ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for what the
-    project does not know.
+    project does not know, and where a label and a set of properties would not belong to each other
+    alone.
     """
     if selection.null:
         return Variant.of(())
@@ -82,16 +83,14 @@ def resolve(
                 hint=nearest(selection.label, known)
                 or "declare it under [variant.variants], or name its properties with -Cvariant=…",
             )
-        return metadata.variants[selection.label]
+        variant = metadata.variants[selection.label]
+        _only_label(variant.properties, metadata, at=at)
+        return variant
     problems = Problems()
     for prop in selection.properties:
         problems.attempt(metadata.check, prop, at=spelt("variant"))
     problems.settle()
     variant = Variant.of(selection.properties, selection.label, at=at)
-    if selection.label is None:
-        for declared in metadata.variants.values():
-            if declared.properties == variant.properties:
-                return declared
     namesake = metadata.variants.get(variant.label)
     if namesake is not None and namesake.properties != variant.properties:
         raise ConfigError(
@@ -100,7 +99,31 @@ def resolve(
             at=at,
             hint="one label stands for one set of properties; choose another label",
         )
-    return variant
+    declared = _only_label(variant.properties, metadata, at=at)
+    if declared is None:
+        return variant
+    if selection.label not in {None, declared}:
+        raise ConfigError(
+            f"these properties are declared with the label {declared!r}, not {selection.label!r}",
+            at=at,
+            hint="one set of properties has one label in a release; leave the label out, or "
+            "declare the other one",
+        )
+    return metadata.variants[declared]
+
+
+def _only_label(
+    properties: tuple[VariantProperty, ...], metadata: VariantMetadata, *, at: str
+) -> str | None:
+    """The label declared for these properties. Raises ConfigError where there are several."""
+    labels = [name for name, one in metadata.variants.items() if one.properties == properties]
+    if len(labels) > 1:
+        raise ConfigError(
+            f"the same properties are declared with several labels: {', '.join(labels)}",
+            at=at,
+            hint="one set of properties has one label in a release; keep one of them",
+        )
+    return labels[0] if labels else None
 
 
 def _at(key: str) -> str:

@@ -23,6 +23,7 @@ from polywheel.matrix.targets import all_targets, matrix_targets
 from polywheel.matrix.wheel_tag import wheel_tag
 from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Plan, Removal
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.setup.profiles import choose_backend
 
@@ -71,13 +72,34 @@ def _name(project: Project) -> str | None:
     return canonicalize_name(name) if isinstance(name, str) else None
 
 
-def matrix_variants(project: Project) -> dict[str, Variant]:
-    """The variants of a project's matrix by label, those that are declared among them."""
+def matrix_variants(
+    project: Project, properties: tuple[VariantProperty, ...] = ()
+) -> dict[str, Variant]:
+    """The variants of a project's matrix by label, those that are declared among them.
+
+    Where ``properties`` are those of no variant of this Python and target, the variants of all
+    others are among them: a set of properties has one label everywhere. Raises ConfigError.
+    """
     matrix, declared = read_matrix(project)
-    here = _expanded(project, matrix, declared, rules=False)
+    open_ended = bool(properties) and not (matrix.python and matrix.targets)
+    try:
+        found = _by_label(_expanded(project, matrix, declared, rules=False).cells)
+    except ConfigError:
+        if not open_ended:
+            raise
+        found = {}  # it may be that nothing of the matrix is for this machine
+    if open_ended and all(one.properties != properties for one in found.values()):
+        problems = Problems()
+        there = _anywhere(project, matrix, declared, problems, rules=False)
+        problems.settle()
+        found = {**_by_label(there.cells), **found}
+    return found
+
+
+def _by_label(cells: Sequence[Cell]) -> dict[str, Variant]:
     return {
         cell.label: Variant(cell.properties, cell.label)
-        for cell in here.cells
+        for cell in cells
         if cell.label is not None
     }
 
@@ -107,11 +129,8 @@ def _expanded(
     problems = Problems([*about_targets.found])
     here = _cells(project, matrix, _places(matrix, pythons, targets), problems, rules=rules)
     if problems.found and not (matrix.python and matrix.targets):
-        wide = replace(matrix, max_cells=max(matrix.max_cells, _CELLS_ANYWHERE))
-        pythons = matrix.python or tuple(dict.fromkeys((*_PYTHONS, running_python())))
-        places = _places(wide, pythons, targets if matrix.targets else all_targets(declared))
-        anywhere = Problems([*about_targets.found])
-        there = _cells(project, wide, places, anywhere, rules=rules)
+        anywhere = Problems()
+        there = _anywhere(project, matrix, declared, anywhere, rules=rules)
         if not (here.too_large or there.too_large):
             problems = anywhere
             if not anywhere.found and not here.cells:
@@ -123,6 +142,22 @@ def _expanded(
                 )
     problems.settle()
     return replace(here, targets=targets)
+
+
+def _anywhere(
+    project: Project,
+    matrix: Matrix,
+    declared: Mapping[str, Target],
+    problems: Problems,
+    *,
+    rules: bool,
+) -> _Expanded:
+    """The cells of every Python and target that there may be, but for those that the matrix names."""
+    wide = replace(matrix, max_cells=max(matrix.max_cells, _CELLS_ANYWHERE))
+    targets = matrix_targets(matrix, declared, problems)
+    pythons = matrix.python or tuple(dict.fromkeys((*_PYTHONS, running_python())))
+    places = _places(wide, pythons, targets if matrix.targets else all_targets(declared))
+    return _cells(project, wide, places, problems, rules=rules)
 
 
 def _places(matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target]) -> list[Place]:

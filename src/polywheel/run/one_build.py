@@ -20,6 +20,7 @@ from polywheel import wrapped
 from polywheel.build_call import Build
 from polywheel.config.project import Project
 from polywheel.errors import BuildError, ConfigError, PolywheelError, UnsupportedError
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import built_wheel, get_requires, pass_through
@@ -190,8 +191,8 @@ def _begun(order: Mapping[str, Any], job: Mapping[str, Any]) -> Build:
     return Build.begin(Path(order["source"]), settings, notify=_say, more=_no_others)
 
 
-def _no_others(_: Project) -> Mapping[str, Variant]:
-    return {}
+def _no_others(_: Project, __: tuple[VariantProperty, ...]) -> Mapping[str, Variant]:
+    return {}  # the plan has been checked as a whole
 
 
 def _say(line: str) -> None:
