@@ -25,7 +25,6 @@ MoreVariants = Callable[[Project, tuple[VariantProperty, ...]], Mapping[str, Var
 """The variants of a project's matrix; where there is one with these properties, it is among them."""
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Build:
     """One call of a hook: the project, what was asked of it, and who really builds it."""

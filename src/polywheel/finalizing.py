@@ -19,13 +19,15 @@ from packaging.version import Version
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.examined import Examined, examine
 from polywheel.examined.renamed import disagreements_as
+from polywheel.index.wheel_file import read_variant
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.stamp import move, taken
 
-_Meaning = tuple[tuple[str, Version | str], str]
-"""Project and version, normalized, and label."""
+_Release = tuple[str, Version | str]
+"""Project and version, normalized."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +66,6 @@ class _Planned:
     def in_place(self) -> bool:
         return self.wheel.parent.resolve() == self.target.parent.resolve()
 
-    @property
-    def meaning(self) -> _Meaning | None:
-        """Project, version and label: what one set of properties belongs to."""
-        return _meaning(WheelName.parse(self.target.name))
-
 
 def finalize(
     wheels: Iterable[Path],
@@ -85,8 +82,9 @@ def finalize(
     refused, with an error, and left as it is, where its parts disagree (with ``hashes``, any file
     with its hash in RECORD), where it is of no variant (unless ``plain`` lets such wheels pass),
     where its name is wanted or had by a wheel of other content (a wheel that is there already is
-    written over with ``force``), or where its label has other properties in another wheel of the
-    release. The others are done all the same. Raises WheelError where ``out`` can't be made.
+    written over with ``force``), or where its label has other properties, or its properties another
+    label, in another wheel of the release. The others are done all the same. Raises WheelError where
+    ``out`` can't be made.
     """
     if out is not None:
         _make(out)
@@ -165,52 +163,62 @@ def _variant(found: Examined) -> Variant:
 
 
 def _contradictions(planned: Sequence[_Planned]) -> Iterator[tuple[WheelError, set[Path]]]:
-    """Wheels of one release and label with different properties, and the error for them.
+    """Wheels of one release that differ in label or properties alone, and the error for them.
 
-    One label means one set of properties, for every wheel of a version (PEP 825, "Variant label").
+    One label means one set of properties, for every wheel of a version (PEP 825, "Variant label"),
+    and one set of properties has one label.
     """
-    groups: dict[_Meaning, list[_Planned]] = {}
+    releases: dict[_Release, list[_Planned]] = {}
     for one in planned:
-        if one.meaning is not None:
-            groups.setdefault(one.meaning, []).append(one)
-    for (_, label), group in groups.items():
-        found = {one.wheel: one.variant for one in group}
+        if one.variant is not None:
+            releases.setdefault(WheelName.parse(one.target.name).release, []).append(one)
+    for release, group in releases.items():
+        found = {one.wheel: one.variant for one in group if one.variant is not None}
+        given = {one.wheel.resolve() for one in group} | {one.target.resolve() for one in group}
         for folder in {one.target.parent for one in group}:
-            found.update(_there(folder, group, besides={one.target for one in group}))
-        first, *rest = found.items()
-        for path, variant in rest:
-            if variant != first[1]:
-                yield (
-                    WheelError(
-                        f"{first[0]} and {path} have the label {label!r}, with different "
-                        f"properties: {_described(first[1])}; {_described(variant)}",
-                        hint="one label stands for one set of properties; build one of them with "
-                        "another label",
-                    ),
-                    {one.wheel for one in group},
-                )
-                break
+            found.update(_there(folder, release, besides=given))
+        ours = {one.wheel for one in group}
+        by_label: dict[str, list[Path]] = {}
+        by_properties: dict[tuple[VariantProperty, ...], list[Path]] = {}
+        for path, variant in found.items():
+            by_label.setdefault(variant.label, []).append(path)
+            by_properties.setdefault(variant.properties, []).append(path)
+        for paths in (*by_label.values(), *by_properties.values()):
+            first = paths[0]
+            other = next((one for one in paths if found[one] != found[first]), None)
+            if other is not None:
+                yield _contradiction(first, found[first], other, found[other]), ours & set(paths)
 
 
-def _there(folder: Path, group: Sequence[_Planned], besides: set[Path]) -> dict[Path, Variant]:
-    """The wheels of a folder that have the release and label of a group."""
-    wanted = group[0].meaning
-    given = {one.wheel.resolve() for one in group}
+def _contradiction(path: Path, variant: Variant, other: Path, of_other: Variant) -> WheelError:
+    if variant.label == of_other.label:
+        return WheelError(
+            f"{path} and {other} have the label {variant.label!r}, with different "
+            f"properties: {_described(variant)}; {_described(of_other)}",
+            hint="one label stands for one set of properties; build one of them with another label",
+        )
+    return WheelError(
+        f"{path} and {other} have the same properties, with the labels {variant.label!r} and "
+        f"{of_other.label!r}: {_described(variant)}",
+        hint="one set of properties has one label in a release; build both with the same label, or "
+        "take one of them away",
+    )
+
+
+def _there(folder: Path, release: _Release, *, besides: set[Path]) -> dict[Path, Variant]:
+    """The variant wheels of a folder that are of a release."""
     found = {}
-    label = "" if wanted is None else wanted[1]
-    for path in sorted(folder.glob(f"*-{label}.whl")):
-        if path in besides or path.resolve() in given:
-            continue
+    for path in sorted(folder.glob("*.whl")):
         try:
-            if _meaning(WheelName.parse(path.name)) == wanted and (there := examine(path).variant):
-                found[path] = there
+            name = WheelName.parse(path.name)
+            if name.label is None or name.release != release or path.resolve() in besides:
+                continue
+            variant = read_variant(path)
         except WheelError:
             continue  # whatever it is, it is not known to be of this release
+        if variant is not None:
+            found[path] = variant
     return found
-
-
-def _meaning(name: WheelName) -> _Meaning | None:
-    return None if name.label is None else (name.release, name.label)
 
 
 def _collisions(

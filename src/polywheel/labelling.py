@@ -17,7 +17,7 @@ from polywheel.config.reader import Problems, type_name
 from polywheel.config.selection import Selection, refuse_contradictions, resolve
 from polywheel.config.settings import Settings
 from polywheel.errors import ConfigError, ProviderError, WheelError
-from polywheel.examined import examine
+from polywheel.index.wheel_file import read_variant
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.profile import BackendChoice
 from polywheel.model.properties import ABI_DEPENDENCY, NAMESPACE, VariantProperty
@@ -202,24 +202,38 @@ def labelled_name(wheel: Path, label: Label) -> str:
 
 
 def refuse_namesakes(target: Path, variant: Variant, *, besides: Path) -> None:
-    """Raise WheelError where a wheel beside the target has its label and other properties.
+    """Raise WheelError where a wheel of the release, beside the target, contradicts its variant.
 
-    One label means one set of properties, for every wheel of a version (PEP 825, "Variant label").
+    One label means one set of properties, for every wheel of a version (PEP 825, "Variant label"),
+    and one set of properties has one label.
     """
     ours = WheelName.parse(target.name).release
-    for path in sorted(target.parent.glob(f"*-{variant.label}.whl")):
+    read: set[str | None] = set()
+    for path in sorted(target.parent.glob("*.whl")):
         if path in (target, besides):
             continue
         try:
-            if WheelName.parse(path.name).release != ours:
+            name = WheelName.parse(path.name)
+            # Of another label, one wheel says it all.
+            if name.label in {None, *(read - {variant.label})} or name.release != ours:
                 continue
-            other = examine(path).variant
+            other = read_variant(path)
         except WheelError:
             continue  # whatever it is, it is not known to be of this release
-        if other is not None and other.properties != variant.properties:
+        if other is None:
+            continue
+        read.add(other.label)
+        if other.label == variant.label and other.properties != variant.properties:
             raise WheelError(
                 f"{path.name} has the label {variant.label!r} with other properties: "
                 + (", ".join(map(str, other.properties)) or "none"),
                 at=str(target.parent),
                 hint="one label stands for one set of properties; choose another label",
+            )
+        if other.label != variant.label and other.properties == variant.properties:
+            raise WheelError(
+                f"{path.name} has the same properties under the label {other.label!r}",
+                at=str(target.parent),
+                hint="one set of properties has one label in a release; take that label, or take "
+                "the other wheel away",
             )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import indexing
 import pytest
+from indexing import V1, listing, write_wheel
 from matrices import VARIANT
 
 from polywheel.build_call import Build
+from polywheel.ci.collecting import Found, gather, merged
+from polywheel.cli import main
+from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import matrix_variants
 from polywheel.model.variant import Variant
@@ -28,6 +33,19 @@ v2 = ["cpu :: level :: v2"]
 v3 = ["cpu :: level :: v3"]
 """
 ELSEWHERE = "sys_platform == 'win32' and platform_machine == 'ARM64' and python_version == '3.9'"
+A_LABEL_FOR_EACH_TARGET = """
+[tool.polywheel.matrix]
+python = ["3.12"]
+targets = ["linux-x86_64", "macos-arm64"]
+[[tool.polywheel.matrix.include]]
+target = "linux-x86_64"
+label = "a"
+properties = ["cpu::level::v3"]
+[[tool.polywheel.matrix.include]]
+target = "macos-arm64"
+label = "b"
+properties = ["cpu::level::v3"]
+"""
 V3 = "cpu :: level :: v3"
 
 
@@ -104,14 +122,10 @@ def test_the_label_of_another_target_and_python_counts_here_too(tmp_path: Path) 
         (
             f"[variant.variants]\nfast.cpu.level = ['v3']\n{MATRIX}",
             {"variant": "cpu::level::v2"},
-            "the same properties have two labels: 'fast' (pyproject.toml: variant.variants.fast) "
-            "and 'cpu_v3'",
+            "the same properties have two labels: 'fast' (pyproject.toml: variant.variants.fast)",
         ),
         (
-            # One label for each target.
-            '[tool.polywheel.matrix]\npython = ["3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]'
-            '\ninclude = [{ target = "linux-x86_64", label = "a", properties = ["cpu::level::v3"] '
-            '}, { target = "macos-arm64", label = "b", properties = ["cpu::level::v3"] }]\n',
+            A_LABEL_FOR_EACH_TARGET,
             {"variant": "cpu::level::v3"},
             "the same properties have two labels: 'a'",
         ),
@@ -121,3 +135,63 @@ def test_what_would_be_two_labels_is_refused(
     text: str, settings: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     assert said in error(tmp_path, text, settings)
+
+
+def stamped(folder: Path, label: str, *, version: str = "1.0", filename: str | None = None) -> Path:
+    what = indexing.variant(label, V1)
+    return write_wheel(folder, what, version=version, filename=filename)
+
+
+def test_index_refuses_two_labels_for_one_property_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamped(tmp_path, "one")
+    stamped(tmp_path, "other")
+    stamped(tmp_path, "one", version="1.1")
+    assert main(["index", str(tmp_path)]) == 4
+    said = capsys.readouterr().err
+    assert (
+        f"the same properties have 2 labels: '{V1}': 'one' in demo-1.0-py3-none-any-one.whl" in said
+    )
+    assert "'other' in demo-1.0-py3-none-any-other.whl" in said
+    assert listing(tmp_path) == ["demo-1.1-variants.json"]
+
+
+@pytest.mark.parametrize("there_already", [False, True])
+def test_finalize_refuses_two_labels_for_one_property_set(
+    there_already: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = stamped(tmp_path / "a", "one", filename="demo-1.0-py3-none-any.whl")
+    other = stamped(tmp_path / "b", "other", filename="demo-1.0-py3-none-any.whl")
+    plain = write_wheel(tmp_path / "c")
+    out = tmp_path / "dist"
+    if there_already:
+        assert main(["finalize", str(one), "-o", str(out)]) == 0
+    given = [other, plain] if there_already else [one, other, plain]
+    assert main(["finalize", "--plain", *map(str, given), "-o", str(out)]) == 4
+    assert "have the same properties, with the labels" in capsys.readouterr().err
+    assert not (out / "demo-1.0-py3-none-any-other.whl").exists()
+    assert (out / plain.name).exists()
+
+
+def test_label_refuses_two_labels_for_one_property_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamped(tmp_path, "one")
+    plain = str(write_wheel(tmp_path))
+    more = ["-p", V1, "--provider", "x86_64=x86-64-variant-provider", "--no-validate"]
+    assert main(["label", plain, *more, "--label", "other"]) == 4
+    said = capsys.readouterr().err
+    assert "demo-1.0-py3-none-any-one.whl has the same properties under the label 'one'" in said
+    assert main(["label", plain, *more, "--label", "one", "--force"]) == 0
+
+
+def test_collect_refuses_two_labels_for_one_property_set(tmp_path: Path) -> None:
+    tables = []
+    for label in ("one", "other"):
+        job = {"id": label, "label": label, "build": label, "state": "built", "properties": [V1]}
+        job |= {"file": f"demo-1.0-py3-none-any-{label}.whl", "sha256": "0" * 64}
+        tables.append(Table({"jobs": [job]}, f"{label}.json", (), Problems()))
+    found = Found(wheels=(), reports=())
+    _, problems = gather(found, merged(tables), tmp_path)
+    assert any("the same properties have 2 labels: 'one' in one" in one.what for one in problems)

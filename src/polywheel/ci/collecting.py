@@ -167,6 +167,7 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
         for job in reports.jobs
         if job["state"] in THERE and (name := job["file"]) not in by_name
     ]
+    problems += _two_labels(reports)
     done = []
     for name, paths in by_name.items():
         said = {hashes[path] for path in paths}
@@ -179,6 +180,23 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
         else:
             done.append(_copied(paths[0], out))
     return done, problems
+
+
+def _two_labels(reports: Reports) -> Iterator[Problem]:
+    """One set of properties has one label in a release, whichever job made its wheels."""
+    labels: dict[frozenset[str], dict[str, str]] = {}
+    for job in reports.made:
+        if job["label"] is not None and job["properties"]:
+            known = labels.setdefault(frozenset(job["properties"]), {})
+            known.setdefault(job["label"], job["id"])
+    for properties, jobs in labels.items():
+        if len(jobs) > 1:
+            said = ", ".join(f"{label!r} in {name}" for label, name in sorted(jobs.items()))
+            yield Problem(
+                f"the same properties have {len(jobs)} labels: {said}",
+                at=", ".join(sorted(properties)),
+                hint="build all of them from one matrix; polywheel index refuses such a release",
+            )
 
 
 def _two_of_a_name(name: str, paths: Sequence[Path]) -> Problem:

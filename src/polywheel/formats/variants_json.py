@@ -99,12 +99,13 @@ def _unmarked(provider: Provider) -> Provider:
 def _variants(
     named: Iterable[tuple[str, VariantMetadata]], problems: Problems, at: str
 ) -> dict[str, Variant]:
-    """Every variant; a label must stand for the same properties everywhere."""
-    found = _grouped(
+    """Every variant; a label must stand for the same properties everywhere, and alone for them."""
+    every = [
         (label, wheel, variant)
         for wheel, metadata in named
         for label, variant in metadata.variants.items()
-    )
+    ]
+    found = _grouped(every)
     for label, groups in found.items():
         if len(groups) > 1:
             said = _said(
@@ -113,6 +114,19 @@ def _variants(
             )
             problems.add(
                 f"the label {label!r} stands for different properties: {said}", at=at, hint=_HINT
+            )
+    by_properties = _grouped(
+        (", ".join(f"'{prop}'" for prop in variant.properties), wheel, label)
+        for label, wheel, variant in every
+    )
+    for properties, labels in by_properties.items():
+        if len(labels) > 1:
+            said = _said((repr(label), names) for label, names in labels)
+            problems.add(
+                f"the same properties have {len(labels)} labels: {properties[:_SAID]}: {said}",
+                at=at,
+                hint="one set of properties has one label in a release; take the wheels of the "
+                "others away",
             )
     return {label: groups[0][0] for label, groups in sorted(found.items())}
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import PolywheelError, Problem, WheelError
+from polywheel.formats.variant_json_reader import read_variant_json
 from polywheel.formats.variants_json import variants_json
 from polywheel.index.documents import one_variant
 from polywheel.index.variant_member import UnusualError, variant_member
+from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 
 if TYPE_CHECKING:
@@ -145,6 +147,22 @@ def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
         is_file = path.is_file()
         files.append(read_file(path.parent, name, is_file=is_file, hashed=hashed))
     return files
+
+
+def read_variant(wheel: Path) -> Variant | None:
+    """The variant of a wheel, of which nothing else is looked at; None for a non-variant wheel.
+
+    Raises WheelError where it can't be read, or is of several.
+    """
+    (file,) = read_files([wheel], hashed=False)
+    if file.problems:
+        raise WheelError.collected(file.problems)
+    if file.document is None:
+        return None
+    found = read_variant_json(file.document, at=str(wheel)).variants
+    if len(found) != 1:
+        raise WheelError(f"{wheel.name} is of {len(found)} variants", at=str(wheel.parent))
+    return next(iter(found.values()))
 
 
 def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> ReadFile:

@@ -98,9 +98,7 @@ def matrix_variants(
 
 def _by_label(cells: Sequence[Cell]) -> dict[str, Variant]:
     return {
-        cell.label: Variant(cell.properties, cell.label)
-        for cell in cells
-        if cell.label is not None
+        cell.label: Variant(cell.properties, cell.label) for cell in cells if cell.label is not None
     }
 
 
