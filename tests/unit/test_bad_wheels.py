@@ -199,7 +199,8 @@ def test_a_wheel_with_flipped_bytes_is_refused_or_stamped_right(
     for at, mask in flips:
         content[at % len(content)] ^= mask
     try:
-        new = stamped(tmp_path_factory.getbasetemp(), bytes(content))
+        # Headers that are odd, and no more, are not kept for unlabel, which is told.
+        new = stamped(tmp_path_factory.getbasetemp(), bytes(content), notify=lambda _: None)
     except WheelError:
         return
     archive = open_archive(io.BytesIO(new), Path(NAME))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
+import json
+import struct
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheels import (
     FIELDS,
+    FILES,
     INFO,
     LABELLED,
     METADATA,
@@ -20,6 +27,7 @@ from wheels import (
     VARIANT_JSON,
     check_record,
     files_of,
+    names,
     row,
     silent,
     stamped,
@@ -30,6 +38,7 @@ from wheels import (
 from polywheel.errors import WheelError
 from polywheel.formats.metadata_fields import with_variant_fields
 from polywheel.stamping import strip_variant_fields
+from polywheel.wheel.removal import only_removes_fields
 from polywheel.wheel.stamp import stamp_wheel, unstamp_wheel
 from polywheel.wheel.stamping_change import Stamp
 from polywheel.wheel.undo import FIELD
@@ -191,6 +200,207 @@ def test_a_signature_too_large_to_keep_is_told(tmp_path: Path) -> None:
     stamp_wheel(tmp_path / NAME, tmp_path / LABELLED, stamp(), notify=said.append)
     assert "will not give back all" in said[-1]
     assert files_of(unstamped(tmp_path, (tmp_path / LABELLED).read_bytes())) == wheel_files()
+
+
+def with_undo_data(content: bytes, undo: bytes) -> bytes:
+    """A stamped wheel with other undo data, as packed as it is given."""
+    end = content.rindex(b"PK\x05\x06")
+    length, start = struct.unpack_from("<2L", content, end + 12)
+    entry = content.rindex(VARIANT_JSON.encode(), 0, start + length) - 46
+    name, extra = struct.unpack_from("<2H", content, entry + 28)
+    field = struct.pack("<2H", FIELD, len(undo)) + undo
+    at = entry + 46 + name
+    changed = bytearray(content[:at] + field + content[at + extra :])
+    struct.pack_into("<H", changed, entry + 30, len(field))
+    struct.pack_into("<L", changed, end + len(field) - extra + 12, length + len(field) - extra)
+    return bytes(changed)
+
+
+def undo_data(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        extra = archive.getinfo(VARIANT_JSON).extra
+    assert int.from_bytes(extra[:2], "little") == FIELD
+    return dict(json.loads(zlib.decompress(extra[4:])))
+
+
+def packed(document: object) -> bytes:
+    return zlib.compress(json.dumps(document).encode())
+
+
+def base64_of(content: bytes | bytearray) -> str:
+    return base64.b64encode(content).decode()
+
+
+Undo = dict[str, Any]
+
+
+def rewritten(undo: Undo, part: str, now: bytes, change: Callable[[bytes], bytes]) -> None:
+    """Another former content of METADATA or RECORD, whole."""
+    old = undo["parts"][part]
+    between = base64.b64decode(old["between"])
+    former = now[: old["front"]] + between + now[len(now) - old["back"] :]
+    content = change(former)
+    assert content != former
+    old.update(front=0, back=0, between=base64_of(content))
+
+
+def metadata_as(change: Callable[[bytes], bytes]) -> Callable[[Undo, dict[str, bytes]], None]:
+    """METADATA that would come back another, with a RECORD that goes with it."""
+
+    def changed(undo: Undo, files: dict[str, bytes]) -> None:
+        rewritten(undo, "METADATA", files[METADATA], change)
+        new = base64.b64decode(undo["parts"]["METADATA"]["between"])
+
+        def listed(record: bytes) -> bytes:
+            lines = record.decode().splitlines(keepends=True)
+            return "".join(
+                row(METADATA, new) if line.startswith(METADATA) else line for line in lines
+            ).encode()
+
+        rewritten(undo, "RECORD", files[RECORD], listed)
+
+    return changed
+
+
+def record_as(old: bytes, new: bytes) -> Callable[[Undo, dict[str, bytes]], None]:
+    def changed(undo: Undo, files: dict[str, bytes]) -> None:
+        rewritten(undo, "RECORD", files[RECORD], lambda record: record.replace(old, new))
+
+    return changed
+
+
+def headers_as(
+    part: str, which: str, change: Callable[[bytearray], object]
+) -> Callable[[Undo, dict[str, bytes]], None]:
+    """Another directory entry, or another local header, of a member that comes back."""
+
+    def changed(undo: Undo, _: dict[str, bytes]) -> None:
+        of = undo["parts"][part]
+        raw = bytearray(base64.b64decode(of["entry"] if which == "entry" else of["around"][0]))
+        change(raw)
+        if which == "entry":
+            of["entry"] = base64_of(raw)
+        else:
+            of["around"][0] = base64_of(raw)
+
+    return changed
+
+
+def signature(
+    *, mode: bytes | None = None, **changes: object
+) -> Callable[[Undo, dict[str, bytes]], None]:
+    def changed(undo: Undo, _: dict[str, bytes]) -> None:
+        path = f"{INFO}/RECORD.jws"
+        entry = bytearray(base64.b64decode(undo["parts"]["RECORD"]["entry"]))
+        entry[28:30] = len(path).to_bytes(2, "little")
+        entry[46:] = path.encode()
+        entry[38:42] = mode or entry[38:42]
+        made = {"path": path, "before": "", "of": 0, "front": 0, "back": 0, "between": "e30="}
+        undo["signatures"] = [{**made, "entry": base64_of(entry), "around": None, **changes}]
+
+    return changed
+
+
+SYMLINK = (0o120777 << 16).to_bytes(4, "little")
+EVIL = b"Requires-Dist: evil-package\n"
+ATTACKS: dict[str, Callable[[Undo, dict[str, bytes]], None]] = {
+    "another dependency": metadata_as(lambda old: old + EVIL),
+    "another description": metadata_as(lambda old: old + b"\nbuy this\n"),
+    "another name": metadata_as(lambda old: old.replace(b"demo", b"evil")),
+    "no version": metadata_as(lambda old: old.replace(b"Version: 1.0\n", b"", 1)),
+    "no METADATA at all": metadata_as(lambda _: b""),
+    "fields in another order": metadata_as(lambda old: b"".join(old.splitlines(True)[::-1])),
+    "a variant field that is left": metadata_as(lambda old: old + b"Variant-Label: v3\n"),
+    "another hash": record_as(b"sha256=", b"sha256=A"),
+    "another size": record_as(b",256\n", b",257\n"),
+    "a file less": record_as(row("demo/data.bin", FILES["demo/data.bin"]).encode(), b""),
+    "a file more": record_as(f"{RECORD},,".encode(), f"evil.py,,\n{RECORD},,".encode()),
+    "variant.json is listed": record_as(f"{RECORD},,".encode(), f"{VARIANT_JSON},,\n{RECORD},,".encode()),
+    "a RECORD that is none": record_as(b"\n", b",\n"),
+    "a file of another name": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(slice(46, 50), b"evil")),
+    "a link": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(slice(38, 42), SYMLINK)),
+    "a folder": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(38, raw[38] | 0x10)),
+    "encrypted": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(8, raw[8] | 1)),
+    "another method": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(10, 99)),
+    "another content": headers_as("METADATA", "entry", lambda raw: raw.__setitem__(16, raw[16] ^ 1)),
+    "something behind the entry": headers_as("METADATA", "entry", lambda raw: raw.extend(b"more")),
+    "another name in front": headers_as("METADATA", "local", lambda raw: raw.__setitem__(slice(30, 34), b"evil")),
+    "no local header": headers_as("METADATA", "local", lambda raw: raw.clear()),
+    "more than a local header": headers_as("METADATA", "local", lambda raw: raw.extend(b"PK\x03\x04")),
+    "a file that is no signature": signature(path=f"{INFO}/evil.py"),
+    "a signature out of the wheel": signature(path="../RECORD.jws"),
+    "a signature with the headers of RECORD": signature(entry=None),
+    "a signature that is a link": signature(mode=SYMLINK),
+    "a text for a number": lambda undo, _: undo["parts"]["METADATA"].update(front="0"),
+    "an endless number": lambda undo, _: undo["parts"]["METADATA"].update(front=float("inf")),
+    "a number that is none": lambda undo, _: undo["parts"]["METADATA"].update(back=float("nan")),
+    "a fraction": lambda undo, _: undo["parts"]["METADATA"].update(front=1.5),
+    "a boolean": lambda undo, _: undo["parts"]["METADATA"].update(front=True),
+    "a negative number": lambda undo, _: undo["parts"]["METADATA"].update(front=-1),
+    "nothing": lambda undo, _: undo.clear(),
+    "another shape": lambda undo, _: undo.update(shape=2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_undo_data_takes_a_stamp_off_and_does_nothing_else(
+    attack: Callable[[Undo, dict[str, bytes]], None], tmp_path: Path
+) -> None:
+    """Anybody may have written it, and no hash of RECORD covers it."""
+    new = stamped(tmp_path, KINDS["streamed"], stamp())
+    undo = undo_data(new)
+    assert unstamped(tmp_path, with_undo_data(new, packed(undo))) == KINDS["streamed"]
+    attack(undo, files_of(new))
+    crafted = with_undo_data(new, packed(undo))
+    (tmp_path / "plain" / NAME).unlink()
+    with pytest.raises(WheelError, match="undo data"):
+        unstamped(tmp_path, crafted)
+    with pytest.raises(WheelError, match="undo data"):
+        stamp_wheel(tmp_path / LABELLED, tmp_path / LABELLED, stamp("v4"), notify=silent)
+    assert (tmp_path / LABELLED).read_bytes() == crafted
+    assert names(tmp_path / "plain") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 50_000, b'{"a": 1, "a": 2}', b"[]", b"null", b"{}", b"\xff", b'{"shape": 1}'],
+)
+def test_undo_data_that_is_not_ours_is_refused(text: bytes, tmp_path: Path) -> None:
+    new = stamped(tmp_path, KINDS["streamed"], stamp())
+    for undo in (
+        zlib.compress(text),
+        zlib.compress(text) + b"more",
+        zlib.compress(text)[:-1],
+        text,
+    ):
+        with pytest.raises(WheelError, match="its undo data is malformed"):
+            unstamped(tmp_path, with_undo_data(new, undo))
+
+
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            *(b"Name: demo", b"Requires-Dist: a", b"License: MIT", b" goes on", b"no header"),
+            *(b"Variant-Label: old", b"variant-x:", b":", b"\tVariant-Label: x", b""),
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(
+    HEADERS,
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.sampled_from([b"", b"\n", b"\r\n", b"\ntext\nVariant-Label: text\n"]),
+    st.lists(st.sampled_from(["Requires-Dist", "Variant-Label"]), max_size=3),
+)
+def test_what_labelling_adds_to_metadata_is_known_to_be_ours(
+    lines: list[bytes], newline: bytes, end: bytes, added: list[str]
+) -> None:
+    """Whatever METADATA looks like, unlabel is not refused because of it."""
+    former = strip_variant_fields(newline.join(lines) + end)
+    now = with_variant_fields(former, [(name, "a") for name in added])
+    assert only_removes_fields(now, former, strip_variant_fields)
 
 
 @settings(deadline=None, max_examples=60)

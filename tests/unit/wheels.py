@@ -18,7 +18,7 @@ from pathlib import Path
 
 from polywheel.stamping import strip_variant_fields
 from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import Stamp
+from polywheel.wheel.stamping_change import Notify, Stamp
 
 NAME = "demo-1.0-py3-none-any.whl"
 LABELLED = "demo-1.0-py3-none-any-v3.whl"
@@ -207,11 +207,13 @@ def silent(message: str) -> None:
     raise AssertionError(f"nothing was to be said, but: {message}")
 
 
-def stamped(folder: Path, content: bytes, what: Stamp | None = None) -> bytes:
+def stamped(
+    folder: Path, content: bytes, what: Stamp | None = None, *, notify: Notify = silent
+) -> bytes:
     """The wheel of these bytes, stamped: written to ``folder``, read back from it."""
     source, target = folder / NAME, folder / LABELLED
     source.write_bytes(content)
-    stamp_wheel(source, target, what or stamp(), notify=silent)
+    stamp_wheel(source, target, what or stamp(), notify=notify)
     return target.read_bytes()
 
 

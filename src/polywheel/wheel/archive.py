@@ -34,7 +34,7 @@ _FULL = (FULL16, FULL32, FULL32)
 _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
 _MAX_INTERRUPTED = 16
-_MAX_TRAILING = 24
+MAX_TRAILING = 24
 """Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
 _MAX_DIRECTORY = 256 * 1024 * 1024
 """Bytes of central directory that are read: enough for two million members."""
@@ -144,7 +144,7 @@ class Archive:
         self.file.seek(member.offset)
         local = self.file.read(start - member.offset)
         self.file.seek(data_end)
-        return Around(local, self.file.read(min(end - data_end, _MAX_TRAILING)))
+        return Around(local, self.file.read(min(end - data_end, MAX_TRAILING)))
 
     def extents(self) -> Iterator[tuple[Member, int]]:
         """Members as they lie in the file, each with where it ends: at the next, or the directory.

@@ -1,10 +1,13 @@
-"""What a wheel was before it was stamped: kept in it where it can't be told from the stamped one.
+"""Undo data: what a wheel was before it was stamped, where that can't be told from the stamped one.
 
 Most wheels need nothing: without its variant fields METADATA is what it was, and so is RECORD with
 the row of METADATA written anew. What goes beyond that (dependencies that were added, a signature
 that was dropped, headers that zipfile would not have written, an odd RECORD) stands, deflated, in an
 extra field of variant.json's entry in the central directory. Readers pass over such fields, nothing
 of it is installed, and it goes when variant.json goes.
+
+Anybody may have written the undo data of a wheel: it is used only where all that it does is to take a
+stamp off (:mod:`.removal`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 from polywheel.wheel.entry import parse_entry
 from polywheel.wheel.layout import CENTRAL, Member, central, extra_fields
 from polywheel.wheel.new_member import plain_headers
-from polywheel.wheel.record import canonical, updated_record
+from polywheel.wheel.record import Record, canonical, parse_record, updated_record
+from polywheel.wheel.removal import lists_the_same, may_come_back, only_removes_fields
 from polywheel.wheel.rewrite import LAST
 
 FIELD = 0x7770
@@ -32,6 +36,7 @@ FIELD = 0x7770
 _SHAPE = 1
 _MAX_FIELD = 60_000
 _MAX_INFLATED = 8 * 1024 * 1024
+"""Bytes of JSON; what is packed is mostly hashes and signatures, which hardly shrink."""
 _PARTS = ("METADATA", "RECORD")
 
 
@@ -63,10 +68,13 @@ Strip = Callable[[bytes], bytes]
 
 
 def plain_wheel(found: DistInfo, strip: Strip) -> Plain:
-    """The wheel without what was stamped into it. Raises WheelError for a malformed undo field."""
+    """The wheel without what was stamped into it.
+
+    Raises WheelError for undo data that is malformed, or that does more than take a stamp off.
+    """
     metadata, record = (found.member(found.path(name)) for name in _PARTS)
     if found.variant_json is not None:
-        kept = _kept(found)
+        kept = _kept(found, strip)
         if kept is not None:
             return kept
     bare = strip(found.metadata)
@@ -112,7 +120,8 @@ def undo_field(
 ) -> bytes | None:
     """The extra field that lets a stamped wheel become the plain one again; empty if none is needed.
 
-    ``metadata`` and ``record`` are the stamped ones. None where it would be too large.
+    ``metadata`` and ``record`` are the stamped ones. None where it would be too large, or where the
+    stamp does more than add to the plain wheel.
     """
     if not plain.signatures and strip(metadata) == plain.metadata.content and _usual(found, plain):
         return b""
@@ -127,8 +136,13 @@ def undo_field(
             for path, former in plain.signatures.items()
         ],
     }
-    packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode("ascii"))
-    if len(packed) > _MAX_FIELD:
+    at = str(found.archive.path)
+    if _excess(found, plain, metadata, parse_record(record, at=at), strip) is not None:
+        found.check()
+        return None
+    text = json.dumps(document, separators=(",", ":")).encode("ascii")
+    packed = zlib.compress(text)
+    if len(text) > _MAX_INFLATED or len(packed) > _MAX_FIELD:
         return None
     return struct.pack("<2H", FIELD, len(packed)) + packed
 
@@ -176,8 +190,11 @@ def _agreeing(one: bytes, other: bytes) -> int:
     return low
 
 
-def _kept(found: DistInfo) -> Plain | None:
-    """What the undo field holds; None where there is none, or where the wheel was changed since."""
+def _kept(found: DistInfo, strip: Strip) -> Plain | None:
+    """What the undo data says; None where there is none, or where the wheel was changed since.
+
+    Raises WheelError, see :func:`plain_wheel`.
+    """
     member = found.member(found.path(VARIANT_JSON))
     packed = next((raw[4:] for kind, raw in extra_fields(member.extra) if kind == FIELD), None)
     if packed is None:
@@ -190,39 +207,96 @@ def _kept(found: DistInfo) -> Plain | None:
         if any(parts[name]["of"] != zlib.crc32(now[name]) for name in _PARTS):
             return None
         metadata, record = (_former(parts[name], now[name], path) for name in _PARTS)
-        signatures, before = {}, {}
-        for one in document["signatures"]:
-            if one["path"] in [found.path(name) for name in SIGNATURES]:
-                signatures[one["path"]] = _former(one, b"", path)
-                follows = one["before"] in found.archive.table.position
-                before[one["path"]] = one["before"] if follows else LAST
-    except (ValueError, KeyError, TypeError, struct.error, zlib.error, WheelError):
-        raise found.archive.broken("its undo field is malformed") from None
-    return Plain(metadata, record, signatures, before)
+        signatures = {one["path"]: _former(one, b"", path) for one in document["signatures"]}
+        there = found.archive.table.position
+        before = {
+            one["path"]: one["before"] if one["before"] in there else LAST
+            for one in document["signatures"]
+        }
+        plain = Plain(metadata, record, signatures, before)
+        excess = _excess(found, plain, found.metadata, found.record, strip)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+        struct.error,
+        zlib.error,
+        WheelError,
+    ):
+        raise found.archive.broken("its undo data is malformed") from None
+    if excess is not None:
+        raise found.archive.broken(f"its undo data does more than take the variant off: {excess}")
+    return plain
+
+
+def _excess(
+    found: DistInfo, plain: Plain, metadata: bytes, record: Record, strip: Strip
+) -> str | None:
+    """What the plain wheel has that is no rest of a stamped one; None where there is nothing.
+
+    ``metadata`` and ``record`` are those of the stamped wheel. Raises WheelError for a RECORD that
+    can't be read.
+    """
+    paths = {name: found.path(name) for name in (*_PARTS, VARIANT_JSON, *SIGNATURES)}
+    if not {paths[name] for name in SIGNATURES} >= plain.signatures.keys():
+        return "it adds files"
+    restored = {paths["METADATA"]: plain.metadata, **plain.signatures}
+    for path, former in {**restored, paths["RECORD"]: plain.record}.items():
+        now = found.archive.member(path)
+        if not may_come_back(path, former.content, former.entry, former.around, now=now):
+            return f"{path} would have headers of another file"
+    if not only_removes_fields(metadata, plain.metadata.content, strip):
+        return "METADATA would get other content"
+    listed = lists_the_same(
+        record,
+        parse_record(plain.record.content, at=str(found.archive.path)),
+        restored={path: former.content for path, former in restored.items()},
+        stamped=[paths[name] for name in ("METADATA", VARIANT_JSON, *SIGNATURES)],
+    )
+    return None if listed else "RECORD would list other files or hashes"
 
 
 def _unpacked(packed: bytes) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed, _MAX_INFLATED)
-    document = json.loads(text)
-    if not inflater.eof or document["shape"] != _SHAPE:
-        raise ValueError("not an undo field")
+    document = json.loads(text, object_pairs_hook=_table, parse_constant=_refused)
+    if not inflater.eof or inflater.unused_data or document["shape"] != _SHAPE:
+        raise ValueError("not undo data of this shape")
     return dict(document)
 
 
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key stands twice in one table")
+    return table
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no value")
+
+
 def _former(part: dict[str, Any], now: bytes, path: Path) -> Former:
-    front, back = int(part["front"]), int(part["back"])
-    if not 0 <= front <= len(now) - back <= len(now):
+    front, back = part["front"], part["back"]
+    if (
+        type(front) is not int
+        or type(back) is not int
+        or not 0 <= front <= len(now) - back <= len(now)
+    ):
         raise ValueError("reaches beyond the content")
     content = now[:front] + _bytes(part["between"]) + now[len(now) - back :]
     raw = _bytes(part["entry"])
     if len(raw) < CENTRAL.size:
         raise ValueError("an entry is cut short")
+    entry = parse_entry(raw, 0, path)
+    if central(entry) != raw:
+        raise ValueError("not an entry alone")
     around = None
     if part["around"] is not None:
         local, trailing = part["around"]
         around = Around(_bytes(local), _bytes(trailing))
-    return Former(content, parse_entry(raw, 0, path), around)
+    return Former(content, entry, around)
 
 
 def _text(content: bytes) -> str:
