@@ -7,9 +7,7 @@ plain name, and says in its ``variant.json`` what it is. When they are done, it 
 from __future__ import annotations
 
 import filecmp
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from polywheel.index.wheel_file import read_variant
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.system.temporary import remove_abandoned_once, temporary_folder
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.stamp import move, taken
 
@@ -92,6 +91,7 @@ def finalize(
     planned = []
     # A wheel that is named twice must not be missed once it is renamed.
     for wheel in {one.parent.resolve() / one.name: one for one in wheels}.values():
+        remove_abandoned_once(wheel.parent if out is None else out)
         try:
             planned.append(_plan(wheel, out, plain=plain, hashes=hashes))
         except PolywheelError as error:
@@ -280,14 +280,10 @@ def _carry_out(one: _Planned, *, force: bool) -> Finalized:
 
 def _copy(source: Path, target: Path, *, overwrite: bool) -> None:
     """A copy under its final name, whole or not at all. Raises OSError and WheelError."""
-    handle, name = tempfile.mkstemp(prefix=".polywheel-", suffix=".part", dir=target.parent)
-    os.close(handle)
-    try:
-        shutil.copy2(source, name)
-        move(Path(name), target, overwrite=overwrite)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with temporary_folder(target.parent) as folder:
+        part = folder / "part"
+        shutil.copy2(source, part)
+        move(part, target, overwrite=overwrite)
 
 
 def _described(variant: Variant | None) -> str:

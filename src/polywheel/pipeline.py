@@ -6,9 +6,8 @@ There is one such road. The build hooks are its PEP 517 and PEP 660 face.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from polywheel.build_call import Build
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.model.variant import Variant
+from polywheel.system.temporary import temporary_folder
 from polywheel.wrapped import RealBackend
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def get_requires(build: Build, hook: str) -> list[str]:
     if hook == "get_requires_for_build_wheel":
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=False)
-    with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
+    with temporary_folder() as scratch:
         editable = hook == "get_requires_for_build_editable"
-        real, settings = _told(build, asked, Path(scratch), editable=editable, quiet=True)
+        real, settings = _told(build, asked, scratch, editable=editable, quiet=True)
         found = _requirements(real.call(hook, settings), hook)
     return [*found, *(text for text in requirements(asked) if text not in found)]
 
@@ -59,8 +59,8 @@ def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=True)
     stamp = make_stamp(build.project, asked)
-    with tempfile.TemporaryDirectory(prefix="polywheel-") as scratch:
-        real, settings = _told(build, asked, Path(scratch), editable=editable, quiet=True)
+    with temporary_folder() as scratch:
+        real, settings = _told(build, asked, scratch, editable=editable, quiet=True)
         name = _name(real.call(hook, metadata_directory, settings), hook)
     folder = Path(metadata_directory, name)
     try:
@@ -191,17 +191,15 @@ def _told(
 @contextmanager
 def _scratch(wheel_directory: Path) -> Iterator[Path]:
     """A folder beside the wheel, so that what is big stays on the file system that has room."""
-    try:
-        wheel_directory.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(
-            prefix=".polywheel-", dir=wheel_directory, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise WheelError(
-            f"no wheel can be written there: {error.strerror or error}", at=str(wheel_directory)
-        ) from None
-    with scratch as folder:
-        yield Path(folder).resolve()
+    with ExitStack() as opened:
+        try:
+            wheel_directory.mkdir(parents=True, exist_ok=True)
+            folder = opened.enter_context(temporary_folder(wheel_directory))
+        except OSError as error:
+            raise WheelError(
+                f"no wheel can be written there: {error.strerror or error}", at=str(wheel_directory)
+            ) from None
+        yield folder.resolve()
 
 
 def _filename(selection: Selection) -> str:

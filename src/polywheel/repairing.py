@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from polywheel.examined import Examined, examine
 from polywheel.examined.renamed import disagreements_as
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.dist_info import VARIANT_JSON
 
 WHEEL, DEST_DIR = "{wheel}", "{dest_dir}"
@@ -94,18 +95,16 @@ def repair(task: Task, *, labelled: bool) -> Repaired:
     source, folder = Path(task.wheel), Path(task.dest_dir)
     before = examine(source)
     variant = _variant(before)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(
-            prefix=".polywheel-", dir=folder, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise WheelError(
-            f"no wheel can be written there: {error.strerror or error}", at=str(folder)
-        ) from None
-    with scratch as name:
+    with ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            scratch = opened.enter_context(temporary_folder(folder))
+        except OSError as error:
+            raise WheelError(
+                f"no wheel can be written there: {error.strerror or error}", at=str(folder)
+            ) from None
         # Some tools take the path of a wheel apart: nothing about it may be relative.
-        given, made = Path(name).resolve() / "given", Path(name).resolve() / "made"
+        given, made = scratch.resolve() / "given", scratch.resolve() / "made"
         try:
             given.mkdir()
             made.mkdir()

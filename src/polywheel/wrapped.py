@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pyproject_hooks import (
 
 from polywheel.errors import BuildError, ConfigError, UnsupportedError
 from polywheel.model.profile import BackendChoice
+from polywheel.system.temporary import temporary_folder
 
 OPTIONAL_HOOKS = (
     "get_requires_for_build_wheel",
@@ -50,8 +50,8 @@ class RealBackend:
 
     def hooks(self) -> frozenset[str]:
         """The optional hooks that the real backend has. Raises BuildError, ConfigError."""
-        with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
-            answer = Path(folder, "hooks.json")
+        with temporary_folder() as folder:
+            answer = folder / "hooks.json"
             command = [sys.executable, str(_DESCRIBE), str(answer), self.choice.build_backend]
             backend_path = json.dumps(self.choice.backend_path or [])
             try:

@@ -29,6 +29,7 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
+from polywheel.system.temporary import remove_abandoned
 from polywheel.wheel.stamp import stamp_wheel
 from polywheel.wheel.stamping_change import Stamp
 
@@ -156,8 +157,8 @@ def test_a_killed_process_leaves_the_target_whole_or_absent(tmp_path: Path) -> N
         left = [path for path in folder.iterdir() if path != target]
         assert not [path for path in left if path.suffix == ".whl"]
         interrupted += len(left)
-        for path in left:
-            path.unlink()
+        remove_abandoned(folder)
+        assert not [path for path in folder.iterdir() if path != target]
     # Else the moments were not in the middle of anything, and nothing has been shown.
     assert interrupted
 

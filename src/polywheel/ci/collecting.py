@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.wheelname import WheelName
+from polywheel.system.temporary import replacing
 
 SHAPE = 1
 """The version of reports (docs/report.md)."""
@@ -209,14 +209,11 @@ def _two_of_a_name(name: str, paths: Sequence[Path]) -> Problem:
 
 def _copied(path: Path, out: Path) -> Path:
     target = out / path.name
-    part = target.with_name(f".polywheel-{os.getpid()}-{path.name}.part")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part)
-        part.replace(target)
+        with replacing(target) as part:
+            shutil.copyfile(path, part)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise WheelError(
             f"it can't be written: {error.strerror or error}", at=str(target)
         ) from None
@@ -231,12 +228,9 @@ def _sha256(path: Path) -> str:
 def write_report(reports: Reports, path: Path, out: Path) -> None:
     """Write the report of all jobs, whole or not at all. Raises WheelError."""
     text = json.dumps(reports.document(out), indent=2) + "\n"
-    part = path.with_name(f".polywheel-{os.getpid()}-{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise WheelError(f"it can't be written: {error.strerror or error}", at=str(path)) from None

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from polywheel.cli import show_error
 from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest
+from polywheel.system.temporary import remove_abandoned_once
 
 T = TypeVar("T")
 SUFFIX = ".whl"
@@ -77,13 +78,12 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def destination(wheel: Path, options: argparse.Namespace) -> Path:
     """The folder that the new wheel goes to. Raises WheelError where it can't be made."""
-    if options.output is None:
-        return wheel.parent
-    folder: Path = options.output
+    folder: Path = options.output if options.output is not None else wheel.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WheelError(
             f"the folder can't be made: {error.strerror or error}", at=str(folder)
         ) from None
+    remove_abandoned_once(folder)  # what a killed run has left there
     return folder

@@ -6,16 +6,18 @@ was not written again and still is what was written is removed; anything else is
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
 from polywheel.errors import Problem, WheelError
+from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 
 ROOT = "simple"
 """The folder of the pages."""
@@ -26,19 +28,25 @@ _MAX_MANIFEST = 64 * 1024 * 1024
 _PAGE = r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)"
 _GENERATED = r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)"
 _ARCHIVE = r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)"
-_numbers = count()
 
 
 class Output:
-    """Writes below ``root``. Paths are relative, with ``/``. Every method raises WheelError."""
+    """Writes below ``root``. Paths are relative, with ``/``. Every method raises WheelError.
 
-    def __init__(self, root: Path, *, notify: Callable[[str], None]) -> None:
+    ``opened`` is closed when all has been written.
+    """
+
+    def __init__(self, root: Path, opened: ExitStack, *, notify: Callable[[str], None]) -> None:
         self.root = root
+        self._opened = opened
+        self._parts: Path | None = None
+        self._number = count()
         self.problems: list[Problem] = []
         self._notify = notify
         self._written: dict[str, str] = {}
         with self._speaking_of(""):
             root.mkdir(parents=True, exist_ok=True)
+        remove_abandoned_once(root)
         self._before = self._manifest()
 
     @property
@@ -64,7 +72,7 @@ class Output:
                 return
             if target.parent != self.root:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            with _beside(target) as part:
+            with self._replacing(target) as part:
                 part.write_bytes(content)
 
     def take(self, source: Path, sha256: str) -> Problem | None:
@@ -89,7 +97,7 @@ class Output:
                         str(self.root),
                         "remove it, or write to another folder",
                     )
-            with _beside(target) as part:
+            with self._replacing(target) as part:
                 try:
                     os.link(source.resolve(), part)
                 except OSError:
@@ -154,6 +162,23 @@ class Output:
         return files
 
     @contextmanager
+    def _replacing(self, target: Path) -> Iterator[Path]:
+        """A path for what becomes ``target`` at the end; its mode is what the umask makes it."""
+        if self._parts is None:  # one folder for all: a thousand files take no longer for it
+            self._parts = self._opened.enter_context(temporary_folder(self.root))
+        part = self._parts / str(next(self._number))
+        try:
+            yield part
+            part.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with replacing(target) as beside:  # ``simple`` is a link to another file system
+                beside.write_bytes(part.read_bytes())
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
     def _speaking_of(self, path: str) -> Iterator[None]:
         try:
             yield
@@ -177,18 +202,6 @@ def _files(document: object) -> dict[str, str]:
         and not path.startswith(".")
         and any(re.fullmatch(pattern, path) for pattern in (_PAGE, _GENERATED, _ARCHIVE))
     }
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A path for what becomes ``target`` at the end; its mode is what the umask makes it."""
-    part = target.with_name(f".polywheel-{os.getpid()}-{next(_numbers)}.part")
-    try:
-        yield part
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _is(target: Path, content: bytes) -> bool:

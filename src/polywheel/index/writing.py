@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,8 +47,20 @@ def write_index(folder: Path, out: Path, *, simple: bool, notify: Callable[[str]
     releases, strays = read_releases(folder, hashed=simple)
     if not releases and not strays and not (out / MANIFEST).exists():
         raise ConfigError(f"{folder} holds no wheel", hint="name the folder in which they are")
-    output = Output(out, notify=notify)
-    tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
+    with ExitStack() as opened:
+        output = Output(out, opened, notify=notify)
+        tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
+        return _write_all(releases, strays, output, tree, notify)
+
+
+def _write_all(
+    releases: Sequence[Release],
+    strays: Sequence[Problem],
+    output: Output,
+    tree: Tree | None,
+    notify: Callable[[str], None],
+) -> Indexed:
+    """Write what is good, keep what earlier runs wrote of the rest, remove what is stale."""
     problems = [*strays, *output.problems]
     published: list[Release] = []
     withheld: list[Release] = []

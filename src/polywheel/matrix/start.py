@@ -6,7 +6,6 @@ plan: what is to be written is read back as ``polywheel matrix`` would read it.
 
 from __future__ import annotations
 
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from polywheel.matrix.start_text import Chosen, tables, toml_list
 from polywheel.matrix.targets import known_targets
 from polywheel.model.plan import Plan
 from polywheel.setup.profiles import OURS, choose_backend
+from polywheel.system.temporary import temporary_folder
 
 _GPU = "gpu"
 
@@ -166,8 +166,8 @@ def _somewhere(marker: str | None, names: Sequence[str]) -> bool:
 
 def _checked(project: Project, text: str) -> Plan:
     """The plan that the tables come to. Raises ConfigError where they come to none."""
-    with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
-        path = Path(folder, PYPROJECT)
+    with temporary_folder() as folder:
+        path = folder / PYPROJECT
         path.write_text(text, encoding="utf-8", newline="\n")
         return expand(project.source, config=path)
 

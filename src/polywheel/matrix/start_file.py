@@ -12,11 +12,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from polywheel.errors import ConfigError
+from polywheel.system.temporary import replacing
 
 _HEADER = re.compile(r"# polywheel init --preset ([a-z0-9 -]+) \(text ([0-9a-f]{16})\)")
 _MAX_LINES = 5_000
@@ -100,12 +101,11 @@ def change_file(path: Path, before: bytes, after: bytes) -> None:
                 f"{path} is read-only, nothing was written",
                 hint="make it writable, or write the tables to another file with --output",
             )
-        with _beside(target) as part:
+        with replacing(target) as part:
             part.write_bytes(after)
             part.chmod(mode)
             if target.read_bytes() != before:
                 raise ConfigError(f"{path} has just been changed, nothing was written")
-            part.replace(target)
 
 
 def new_file(path: Path, content: bytes) -> None:
@@ -116,20 +116,8 @@ def new_file(path: Path, content: bytes) -> None:
                 f"{path} is there already, nothing was written",
                 hint="--output is for a new file: name another",
             )
-        with _beside(path) as part:
+        with replacing(path) as part:
             part.write_bytes(content)
-            part.replace(path)
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A path for what becomes ``target``; nothing is left there in the end."""
-    part = target.with_name(f".polywheel-{os.getpid()}-{target.name}.part")
-    try:
-        yield part
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -23,6 +21,7 @@ from polywheel.providers.answer_file import (
     read_log,
 )
 from polywheel.providers.process import run_host
+from polywheel.system.temporary import temporary_folder
 
 _LIMIT = 100_000
 """Values that one plugin may name."""
@@ -60,8 +59,7 @@ def _ask(
     queries: Sequence[PluginQuery], python: str, timeout: float, notify: Callable[[str], None]
 ) -> Iterator[PluginAnswer | ProviderError]:
     """What became of each query; an error may end it for the ones that follow, too."""
-    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         (folder / "request.json").write_text(json.dumps(_request(queries)), encoding="utf-8")
         try:
             code = run_host(python, folder, timeout)

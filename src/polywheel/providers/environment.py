@@ -8,12 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from polywheel.errors import ProviderError
 from polywheel.system.cache import cache_directory
+from polywheel.system.temporary import temporary_folder
 
 
 def plugin_environment(
@@ -34,8 +34,8 @@ def plugin_environment(
         notify(f"installing {', '.join(requirements)} into an environment of their own")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-") as folder:
-                made = Path(folder) / name
+            with temporary_folder(place.parent) as folder:
+                made = folder / name
                 _make(made, requirements)
                 # The name may have been taken meanwhile: then that one serves as well.
                 if not place.is_dir():

@@ -16,8 +16,12 @@ def main() -> int:
     order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     # In front: this process is polywheel's. The real backend's own does not see it.
     sys.path[0:1] = [order["polywheel"]]
+    import tempfile
+
     from polywheel.run.one_build import carry_out
 
+    # This process may be killed. What it leaves then lies where the run that started it removes it.
+    tempfile.tempdir = str(Path(sys.argv[1]).parent)
     answer, code = carry_out(order)
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
     return code

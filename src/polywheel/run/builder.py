@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,10 +27,7 @@ from polywheel.run.orders import Check, Time, Workshop, order
 from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
-
-STAGING = ".polywheel-run-"
-"""What folders in an output directory begin with in which wheels are made; those of a run that was
-killed are left there, and belong to nobody."""
+from polywheel.system.temporary import temporary_folder
 
 
 class _Told(TypedDict):
@@ -118,17 +114,19 @@ class Builder:
                 return 0.0
         keys = self._keys(build, missing, interpreter, found.environment)
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder:
-            said = self._built(missing, found, Path(folder), told, everything)
+        with temporary_folder(self.publisher.out) as folder:
+            out = folder / "wheels"
+            out.mkdir()
+            said = self._built(missing, found, out, told, everything)
             if not found.certain:
                 # What it was built in was a guess; where it was wrong, nothing was built.
                 guess, more = found.environment, said["requires"]
                 found = self.needs.learnt(interpreter, everything, guess, more)
                 keys = self._keys(build, missing, interpreter, found.environment)
                 if said["wheels"] is None:
-                    said = self._built(missing, found, Path(folder), told, everything)
+                    said = self._built(missing, found, out, told, everything)
             share = (time.monotonic() - began) / len(missing)
-            made = {str(one["id"]): Path(folder, Path(one["file"]).name) for one in said["wheels"]}
+            made = {str(one["id"]): out / Path(one["file"]).name for one in said["wheels"]}
             # As it goes on: those before one that fails are there all the same.
             wheels.extend(self._published(missing, made, keys, share))
         return float(said["built"])

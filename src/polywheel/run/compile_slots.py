@@ -14,7 +14,6 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from packaging.version import Version
 from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
 from polywheel.run.environments import Environment
+from polywheel.system.temporary import temporary_folder
 
 _TOKEN = b"+"
 _NINJA = Version("1.13")
@@ -191,8 +191,8 @@ def compile_slots(total: int, at_once: int) -> Iterator[Slots]:
     if sys.platform == "win32" or not hasattr(os, "mkfifo"):
         yield Slots(total, at_once, None, -1)
         return
-    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
-        pipe = Path(folder) / "jobserver"
+    with temporary_folder() as folder:
+        pipe = folder / "jobserver"
         if any(letter.isspace() for letter in str(pipe)):
             yield Slots(total, at_once, None, -1)  # MAKEFLAGS can't name it
             return

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from threading import Event, Lock
-from typing import BinaryIO
 
 from packaging.utils import canonicalize_name
 
@@ -26,7 +23,7 @@ from polywheel.run.interpreters import Interpreter
 from polywheel.run.locked import held
 from polywheel.run.wanted import normalized
 from polywheel.system.cache import cache_directory
-from polywheel.system.locks import try_lock
+from polywheel.system.temporary import remove_abandoned, replacing, temporary_folder
 
 _COMPLETE = "polywheel-environment.json"
 _WHAT = (
@@ -69,9 +66,9 @@ class Environments:
         self._made: dict[str, Environment] = {}
         self._locks: dict[str, Lock] = {}
         self._lock = Lock()
-        self._uses: list[BinaryIO] = []
-        """Open and locked for as long as this run may use what it got."""
-        weakref.finalize(self, _close, self._uses)
+        self._uses = ExitStack()
+        """Closed when this run can't use any more what it got."""
+        weakref.finalize(self, self._uses.close)
 
     def get(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment:
         """The environment of an interpreter with these requirements. Raises BuildError."""
@@ -117,7 +114,7 @@ class Environments:
                 # An installer that outlives a killed run has the lock too, and is waited for.
                 install_into(place, interpreter, wanted, stop=self._stop, keep_open=(lock,))
                 found = _finish(place)
-            self._uses.append(_used(place))
+            _use(place, self._uses)
         return found
 
 
@@ -131,35 +128,23 @@ def _key(interpreter: Interpreter, wanted: Sequence[str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-def _used(place: Path) -> BinaryIO:
-    """A file beside an environment that is locked for as long as it is open."""
+def _use(place: Path, uses: ExitStack) -> None:
+    """Have a temporary folder beside an environment for as long as it is in use."""
     users = place.with_suffix(".users")
     users.mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=users)
-    os.close(handle)
-    file = Path(name).open("r+b")  # noqa: SIM115  # open until this process ends
-    try_lock(file)
-    return file
-
-
-def _close(files: list[BinaryIO]) -> None:
-    for file in files:
-        file.close()
-        with suppress(OSError):  # another run, which looked whether it is locked, was quicker
-            Path(file.name).unlink()
+    uses.enter_context(temporary_folder(users))
 
 
 def _refuse_in_use(place: Path) -> None:
     """Raise BuildError where another run may be using an environment that is to be made anew."""
-    for one in place.with_suffix(".users").glob("*"):
-        with ExitStack() as opened:
-            if not try_lock(opened.enter_context(one.open("r+b"))) and _complete(place) is not None:
-                raise BuildError(
-                    "another run is using a build environment that is to be made anew",
-                    at=str(place),
-                    hint="wait until it has ended, or drop --fresh",
-                )
-        one.unlink(missing_ok=True)
+    users = place.with_suffix(".users")
+    remove_abandoned(users)
+    if users.is_dir() and any(users.iterdir()) and _complete(place) is not None:
+        raise BuildError(
+            "another run is using a build environment that is to be made anew",
+            at=str(place),
+            hint="wait until it has ended, or drop --fresh",
+        )
 
 
 def _complete(place: Path) -> Environment | None:
@@ -192,12 +177,11 @@ def _finish(place: Path) -> Environment:
         {f"{canonicalize_name(one.metadata['Name'])}=={one.version}" for one in found}
     )
     content = hashlib.sha256("".join(sorted(map(_installed, found))).encode()).hexdigest()
-    part = place / f"{_COMPLETE}.part"
-    part.write_text(
-        json.dumps({"folder": str(place), "resolved": resolved, "content": content}, indent=2),
-        encoding="utf-8",
-    )
-    part.replace(place / _COMPLETE)
+    with replacing(place / _COMPLETE) as part:
+        part.write_text(
+            json.dumps({"folder": str(place), "resolved": resolved, "content": content}, indent=2),
+            encoding="utf-8",
+        )
     return Environment(folder=place, python=python, resolved=tuple(resolved), content=content)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from threading import Event
 from polywheel.errors import BuildError
 from polywheel.run.interpreters import Interpreter, find_uv
 from polywheel.run.process import run_child
+from polywheel.system.temporary import temporary_folder
 
 _AS_UV_HAS_IT = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
@@ -109,8 +109,8 @@ def _environment() -> Mapping[str, str]:
 
 def _run(command: Sequence[str], folder: Path, stop: Event, keep_open: Sequence[int]) -> str | None:
     """What a command said that failed; None for one that did not. Raises BuildError if stopped."""
-    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as scratch:
-        log = Path(scratch) / "log"
+    with temporary_folder() as scratch:
+        log = scratch / "log"
         ended = run_child(
             command,
             folder=folder,

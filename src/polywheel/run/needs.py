@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from polywheel.run.keys import digest_of, tools, variables
 from polywheel.run.orders import Workshop
 from polywheel.run.wanted import normalized
 from polywheel.system.cache import cache_directory
+from polywheel.system.temporary import replacing
 
 _IN_PLACE_OF_OTHERS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
 """What keeps a hook, where it is on PATH, from asking for a package, beside cmake and ninja."""
@@ -134,8 +134,6 @@ def checked(more: Sequence[str]) -> Sequence[str]:
 
 def _remember(memory: Path, more: Sequence[str]) -> None:
     memory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=memory.parent, prefix="new-", delete=False
-    ) as file:
-        json.dump(list(more), file)
-    Path(file.name).replace(memory)
+    with replacing(memory) as part:
+        part.touch(mode=0o600)  # a requirement may hold a password
+        part.write_text(json.dumps(list(more)), encoding="utf-8")

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import built_wheel, get_requires, pass_through
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
+from polywheel.system.temporary import temporary_folder
 
 HOOK = "get_requires_for_build_wheel"
 SDIST_HOOK = "get_requires_for_build_sdist"
@@ -91,8 +91,8 @@ def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has_hook(build: Build, hook: str) -> bool:
     """Whether the real backend has a hook; also where it does not come to that."""
-    with tempfile.TemporaryDirectory(prefix="polywheel-") as folder:
-        answer = Path(folder, "hooks.json")
+    with temporary_folder() as folder:
+        answer = folder / "hooks.json"
         subprocess.run(
             [sys.executable, str(_DESCRIBE), str(answer), build.choice.build_backend, hook],
             cwd=build.project.source,

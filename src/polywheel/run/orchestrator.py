@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -17,7 +16,6 @@ from polywheel.config.project import Project
 from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
-from polywheel.run.builder import STAGING
 from polywheel.run.cibuildwheel import by_variant, serves
 from polywheel.run.compile_slots import compile_slots
 from polywheel.run.interruption import interrupt, on_interrupt
@@ -31,6 +29,7 @@ from polywheel.run.turns import Maker, Turns, Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.stamping import source_date_epoch
 from polywheel.system.cache import cache_directory
+from polywheel.system.temporary import remove_abandoned
 
 
 def run_plan(
@@ -65,7 +64,7 @@ def run_plan(
         read = source_in(tree, source, without=wishes.no_source())
         for note in journal.notes:
             watcher.said(note)
-        _clear_staging(wishes.out)
+        _remove_abandoned(wishes.out)
         _make_folder(wishes.logs)
         run = Run(
             plan=plan,
@@ -142,10 +141,12 @@ def _make_folder(path: Path) -> None:
         ) from None
 
 
-def _clear_staging(out: Path) -> None:
-    """Remove what a run that was killed has left; nobody else is at work here."""
-    for path in out.glob(f"{STAGING}*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _remove_abandoned(out: Path) -> None:
+    """Remove what killed runs have left in the output directory and in the cache."""
+    remove_abandoned(out)
+    with suppress(OSError):
+        for path in cache_directory().iterdir():
+            remove_abandoned(path)
 
 
 def _place(source: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
 from polywheel.run.environments import Environment
 from polywheel.run.process import Ended, run_child
+from polywheel.system.temporary import temporary_folder
 
 _WORKER = Path("polywheel", "run", "_worker.py")
 _LEFT_OUT = {
@@ -115,8 +115,8 @@ def order(
         "scratch": str(scratch),
         "out": str(out),
     }
-    with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
-        request, answer = Path(folder, "order.json"), Path(folder, "answer.json")
+    with temporary_folder() as folder:
+        request, answer = folder / "order.json", folder / "answer.json"
         request.write_text(json.dumps(told), encoding="utf-8")
         worker = str(shop.polywheel / _WORKER)
         with limit.spent():

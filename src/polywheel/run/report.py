@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import THERE, Outcome, State
+from polywheel.system.temporary import replacing
 
 SHAPE = 1
 
@@ -101,16 +100,13 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the document, whole or not at all. Raises WheelError."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(
-                json.dumps(self.document(), indent=2) + "\n", encoding="utf-8", newline="\n"
-            )
-            part.replace(path)
+            with replacing(path) as part:
+                part.write_text(
+                    json.dumps(self.document(), indent=2) + "\n", encoding="utf-8", newline="\n"
+                )
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             raise WheelError(
                 f"the report can't be written: {error.strerror or error}", at=str(path)
             ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from polywheel import __version__
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.cache import cache_directory
+from polywheel.system.temporary import temporary_folder
 
 _PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
 _DATA = ("backends", "matrix")
@@ -35,8 +35,8 @@ def served_polywheel() -> Path:
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-") as folder:
-            made = Path(folder) / place.name
+        with temporary_folder(place.parent) as folder:
+            made = folder / place.name
             for name, content in files.items():
                 target = made / name
                 target.parent.mkdir(parents=True, exist_ok=True)

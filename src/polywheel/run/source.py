@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from polywheel.run.journal import sha256_of
 from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
+from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"
@@ -87,8 +87,8 @@ class Source:
             if not kept.is_dir():
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 _remove_old(kept.parent)
-                with tempfile.TemporaryDirectory(dir=kept.parent, prefix="new-") as folder:
-                    made = Path(folder, "made")
+                with temporary_folder(kept.parent) as folder:
+                    made = folder / "made"
                     copy_files(self.root, self.files, made)
                     if _read(made, self.files, self.repositories).digest != self.digest:
                         raise BuildError(
@@ -121,8 +121,8 @@ def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
         checkout.need_commit(path)
         top = checkout.top(path)
         inside = checkout.prefix(path) or ""
-        with tempfile.TemporaryDirectory(prefix="polywheel-", ignore_cleanup_errors=True) as folder:
-            tree = Path(folder).resolve() / top.name
+        with temporary_folder() as folder:
+            tree = folder.resolve() / top.name
             tree.mkdir()
             checkout.check_out(top, tree)
             if not (tree / inside).is_dir():
@@ -160,8 +160,8 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
         _remove_old(kept.parent)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="new-") as folder:
-            made = Path(folder, "made")
+        with temporary_folder(kept.parent) as folder:
+            made = folder / "made"
             made.mkdir()
             source = read_source(unpacked(path, made), whole=True, epoch=epoch)
             note = {

@@ -6,11 +6,12 @@ import hashlib
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 
 from polywheel.errors import BuildError
+from polywheel.system.temporary import temporary_folder
 
 _IGNORED = {
     *(".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".cache", ".eggs"),
@@ -55,12 +56,9 @@ def copy_files(root: Path, names: Collection[str], place: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder; whoever is killed meanwhile leaves nothing that could be taken for it."""
-    gone = folder.with_name(f"gone-{folder.name}-{os.getpid()}-{threading.get_ident()}")
-    try:
-        folder.rename(gone)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(gone, ignore_errors=True)
+    if folder.parent.is_dir():
+        with temporary_folder(folder.parent) as gone, suppress(FileNotFoundError):
+            folder.rename(gone / "gone")
 
 
 def _stays_link(root: Path, name: str) -> bool:

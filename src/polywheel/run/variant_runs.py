@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.run import keys
-from polywheel.run.builder import STAGING
 from polywheel.run.checkout import own_objects
 from polywheel.run.checks import misfits
 from polywheel.run.cibuildwheel import (
@@ -42,6 +40,7 @@ from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
+from polywheel.system.temporary import temporary_folder
 from polywheel.variant_setup import variant_setup
 
 _GRACE = 45.0
@@ -105,13 +104,13 @@ class VariantRuns:
     def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
         with (
             self._workplace(build) as (source, lock),
-            tempfile.TemporaryDirectory(prefix=STAGING, dir=self.publisher.out) as folder,
+            temporary_folder(self.publisher.out) as folder,
         ):
             began = time.monotonic()
             place = _place(build)
             limit = self.shop.seconds or self.targets[build.target].job_timeout
             ended = run_child(
-                command(self.engine, place, Path(folder), self.options),
+                command(self.engine, place, folder, self.options),
                 folder=source,
                 environment={**os.environ, **self._told(jobs, build, place, source)},
                 log=log,
@@ -125,7 +124,7 @@ class VariantRuns:
             )
             seconds = (time.monotonic() - began) / len(jobs)
             # Those that it had finished before it failed are as good as the others.
-            problems = list(self._published(build, jobs, Path(folder), seconds, wheels))
+            problems = list(self._published(build, jobs, folder, seconds, wheels))
         if ended.late:
             raise BuildError(f"it took longer than {limit:g} seconds, and was killed")
         if ended.stopped:

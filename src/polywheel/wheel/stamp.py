@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import DistInfo, find_dist_info
 from polywheel.wheel.head_start import HeadStart
@@ -76,18 +76,15 @@ def _opened(source: Path) -> BinaryIO:
 def _appearing(target: Path, *, like: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """A file that becomes ``target``, with the mode of ``like``, once all has been written to it.
 
-    Until then it lies beside, under a name that nobody takes for a wheel. Raises WheelError.
+    Until then it lies in a temporary folder beside. Raises WheelError.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=".polywheel-", suffix=".part", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w+b") as file:
+        with temporary_folder(target.parent) as folder:
+            part = folder / "part"
+            with part.open("x+b") as file:
                 yield file
-            shutil.copymode(like, name)
-            move(Path(name), target, overwrite=overwrite)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            shutil.copymode(like, part)
+            move(part, target, overwrite=overwrite)
     except OSError as error:
         raise WheelError(
             f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)

@@ -1,0 +1,173 @@
+"""Temporary folders that the next run removes where a process was killed before it could.
+
+A folder has a name that nobody else gives, and a file :data:`_LOCK` in it. Its owner holds the lock of
+that file for as long as it lives. What nobody holds has no owner any more. That is sure where a
+process number would not be: numbers are used again, and containers have numbers of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from polywheel.system.locks import try_lock
+
+_LOCK = "polywheel.lock"
+_NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
+_TRIES = 100
+
+
+@contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A new folder of this process, which is removed at the end.
+
+    It lies in ``parent``, hidden, or in the system's folder for temporary files. What killed
+    processes have left there is removed, once in the life of this process. Raises OSError.
+    """
+    where = _temporary_directory() if parent is None else parent
+    remove_abandoned_once(where)
+    folder, lock = _new_folder(where, "" if parent is None else ".")
+    try:
+        yield folder
+    finally:
+        _remove(folder, lock)
+
+
+def _temporary_directory() -> Path:
+    import tempfile  # few commands need it, and all of them start quickly
+
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path for new content, which takes the place of ``target`` at the end.
+
+    So ``target`` appears complete, or stays as it was. Raises OSError.
+    """
+    with temporary_folder(target.parent) as folder:
+        part = folder / "part"
+        yield part
+        part.replace(target)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders in ``parent`` that no living process owns.
+
+    Folders of other users, and whatever is no temporary folder of polywheel, stay. Links are not
+    followed. What can't be removed stays.
+    """
+    try:
+        with os.scandir(parent) as entries:
+            found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return
+    for folder in found:
+        with suppress(OSError):
+            if _is_ours(folder):
+                _remove_if_abandoned(folder)
+
+
+@cache
+def remove_abandoned_once(parent: Path) -> None:
+    """The same, once in the life of this process."""
+    remove_abandoned(parent)
+
+
+def _is_ours(folder: Path) -> bool:
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and (
+        not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    )
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    """Raises OSError where it can't be removed, or where its owner is at work."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(folder / _LOCK, flags)
+    except FileNotFoundError:
+        # Killed before it had a lock, or in the end; an owner that is about to lock it makes
+        # another one. Anything else that has the name is not empty, and stays.
+        folder.rmdir()
+        return
+    with os.fdopen(descriptor, "r+b") as lock:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and try_lock(lock):
+            _remove(folder, lock)
+
+
+def _new_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
+    """A new folder, and its lock, which this process holds."""
+    for _ in range(_TRIES):
+        folder = parent / f"{dot}polywheel-tmp-{os.urandom(6).hex()}"
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        with ExitStack() as opened:
+            try:
+                lock = opened.enter_context((folder / _LOCK).open("x+b"))
+                # Somebody who cleans up may have come between, and taken it for abandoned.
+                if _locked(lock) and os.path.samestat(
+                    os.fstat(lock.fileno()), (folder / _LOCK).lstat()
+                ):
+                    opened.pop_all()
+                    return folder, lock
+            except FileNotFoundError:
+                continue
+            except OSError:
+                with suppress(OSError):
+                    folder.rmdir()
+                raise
+    raise FileExistsError(f"no temporary folder can be made in {parent}")
+
+
+def _locked(lock: BinaryIO) -> bool:
+    try:
+        return try_lock(lock)
+    except OSError:  # a file system without locks: nobody can take the folder for abandoned
+        return True
+
+
+def _remove(folder: Path, lock: BinaryIO) -> None:
+    """Remove a folder whose lock is held; the lock last, so that a kill leaves it abandoned."""
+    with suppress(OSError):
+        with os.scandir(folder) as entries:
+            inside = [Path(entry.path) for entry in entries if entry.name != _LOCK]
+        for path in inside:
+            remove_tree(path)
+    lock.close()
+    with suppress(OSError):
+        # Not where something is left: the next run tries again.
+        if set(os.listdir(folder)) <= {_LOCK}:  # noqa: PTH208
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, as far as that can be done.
+
+    Links are not followed. Folders without write permission are no obstacle.
+    """
+    if path.is_symlink() or not path.is_dir():
+        with suppress(OSError):
+            path.unlink()
+        return
+    import shutil  # see above
+
+    shutil.rmtree(path, ignore_errors=True)
+    if not os.path.lexists(path):
+        return
+    with suppress(OSError):
+        path.chmod(0o700)
+        for folder, names, _ in os.walk(path):
+            for inner in (Path(folder, name) for name in names):
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)

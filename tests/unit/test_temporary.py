@@ -1,0 +1,247 @@
+"""Temporary folders: gone at the end, and after a kill gone with the next run (issue 12, item 20)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and modes are those of POSIX")
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from polywheel.system.temporary import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
+    (folder / "file").write_text("content")
+    print(folder, flush=True)
+    time.sleep(300)
+"""
+BUSY = """
+import sys
+from pathlib import Path
+from polywheel.system.temporary import replacing, temporary_folder
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+while True:
+    with temporary_folder(folder) as one:
+        (one / "inner").mkdir()
+        (one / "inner" / "file").touch()
+    with replacing(folder / "target") as part:
+        part.write_text("content")
+"""
+
+
+def started(code: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_is_there_and_gone_at_the_end(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path) as folder:
+        assert folder.parent == tmp_path
+        assert folder.name.startswith(".polywheel-tmp-")
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "file").touch()
+    assert names(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt), temporary_folder(tmp_path):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_without_a_parent_it_lies_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        assert folder.parent == tmp_path
+        assert folder.name.startswith("polywheel-tmp-")
+
+
+@posix
+def test_nobody_else_can_look_into_it(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("old")
+    with suppress(ValueError), replacing(target) as part:
+        part.write_text("ne")
+        raise ValueError
+    assert target.read_text() == "old"
+    with replacing(target) as part:
+        part.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["target"]
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    with started(OWNER, tmp_path) as killed, started(OWNER, tmp_path) as alive:
+        assert killed.stdout is not None
+        assert alive.stdout is not None
+        first, second = (Path(one.readline().strip()) for one in (killed.stdout, alive.stdout))
+        killed.kill()
+        killed.wait()
+        assert (first / "file").exists()
+        remove_abandoned(tmp_path)
+        assert names(tmp_path) == [second.name]
+        assert (second / "file").exists()
+        alive.kill()
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_the_next_folder_removes_what_was_left(tmp_path: Path) -> None:
+    with started(OWNER, tmp_path) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+    assert len(names(tmp_path)) == 1
+    with temporary_folder(tmp_path) as folder:
+        assert names(tmp_path) == [folder.name]
+
+
+def test_the_folder_of_this_process_stays(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path) as folder:
+        remove_abandoned(tmp_path)
+        assert folder.is_dir()
+
+
+def test_one_that_was_killed_before_it_had_a_lock_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".polywheel-tmp-0123456789ab").mkdir()
+    (tmp_path / "polywheel-tmp-0123456789ab").mkdir()
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_what_only_looks_like_one_stays(tmp_path: Path) -> None:
+    mine = ["polywheel-tmp-mine", "polywheel-tmp-0123456789AB", "polywheel-1.0", "other"]
+    for name in mine:
+        (tmp_path / name).mkdir()
+    full = tmp_path / "polywheel-tmp-0123456789ab"
+    full.mkdir()
+    (full / "mine.txt").touch()
+    (tmp_path / "polywheel-tmp-ba9876543210").touch()
+    outside = tmp_path / "outside"
+    (outside / "inner").mkdir(parents=True)
+    (outside / "polywheel.lock").touch()
+    (tmp_path / "polywheel-tmp-aaaaaaaaaaaa").symlink_to(outside, target_is_directory=True)
+    before = names(tmp_path)
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == before
+    assert (full / "mine.txt").exists()
+    assert (outside / "inner").exists()
+
+
+@posix
+def test_links_in_it_are_not_followed_and_modes_are_no_obstacle(tmp_path: Path) -> None:
+    outside, parent = tmp_path / "outside", tmp_path / "parent"
+    outside.mkdir()
+    (outside / "file").touch()
+    outside.chmod(0o755)
+    left = parent / "polywheel-tmp-0123456789ab"
+    (left / "locked" / "inner").mkdir(parents=True)
+    (left / "locked" / "inner" / "file").touch()
+    (left / "locked" / "link").symlink_to(outside, target_is_directory=True)
+    (left / "link").symlink_to(outside, target_is_directory=True)
+    (left / "polywheel.lock").touch()
+    (left / "locked" / "inner").chmod(0o500)
+    (left / "locked").chmod(0o500)
+    remove_abandoned(parent)
+    assert names(parent) == []
+    assert names(outside) == ["file"]
+    assert outside.stat().st_mode & 0o777 == 0o755
+
+
+@posix
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_a_lock_that_is_no_file_is_left_alone(tmp_path: Path, kind: str) -> None:
+    left = tmp_path / "polywheel-tmp-0123456789ab"
+    left.mkdir()
+    if kind == "fifo":
+        os.mkfifo(left / "polywheel.lock")
+    elif kind == "link":
+        (tmp_path / "file").touch()
+        (left / "polywheel.lock").symlink_to(tmp_path / "file")
+    else:
+        (left / "polywheel.lock").mkdir()
+    remove_abandoned(tmp_path)
+    assert left.is_dir()
+
+
+@posix
+def test_folders_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "polywheel-tmp-0123456789ab").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    remove_abandoned(tmp_path)
+    assert len(names(tmp_path)) == 1
+
+
+def test_one_who_cleans_up_between_the_folder_and_its_lock_does_no_harm(tmp_path: Path) -> None:
+    """Both at once, all the time: no owner loses what it has."""
+    stop = threading.Event()
+
+    def clean() -> None:
+        while not stop.is_set():
+            remove_abandoned(tmp_path)
+
+    cleaners = [threading.Thread(target=clean) for _ in range(2)]
+    for one in cleaners:
+        one.start()
+    try:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            with temporary_folder(tmp_path) as folder:
+                (folder / "file").write_text("content")
+                assert (folder / "file").read_text() == "content"
+    finally:
+        stop.set()
+        for one in cleaners:
+            one.join()
+    assert names(tmp_path) == []
+
+
+@posix
+def test_kills_at_random_moments_leave_nothing_behind_for_long(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    sys.stdout.write(f"seed: {seed}\n")
+    chance = random.Random(seed)
+    left = 0
+    for _ in range(8):
+        with started(BUSY, tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0, 0.03))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        left += len([name for name in names(tmp_path) if name != "target"])
+    assert left, "no kill came in the middle of anything, so nothing has been shown"
+    remove_abandoned(tmp_path)
+    assert [name for name in names(tmp_path) if name != "target"] == []
+
+
+def test_remove_tree_takes_files_folders_and_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    for name in ("file", "folder", "nothing"):
+        remove_tree(tmp_path / name)
+    assert names(tmp_path) == []
