@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from killing import kill_all
 from running import Builds, demo, workplaces
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
@@ -33,45 +32,6 @@ def whole(tmp_path: Path) -> Builds:
     assert len(builds.wheels) == VARIANTS
     builds.source.with_name("begun").unlink()
     return builds
-
-
-def parents() -> dict[int, int]:
-    """The parent of every process."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            _, _, rest = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
-        except OSError:  # it has ended
-            continue
-        found[int(path.parent.name)] = int(rest.split()[1])
-    return found
-
-
-def descendants(process: int) -> set[int]:
-    """A process, its children, theirs, and so on."""
-    found = {process}
-    known = parents()
-    while more := {child for child, parent in known.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def kill_all(process: int) -> None:
-    """``kill -9`` for a whole tree; each is stopped before, so that nobody starts another."""
-    if sys.platform == "win32":
-        pytest.skip("uses what Windows does not have")
-    stopped: set[int] = set()
-    while more := descendants(process) - stopped:
-        for one in more:
-            _send(one, signal.SIGSTOP)
-        stopped |= more
-    for one in stopped:
-        _send(one, signal.SIGKILL)
-
-
-def _send(process: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(process, number)
 
 
 def begin_and_kill(builds: Builds, calls: int, seconds: float, *, alone: bool) -> None:

@@ -153,14 +153,19 @@ _CHANGES: Mapping[str, Callable[[Random], object]] = {
 }
 
 
+def changed_part(chance: Random, part: Part) -> Part:
+    """A member that lies about one thing."""
+    name = chance.choice(sorted(_CHANGES))
+    # Names, numbers and bytes: each is of the type of its field.
+    return replace(part, **{name: _CHANGES[name](chance)})  # type: ignore[arg-type]
+
+
 def put_together(chance: Random) -> bytes:
     """An archive whose members lie about their names, sizes, offsets, methods and data."""
     members = list(parts(STAMPED).values())
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(members))
-        name = chance.choice(sorted(_CHANGES))
-        # Names, numbers and bytes: each is of the type of its field.
-        changed: Part = replace(members[at], **{name: _CHANGES[name](chance)})  # type: ignore[arg-type]
+        changed = changed_part(chance, members[at])
         if chance.random() < 0.5:
             members[at] = changed
         else:

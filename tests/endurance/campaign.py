@@ -1,0 +1,120 @@
+"""What all campaigns share: their options, the folders they work in, their figures, and their findings.
+
+A campaign is a script with ``--count``, ``--seed`` and ``--json FILE``. It prints its progress, then its
+figures, then every finding with what repeats it. It exits with 0 where there is no finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+for _folder in ("unit", "integration"):
+    sys.path.append(str(ROOT / "tests" / _folder))
+
+MOST_SHOWN = 40
+"""Findings that are printed; the figures have all of them."""
+
+
+def parse(
+    description: str | None, arguments: Sequence[str] | None, *, count: int, seed: int = 1
+) -> argparse.Namespace:
+    """The options that every campaign has."""
+    return parser(description, count=count, seed=seed).parse_args(arguments)
+
+
+def parser(description: str | None, *, count: int, seed: int = 1) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--count", type=int, default=count, help=f"how many (default: {count})")
+    made.add_argument("--seed", type=int, default=seed, help=f"default: {seed}")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    return made
+
+
+@dataclass
+class Figures:
+    """What a campaign counted, and what it found."""
+
+    name: str
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+    values: dict[str, object] = field(default_factory=dict)
+    """Measured: seconds, bytes."""
+
+    began: float = field(default_factory=time.monotonic)
+    _shown: float = field(default_factory=time.monotonic)
+
+    def found(self, what: str, *, repeat: str) -> None:
+        """Note a finding; ``repeat`` says how it is seen again."""
+        self.findings.append(f"{what}\n    again: {repeat}")
+        if len(self.findings) <= MOST_SHOWN:
+            print(f"FINDING {self.name}: {self.findings[-1]}", flush=True)
+
+    def progress(self, text: str, *, every: float = 5.0) -> None:
+        now = time.monotonic()
+        if now - self._shown >= every:
+            self._shown = now
+            print(f"{self.name}: {text}, {len(self.findings)} findings", flush=True)
+
+    def finish(self, path: Path | None) -> int:
+        """Print the figures and write them; the exit code."""
+        document = {
+            "campaign": self.name,
+            "seed": self.seed,
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(),
+            "seconds": round(time.monotonic() - self.began, 1),
+            "counts": dict(sorted(self.counts.items())),
+            "values": self.values,
+            "findings": self.findings,
+        }
+        if path is not None:
+            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        shown = {key: value for key, value in document.items() if key != "findings"}
+        print(json.dumps(shown, indent=2))
+        print(f"{self.name}: {len(self.findings)} findings", flush=True)
+        return 1 if self.findings else 0
+
+
+def machine() -> str:
+    """For the document of the figures: ``2 cores, Linux, Python 3.11``."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"{os.cpu_count()} cores, {platform.system()}, Python {version}"
+
+
+@contextmanager
+def workplace(*, in_memory: bool = False) -> Iterator[Path]:
+    """A folder that goes at the end; ``in_memory`` where the system has such a place."""
+    memory = Path("/dev/shm")
+    place = memory if in_memory and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="endurance-", dir=place) as name:
+        yield Path(name)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Variables for commands that are to keep everything below ``folder``: cache and temporary files."""
+    for name in ("cache", "temporary"):
+        (folder / name).mkdir(exist_ok=True)
+    left_out = ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG")
+    return {
+        **{name: value for name, value in os.environ.items() if name not in left_out},
+        "POLYWHEEL_CACHE_DIR": str(folder / "cache"),
+        "TMPDIR": str(folder / "temporary"),
+        "UV_CACHE_DIR": str(ROOT / ".cache" / "uv"),
+        "PIP_CACHE_DIR": str(ROOT / ".cache" / "pip"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        **more,
+    }
