@@ -10,13 +10,16 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +27,7 @@ for _folder in ("unit", "integration"):
     sys.path.append(str(ROOT / "tests" / _folder))
 
 MOST_SHOWN = 40
-"""Findings that are printed; the figures have all of them."""
+"""Findings that are printed; the figures have one of each kind."""
 
 
 def parse(
@@ -38,6 +41,8 @@ def parser(description: str | None, *, count: int, seed: int = 1) -> argparse.Ar
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--count", type=int, default=count, help=f"how many (default: {count})")
     made.add_argument("--seed", type=int, default=seed, help=f"default: {seed}")
+    made.add_argument("--first", type=int, default=0, metavar="N", help="the number to begin with")
+    made.add_argument("--processes", type=int, default=2, help="that share the work (default: 2)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     return made
 
@@ -51,13 +56,21 @@ class Figures:
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
     values: dict[str, object] = field(default_factory=dict)
-    """Measured: seconds, bytes."""
+    """Measured."""
+    peaks: dict[str, float] = field(default_factory=dict)
+    """Measured, the highest of all: seconds, bytes."""
 
     began: float = field(default_factory=time.monotonic)
+    _kinds: set[str] = field(default_factory=set)
     _shown: float = field(default_factory=time.monotonic)
 
     def found(self, what: str, *, repeat: str) -> None:
-        """Note a finding; ``repeat`` says how it is seen again."""
+        """Note a finding; ``repeat`` says how it is seen again. One of a kind stands for all."""
+        self.counts["findings"] += 1
+        kind = re.sub(r"[0-9]+", "N", what)[:120]
+        if kind in self._kinds:
+            return
+        self._kinds.add(kind)
         self.findings.append(f"{what}\n    again: {repeat}")
         if len(self.findings) <= MOST_SHOWN:
             print(f"FINDING {self.name}: {self.findings[-1]}", flush=True)
@@ -68,6 +81,20 @@ class Figures:
             self._shown = now
             print(f"{self.name}: {text}, {len(self.findings)} findings", flush=True)
 
+    def at_most(self, name: str, value: float) -> None:
+        """Note the highest value of something."""
+        self.peaks[name] = max(round(value, 2), self.peaks.get(name, 0))
+
+    def add(self, other: Figures) -> None:
+        """The figures of another process that shared the work."""
+        self.counts.update(other.counts)
+        self.values.update(other.values)
+        for name, value in other.peaks.items():
+            self.at_most(name, value)
+        for finding in other.findings:
+            if finding not in self.findings:
+                self.findings.append(finding)
+
     def finish(self, path: Path | None) -> int:
         """Print the figures and write them; the exit code."""
         document = {
@@ -77,7 +104,7 @@ class Figures:
             "machine": machine(),
             "seconds": round(time.monotonic() - self.began, 1),
             "counts": dict(sorted(self.counts.items())),
-            "values": self.values,
+            "values": {**self.values, **self.peaks},
             "findings": self.findings,
         }
         if path is not None:
@@ -86,6 +113,33 @@ class Figures:
         print(json.dumps(shown, indent=2))
         print(f"{self.name}: {len(self.findings)} findings", flush=True)
         return 1 if self.findings else 0
+
+
+Work = Callable[[Figures, Sequence[int]], None]
+"""Does the numbers that it is given, in a process of its own, and notes what comes of it."""
+
+
+def shared_out(work: Work, name: str, options: argparse.Namespace) -> Figures:
+    """Do ``--count`` numbers from ``--first`` in ``--processes`` processes; all their figures."""
+    whole = Figures(name, options.seed)
+    numbers = range(options.first, options.first + options.count)
+    if options.processes == 1:
+        work(whole, numbers)
+        return whole
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        parts = [
+            pool.submit(_share, work, name, options.seed, numbers[start :: options.processes])
+            for start in range(options.processes)
+        ]
+        for part in parts:
+            whole.add(part.result())
+    return whole
+
+
+def _share(work: Work, name: str, seed: int, numbers: Sequence[int]) -> Figures:
+    figures = Figures(name, seed)
+    work(figures, numbers)
+    return figures
 
 
 def machine() -> str:

@@ -144,8 +144,6 @@ def _chunks(first: int, count: int) -> Iterator[tuple[int, int]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = campaign.parser(__doc__, count=1_000_000)
-    parser.add_argument("--first", type=int, default=0, metavar="N", help="the first input")
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--reader", action="append", default=[], help="this one; may be repeated")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what was found as files")
     options = parser.parse_args(arguments)

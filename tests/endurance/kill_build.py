@@ -1,0 +1,305 @@
+"""``polywheel build``, killed with SIGKILL at random moments, over and over in the same folders.
+
+Two projects take turns: one whose backend costs nothing, so that a kill meets what polywheel does, and
+one of setuptools that compiles C, so that it meets environments and compilers. Most kills hit the whole
+tree of processes, some the parent alone: its workers go on, and the next run meets them.
+
+After each kill: whatever has the name of a wheel is the right one, byte for byte, and the journal can be
+read. Then the same command is run to its end: it makes every wheel, and leaves nothing beside them, in the
+temporary folder, or among the processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import campaign
+from building import write_project
+from killing import kill_all
+from running import HERE, JOURNAL, demo
+
+from polywheel.examined import examine
+
+PATIENCE = 240
+COMPILED = 10
+"""One kill of so many meets the project that compiles."""
+_C = """
+#include <Python.h>
+static PyObject *level(PyObject *self, PyObject *none) { return PyLong_FromLong(LEVEL); }
+static PyMethodDef methods[] = {{"level", level, METH_NOARGS, ""}, {0}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "demo", 0, -1, methods};
+PyMODINIT_FUNC PyInit_demo(void) { return PyModule_Create(&module); }
+"""
+
+
+def compiled(folder: Path, *levels: str) -> Path:
+    """A project of setuptools with a variant for each of these levels."""
+    variants = "".join(f'[variant.variants.l{one}]\ndemo.level = ["{one}"]\n' for one in levels)
+    write_project(
+        folder,
+        {
+            "pyproject.toml": f"""
+[build-system]
+requires = ["polywheel", "setuptools"]
+build-backend = "polywheel.backend"
+[project]
+name = "demo"
+version = "1.0"
+[variant.default-priorities]
+namespace = ["demo"]
+[variant.providers.demo.static-properties]
+level = {json.dumps(levels)}
+{variants}
+[tool.polywheel.setup."demo :: level"]
+cflags = ["-DLEVEL={{value}}"]
+[tool.polywheel.matrix]
+python = ["{HERE}"]
+""",
+            "setup.py": "from setuptools import Extension, setup\n"
+            'setup(ext_modules=[Extension("demo", ["demo.c"])])\n',
+            "demo.c": _C,
+        },
+    )
+    return folder
+
+
+@dataclass
+class Place:
+    """A project, what its runs write to, and what they should come to."""
+
+    name: str
+    source: Path
+    environment: dict[str, str]
+    base: Path
+    expected: dict[str, str] = field(default_factory=dict)
+    """The digest of each wheel."""
+
+    seconds: float = 0.0
+    """Of a run with nothing to take up."""
+
+    @property
+    def out(self) -> Path:
+        return self.base / "out"
+
+    def start(self) -> subprocess.Popen[str]:
+        with (self.base / "log").open("w") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "polywheel", "build", str(self.source)),
+                    *("-o", str(self.out), "--report", str(self.base / "report.json"), "-j", "2"),
+                ],
+                cwd=self.base,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def run(self) -> int:
+        """Run it to its end; its exit code."""
+        with self.start() as running:
+            try:
+                return running.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                kill_all(running.pid)
+                raise
+
+    def wheels(self) -> dict[str, str]:
+        found = self.out.glob("*.whl") if self.out.is_dir() else ()
+        return {path.name: _digest(path) for path in found}
+
+    def said(self) -> str:
+        return (self.base / "log").read_text(errors="replace")[-2000:]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def wrong_after_kill(place: Place) -> str | None:
+    """What is wrong with what a killed run left behind."""
+    journal = place.out / JOURNAL
+    lines = journal.read_bytes().split(b"\n") if journal.exists() else []
+    for line in lines[:-1]:  # the last may be cut short
+        try:
+            json.loads(line)
+        except ValueError:
+            return f"a damaged line in the journal: {line[:200]!r}"
+    for name, digest in place.wheels().items():
+        if place.expected.get(name) != digest:
+            return f"{name} is not the wheel that it should be"
+        if not any(digest.encode() in line for line in lines):
+            return f"{name} is not in the journal"
+        wheel = examine(place.out / name, hashes=True)
+        if wheel.disagreements:
+            return f"{name}: {wheel.disagreements[0].what}"
+        if wheel.variant is None or wheel.variant.label != wheel.name.label:
+            return f"{name} has another label within"
+    return None
+
+
+def wrong_after_run(place: Place, code: int, mark: str) -> str | None:
+    """What is wrong after a run that nobody disturbed."""
+    if code != 0 or "Traceback" in place.said():
+        return f"it ended with {code}: {place.said()}"
+    if place.wheels() != place.expected:
+        return f"it made other wheels: {sorted(place.wheels())}"
+    beside = {path.name for path in place.out.iterdir()} - {JOURNAL, "logs", *place.expected}
+    if beside:
+        return f"left beside the wheels: {_kinds(beside)}"
+    temporary = {path.name for path in Path(place.environment["TMPDIR"]).iterdir()}
+    if temporary:
+        return f"left in the temporary folder: {_kinds(temporary)}"
+    if left := processes_of(mark):
+        return f"processes are left: {left}"
+    return None
+
+
+def _kinds(names: set[str]) -> str:
+    """A few names, without what is random in them: so that findings of one kind are one."""
+    return ", ".join(sorted({re.sub("(?<=^tmp).*|-.*(?=[.])|-.*", "…", one) for one in names}))
+
+
+def processes_of(mark: str) -> list[str]:
+    """The commands of processes that have the mark in their environment; zombies do not count."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes():
+                command = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if command.strip():
+                    found.append(command.strip()[:100])
+        except OSError:
+            continue
+    return found
+
+
+def settled(mark: str) -> bool:
+    """Wait for what a parent that was killed alone has left running; whether it has ended."""
+    until = time.monotonic() + 30
+    while processes_of(mark):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def prepared(place: Place) -> None:
+    """A run that nobody disturbs: what all others have to come to, and how long it takes."""
+    assert place.run() == 0, place.said()  # makes the environment
+    shutil.rmtree(place.out)
+    began = time.monotonic()
+    assert place.run() == 0, place.said()
+    place.seconds = time.monotonic() - began
+    place.expected = place.wheels()
+    shutil.rmtree(place.out)
+
+
+def places(folder: Path, mark: str) -> list[Place]:
+    made = []
+    for name in ("cheap", "compiled"):
+        base = folder / name
+        base.mkdir()
+        environment = campaign.environment(base, DEMO_FOLDER=str(base), ENDURANCE_MARK=mark)
+        variants = [f"kind{number}" for number in range(4)]
+        source = (
+            demo(base / "demo", *variants) if name == "cheap" else compiled(base / "demo", "1", "2")
+        )
+        # As old as can be: a source that has just been written is another one a second later.
+        made.append(Place(name, source, {**environment, "SOURCE_DATE_EPOCH": "1700000000"}, base))
+    return made
+
+
+def kill(figures: campaign.Figures, numbers: Sequence[int]) -> None:
+    """The kills with these numbers, in folders of this process's own."""
+    for name in ("SIGINT", "SIGHUP"):  # under nohup they are ignored, and children inherit that
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    mark = uuid.uuid4().hex
+    with campaign.workplace() as folder:
+        both = places(folder, mark)
+        for place in both:
+            prepared(place)
+        for done, number in enumerate(numbers, 1):
+            chance = Random(f"{figures.seed}:{number}")
+            one_kill(both[number % COMPILED == COMPILED - 1], chance, figures, mark, number)
+            figures.progress(f"{done} of {len(numbers)} kills", every=30)
+        for place in both:
+            cache = Path(place.environment["POLYWHEEL_CACHE_DIR"])
+            figures.at_most(f"{place.name}: seconds of a whole run", place.seconds)
+            figures.at_most(f"{place.name}: MiB of the cache at the end", _size(cache) >> 20)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = campaign.parse(__doc__, arguments, count=1000)
+    return campaign.shared_out(kill, "kills of build", options).finish(options.json)
+
+
+def one_kill(
+    place: Place, chance: Random, figures: campaign.Figures, mark: str, number: int
+) -> None:
+    """Start, kill, look; then a run to the end, and look again."""
+    if chance.random() < 0.05:
+        shutil.rmtree(place.environment["POLYWHEEL_CACHE_DIR"], ignore_errors=True)
+        Path(place.environment["POLYWHEEL_CACHE_DIR"]).mkdir()
+    alone = chance.random() < 0.25
+    with place.start() as running:
+        time.sleep(chance.uniform(0, place.seconds * 1.05))
+        ended = running.poll() is not None
+        if alone:
+            running.kill()
+        else:
+            kill_all(running.pid)
+        running.wait()
+    figures.counts["ended before" if ended else "kills"] += 1
+    figures.counts["of the parent alone"] += alone and not ended
+    repeat = f"kill_build.py --seed {figures.seed} --first {number} --count 1"
+    if alone and not settled(mark):
+        figures.found("workers go on for more than 30 seconds", repeat=repeat)
+    wheels = place.wheels()
+    figures.counts["with wheels that were finished"] += bool(wheels)
+    if wrong := wrong_after_kill(place):
+        figures.found(f"{place.name}, after the kill: {wrong}", repeat=repeat)
+    began = time.monotonic()
+    try:
+        wrong = wrong_after_run(place, place.run(), mark)
+    except subprocess.TimeoutExpired:
+        wrong = f"the next run did not end within {PATIENCE} seconds: {place.said()}"
+    figures.counts["next runs"] += 1
+    if wrong:
+        figures.found(f"{place.name}, next run: {wrong}", repeat=repeat)
+    longest = figures.values.setdefault("longest next run, seconds", 0.0)
+    assert isinstance(longest, float)
+    figures.values["longest next run, seconds"] = max(longest, round(time.monotonic() - began, 1))
+    shutil.rmtree(place.out, ignore_errors=True)
+    emptied(Path(place.environment["TMPDIR"]))
+
+
+def emptied(folder: Path) -> None:
+    """What was found is not found again after the next kill."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
