@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
 for _folder in ("unit", "integration"):
@@ -140,6 +142,31 @@ def _share(work: Work, name: str, seed: int, numbers: Sequence[int]) -> Figures:
     figures = Figures(name, seed)
     work(figures, numbers)
     return figures
+
+
+def peak_of_memory() -> int:
+    """Bytes that this process has had at most."""
+    if sys.platform == "win32":
+        sys.exit("the campaigns are for systems that have limits, signals, and /proc")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def alarm(seconds: int, hangs: Callable[[int, FrameType | None], None]) -> None:
+    """Have ``hangs`` called when so many seconds are over; 0 calls it off."""
+    if sys.platform == "win32":
+        sys.exit("the campaigns are for systems that have limits, signals, and /proc")
+    signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(seconds)
+
+
+def heed_signals() -> None:
+    """Under nohup some signals are ignored, and every child inherits that."""
+    if sys.platform == "win32":
+        sys.exit("the campaigns are for systems that have limits, signals, and /proc")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def machine() -> str:

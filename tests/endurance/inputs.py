@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import resource
-import signal
 import sys
 import time
 import traceback
@@ -98,16 +96,15 @@ def read_chunk(seed: int, first: int, count: int, names: Sequence[str]) -> Chunk
     """Read inputs in this process."""
     warnings.simplefilter("error")
     logging.disable()
-    signal.signal(signal.SIGALRM, _hangs)
     readers = readers_named(names)
     found = Chunk(Counter(), Counter(), {}, 0, [])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = campaign.peak_of_memory()
     peak = 0
     with campaign.workplace(in_memory=True) as folder:
         for number in range(first, first + count):
             reader, content = input_of(seed, number, readers)
             what, where = "", ""
-            signal.alarm(PATIENCE)
+            campaign.alarm(PATIENCE, _hangs)
             began = time.thread_time()
             try:
                 reader.read(content, folder)
@@ -122,13 +119,13 @@ def read_chunk(seed: int, first: int, count: int, names: Sequence[str]) -> Chunk
             except BaseException as error:  # noqa: BLE001 -- that is the finding
                 what, where = f"{type(error).__name__}: {error}"[:500], _where(error)
             seconds = time.thread_time() - began
-            signal.alarm(0)
+            campaign.alarm(0, _hangs)
             emptied(folder)
             found.read[reader.name] += 1
             found.slowest[reader.name] = max(seconds, found.slowest.get(reader.name, 0.0))
             if seconds > SECONDS and not what:
                 what = f"{seconds:.1f} seconds of processor time"
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+            used = campaign.peak_of_memory() - before
             if used > max(MEMORY, peak + MEMORY // 4) and not what:
                 what = f"{used >> 20} MiB of memory"
             peak = max(peak, used)

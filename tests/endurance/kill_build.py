@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -160,16 +159,16 @@ def wrong_after_run(place: Place, code: int, mark: str) -> str | None:
         return f"it made other wheels: {sorted(place.wheels())}"
     beside = {path.name for path in place.out.iterdir()} - {JOURNAL, "logs", *place.expected}
     if beside:
-        return f"left beside the wheels: {_kinds(beside)}"
+        return f"left beside the wheels: {kinds(beside)}"
     temporary = {path.name for path in Path(place.environment["TMPDIR"]).iterdir()}
     if temporary:
-        return f"left in the temporary folder: {_kinds(temporary)}"
+        return f"left in the temporary folder: {kinds(temporary)}"
     if left := processes_of(mark):
         return f"processes are left: {left}"
     return None
 
 
-def _kinds(names: set[str]) -> str:
+def kinds(names: set[str]) -> str:
     """A few names, without what is random in them: so that findings of one kind are one."""
     return ", ".join(sorted({re.sub("(?<=^tmp).*|-.*(?=[.])|-.*", "…", one) for one in names}))
 
@@ -226,8 +225,7 @@ def places(folder: Path, mark: str) -> list[Place]:
 
 def kill(figures: campaign.Figures, numbers: Sequence[int]) -> None:
     """The kills with these numbers, in folders of this process's own."""
-    for name in ("SIGINT", "SIGHUP"):  # under nohup they are ignored, and children inherit that
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    campaign.heed_signals()
     mark = uuid.uuid4().hex
     with campaign.workplace() as folder:
         both = places(folder, mark)
