@@ -18,6 +18,11 @@ from polywheel.model.variant import Variant
 from polywheel.system.temporary import temporary_folder
 from polywheel.wrapped import RealBackend
 
+_LONGEST_NAME = 255
+"""Bytes of a filename, which file systems agree on."""
+_LONGEST = 200
+"""Letters of a backend's answer that a message shows."""
+
 if TYPE_CHECKING:
     from polywheel.setup.delivery import Delivery
     from polywheel.variant_setup import Asked
@@ -46,6 +51,11 @@ def get_requires(build: Build, hook: str) -> list[str]:
         real, settings = _told(build, asked, scratch, editable=editable, quiet=True)
         found = _requirements(real.call(hook, settings), hook)
     return [*found, *(text for text in requirements(asked) if text not in found)]
+
+
+def build_sdist(build: Build, sdist_directory: str) -> str:
+    """The name of the sdist that the real backend makes in a folder. Raises BuildError."""
+    return _name(pass_through(build, "build_sdist", sdist_directory), "build_sdist")
 
 
 def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
@@ -246,12 +256,22 @@ def _described(variant: Variant) -> str:
 
 def _name(answer: object, hook: str) -> str:
     """The name of a file or folder that a hook returns; a path would lead elsewhere."""
-    if not isinstance(answer, str) or not answer or os.path.basename(answer) != answer:
-        raise BuildError(f"the real backend's {hook} returned {answer!r}, not a name")
+    if (
+        not isinstance(answer, str)
+        or not 0 < len(answer.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME
+        or os.path.basename(answer) != answer
+    ):
+        raise BuildError(f"the real backend's {hook} returned {_brief(answer)}, not a name")
     return answer
 
 
 def _requirements(answer: object, hook: str) -> list[str]:
     if not isinstance(answer, list) or not all(isinstance(item, str) for item in answer):
-        raise BuildError(f"the real backend's {hook} returned {answer!r}, not requirements")
+        raise BuildError(f"the real backend's {hook} returned {_brief(answer)}, not requirements")
     return answer
+
+
+def _brief(answer: object) -> str:
+    """An answer in a message, however long it is."""
+    text = repr(answer)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -58,66 +58,69 @@ class Animal:
     """Whether a process of it may go on: one that has left for a session of its own."""
 
 
-def _animals() -> Iterator[Animal]:
-    hook = "build_wheel: "
-    for does in (
-        *("nothing", "prints", "prints bytes", "prints a line without an end"),
+def _each(
+    hook: str, *things: str, states: frozenset[str] = FAILED, seconds: float = 30, good: bool = True
+) -> list[Animal]:
+    return [Animal(f"{hook}: {one}", states, seconds, good) for one in things]
+
+
+ANIMALS = (
+    *_each(
+        "build_wheel",
+        *("nothing", "prints", "prints bytes", "prints a line without an end", "a crowd"),
         *("closes descriptors", "spoils the source", "reads input", "many wheels"),
         *("a time to come", "no mode"),
-    ):
-        yield Animal(hook + does, BUILT)
-    yield Animal(hook + "fills its log", EITHER)
-    for does in ("hangs", "spins", "stops itself", "hangs and ignores signals"):
-        yield Animal(hook + does, FAILED, TIMEOUT + 20)
-    yield Animal(hook + "hangs in threads", EITHER, TIMEOUT + 20)
-    for does in (
+        states=BUILT,
+    ),
+    *_each(
+        "build_wheel",
+        *("fills its log", "removes everything", "removes its folder", "a bomb"),
+        *("a link to a wheel", "the folder replaced", "pipes for the worker", "an absolute path"),
+        "a label in its name",
+        states=EITHER,
+    ),
+    *_each(
+        "build_wheel",
+        *("hangs", "spins", "stops itself", "hangs and ignores signals"),
+        seconds=TIMEOUT + 20,
+    ),
+    *_each("build_wheel", "hangs in threads", states=EITHER, seconds=TIMEOUT + 20),
+    *_each(
+        "build_wheel",
         *("raises", "raises BaseException", "sys.exit(0)", "sys.exit(text)", "os._exit(0)"),
-        *("os._exit(3)", "segfault", "kills itself", "kills its group", "no memory"),
-        *("recursion", "asks"),
-    ):
-        yield Animal(hook + does)
-    yield Animal(hook + "kills its parent", FAILED)
-    for does in ("a daemon", "a silent daemon"):
-        yield Animal(hook + does, BUILT, leaves=True)
-    yield Animal(hook + "a crowd", BUILT)
-    for does in ("removes everything", "removes its folder", "a bomb", "a link to a wheel"):
-        yield Animal(hook + does, EITHER)
-    for does in ("the folder replaced", "pipes for the worker", "an absolute path"):
-        yield Animal(hook + does, EITHER)
-    for does in (
+        *("os._exit(3)", "segfault", "kills itself", "kills its group", "kills its parent"),
+        *("no memory", "recursion", "asks"),
+    ),
+    *(Animal(f"build_wheel: {one}", BUILT, leaves=True) for one in ("a daemon", "a silent daemon")),
+    *_each(
+        "build_wheel",
         *("None", "a number", "an empty name", "a dot", "a name that leads out"),
         *("a wheel that is not there", "a huge name", "a name with an escape sequence"),
         *("no wheel", "text", "nothing in it", "half a wheel", "another project"),
         *("another version", "another project within", "another dist-info", "another platform"),
-        *("another tag within", "a label in its name", "a file that leads out"),
-        *("a link to a device", "a link to itself", "a link to a file outside", "a socket"),
-        *("a pipe", "a folder"),
-    ):
-        yield Animal(hook + does)
-    hook = "get_requires_for_build_wheel: "
-    for does in ("prints", "a huge list"):
-        yield Animal(hook + does, BUILT)
-    yield Animal(hook + "hangs", FAILED, TIMEOUT + 20)
-    for does in (
+        *("another tag within", "a file that leads out", "a link to a device"),
+        *("a link to itself", "a link to a file outside", "a socket", "a pipe", "a folder"),
+    ),
+    *_each("get_requires_for_build_wheel", "prints", "a huge list", states=BUILT),
+    *_each("get_requires_for_build_wheel", "hangs", seconds=TIMEOUT + 20),
+    *_each(
+        "get_requires_for_build_wheel",
         *("raises", "os._exit(0)", "segfault", "None", "a string", "a number", "malformed"),
         *("line breaks", "another polywheel", "what is not there"),
-    ):
-        yield Animal(hook + does)
-    for does in ("SyntaxError", "ImportError", "raises", "sys.exit(0)", "os._exit(0)"):
-        yield Animal("import: " + does, FAILED)
-    yield Animal("import: hangs", FAILED, TIMEOUT + 20)
-    hook = "build_sdist: "
-    yield Animal(hook + "nothing", BUILT)
-    for does in (
+    ),
+    *_each("import", "SyntaxError", "ImportError", "raises", "sys.exit(0)", "os._exit(0)"),
+    *_each("import", "hangs", seconds=TIMEOUT + 20),
+    *_each("build_sdist", "nothing", states=BUILT),
+    *_each(
+        "build_sdist",
         *("raises", "os._exit(0)", "None", "a pipe", "text", "a link to a device"),
         *("a wheel that is not there", "another project", "a link that leads out"),
         *("a file that leads out", "a device"),
-    ):
-        yield Animal(hook + does, EITHER, good=False)
-    yield Animal(hook + "hangs", EITHER, 2 * TIMEOUT + 30, good=False)
-
-
-ANIMALS = tuple(_animals())
+        states=EITHER,
+        good=False,
+    ),
+    *_each("build_sdist", "hangs", states=EITHER, seconds=2 * TIMEOUT + 30, good=False),
+)
 
 
 def project(folder: Path, does: str) -> Path:
@@ -255,6 +258,8 @@ def wrong_wheels(out: Path) -> Iterator[str]:
 
 def end_all(mark: str) -> None:
     """What an animal left in a session of its own."""
+    if sys.platform == "win32":
+        return
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
             if mark.encode() in path.read_bytes():

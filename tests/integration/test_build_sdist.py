@@ -326,6 +326,15 @@ def test_an_answer_that_is_no_list_of_requirements(tmp_path: Path) -> None:
     assert "returned [1], not requirements" in builds().err
 
 
+@pytest.mark.parametrize("answer", ["None", "7", "'../told-1.0.tar.gz'", "'x' * 1_000_000"])
+def test_an_answer_that_is_no_name_of_an_sdist(answer: str, tmp_path: Path) -> None:
+    source = told(tmp_path / "told", sdist=f"return {answer}")
+    done = Builds(source, tmp_path / "out", on(tmp_path / "cache"))()
+    assert "making the sdist failed, so the source is built as it stands" in done.err
+    assert "not a name" in done.err
+    assert len(done.err) < 10_000
+
+
 # Runs that were killed ----------------------------------------------------------------------------
 
 

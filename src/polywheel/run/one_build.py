@@ -22,7 +22,7 @@ from polywheel.errors import BuildError, ConfigError, PolywheelError, Unsupporte
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
-from polywheel.pipeline import built_wheel, get_requires, pass_through
+from polywheel.pipeline import build_sdist, built_wheel, get_requires
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 from polywheel.system.temporary import temporary_folder
@@ -78,7 +78,7 @@ def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
     """
     begun = _begun(order, _NO_JOB)
     try:
-        return {"sdist": pass_through(begun, "build_sdist", order["out"])}
+        return {"sdist": build_sdist(begun, order["out"])}
     except UnsupportedError as error:
         why = error.problems[0].what
     except BuildError:
