@@ -6,12 +6,13 @@ There is one such road. The build hooks are its PEP 517 and PEP 660 face.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.build_call import Build
+from polywheel.built_wheel import check_built_wheel
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.model.variant import Variant
@@ -24,6 +25,7 @@ _LONGEST = 200
 """Letters of a backend's answer that a message shows."""
 
 if TYPE_CHECKING:
+    from polywheel.model.setup import Entry
     from polywheel.setup.delivery import Delivery
     from polywheel.variant_setup import Asked
 
@@ -48,7 +50,7 @@ def get_requires(build: Build, hook: str) -> list[str]:
     asked = build.asked(ask=False)
     with temporary_folder() as scratch:
         editable = hook == "get_requires_for_build_editable"
-        real, settings = _told(build, asked, scratch, editable=editable, quiet=True)
+        real, settings, _ = _told(build, asked, scratch, editable=editable, quiet=True)
         found = _requirements(real.call(hook, settings), hook)
     return [*found, *(text for text in requirements(asked) if text not in found)]
 
@@ -70,7 +72,7 @@ def prepare_metadata(build: Build, hook: str, metadata_directory: str) -> str:
     asked = build.asked(ask=True)
     stamp = make_stamp(build.project, asked)
     with temporary_folder() as scratch:
-        real, settings = _told(build, asked, scratch, editable=editable, quiet=True)
+        real, settings, _ = _told(build, asked, scratch, editable=editable, quiet=True)
         name = _name(real.call(hook, metadata_directory, settings), hook)
     folder = Path(metadata_directory, name)
     try:
@@ -120,17 +122,25 @@ def build_wheel(
 
 
 def built_wheel(
-    build: Build, asked: Asked | None, scratch: Path, *, hook: str = "build_wheel"
+    build: Build,
+    asked: Asked | None,
+    scratch: Path,
+    *,
+    hook: str = "build_wheel",
+    labelled: bool = True,
 ) -> Path:
     """The wheel that the real backend makes in the folder ``scratch``, not stamped.
 
     It is told what the variant asks of it; without one it runs as if polywheel were not there.
+    ``labelled``: whether wheels of variants will be stamped from it. Raises BuildError for a wheel of
+    another project or version, and for one that lacks the compiled code that its variants need.
     """
-    settings = build.settings
+    settings, editable = build.settings, hook == "build_editable"
+    flags: Sequence[Entry]
     if asked is None:
-        real = RealBackend(build.project.source, build.choice)
+        real, flags = RealBackend(build.project.source, build.choice), ()
     else:
-        real, settings = _told(build, asked, scratch, editable=hook == "build_editable")
+        real, settings, flags = _told(build, asked, scratch, editable=editable)
     plain = scratch / "wheel"
     plain.mkdir()
     built = plain / _name(real.call(hook, str(plain), settings, None), hook)
@@ -139,6 +149,14 @@ def built_wheel(
             f"the real backend {build.choice.build_backend!r} names a wheel "
             f"that is not there: {built.name!r}"
         )
+    check_built_wheel(
+        built,
+        build.project,
+        build.choice,
+        flags=flags,
+        # That of an editable wheel may lie elsewhere.
+        compiled=labelled and not editable,
+    )
     return built
 
 
@@ -164,8 +182,10 @@ def delivered(build: Build, asked: Asked) -> Delivery:
 
 def _told(
     build: Build, asked: Asked, scratch: Path, *, editable: bool, quiet: bool = False
-) -> tuple[RealBackend, ConfigSettings | None]:
-    """The real backend with the environment of this variant, and its config settings."""
+) -> tuple[RealBackend, ConfigSettings | None, Sequence[Entry]]:
+    """The real backend with the environment of this variant, its config settings, and the flags among
+    them that are for a compiler.
+    """
     from polywheel.setup.build_directory import own_build_directory
 
     delivery = delivered(build, asked)
@@ -195,7 +215,8 @@ def _told(
         "POLYWHEEL_VARIANT_LABEL": asked.variant.label,
         "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, asked.variant.properties)),
     }
-    return RealBackend(own.source or build.project.source, build.choice, told), settings
+    real = RealBackend(own.source or build.project.source, build.choice, told)
+    return real, settings, delivery.compiler_flags
 
 
 @contextmanager

@@ -52,6 +52,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         f"{info}/METADATA": "Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\\nGenerator: demo\\nRoot-Is-Purelib: true\\nTag: {tag}\\n",
     }
+    if does == "another tag":
+        files["demo/_demo.pyd"] = "MZ: a program for Windows begins so"
     if os.environ.get("DEMO_RANDOM"):
         files["demo/random.txt"] = os.urandom(16).hex()
     record = ""

@@ -174,7 +174,8 @@ def test_variables_settings_and_flags_reach_the_real_backend(tmp_path: Path) -> 
         tmp_path,
         "-Cvariant-label=mkl",
         "-Ctheirs=from the user",
-        text=SMALL + textwrap.dedent(rule),
+        text=SMALL.replace("[tool.polywheel]\n", "[tool.polywheel]\ncompiled = false\n")
+        + textwrap.dedent(rule),
         env={"CFLAGS": "-DFIRST"},
     )
     assert said["environment"]["CFLAGS"] == "-DFIRST -DBLAS=mkl"

@@ -15,7 +15,7 @@ LAYERS = (
     {"backend", "cli"},
     {"matrix", "run", "ci", "explained"},
     {"pipeline", "labelling", "finalizing", "repairing"},
-    {"index"},
+    {"index", "built_wheel"},
     {"examined"},
     {"build_call", "stamping"},
     {"variant_setup"},

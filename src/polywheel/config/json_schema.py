@@ -18,6 +18,7 @@ _SIMPLE: Mapping[Any, Schema] = {
     str: STRING,
     str | None: STRING,
     bool: {"type": "boolean"},
+    bool | None: {"type": "boolean"},
     int: {"type": "integer"},
     tuple[str, ...]: STRINGS,
     tuple[str, ...] | None: STRINGS,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.config.settings import Settings, read_settings
 from polywheel.config.variant_table import read_variant_table
@@ -48,6 +50,22 @@ class Project:
 
     file: str = PYPROJECT
     """The name of that file, for messages."""
+
+    @property
+    def name(self) -> str | None:
+        """The normalized name of the project; None where pyproject.toml does not give it."""
+        name = self._static("name")
+        return canonicalize_name(name) if name is not None else None
+
+    @property
+    def version(self) -> str | None:
+        """The version, as it is written; None where pyproject.toml does not give it."""
+        return self._static("version")
+
+    def _static(self, key: str) -> str | None:
+        table = self.document.get("project")
+        value = table.get(key) if isinstance(table, dict) else None
+        return value if isinstance(value, str) else None
 
     def at(self, key: str) -> str:
         """``pyproject.toml: variant.key``, for messages."""

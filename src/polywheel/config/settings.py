@@ -64,6 +64,12 @@ class Settings:
     strict: bool = False
     """Whether what the real backend can't be told is an error."""
 
+    compiled: bool | None = None
+    """Whether wheels of variants hold compiled code. `false` is for projects that are pure Python, or
+    hold only data for a platform; `true` refuses every wheel without compiled code. By default a wheel
+    is refused if it has none, though its tags are for one platform, the variant asks for compiler
+    flags, or the project declares extension modules."""
+
     backend: BackendProfile | None = None
     """What the project says of its backend's profile, or of a backend that has none."""
 
@@ -79,6 +85,7 @@ def read_settings(table: Table) -> Settings:
             "backend-path is for an in-tree backend, and none is named",
             "name it: build-backend = …",
         )
+    compiled = table.boolean("compiled", True)
     settings = Settings(
         build_backend=object_reference(
             table, "build-backend", "expected 'module' or 'module:object', as in [build-system]"
@@ -90,6 +97,7 @@ def read_settings(table: Table) -> Settings:
         setup=read_setup_rules(table.table("setup")),
         presets=table.names("presets", FEATURE),
         strict=table.boolean("strict", False),
+        compiled=compiled if "compiled" in table else None,
         backend=(
             read_partial_profile(table.table("backend"), "backend") if "backend" in table else None
         ),

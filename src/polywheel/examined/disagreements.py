@@ -19,6 +19,7 @@ from polywheel.formats.metadata_reader import VariantFields
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import ABI_DEPENDENCY, VariantFeature, VariantProperty
 from polywheel.model.variant import NULL_LABEL
+from polywheel.model.wheelname import WheelName
 from polywheel.wheel.dist_info import VARIANT_JSON
 
 _NAMED = 8
@@ -27,7 +28,7 @@ _NAMED = 8
 
 def disagreements(wheel: Examined) -> Iterator[str]:
     """What two parts of a wheel say differently; RECORD is not looked at."""
-    yield from _of_names(wheel)
+    yield from of_names(wheel.headers, wheel.name, wheel.dist_info)
     yield from _of_tags(wheel)
     yield from _of_labels(wheel)
     if hidden := hidden_fields(wheel.metadata):
@@ -44,21 +45,21 @@ def disagreements(wheel: Examined) -> Iterator[str]:
             yield from _of_providers(wheel.fields.metadata, document)
 
 
-def _of_names(wheel: Examined) -> Iterator[str]:
+def of_names(headers: Message, filename: WheelName, dist_info: str) -> Iterator[str]:
     """Name and version of METADATA and of the dist-info folder against those of the filename."""
-    name, version = (_text(wheel.headers, key) for key in ("Name", "Version"))
-    filename = wheel.name
+    name, version = (_text(headers, key) for key in ("Name", "Version"))
     if canonicalize_name(name) != canonicalize_name(filename.distribution):
         yield f"METADATA names {name!r}, the filename {filename.distribution!r}"
-    if not _same_version(version, filename.version):
+    if not same_version(version, filename.version):
         yield f"METADATA has the version {version!r}, the filename {filename.version!r}"
     # Its name agrees: it would not have been read otherwise.
-    folder = wheel.dist_info.removesuffix(".dist-info").rpartition("-")[2]
-    if not _same_version(folder, filename.version):
-        yield f"the folder {wheel.dist_info!r} has the version {folder!r}, the filename {filename.version!r}"
+    folder = dist_info.removesuffix(".dist-info").rpartition("-")[2]
+    if not same_version(folder, filename.version):
+        yield f"the folder {dist_info!r} has the version {folder!r}, the filename {filename.version!r}"
 
 
-def _same_version(one: str, other: str) -> bool:
+def same_version(one: str, other: str) -> bool:
+    """Whether two texts stand for one version, in whichever spelling."""
     return one == other or not _forms(one).isdisjoint(_forms(other))
 
 

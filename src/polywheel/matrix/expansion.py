@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
@@ -56,7 +54,7 @@ def expand_project(project: Project) -> Plan:
     )
     problems.settle()
     return Plan(
-        project=_name(project),
+        project=project.name,
         namespaces=project.metadata.namespaces,
         targets=here.targets,
         axes={axis: tuple(one.name for one in values) for axis, values in matrix.axes.items()},
@@ -64,12 +62,6 @@ def expand_project(project: Project) -> Plan:
         builds=builds,
         removed=tuple(here.removed),
     )
-
-
-def _name(project: Project) -> str | None:
-    table = project.document.get("project")
-    name = table.get("name") if isinstance(table, dict) else None
-    return canonicalize_name(name) if isinstance(name, str) else None
 
 
 def matrix_variants(

@@ -76,6 +76,7 @@ class Run:
             journal=self.journal,
             targets=self.plan.targets,
             force=self.wishes.force,
+            project=self.plan.project,
         )
 
     def identity(self, source: Source) -> str:

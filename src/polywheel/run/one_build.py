@@ -126,7 +126,8 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
     out, scratch = Path(order["out"]), Path(order["scratch"])
     asked = None if first.variant is None else first.asked(ask=True)
     began = time.monotonic()
-    built = built_wheel(first, asked, scratch)
+    labelled = any(one.variant is not None for _, one in jobs)
+    built = built_wheel(first, asked, scratch, labelled=labelled)
     spent = time.monotonic() - began
     if order["repair"]:
         built = _repaired(built, order["repair"], scratch / "repaired")

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from packaging.utils import canonicalize_name
+
 from polywheel.errors import PolywheelError, WheelError
+from polywheel.examined.disagreements import same_version
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName
@@ -28,6 +31,12 @@ class Publisher:
     force: bool
     """Whether a wheel of another origin may be written over."""
 
+    project: str | None = None
+    """The normalized name of the project; None where pyproject.toml does not give it."""
+
+    _first: WheelName | None = None
+    """The first wheel of this run: the others are of the same project and version."""
+
     _lock: Lock = field(default_factory=Lock)
     _claimed: dict[str, str] = field(default_factory=dict)
     """The job that makes a file, in this run."""
@@ -38,11 +47,15 @@ class Publisher:
         if entry is None:
             return None
         try:
-            if misfits(WheelName.parse(entry.file), job, self._targets(job)):
-                return None
+            name = WheelName.parse(entry.file)
         except PolywheelError:  # no name of a wheel: somebody else's line
             return None
+        if misfits(name, job, self._targets(job)):
+            return None
         with self._lock:
+            if self._of_another_release(name):
+                return None
+            self._first = self._first or name
             self._claimed.setdefault(entry.file, job.id)
         return Wheel(
             job=job.id,
@@ -83,7 +96,14 @@ class Publisher:
         digest, size = _settled(wheel), wheel.stat().st_size
         final = self.out / wheel.name
         entry = Entry(job=job.id, key=key, file=final.name, sha256=digest, seconds=seconds)
+        name = WheelName.parse(wheel.name)
         with self._lock:
+            if why := self._of_another_release(name):
+                raise WheelError(
+                    f"{wheel.name} is {why}",
+                    at=job.id,
+                    hint="a run makes one release: every build must have the same name and version",
+                )
             other = self._claimed.setdefault(final.name, job.id)
             if other != job.id:
                 raise two_jobs(final.name, other, job.id)
@@ -93,7 +113,18 @@ class Publisher:
             # counts for nothing; a wheel without its line would count as a stranger's.
             self.journal.add(entry)
             wheel.replace(final)
+            self._first = self._first or name
         return Wheel(job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds)
+
+    def _of_another_release(self, name: WheelName) -> str | None:
+        """What a wheel is, where it is not of the release that this run makes; None where it is."""
+        first = self._first
+        project = self.project or (canonicalize_name(first.distribution) if first else None)
+        if project is not None and canonicalize_name(name.distribution) != project:
+            return f"a wheel of another project than {project!r}"
+        if first is not None and not same_version(name.version, first.version):
+            return f"of another version than {first}, which this run has too"
+        return None
 
     def _refuse(self, job: Job, final: Path, digest: str) -> None:
         """Raise WheelError where a file may not be written over with content of this digest."""

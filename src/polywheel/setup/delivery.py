@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.profile import BackendProfile, Way
-from polywheel.model.setup import BuildSetup, Entry
+from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry
 
+_FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
 _AS_ENVIRONMENT = Way("env")
 _UNSUPPORTED = Way("unsupported")
 PRESET = "preset "
@@ -30,6 +31,9 @@ class Delivery:
 
     config_settings: ConfigSettings = field(default_factory=dict)
     """The user's and ours, merged."""
+
+    compiler_flags: tuple[Entry, ...] = ()
+    """The flags among them that are for a compiler or linker."""
 
     told: tuple[str, ...] = ()
     """What was told how, for the log: ``CFLAGS += -O2``."""
@@ -109,6 +113,7 @@ class _Delivered:
         self.backend = backend
         self.windows = windows
         self.told: list[str] = []
+        self.compiler_flags: list[Entry] = []
         self.missed: list[tuple[str, str]] = []
         self._origin: dict[tuple[str, str], str] = {}
         self._origins_of_flags: set[str] = set()
@@ -120,6 +125,7 @@ class _Delivered:
         return Delivery(
             environment={name: value for name, value in grown if before.get(name) != value},
             config_settings=self.settings,
+            compiler_flags=tuple(self.compiler_flags),
             told=tuple(self.told),
             warnings=tuple(f"{what} (from {at})" for what, at in self.missed),
         )
@@ -143,6 +149,7 @@ class _Delivered:
             self.miss(f"{name} {_texts(entries)!r}", entries)
             return
         self._origins_of_flags.add(_origins(entries))
+        self.compiler_flags += entries
         if key := _key(way):
             self.append_setting(key, [_formatted(way, name, entry) for entry in entries])
         else:
@@ -186,6 +193,8 @@ class _Delivered:
 
     def set_variable(self, variable: str, entry: Entry) -> None:
         self.environment[variable] = entry.value
+        if variable in _FLAG_VARIABLES and entry.value.strip():
+            self.compiler_flags.append(entry)
         self.told.append(f"{variable} = {entry.value}  ({entry.origin})")
 
     def set_setting(self, key: str, entry: Entry) -> None:

@@ -36,6 +36,8 @@ _MAX_COMMENT = 0xFFFF
 _MAX_INTERRUPTED = 16
 MAX_TRAILING = 24
 """Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
+_MAX_BLOCK_HEADER = 512
+"""Bytes: the code lengths in front of a deflated block take less (RFC 1951, 3.2.7)."""
 _MAX_DIRECTORY = 256 * 1024 * 1024
 """Bytes of central directory that are read: enough for two million members."""
 
@@ -107,6 +109,17 @@ class Archive:
         if len(content) != member.size or zlib.crc32(content) != member.crc:
             raise self.broken(f"{member.name} is not what the archive's directory says of it")
         return content
+
+    def start(self, member: Member, length: int) -> bytes:
+        """The first bytes of a stored or deflated member, at most ``length``; no more is inflated."""
+        self.file.seek(self.data_offset(member))
+        raw = self.file.read(min(member.compressed, length + _MAX_BLOCK_HEADER))
+        if member.method == STORED:
+            return raw[:length]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, length)
+        except zlib.error as error:
+            raise self.broken(f"{member.name} can't be inflated: {error}") from None
 
     def data_offset(self, member: Member) -> int:
         """Where the data of a member starts, behind its local header.
