@@ -21,12 +21,12 @@ from polywheel.run.compile_slots import Told as SlotsTold
 from polywheel.run.environments import Environment
 from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import job_key
-from polywheel.run.locked import held
 from polywheel.run.needs import Found, Needs
 from polywheel.run.orders import Check, Time, Workshop, order
 from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
+from polywheel.run.workplace import build_place, workplace
 from polywheel.system.temporary import temporary_folder
 
 
@@ -231,32 +231,18 @@ class Builder:
 
     @contextmanager
     def _workplace(self, build: Build, log: Path) -> Iterator[_Told]:
-        """The folder of a build, always the same one, with a copy of the source in it.
-
-        Workers inherit its lock: one that outlived its run is not disturbed, and waited for.
-        """
-        place = self.place / build.id
-        source, scratch = place / "source", place / "scratch"
-
-        def waiting() -> None:
-            self.notify(f"{build.id}: waiting for another run, or what is left of one")
-
-        with held(place / "lock", stop=self.shop.stop, waiting=waiting) as lock:
-            # Nothing of an earlier build stays: equal sizes and times say nothing about content.
-            for folder in (source, scratch):
-                shutil.rmtree(folder, ignore_errors=True)
-            self.source.copy_to(source)
-            scratch.mkdir()
+        """What the steps of a build have in common: its folder, with a copy of the source in it."""
+        with workplace(build_place(self.place, build.id)) as work:
+            self.source.copy_to(work.source)
+            work.scratch.mkdir()
             yield {
-                "source": source,
-                "scratch": scratch,
+                "source": work.source,
+                "scratch": work.scratch,
                 "log": log,
                 "limit": Time(self.shop.seconds or self._target(build).job_timeout),
                 "repair": self._repair(build),
-                "keep_open": (lock,),
+                "keep_open": (work.lock,),
             }
-            shutil.rmtree(source, ignore_errors=True)
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _note(log: Path, line: str) -> None:

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
+from itertools import count
 from pathlib import Path
 from threading import Event, Lock
 
@@ -20,7 +21,7 @@ from packaging.utils import canonicalize_name
 from polywheel.errors import BuildError
 from polywheel.run.installers import index_settings, install_into
 from polywheel.run.interpreters import Interpreter
-from polywheel.run.locked import held
+from polywheel.run.locked import first_free, held
 from polywheel.run.wanted import normalized
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_abandoned, replacing, temporary_folder
@@ -92,35 +93,61 @@ class Environments:
         key = _key(interpreter, normalized(requirements))
         if key in self._made or self._fresh:
             return self._made.get(key)
-        return _complete(_place(key))
+        return _kept(key)
 
     def _found_or_made(
         self, key: str, interpreter: Interpreter, wanted: Sequence[str]
     ) -> Environment:
-        place = _place(key)
         with held(
-            place.with_suffix(".lock"),
+            _place(key).with_suffix(".lock"),
             stop=self._stop,
             waiting=lambda: self._notify("waiting for another run that makes an environment"),
-        ) as lock:
-            found = None if self._fresh else _complete(place)
+        ):
+            found = None if self._fresh else _kept(key)
             if found is None:
-                _refuse_in_use(place)
-                # First of all it is none any more: it may be gone in part, if this run is killed.
-                (place / _COMPLETE).unlink(missing_ok=True)
-                shutil.rmtree(place, ignore_errors=True)
-                what = f"installing {', '.join(wanted)}" if wanted else "an empty environment"
-                self._notify(f"Python {interpreter.python}: {what}")
-                # An installer that outlives a killed run has the lock too, and is waited for.
-                install_into(place, interpreter, wanted, stop=self._stop, keep_open=(lock,))
-                found = _finish(place)
-            _use(place, self._uses)
+                found = self._made_anew(key, interpreter, wanted)
+            _use(found.folder, self._uses)
         return found
+
+    def _made_anew(self, key: str, interpreter: Interpreter, wanted: Sequence[str]) -> Environment:
+        # The installer inherits the lock. One that outlives a killed run is not disturbed, and
+        # nobody waits for it either: it may have left a process running.
+        with first_free(place.with_suffix(".installing") for place in _places(key)) as (
+            lock,
+            handle,
+        ):
+            place = lock.with_suffix("")
+            _refuse_in_use(place)
+            # First of all it is none any more: it may be gone in part, if this run is killed.
+            (place / _COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            what = f"installing {', '.join(wanted)}" if wanted else "an empty environment"
+            self._notify(f"Python {interpreter.python}: {what}")
+            install_into(place, interpreter, wanted, stop=self._stop, keep_open=(handle,))
+            return _finish(place)
 
 
 def _place(key: str) -> Path:
     # Scripts of an environment hold its path: it is the same by whatever links it is reached.
     return cache_directory().resolve() / "builds" / key
+
+
+def _places(key: str) -> Iterator[Path]:
+    """Where an environment may lie: the others serve where the first is being written to."""
+    place = _place(key)
+    yield place
+    for number in count(2):
+        yield place.with_name(f"{key}-{number}")
+
+
+def _kept(key: str) -> Environment | None:
+    """The environment, wherever it lies; None where there is none that is complete."""
+    for place in _places(key):
+        if (found := _complete(place)) is not None:
+            return found
+        if not place.with_suffix(".installing").exists():
+            return None
+    return None
 
 
 def _key(interpreter: Interpreter, wanted: Sequence[str]) -> str:

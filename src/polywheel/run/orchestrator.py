@@ -27,6 +27,7 @@ from polywheel.run.served import served_polywheel
 from polywheel.run.source import Source, source_in
 from polywheel.run.turns import Maker, Turns, Watcher
 from polywheel.run.wishes import Wishes
+from polywheel.run.workplace import remove_abandoned_work
 from polywheel.stamping import source_date_epoch
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_abandoned
@@ -64,7 +65,7 @@ def run_plan(
         read = source_in(tree, source, without=wishes.no_source())
         for note in journal.notes:
             watcher.said(note)
-        _remove_abandoned(wishes.out)
+        _remove_abandoned(wishes.out, _place(source))
         _make_folder(wishes.logs)
         run = Run(
             plan=plan,
@@ -141,9 +142,10 @@ def _make_folder(path: Path) -> None:
         ) from None
 
 
-def _remove_abandoned(out: Path) -> None:
+def _remove_abandoned(out: Path, place: Path) -> None:
     """Remove what killed runs have left in the output directory and in the cache."""
     remove_abandoned(out)
+    remove_abandoned_work(place)
     with suppress(OSError):
         for path in cache_directory().iterdir():
             remove_abandoned(path)

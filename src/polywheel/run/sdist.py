@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
 from polywheel.run.tree import content_digest, entries
+from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
 
 _COMMITTED_ONLY = ("meson-python",)
@@ -76,12 +76,12 @@ class SdistMaker:
             self.place / "sdist.lock",
             stop=self.shop.stop,
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
-        ) as lock:
-            shutil.rmtree(self._workplace, ignore_errors=True)  # a killed run has left it
+            seconds=self.shop.seconds,
+        ):
             found, why = kept_source(kept), None if self.fresh else _reason(kept)
             if found is None and why is None:
                 try:
-                    found = self._made(whole, part.prefix, base, kept, lock)
+                    found = self._made(whole, part.prefix, base, kept)
                 except _NoSdistError as error:
                     why = _first_line(error)
                     kept.mkdir(parents=True, exist_ok=True)
@@ -97,16 +97,10 @@ class SdistMaker:
                         raise
                     what = f"making the sdist: {_first_line(error)}"
                     raise BuildError(what, at=str(self.log)) from None
-                finally:
-                    shutil.rmtree(self._workplace, ignore_errors=True)
         if found is not None:
             return found
         self.notify(f"no sdist can be made, so the source is built as it stands: {why}")
         return part
-
-    @property
-    def _workplace(self) -> Path:
-        return self.place / "sdist"
 
     def _around(self, root: Path, part: Source) -> Source:
         """The checkout that a source is a part of: that is where its version comes from.
@@ -136,11 +130,17 @@ class SdistMaker:
             }
         )
 
-    def _made(self, whole: Source, prefix: str, base: Environment, kept: Path, lock: int) -> Source:
+    def _made(self, whole: Source, prefix: str, base: Environment, kept: Path) -> Source:
         """The sdist that the backend makes of a copy, unpacked. Raises BuildError."""
-        copy, out = self._workplace / "source", self._workplace / "out"
+        with workplace(self.place / "sdist") as work:
+            return self._made_in(work, whole, prefix, base, kept)
+
+    def _made_in(
+        self, work: Workplace, whole: Source, prefix: str, base: Environment, kept: Path
+    ) -> Source:
+        copy, out = work.source, work.scratch
         whole.copy_to(copy)
-        out.mkdir(exist_ok=True)
+        out.mkdir()
         self.log.unlink(missing_ok=True)
         limit = Time(self.shop.seconds)
 
@@ -155,8 +155,7 @@ class SdistMaker:
                 out=out,
                 log=self.log,
                 limit=limit,
-                # A worker that outlives a killed run has the lock too, and is waited for.
-                keep_open=(lock,),
+                keep_open=(work.lock,),
             )
 
         more = checked(told("sdist-requires", base)["requires"])

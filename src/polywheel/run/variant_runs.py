@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,13 +32,13 @@ from polywheel.run.cibuildwheel import (
 )
 from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
-from polywheel.run.locked import held
 from polywheel.run.orders import Workshop
 from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
 from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
+from polywheel.run.workplace import build_place, workplace
 from polywheel.system.temporary import temporary_folder
 from polywheel.variant_setup import variant_setup
 
@@ -219,20 +218,12 @@ class VariantRuns:
     @contextmanager
     def _workplace(self, build: Build) -> Iterator[tuple[Path, int]]:
         """A copy of the source with polywheel's own wheel in it, and the descriptor of its lock."""
-        place = self.place / "cibuildwheel" / build.id
-        source = place / "source"
-
-        def waiting() -> None:
-            self.notify(f"{build.id}: waiting for another run, or what is left of one")
-
-        with held(place / "lock", stop=self.shop.stop, waiting=waiting) as lock:
-            shutil.rmtree(source, ignore_errors=True)
-            self.source.copy_to(source)
+        with workplace(build_place(self.place, build.id, cibuildwheel=True)) as work:
+            self.source.copy_to(work.source)
             if _place(build).contained:
-                own_objects(source)
-            write_served_wheel(self.shop.polywheel, source / _SERVED)
-            yield source, lock
-            shutil.rmtree(source, ignore_errors=True)
+                own_objects(work.source)
+            write_served_wheel(self.shop.polywheel, work.source / _SERVED)
+            yield work.source, work.lock
 
 
 def _place(build: Build) -> Place:

@@ -1,0 +1,89 @@
+"""The folders that builds work in: a copy of the source, and room for what they make.
+
+The folder of a build is always the same one, so that compiler caches find what they know. Its lock is
+inherited by the worker and by the process of the real backend. So a worker that outlives a killed run
+still has its folder for itself; the next run, which does not wait for it, takes another one. Nor does it
+wait for a process that a build has left running, and that holds the lock as long as it lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from polywheel.run.locked import first_free
+from polywheel.system.locks import try_lock
+from polywheel.system.temporary import remove_tree
+
+_LOCK = "lock"
+_KEPT = "kept"
+_CIBUILDWHEEL = "cibuildwheel"
+_OTHERS = "[0-9]*"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workplace:
+    """A folder that this process, and the children that inherit its lock, have for themselves."""
+
+    folder: Path
+    lock: int
+    """The file descriptor that children inherit."""
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "source"
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    def clear(self) -> None:
+        """Remove all that is in it, as far as that can be done."""
+        for path in (self.source, self.scratch, self.folder / _KEPT):
+            remove_tree(path)
+
+    def keep(self) -> None:
+        """Keep the files at the end, until the next build that works here."""
+        with suppress(OSError):  # nothing in it can be of more use than the error of the build
+            (self.folder / _KEPT).touch()
+
+    @property
+    def is_kept(self) -> bool:
+        return (self.folder / _KEPT).exists()
+
+
+def build_place(place: Path, build: str, *, cibuildwheel: bool = False) -> Path:
+    """The usual folder of a build, below that of its source."""
+    return place / _CIBUILDWHEEL / build if cibuildwheel else place / build
+
+
+@contextmanager
+def workplace(place: Path) -> Iterator[Workplace]:
+    """The folder ``place``, or another one within it where somebody is at work there, and empty.
+
+    Its files are removed at the end, unless :meth:`Workplace.keep` has been called. Raises OSError.
+    """
+    folders = (place if number == 1 else place / str(number) for number in count(1))
+    with first_free(folder / _LOCK for folder in folders) as (lock, descriptor):
+        work = Workplace(folder=lock.parent, lock=descriptor)
+        # Nothing of an earlier build stays: equal sizes and times say nothing about content.
+        work.clear()
+        try:
+            yield work
+        finally:
+            if not work.is_kept:
+                work.clear()
+
+
+def remove_abandoned_work(place: Path) -> None:
+    """Remove the files that killed runs have left in the folders of a source."""
+    for within in (place, place / _CIBUILDWHEEL):
+        for pattern in (f"*/{_LOCK}", f"*/{_OTHERS}/{_LOCK}"):
+            for path in within.glob(pattern):
+                with suppress(OSError), path.open("r+b") as file:
+                    work = Workplace(folder=path.parent, lock=file.fileno())
+                    if not work.is_kept and try_lock(file):
+                        work.clear()

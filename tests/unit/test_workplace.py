@@ -1,0 +1,104 @@
+"""The folders that builds work in: nobody waits for one, and no two work in the same one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from polywheel.errors import BuildError
+from polywheel.run.locked import held
+from polywheel.run.workplace import Workplace, remove_abandoned_work, workplace
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")
+
+
+def left_running(work: Workplace) -> subprocess.Popen[bytes]:
+    """A process that has the lock of a folder too, as one that a build has left running."""
+    command = [sys.executable, "-c", "import time; time.sleep(300)"]
+    return subprocess.Popen(command, pass_fds=[work.lock], start_new_session=True)
+
+
+def test_it_is_empty_before_and_after(tmp_path: Path) -> None:
+    place = tmp_path / "build"
+    with workplace(place) as work:
+        assert work.folder == place
+        assert not work.source.exists()
+        work.source.mkdir()
+        (work.source / "file").touch()
+        work.scratch.mkdir()
+    assert [path.name for path in place.iterdir()] == ["lock"]
+    (place / "source").mkdir()
+    (place / "source" / "of a killed run").touch()
+    with workplace(place) as work:
+        assert not work.source.exists()
+
+
+def test_two_at_a_time_have_folders_of_their_own(tmp_path: Path) -> None:
+    with workplace(tmp_path) as first, workplace(tmp_path) as second, workplace(tmp_path) as third:
+        folders = [one.folder for one in (first, second, third)]
+        assert folders == [tmp_path, tmp_path / "2", tmp_path / "3"]
+    with workplace(tmp_path) as work:
+        assert work.folder == tmp_path
+
+
+@posix
+def test_what_outlives_a_build_has_its_folder_for_itself(tmp_path: Path) -> None:
+    with workplace(tmp_path) as first:
+        process = left_running(first)
+    try:
+        with workplace(tmp_path) as second:  # and nobody waits
+            assert second.folder == tmp_path / "2"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    with workplace(tmp_path) as third:
+        assert third.folder == tmp_path
+
+
+def test_kept_files_stay_until_the_next_build(tmp_path: Path) -> None:
+    place = tmp_path / "build"
+    with workplace(place) as work:
+        work.source.mkdir()
+        work.keep()
+    assert work.source.is_dir()
+    remove_abandoned_work(tmp_path)
+    assert work.source.is_dir()
+    with workplace(place) as work:
+        assert not work.source.exists()
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_what_killed_runs_left_is_removed_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    left = []
+    for place in ("one", "one/2", "two", "cibuildwheel/one", "cibuildwheel/one/3"):
+        with workplace(tmp_path / place) as work:
+            pass
+        work.source.mkdir()
+        work.scratch.mkdir()
+        left.append(work)
+    with workplace(tmp_path / "used") as used:
+        used.source.mkdir()
+        remove_abandoned_work(tmp_path)
+        assert used.source.is_dir()
+    assert not [work for work in left if work.source.exists() or work.scratch.exists()]
+    assert all((work.folder / "lock").exists() for work in left)
+
+
+def test_waiting_for_a_lock_ends_with_the_run_and_with_its_time(tmp_path: Path) -> None:
+    path, said, stop = tmp_path / "lock", [], Event()
+    with held(path, stop=stop, waiting=lambda: None):
+        waits = held(path, stop=stop, waiting=lambda: said.append("waiting"), seconds=0.2)
+        with pytest.raises(BuildError, match="seconds for another run"), waits:
+            pass
+        assert said == ["waiting"]
+        stop.set()
+        with (
+            pytest.raises(BuildError, match="stopped"),
+            held(path, stop=stop, waiting=lambda: None),
+        ):
+            pass
