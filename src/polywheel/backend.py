@@ -17,9 +17,10 @@ from typing import Any
 from polywheel import pipeline
 from polywheel.build_call import Build, needs_requirements, optional_hooks
 from polywheel.config.project import Project
-from polywheel.errors import PolywheelError, UnsupportedError
+from polywheel.errors import PolywheelError, UnsupportedError, exit_code_of, show_error
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
+from polywheel.terminal import put, put_json
 
 _Settings = Mapping[str, str | Sequence[str]] | None
 
@@ -130,7 +131,7 @@ def _variants_of_matrix(
 
 
 def _say(line: str) -> None:
-    print(f"polywheel: {line}", file=sys.stderr, flush=True)
+    put([f"polywheel: {line}"], stream=sys.stderr)
 
 
 @contextmanager
@@ -139,14 +140,13 @@ def _face() -> Iterator[None]:
     try:
         yield
     except PolywheelError as error:
-        print(error.render(), file=sys.stderr, flush=True)
+        show_error(error)
         raise SystemExit(error.exit_code) from None
 
 
 def _explain(arguments: Sequence[str]) -> int:
     """``python -m polywheel.backend explain -Cvariant=…``: what a build would be told, and why."""
     import argparse
-    import json
 
     from polywheel.explained import as_lines, explained
 
@@ -165,12 +165,14 @@ def _explain(arguments: Sequence[str]) -> int:
     for text in options.settings:
         key, _, value = text.partition("=")
         settings.setdefault(key, []).append(value)
-    with _face():
-        build = Build.begin(Path(options.source), settings, notify=_say, more=_variants_of_matrix)
-        found = explained(build, notify=_say)
-    print(json.dumps(found, indent=2) if options.json else "\n".join(as_lines(found)))
+    build = Build.begin(Path(options.source), settings, notify=_say, more=_variants_of_matrix)
+    found = explained(build, notify=_say)
+    if options.json:
+        put_json(found)
+    else:
+        put(as_lines(found))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_explain(sys.argv[1:]))
+    sys.exit(exit_code_of(lambda: _explain(sys.argv[1:])))

@@ -7,26 +7,43 @@ build hooks, the commands) catch it once, print :meth:`PolywheelError.render` an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
+
+from polywheel.terminal import drop_output, log_line, one_line, prepare_streams, put
+
+INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
+"""Exit codes: after SIGINT and SIGPIPE as a shell has them; EX_SOFTWARE of sysexits.h."""
+_LONGEST = 10_000
+"""Characters of a line of an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: what, where it stands, and what to do about it."""
+    """One thing that is wrong: what, where it stands, and what to do about it.
+
+    The texts may hold a stranger's words: each is shown on one line.
+    """
 
     what: str
     at: str | None = None
     hint: str | None = None
+    output: tuple[str, ...] = ()
+    """The last lines that another program printed, which say why."""
 
     def render(self) -> str:
-        lines = [f"error: {self.what}"]
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """What :meth:`render` says, a line at a time; safe to print as it is."""
+        yield one_line(f"error: {self.what}", longest=_LONGEST)
+        yield from (f"  | {log_line(line, longest=_LONGEST)}" for line in self.output)
         if self.at:
-            lines.append(f"  at: {self.at}")
+            yield one_line(f"  at: {self.at}", longest=_LONGEST)
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+            yield one_line(f"  hint: {self.hint}", longest=_LONGEST)
 
 
 class PolywheelError(Exception):
@@ -34,8 +51,15 @@ class PolywheelError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, at: str | None = None, hint: str | None = None) -> None:
-        self.problems: tuple[Problem, ...] = (Problem(what, at, hint),)
+    def __init__(
+        self,
+        what: str,
+        *,
+        at: str | None = None,
+        hint: str | None = None,
+        output: Iterable[str] = (),
+    ) -> None:
+        self.problems: tuple[Problem, ...] = (Problem(what, at, hint, tuple(output)),)
         super().__init__(what)
 
     @classmethod
@@ -51,7 +75,12 @@ class PolywheelError(Exception):
 
     def render(self) -> str:
         """Everything that is wrong, as lines for a terminal or a build log."""
-        return "\n".join(problem.render() for problem in self.problems)
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """What :meth:`render` says, a line at a time; safe to print as it is."""
+        for problem in self.problems:
+            yield from problem.lines()
 
 
 class BuildError(PolywheelError):
@@ -80,6 +109,68 @@ class WheelError(PolywheelError):
     """A wheel that can't be read, or can't be written."""
 
     exit_code = 4
+
+
+def show_error(error: PolywheelError) -> None:
+    """Print what is wrong on standard error. Raises OSError."""
+    put(error.lines(), stream=sys.stderr)
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command; its exit code, or that of the error it ends in, which is shown.
+
+    For the faces: no exception passes, and 0 means that all output has been written.
+    """
+    prepare_streams()
+    try:
+        try:
+            code = command()
+        except SystemExit as ended:  # argparse: --help, --version, wrong usage
+            code = ended.code if isinstance(ended.code, int) else 2
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # nothing is hidden: see _show_unexpected
+        code = _shown(error)
+    drop_output()
+    return code
+
+
+def _shown(error: BaseException) -> int:
+    """Show an error that a command ended in, where that is possible; the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
+        return OUTPUT_LOST
+    try:
+        if isinstance(error, PolywheelError):
+            known = error
+        elif isinstance(error, OSError):  # a full disk, a folder that was removed
+            where = f"{error.filename}: " if error.filename else ""
+            known = PolywheelError(f"{where}{error.strerror or error}")
+        elif isinstance(error, MemoryError):
+            known = PolywheelError("there is not enough memory")
+        else:
+            _show_unexpected(error)
+            return INTERNAL
+        show_error(known)
+    except (OSError, MemoryError):  # nor can that be written
+        return OUTPUT_LOST
+    return known.exit_code
+
+
+def _show_unexpected(error: BaseException) -> None:
+    """The traceback, and below it, where it is seen, what to do about it."""
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    put(text.rstrip("\n").split("\n"), stream=sys.stderr)
+    last = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    show_error(
+        PolywheelError(
+            f"internal error: {last}",
+            hint="this is a mistake in polywheel: please report it, with the lines above and what "
+            "was run",
+        )
+    )
 
 
 def nearest(found: str, known: Iterable[str]) -> str | None:

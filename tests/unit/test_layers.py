@@ -1,4 +1,4 @@
-"""The direction of dependencies: backend and cli on top, errors at the bottom, nobody sideways."""
+"""The direction of dependencies: backend and cli on top, errors and the text of messages at the bottom, nobody sideways."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ LAYERS = (
     {"model"},
     {"system"},
     {"errors"},
+    {"terminal"},
 )
 """Rooms, top to bottom. A room imports from rooms below it, and not from beside it."""
 

@@ -20,7 +20,6 @@ from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.progress import (
     LastLine,
     failure,
-    harmless,
     is_terminal,
     json_events,
     live_table,
@@ -29,6 +28,7 @@ from polywheel.run.progress import (
     tail,
 )
 from polywheel.run.turns import Watcher
+from polywheel.terminal import log_line
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[34]\dm|\x1b\[3[0-9]")
 
@@ -162,7 +162,7 @@ def test_the_table(tmp_path: Path) -> None:
     log = tmp_path / "f.log"
     with table(tmp_path, stream) as watcher:
         a_run(watcher, log)
-    shown = harmless_text(stream)
+    shown = shown_text(stream)
     assert "2 up to date" in shown
     assert "2 left out: there is no Python 3.99 here" in shown
     assert "e: built in 2.0 s: e.whl (1.2 MB)" in shown
@@ -183,14 +183,14 @@ def test_the_table_while_it_moves(tmp_path: Path) -> None:
         stream.truncate(0)
         while "[3/9] axpy.c" not in stream.getvalue() or "1 failed" not in stream.getvalue():
             pass
-    shown = harmless_text(stream)
+    shown = shown_text(stream)
     assert re.search(r"e +\d s +\[3/9\] axpy\.c", shown)
     assert "1 running, 1 waiting, 1 failed" in shown
     assert "1/3" in shown
 
 
-def harmless_text(stream: Terminal) -> str:
-    return "\n".join(harmless(line) for line in stream.getvalue().splitlines())
+def shown_text(stream: Terminal) -> str:
+    return "\n".join(log_line(line) for line in stream.getvalue().splitlines())
 
 
 def test_no_color_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,15 +272,15 @@ def test_the_table_looks_at_no_more_than_it_shows(
     """A terminal of 30 lines, 200 builds with long logs that no longer grow."""
     tidied: list[str] = []
 
-    def counted(line: str) -> str:
+    def counted(line: str, *, longest: int | None = None) -> str:
         tidied.append(line)
-        return harmless(line)
+        return log_line(line, longest=longest)
 
     view = progress._View(Console(width=100, height=30), tmp_path)
     for number in range(200):
         (tmp_path / f"{number}.log").write_text("compiling a.c\n" * 10_000, encoding="utf-8")
         view.started(build(str(number)))
-    monkeypatch.setattr(progress, "harmless", counted)
+    monkeypatch.setattr(progress, "log_line", counted)
     (table, *_) = view.__rich__().renderables
     assert isinstance(table, Table)
     assert table.row_count == 27

@@ -339,7 +339,7 @@ def test_an_interpreter_that_does_not_start_says_why(tmp_path: Path) -> None:
 # --- hostile plugins: things done ---------------------------------------------------------------
 
 DONE = {
-    "ValueError": r"failed in CALL: ValueError: a .\[31mred.\[0m word and . another",
+    "ValueError": r"failed in CALL: ValueError: a \\x1b\[31mred\\x1b\[0m word and \\ud800 another",
     "KeyboardInterrupt": "failed in CALL: KeyboardInterrupt",
     "BaseException": "failed in CALL: Odd: odd",
     "unspeakable": "failed in CALL: Unspeakable",
@@ -497,11 +497,11 @@ def test_prints_reach_the_log_with_the_namespace_in_front(monkeypatch: pytest.Mo
 
 def test_prints_are_made_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printed("wild", monkeypatch) == [
-        "red �[31mred�[0m �bell �31m �gnorw ",
+        r"red red \x07bell \x9b31m \u202egnorw ",
         " line",
-        "tab    here",
-        r"over �nul \ud800 lone",
-        "not utf-8: ��",
+        "tab     here",
+        r"over \x00nul \ud800 lone",
+        "not utf-8: \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}",
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,7 +10,8 @@ from types import ModuleType
 
 from polywheel import __version__
 from polywheel.cli.arguments import CommandParser
-from polywheel.errors import PolywheelError
+from polywheel.errors import exit_code_of
+from polywheel.terminal import put
 
 COMMANDS = {
     "build": "build the wheels of a matrix, in parallel, each thing once",
@@ -29,34 +29,20 @@ COMMANDS = {
 }
 """Every command, in the module of its name, with the line that ``--help`` shows."""
 
-INTERRUPTED, PIPE_CLOSED = 130, 141
-"""As a shell has it for what a signal ended: SIGINT, SIGPIPE."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code: 0 done, 1 a build failed, 2 usage, 3 provider, 4 wheel."""
+    """Run a command; its exit code (docs/reference.md, "Exit codes")."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    command = "polywheel"
-    try:
-        # A command has a parser of its own: that of all is for what names none.
-        if given and given[0] in COMMANDS:
-            command, rest = given[0], given[1:]
-        else:
-            command, rest = _parse(given)
-        code: int = _module(command).run(rest)
-    except PolywheelError as error:
-        show_error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the answer has enough of it. What is left must not be written at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except OSError as error:  # the disk that the answer goes to is full, the folder was removed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        show_error(PolywheelError(f"{error.filename or command}: {error.strerror or error}"))
-        return PolywheelError.exit_code
+    return exit_code_of(lambda: _run(given))
+
+
+def _run(given: Sequence[str]) -> int:
+    # A command has a parser of its own: that of all is for what names none.
+    if given and given[0] in COMMANDS:
+        command, rest = given[0], list(given[1:])
+    else:
+        command, rest = _parse(given)
+    code: int = _module(command).run(rest)
     return code
 
 
@@ -75,13 +61,6 @@ def _module(command: str) -> ModuleType:
     return module
 
 
-def show_error(error: PolywheelError) -> None:
-    """What is wrong, on standard error; a file's words in it can do a terminal no harm."""
-    from polywheel.cli.terminal import put
-
-    put(error.render().splitlines(), stream=sys.stderr)
-
-
 def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The command and what follows it; ends the program for ``--help`` and for what is no command."""
     parser = CommandParser(
@@ -97,6 +76,6 @@ def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
     return chosen.command, rest
 
 
-def say(line: str) -> None:
-    """A line about what is going on: not on standard output, which is for answers."""
-    print(f"polywheel: {line}", file=sys.stderr, flush=True)
+def say(line: str, *more: str) -> None:
+    """Say what is going on: not on standard output, which is for answers."""
+    put([f"polywheel: {line}", *more], stream=sys.stderr)

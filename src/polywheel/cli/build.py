@@ -14,7 +14,6 @@ from pathlib import Path
 from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
-from polywheel.cli.terminal import put
 from polywheel.config.project import Project, config_file, read_project
 from polywheel.errors import ConfigError, PolywheelError
 from polywheel.matrix.expansion import expand_project
@@ -31,6 +30,7 @@ from polywheel.run.source import opened_tree
 from polywheel.run.turns import Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.setup.profiles import choose_backend
+from polywheel.terminal import put
 
 _NAMED = 20
 """How many failures are named at the end."""

@@ -12,13 +12,13 @@ from polywheel.ci.repository import Repository, repository_of
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, frame_of, parse
 from polywheel.cli.plans import project_of
-from polywheel.cli.terminal import printable, put
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
 from polywheel.matrix import ci_formats
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.sharing_out import pack
 from polywheel.model.plan import Plan
+from polywheel.terminal import put
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,9 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     if options.check:
         return _compare(path, text, options, repository)
     if write(path, text, force=options.force):
-        say(printable(f"wrote {path}: commit it"))
+        say(f"wrote {path}: commit it")
     else:
-        say(printable(f"{path} is what it should be: nothing to do"))
+        say(f"{path} is what it should be: nothing to do")
     _tell(options, path, repository)
     return 0
 
@@ -55,11 +55,11 @@ def _path(options: argparse.Namespace, repository: Repository) -> Path:
 def _compare(path: Path, text: str, options: argparse.Namespace, repository: Repository) -> int:
     changes = difference(path, text)
     if changes is None:
-        say(printable(f"{path} is what it should be"))
+        say(f"{path} is what it should be")
         return 0
     put(changes.splitlines())
     state = "is not what it should be" if path.exists() else "is missing"
-    say(printable(f"{path} {state}; to write it, run in {repository.root}:"))
+    say(f"{path} {state}; to write it, run in {repository.root}:")
     say(f"    polywheel {shlex.join(command_line(options, repository))}")
     return 1
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from polywheel.ci.collecting import SHAPE, find, gather, merged, write_report
 from polywheel.ci.summary import counted, summary
 from polywheel.cli import say
-from polywheel.cli.terminal import printable, put
 from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError
 from polywheel.matrix.documents import read_document
+from polywheel.terminal import put
 
 _NAMED = 20
 """How many problems are named."""
@@ -46,7 +46,7 @@ def collect(options: argparse.Namespace) -> int:
         say(f"the jobs ended with {options.result}")
     if lacking or options.result not in {None, "success"}:
         return BuildError.exit_code
-    say(printable(f"{counted(len(wheels), 'wheel')} in {options.output}"))
+    say(f"{counted(len(wheels), 'wheel')} in {options.output}")
     return 0
 
 
@@ -66,6 +66,6 @@ def _read(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
 
 def _tell(problems: list[Problem]) -> None:
     for problem in problems[:_NAMED]:
-        put(problem.render().splitlines(), stream=sys.stderr)
+        put(problem.lines(), stream=sys.stderr)
     if len(problems) > _NAMED:
         say(f"and {len(problems) - _NAMED} more")

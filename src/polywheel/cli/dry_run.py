@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from packaging.markers import default_environment
 
 from polywheel.build_call import Build as BuildCall
 from polywheel.cli import say
-from polywheel.cli.terminal import put
 from polywheel.config.project import Project
 from polywheel.config.selection import Selection
 from polywheel.explained import as_lines, explained
@@ -21,6 +19,7 @@ from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.run.interpreters import find_interpreter
 from polywheel.run.machine import cpu_count
+from polywheel.terminal import put, put_json
 
 _Asked = tuple[Variant, str | None]
 """A variant, and the Python that it is explained for; None where that makes no difference."""
@@ -122,7 +121,7 @@ def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
     """Print what would be built, and what each build would be told, with origins."""
     document = dry_run.document()
     if as_json:
-        print(json.dumps(document, indent=2))
+        put_json(document)
     else:
         put(_lines(document))
 

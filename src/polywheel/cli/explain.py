@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from polywheel.index.choice import Answer, Choice, Chooser
 from polywheel.index.support import NOT_ASKED, asking
 from polywheel.index.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
-from polywheel.providers.answer_file import harmless
+from polywheel.terminal import one_line, put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -37,17 +36,17 @@ def run(arguments: Sequence[str]) -> int:
     if options.all_systems is not None:
         never = _never(chooser, answers)
         if options.json:
-            print(json.dumps(_all_as_json(chooser, answers, never), indent=2))
+            put_json(_all_as_json(chooser, answers, never))
         else:
-            print("\n".join(_table(chooser, answers, never)))
+            put(_table(chooser, answers, never))
         return 0
     (answer,) = answers
     if options.json:
-        print(json.dumps(_as_json(answer), indent=2))
+        put_json(_as_json(answer))
     else:
-        print("\n".join(_lines(answer)))
+        put(_lines(answer))
     for note in dict.fromkeys(note for choice in answer.choices for note in choice.notes):
-        say(f"note: {note}")
+        say(*f"note: {note}".split("\n"))
     if not options.trust and any(map(_not_asked, answer.choices)):
         say(
             "hint: with --trust the plugins that this release names are installed into an "
@@ -120,7 +119,7 @@ def _chooser(options: argparse.Namespace) -> Chooser:
     elif options.index_url is None and Path(options.what).is_dir():
         place = Folder(Path(options.what))
     elif options.what.startswith(".") or any(one in options.what for one in "/\\"):
-        raise ConfigError(f"there is no folder {harmless(options.what)}")
+        raise ConfigError(f"there is no folder {options.what}")
     else:
         place, specifier, project = page_of(options.what, options.index_url or PYPI)
     if options.version is not None:
@@ -142,7 +141,7 @@ def _not_asked(choice: Choice) -> bool:
 def _lines(answer: Answer) -> Iterator[str]:
     """The answer for a person: first what the machine gets."""
     last = answer.choices[-1]
-    who = harmless(answer.system.name)
+    who = one_line(answer.system.name)
     if last.chosen is not None:
         asked = " (no plugin asked)" if _not_asked(last) else ""
         yield f"{last.release}: {who} gets {last.chosen.filename}{asked}"
@@ -195,7 +194,7 @@ def _never(chooser: Chooser, answers: Iterable[Answer]) -> list[str]:
 
 
 def _table(chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]) -> Iterator[str]:
-    names = [harmless(answer.system.name) for answer in answers]
+    names = [one_line(answer.system.name) for answer in answers]
     width = max(map(len, names))
     for name, answer in zip(names, answers, strict=True):
         if answer.chosen is not None:
@@ -207,7 +206,7 @@ def _table(chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]) ->
     for label in never:
         yield f"never chosen of {newest}: {label}"
     for note in dict.fromkeys(n for answer in answers for one in answer.choices for n in one.notes):
-        say(f"note: {note}")
+        say(*f"note: {note}".split("\n"))
 
 
 def _all_as_json(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from polywheel.cli import show_error
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.terminal import put
 from polywheel.cli.wheels import wheel_paths
+from polywheel.errors import show_error
 from polywheel.finalizing import Finalized, finalize
+from polywheel.terminal import put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -30,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     if options.json:
         wheels = [_as_json(one) for one in found.done]
-        print(json.dumps({"shape": SHAPE, "wheels": wheels}, indent=2))
+        put_json({"shape": SHAPE, "wheels": wheels})
     else:
         put(_line(one) for one in found.done)
     for error in found.errors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,10 +11,10 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.terminal import put
 from polywheel.errors import WheelError
 from polywheel.index import Indexed, write_index
 from polywheel.index.releases import Release
+from polywheel.terminal import put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -30,14 +29,13 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(options.out) if options.out is not None else folder
     done = write_index(folder, out, simple=options.simple, notify=say)
     if options.json:
-        print(json.dumps(_as_json(done), indent=2))
+        put_json(_as_json(done))
     else:
-        for release in done.published:
-            print(_line(release))
+        put(map(_line, done.published))
     for path in done.removed:
         say(f"{path} is stale, and removed")
     for problem in done.problems:
-        put(problem.render().splitlines(), stream=sys.stderr)
+        put(problem.lines(), stream=sys.stderr)
     for release in done.withheld:
         say(f"{release} is not written: what an earlier run wrote of it stays as it is")
     return WheelError.exit_code if done.problems else 0

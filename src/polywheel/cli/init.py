@@ -10,7 +10,6 @@ from pathlib import Path
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.terminal import printable
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.places import python_order
@@ -91,10 +90,10 @@ def _refuse_byte_order_mark(path: Path) -> None:
 def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
     """What was found, what was written, what is left to do."""
     if start.found:
-        say(printable("found " + ", ".join(start.found)))
+        say("found " + ", ".join(start.found))
     done = "would write" if options.dry_run else "wrote"
     lines = start.text.count("\n")
-    say(printable(f"{done} {lines} lines for {', '.join(start.presets)} to {target}"))
+    say(f"{done} {lines} lines for {', '.join(start.presets)} to {target}")
     labels = {job.label for job in start.plan.jobs if job.label is not None}
     say(
         f"the matrix: {len(start.plan.jobs)} wheels, {len(start.plan.builds)} builds, "
@@ -107,14 +106,14 @@ def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
         command += f" {shlex.quote(options.source)}"
     if options.output is not None:
         command += f" --config {shlex.quote(str(target))}"
-        say(printable(f"for use with --config {target} or POLYWHEEL_CONFIG={target}"))
+        say(f"for use with --config {target} or POLYWHEEL_CONFIG={target}")
     if not options.dry_run:
-        say(printable(f"next: `{command}` builds the wheels for this machine"))
+        say(f"next: `{command}` builds the wheels for this machine")
         _tell_missing_pythons(start.plan)
     if start.by_hand:
         say(f"for pip and python -m build, change [build-system] of {PYPROJECT}:")
         for line in start.by_hand:
-            say(printable(f"    {line}"))
+            say(f"    {line}")
 
 
 def _tell_missing_pythons(plan: Plan) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from polywheel.labelling import (
     refuse_namesakes,
     selected,
 )
+from polywheel.terminal import put, put_json
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
 from polywheel.wheel.rewrite import Change
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     label = make_label(selection, project, validate=options.validate, notify=say)
     written, code = each_wheel(wheels, lambda wheel: _one(wheel, label, options))
     if options.json:
-        print(json.dumps({"shape": SHAPE, "wheels": written}, indent=2))
+        put_json({"shape": SHAPE, "wheels": written})
     return code
 
 
@@ -59,7 +59,7 @@ def _one(wheel: Path, label: Label, options: argparse.Namespace) -> dict[str, An
     properties = [str(prop) for prop in label.variant.properties]
     if not options.json:
         what = ", ".join(properties) or "the null variant"
-        print(f"{wheel.name} -> {target}: {what}", flush=True)
+        put([f"{wheel.name} -> {target}: {what}"])
     return {
         "wheel": str(wheel),
         "written": str(target),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from polywheel.cli.plans import (
     durations,
     project_of,
 )
-from polywheel.cli.terminal import put
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
+from polywheel.terminal import put, put_json
 
 FORMATS = ("table", "json", "labels", "github", "gitlab")
 _FOR_CI = ("github", "gitlab")
@@ -125,7 +124,7 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
     if options.format == "json":
         from polywheel.matrix.plan_json import plan_as_json
 
-        print(json.dumps(plan_as_json(plan), indent=2))
+        put_json(plan_as_json(plan))
     elif options.format == "labels":
         from polywheel.matrix.selection import labels
 
@@ -191,6 +190,6 @@ def _print_difference(plan: Plan, options: argparse.Namespace) -> None:
 
 def _print(options: argparse.Namespace, document: dict[str, Any], lines: Iterable[str]) -> None:
     if options.format == "json":
-        print(json.dumps(document, indent=2))
+        put_json(document)
     else:
         put(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from polywheel.providers.survey import (
     with_answers,
 )
 from polywheel.setup.presets import load_preset, preset_names
+from polywheel.terminal import one_line, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
     found = [with_answers(one, answers) if one.query else _with_preset(one) for one in providers]
     if options.json:
-        print(json.dumps({"shape": SHAPE, "providers": [surveyed(one) for one in found]}, indent=2))
+        put_json({"shape": SHAPE, "providers": [surveyed(one) for one in found]})
     else:
         _print_table([surveyed(one) for one in found])
     return 0
@@ -88,8 +88,8 @@ def _with_preset(provider: Surveyed) -> Surveyed:
 def _print_table(providers: list[dict[str, Any]]) -> None:
     try:
         from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
     except ModuleNotFoundError:
         raise ConfigError(
             "a table needs the package rich", hint="install polywheel[cli], or add --json"
@@ -97,24 +97,26 @@ def _print_table(providers: list[dict[str, Any]]) -> None:
 
     table = Table("namespace", "provider", "version", "features", "fits here, best first")
     for one in providers:
-        table.add_row(
-            one["namespace"],
-            escape(f"{one['kind']} {one['plugin'] or ''}\n{one['generation'] or ''}".strip()),
-            escape(one["version"] or ""),
-            escape(_features(one["features"])),
-            escape(_features(one["supported"])),
+        cells = (
+            [one["namespace"]],
+            [f"{one['kind']} {one['plugin'] or ''}".strip(), one["generation"] or ""],
+            [one["version"] or ""],
+            _features(one["features"]),
+            _features(one["supported"]),
         )
+        # Not str, in which rich looks for markup.
+        table.add_row(*(Text("\n".join(map(one_line, filter(None, lines)))) for lines in cells))
     Console().print(table)
 
 
-def _features(features: list[dict[str, Any]] | None) -> str:
+def _features(features: list[dict[str, Any]] | None) -> list[str]:
     """Features with their values, one a line; ``on`` alone is left out."""
     if features is None:
-        return "—"
+        return ["—"]
     plain = [one["feature"] for one in features if one["values"] == ["on"]]
     lines = [
         f"{one['feature']}: {', '.join(one['values'])}"
         for one in features
         if one["values"] != ["on"]
     ]
-    return "\n".join([*lines, *([", ".join(plain)] if plain else [])])
+    return [*lines, *([", ".join(plain)] if plain else [])]

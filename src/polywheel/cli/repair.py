@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.terminal import put
 from polywheel.errors import ConfigError
 from polywheel.repairing import repair, understood
+from polywheel.terminal import put
 
 
 def run(arguments: Sequence[str]) -> int:

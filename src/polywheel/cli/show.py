@@ -17,18 +17,17 @@ With ``--json`` it prints ``{"shape": 1, "wheels": [...]}``, an entry for each w
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.terminal import put
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.examined import Examined, examine
 from polywheel.model.metadata import Provider
 from polywheel.model.variant import Variant
+from polywheel.terminal import put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -54,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
                 lines += [f"  {line}" for line in _details(wheel)]
             put(lines, longest=_LONGEST)
     if options.json:
-        print(json.dumps({"shape": SHAPE, "wheels": found}, indent=2))
+        put_json({"shape": SHAPE, "wheels": found})
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from polywheel.cli.wheels import add_output_options, destination, each_wheel, wh
 from polywheel.examined import examine
 from polywheel.model.wheelname import WheelName
 from polywheel.stamping import strip_variant_fields
+from polywheel.terminal import put, put_json
 from polywheel.wheel.in_place import change_in_place
 from polywheel.wheel.stamp import unstamp_wheel
 from polywheel.wheel.stamping_change import unstamping
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     written, code = each_wheel(wheel_paths(options.wheels), lambda wheel: _one(wheel, options))
     if options.json:
-        print(json.dumps({"shape": SHAPE, "wheels": written}, indent=2))
+        put_json({"shape": SHAPE, "wheels": written})
     return code
 
 
@@ -36,7 +36,7 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     target = destination(wheel, options) / str(replace(name, label=None))
     if target == wheel and not examine(wheel).stamped_in:
         if not options.json:
-            print(f"{wheel.name}: no variant, nothing to do", flush=True)
+            put([f"{wheel.name}: no variant, nothing to do"])
         return {"wheel": str(wheel), "written": None, "label": None}
     if options.in_place:
         change_in_place(
@@ -48,7 +48,7 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     else:
         unstamp_wheel(wheel, target, strip_variant_fields, overwrite=options.force)
     if not options.json:
-        print(f"{wheel.name} -> {target}: no variant", flush=True)
+        put([f"{wheel.name} -> {target}: no variant"])
     return {"wheel": str(wheel), "written": str(target), "label": name.label}
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from polywheel.cli import show_error
-from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest
+from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest, show_error
 from polywheel.system.temporary import remove_abandoned_once
 
 T = TypeVar("T")

@@ -24,7 +24,6 @@ from polywheel.formats.variants_json import unite
 from polywheel.index.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import FileName, parse_name, read_files
 from polywheel.model.metadata import VariantMetadata
-from polywheel.providers.answer_file import harmless
 
 PYPI = "https://pypi.org/simple/"
 _VARIANTS = "-variants.json"
@@ -232,12 +231,11 @@ def variants_of(place: Place, release: Release) -> Variants:
 
 def _unusable(what: str, problems: Sequence[Problem]) -> Variants:
     note = f"{what} can't be used; uv passes over such a release:\n{_rendered(problems)}"
-    return Variants(None, what, f"{what} can't be used: {harmless(problems[0].what)}", (note,))
+    return Variants(None, what, f"{what} can't be used: {problems[0].what}", (note,))
 
 
 def _rendered(problems: Iterable[Problem]) -> str:
-    lines = [line for problem in problems for line in problem.render().split("\n")]
-    return "\n".join(map(harmless, lines))
+    return "\n".join(problem.render() for problem in problems)
 
 
 def _chosen(files: Iterable[str], project: str | None, place: Place) -> str:

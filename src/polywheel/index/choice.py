@@ -23,7 +23,6 @@ from polywheel.index.platforms import misfit
 from polywheel.index.support import Ask, Support, support_of
 from polywheel.index.systems import System
 from polywheel.model.variant import Variant
-from polywheel.providers.answer_file import harmless
 
 _BUILD = re.compile(r"([0-9]{1,18})(.*)", re.DOTALL)
 _MOST_TAGS = 1000
@@ -208,7 +207,7 @@ class Chooser:
             yield error.problems[0].what
             return
         if required is not None and not _takes(required, system.python):
-            yield f"it requires Python {harmless(required)}, and this is {system.python}"
+            yield f"it requires Python {required}, and this is {system.python}"
 
 
 def _wanted(found: list[Release], specifier: SpecifierSet) -> list[Release]:

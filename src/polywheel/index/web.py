@@ -28,7 +28,7 @@ from urllib.request import (
 )
 
 from polywheel.errors import ConfigError, PolywheelError, WheelError
-from polywheel.providers.answer_file import harmless
+from polywheel.terminal import one_line
 
 MAX_PAGE = 64 * 1024 * 1024
 """Bytes: the longest pages of PyPI have a third of it."""
@@ -138,7 +138,7 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         _check(newurl)
         if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise ConfigError(f"redirected from https to {harmless(newurl)}", at=req.full_url)
+            raise ConfigError(f"redirected from https to {newurl}", at=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
@@ -149,7 +149,9 @@ def _check(url: str) -> None:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        shown = re.sub(r"//[^/]*@", "//…@", harmless(url)[:_MAX_TEXT])  # it may be a password
+        shown = re.sub(
+            r"//[^/]*@", "//…@", one_line(url, longest=_MAX_TEXT)
+        )  # it may be a password
         raise ConfigError(
             f"{shown} can't be fetched",
             hint="expected http:// or https:// and a host, without a user name",
@@ -158,7 +160,7 @@ def _check(url: str) -> None:
 
 def _unreachable(url: str, why: str) -> PolywheelError:
     return ConfigError(
-        f"nothing can be had from there: {harmless(why)[:_MAX_TEXT]}",
+        f"nothing can be had from there: {one_line(why, longest=_MAX_TEXT)}",
         at=url,
         hint="is the name of the project spelled right? another index: --index-url URL",
     )
@@ -234,5 +236,5 @@ def _link(
         url=absolute,
         sha256=sha256.lower() if sha256 and _SHA256.fullmatch(sha256.lower()) else None,
         requires_python=requires_python[:_MAX_TEXT] if requires_python else None,
-        yanked=None if yanked is None else harmless(yanked)[:_MAX_TEXT],
+        yanked=None if yanked is None else one_line(yanked, longest=_MAX_TEXT),
     )

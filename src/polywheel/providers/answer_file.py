@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from polywheel.errors import ProviderError
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.properties import FEATURE, NAMESPACE, VALUE
+from polywheel.terminal import log_line, one_line
 
 T = TypeVar("T")
 
@@ -44,19 +45,14 @@ def read_answers(folder: Path, number: int) -> list[dict[str, Any]] | None:
 def read_call(folder: Path, number: int) -> str | None:
     """The call that a plugin is in; None where it was not asked yet."""
     content, _ = _end_of(folder / f"call-{number}", 100)
-    return harmless(content.decode("ascii", errors="replace")) or None
+    return one_line(content.decode("ascii", errors="replace")) or None
 
 
 def read_log(path: Path) -> list[str]:
-    """The last lines of what was printed, harmless to a terminal."""
+    """The last lines of what was printed, safe to show."""
     content, cut = _end_of(path, _LOG_LIMIT)
-    lines = content.decode("utf-8", errors="replace").replace("\t", "    ").splitlines()
-    return (["…"] if cut else []) + [harmless(line) for line in lines if line.strip()]
-
-
-def harmless(text: str) -> str:
-    """Text without line breaks, control characters and whatever else can't be printed."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    lines = content.decode("utf-8", errors="replace").splitlines()
+    return (["…"] if cut else []) + [log_line(line) for line in lines if line.strip()]
 
 
 def _end_of(path: Path, limit: int) -> tuple[bytes, bool]:
@@ -117,7 +113,7 @@ def _optional(kind: type[T], value: object) -> T | None:
 
 def _version(value: object) -> str | None:
     text = _optional(str, value)
-    return None if text is None else harmless(text)[:100]
+    return None if text is None else one_line(text, longest=100)
 
 
 def _flags(query: PluginQuery, said: object) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,6 @@ from polywheel.errors import ProviderError
 from polywheel.model.answers import PluginAnswer, PluginQuery
 from polywheel.providers.answer_file import (
     answer_of,
-    harmless,
     plugin_name,
     read_answers,
     read_call,
@@ -22,6 +21,7 @@ from polywheel.providers.answer_file import (
 )
 from polywheel.providers.process import run_host
 from polywheel.system.temporary import temporary_folder
+from polywheel.terminal import one_line
 
 _LIMIT = 100_000
 """Values that one plugin may name."""
@@ -134,12 +134,12 @@ def _refusal(query: PluginQuery, said: dict[str, Any], call: str | None) -> Prov
         return _died(query, call, code)
     if "error" not in said:
         return None
-    what = harmless(" ".join(str(said["error"]).split()))
+    what = one_line(" ".join(str(said["error"]).split()))
     if said.get("missing") is True:
         return ProviderError(
             f"{plugin_name(query)} can't be imported: {what}", at=query.at, hint=_install(query)
         )
-    call = harmless(str(said.get("call")))
+    call = one_line(str(said.get("call")))
     return ProviderError(f"{plugin_name(query)} failed in {call}: {what}", at=query.at)
 
 

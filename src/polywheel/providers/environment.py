@@ -76,5 +76,7 @@ def _run(command: Sequence[str]) -> None:
         check=False,
     )
     if done.returncode:
-        said = "\n".join(done.stdout.strip().splitlines()[-6:])
-        raise ProviderError(f"the provider plugins can't be installed: {said}")
+        raise ProviderError(
+            "the provider plugins can't be installed",
+            output=done.stdout.strip().splitlines()[-6:],
+        )

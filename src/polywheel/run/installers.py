@@ -82,7 +82,7 @@ def install_into(
         said = _run(command, place.parent, stop, keep_open)
         if said is not None:
             what = f"can't install {', '.join(wanted)}" if command is install else "can't be used"
-            raise BuildError(f"Python {interpreter.python}: {what}\n{said}")
+            raise BuildError(f"Python {interpreter.python}: {what}", output=said)
 
 
 def _venv_command(interpreter: Interpreter) -> list[str]:
@@ -107,8 +107,10 @@ def _environment() -> Mapping[str, str]:
     return found
 
 
-def _run(command: Sequence[str], folder: Path, stop: Event, keep_open: Sequence[int]) -> str | None:
-    """What a command said that failed; None for one that did not. Raises BuildError if stopped."""
+def _run(
+    command: Sequence[str], folder: Path, stop: Event, keep_open: Sequence[int]
+) -> list[str] | None:
+    """The last lines of a command that failed; None for one that did not. Raises BuildError if stopped."""
     with temporary_folder() as scratch:
         log = scratch / "log"
         ended = run_child(
@@ -124,4 +126,4 @@ def _run(command: Sequence[str], folder: Path, stop: Event, keep_open: Sequence[
         if ended.code == 0:
             return None
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return "\n".join(lines[-_LINES:]) or f"{Path(command[0]).name} ended with {ended.code}"
+    return lines[-_LINES:] or [f"{Path(command[0]).name} ended with {ended.code}"]

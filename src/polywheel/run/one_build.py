@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from packaging.requirements import InvalidRequirement
 from polywheel import wrapped
 from polywheel.build_call import Build
 from polywheel.config.project import Project
-from polywheel.errors import BuildError, ConfigError, PolywheelError, UnsupportedError
+from polywheel.errors import (
+    BuildError,
+    ConfigError,
+    PolywheelError,
+    Problem,
+    UnsupportedError,
+    show_error,
+)
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
@@ -26,6 +34,7 @@ from polywheel.pipeline import build_sdist, built_wheel, get_requires
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 from polywheel.system.temporary import temporary_folder
+from polywheel.terminal import put
 
 HOOK = "get_requires_for_build_wheel"
 SDIST_HOOK = "get_requires_for_build_sdist"
@@ -48,12 +57,12 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     try:
         answer: dict[str, Any] = _STEPS[order["step"]](order)
     except PolywheelError as error:
-        print(error.render(), file=sys.stderr, flush=True)
-        return {"error": error.render(), "again": True}, error.exit_code
+        show_error(error)
+        return {"problems": [asdict(one) for one in error.problems], "again": True}, error.exit_code
     except OSError as error:  # no room, say: what was asked for is not at fault
         text = f"{error.filename or order['source']}: {error.strerror or error}"
-        print(f"error: {text}", file=sys.stderr, flush=True)
-        return {"error": text, "again": False}, 1
+        show_error(PolywheelError(text))
+        return {"problems": [asdict(Problem(text))], "again": False}, 1
     return {**answer, "seconds": time.monotonic() - started}, 0
 
 
@@ -85,7 +94,7 @@ def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
         if _has_hook(begun, "build_sdist"):
             raise
         why = f"the real backend {begun.choice.build_backend!r} has no hook build_sdist"
-    print(f"error: {why}", file=sys.stderr, flush=True)
+    show_error(UnsupportedError(why))
     return {"sdist": None, "why": why}
 
 
@@ -197,4 +206,4 @@ def _no_others(_: Project, __: tuple[VariantProperty, ...]) -> Mapping[str, Vari
 
 
 def _say(line: str) -> None:
-    print(f"polywheel: {line}", file=sys.stderr, flush=True)
+    put([f"polywheel: {line}"], stream=sys.stderr)

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 from polywheel.config.project import CONFIG_VARIABLE
-from polywheel.errors import BuildError
+from polywheel.errors import BuildError, Problem
 from polywheel.model.plan import Job
 from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
@@ -139,14 +139,31 @@ def _checked(ended: Ended, said: dict[str, Any] | None, limit: Time) -> dict[str
         raise BuildError(f"it took longer than {limit.limit or 0:g} seconds, and was killed")
     if ended.stopped:
         raise BuildError("it was stopped")
-    if said is not None and isinstance(said.get("error"), str):
+    if said is not None and "problems" in said:
         kind = StepFailedError if said.get("again") else BuildError
-        raise kind(str(said["error"]).removeprefix("error: "))
+        raise kind.collected(_problems(said["problems"]))
     if ended.code < 0:
         raise BuildError(f"its worker was killed by signal {-ended.code}")
     if ended.code != 0 or said is None:
         raise BuildError(f"its worker ended with exit code {ended.code}")
     return said
+
+
+def _problems(said: object) -> list[Problem]:
+    """What is wrong, as :func:`polywheel.run.one_build.carry_out` puts it."""
+    try:
+        found = [
+            Problem(
+                str(one["what"]),
+                one["at"] and str(one["at"]),
+                one["hint"] and str(one["hint"]),
+                tuple(map(str, one["output"])),
+            )
+            for one in said  # type: ignore[attr-defined]  # whatever it is, if not a list
+        ]
+    except (KeyError, TypeError):
+        found = []
+    return found or [Problem("its worker's answer is malformed")]
 
 
 def _as_told(job: Job) -> dict[str, Any]:

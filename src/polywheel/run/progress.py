@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from polywheel.model.plan import Build
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.turns import Watcher
+from polywheel.terminal import encodable, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -39,9 +39,6 @@ _LAST_LINE = 4 * 1024
 
 _BELOW = 3
 """Lines of the live table that are not about one build: how many there are, and the bar."""
-
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-"""What a terminal takes for an order: colours, cursor, title (ECMA-48)."""
 
 
 @contextmanager
@@ -74,7 +71,8 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
 @contextmanager
 def json_events(stream: TextIO) -> Iterator[Watcher]:
     """A JSON object a line for every event; ``docs/build.md`` describes them."""
-    write = _writer(stream, tidy=str)  # JSON escapes what is odd
+    # JSON escapes what is odd; "##" can stand only in a text.
+    write = _writer(stream, tidy=lambda line: line.replace("##", "#\\u0023"))
 
     def event(name: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
         write(json.dumps({"event": name, "time": round(time.time(), 3), **what}))
@@ -161,9 +159,9 @@ class LastLine:
             return self._line
         self._size = size
         for line in reversed(text.splitlines()):
-            shown = harmless(line) if line.strip() else ""
+            shown = _shown(line) if line.strip() else ""
             if shown.strip():
-                self._line = _cut(shown)
+                self._line = shown
                 break
         return self._line
 
@@ -199,7 +197,7 @@ class _View:
     def show(self, line: str, style: str = "") -> None:
         from rich.text import Text
 
-        self.console.print(Text(harmless(line), style=style))
+        self.console.print(Text(log_line(line), style=style))
 
     def begun(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
         self._count.begin(waiting)
@@ -209,7 +207,7 @@ class _View:
 
     def started(self, build: Build) -> None:
         log = LastLine(self._logs / f"{build.id}.log")
-        self._running[build.id] = _Running(harmless(build.id), time.monotonic(), log)
+        self._running[build.id] = _Running(log_line(build.id), time.monotonic(), log)
 
     def ended(self, outcome: Outcome) -> None:
         if outcome.build not in self._count.waiting:
@@ -284,7 +282,7 @@ def failure(outcome: Outcome) -> list[str]:
     if outcome.error is None:
         return []
     lines = [f"  | {line}" for line in tail(outcome.log)] if outcome.log is not None else []
-    lines += [f"  {line}" for line in f"error: {outcome.error}".splitlines()]
+    lines += [f"  {line}" for line in f"error: {outcome.error}".split("\n")]
     if outcome.log is not None and outcome.log.exists():
         lines.append(f"  log: {outcome.log}")
     return lines
@@ -298,18 +296,12 @@ def tail(log: Path) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    lines = [line for line in map(harmless, text.splitlines()) if line.strip()]
-    return [_cut(line) for line in lines[-_TAIL:]]
+    lines = [line for line in map(_shown, text.splitlines()) if line.strip()]
+    return lines[-_TAIL:]
 
 
-def harmless(line: str) -> str:
-    """A line without what a terminal would act on."""
-    plain = _SEQUENCE.sub("", line).expandtabs()
-    return "".join(char if char.isprintable() else "?" for char in plain)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+def _shown(line: str) -> str:
+    return log_line(line, longest=_LONGEST)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -317,10 +309,9 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
-def _writer(stream: TextIO, tidy: Callable[[str], str] = harmless) -> Callable[[str], None]:
+def _writer(stream: TextIO, tidy: Callable[[str], str] = log_line) -> Callable[[str], None]:
     """Write lines, from any thread; once nobody reads them any more they go nowhere."""
     lock = Lock()
-    encoding = stream.encoding or "utf-8"
     open_ends = [stream]
 
     def write(line: str) -> None:
@@ -328,7 +319,7 @@ def _writer(stream: TextIO, tidy: Callable[[str], str] = harmless) -> Callable[[
         with lock:
             for end in list(open_ends):
                 try:
-                    end.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                    end.write(encodable(text, end) + "\n")
                     end.flush()
                 except OSError:  # a pipe into `head`: what is built is built all the same
                     open_ends.clear()
