@@ -1,0 +1,220 @@
+"""Text from strangers' files in messages: one line, nothing hidden, no command to a terminal or CI."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polywheel import backend
+from polywheel.cli import main, say
+from polywheel.errors import BuildError, ConfigError, Problem
+from polywheel.run.orders import StepFailedError, Time, _checked
+from polywheel.run.process import Ended
+from polywheel.terminal import encodable, log_line, one_line, put, put_json
+
+BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+HIDDEN = [
+    *("\0", "\x07", "\x08", "\x1b", "\x7f", "\x9b", "\xad", "\xa0", "\u3000", "\ud800", "\ue000"),
+    *(
+        "\u061c",
+        "\u200e",
+        "\u200f",
+        *map(chr, range(0x202A, 0x202F)),
+        *map(chr, range(0x2066, 0x206A)),
+    ),
+    *("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u034f", "\u115f", "\u3164", "\ufe0f"),
+    *("\u2800", "\U000e0001", "\U000e0041", "\U000e0100"),
+]
+"""C0 and C1 controls, DEL, bidirectional controls, what has no width or no picture, lone surrogates."""
+COMMANDS = [
+    *(
+        "::error::x",
+        "   ::add-mask::x",
+        "##[error]x",
+        "text ##[add-mask]x",
+        "##vso[task.setvariable]x",
+    ),
+    *(
+        "###[error]x",
+        "##Vso[x]y",
+        "\n::error::x",
+        "\u2028::set-output name=a::b",
+        "\u3000::error::x",
+    ),
+]
+
+
+def is_command(line: str) -> bool:
+    """As the runners of GitHub (ActionCommand.cs) and of Azure Pipelines (Command.cs) look for one."""
+    return line.strip().startswith("::") or "##[" in line or "##vso[" in line.lower()
+
+
+@pytest.mark.parametrize("odd", [*BREAKS, *HIDDEN], ids=ascii)
+def test_what_is_not_plainly_visible_is_escaped(odd: str) -> None:
+    shown = one_line(f"a{odd}b")
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert shown == "a" + odd.encode("unicode_escape").decode() + "b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["größer", "漢字かな", "Привет", "עברית", "한국어", "a b", "C:\\x", "→ …", "é", "e\u0301"],
+)
+def test_letters_of_all_languages_stay_as_they_are(text: str) -> None:
+    assert one_line(text) == text
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_nothing_is_a_command_to_a_ci_system(text: str) -> None:
+    for shown in (one_line(text), log_line(text), one_line(one_line(text))):
+        assert not is_command(shown)
+    stream = io.StringIO()
+    put([text, f"note: {text}"], stream=stream)
+    assert not any(map(is_command, stream.getvalue().splitlines()))
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from("\n :#[vso"))))
+def test_any_text_is_one_line_and_escaped_once(text: str) -> None:
+    shown = one_line(text)
+    assert len(shown.splitlines()) <= 1
+    assert shown.isprintable()
+    assert not is_command(shown)
+    assert one_line(shown) == shown
+    assert encodable(shown, io.TextIOWrapper(io.BytesIO(), encoding="ascii")).isascii()
+
+
+def test_long_text_is_cut() -> None:
+    assert one_line("x" * 300, longest=200) == "x" * 199 + "…"
+    assert len(Problem("x" * 10**6).render()) < 20_000
+
+
+@pytest.mark.parametrize("odd", [*BREAKS, "\x1b[2J", "\u202e"], ids=ascii)
+def test_each_part_of_an_error_is_one_line(odd: str) -> None:
+    text = f"a{odd}::error::b ##[error]c"
+    error = ConfigError(text, at=text, hint=text, output=[text])
+    lines = error.render().split("\n")
+    assert [line.split("a", 1)[0] for line in lines] == ["error: ", "  | ", "  ", "  hint: "]
+    assert error.render().splitlines() == lines
+    assert not any(map(is_command, lines))
+    assert str(error) == error.render()
+
+
+def test_notes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for speak in (say, backend._say):
+        speak("installing x\n::error::y\u2028::error::z")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == r"polywheel: installing x\n::error::y\u2028::error::z"
+
+
+def test_documents_hold_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {text: [text, "##", "###", "\\##[", "ä"] for text in COMMANDS}
+    put_json(document)
+    out = capsys.readouterr().out
+    assert json.loads(out) == document
+    assert not any(map(is_command, out.splitlines()))
+    assert out.isascii()
+
+
+@pytest.mark.parametrize("said", [
+    {"problems": [{"what": "a\nb", "at": "c\rd", "hint": None, "output": ["e\n::error::f"]}], "again": True},
+])  # fmt: skip
+def test_an_error_that_a_worker_repeats_is_escaped_once(said: dict[str, object]) -> None:
+    with pytest.raises(StepFailedError) as caught:
+        _checked(Ended(code=1), said, Time(None))
+    assert caught.value.render().split("\n") == [
+        r"error: a\nb",
+        r"  | e\n::error::f",
+        r"  at: c\rd",
+    ]
+
+
+@pytest.mark.parametrize("problems", [None, 7, [], [7], [{}], [{"what": 1}], "text"])
+def test_a_malformed_answer_of_a_worker_is_an_error(problems: object) -> None:
+    with pytest.raises(BuildError, match="malformed"):
+        _checked(Ended(code=1), {"problems": problems}, Time(None))
+
+
+EVIL = "x\n::error::y\u2028::error::z\x1b[2J\u202e##[error]"
+TABLES = {
+    "key": f"[tool.polywheel]\n{json.dumps(EVIL)} = 1\n",
+    "table": f"[tool.polywheel.matrix.axes.{json.dumps(EVIL)}]\nv = 1\n",
+    "value": f"[tool.polywheel.matrix]\ntargets = [{json.dumps(EVIL)}]\n",
+    "label": f"[tool.polywheel.matrix]\nlabel = {json.dumps(EVIL)}\n",
+    "property": f"[tool.polywheel.matrix.axes.a]\nb = [{json.dumps(EVIL)}]\n",
+    "namespace": f"[variant.default-priorities]\nnamespace = [{json.dumps(EVIL)}]\n",
+    "requirement": '[variant.default-priorities]\nnamespace = ["a"]\n'
+    f"[variant.providers.a]\nrequires = [{json.dumps(EVIL)}]\n",
+    "backend": f"[tool.polywheel]\nbuild-backend = {json.dumps(EVIL)}\n",
+    "broken": '[a]\n"\u2028::error::x" = \n',
+}
+
+
+@pytest.mark.parametrize("command", ["matrix", "build"])
+@pytest.mark.parametrize("table", TABLES)
+def test_no_line_about_a_projects_tables_is_a_command(
+    table: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a\n::error::b"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(TABLES[table], encoding="utf-8")
+    assert main([command, str(source), "--config", str(source / "pyproject.toml")]) == 2
+    out, err = capsys.readouterr()
+    assert "error: " in err
+    for line in (out + err).split("\n"):
+        assert line.isprintable()
+        assert not is_command(line)
+        assert line.startswith(("error: ", "  at: ", "  hint: ", "polywheel: ")) or not line
+
+
+def test_arguments_are_shown_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["matrix", f"--{EVIL}"], [EVIL], ["show", EVIL], ["matrix", ".", EVIL]):
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert not any(map(is_command, err.splitlines()))
+
+
+def test_what_rich_takes_for_markup_is_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from polywheel.cli import providers
+
+    monkeypatch.setenv("COLUMNS", "300")
+    text = "[red]a[/red]\n::error::b"
+    features = [{"feature": "f", "values": [text, "c"]}]
+    one = {
+        **dict.fromkeys(("namespace", "kind", "plugin", "generation", "version"), text),
+        "features": features,
+        "supported": None,
+    }
+    providers._print_table([one])
+    out = capsys.readouterr().out
+    assert out.count(r"[red]a[/red]\n::error::b") == 6
+    assert not any(map(is_command, out.splitlines()))
+
+
+@pytest.mark.parametrize(
+    "encoding", ["cp1252", "cp437", "ascii", "utf-8", "utf-16-le", "shift_jis"]
+)
+def test_every_encoding_takes_every_text(encoding: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    put(["→ … — ● ä 漢 \udc80"], stream=stream)
+    shown = stream.buffer.getvalue().decode(encoding)
+    assert shown.endswith("\\udc80\n")
+    if encoding == "ascii":
+        assert shown == "-> ... - # \\xe4 \\u6f22 \\udc80\n"
+
+
+def test_the_errors_of_standard_streams_are_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert main(["repair", "--help"]) == 0
+    assert "COMMAND ..." in out.buffer.getvalue().decode("ascii")
