@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from building import run
+from building import levels_of_this_machine, run
 from choosing import BLAS, X86_64, level, write_release, write_wheel
 
 from polywheel.cli import main
@@ -22,6 +22,7 @@ from polywheel.errors import WheelError
 from polywheel.index.web import fetch
 
 V2 = 'name = "old"\n[supported.x86_64]\nlevel = ["v2", "v1"]\n'
+UNKNOWN_TO_UV = {"requires": ["provider-variant-x86-64"]}
 LEVELS = {**{one: level(one) for one in ("v1", "v2", "v3")}, "null": {}}
 
 
@@ -94,10 +95,30 @@ def test_the_answer_for_a_program(dist: Path, old: str, capsys: pytest.CaptureFi
 
 
 def test_without_a_description_nothing_runs_unless_trusted(dist: Path) -> None:
+    write_release(dist, LEVELS, providers={"x86_64": UNKNOWN_TO_UV})
     said = explain(dist)
     assert "this machine gets demo-1.0-py3-none-any-null.whl (no plugin asked)" in said
     assert "the plugin of x86_64 was not asked (it runs with --trust only)" in said
+    assert "note: uv installs no variant that needs x86_64" in said
+    assert 'requires = ["x86-64-variant-provider"]' in said
     assert "hint: with --trust" in said
+
+
+def test_the_providers_that_uv_has_built_in_are_not_installed(
+    dist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index has them, and what somebody puts there under that name is not what uv has."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    write_release(dist, {**LEVELS, "v9": level("v9")})
+    said = explain(dist)
+    assert explain(dist, "--trust") == said
+    best = [one for one in levels_of_this_machine() if one in LEVELS]
+    chosen = f"demo-1.0-py3-none-any-{best[0] if best else 'null'}.whl"
+    assert f"this machine gets {chosen}\n" in said
+    assert "found as uv's built-in provider does" in said
+    assert "note:" not in said
+    assert "hint:" not in said
 
 
 def test_a_trusted_plugin_is_asked_in_an_environment_of_its_own(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -328,6 +329,20 @@ def _only_a_prerelease(folder: Path) -> None:
     write_release(folder, {"a": level("v1")}, version="1.1rc1")
 
 
+def _a_prerelease_where_no_final_release_fits(folder: Path) -> None:
+    write_release(folder, {"a": level("v9")}, plain=False)
+    write_wheel(folder, None, version="0.9", tags="py3-none-win32")
+    write_release(folder, {"a": level("v1")}, version="1.1rc1", plain=False)
+    write_wheel(folder, None, version="1.2a1", tags="py3-none-win32")
+    write_wheel(folder, None, version="0.8rc1")
+
+
+def _plain_linux_and_manylinux(folder: Path) -> None:
+    document = write_release(folder, {"a": level("v1")})
+    for tags in ("py3-none-linux_x86_64", f"py3-none-{SEVENTEEN}", "py3-none-manylinux1_x86_64"):
+        write_wheel(folder, "a", document=document, tags=tags)
+
+
 def _spellings_of_a_version(folder: Path) -> None:
     write_release(folder, {"a": level("v1")})
     write_wheel(folder, None, version="1.0.0", build="3")
@@ -342,6 +357,7 @@ OTHERS = [
     *(_a_tag_goes_before_a_build, _builds_of_plain_wheels, _a_label_that_variants_json_lacks),
     *(_a_variant_without_wheel, _an_older_release, _a_newer_release_without_variants),
     *(_a_prerelease, _only_a_prerelease, _spellings_of_a_version),
+    *(_a_prerelease_where_no_final_release_fits, _plain_linux_and_manylinux),
 ]
 
 
@@ -357,24 +373,126 @@ def test_other_cases(
     assert explained(folder, described(levels, env), tmp_path, capsys) == taken
 
 
-def test_only_the_providers_that_uv_knows_by_name_are_answered_for(tmp_path: Path) -> None:
-    """As docs/systems.md says: another requirement or entry point, and nothing is supported."""
-    for number, provider in enumerate(
-        (
-            {"requires": ["provider-variant-x86-64"]},
-            {**X86_64, "plugin-api": "x86_64_variant_provider.plugin:Plugin"},
-            {"requires": [*X86_64["requires"], "packaging"]},
-        )
-    ):
-        folder = tmp_path / f"x86-{number}"
-        write_release(folder, {"a": level("v1")}, providers={"x86_64": provider})
-        assert uv_takes(folder, folder / "to") == "demo-1.0-py3-none-any.whl"
+def this_machine_gets(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str | None, str]:
+    """What ``explain`` says of this machine, without a description, and its notes."""
+    main(["explain", str(folder), "--json"])
+    said = capsys.readouterr()
+    chosen: str | None = json.loads(said.out)["chosen"]
+    return chosen, said.err
+
+
+@pytest.mark.parametrize(
+    ("provider", "known"),
+    [
+        (X86_64, True),
+        ({"requires": ["x86_64.variant_provider>=0.0.1,<1"]}, True),
+        ({**X86_64, "plugin-api": "x86_64_variant_provider"}, True),
+        ({**X86_64, "plugin-api": "x86_64_variant_provider.plugin:Plugin"}, False),
+        ({"requires": ["x86-64-variant-provider==0.0.1"]}, False),
+        ({"requires": ["x86-64-variant-provider; python_version > '3'"]}, False),
+        ({"requires": [*X86_64["requires"], "packaging"]}, False),
+        ({"requires": ["provider-variant-x86-64"]}, False),
+        ({"builtin": "x86_64"}, False),
+    ],
+)
+def test_this_machine_gets_what_uv_takes_of_the_levels(
+    provider: Mapping[str, object],
+    known: bool,
+    levels: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a description and without running a plugin; and uv is told of where it has none."""
+    variants = {one: level(one) for one in ("v4", "v3", "v2", "v1", "v9")}
+    folder = tmp_path / "dist"
+    write_release(folder, {**variants, "null": {}}, providers={"x86_64": provider})
+    label = levels[0] if known and levels else "null"
+    chosen, said = this_machine_gets(folder, capsys)
+    assert chosen == uv_takes(folder, tmp_path) == f"demo-1.0-py3-none-any-{label}.whl"
+    unknown = not known and "requires" in provider
+    assert ("uv installs no variant that needs x86_64" in said) == unknown
+
+
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+*compute_cap*) printf '8.6\\n8.0\\n' ;;
+*driver_version*) echo 570.86.15 ;;
+*) printf 'Driver Version      : 570.86.15\\nCUDA Version        : 12.4\\n' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("machine", [*MACHINES, "nvidia-smi", "12.8 alone", "malformed"])
+def test_this_machine_gets_what_uv_takes_for_a_gpu(
+    machine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    env = MACHINES.get(machine, {})
+    if machine == "12.8 alone":
+        env = {DRIVER: "12.8"}
+    elif machine == "malformed":
+        env = {DRIVER: "12.8", SM_ARCH: "90"}
+    elif machine == "nvidia-smi":
+        tool = tmp_path / "bin" / "nvidia-smi"
+        tool.parent.mkdir()
+        tool.write_text(NVIDIA_SMI, encoding="utf-8")
+        tool.chmod(0o755)
+        env = {"PATH": f"{tool.parent}{os.pathsep}{os.environ['PATH']}"}
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    folder = tmp_path / "dist"
+    values = {
+        "cuda_version_lower_bound": ("11", "12.4", "12.5", "12.8", "13.0"),
+        "cuda_version_upper_bound": ("12.4", "12.6", "13", "13.1"),
+        "sm_arch": ("90_real", "86_real", "80_real", "80_virtual", "75_real"),
+    }
+    variants = {
+        f"{feature}_{value}": {"nvidia": {feature: [value]}}
+        for feature, several in values.items()
+        for value in several
+    }
+    while variants:
+        write_release(folder, {**variants, "null": {}}, namespaces=("nvidia",))
+        chosen, _ = this_machine_gets(folder, capsys)
+        assert chosen == uv_takes(folder, tmp_path / f"{len(variants)}")
+        label = str(chosen).removesuffix(".whl").rpartition("-")[2]
+        if label == "null":
+            break
+        del variants[label]
+        (folder / str(chosen)).unlink()
+    assert (len(variants) < 14) == (machine not in {"no GPU", "malformed"})
+
+
+def test_this_machine_gets_null_of_what_is_for_aarch64(
+    levels: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not levels:
+        pytest.skip("needs an x86-64 machine")
+    folder = tmp_path / "dist"
+    write_release(
+        folder,
+        {"a": {"aarch64": {"version": ["8a"]}}, "null": {}},
+        namespaces=("aarch64",),
+        providers={"aarch64": {"requires": ["aarch64-variant-provider"]}},
+    )
+    chosen, _ = this_machine_gets(folder, capsys)
+    assert chosen == uv_takes(folder, tmp_path) == "demo-1.0-py3-none-any-null.whl"
+
+
+def test_the_provider_of_nvidia_needs_its_plugin_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in MACHINES["12.8 and sm_90"].items():
+        monkeypatch.setenv(key, value)
     folder = tmp_path / "nvidia"
     bare = {"requires": NVIDIA["requires"]}
     variants = {"a": CUDA["cu118"]}
     write_release(folder, variants, namespaces=("nvidia",), providers={"nvidia": bare})
-    env = MACHINES["12.8 and sm_90"]
-    assert uv_takes(folder, folder / "to", env=env) == "demo-1.0-py3-none-any.whl"
+    chosen, said = this_machine_gets(folder, capsys)
+    assert chosen == uv_takes(folder, tmp_path) == "demo-1.0-py3-none-any.whl"
+    assert 'plugin-api = "nvidia_variant_provider.plugin:NvidiaVariantPlugin"' in said
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,11 @@ def test_who_answers_for_a_namespace() -> None:
     assert provided(PLUGIN) is None
     assert provided(PLUGIN, system()) == v2 + "the description has no [supported.x86_64]"
     not_asked = v2 + "the plugin of x86_64 was not asked (it runs with --trust only)"
-    assert provided(PLUGIN, undescribed) == not_asked
+    unknown = {"requires": ["provider-variant-x86-64"]}
+    assert provided(unknown, undescribed) == not_asked
+    elsewhere = {"requires": ["provider-variant-x86-64; sys_platform == 'nowhere'"]}
+    nowhere = v2 + "no requirement of its provider is for this machine"
+    assert provided(elsewhere, undescribed) == nowhere
     assert provided(STATIC) is None
     assert provided(STATIC, undescribed) is None
     off = "its provider is optional, and not enabled (--enable "
@@ -277,7 +281,8 @@ def test_plugins_are_asked_for_what_is_used_and_nothing_else() -> None:
         asked.extend(provider.namespace for provider in providers)
         return {"x86_64": {"level": ["v2"]}}
 
-    metadata = one_variant(LEVEL_V2, namespaces=("x86_64", "gpu"))
+    providers = {"x86_64": {"requires": ["provider-variant-x86-64"]}, "gpu": PLUGIN}
+    metadata = one_variant(LEVEL_V2, namespaces=("x86_64", "gpu"), providers=providers)
     chooser = Chooser(metadata, releases(metadata), ask=ask)
     assert chooser.answer(this_machine()).chosen
     assert asked == ["x86_64"]
@@ -390,6 +395,24 @@ def test_prereleases_and_specifiers() -> None:
         version("==3")
     alone = answer(Shelf(["demo-2.0rc1-py3-none-any.whl"]))
     assert alone.chosen is not None
+
+
+def test_a_prerelease_is_taken_where_no_final_release_fits() -> None:
+    """As pip and uv do; pre-releases in their own order, after every final release."""
+    wheels = ["demo-1.0-py3-none-win32.whl", "demo-1.1-py3-none-win32.whl"]
+    early = ["demo-0.9rc1-py3-none-any.whl", "demo-1.1rc1-py3-none-any.whl"]
+    given = answer(Shelf([*wheels, *early, "demo-1.2a1-py3-none-win32.whl"]))
+    tried = [str(choice.release.version) for choice in given.choices]
+    assert tried == ["1.1", "1.0", "1.2a1", "1.1rc1"]
+    assert given.chosen is not None
+    assert given.chosen.filename == early[1]
+    (note,) = given.choices[-1].notes
+    assert note == "demo 1.1rc1 is a pre-release, and taken as nothing of a final release fits"
+    assert answer(Shelf([*wheels, *early]), specifier=">=1").choices[-1].chosen
+    assert answer(Shelf([*wheels, *early, "demo-1.0.tar.gz"])).sdist is not None
+    nothing = answer(Shelf([*wheels, "demo-1.2rc1-py3-none-win32.whl"]))
+    assert [str(choice.release.version) for choice in nothing.choices] == ["1.1"]
+    assert not nothing.choices[0].notes
 
 
 def test_variants_json_of_another_spelling_and_another_project() -> None:

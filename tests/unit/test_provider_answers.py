@@ -357,6 +357,15 @@ def test_another_version_of_the_same_plugin_is_the_same_object(tmp_path: Path) -
     assert found.reference == "autumn.plugin:Plugin"
 
 
+def test_the_default_plugin_api_is_of_the_first_requirement_that_holds_here(tmp_path: Path) -> None:
+    """The one before it is not installed here: its module could not be imported."""
+    first, second = "snow; sys_platform == 'nowhere'", "ice-and.more; sys_platform != 'nowhere'"
+    found = used(
+        tmp_path, override("winter", f'requires = ["{first}", "{second}"]'), "winter::level::v1"
+    )[0]
+    assert (found.reference, found.requires) == ("ice_and_more", (second,))
+
+
 def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
     settings = override("rest", 'requires = ["holiday"]')
     found = used(tmp_path, settings, "rest::day::sunday")[-1]

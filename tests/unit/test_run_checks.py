@@ -12,6 +12,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from wheels import FIELDS, FILES, INFO, METADATA, VARIANT_JSON, with_record, zipped
 
 from polywheel.errors import Problem, WheelError
+from polywheel.matrix.targets import known_targets
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.properties import VariantProperty
@@ -115,6 +116,13 @@ def test_one_of_several_platform_tags_is_enough() -> None:
     assert misfits(name, job(None), [LINUX]) == []
     (problem,) = misfits(name, job(None), [MACOS])
     assert "macos-arm64" in problem.what
+
+
+@pytest.mark.parametrize("target", ["macos-arm64", "macos-x86_64"])
+def test_a_wheel_for_both_processors_of_macos_serves_either_target(target: str) -> None:
+    name = WheelName.parse("demo-1.0-cp312-cp312-macosx_11_0_universal2.whl")
+    assert misfits(name, job(None), [known_targets()[target]]) == []
+    assert misfits(name, job(None), [known_targets()["linux-x86_64"]])
 
 
 def test_a_target_that_says_nothing_of_platforms_takes_any() -> None:

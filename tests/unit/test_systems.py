@@ -34,12 +34,21 @@ def fits(system: System, tag: str) -> bool:
 
 def test_the_machine_that_this_runs_on() -> None:
     system = this_machine(enabled=["debug"])
-    assert list(system.tags) == list(dict.fromkeys(sys_tags()))
+    assert set(system.tags) == set(sys_tags())
     assert system.python.release[:2] == sys.version_info[:2]
     assert system.environment["sys_platform"] == sys.platform
     assert system.packages["pyproject_hooks"] == Version(installed_version("pyproject-hooks"))
     assert system.enabled == {"debug"}
     assert not system.described
+
+
+def test_the_order_of_tags_is_the_same_with_and_without_a_platform(tmp_path: Path) -> None:
+    """Uv takes a manylinux wheel rather than one for linux_x86_64; packaging does not."""
+    here = this_machine()
+    best = next(tag.platform for tag in here.tags if not tag.platform.startswith("linux_"))
+    said = read(tmp_path, f'platform = "{best}"')
+    without = read(tmp_path, f'python = "{said.python.major}.{said.python.minor}"')
+    assert list(here.tags) == list(without.tags) == list(said.tags)
 
 
 def test_everything_that_can_be_said(tmp_path: Path) -> None:
@@ -175,6 +184,7 @@ def test_a_folder_of_systems_with_mistakes(tmp_path: Path) -> None:
     [
         ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_29_aarch64"),
         ("manylinux_2_28_x86_64", "linux_x86_64", "musllinux_1_2_x86_64"),
+        ("manylinux_2_28_x86_64", "manylinux1_x86_64", "musllinux_1_2_x86_64"),
         ("manylinux2014_x86_64", "manylinux1_x86_64", "manylinux_2_18_x86_64"),
         ("musllinux_1_2_x86_64", "musllinux_1_1_x86_64", "manylinux_2_17_x86_64"),
         ("macosx_14_0_arm64", "macosx_11_0_universal2", "macosx_15_0_arm64"),
@@ -200,6 +210,7 @@ def test_a_python_without_global_lock() -> None:
     [
         ("win_amd64", ("nt", "win32", "Windows", "AMD64")),
         ("win32", ("nt", "win32", "Windows", "x86")),
+        ("win_arm64", ("nt", "win32", "Windows", "ARM64")),
         ("macosx_14_0_arm64", ("posix", "darwin", "Darwin", "arm64")),
         ("manylinux_2_28_aarch64", ("posix", "linux", "Linux", "aarch64")),
         ("manylinux2014_x86_64", ("posix", "linux", "Linux", "x86_64")),

@@ -2,15 +2,15 @@
 
 Per release: variants in the order of PEP 825, the null variant as the last of them, then the non-variant
 wheels; within each group the better platform tag first, and of the same tags the higher build tag. That is
-also what uv 0.13.8 does. A release from which nothing fits is passed over for an older one, unless it
-has an sdist.
+also what uv 0.13.9 does. A release from which nothing fits is passed over for an older one, unless it
+has an sdist; where nothing of any final release fits, pre-releases follow.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
@@ -74,7 +74,7 @@ class Answer:
 
     system: System
     choices: tuple[Choice, ...]
-    """The releases that were looked at, newest first; only from the last one something may fit."""
+    """The releases that were looked at, in order; only from the last one something may fit."""
 
     @property
     def chosen(self) -> File | None:
@@ -103,7 +103,7 @@ class Chooser:
         Raises ConfigError where no version is as wanted.
         """
         self.place = place
-        self.releases = _wanted(list(found), specifier or SpecifierSet())
+        self.releases, self._last_resort = _wanted(list(found), specifier or SpecifierSet())
         # PEP 592: a yanked file is for those who ask for exactly that version.
         self.pinned = any(
             one.operator in {"==", "==="} and not one.version.endswith(".*")
@@ -123,6 +123,10 @@ class Chooser:
         else:
             # Nothing anywhere: the newest release is the one to explain.
             looked_at = looked_at[:1]
+        last = looked_at[-1]
+        if last.release.version in self._last_resort:
+            note = f"{last.release} is a pre-release, and taken as nothing of a final release fits"
+            looked_at[-1] = replace(last, notes=(*last.notes, note))
         return Answer(system=system, choices=tuple(looked_at))
 
     def choose(self, release: Release, system: System) -> Choice:
@@ -210,17 +214,27 @@ class Chooser:
             yield f"it requires Python {required}, and this is {system.python}"
 
 
-def _wanted(found: list[Release], specifier: SpecifierSet) -> list[Release]:
-    """The versions that an installer looks at: pre-releases where there is nothing else (PEP 440)."""
+def _wanted(
+    found: list[Release], specifier: SpecifierSet
+) -> tuple[list[Release], frozenset[Version]]:
+    """The releases that an installer looks at, in order, and which of them are a last resort.
+
+    Those are pre-releases where there are final releases, and ``specifier`` names no pre-release
+    (PEP 440, "Handling of pre-releases"): pip and uv take one where no final release will do.
+    """
     versions = [one.version for one in found]
-    wanted = set(specifier.filter(versions))
-    if not wanted:
+    allowed = set(specifier.filter(versions, prereleases=True))
+    if not allowed:
         there = ", ".join(str(version) for version in versions[:10])
         raise ConfigError(
             f"no version is as wanted: {specifier}",
             hint=nearest(str(specifier).lstrip("=<>!~"), map(str, versions)) or f"there is {there}",
         )
-    return [one for one in found if one.version in wanted]
+    first = set(specifier.filter(versions))
+    last_resort = allowed - first
+    wanted = [one for one in found if one.version in first]
+    wanted += [one for one in found if one.version in last_resort]
+    return wanted, frozenset(last_resort)
 
 
 def _unknown(label: str, variants: Variants) -> tuple[str, ...]:

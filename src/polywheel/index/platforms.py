@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from packaging.markers import default_environment
 from packaging.tags import (
@@ -35,17 +36,29 @@ _SYSTEMS = (
 
 def tags_here() -> Mapping[Tag, int]:
     """The tags of this Python on this machine, each with its place, best first."""
-    return _places(sys_tags())
+    return _places(_plain_linux_last(sys_tags()))
+
+
+def _plain_linux_last(tags: Iterable[Tag]) -> Iterator[Tag]:
+    """Tags, those of ``linux_*`` behind the manylinux and musllinux ones of a Python and ABI.
+
+    So uv has it. `packaging` 26.4, and pip with it, puts a wheel that was built on this very
+    machine first.
+    """
+    for _, group in groupby(tags, key=lambda tag: (tag.interpreter, tag.abi)):
+        yield from sorted(group, key=lambda tag: tag.platform.startswith("linux_"))
 
 
 def tags_of(python: Version, platform: str | None, *, free_threaded: bool) -> Mapping[Tag, int]:
     """The tags of a CPython on ``platform``, a platform tag; None is this machine."""
-    platforms = list(platform_tags()) if platform is None else list(_platforms(platform))
+    platforms = list(platform_tags() if platform is None else _platforms(platform))
     release = python.major, python.minor
     interpreter = f"cp{python.major}{python.minor}"
     abi = f"{interpreter}t" if free_threaded else interpreter
     specific = cpython_tags(release, [abi], platforms)
-    return _places([*specific, *compatible_tags(release, interpreter, platforms)])
+    return _places(
+        _plain_linux_last([*specific, *compatible_tags(release, interpreter, platforms)])
+    )
 
 
 def _places(tags: Iterable[Tag]) -> dict[Tag, int]:
@@ -88,11 +101,18 @@ def environment_of(python: Version, platform: str | None) -> Mapping[str, str]:
                 "os_name": os_name,
                 "sys_platform": sys_platform,
                 "platform_system": system,
-                "platform_machine": {"win32": "x86", "amd64": "AMD64"}.get(machine, machine),
+                "platform_machine": _machine(platform, machine),
                 "platform_release": "",
                 "platform_version": "",
             }
     return environment
+
+
+def _machine(platform: str, machine: str) -> str:
+    """``platform_machine`` as Windows spells it, or another system."""
+    if platform.startswith("win"):
+        return {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}.get(machine, machine)
+    return machine
 
 
 def misfit(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:

@@ -1,7 +1,8 @@
 """Who answers for each namespace of a release, and what a system supports of it.
 
 The order of the questions is that of the draft PEP on providers, "Providers": is the provider enabled;
-has it static properties; has the user said what is supported; and only then its plugin.
+has it static properties; has the user said what is supported; has uv this provider built in; and only
+then its plugin.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from polywheel.formats.ordering import Supported
+from polywheel.index import uv_providers
 from polywheel.index.systems import System
 from polywheel.model.answers import PluginQuery
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import ABI_DEPENDENCY, ABI_VALUE, VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.environment import plugin_environment
+from polywheel.providers.plugins import default_reference, that_hold
 
 Features = Mapping[str, Sequence[str]]
 Ask = Callable[[Sequence[Provider]], Mapping[str, Features]]
@@ -49,6 +52,17 @@ class Support:
         return f"{what}: {why}" if why else what
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answer:
+    """What is known of one namespace without running anything."""
+
+    because: str
+    """Why a property is not supported; empty where there is no more to say."""
+
+    features: Features | None = None
+    note: str | None = None
+
+
 def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) -> Support:
     """What ``system`` supports of what the variants of ``metadata`` need.
 
@@ -65,23 +79,17 @@ def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) ->
         provider = metadata.providers.get(namespace) or Provider(namespace=namespace)
         if namespace not in metadata.namespaces:
             because[namespace,] = f"{namespace} is not in default-priorities.namespace"
-        elif why := _off(provider, system):
-            because[namespace,] = why
-        elif provider.static_properties:
-            order = provider.feature_order or tuple(provider.static_properties)
-            supported[namespace] = {name: provider.static_properties[name] for name in order}
-            because[namespace,] = "it is not among the static properties"
-            if namespace in system.supported:
-                notes.append(
-                    f"[supported.{namespace}] of the description is not used: the provider has "
-                    "static properties, which go first"
-                )
-        elif namespace in system.supported:
-            supported[namespace] = system.supported[namespace]
-        elif why := _unknown(provider, system, ask):
-            because[namespace,] = why
-        else:
+            continue
+        answer = _answer(provider, system, ask)
+        if answer is None:
             to_ask.append(provider)
+        else:
+            because[namespace,] = answer.because
+            supported[namespace] = answer.features or {}
+            notes += [answer.note] if answer.note is not None else []
+        if provider.requires and uv_providers.builtin_namespace(provider) is None:
+            advice = uv_providers.advice(provider)
+            notes.append(f"uv installs no variant that needs {namespace}: {advice}")
     if to_ask and ask is not None:
         supported |= ask(to_ask)
     if ABI_DEPENDENCY in namespaces:
@@ -90,6 +98,37 @@ def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) ->
         supported[ABI_DEPENDENCY] = _fitting(needed, system.packages)
         because |= _installed(needed, system.packages)
     return Support(supported=supported, because=because, notes=tuple(notes))
+
+
+def _answer(provider: Provider, system: System, ask: Ask | None) -> _Answer | None:
+    """What can be said of a provider's namespace; None where its plugin is to be asked."""
+    namespace = provider.namespace
+    if why := _off(provider, system):
+        return _Answer(because=why)
+    if provider.static_properties:
+        order = provider.feature_order or tuple(provider.static_properties)
+        note = None
+        if namespace in system.supported:
+            note = (
+                f"[supported.{namespace}] of the description is not used: the provider has static "
+                "properties, which go first"
+            )
+        return _Answer(
+            because="it is not among the static properties",
+            features={name: provider.static_properties[name] for name in order},
+            note=note,
+        )
+    if system.described:
+        missing = f"the description has no [supported.{namespace}]"
+        features = system.supported.get(namespace)
+        return _Answer(because=missing if features is None else "", features=features)
+    builtin = uv_providers.builtin_namespace(provider)
+    if builtin is not None:
+        found = uv_providers.find(builtin)
+        because = f"{found.said} (found as uv's built-in provider does)"
+        return _Answer(because=because, features=found.features)
+    why = _unknown(provider, ask)
+    return None if why is None else _Answer(because=why)
 
 
 def asking(at: str, *, fresh: bool = False, notify: Callable[[str], None]) -> Ask:
@@ -104,7 +143,7 @@ def asking(at: str, *, fresh: bool = False, notify: Callable[[str], None]) -> As
         queries = [
             PluginQuery(
                 namespace=provider.namespace,
-                reference=provider.object_reference or "",
+                reference=provider.plugin_api or default_reference(that_hold(provider.requires)),
                 requires=provider.requires,
                 at=f"{at}: providers.{provider.namespace}",
                 supported=True,
@@ -134,18 +173,19 @@ def _off(provider: Provider, system: System) -> str | None:
     return None
 
 
-def _unknown(provider: Provider, system: System, ask: Ask | None) -> str | None:
+def _unknown(provider: Provider, ask: Ask | None) -> str | None:
     """Why nobody can be asked what is supported; None where the plugin can."""
-    namespace = provider.namespace
-    if system.described:
-        return f"the description has no [supported.{namespace}]"
     if provider.builtin is not None:
         return f"its provider is built into installers ({provider.builtin}), and this is none"
     if not provider.requires:
         return "it has no provider"
-    if ask is None:
-        return f"the plugin of {namespace} {NOT_ASKED}"
-    return None
+    try:
+        here = that_hold(provider.requires)
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        return f"a marker of its provider can't be evaluated: {error}"
+    if not here:
+        return "no requirement of its provider is for this machine"
+    return f"the plugin of {provider.namespace} {NOT_ASKED}" if ask is None else None
 
 
 def _fitting(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -85,12 +85,13 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
             at=at,
             hint="give requires" + (", or leave query out" if not reference else ""),
         )
+    requires = _that_hold(namespace, requires, at)
     return BuildProvider(
         namespace=namespace,
         query=query,
         at=at,
-        reference=(reference or _module(requires[0])) if requires else "",
-        requires=_that_hold(namespace, requires, at),
+        reference=(reference or default_reference(requires)) if requires else "",
+        requires=requires,
         fills_static=bool(provider.build_requires),
     )
 
@@ -99,16 +100,27 @@ def _distribution(requirement: str) -> str:
     return canonicalize_name(Requirement(requirement).name)
 
 
-def _module(requirement: str) -> str:
-    """The module that stands for a plugin without ``plugin-api``."""
-    return _distribution(requirement).replace("-", "_")
+def default_reference(requires: Sequence[str]) -> str:
+    """The module of a plugin without ``plugin-api``, by the requirements that are installed for it.
+
+    That is the first one: the others, whose markers do not hold, would not be there to be imported.
+    """
+    return _distribution(requires[0]).replace("-", "_")
+
+
+def that_hold(requires: Iterable[str]) -> tuple[str, ...]:
+    """The requirements whose markers hold here.
+
+    Raises UndefinedComparison and UndefinedEnvironmentName.
+    """
+    markers = {text: Requirement(text).marker for text in requires}
+    return tuple(text for text, one in markers.items() if one is None or one.evaluate())
 
 
 def _that_hold(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str, ...]:
-    """The requirements whose markers hold here: one at least, where there are any."""
+    """As above: one at least, where there are any. Raises ConfigError and ProviderError."""
     try:
-        markers = {text: Requirement(text).marker for text in requires}
-        here = tuple(text for text, one in markers.items() if one is None or one.evaluate())
+        here = that_hold(requires)
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise ConfigError(
             f"a marker of the provider of {namespace!r} can't be evaluated: {error}", at=at

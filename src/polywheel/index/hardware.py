@@ -1,0 +1,286 @@
+"""Processor and GPU of this machine, as far as uv's built-in variant providers ask for them.
+
+Nothing is loaded or run for it but system calls and, for the GPU, the driver's own ``nvidia-smi``. The
+names of features and the rules are those of uv 0.13.9 (docs/systems.md); what each level of x86-64 consists
+of is from the x86-64 psABI, "Micro-Architecture Levels", but that uv does not ask for ``xsave``, which
+``avx`` implies.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from platform import machine
+
+CPUINFO = Path("/proc/cpuinfo")
+AUXV = Path("/proc/self/auxv")
+_AT_HWCAP = 16
+_NVIDIA_SMI_SECONDS = 20
+_MOST_OUTPUT = 4 * 1024 * 1024
+
+_LEVELS: Mapping[str, frozenset[str]] = {
+    "v2": frozenset(["cx16", "lahf_lm", "popcnt", "sse3", "sse4_1", "sse4_2", "ssse3"]),
+    "v3": frozenset(["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]),
+    "v4": frozenset(["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"]),
+}
+"""What each level of x86-64 has beyond the one below it, in the spelling of Linux."""
+
+_ALIASES = {
+    "pni": "sse3",
+    # macOS
+    "sse4.1": "sse4_1",
+    "sse4.2": "sse4_2",
+    "avx1.0": "avx",
+    "lahf": "lahf_lm",
+    "lzcnt": "abm",
+}
+
+_VERSIONS: Mapping[str, int] = {
+    # fp, asimd, crc32, atomics, asimdrdm
+    "8.1a": 1 << 0 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 12,
+    # dcpop
+    "8.2a": 1 << 16,
+    # jscvt, fcma, lrcpc, paca, pacg
+    "8.3a": 1 << 13 | 1 << 14 | 1 << 15 | 1 << 30 | 1 << 31,
+    # fphp, asimdhp, asimddp, asimdfhm, dit, uscat, ilrcpc, flagm
+    "8.4a": 1 << 9 | 1 << 10 | 1 << 20 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26 | 1 << 27,
+}
+"""The bits of AT_HWCAP (Linux, arch/arm64/include/uapi/asm/hwcap.h) that each version adds."""
+
+_CORES: Mapping[str, Mapping[str, str]] = {
+    "0x41": {"0xd0c": "8.2a", "0xd40": "8.4a", "0xd49": "8.4a", "0xd4f": "8.4a", "0xd83": "8.4a"},
+    "0x42": {"0x516": "8.1a"},
+    "0x43": {"0x0af": "8.1a"},
+    "0x46": {"0x001": "8.2a"},
+    "0x61": {
+        "0x000": "8.1a",
+        **dict.fromkeys(
+            [
+                "0x020",
+                "0x021",
+                "0x022",
+                "0x023",
+                "0x024",
+                "0x025",
+                "0x028",
+                "0x029",
+                "0x030",
+                "0x031",
+                "0x032",
+                "0x033",
+                "0x034",
+                "0x035",
+                "0x038",
+                "0x039",
+                "0x042",
+                "0x043",
+                "0x044",
+                "0x045",
+                "0x048",
+                "0x049",
+                "0x052",
+                "0x053",
+                "0x054",
+                "0x055",
+                "0x058",
+                "0x059",
+                "0x062",
+                "0x063",
+                "0x064",
+                "0x065",
+                "0x068",
+                "0x069",
+            ],
+            "8.4a",
+        ),
+    },
+    "0x6d": {"0xd49": "8.4a"},
+    "0xc0": {"0xac3": "8.4a", "0xac4": "8.4a"},
+}
+"""The cores of which uv knows more than the first version, by implementer and part."""
+
+_APPLE = re.compile(r"Apple M[1-5]\b")
+
+
+def architecture() -> str:
+    """``x86_64``, ``aarch64``, or another name of the architecture of this Python."""
+    name = machine().lower()
+    name = {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+    if sys.maxsize < 2**32:
+        name = {"x86_64": "i686", "aarch64": "armv8l"}.get(name, name)
+    return name
+
+
+def x86_64_levels() -> tuple[str, ...] | None:
+    """The levels of this x86-64 processor, best first; None where only the first is certain."""
+    if sys.platform == "linux":
+        flags = _flags(CPUINFO)
+    elif sys.platform == "darwin":
+        flags = _flags_of_macos()
+    else:
+        flags = ()
+    return levels_of(flags) if flags else None
+
+
+def levels_of(flags: Iterable[str]) -> tuple[str, ...]:
+    """The levels of a processor with these feature flags, best first."""
+    has = {_ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
+    levels = ["v1"]
+    for level, needs in _LEVELS.items():
+        if not needs <= has:
+            break
+        levels.append(level)
+    return tuple(reversed(levels))
+
+
+def _flags(cpuinfo: Path) -> tuple[str, ...]:
+    """The flags of the first processor, as Linux lists them."""
+    for entry in _entries(cpuinfo):
+        return tuple(entry.get("flags", "").split())
+    return ()
+
+
+def _entries(cpuinfo: Path) -> Iterator[Mapping[str, str]]:
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # some sandboxes hide it
+        return
+    for entry in text.split("\n\n"):
+        pairs = (line.partition(":") for line in entry.splitlines())
+        yield {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _flags_of_macos() -> tuple[str, ...]:
+    names = ("machdep.cpu.features", "machdep.cpu.leaf7_features", "machdep.cpu.extfeatures")
+    flags = " ".join(map(_sysctl, names)).split()
+    # They are those of the hardware, whether the kernel saves the registers of AVX-512 or not.
+    if any(_sysctl("hw.optional.avx512f").encode("latin-1")):
+        return tuple(flags)
+    return tuple(flag for flag in flags if not flag.startswith("AVX512"))
+
+
+def _sysctl(name: str) -> str:
+    """A value of the kernel of macOS, a character a byte; empty where there is none."""
+    try:
+        import ctypes
+
+        ask = ctypes.CDLL(None).sysctlbyname
+    except (ImportError, AttributeError, OSError):
+        return ""
+    size = ctypes.c_size_t()
+    if ask(name.encode(), None, ctypes.byref(size), None, ctypes.c_size_t(0)) or not size.value:
+        return ""
+    buffer = ctypes.create_string_buffer(size.value)
+    if ask(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0)):
+        return ""
+    return buffer.raw[: size.value].decode("latin-1").rstrip("\0")
+
+
+def aarch64_versions() -> tuple[str, ...] | None:
+    """The versions of this AArch64 processor, best first; None where only the first is certain."""
+    if sys.platform == "darwin":
+        brand = _sysctl("machdep.cpu.brand_string")
+        return _up_to("8.4a" if _APPLE.match(brand) else "8a") if brand else None
+    if sys.platform != "linux":
+        return None
+    cores = {
+        (entry.get("CPU implementer", ""), entry.get("CPU part", ""))
+        for entry in _entries(CPUINFO)
+        if "processor" in entry
+    }
+    capabilities = _hwcap(AUXV)
+    if not cores or capabilities is None:
+        return None
+    return versions_of(cores, capabilities)
+
+
+def versions_of(cores: Iterable[tuple[str, str]], hwcap: int) -> tuple[str, ...]:
+    """The versions of a processor with these cores (implementer and part), best first.
+
+    ``hwcap`` is AT_HWCAP of Linux. A version holds where every core is known to have it and the
+    kernel says that all of its instructions are there.
+    """
+    known = [_up_to(_CORES.get(maker, {}).get(part, "8a")) for maker, part in cores]
+    most = min(known, key=len, default=_up_to("8a"))
+    found = ["8a"]
+    for version, bits in _VERSIONS.items():
+        if version not in most or hwcap & bits != bits:
+            break
+        found.append(version)
+    return tuple(reversed(found))
+
+
+def _up_to(version: str) -> tuple[str, ...]:
+    every = ("8a", *_VERSIONS)
+    return tuple(reversed(every[: every.index(version) + 1]))
+
+
+def _hwcap(auxv: Path) -> int | None:
+    """AT_HWCAP of this process: what it may use, under emulation too."""
+    pair = struct.Struct("NN")
+    try:
+        content = auxv.read_bytes()
+    except OSError:
+        return None
+    whole = content[: len(content) // pair.size * pair.size]
+    return dict(pair.iter_unpack(whole)).get(_AT_HWCAP)
+
+
+Version = tuple[int, int]
+
+
+def cuda_driver() -> Version | None:
+    """The CUDA version of the driver's user mode, as ``nvidia-smi -q`` tells it.
+
+    None where there is no NVIDIA driver, or it does not tell.
+    """
+    text = _nvidia_smi("-q") or ""
+    found = re.search(
+        r"^\s*CUDA (?:UMD )?Version\s*:\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE
+    )
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def compute_capability() -> Version | None:
+    """The highest compute capability of the GPUs here; None where there is none."""
+    text = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader") or ""
+    found = re.findall(r"^\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE)
+    return max(((int(major), int(minor)) for major, minor in found), default=None)
+
+
+def has_nvidia_smi() -> bool:
+    """Whether the NVIDIA driver's own tool is here."""
+    return _find_nvidia_smi() is not None
+
+
+def _find_nvidia_smi() -> str | None:
+    """Its absolute path; one in the working folder, where Windows looks first, is not meant."""
+    found = shutil.which("nvidia-smi")
+    if found is None or Path(found).resolve().parent == Path.cwd().resolve():
+        return None
+    return str(Path(found).absolute())
+
+
+def _nvidia_smi(*arguments: str) -> str | None:
+    """What the driver's tool prints; None where it is not there, fails, or takes too long."""
+    path = _find_nvidia_smi()
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_NVIDIA_SMI_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    return done.stdout[:_MOST_OUTPUT].decode("utf-8", errors="replace")
