@@ -18,6 +18,7 @@ from pyproject_hooks import (
 
 from polywheel.errors import BuildError, ConfigError, UnsupportedError
 from polywheel.model.profile import BackendChoice
+from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
 
 OPTIONAL_HOOKS = (
@@ -64,10 +65,15 @@ class RealBackend:
                     f"{self._name} fails when it is imported ({_ending(error.returncode)})",
                     hint="what it says stands above",
                 ) from None
-            found = json.loads(answer.read_text(encoding="utf-8"))
-        if "error" in found:
-            raise self._missing(found["error"])
-        return frozenset(found["hooks"])
+            try:
+                found = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
+                if "error" in found:
+                    raise self._missing(str(found["error"]))
+                return frozenset(map(str, found["hooks"]))
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                raise BuildError(
+                    f"{self._name} ended without an answer when it was imported"
+                ) from None
 
     def call(self, hook: str, *arguments: object) -> object:
         """Call a hook by name, with its positional arguments.

@@ -772,7 +772,7 @@ WORKER = {"requires": ["a"], "wheels": [{"id": "x", "file": NAME}], "built": 1.5
 
 @reader("worker answer", bad_json({**WORKER, "error": "error: no", "again": True}), 6)
 def read_worker(content: bytes, folder: Path) -> None:
-    said = orders._said(put(folder, "answer.json", content))
+    said = orders._said(put(folder, "answer.json", content), "build")
     orders._checked(Ended(code=0, stopped=False, late=False), said, orders.Time(None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -105,3 +106,93 @@ if not (place / "go on").exists():
     while not (tmp_path / "still there").exists():
         time.sleep(0.02)
     assert (tmp_path / "still there").read_text(encoding="utf-8") == "True"
+
+
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_has_the_name_of_a_wheel_and_is_none_holds_up_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    """It was opened, and no signal and no time limit ended that (issue 12, item 19)."""
+    source = demo(tmp_path / "demo", "v1", "v2")
+    builds = Builds(source, tmp_path / "out", patience=60)
+    builds.out.mkdir()
+    name = builds.out / "demo-1.0-py3-none-any-v1.whl"
+    if kind == "pipe":
+        os.mkfifo(name)
+    elif kind == "folder":
+        name.mkdir()
+    else:
+        name.symlink_to("nowhere")
+    said = builds(code=1)
+    assert said.states == {"v1": "failed", "v2": "built"}
+    assert f"{name.name} is there already" in said.err
+    assert "--force" in said.err
+    before = name.lstat()
+    assert (before.st_ino, before.st_mode) == (name.lstat().st_ino, name.lstat().st_mode)
+    if kind != "folder":
+        assert builds("--force").states == {"v1": "built", "v2": "up-to-date"}
+        assert name.is_file()
+        assert not name.is_symlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the answer in /proc")
+def test_an_answer_of_a_worker_that_is_a_pipe_holds_up_nothing(tmp_path: Path) -> None:
+    source = project(
+        tmp_path / "demo",
+        "v1",
+        hook="""
+worker = os.getppid()
+command = pathlib.Path(f"/proc/{worker}/cmdline").read_bytes().split(b"\\0")
+os.mkfifo(next(one for one in command if one.endswith(b"answer.json")))
+os.kill(worker, 9)
+time.sleep(60)
+""",
+    )
+    said = Builds(source, tmp_path / "out", patience=60)(code=1)
+    assert said.report["builds"][0]["error"] == "its worker was killed by signal 9"
+
+
+@posix
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show"],
+        ["label", "-p", "a::b::c", "--provider", "a=a", "--no-validate"],
+        ["label", "-p", "a::b::c", "--provider", "a=a", "--no-validate", "--in-place"],
+        ["unlabel"],
+        ["unlabel", "--in-place"],
+        ["finalize"],
+    ],
+    ids=" ".join,
+)
+def test_commands_about_wheels_refuse_a_pipe(tmp_path: Path, command: list[str]) -> None:
+    wheel = tmp_path / "demo-1.0-py3-none-any-v1.whl"
+    os.mkfifo(wheel)
+    done = subprocess.run(
+        [sys.executable, "-m", "polywheel", *command, str(wheel)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "not a regular file" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@posix
+def test_a_folder_with_a_pipe_in_it_is_indexed_and_collected(tmp_path: Path) -> None:
+    for name in ("demo-1.0-py3-none-any-v1.whl", ".polywheel-index.json", "report.json"):
+        os.mkfifo(tmp_path / name)
+    for command in (["index"], ["index", "--simple"], ["ci", "collect"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "polywheel", *command, str(tmp_path)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode in {1, 2, 4}, done.stderr
+        assert "Traceback" not in done.stderr

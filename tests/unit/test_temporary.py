@@ -245,3 +245,25 @@ def test_remove_tree_takes_files_folders_and_nothing(tmp_path: Path) -> None:
     for name in ("file", "folder", "nothing"):
         remove_tree(tmp_path / name)
     assert names(tmp_path) == []
+
+
+@posix
+def test_remove_tree_takes_folders_of_any_depth(tmp_path: Path) -> None:
+    """Deeper than Python recurses, and with paths that are too long for the system."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").touch()
+    (tmp_path / "deep").mkdir()
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(tmp_path / "deep")
+        for _ in range(1500):
+            Path("file").touch()
+            Path("link").symlink_to(tmp_path / "outside", target_is_directory=True)
+            Path("folder").mkdir()
+            os.chdir("folder")
+    finally:
+        os.chdir(before)
+        os.close(before)
+    remove_tree(tmp_path / "deep")
+    assert names(tmp_path) == ["outside"]
+    assert names(tmp_path / "outside") == ["file"]

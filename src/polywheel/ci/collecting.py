@@ -18,6 +18,7 @@ from typing import Any
 from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.wheelname import WheelName
+from polywheel.system.files import open_regular
 from polywheel.system.temporary import replacing
 
 SHAPE = 1
@@ -221,7 +222,7 @@ def _copied(path: Path, out: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=False) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from polywheel.formats.metadata_reader import parse_metadata, read_variant_field
 from polywheel.formats.variant_json_reader import read_faulty_variant_json
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.wheelname import WheelName
+from polywheel.system.files import open_regular
 from polywheel.wheel.archive import Archive, open_archive
 from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
 
@@ -32,8 +34,8 @@ def examine(path: Path, *, hashes: bool = False) -> Examined:
     """
     name = WheelName.parse(path.name)
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             archive = open_archive(file, path)
             info = find_dist_info(archive)
             wheel_file = _wheel_file(archive, info.path(WHEEL))

@@ -24,6 +24,7 @@ from polywheel.formats.variants_json import unite
 from polywheel.index.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import FileName, parse_name, read_files
 from polywheel.model.metadata import VariantMetadata
+from polywheel.system.files import open_regular
 
 PYPI = "https://pypi.org/simple/"
 _VARIANTS = "-variants.json"
@@ -113,7 +114,7 @@ class Folder:
     def variants_json(self, link: Link) -> bytes:
         """Its content. Raises WheelError."""
         try:
-            with Path(link.url).open("rb") as file:
+            with open_regular(link.url) as file:
                 return file.read(MAX_SIZE + 1)
         except OSError as error:
             raise WheelError(

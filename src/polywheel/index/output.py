@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from polywheel.errors import Problem, WheelError
+from polywheel.system.files import open_regular, read_regular
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 
 ROOT = "simple"
@@ -24,6 +25,7 @@ ROOT = "simple"
 MANIFEST = ".polywheel-index.json"
 _SHAPE = 1
 _MAX_MANIFEST = 64 * 1024 * 1024
+_MAX_READ = 1024 * 1024 * 1024
 # What a manifest may name: nothing that leads out of the folder, whoever wrote it.
 _PAGE = r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)"
 _GENERATED = r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)"
@@ -57,7 +59,7 @@ class Output:
     def read(self, path: str) -> bytes | None:
         """What an earlier run wrote, if it is still there, as it was."""
         try:
-            content = (self.root / path).read_bytes()
+            content = read_regular(self.root / path, limit=_MAX_READ)
         except OSError:
             return None
         same = self._before.get(path) == hashlib.sha256(content).hexdigest()
@@ -147,9 +149,7 @@ class Output:
         try:
             if not path.exists():
                 return {}
-            if path.stat().st_size > _MAX_MANIFEST:
-                raise ValueError(f"it has more than {_MAX_MANIFEST} bytes")
-            files = _files(json.loads(path.read_text(encoding="utf-8")))
+            files = _files(json.loads(read_regular(path, limit=_MAX_MANIFEST)))
         except (OSError, ValueError, RecursionError) as error:
             self.problems.append(
                 Problem(
@@ -213,5 +213,5 @@ def _is(target: Path, content: bytes) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,10 @@ def main() -> int:
     # This process may be killed. What it leaves then lies where the run that started it removes it.
     tempfile.tempdir = str(Path(sys.argv[1]).parent)
     answer, code = carry_out(order)
-    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
+    # Under this name there may be a pipe by now, which nobody reads.
+    place = Path(sys.argv[2])
+    place.unlink(missing_ok=True)
+    place.write_text(json.dumps(answer), encoding="utf-8")
     return code
 
 

@@ -120,13 +120,13 @@ class Builder:
             said = self._built(missing, found, out, told, everything)
             if not found.certain:
                 # What it was built in was a guess; where it was wrong, nothing was built.
-                guess, more = found.environment, said["requires"]
+                guess, more = found.environment, said["requires"] or []
                 found = self.needs.learnt(interpreter, everything, guess, more)
                 keys = self._keys(build, missing, interpreter, found.environment)
                 if said["wheels"] is None:
                     said = self._built(missing, found, out, told, everything)
             share = (time.monotonic() - began) / len(missing)
-            made = {str(one["id"]): out / Path(one["file"]).name for one in said["wheels"]}
+            made = {str(one["id"]): out / Path(one["file"]).name for one in said["wheels"] or ()}
             # As it goes on: those before one that fails are there all the same.
             wheels.extend(self._published(missing, made, keys, share))
         return float(said["built"])

@@ -26,6 +26,7 @@ from packaging.version import Version
 from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
 from polywheel.run.environments import Environment
+from polywheel.system.files import open_regular
 from polywheel.system.temporary import temporary_folder
 
 _TOKEN = b"+"
@@ -180,7 +181,7 @@ def _version(text: str) -> Version | None:
 
 def knows_no_pool(log: Path) -> bool:
     """Whether a build ended because it could not read how the pool is named."""
-    with log.open("rb") as file:
+    with open_regular(log) as file:
         file.seek(max(0, file.seek(0, 2) - _LAST))
         return b"--jobserver-auth string" in file.read()
 

@@ -33,6 +33,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import build_sdist, built_wheel, get_requires
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
+from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
 from polywheel.terminal import put
 
@@ -112,7 +113,7 @@ def _has_hook(build: Build, hook: str) -> bool:
             check=False,
         )
         try:
-            said = json.loads(answer.read_text(encoding="utf-8"))
+            said = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
         except (OSError, ValueError):
             return True
     return hook in said.get("hooks", [hook])

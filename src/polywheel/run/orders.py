@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
 from polywheel.run.environments import Environment
 from polywheel.run.process import Ended, run_child
+from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
 
 _WORKER = Path("polywheel", "run", "_worker.py")
@@ -129,7 +130,7 @@ def order(
                 seconds=limit.left,
                 keep_open=keep_open,
             )
-        said = _said(answer)
+        said = _said(answer, step)
     return _checked(ended, said, limit)
 
 
@@ -189,9 +190,39 @@ def _environment(
     }
 
 
-def _said(answer: Path) -> dict[str, Any] | None:
+def _said(answer: Path, step: str) -> dict[str, Any] | None:
+    """What a worker wrote; None where it is no answer. What a build has started may write too."""
     try:
-        said = json.loads(answer.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        said = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
+    except (OSError, ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    if not isinstance(said, dict):
+        return None
+    fits = all(fit(said.get(key)) for key, fit in _ANSWERS[step].items())
+    return said if fits or "error" in said else None
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _are_wheels(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("id"), str)
+        and isinstance(one.get("file"), str)
+        for one in value
+    )
+
+
+_ANSWERS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "requires": {"requires": _are_texts},
+    "build": {
+        "requires": lambda value: value is None or _are_texts(value),
+        "wheels": lambda value: value is None or _are_wheels(value),
+        "built": lambda value: isinstance(value, (int, float)),
+    },
+    "sdist-requires": {"requires": _are_texts},
+    "sdist": {"sdist": lambda value: value is None or isinstance(value, str)},
+}
+"""What the answer to each step has to hold (see :mod:`polywheel.run.one_build`)."""

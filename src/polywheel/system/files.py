@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of a file in which a child process answers."""
 
 
-def open_regular(path: str | Path, *, follow_links: bool = True) -> BinaryIO:
+def open_regular(path: str | Path, *, follow_links: bool = True) -> BufferedReader:
     """Open a regular file for reading.
 
     Raises OSError for anything else, without waiting for the other end of a pipe; with

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -153,7 +154,7 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a file, or a folder with all that is in it, as far as that can be done.
 
-    Links are not followed. Folders without write permission are no obstacle.
+    Links are not followed. Folders without write permission are no obstacle, nor is their depth.
     """
     if path.is_symlink() or not path.is_dir():
         with suppress(OSError):
@@ -161,13 +162,31 @@ def remove_tree(path: Path) -> None:
         return
     import shutil  # see above
 
-    shutil.rmtree(path, ignore_errors=True)
-    if not os.path.lexists(path):
-        return
-    with suppress(OSError):
-        path.chmod(0o700)
-        for folder, names, _ in os.walk(path):
-            for inner in (Path(folder, name) for name in names):
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
+    with suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        with suppress(OSError):
+            _remove_level_by_level(path)
+            path.rmdir()
+
+
+def _remove_level_by_level(root: Path) -> None:
+    """Empty a folder, however deep it is: what lies in its folders is moved up. Raises OSError."""
+    numbers = count()
+    while folders := _emptied(root):
+        for folder in folders:
+            for inner in _emptied(folder):
+                inner.chmod(0o700)
+                inner.rename(root / f"polywheel-gone-{next(numbers)}")
+            folder.rmdir()
+
+
+def _emptied(folder: Path) -> list[Path]:
+    """The folders in a folder; all else in it is removed."""
+    folder.chmod(0o700)
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        if not entry.is_dir(follow_symlinks=False):
+            Path(entry.path).unlink()
+    return [Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False)]

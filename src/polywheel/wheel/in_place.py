@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.system.files import open_regular
 from polywheel.system.locks import try_lock
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import find_dist_info
@@ -74,6 +75,7 @@ def change_in_place(path: Path, target: Path, make: MakeChange, *, overwrite: bo
 @contextmanager
 def _alone(path: Path) -> Iterator[BinaryIO]:
     """The open file, while no other run changes it. Raises WheelError where one does."""
+    open_regular(path).close()  # nothing else, such as a pipe, is opened for writing
     with path.open("r+b") as file:
         if not try_lock(file):
             raise WheelError(f"{path.name} is being changed by another run", at=str(path.parent))

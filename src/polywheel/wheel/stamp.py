@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
+from polywheel.system.files import open_regular
 from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import DistInfo, find_dist_info
@@ -65,7 +66,7 @@ def changed_wheel(source: Path, target: Path, make: MakeChange, *, overwrite: bo
 
 def _opened(source: Path) -> BinaryIO:
     try:
-        return source.open("rb")
+        return open_regular(source)
     except OSError as error:
         raise WheelError(
             f"{source.name} can't be read: {error.strerror or error}", at=str(source.parent)

@@ -1,0 +1,107 @@
+"""Files that somebody else made: a pipe, a device, or a link may have the name (issue 12, item 19)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polywheel.run import orders
+from polywheel.system.files import open_regular, read_regular
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are those of POSIX")
+KINDS = ("pipe", "folder", "socket", "device", "link to a pipe", "link to nothing", "nothing")
+
+
+def made(path: Path, kind: str) -> Path:
+    """Something at a path that is no file."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            before = Path.cwd()
+            os.chdir(path.parent)  # the path of a socket may have a hundred bytes
+            try:
+                one.bind(path.name)
+            finally:
+                os.chdir(before)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link to a pipe":
+        os.mkfifo(path.with_name("other"))
+        path.symlink_to("other")
+    elif kind == "link to nothing":
+        path.symlink_to("none")
+    return path
+
+
+@posix
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path / "x.whl", kind)
+    with pytest.raises(OSError, match=r"regular|directory"):
+        open_regular(path)
+
+
+@posix
+def test_links_are_followed_where_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"content"
+    with pytest.raises(OSError, match="regular"):
+        open_regular(tmp_path / "link", follow_links=False)
+
+
+def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", limit=5) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_regular(tmp_path / "file", limit=4)
+
+
+@posix
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
+    assert orders._said(made(tmp_path / "answer.json", kind), "build") is None
+
+
+BUILT: dict[str, Any] = {"requires": None, "wheels": [{"id": "a", "file": "b"}], "built": 1.0}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        {},
+        {**BUILT, "requires": "a"},
+        {**BUILT, "requires": [1]},
+        {**BUILT, "wheels": "a"},
+        {**BUILT, "wheels": [{"id": "a"}]},
+        {**BUILT, "wheels": [{"id": "a", "file": ["b"]}]},
+        {**BUILT, "wheels": ["a"]},
+        {**BUILT, "built": "1"},
+        {**BUILT, "built": None},
+    ],
+    ids=str,
+)
+def test_an_answer_of_another_shape_is_none(tmp_path: Path, answer: object) -> None:
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    assert orders._said(path, "build") is None
+    path.write_text(json.dumps(BUILT), encoding="utf-8")
+    assert orders._said(path, "build") == BUILT
+
+
+def test_an_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    for content in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 10_000):
+        path.write_bytes(content)
+        assert orders._said(path, "build") is None
