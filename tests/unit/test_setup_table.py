@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from setups import SETUP, at, read_rules, rules
 
+from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.setup import (
     FLAG_FIELDS,
@@ -138,6 +139,18 @@ def test_one_rule_under_two_spellings_is_refused(one: str, other: str) -> None:
     [
         ("cflag = ['-x']", "cflag", "unknown key 'cflag'", "did you mean 'cflags'?"),
         ("cflags = '-x'", "cflags", "expected a list of strings, found a string", ""),
+        (
+            "cflags = ['-x', '-O3 -g']",
+            "cflags[1]",
+            "one item holds several flags: '-O3 -g'",
+            'write one item for each: ["-O3", "-g"]',
+        ),
+        (
+            "compiler.gnu = {ldflags = ['-Wl,-z now']}",
+            "compiler.gnu.ldflags[0]",
+            "several flags",
+            "quote a blank",
+        ),
         ("cflags = ['-x', 1]", "cflags[1]", "expected a string, found 1", ""),
         ("env = ['A']", "env", "expected a table, found a list", ""),
         ("env = {'A B' = 'x'}", 'env."A B"', "malformed name 'A B'", ""),
@@ -263,3 +276,27 @@ def test_any_table_is_rules_or_a_config_error(document: dict[str, Any]) -> None:
             assert problem.render().count("\n") <= 2
     else:
         assert len(found) == len(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "several"),
+    [
+        ("-O3", False),
+        ("-O3 -g", True),
+        ("-O3\t-g", True),
+        ("-DA -DB", True),
+        ("-gencode arch=compute_90,code=sm_90", True),
+        ("/O2 /arch:AVX2", True),
+        ("-march=x86-64-v3 -O3", True),
+        ('-DNAME="a b"', False),
+        ('-DNAME="a -b"', False),
+        ("-DNAME='a -b' -O3", True),
+        ("-DNAME=a b", False),
+        ("-I/a folder/include", False),
+        ("--sysroot=/a folder", False),
+        ("-L/a -folder", True),
+        (" -O3 ", False),
+    ],
+)
+def test_several_flags_in_one_item(text: str, several: bool) -> None:
+    assert holds_several_flags(text) is several

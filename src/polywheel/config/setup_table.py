@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ _FIELDS = (*FLAG_FIELDS, "env", "config-settings", "defines", "requires", "depen
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 SPELLING = re.compile(r"[a-z0-9_]+")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_MAY_HOLD_BLANKS = ("-I", "-L", "-D", "-isystem", "-F", "-B", "/I", "/D", "/LIBPATH:")
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
 
@@ -127,13 +130,42 @@ def _fields(table: Table) -> SetupFields:
             if name in inner:
                 inner.wrong(name, f"{name} is polywheel's own: a rule can't set it")
     return SetupFields(
-        flags={name: table.strings(name) or () for name in FLAG_FIELDS if name in table},
+        flags={name: _flags(table, name) for name in FLAG_FIELDS if name in table},
         env={name: _text(env, name) for name in env.names_of_tables(VARIABLE)},
         config_settings={name: _text(settings, name) for name in settings.every_key()},
         defines=_texts(table, "defines"),
         requires=_requirements(table, "requires"),
         dependencies=_requirements(table, "dependencies"),
     )
+
+
+def _flags(table: Table, key: str) -> tuple[str, ...]:
+    """A list of flags; one that is several in one text is noted."""
+    flags = table.strings(key) or ()
+    for index, flag in enumerate(flags):
+        if holds_several_flags(flag):
+            items = ", ".join(json.dumps(word, ensure_ascii=False) for word in flag.split())
+            table.problems.add(
+                f"one item holds several flags: {flag!r}",
+                at=f"{table.at(key)}[{index}]",
+                hint=f"write one item for each: [{items}]; quote a blank that belongs to a flag: "
+                """'-DNAME="a b"'""",
+            )
+    return flags
+
+
+def holds_several_flags(text: str) -> bool:
+    """Whether a text would have to be split at a blank to be flags.
+
+    Each item reaches the compiler as one argument. A blank is meant if it stands in quotes, in a
+    path (``-I/a folder``), or in a value (``--sysroot=/a folder``), unless a dash follows it.
+    """
+    words = _QUOTED.sub("", text).split()
+    if len(words) < 2 or not words[0].startswith(("-", "/")):
+        return False
+    if any(word.startswith("-") for word in words[1:]):
+        return True
+    return not (words[0].startswith(_MAY_HOLD_BLANKS) or "=" in words[0])
 
 
 def _texts(table: Table, key: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from polywheel.config.reader import Problems
+from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError
 from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import (
@@ -68,6 +69,13 @@ class Gathered:
         """Add one list of a provider's build setup."""
         origin = f"provider {namespace} (get_build_setup)"
         if name in FLAG_FIELDS:
+            for text in filter(holds_several_flags, texts):
+                self.problems.add(
+                    f"one item of {name} holds several flags: {text!r}",
+                    at=origin,
+                    hint=f"the plugin has to return each flag as an item of its own; a rule of the "
+                    f"project for {name} takes the place of its answer",
+                )
             self._extend(("flags", name), texts, origin)
         else:
             self.notes[f"{origin} returned the unknown key {name!r}, which has no effect"] = None
