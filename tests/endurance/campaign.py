@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -187,7 +187,8 @@ def workplace(*, in_memory: bool = False) -> Iterator[Path]:
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Variables for commands that are to keep everything below ``folder``: cache and temporary files."""
     for name in ("cache", "temporary"):
-        (folder / name).mkdir(exist_ok=True)
+        with suppress(OSError):  # on a disk that cannot be written they are there
+            (folder / name).mkdir(exist_ok=True)
     left_out = ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG")
     return {
         **{name: value for name, value in os.environ.items() if name not in left_out},
