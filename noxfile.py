@@ -1,6 +1,8 @@
 """Checks that are asked for by name: slow ones, and ones that need more than `make test` sets up.
 
 nox -s pypi             what takes long: projects from PyPI, kills in the middle of builds, large matrices
+nox -s endurance        kills, mutated inputs, hostile backends, shortages, for an hour or more; see
+                        docs/reliability.md; nox -s endurance -- --count 100 for less of each
 nox -s sdist            the tests against the wheel that a release would have, installed
 nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, runc and debootstrap; or with
                         any engine that it knows and CIBW_MANYLINUX_X86_64_IMAGE, an image that is there
@@ -8,6 +10,7 @@ nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, r
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import nox
@@ -20,6 +23,25 @@ nox.options.default_venv_backend = "uv|virtualenv"
 def pypi(session: nox.Session) -> None:
     session.install("-e", ".[cli,test]")
     session.run("pytest", "-m", "slow", *session.posargs)
+
+
+CAMPAIGNS = ("inputs", "kill_build", "kill_tools", "zoo", "shortage", "four_runs", "growth")
+
+
+@nox.session
+def endurance(session: nox.Session) -> None:
+    """Every campaign, whatever the others find. Its figures lie in .nox as JSON."""
+    session.install("-e", ".[cli,test]")
+    folder = session.cache_dir / "endurance"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for name in CAMPAIGNS:
+        command = ["python", f"tests/endurance/{name}.py", "--json", str(folder / f"{name}.json")]
+        session.run(*command, *session.posargs, success_codes=[0, 1])
+        if json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["findings"]:
+            found.append(name)
+    if found:
+        session.error(f"findings: {', '.join(found)}")
 
 
 @nox.session

@@ -113,21 +113,27 @@ def label_of(folder: Path, label: str, tables: Path) -> None:
     )
 
 
-def commands(folder: Path) -> dict[str, Command]:
+def label_commands(folder: Path) -> list[Command]:
     plain = {f"wheels/{plain_name(number)}": plain_wheel(number) for number in range(WHEELS)}
     tables = folder / "pyproject.toml"
     tables.write_text(TABLES)
+    label = ("label", "{work}/wheels", "--label", "v3", "--pyproject", str(tables), "--no-validate")
+    return [
+        Command("label", (*label, "-o", "{work}/out"), plain, again=("--force",)),
+        Command("label --in-place", (*label, "--in-place"), plain, in_place=True),
+    ]
+
+
+def commands(folder: Path) -> dict[str, Command]:
     stamped = stamped_wheels(folder, "v2", "v3")
     labelled = {f"wheels/{name}": content for name, content in stamped.items()}
     unlabelled = {
         f"wheels/{name.rpartition('-')[2].removesuffix('.whl')}/{name.rpartition('-')[0]}.whl": content
         for name, content in stamped.items()
     }
-    label = ("label", "{work}/wheels", "--label", "v3", "--pyproject", str(tables), "--no-validate")
     v3 = {name: content for name, content in labelled.items() if name.endswith("-v3.whl")}
     found = [
-        Command("label", (*label, "-o", "{work}/out"), plain, again=("--force",)),
-        Command("label --in-place", (*label, "--in-place"), plain, in_place=True),
+        *label_commands(folder),
         Command(
             "unlabel",
             ("unlabel", "{work}/wheels", "-o", "{work}/out"),
