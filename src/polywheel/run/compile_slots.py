@@ -26,7 +26,7 @@ from packaging.version import Version
 from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
 from polywheel.run.environments import Environment
-from polywheel.system.files import open_regular
+from polywheel.run.logs import last_lines
 from polywheel.system.temporary import temporary_folder
 
 _TOKEN = b"+"
@@ -34,8 +34,8 @@ _NINJA = Version("1.13")
 _GENERIC = ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS")
 _JOBS = re.compile(r"(^|\s)(-j|--jobs)")
 _OTHERS_POOL = re.compile(r"(^|\s)(-j\S*|--jobserver-(auth|fds)=\S*)")
-_LAST = 64 * 1024
-"""Bytes of the end of a log."""
+_LAST = 1000
+"""Lines of the end of a log."""
 _LOOK = 0.1
 """Seconds after which somebody who waits for a slot looks whether to stop."""
 
@@ -181,9 +181,7 @@ def _version(text: str) -> Version | None:
 
 def knows_no_pool(log: Path) -> bool:
     """Whether a build ended because it could not read how the pool is named."""
-    with open_regular(log) as file:
-        file.seek(max(0, file.seek(0, 2) - _LAST))
-        return b"--jobserver-auth string" in file.read()
+    return any("--jobserver-auth string" in line for line in last_lines(log, _LAST))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from threading import Event
 
 from polywheel.errors import BuildError
 from polywheel.run.interpreters import Interpreter, find_uv
+from polywheel.run.logs import last_lines
 from polywheel.run.process import run_child
 from polywheel.system.temporary import temporary_folder
 
@@ -125,5 +126,5 @@ def _run(
             raise BuildError("it was stopped")
         if ended.code == 0:
             return None
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-_LINES:] or [f"{Path(command[0]).name} ended with {ended.code}"]
+        lines = last_lines(log, _LINES)
+    return lines or [f"{Path(command[0]).name} ended with {ended.code}"]

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+
+from polywheel.run.logs import Log, opened_log
 
 GRACE = 10.0
 """Seconds that a child has to end by itself when it is asked to."""
@@ -53,22 +55,25 @@ def run_child(
 
     All processes of its group end with it: where it ends by itself at once, else they are asked to
     (with the signal ``ask``) and have ``grace`` seconds before they are killed. ``keep_open`` are
-    file descriptors that it inherits. Raises OSError where it can't be started.
+    file descriptors that it inherits. A log that grows too large is shortened meanwhile. Raises
+    OSError where it can't be started.
     """
     until = None if seconds is None else time.monotonic() + seconds
     late = stopped = False
-    with log.open("ab") as output:
-        child = _started(command, folder, environment, output.fileno(), keep_open)
-    with _watched(child) as watch:
+    with ExitStack() as opened:
+        output = opened.enter_context(opened_log(log))
+        child = _started(command, folder, environment, output.file.fileno(), keep_open)
+        watch = opened.enter_context(_watched(child))
         ended = False
         try:
             while not (ended := _wait(child, watch, _LOOK)):
+                output.shorten()
                 stopped = stop.is_set()
                 late = not stopped and until is not None and time.monotonic() > until
                 if stopped or late:
                     break
         finally:
-            _end(child, watch, grace=0 if ended else grace, ask=ask)
+            _end(child, watch, output, grace=0 if ended else grace, ask=ask)
     return Ended(code=child.returncode, late=late, stopped=stopped)
 
 
@@ -130,16 +135,21 @@ def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> 
     return child.returncode is not None
 
 
-def _end(child: subprocess.Popen[bytes], watch: int | None, *, grace: float, ask: int) -> None:
+def _end(
+    child: subprocess.Popen[bytes], watch: int | None, output: Log, *, grace: float, ask: int
+) -> None:
     """Ask the group to end where there is grace, give it that time, then kill what is left of it."""
     try:
         if grace > 0:
             until = time.monotonic() + grace
             _ask(child, ask)
-            if _wait(child, watch, grace):
+            while not (ended := _wait(child, watch, _LOOK)) and time.monotonic() < until:
+                output.shorten()
+            if ended:
                 # Reaped, so that the group is gone as soon as the others have ended.
                 child.wait()
                 while _group_is_there(child) and time.monotonic() < until:
+                    output.shorten()
                     time.sleep(0.05)
     finally:
         _kill(child)

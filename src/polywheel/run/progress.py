@@ -14,8 +14,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
+from polywheel.run.logs import last_lines
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.turns import Watcher
+from polywheel.system.files import open_regular
 from polywheel.terminal import encodable, log_line
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ _TAIL = 30
 _LONGEST = 200
 """Letters of a line of a log that are shown."""
 
-_LAST = 64 * 1024
-"""Bytes at the end of a log that are looked at where its job failed."""
+_LOOKED_AT = 1000
+"""Lines at the end of a log that are looked at where its job failed."""
 
 _LAST_LINE = 4 * 1024
 """Bytes at the end of a log that are looked at for its last line."""
@@ -152,7 +154,7 @@ class LastLine:
             size = self._log.stat().st_size
             if size == self._size:
                 return self._line
-            with self._log.open("rb") as file:
+            with open_regular(self._log) as file:
                 file.seek(max(0, size - _LAST_LINE))
                 text = file.read(_LAST_LINE).decode("utf-8", "replace")
         except OSError:
@@ -291,13 +293,10 @@ def failure(outcome: Outcome) -> list[str]:
 def tail(log: Path) -> list[str]:
     """The last lines of a log, without what a terminal would act on; none where there is no log."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST))
-            text = file.read().decode("utf-8", "replace")
+        lines = [_shown(line) for line in last_lines(log, _LOOKED_AT)]
     except OSError:
         return []
-    lines = [line for line in map(_shown, text.splitlines()) if line.strip()]
-    return lines[-_TAIL:]
+    return [line for line in lines if line.strip()][-_TAIL:]
 
 
 def _shown(line: str) -> str:

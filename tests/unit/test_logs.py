@@ -1,0 +1,102 @@
+"""The logs of builds are bounded (issue 12, item 19)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from polywheel.run import logs
+from polywheel.run.logs import last_lines, opened_log
+from polywheel.run.process import run_child
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST", 100_000)
+    monkeypatch.setattr(logs, "_FRONT", 20_000)
+    monkeypatch.setattr(logs, "_END", 5_000)
+
+
+def run(code: str, log: Path, *, seconds: float | None = None) -> None:
+    run_child(
+        [sys.executable, "-c", code],
+        folder=log.parent,
+        environment=os.environ,
+        log=log,
+        stop=Event(),
+        seconds=seconds,
+        grace=0.5,
+    )
+
+
+def test_a_log_that_is_small_stays_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run("print('x' * 90_000)", log)
+    assert log.read_text(encoding="ascii") == "x" * 90_000 + "\n"
+
+
+def test_the_front_and_the_end_of_a_large_log_stay(tmp_path: Path) -> None:
+    """Those who write to it do not have to wait, and notice nothing."""
+    log = tmp_path / "log"
+    code = (
+        "import os, subprocess, sys\n"
+        "for number in range(200_000): print('line', number)\n"
+        "sys.stdout.flush()\n"
+        "subprocess.run([sys.executable, '-c', 'print(\"of a child\")'])\n"
+        "print('the last one')\n"
+    )
+    run(code, log)
+    text = log.read_text(encoding="utf-8")
+    assert len(text) < 100_000
+    assert text.startswith("line 0\nline 1\n")
+    assert text.endswith("\nline 199999\nof a child\nthe last one\n")
+    assert "polywheel: this log had more than 100000 bytes, and a part of it was left out" in text
+    assert "\0" not in text
+    assert last_lines(log, 2) == ["of a child", "the last one"]
+    run("print('of the next step')", log)
+    assert last_lines(log, 2) == ["the last one", "of the next step"]
+
+
+def test_it_is_bounded_while_it_is_written(tmp_path: Path) -> None:
+    """Also by one that does not stop when it is asked to."""
+    log = tmp_path / "log"
+    sizes = []
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "while True:\n"
+        "    print('x' * 999, flush=True)\n"
+        "    time.sleep(0.001)\n"
+    )
+    if sys.platform == "win32":
+        code = code.replace("signal.SIG_IGN", "signal.SIG_DFL")
+    real = logs.Log.shorten
+
+    def shorten(self: logs.Log) -> None:
+        sizes.append(self.path.stat().st_size)
+        real(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(logs.Log, "shorten", shorten)
+        run(code, log, seconds=1)
+    assert max(sizes) > 100_000, "nothing had to be left out"
+    assert max(sizes) < 500_000
+    assert log.stat().st_size < 110_000
+
+
+def test_a_process_that_outlives_the_step_can_still_write(tmp_path: Path) -> None:
+    """The log is a file, and no pipe that would break."""
+    log = tmp_path / "log"
+    code = "import sys, time; sys.stdin.read(); print('later', flush=True)"
+    with opened_log(log) as opened:
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=opened.file.fileno()
+        )
+    child.communicate()
+    assert child.returncode == 0
+    assert log.read_text(encoding="ascii").strip() == "later"
