@@ -162,7 +162,7 @@ def built_wheel(
 
 def delivered(build: Build, asked: Asked) -> Delivery:
     """What the real backend is told for a variant. Raises ConfigError."""
-    from polywheel.setup.build_directory import look_up
+    from polywheel.setup.build_directory import declares_any
     from polywheel.setup.delivery import deliver
 
     profile = build.choice.profile
@@ -172,10 +172,7 @@ def delivered(build: Build, asked: Asked) -> Delivery:
         compiler=asked.compiler,
         environment=os.environ,
         settings=build.settings or {},
-        consumed_by_hooks=any(
-            look_up(build.project.document, path.split(".")) is not None
-            for path in (profile.hooks if profile else ())
-        ),
+        consumed_by_hooks=declares_any(build.project, profile.hooks if profile else ()),
         strict=build.project.settings.strict,
     )
 

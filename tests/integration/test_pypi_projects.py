@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
 import pytest
-from building import downloaded_sdist, read_wheel, run, wide_registers
+from building import downloaded_sdist, extension, read_wheel, run, wide_registers
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 
@@ -33,7 +34,10 @@ def unpacked(project: str, backend: str, python: str, into: Path) -> Path:
     text = text.replace(f'build-backend = "{backend}"', 'build-backend = "polywheel.backend"')
     text = re.sub(r"(\[build-system\][^\[]*requires = \[)", r'\1"polywheel", ', text, count=1)
     assert '"polywheel", ' in text
-    text += f'\n[tool.polywheel]\nbuild-backend = "{backend}"\n{VARIANTS}'
+    path = re.search(r"^backend-path = .*\n", text, re.MULTILINE)
+    moved = path[0] if path else ""
+    text = text.replace(moved, "")
+    text += f'\n[tool.polywheel]\nbuild-backend = "{backend}"\n{moved}{VARIANTS}'
     pyproject.write_text(text, encoding="utf-8")
     return source
 
@@ -67,3 +71,33 @@ def test_contourpy_with_meson_python(
     counts = levels(source, python312, isolated, tmp_path)
     assert counts["v1"] == 0
     assert counts["v3"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("project", "backend"),
+    [
+        # an in-tree backend over setuptools
+        ("frozenlist==1.8.0", "pep517_backend.hooks"),
+        # a build script of poetry-core
+        ("ulid_transform==2.2.9", "poetry.core.masonry.api"),
+    ],
+)
+def test_a_variant_is_compiled_with_pythons_own_flags(
+    project: str, backend: str, tmp_path: Path, isolated: dict[str, str]
+) -> None:
+    """Code that is not optimized keeps its variables on the stack: many more accesses there."""
+    source = unpacked(project, backend, sys.executable, tmp_path)
+    pythons = set((sysconfig.get_config_var("CFLAGS") or "").split())
+    stack = []
+    for name, settings in (("plain", []), ("v3", ["-Cvariant=x86_64::level::v3"])):
+        out = tmp_path / name
+        command = ["uv", "build", "--wheel", "--python", sys.executable, "--out-dir", str(out)]
+        log = run([*command, *settings], cwd=source, env=isolated).stdout
+        for line in log.splitlines():
+            if re.match(r"\s*(gcc|g\+\+|cc|c\+\+) .* -c ", line):
+                assert pythons <= set(line.split()), line
+        (wheel,) = out.glob("*.whl")
+        module = extension(read_wheel(wheel), tmp_path / f"unpacked-{name}")
+        stack.append(run(["objdump", "-d", module], cwd=tmp_path).stdout.count("(%rbp)"))
+    assert stack[1] < 1.5 * stack[0] + 100

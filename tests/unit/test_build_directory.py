@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_a_directory_that_is_kept_gets_a_folder_for_the_variant(
         ("scikit-build-core", {"document": scikit(**{"build-dir": 1})}),
         ("hatchling", {"environment": {"CARGO_TARGET_DIR": "/t"}}),
         ("setuptools", {"editable": True}),
-        (None, {}),
+        (None, {"editable": True}),
     ],
 )
 def test_where_nothing_is_kept_nothing_is_told(backend: str | None, given: dict[str, Any]) -> None:
@@ -210,7 +211,7 @@ def test_setuptools_is_told_by_a_configuration_file_of_its_own(tmp_path: Path) -
     lib, temp = str(build / "lib"), str(build / "temp")
     assert configuration(found) == {
         "build": {"build_base": str(build), "build_lib": lib, "build_temp": temp, "debug": "1"},
-        "build_ext": {"build_lib": lib, "build_temp": temp},
+        "build_ext": {"build_lib": lib, "build_temp": temp, "force": "true"},
         "build_clib": {"build_temp": temp},
         "egg_info": {"egg_base": str(scratch / "egg-info")},
         "MyCommand": {"key": "é"},
@@ -218,6 +219,21 @@ def test_setuptools_is_told_by_a_configuration_file_of_its_own(tmp_path: Path) -
     assert Path(found.environment["DIST_EXTRA_CONFIG"]).read_text("utf-8").count("Key = é") == 1
     copied = [path.relative_to(scratch / "egg-info") for path in scratch.glob("egg-info/**/*")]
     assert sorted(copied) == [Path("demo.egg-info"), Path("demo.egg-info", "SOURCES.txt")]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_backend_that_nobody_knows_may_be_setuptools(known: bool, tmp_path: Path) -> None:
+    unknown = BackendProfile(name="own", modules=(), packages=())
+    found = own(unknown if known else None, source=tmp_path, scratch=tmp_path)
+    build = tmp_path / "build"
+    lib, temp = str(build / "lib"), str(build / "temp")
+    assert configuration(found) == {
+        "build": {"build_base": str(build), "build_lib": lib, "build_temp": temp},
+        "build_ext": {"build_lib": lib, "build_temp": temp, "force": "true"},
+        "build_clib": {"build_temp": temp},
+    }
+    meson = replace(unknown, own_optimization=True)
+    assert own(meson, source=tmp_path, scratch=tmp_path) == OwnDirectory()
 
 
 @pytest.mark.parametrize("content", [b"no section\n", b"[a]\nb\n= c\n[a\n", b"[a]\nb = \xff\n"])
@@ -234,6 +250,39 @@ def test_a_broken_configuration_of_the_user_is_named(content: bytes, tmp_path: P
     (problem,) = caught.value.problems
     assert "theirs.cfg can't be read" in problem.what
     assert problem.at == "environment variable DIST_EXTRA_CONFIG"
+
+
+# --- copies of the source tree -------------------------------------------------------------------
+
+HOOKS = {"hatch": {"build": {"hooks": {"custom": {}}}}, "pdm": {"build": {"run-setuptools": True}}}
+SOURCE = (
+    *("a.c", "a.so", "pkg/build/data.py", "pkg/dist/data.py", "pkg/a.o", "pkg/__pycache__/a.pyc"),
+    *("dist/old.whl", "venv/pyvenv.cfg", "venv/lib/big", ".polywheel-x/wheel"),
+)
+
+
+@pytest.mark.parametrize("backend", ["hatchling", "pdm-backend"])
+def test_a_copy_has_the_sources_alone_and_nothing_in_it_looks_compiled_already(
+    backend: str, tmp_path: Path
+) -> None:
+    """A folder named build in a package is source; an extension of another build is outdated."""
+    source = tmp_path / "source"
+    for name in SOURCE:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name, encoding="utf-8")
+    copy = own(
+        backend, source=source, scratch=tmp_path / "scratch", document={"tool": HOOKS}
+    ).source
+    assert copy is not None
+    names = [path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()]
+    assert sorted(names) == ["a.c", "a.so", "pkg/a.o", "pkg/build/data.py", "pkg/dist/data.py"]
+    for compiled in ("a.so", "pkg/a.o"):
+        assert (copy / compiled).stat().st_mtime < (copy / "a.c").stat().st_mtime
+        assert (copy / compiled).read_text(encoding="utf-8") == compiled
+
+
+def test_a_hatchling_project_without_hooks_is_built_in_its_own_tree(tmp_path: Path) -> None:
+    assert own("hatchling", source=tmp_path, scratch=tmp_path) == OwnDirectory()
 
 
 # --- the digest ----------------------------------------------------------------------------------

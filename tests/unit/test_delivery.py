@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import sysconfig
 import tomllib
 
@@ -103,12 +104,15 @@ def test_every_shipped_profile_has_its_test() -> None:
 
 
 @pytest.mark.parametrize("backend", NO_COMPILE_STEP)
-def test_a_backend_without_a_compile_step_gets_flags_for_its_hooks_alone(backend: str) -> None:
-    found = delivered(flag("cflags", "-a"), backend, hooks=True)
-    assert found.environment == {"CFLAGS": "-a"}
-    assert found.warnings == ()
+def test_flags_for_a_backend_without_a_compile_step_are_a_warning_unless_it_has_hooks(
+    backend: str,
+) -> None:
+    hooked = delivered(flag("cflags", "-a"), backend, hooks=True)
+    assert hooked.environment == {"CFLAGS": f"{PYTHON_FLAGS} -a".strip()}
+    assert hooked.warnings == ()
+    # Set all the same: an installed plugin may compile, and nothing in the project says so.
     found = delivered(flag("cflags", "-a"), backend)
-    assert found.environment == {}
+    assert found.environment == hooked.environment
     (warning,) = found.warnings
     assert warning.startswith(f"{backend} has no compile step and the project no build hook")
     assert "cflags '-a'" in warning
@@ -183,18 +187,69 @@ def test_what_the_user_has_in_a_variable_stays_in_front(backend: str | None) -> 
     assert found.environment == {"CFLAGS": "-theirs -O1 -ours"}
 
 
-def test_setuptools_gets_pythons_own_flags_where_ours_would_take_their_place() -> None:
-    """Since setuptools 75 a CFLAGS in the environment stands for sysconfig's, with its -O3."""
-    for name in ("cflags", "cxxflags"):
-        found = delivered(flag(name, "-ours"), "setuptools")
-        assert found.environment == {name.upper(): f"{PYTHON_FLAGS} -ours".strip()}
-        assert found.told == (f"{name.upper()} += -ours  ({RULE})",)
-    assert delivered(flag("ldflags", "-l"), "setuptools").environment == {"LDFLAGS": "-l"}
+OWN_OPTIMIZATION = ("meson-python", "scikit-build-core", "maturin")
+MAY_BE_SETUPTOOLS = ("setuptools", None, *NO_COMPILE_STEP)
 
 
-def test_an_empty_variable_of_the_user_is_left_to_mean_no_flags() -> None:
-    found = delivered(flag("cflags", "-ours"), "setuptools", environment={"CFLAGS": ""})
+@pytest.mark.parametrize("name", ["cflags", "cxxflags"])
+@pytest.mark.parametrize("backend", MAY_BE_SETUPTOOLS)
+def test_pythons_own_flags_stay_where_setuptools_may_compile(
+    backend: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CFLAGS in the environment stands for sysconfig's, with its -O3 (setuptools 75.8)."""
+    monkeypatch.setattr(sysconfig, "get_config_var", {"CFLAGS": "-O3 -DNDEBUG"}.get)
+    found = delivered(flag(name, "-ours"), backend, hooks=True)
+    variable = name.upper()
+    assert found.environment == {variable: "-O3 -DNDEBUG -ours"}
+    assert found.told == (
+        f"{variable} begins with the flags that Python was built with",
+        f"{variable} += -ours  ({RULE})",
+    )
+
+
+@pytest.mark.parametrize("backend", OWN_OPTIMIZATION)
+def test_a_build_system_with_its_own_optimization_gets_none_of_pythons_flags(backend: str) -> None:
+    assert delivered(flag("cflags", "-ours"), backend).environment == {"CFLAGS": "-ours"}
+
+
+@pytest.mark.parametrize("name", [one for one in FLAG_FIELDS if one not in {"cflags", "cxxflags"}])
+def test_pythons_flags_are_for_c_and_cxx_alone(name: str) -> None:
+    found = delivered(flag(name, "-ours"), profile("[delivery]\nflags = 'python-env'"))
+    assert found.environment == {name.upper(): "-ours"}
+
+
+@pytest.mark.parametrize("backend", MAY_BE_SETUPTOOLS)
+def test_an_empty_variable_of_the_user_is_left_to_mean_no_flags(backend: str | None) -> None:
+    found = delivered(flag("cflags", "-ours"), backend, environment={"CFLAGS": ""})
     assert found.environment == {"CFLAGS": "-ours"}
+
+
+@pytest.mark.parametrize("text", ["", "[delivery]\nflags = 'env'", "[delivery]\ncflags = 'hooks'"])
+@pytest.mark.parametrize("backend", ["own.build", "hatchling.build", "setuptools.build_meta"])
+def test_a_table_about_a_backend_loses_none_of_pythons_flags(backend: str, text: str) -> None:
+    found = delivered(flag("cflags", "-ours"), chosen(text, backend))
+    assert found.environment == {"CFLAGS": f"{PYTHON_FLAGS} -ours".strip()}
+
+
+@pytest.mark.parametrize(
+    "text", ["own-optimization = true", "[delivery]\ncflags = 'env:CFLAGS'"], ids=["own", "named"]
+)
+def test_a_project_may_say_that_its_backend_needs_none_of_pythons_flags(text: str) -> None:
+    found = delivered(flag("cflags", "-ours"), chosen(text, "own.build"))
+    assert found.environment == {"CFLAGS": "-ours"}
+
+
+def test_a_python_for_two_architectures_gives_those_that_a_rule_chooses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        sysconfig, "get_config_var", {"CFLAGS": "-O3 -arch arm64 -arch x86_64 -g"}.get
+    )
+    monkeypatch.setattr(sys, "platform", "darwin")
+    flags = {"cflags": entries("-ours")}
+    setup = BuildSetup(flags=flags, env={"ARCHFLAGS": Entry("-arch arm64", RULE)})
+    found = delivered(setup, "setuptools")
+    assert found.environment["CFLAGS"] == "-O3 -g -arch arm64 -ours"
 
 
 def test_flags_are_appended_to_a_variable_that_a_rule_sets() -> None:
@@ -216,12 +271,23 @@ def test_origins_of_several_sources_are_all_told() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gnu", "clang"])
-def test_msvc_under_setuptools_is_told_by_its_own_variable(compiler: str) -> None:
-    setup = flag("cflags", "/arch:AVX2")
-    found = delivered(setup, "setuptools", compiler="msvc", environment={"CL": "/W4"})
-    assert found.environment == {"CL": "/W4 /arch:AVX2"}
-    assert set(delivered(setup, "setuptools", compiler=compiler).environment) == {"CFLAGS"}
-    assert set(delivered(setup, "meson-python", compiler="msvc").environment) == {"CFLAGS"}
+@pytest.mark.parametrize("backend", MAY_BE_SETUPTOOLS)
+def test_msvc_is_told_by_its_own_variable_where_setuptools_may_run_it(
+    backend: str | None, compiler: str
+) -> None:
+    setup = BuildSetup(
+        flags={
+            "cflags": entries("/arch:AVX2"),
+            "cxxflags": entries("/arch:AVX2"),
+            "ldflags": entries("/LTCG"),
+        }
+    )
+    found = delivered(setup, backend, compiler="msvc", environment={"CL": "/W4"}, hooks=True)
+    assert found.environment == {"CL": "/W4 /arch:AVX2", "LINK": "/LTCG"}
+    others = delivered(setup, backend, compiler=compiler)
+    assert set(others.environment) == {"CFLAGS", "CXXFLAGS", "LDFLAGS"}
+    others = delivered(setup, "meson-python", compiler="msvc")
+    assert set(others.environment) == {"CFLAGS", "CXXFLAGS", "LDFLAGS"}
 
 
 AWKWARD = ["-DA=b c", '-DV="1"', "-DP=a\\b", "-Wl,-rpath,$ORIGIN/lib", "-DQ='", "-D T"]
@@ -383,6 +449,7 @@ def test_every_way_that_a_project_may_declare() -> None:
         "DFLAGS": "-dflags",
         "VALAFLAGS": "-valaflags",
         "CYTHONFLAGS": "-cythonflags",
+        "FFLAGS": "-fflags",
         "MY_ARGS": "'-DA=x y' -DB=2",
     }
     assert found.config_settings == {"args": ["--first", "--cxx=-cxxflags"], "link": ["-ldflags"]}

@@ -55,6 +55,7 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
         },
         parallel=_parallel(table) if "parallel" in table else None,
         ninja=table.boolean("ninja", False),
+        own_optimization=table.boolean("own-optimization", False),
         hooks=table.names("hooks", DOTTED),
     )
     table.finish()

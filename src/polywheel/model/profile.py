@@ -24,7 +24,7 @@ class BuildDirectory:
     file of that name."""
 
     leave: tuple[str, ...] = ()
-    """For ``source-copy``: folders of objects, which are not copied."""
+    """For ``source-copy``: folders of objects at the top of the tree, which are not copied."""
 
     kept_by: tuple[str, ...] = ()
     """Where a user says which directory is kept between builds, strongest first: ``env:NAME``,
@@ -45,10 +45,11 @@ class Way:
     """How a backend is told one field of build setup."""
 
     via: str
-    """``env`` (the variable of the field's name), ``env:NAME``, ``python-env`` (as ``env``, behind the
-    flags that Python itself was built with, since the variable takes their place),
-    ``config-setting:KEY``, ``hooks`` (the environment, where only build hooks of the project may read
-    it), ``unsupported``."""
+    """``env`` (the variable of the field's name), ``env:NAME`` (that variable and nothing else),
+    ``python-env`` (as ``env``, for a backend that compiles with setuptools), ``config-setting:KEY``,
+    ``hooks`` (as ``env``, but only build hooks of the project may read it), ``unsupported``. Where
+    setuptools may compile, the flags that Python itself was built with stay in CFLAGS and CXXFLAGS, in
+    front, and MSVC is told by CL and LINK."""
 
     format: str = "{value}"
     """How one value is put, with ``{name}`` and ``{value}``."""
@@ -84,8 +85,12 @@ class BackendProfile:
     ninja: bool = False
     """Whether Ninja is its compile step, which speaks make's jobserver protocol since 1.13."""
 
+    own_optimization: bool = False
+    """Whether the build system sets optimization flags itself, as CMake, Meson, and Cargo do. Without
+    it, setuptools may be what compiles."""
+
     hooks: tuple[str, ...] = ()
-    """Where in pyproject.toml a project declares build hooks: dotted paths."""
+    """Where a project declares build hooks: dotted paths in pyproject.toml, or names of files."""
 
     def overridden(self, other: BackendProfile) -> BackendProfile:
         """The profile with what ``other`` says in place of what it says itself."""
@@ -102,6 +107,7 @@ class BackendProfile:
             },
             parallel=other.parallel or self.parallel,
             ninja=other.ninja or self.ninja,
+            own_optimization=other.own_optimization or self.own_optimization,
             hooks=other.hooks or self.hooks,
         )
 

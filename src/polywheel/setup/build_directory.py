@@ -33,6 +33,10 @@ _VARIABLES = (
 )
 """What compilers and build systems keep from their first run in a directory."""
 
+_COMPILED = (".o", ".obj", ".so", ".pyd", ".dylib", ".dll", ".a", ".lib")
+_LONG_AGO = 10 * 365 * 24 * 3600 + 30 * 24 * 3600
+"""January 1980, in seconds since 1970: a zip file has no older date."""
+
 _PYTHON = (sys.implementation.cache_tag, sysconfig.get_config_var("EXT_SUFFIX"))
 
 
@@ -71,18 +75,12 @@ def own_build_directory(
     variant's setup sets.
     """
     directory = profile.build_directory if profile else None
-    if directory is None:
-        return OwnDirectory()
-    if directory.since is not None:
+    if directory is not None and directory.since is not None:
         _check_version(directory.since)
-    if directory.via == "distutils-config":
-        # Editable builds of setuptools have a temporary directory already (editable_wheel.py).
-        return (
-            OwnDirectory() if editable else _distutils_config(project.source, environment, scratch)
-        )
-    if directory.via == "source-copy":
-        # An editable build is about the tree itself.
-        return OwnDirectory() if editable else _source_copy(directory, project, scratch)
+    if directory is None or directory.via in {"distutils-config", "source-copy"}:
+        # Editable builds of setuptools have a temporary directory already (editable_wheel.py), and
+        # others are about the tree itself.
+        return OwnDirectory() if editable else _in_scratch(profile, project, environment, scratch)
     kept = _kept(directory, project, settings, environment, editable)
     if kept is None:
         return OwnDirectory()  # the backend takes a new temporary directory each time
@@ -97,6 +95,24 @@ def own_build_directory(
     if how == "env":
         return OwnDirectory(environment={name: path}, replaced=replaced)
     return OwnDirectory(config_settings={name: path}, replaced=replaced)
+
+
+def _in_scratch(
+    profile: BackendProfile | None,
+    project: Project,
+    environment: Mapping[str, str],
+    scratch: Path,
+) -> OwnDirectory:
+    """A directory that is gone after the build, for a backend that keeps objects without being asked."""
+    directory = profile.build_directory if profile else None
+    if directory is not None and directory.via == "source-copy":
+        return _source_copy(directory, project, scratch)
+    if directory is not None:
+        return _distutils_config(environment, scratch, egg_info_of=project.source)
+    if profile is not None and profile.own_optimization:
+        return OwnDirectory()
+    # setuptools may be what compiles: an in-tree backend over it, for example.
+    return _distutils_config(environment, scratch)
 
 
 def _kept(
@@ -119,6 +135,15 @@ def _kept(
         if isinstance(found, str) and found:
             return found
     return directory.editable_default if editable else directory.default
+
+
+def declares_any(project: Project, places: Iterable[str]) -> bool:
+    """Whether pyproject.toml has one of these dotted paths, or the tree a file of that name."""
+    return any(
+        look_up(project.document, place.split(".")) is not None
+        or (project.source / place).is_file()
+        for place in places
+    )
 
 
 def look_up(document: object, keys: list[str]) -> object:
@@ -164,13 +189,15 @@ def _check_version(requirement: str) -> None:
         )
 
 
-def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Path) -> OwnDirectory:
+def _distutils_config(
+    environment: Mapping[str, str], scratch: Path, egg_info_of: Path | None = None
+) -> OwnDirectory:
     """A distutils configuration file, read after all others, that moves what would stay.
 
-    ``build/`` holds objects that are not rebuilt when flags change. ``*.egg-info`` is written
-    anew by each build and read by it, so two builds at one time would read each other's; what the
-    tree has of it is copied first, since setuptools takes the manifest of an unpacked sdist from
-    there.
+    ``build/`` holds objects that are not rebuilt when flags change, and neither is an extension that
+    an earlier build has put beside the sources. ``*.egg-info`` is written anew by each build and read
+    by it, so two builds at one time would read each other's; what the tree ``egg_info_of`` has of it
+    is copied first, since setuptools takes the manifest of an unpacked sdist from there.
     """
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of keys
@@ -183,24 +210,27 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
                 f"{theirs} can't be read: {str(error).splitlines()[0]}",
                 at="environment variable DIST_EXTRA_CONFIG",
             ) from None
-    egg_base = scratch / "egg-info"
-    egg_base.mkdir()
-    for found in _egg_infos(source):
-        shutil.copytree(found, egg_base / found.name, ignore_dangling_symlinks=True)
     build = scratch / "build"
-    for section, key, path in (
+    values: list[tuple[str, str, object]] = [
         # Where setup.cfg names one of these by itself, it would not follow build_base.
         ("build", "build_base", build),
         ("build", "build_lib", build / "lib"),
         ("build", "build_temp", build / "temp"),
         ("build_ext", "build_lib", build / "lib"),
         ("build_ext", "build_temp", build / "temp"),
+        ("build_ext", "force", "true"),
         ("build_clib", "build_temp", build / "temp"),
-        ("egg_info", "egg_base", egg_base),
-    ):
+    ]
+    if egg_info_of is not None:
+        egg_base = scratch / "egg-info"
+        egg_base.mkdir()
+        for found in _egg_infos(egg_info_of):
+            shutil.copytree(found, egg_base / found.name, ignore_dangling_symlinks=True)
+        values.append(("egg_info", "egg_base", egg_base))
+    for section, key, value in values:
         if not parser.has_section(section):
             parser.add_section(section)
-        parser.set(section, key, str(path).replace("%", "%%"))
+        parser.set(section, key, str(value).replace("%", "%%"))
     config = scratch / "distutils.cfg"
     with config.open("w", encoding="utf-8") as file:
         parser.write(file)
@@ -209,21 +239,35 @@ def _distutils_config(source: Path, environment: Mapping[str, str], scratch: Pat
 
 def _source_copy(directory: BuildDirectory, project: Project, scratch: Path) -> OwnDirectory:
     """A copy of the source tree, where a build script would keep objects in a folder of its own."""
-    if directory.only_where and not any(
-        look_up(project.document, place.split(".")) is not None
-        or (project.source / place).is_file()
-        for place in directory.only_where
-    ):
+    if directory.only_where and not declares_any(project, directory.only_where):
         return OwnDirectory()
     copy = scratch / "source"
+    # Neither objects of other builds, nor what polywheel itself is writing meanwhile, nor virtual
+    # environments.
+    ignored = shutil.ignore_patterns(".polywheel-*", "__pycache__")
+    at_top = shutil.ignore_patterns(*directory.leave)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        found = set(ignored(folder, names))
+        if Path(folder) == project.source:
+            found |= set(at_top(folder, names))
+        return found | {name for name in names if Path(folder, name, "pyvenv.cfg").is_file()}
+
     shutil.copytree(
-        project.source,
-        copy,
-        symlinks=True,
-        # Neither objects of other builds nor what polywheel itself is writing meanwhile.
-        ignore=shutil.ignore_patterns(*directory.leave, ".polywheel-*", "__pycache__"),
+        project.source, copy, symlinks=True, ignore=left_out, copy_function=_copy_as_outdated
     )
     return OwnDirectory(source=copy)
+
+
+def _copy_as_outdated(source: str, target: str) -> str:
+    """Copy a file; what an earlier build may have compiled gets a date older than its sources.
+
+    Whatever made it for another variant then makes it again.
+    """
+    shutil.copy2(source, target)
+    if source.endswith(_COMPILED):
+        os.utime(target, (_LONG_AGO, _LONG_AGO))
+    return target
 
 
 def _egg_infos(source: Path) -> list[Path]:

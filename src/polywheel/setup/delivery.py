@@ -18,6 +18,9 @@ from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry
 _FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
 _AS_ENVIRONMENT = Way("env")
 _UNSUPPORTED = Way("unsupported")
+_OF_PYTHON = ("cflags", "cxxflags")
+_MSVC = {"cflags": "CL", "cxxflags": "CL", "ldflags": "LINK"}
+"""What the compiler and the linker read themselves: setuptools' class for MSVC reads no variables."""
 PRESET = "preset "
 """What the origins of presets' rules begin with."""
 
@@ -62,8 +65,8 @@ def deliver(
         dict(environment),
         dict(settings),
         backend=profile.name if profile else "a backend without a profile",
-        # Tools on Windows split a command line as its programs do, not as a shell does.
-        windows=compiler == "msvc" or sys.platform == "win32",
+        msvc=compiler == "msvc",
+        own_optimization=profile is not None and profile.own_optimization,
     )
     for variable, entry in setup.env.items():
         work.set_variable(variable, entry)
@@ -75,11 +78,7 @@ def deliver(
     # After the variables that rules set, so that flags are appended to those too.
     for name, entries in setup.flags.items():
         way = _way(profile, name, compiler)
-        if way.via == "hooks" and not consumed_by_hooks:
-            why = "has no compile step and the project no build hook"
-            work.miss(f"{name} {_texts(entries)!r}", entries, why)
-        else:
-            work.flags(name, way, entries)
+        work.flags(name, way, entries, unread=way.via == "hooks" and not consumed_by_hooks)
     for name, entry in setup.defines.items():
         work.define(name, _way(profile, "defines", compiler), entry)
     work.leave_out_other_languages()
@@ -106,12 +105,16 @@ class _Delivered:
         settings: dict[str, str | Sequence[str]],
         *,
         backend: str,
-        windows: bool,
+        msvc: bool,
+        own_optimization: bool,
     ) -> None:
         self.environment = environment
         self.settings = settings
         self.backend = backend
-        self.windows = windows
+        self.msvc = msvc
+        # Tools on Windows split a command line as its programs do, not as a shell does.
+        self.windows = msvc or sys.platform == "win32"
+        self.own_optimization = own_optimization
         self.told: list[str] = []
         self.compiler_flags: list[Entry] = []
         self.missed: list[tuple[str, str]] = []
@@ -144,20 +147,43 @@ class _Delivered:
             if not (at.startswith(PRESET) and at in self._origins_of_flags)
         ]
 
-    def flags(self, name: str, way: Way, entries: Sequence[Entry]) -> None:
+    def flags(self, name: str, way: Way, entries: Sequence[Entry], *, unread: bool) -> None:
+        """Deliver flags; ``unread``: as far as is known, nothing reads them."""
         if way.via == "unsupported":
             self.miss(f"{name} {_texts(entries)!r}", entries)
             return
-        self._origins_of_flags.add(_origins(entries))
-        self.compiler_flags += entries
-        if key := _key(way):
-            self.append_setting(key, [_formatted(way, name, entry) for entry in entries])
+        if unread:
+            # They are set all the same: an installed plugin of the backend may compile.
+            why = "has no compile step and the project no build hook"
+            self.miss(f"{name} {_texts(entries)!r}", entries, why)
         else:
-            variable = way.variable(name)
-            if way.via == "python-env" and variable not in self.environment:
-                self.environment[variable] = sysconfig.get_config_var("CFLAGS") or ""
-            formatted = [_formatted(way, name, entry) for entry in entries]
-            self.append_variable(variable, formatted)
+            self._origins_of_flags.add(_origins(entries))
+            self.compiler_flags += entries
+        formatted = [_formatted(way, name, entry) for entry in entries]
+        if key := _key(way):
+            self.append_setting(key, formatted)
+            return
+        variable = way.variable(name)
+        if way.via in {"python-env", "hooks"} or (way.via == "env" and not self.own_optimization):
+            if self.msvc:
+                variable = _MSVC.get(name, variable)
+            elif name in _OF_PYTHON and variable not in self.environment:
+                self._keep_flags_of_python(variable)
+        self.append_variable(variable, formatted)
+
+    def _keep_flags_of_python(self, variable: str) -> None:
+        """Begin a variable with the flags that Python was built with, optimization among them.
+
+        setuptools takes CXXFLAGS (since 73) and CFLAGS (since 75.8) in place of them
+        (distutils/compilers/C/unix.py). Older versions, which append, see them twice.
+        """
+        flags = sysconfig.get_config_var("CFLAGS") or ""
+        if sys.platform == "darwin" and "ARCHFLAGS" in self.environment:
+            # As _osx_support does, which has not seen what a rule sets.
+            flags = re.sub(r"-arch\s+\w+\s*", "", flags) + " " + self.environment["ARCHFLAGS"]
+        if flags.strip():
+            self.environment[variable] = flags.strip()
+            self.told.append(f"{variable} begins with the flags that Python was built with")
 
     def define(self, name: str, way: Way, entry: Entry) -> None:
         value = _formatted(way, name, entry)
