@@ -265,6 +265,23 @@ def test_a_value_that_is_not_among_the_static_properties() -> None:
     )
 
 
+def test_many_values_that_are_not_among_the_static_properties() -> None:
+    """More than 25 once dropped the whole release, for a reason that was not true."""
+    unknown = {f"u{number}": {"blas": {"library": [f"b{number}"]}} for number in range(60)}
+    variants = {**unknown, "mkl": {"blas": {"library": ["mkl"]}}}
+    wheels = [f"demo-1.0-py3-none-any-{label}.whl" for label in variants]
+    providers = {"blas": STATIC}
+    documents = {
+        "demo-1.0-variants.json": document(variants, namespaces=("blas",), providers=providers)
+    }
+    given = answer(Shelf(wheels, documents))
+    assert given.chosen is not None
+    assert given.chosen.label == "mkl"
+    assert not given.choices[0].notes
+    (reason,) = rejections(given)["demo-1.0-py3-none-any-u59.whl"]
+    assert reason.endswith("it is not among the static properties")
+
+
 def test_a_document_without_providers() -> None:
     """PEP 825 alone has none: only a description can answer."""
     bare = {"default-priorities": {"namespace": ["x86_64"]}, "variants": {"x": LEVEL_V2}}

@@ -28,6 +28,7 @@ from wheels import (
     zipped,
 )
 
+from polywheel.cli import main
 from polywheel.errors import WheelError
 from polywheel.examined import Examined, examine
 
@@ -303,11 +304,6 @@ STATIC = {"static-properties": {"level": ["v1", "v2"]}}
         (fields(more=("Variant-Requires: x86_64: !!",)), None, ["malformed requirement '!!'"]),
         (fields(more=("Variant-Requires: nothing",)), None, ["malformed Variant-Requires: 'nothing'"]),
         (fields(more=("Variant-Enable-If: x86_64: no",)), None, ["malformed marker 'no'"]),
-        (
-            FIELDS,
-            document(providers={**DOCUMENT["providers"], "x86_64": STATIC}),
-            [f"'x86_64' does not know the value of '{V3}'"],
-        ),
         # the null variant
         (
             fields("Variant-Label", more=("Variant-Label: null",)),
@@ -400,13 +396,27 @@ def test_variant_fields_behind_a_line_that_is_no_header(tmp_path: Path) -> None:
 
 
 def test_what_a_faulty_variant_json_says_is_shown_and_not_relied_on(tmp_path: Path) -> None:
-    faulty = document(providers={**DOCUMENT["providers"], "x86_64": STATIC})
+    faulty = document(providers={**DOCUMENT["providers"], "x86_64": {"requires": ["?"]}})
     wheel = look(tmp_path, zipped(with_record(files(metadata=FIELDS, variant_json=faulty))))
     assert wheel.document is None
     assert wheel.variant is None
     assert wheel.stamped_in == ("filename", "variant.json")
     assert wheel.shown_variant is not None
     assert wheel.shown_variant.hash == HASH
+
+
+def test_a_value_that_its_provider_does_not_know_is_told_and_is_no_disagreement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An index may hold the wheel; nobody ever gets it."""
+    static = document(providers={**DOCUMENT["providers"], "x86_64": STATIC})
+    plain = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+    wheel = look(tmp_path, zipped(with_record(files(variant_json=static, metadata=plain))))
+    assert not wheel.disagreements
+    assert list(map(str, wheel.fits_nowhere)) == [V3]
+    assert main(["show", str(wheel.path)]) == 4
+    said = capsys.readouterr().out
+    assert f"no machine supports '{V3}': it is not among the static properties" in said
 
 
 @pytest.mark.parametrize(

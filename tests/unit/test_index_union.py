@@ -120,9 +120,18 @@ def test_what_no_wheel_says_is_missed() -> None:
     assert "the provider of 'x86_64' can't be written" in conflict(a=unasked)
 
 
-def test_a_property_that_only_another_wheel_rules_out() -> None:
-    free = declared(providers={}, variants=[variant("free", "blas :: library :: atlas")])
-    assert "does not know the value of 'blas :: library :: atlas'" in conflict(a=ONE, b=free)
+def test_a_value_that_no_provider_knows_is_listed_all_the_same(tmp_path: Path) -> None:
+    """PEP 825, "Index-level metadata": every variant of the release. It fits nowhere."""
+    atlas = "blas :: library :: atlas"
+    free = declared(providers={}, variants=[variant("free", atlas)])
+    assert set(unite({"a": ONE, "b": free}, at="").variants) == {"one", "free"}
+    write_wheel(tmp_path, variant("free", atlas))
+    write_wheel(tmp_path, variant("mkl", MKL))
+    for simple in (False, True):
+        done = write_index(tmp_path, tmp_path, simple=simple, notify=silent)
+        (release,) = done.published
+        assert release.metadata is not None
+        assert set(release.metadata.variants) == {"free", "mkl"}
 
 
 def test_abi_dependencies_need_no_provider() -> None:

@@ -91,11 +91,12 @@ def _seen(path: Path, *, hashes: bool) -> dict[str, Any]:
             "exit_code": error.exit_code,
         }
     metadata, variant = wheel.shown, wheel.shown_variant
+    wrong = [*wheel.disagreements, *_fits_nowhere(wheel)]
     return {
         "path": str(path),
         "readable": True,
         "errors": [],
-        "disagreements": [_problem(one) for one in wheel.disagreements],
+        "disagreements": [_problem(one) for one in wrong],
         "name": wheel.name.distribution,
         "version": wheel.name.version,
         "build": wheel.name.build,
@@ -113,8 +114,18 @@ def _seen(path: Path, *, hashes: bool) -> dict[str, Any]:
         if metadata is not None
         else {},
         "stamped": dict(_stamped(wheel)),
-        "exit_code": WheelError.exit_code if wheel.disagreements else 0,
+        "exit_code": WheelError.exit_code if wrong else 0,
     }
+
+
+def _fits_nowhere(wheel: Examined) -> list[Problem]:
+    """No part of the wheel is wrong, and still nobody can install it."""
+    return [
+        Problem(
+            f"no machine supports '{prop}': it is not among the static properties of its provider"
+        )
+        for prop in wheel.fits_nowhere
+    ]
 
 
 def _properties(variant: Variant) -> list[str]:

@@ -143,7 +143,8 @@ def _parsed(
 def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Variant]:
     """``[variant.variants.{label}]``, each with ``{namespace}.{feature} = [values]``.
 
-    Properties are held against what is declared of their namespaces, where something is.
+    Properties are held against what is declared of their namespaces, where something is. In what
+    other tools wrote, a value may be one that the provider does not know: that variant fits nowhere.
     """
     variants = {}
     for label in table.every_key():
@@ -162,11 +163,11 @@ def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Varia
 
 def _check(declared: VariantMetadata, prop: VariantProperty, table: Table) -> None:
     """As ``attempt``, but that the place is put into words only where something is wrong."""
+    check = declared.check if table.problems.closed else declared.check_namespace
     try:
-        declared.check(prop, at="")
+        check(prop, at="")
     except ConfigError:
-        where = table.at(prop.namespace, prop.feature)
-        table.problems.attempt(declared.check, prop, at=where)
+        table.problems.attempt(check, prop, at=table.at(prop.namespace, prop.feature))
 
 
 def _declared_properties(table: Table) -> list[VariantProperty]:

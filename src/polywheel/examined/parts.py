@@ -9,6 +9,7 @@ from pathlib import Path
 from polywheel.errors import Problem
 from polywheel.formats.metadata_reader import VariantFields
 from polywheel.model.metadata import VariantMetadata
+from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.dist_info import VARIANT_JSON
@@ -78,6 +79,25 @@ class Examined:
     def shown_variant(self) -> Variant | None:
         """As ``variant``, of ``shown``."""
         return _only_variant(self.shown)
+
+    @property
+    def fits_nowhere(self) -> tuple[VariantProperty, ...]:
+        """Properties that the static properties of their provider lack: no machine supports them."""
+        metadata, variant = self.shown, self.shown_variant
+        if metadata is None or variant is None:
+            return ()
+        static = {
+            (namespace, feature): frozenset(values)
+            for namespace, provider in metadata.providers.items()
+            for feature, values in provider.static_properties.items()
+        }
+        namespaces = {namespace for namespace, _ in static}
+        return tuple(
+            one
+            for one in variant.properties
+            if one.namespace in namespaces
+            and one.value not in static.get((one.namespace, one.feature), ())
+        )
 
     @property
     def stamped_in(self) -> tuple[str, ...]:

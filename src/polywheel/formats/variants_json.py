@@ -55,7 +55,8 @@ def unite(wheels: Mapping[str, VariantMetadata], *, at: str) -> VariantMetadata:
         variants=MappingProxyType(variants),
     )
     if not problems.found:
-        _check_whole(united, named, problems, at)
+        for what in (*_gaps(united), *_strangers(named)):
+            problems.add(what, at=at, hint=_HINT)
     if problems.found:
         raise WheelError.collected(problems.found)
     return united
@@ -175,23 +176,8 @@ def _described(provider: Provider) -> str:
     return ", ".join(f"{key} {value!r}" for key, value in parts.items() if value) or "nothing"
 
 
-def _check_whole(
-    united: VariantMetadata,
-    named: Iterable[tuple[str, VariantMetadata]],
-    problems: Problems,
-    at: str,
-) -> None:
-    """Note what the file must hold and no wheel says, or that a wheel says by halves."""
-    for what in (*_gaps(united), *_strangers(named)):
-        problems.add(what, at=at, hint=_HINT)
-    if problems.found or not united.providers:
-        return  # PEP 825 alone knows no providers
-    for variant in united.variants.values():
-        for prop in variant.properties:
-            problems.attempt(united.check, prop, at=at)
-
-
 def _gaps(united: VariantMetadata) -> Iterator[str]:
+    """What the file must hold and no wheel says, or that a wheel says by halves."""
     if not united.namespaces:
         yield "no wheel has a list of namespaces"
     for namespace in united.namespaces:

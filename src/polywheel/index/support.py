@@ -27,6 +27,8 @@ from polywheel.providers.plugins import default_reference, that_hold
 Features = Mapping[str, Sequence[str]]
 Ask = Callable[[Sequence[Provider]], Mapping[str, Features]]
 """What fits this machine, by namespace, as the plugins of these providers say it."""
+_NAMED = 8
+"""How many values of one feature are named."""
 NOT_ASKED = "was not asked (it runs with --trust only)"
 
 
@@ -43,7 +45,9 @@ class Support:
     def reason(self, unsupported: Sequence[VariantProperty]) -> str:
         """Why a feature with these values rules a variant out."""
         first = unsupported[0]
-        listed = ", ".join(map(str, unsupported))
+        listed = ", ".join(map(str, unsupported[:_NAMED]))
+        if len(unsupported) > _NAMED:
+            listed += f", and {len(unsupported) - _NAMED} more"
         what = f"{listed} is not supported" if len(unsupported) == 1 else f"none of {listed} is"
         why = self.because.get((first.namespace, first.feature))
         why = why or self.because.get((first.namespace,))

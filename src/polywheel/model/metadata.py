@@ -79,15 +79,8 @@ class VariantMetadata:
                     hint="for example 'abi_dependency :: torch :: 2.9'",
                 )
             return
-        provider = self.providers.get(prop.namespace)
-        if provider is None:
-            raise ConfigError(
-                f"the namespace {prop.namespace!r} has no provider",
-                at=at,
-                hint=nearest(prop.namespace, self.providers)
-                or f"declare it under [variant.providers.{prop.namespace}]",
-            )
-        static = provider.static_properties
+        self.check_namespace(prop, at=at)
+        static = self.providers[prop.namespace].static_properties
         if not static:
             return
         if prop.feature not in static:
@@ -101,4 +94,18 @@ class VariantMetadata:
                 f"the provider of {prop.namespace!r} does not know the value of '{prop}'",
                 at=at,
                 hint=nearest(prop.value, static[prop.feature]),
+            )
+
+    def check_namespace(self, prop: VariantProperty, *, at: str) -> None:
+        """Raise ConfigError where the namespace of a property has no provider and needs one.
+
+        That is all that a wheel or an index must agree with: a value that its provider does not
+        know makes a variant that fits nowhere, and no mistake (PEP 825, "Variant properties").
+        """
+        if prop.namespace != ABI_DEPENDENCY and prop.namespace not in self.providers:
+            raise ConfigError(
+                f"the namespace {prop.namespace!r} has no provider",
+                at=at,
+                hint=nearest(prop.namespace, self.providers)
+                or f"declare it under [variant.providers.{prop.namespace}]",
             )
