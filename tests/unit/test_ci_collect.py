@@ -14,7 +14,7 @@ import pytest
 
 from polywheel.ci.summary import shown
 from polywheel.cli.ci import run
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, WheelError
 from polywheel.matrix.sharing_out import read_durations
 
 WHEEL = "demo-1.0-py3-none-any-{}.whl"
@@ -160,16 +160,107 @@ def test_a_wheel_is_the_one_of_its_report(
     err = capsys.readouterr().err
     assert "demo-1.0-py3-none-any-a.whl is not the wheel that the report tells of" in err
     assert "the report tells of demo-1.0-py3-none-any-c.whl, and no job handed it over" in err
-    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("b")]
+    assert "no report says that demo-1.0-py3-none-any-b.whl was made" in err
+    assert not (tmp_path / "dist").exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="makes links")
-def test_links_are_not_followed(tmp_path: Path) -> None:
+def test_a_file_that_no_report_lists_is_not_collected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     handed(tmp_path / "all", "a")
-    (tmp_path / "secret.whl").write_bytes(b"secret")
-    (tmp_path / "all" / WHEEL.format("b")).symlink_to(tmp_path / "secret.whl")
-    assert collect(tmp_path) == 0
+    handed(tmp_path / "all", "z", state="failed", job={"file": WHEEL.format("z")})
+    evil = tmp_path / "all" / "wheels-any-py3-a" / "evil-1.0-py3-none-any.whl"
+    evil.write_text("text", encoding="utf-8")
+    evil.with_name(WHEEL.format("z")).write_text("text", encoding="utf-8")
+    assert collect(tmp_path) == 4
+    err = capsys.readouterr().err
+    assert "no report says that evil-1.0-py3-none-any.whl was made: it is not collected" in err
+    assert f"no report says that {WHEEL.format('z')} was made" in err
+    assert f"at: {evil}" in err
     assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("a")]
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ({"sha256": None}, "no SHA-256"),
+        ({"sha256": "0" * 63}, "no SHA-256"),
+        ({"sha256": "A" * 64}, "no SHA-256"),
+        ({"file": None}, "names no wheel"),
+        ({"file": "../demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
+        ({"file": "/etc/demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
+        ({"file": "..\\demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
+        ({"file": "passwd"}, "names no wheel"),
+        ({"size": -1}, "expected bytes of a wheel"),
+        ({"size": 1e308}, "expected bytes of a wheel"),
+    ],
+)
+def test_what_a_report_claims_is_checked(
+    tmp_path: Path, job: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a", job=job)
+    handed(tmp_path / "all", "b")
+    assert collect(tmp_path) == 4
+    out, err = capsys.readouterr()
+    assert message in err
+    assert "Traceback" not in out + err
+    there = sorted(path.name for path in (tmp_path / "dist").iterdir())
+    assert there == [WHEEL.format(one) for one in ("ab" if "size" in job else "b")]
+
+
+def test_reports_that_contradict_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second report has another hash for one wheel, and another wheel for the job of the other."""
+    handed(tmp_path / "all", "a")
+    handed(tmp_path / "all", "b")
+    handed(tmp_path / "all", "c")
+    other, sha256 = tmp_path / "other", hashlib.sha256(b"evil").hexdigest()
+    document = handed(other, "a", job={"sha256": sha256})
+    document["jobs"] += handed(other, "b", job={"file": WHEEL.format("d")})["jobs"]
+    (tmp_path / "all" / "report-x.json").write_text(json.dumps(document), encoding="utf-8")
+    (tmp_path / "all" / WHEEL.format("d")).write_bytes(b"wheel")
+    assert collect(tmp_path) == 4
+    err = capsys.readouterr().err
+    assert err.count("reports contradict each other") == 2
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("c")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes links and pipes")
+@pytest.mark.parametrize("kind", ["link", "dangling", "link to a folder", "pipe"])
+@pytest.mark.parametrize("name", [WHEEL.format("b"), "report-b.json"])
+def test_links_and_pipes_are_neither_wheels_nor_reports(
+    tmp_path: Path, kind: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed(tmp_path / "all", "a")
+    (tmp_path / "secret").write_bytes(b"secret")
+    path = tmp_path / "all" / name
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        target = {"link": "secret", "dangling": "nowhere"}.get(kind, "all")
+        path.symlink_to(tmp_path / target)
+    assert collect(tmp_path) == 4
+    assert f"{name} is not a regular file" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("a")]
+
+
+def test_a_report_with_numbers_that_count_nothing(tmp_path: Path) -> None:
+    document = handed(tmp_path / "all", "a")
+    path = next((tmp_path / "all").rglob("*.json"))
+    for number in ("1e999", "-1e999", "9" * 5000):
+        text = json.dumps({**document, "seconds": "X"}).replace('"X"', number)
+        path.write_text(text, encoding="utf-8")
+        assert collect(tmp_path) == 4
+
+
+def test_folders_that_lie_deep_in_one_another(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for _ in range(20):
+        folder /= "/".join("d" * 60)
+        folder.mkdir(parents=True)
+    with pytest.raises(WheelError, match="lie in one another"):
+        collect(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The end of a CI run: the wheels of all jobs in one folder, their reports in one document.
 
-What jobs hand over is looked at as a stranger's: names, sizes and shapes are checked, links are not
-followed, and a wheel is the one that its report names.
+What jobs hand over is looked at as a stranger's. Names, sizes and shapes are checked, links are not
+followed, and only wheels that a report lists, with the hash that it lists, are collected.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ THERE = frozenset({"built", "up-to-date"})
 """States of a wheel that was made."""
 _STATES = THERE | {"failed", "stopped", "not-started", "no-python", "elsewhere"}
 _REPORTS = "report*.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGEST = 1 << 50
+"""Bytes of a wheel that a report may tell of."""
+_DEEPEST = 100
+"""Folders that may lie in one another."""
+_WHEEL = ".whl"
 _BUILD = ("id", "python", "target", "state", "error", "log")
 _JOB = ("id", "label", "build", "state", "file", "sha256")
 
@@ -37,6 +44,8 @@ class Found:
 
     wheels: tuple[Path, ...]
     reports: tuple[Path, ...]
+    problems: tuple[Problem, ...] = ()
+    """What has the name of one, and is no file: a link or a pipe, say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +59,9 @@ class Reports:
     builds: tuple[Mapping[str, Any], ...]
     jobs: tuple[Mapping[str, Any], ...]
     """As docs/report.md has them."""
+
+    claims: tuple[Mapping[str, Any], ...] = ()
+    """Every job that one of the reports says was made; of ``jobs`` with one id, all of them."""
 
     @property
     def lacking(self) -> list[Mapping[str, Any]]:
@@ -76,19 +88,34 @@ class Reports:
 
 
 def find(folder: Path) -> Found:
-    """The wheels and reports below a folder, by name. No link is followed."""
-    paths = sorted(_files(folder))
+    """The wheels and reports below a folder, by name. No link is followed. Raises WheelError."""
+    paths = sorted(_named(folder))
+    regular = {path: path.is_file() and not path.is_symlink() for path in paths}
     return Found(
-        wheels=tuple(path for path in paths if path.suffix == ".whl"),
-        reports=tuple(path for path in paths if path.match(_REPORTS)),
+        wheels=tuple(path for path in paths if regular[path] and path.suffix == _WHEEL),
+        reports=tuple(path for path in paths if regular[path] and path.suffix != _WHEEL),
+        problems=tuple(
+            Problem(f"{path.name} is not a regular file", at=str(path))
+            for path in paths
+            if not regular[path]
+        ),
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for base, _, names in os.walk(folder, followlinks=False):
-        for name in names:
+def _named(folder: Path) -> Iterator[Path]:
+    """What has the name of a wheel or of a report."""
+
+    def unreadable(error: OSError) -> None:
+        raise WheelError(f"it can't be listed: {error.strerror or error}", at=str(error.filename))
+
+    for base, folders, names in os.walk(folder, onerror=unreadable):
+        if base.count(os.sep) - str(folder).count(os.sep) > _DEEPEST:
+            raise WheelError(f"more than {_DEEPEST} folders lie in one another", at=str(folder))
+        for name in (*folders, *names):
             path = Path(base, name)
-            if path.is_file() and not path.is_symlink():
+            if (path.suffix == _WHEEL or path.match(_REPORTS)) and (
+                name in names or path.is_symlink()
+            ):
                 yield path
 
 
@@ -99,6 +126,7 @@ def merged(tables: Iterable[Table]) -> Reports:
     """
     builds: dict[str, Mapping[str, Any]] = {}
     jobs: dict[str, Mapping[str, Any]] = {}
+    claims: list[Mapping[str, Any]] = []
     project: str | None = None
     seconds = 0.0
     for table in tables:
@@ -113,6 +141,8 @@ def merged(tables: Iterable[Table]) -> Reports:
                     continue
                 one = read(Table(value, table.file, (*table.path, name), table.problems))
                 if one is not None:
+                    if into is jobs and one["state"] in THERE:
+                        claims.append(one)
                     before = into.get(one["id"])
                     if before is None or before["state"] not in THERE:
                         into[one["id"]] = one
@@ -121,6 +151,7 @@ def merged(tables: Iterable[Table]) -> Reports:
         seconds=seconds,
         builds=tuple(builds[name] for name in sorted(builds)),
         jobs=tuple(jobs[name] for name in sorted(jobs)),
+        claims=tuple(claims),
     )
 
 
@@ -133,6 +164,9 @@ def _build(table: Table) -> dict[str, Any] | None:
 def _job(table: Table) -> dict[str, Any] | None:
     said: dict[str, Any] = {key: table.string(key) for key in _JOB}
     size = table.number("size")
+    if size is not None and not 0 <= size <= _LARGEST:
+        table.wrong("size", f"expected bytes of a wheel, found {size:g}")
+        size = None
     lists = {key: list(table.strings(key) or ()) for key in ("properties", "pythons", "targets")}
     numbers = {"size": None if size is None else int(size), "seconds": table.number("seconds")}
     return _known(table, {**said, **lists, **numbers})
@@ -149,10 +183,11 @@ def _known(table: Table, said: dict[str, Any]) -> dict[str, Any] | None:
 def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[Problem]]:
     """Copy the wheels into a folder, each whole or not at all; what is there, and what is wrong.
 
-    Two wheels of one name must be the same file, and a wheel must be the one that the report of its job
-    names. Raises WheelError where the folder can't be written.
+    A wheel must be one that the report of a job names, with its hash. Two wheels of one name must be
+    the same file. Raises WheelError where the folder can't be written.
     """
-    problems: list[Problem] = []
+    problems = list(found.problems)
+    expected, contradicted = _expected(reports, problems)
     by_name: dict[str, list[Path]] = {}
     for path in found.wheels:
         try:
@@ -161,26 +196,66 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
             problems += error.problems
             continue
         by_name.setdefault(path.name, []).append(path)
-    hashes = {path: _sha256(path) for paths in by_name.values() for path in paths}
-    expected = {job["file"]: job["sha256"] for job in reports.jobs if job["state"] in THERE}
     problems += [
         Problem(f"the report tells of {name}, and no job handed it over", at=job["id"])
-        for job in reports.jobs
-        if job["state"] in THERE and (name := job["file"]) not in by_name
+        for name, job in expected.items()
+        if name not in by_name
     ]
     problems += _two_labels(reports)
     done = []
     for name, paths in by_name.items():
-        said = {hashes[path] for path in paths}
-        if len(said) > 1:
+        said = {_sha256(path) for path in paths}
+        if name in contradicted:
+            continue
+        if name not in expected:
+            problems.append(_of_no_report(name, paths))
+        elif len(said) > 1:
             problems.append(_two_of_a_name(name, paths))
-        elif expected.get(name, hashes[paths[0]]) not in said:
+        elif said != {expected[name]["sha256"]} or not _copied(paths[0], out, *said):
             problems.append(
                 Problem(f"{name} is not the wheel that the report tells of", at=str(paths[0]))
             )
         else:
-            done.append(_copied(paths[0], out))
+            done.append(out / name)
     return done, problems
+
+
+def _expected(
+    reports: Reports, problems: list[Problem]
+) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
+    """The jobs that the reports say were made, by the names of their wheels; and the names about
+    which reports contradict each other. What is wrong is noted.
+    """
+    expected: dict[str, Mapping[str, Any]] = {}
+    by_job: dict[str, Mapping[str, Any]] = {}
+    contradicted: set[str] = set()
+    for job in reports.claims:
+        name, sha256, at = job["file"], job["sha256"], job["id"]
+        try:
+            WheelName.parse(name or "")
+        except PolywheelError:
+            problems.append(Problem(f"the report names no wheel, but {name!r}", at=at))
+            continue
+        if not _SHA256.fullmatch(sha256 or ""):
+            problems.append(Problem(f"the report has no SHA-256 of {name}", at=at))
+            contradicted.add(name)
+            continue
+        same_name, same_job = expected.setdefault(name, job), by_job.setdefault(at, job)
+        for before in (same_name,) if same_name is same_job else (same_name, same_job):
+            if (before["file"], before["sha256"]) != (name, sha256):
+                other = f"{before['file']} ({before['sha256'][:8]}…)"
+                what = f"reports contradict each other: {name} ({sha256[:8]}…), and {other}"
+                problems.append(Problem(what, at=at))
+                contradicted |= {name, before["file"]}
+    return expected, contradicted
+
+
+def _of_no_report(name: str, paths: Sequence[Path]) -> Problem:
+    return Problem(
+        f"no report says that {name} was made: it is not collected",
+        at=", ".join(map(str, paths)),
+        hint="a job hands over its report (polywheel build --report) with its wheels",
+    )
 
 
 def _two_labels(reports: Reports) -> Iterator[Problem]:
@@ -208,17 +283,26 @@ def _two_of_a_name(name: str, paths: Sequence[Path]) -> Problem:
     )
 
 
-def _copied(path: Path, out: Path) -> Path:
+def _copied(path: Path, out: Path, sha256: str) -> bool:
+    """Copy a wheel; False, and nothing is there, where it has changed since its hash was taken."""
     target = out / path.name
     try:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(target) as part:
             shutil.copyfile(path, part)
+            if _sha256(part) != sha256:
+                raise _ChangedError
+    except _ChangedError:
+        return False
     except OSError as error:
         raise WheelError(
             f"it can't be written: {error.strerror or error}", at=str(target)
         ) from None
-    return target
+    return True
+
+
+class _ChangedError(Exception):
+    """A file is no longer what it was."""
 
 
 def _sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ shown at once. :meth:`Table.finish` notes the keys that nobody asked for.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ class Table:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.wrong(key, f"expected a number, found {type_name(value)}")
             return None
-        if isinstance(value, int) and value.bit_length() > 64:  # more than a float may hold
+        # More than a float may hold, or no number that anything can be counted with.
+        if value.bit_length() > 64 if isinstance(value, int) else not math.isfinite(value):
             self.wrong(key, f"expected a number, found {type_name(value)}")
             return None
         return float(value)
