@@ -38,6 +38,7 @@ library = ["openblas", "mkl"]
 MATRIX = """
 [tool.polywheel.setup."x86_64 :: level"]
 cflags = ["-march=x86-64-{value}"]
+[tool.polywheel.setup."blas_lapack :: library"]
 [tool.polywheel.matrix]
 python = ["3.11", "3.12", "3.13"]
 targets = ["linux-x86_64", "windows-x86_64"]
@@ -427,3 +428,36 @@ def test_importing_polywheel_imports_nothing_of_it() -> None:
     code = "import sys, polywheel; print([n for n in sys.modules if n.startswith('polywheel.')])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+FORGOTTEN = MATRIX.replace('[tool.polywheel.setup."blas_lapack :: library"]\n', "")
+
+
+def test_variants_with_the_same_content_are_warned_of(tmp_path: Path) -> None:
+    source = write_project(tmp_path / "source", {"pyproject.toml": HEAD + PROVIDERS + FORGOTTEN})
+    out, said = matrix(source, "--json")
+    assert "warning: the variants 'v3_mkl', 'v3_openblas' ask the same of the build" in said
+    assert 'presets = ["blas_lapack"]' in said
+    assert '[tool.polywheel.setup."blas_lapack :: library"] without fields' in said
+    assert json.loads(out)["warnings"] == [said.removeprefix("polywheel: warning: ").strip()]
+    for command in (
+        ["build", "--dry-run"],
+        ["ci", "github", "--action=owner/repository", "-o", "-"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "polywheel", *command, str(source)],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert "ask the same of the build" in done.stderr, command
+
+
+def test_variants_with_the_same_content_are_an_error_where_strict(tmp_path: Path) -> None:
+    text = HEAD + PROVIDERS + "[tool.polywheel]\nstrict = true\n" + FORGOTTEN
+    source = write_project(tmp_path / "source", {"pyproject.toml": text})
+    _, said = matrix(source, "--json", code=2)
+    assert "error: the variants 'v3_mkl', 'v3_openblas' ask the same of the build" in said
+    assert "at: pyproject.toml: tool.polywheel.matrix.axes" in said
+    (source / "pyproject.toml").write_text(text.replace(FORGOTTEN, MATRIX), encoding="utf-8")
+    assert matrix(source, "--json")[1] == ""

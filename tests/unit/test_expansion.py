@@ -1363,3 +1363,26 @@ def test_a_label_that_no_job_has() -> None:
     assert error.render() == (
         "error: no job has the label 'v3_mlk'\n  hint: did you mean 'v3_mkl'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rule", "warned"),
+    [
+        ("null = true", "", "'null', 'v3'"),
+        ("plain = true", "", "'non-variant', 'v3'"),
+        ("null = true\nplain = true", "", "'non-variant', 'null', 'v3'"),
+        ("", "", ""),
+        ("null = true", '["cpu :: level"]', ""),
+        ("null = true", "[cpu]", ""),
+        ("null = true", '["cpu :: level :: v3"]\ncflags = ["-x"]', ""),
+        ("null = true", '["cpu :: level :: v3"]\ndependencies = ["x"]', ""),
+        ("null = true", '["cpu :: level :: v3"]\ncflags = []', "'null', 'v3'"),
+        ("null = true\nshare-builds = false", "", ""),
+    ],
+)
+def test_a_variant_that_asks_for_nothing(matrix: str, rule: str, warned: str) -> None:
+    text = f'{matrix}\nlabel = "{{level}}"\naxes.level.v3 = ["cpu :: level :: v3"]\n'
+    text += f"[tool.polywheel.setup.{rule[1:]}\n" if rule else ""
+    warnings = plan_of(text).warnings
+    assert len(warnings) == bool(warned)
+    assert not warned or f"the variants {warned} ask" in warnings[0]

@@ -11,7 +11,7 @@ from polywheel.ci.generated import difference, header, write
 from polywheel.ci.repository import Repository, repository_of
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, frame_of, parse
-from polywheel.cli.plans import project_of
+from polywheel.cli.plans import project_of, tell_warnings
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
 from polywheel.matrix import ci_formats
@@ -30,6 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         return collect(options)
     project = project_of(options)
     plan = expand_project(project)
+    tell_warnings(plan)
     repository = repository_of(Path(options.source))
     text = _WRITERS[options.kind](options, project, plan, repository)
     if options.output == "-":

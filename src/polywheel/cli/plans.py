@@ -103,6 +103,7 @@ def chosen(plan: Plan, options: argparse.Namespace) -> Plan:
         raise ConfigError(
             "no id is given", at="--only", hint="polywheel matrix --json has the ids of all jobs"
         )
+    tell_warnings(plan)
     selection = Selection(
         globs=tuple(options.select),
         jobs=tuple(ids),
@@ -121,3 +122,9 @@ def chosen(plan: Plan, options: argparse.Namespace) -> Plan:
         if not plan.jobs:
             say(f"note: there are fewer builds than shards, and none is for {options.shard}")
     return plan
+
+
+def tell_warnings(plan: Plan) -> None:
+    """What is probably a mistake in the matrix, on standard error."""
+    for warning in plan.warnings:
+        say(f"warning: {warning}")

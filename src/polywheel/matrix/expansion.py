@@ -14,6 +14,7 @@ from polywheel.matrix.builds import BuildKeys, check_rules_are_used
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.cells import Expansion
 from polywheel.matrix.checks import check_labels, check_properties, check_used, merged
+from polywheel.matrix.equal_variants import equal_variants
 from polywheel.matrix.jobs import jobs_and_builds
 from polywheel.matrix.labels import Labels
 from polywheel.matrix.places import Place, running_python
@@ -53,6 +54,9 @@ def expand_project(project: Project) -> Plan:
         here.cells, keys, tag, share=matrix.share_builds, problems=problems
     )
     problems.settle()
+    equal = equal_variants(project, jobs, builds)
+    if equal and project.settings.strict:
+        raise ConfigError.collected(equal)
     return Plan(
         project=project.name,
         namespaces=project.metadata.namespaces,
@@ -61,6 +65,7 @@ def expand_project(project: Project) -> Plan:
         jobs=jobs,
         builds=builds,
         removed=tuple(here.removed),
+        warnings=tuple(f"{one.what} ({one.at}); {one.hint}" for one in equal),
     )
 
 

@@ -60,6 +60,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             }
             for one in plan.removed
         ],
+        **({"warnings": list(plan.warnings)} if plan.warnings else {}),
     }
 
 
@@ -98,6 +99,7 @@ def read_plan(path: Path) -> Plan:
         jobs=tuple(_job(one) for one in tables(table, "jobs")),
         builds=tuple(_build(one) for one in tables(table, "builds")),
         removed=tuple(_removal(one) for one in tables(table, "removed")),
+        warnings=table.strings("warnings") or (),
     )
     for key in ("project", "namespaces", "targets", "axes", "jobs", "builds", "removed"):
         if key not in table:

@@ -93,6 +93,8 @@ class Plan:
     jobs: tuple[Job, ...]
     builds: tuple[Build, ...]
     removed: tuple[Removal, ...]
+    warnings: tuple[str, ...] = ()
+    """What is probably a mistake, each with its place and what to do, in one line."""
 
     _by_id: Mapping[str, Job] = field(init=False, repr=False, compare=False)
 

@@ -104,6 +104,12 @@ class SetupRule:
     by_backend: Mapping[str, SetupFields] = field(default_factory=dict)
     """The same fields for one real backend, by the name of its profile; the strongest."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no fields: what it is about is meant to change nothing in the build."""
+        every = (self.fields, *self.by_compiler.values(), *self.by_backend.values())
+        return not any(fields.said() for fields in every)
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureValues:

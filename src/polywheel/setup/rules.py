@@ -86,7 +86,9 @@ def resolve_setup(variant: Variant, sources: SetupSources) -> BuildSetup:
             gathered.add_answer(namespace, name, texts)
         for rule, said, prop in from_rules:
             gathered.add(rule, said, prop, Strength.PROPERTY)
-        silent += [prop for prop, names in taken.items() if not names]
+        silent += [
+            prop for prop, names in taken.items() if not names and not _intended(prop, rules)
+        ]
     for rule in rules:
         if rule.label_glob is not None and fnmatchcase(variant.label, rule.label_glob):
             gathered.add(rule, _said(rule, sources), None, Strength.LABEL)
@@ -124,13 +126,23 @@ def _said(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
     return said
 
 
+def _intended(prop: VariantProperty, rules: Iterable[SetupRule]) -> bool:
+    """Whether a rule without fields says that a property changes nothing in the build."""
+    return any(rule.is_empty and _is_about(rule, prop) for rule in rules)
+
+
+def _is_about(rule: SetupRule, prop: VariantProperty) -> bool:
+    """Whether a rule is for a property; one for everything or for a label is not."""
+    parts = (prop.namespace, prop.feature, prop.value)
+    return bool(rule.target) and parts[: len(rule.target)] == rule.target
+
+
 def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) -> list[_Choice]:
     """What each rule says of each property that nothing before it has said; ``taken`` grows."""
     found = []
     rules = list(rules)
     for prop, names in taken.items():
-        parts = (prop.namespace, prop.feature, prop.value)
-        about = [one for one in rules if one.target and parts[: len(one.target)] == one.target]
+        about = [one for one in rules if _is_about(one, prop)]
         for rule in sorted(about, key=lambda one: len(one.target), reverse=True):
             said = _said(rule, sources)
             found.append((rule, {n: text for n, text in said.items() if n not in names}, prop))

@@ -1,0 +1,73 @@
+"""Variants with different properties whose builds are the same: their wheels have the same content.
+
+That is right for variants that differ in dependencies or in what the installer checks. It is a mistake
+where a rule or a line of ``presets`` was forgotten. A rule without fields says that it is intended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from polywheel.config.project import Project
+from polywheel.errors import Problem
+from polywheel.model.plan import NON_VARIANT, Build, Job
+from polywheel.model.properties import VariantProperty
+from polywheel.setup.presets import preset_names
+
+_NAMED = 6
+"""How many variants or properties a message names."""
+
+
+def equal_variants(
+    project: Project, jobs: Iterable[Job], builds: Iterable[Build]
+) -> tuple[Problem, ...]:
+    """One problem for each set of variants that share their builds without a word that they should."""
+    by_id = {job.id: job for job in jobs}
+    intended = {rule.target for rule in project.settings.setup if rule.is_empty and rule.target}
+    sets: dict[tuple[str, ...], list[Job]] = {}
+    for build in builds:
+        members = [by_id[one] for one in build.jobs]
+        if len({job.properties for job in members}) > 1:
+            sets.setdefault(tuple(job.label or NON_VARIANT for job in members), members)
+    problems = []
+    for labels, members in sets.items():
+        silent = [prop for prop in _differing(members) if not _covers(intended, prop)]
+        if silent:
+            problems.append(
+                Problem(
+                    f"the variants {_listed(labels)} ask the same of the build, so their wheels have "
+                    "the same content",
+                    next(job.at for job in members if job.properties),
+                    _hint(project, silent),
+                )
+            )
+    return tuple(problems)
+
+
+def _differing(members: Sequence[Job]) -> list[VariantProperty]:
+    """The properties that some of the jobs have and some have not."""
+    every = {prop for job in members for prop in job.properties}
+    return sorted(prop for prop in every if any(prop not in job.properties for job in members))
+
+
+def _covers(targets: Iterable[tuple[str, ...]], prop: VariantProperty) -> bool:
+    parts = (prop.namespace, prop.feature, prop.value)
+    return any(parts[: len(target)] == target for target in targets)
+
+
+def _hint(project: Project, silent: Sequence[VariantProperty]) -> str:
+    features = list(dict.fromkeys(f"{prop.namespace} :: {prop.feature}" for prop in silent))
+    namespaces = dict.fromkeys(prop.namespace for prop in silent)
+    unused = {*preset_names()}.difference(project.settings.presets)
+    presets = [f'"{name}"' for name in namespaces if name in unused]
+    advice = f"name the preset (presets = [{', '.join(presets)}]) or " if presets else ""
+    return (
+        f"nothing tells the values of {_listed(features)} apart: {advice}add rules; "
+        f'[tool.polywheel.setup."{features[0]}"] without fields says that it is intended'
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = [repr(name) for name in names]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more
