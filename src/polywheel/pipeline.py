@@ -105,7 +105,7 @@ def build_wheel(
         _refuse_label_under_pip(build.selection)
     asked = build.asked(ask=True)
     stamp = make_stamp(build.project, asked)
-    _tell_what_is_left_out(build)
+    tell_notes(build, asked)
     with _scratch(Path(wheel_directory)) as scratch:
         built = built_wheel(build, asked, scratch, hook=hook)
         # Frontends refuse an editable wheel with a label in its name.
@@ -115,7 +115,7 @@ def build_wheel(
     build.notify(f"{name}: variant {build.variant.label} ({_described(build.variant)})")
     if not labelled and not editable and build.selection.filename is None:
         build.notify(
-            "note: under cibuildwheel the label stays out of the filename, which its later steps "
+            "under cibuildwheel the label stays out of the filename, which its later steps "
             "could not read; 'polywheel finalize' puts it back"
         )
     return name
@@ -187,8 +187,8 @@ def _told(
 
     delivery = delivered(build, asked)
     if not quiet:
-        for line in (*asked.setup.notes, *delivery.warnings):
-            build.notify(f"warning: {line}" if line in delivery.warnings else f"note: {line}")
+        for line in delivery.warnings:
+            build.notify(f"warning: {line}")
         if delivery.told:
             build.notify(f"told {build.choice.build_backend}: {'; '.join(delivery.told)}")
     environment = {**os.environ, **delivery.environment}
@@ -249,7 +249,10 @@ def _refuse_label_under_pip(selection: Selection) -> None:
         )
 
 
-def _tell_what_is_left_out(build: Build) -> None:
+def tell_notes(build: Build, asked: Asked) -> None:
+    """What a person should know of the wheel of one variant, once it is built."""
+    for line in asked.setup.notes:
+        build.notify(f"note: {line}")
     metadata = build.project.metadata
     left_out = [
         name

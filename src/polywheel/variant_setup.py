@@ -70,7 +70,12 @@ def variant_setup(
     if python is not None:
         asked = queries(providers, variant)
         timeout = project.settings.provider_timeout
-        for answer in ask_plugins(asked, python=python, timeout=timeout, notify=notify):
+        for answer in ask_plugins(
+            asked,
+            python=python,
+            timeout=timeout,
+            notify=lambda line: notify(f"note: provider {line}"),
+        ):
             answers[answer.namespace] = answer
         for provider in providers:
             if provider.namespace in answers:

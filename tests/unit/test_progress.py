@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -99,7 +100,7 @@ def test_json_events(tmp_path: Path) -> None:
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     times = [one.pop("time") for one in events]
     assert times == sorted(times)
-    there = {"seconds": 0.0, "error": None, "log": None}
+    there: dict[str, Any] = {"seconds": 0.0, "error": None, "warnings": [], "log": None}
     lacking = {**there, "state": "no-python", "error": "there is no Python 3.99 here"}
 
     def said(name: str) -> dict[str, object]:
@@ -122,6 +123,7 @@ def test_json_events(tmp_path: Path) -> None:
             "seconds": 2.04,
             "wheels": [said("e")],
             "error": None,
+            "warnings": [],
             "log": None,
         },
         {
@@ -131,6 +133,7 @@ def test_json_events(tmp_path: Path) -> None:
             "seconds": 1.0,
             "wheels": [],
             "error": "it broke\n  hint: mend it",
+            "warnings": [],
             "log": str(log),
         },
     ]

@@ -12,8 +12,8 @@ from plans import job, plan_of
 
 from polywheel.errors import WheelError
 from polywheel.matrix.sharing_out import read_durations
-from polywheel.run.outcome import THERE, Outcome, State, Wheel
-from polywheel.run.report import SHAPE, Report
+from polywheel.run.outcome import THERE, Message, Outcome, State, Wheel, logged_messages
+from polywheel.run.report import SHAPE, Report, warnings_as_json
 
 PLAN = plan_of(
     [job(None), job("null")],
@@ -108,6 +108,39 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
     assert {jobs[NULL][key] for key in ("file", "size", "sha256", "seconds")} == {None}
 
 
+def test_warnings_of_several_builds() -> None:
+    lost, note = "warning: x can't be told: defines 'a' for 'b'", "note: nothing was compiled: py3"
+    found = report(
+        Outcome(
+            build=PLAIN,
+            state=State.BUILT,
+            messages=(Message(note, (PLAIN, NULL)), Message(lost, (NULL,))),
+        ),
+        Outcome(build=V2, state=State.FAILED, messages=(Message(lost, (V2, NULL)),)),
+        done(V3, State.UP_TO_DATE),
+    )
+    assert found.document()["warnings"] == [
+        {"level": "warning", "text": "x can't be told: defines 'a' for 'b'", "jobs": [NULL, V2]},
+        {"level": "note", "text": "nothing was compiled: py3", "jobs": [PLAIN, NULL]},
+    ]
+    assert report().document()["warnings"] == []
+
+
+def test_warnings_in_the_log_of_another_tool(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(
+        b"Building cp312\n  polywheel: warning: x can't be told: cflags\r\n"
+        b"polywheel: told x: CFLAGS\npolywheel: note: \xff\n" + b"x" * 200_000 + b"\n"
+        b"not polywheel: warning: no\npolywheel: note: last"
+    )
+    assert list(logged_messages(log)) == [
+        "warning: x can't be told: cflags",
+        "note: \ufffd",
+        "note: last",
+    ]
+    assert list(logged_messages(tmp_path / "none")) == []
+
+
 def test_the_document_is_the_one_that_is_documented() -> None:
     (example,) = examples()
     document = report(done(PLAIN), done(V2), done(V3)).document()
@@ -115,6 +148,8 @@ def test_the_document_is_the_one_that_is_documented() -> None:
     for part in ("builds", "jobs"):
         for one in (*document[part], *example[part]):
             assert list(one) == list(example[part][0])
+    (warning,) = warnings_as_json([Message("note: a", ("b",))])
+    assert [list(one) for one in example["warnings"]] == [list(warning)]
     text = DOCS.read_text(encoding="utf-8")
     assert {one["state"] for one in example["builds"]} < {str(state) for state in State}
     states = text.partition("## States")[2].partition("##")[0]

@@ -25,7 +25,7 @@ from polywheel.run.cibuildwheel import by_variant
 from polywheel.run.orchestrator import builds_here, run_plan
 from polywheel.run.outcome import State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
-from polywheel.run.report import Report
+from polywheel.run.report import Report, warnings_as_json
 from polywheel.run.source import opened_tree
 from polywheel.run.turns import Watcher
 from polywheel.run.wishes import Wishes
@@ -33,7 +33,9 @@ from polywheel.setup.profiles import choose_backend
 from polywheel.terminal import put
 
 _NAMED = 20
-"""How many failures are named at the end."""
+"""How many failures are named at the end, and how many warnings."""
+_NAMED_JOBS = 3
+"""How many jobs are named that have one warning."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -133,6 +135,7 @@ def _finish(report: Report) -> dict[str, object]:
         "interrupted": report.interrupted,
         "seconds": round(report.seconds, 3),
         "out": str(report.out),
+        "warnings": warnings_as_json(report.messages),
         "builds": {str(state): count for state, count in _counted(report).items()},
     }
 
@@ -143,8 +146,21 @@ def _counted(report: Report) -> dict[State, int]:
     return {state: count for state, count in counts.items() if count}
 
 
+def _warnings(report: Report) -> Iterator[str]:
+    """The warnings and notes of the builds, each once, with the jobs that have it."""
+    messages = report.messages
+    for one in messages[:_NAMED]:
+        yield one.text
+        names = ", ".join(one.jobs[:_NAMED_JOBS])
+        more = len(one.jobs) - _NAMED_JOBS
+        yield f"  jobs: {names}{f' and {more} more' if more > 0 else ''}"
+    if len(messages) > _NAMED:
+        yield f"and {len(messages) - _NAMED} more warnings and notes: --report FILE has all of them"
+
+
 def _summary(report: Report) -> Iterator[str]:
     """What was built, skipped and failed, sizes and time, and what to do next."""
+    yield from _warnings(report)
     failed = report.in_state(State.FAILED)
     for outcome in failed[:_NAMED]:
         why = (outcome.error or "").partition("\n")[0]

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -23,7 +23,7 @@ from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import job_key
 from polywheel.run.needs import Found, Needs
 from polywheel.run.orders import Check, Time, Workshop, order
-from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
+from polywheel.run.outcome import Message, Outcome, Standing, Wheel, merged, outcome_of
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
 from polywheel.run.workplace import build_place, workplace
@@ -39,6 +39,7 @@ class _Told(TypedDict):
     limit: Time
     repair: str | None
     keep_open: tuple[int, ...]
+    messages: list[Message]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +90,14 @@ class Builder:
         """
         log = self.logs / f"{build.id}.log"
 
+        messages: list[Message] = []
+
         def make(wheels: list[Wheel]) -> float:
-            with self._workplace(build, log) as told, self.slots.one(self.shop.stop):
+            with self._workplace(build, log, messages) as told, self.slots.one(self.shop.stop):
                 return self._make(build, standing.missing, told, wheels)
 
-        return outcome_of(build.id, standing, log, self.shop.stop, make)
+        outcome = outcome_of(build.id, standing, log, self.shop.stop, make)
+        return replace(outcome, messages=merged(messages))
 
     def _make(
         self, build: Build, missing: Sequence[Job], told: _Told, wheels: list[Wheel]
@@ -128,7 +132,7 @@ class Builder:
             share = (time.monotonic() - began) / len(missing)
             made = {str(one["id"]): out / Path(one["file"]).name for one in said["wheels"] or ()}
             # As it goes on: those before one that fails are there all the same.
-            wheels.extend(self._published(missing, made, keys, share))
+            wheels.extend(self._published(missing, made, keys, share, told["messages"]))
         return float(said["built"])
 
     def _environment(
@@ -149,7 +153,12 @@ class Builder:
         return self.needs.learnt(interpreter, everything, found.environment, said["requires"])
 
     def _published(
-        self, jobs: Sequence[Job], made: Mapping[str, Path], keys: Mapping[str, str], share: float
+        self,
+        jobs: Sequence[Job],
+        made: Mapping[str, Path],
+        keys: Mapping[str, str],
+        share: float,
+        messages: list[Message],
     ) -> Iterator[Wheel]:
         """The wheels of jobs, each as soon as it has its final name."""
         for job in jobs:
@@ -157,8 +166,9 @@ class Builder:
             if wheel is None or not wheel.is_file():
                 raise BuildError(f"its worker made no wheel for {job.id}")
             yield self.publisher.publish(job, wheel, keys[job.id], share)
-            if odd := remark(WheelName.parse(wheel.name), job):
-                self.notify(odd)
+            if text := remark(WheelName.parse(wheel.name), job):
+                self.notify(text)
+                messages.append(Message(text, (job.id,)))
 
     def _keys(
         self,
@@ -230,7 +240,7 @@ class Builder:
         )
 
     @contextmanager
-    def _workplace(self, build: Build, log: Path) -> Iterator[_Told]:
+    def _workplace(self, build: Build, log: Path, messages: list[Message]) -> Iterator[_Told]:
         """What the steps of a build have in common: its folder, with a copy of the source in it."""
         with workplace(build_place(self.place, build.id)) as work:
             self.source.copy_to(work.source)
@@ -242,6 +252,7 @@ class Builder:
                 "limit": Time(self.shop.seconds or self._target(build).job_timeout),
                 "repair": self._repair(build),
                 "keep_open": (work.lock,),
+                "messages": messages,
             }
 
 

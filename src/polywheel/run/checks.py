@@ -67,7 +67,7 @@ def remark(name: WheelName, job: Job) -> str | None:
     if name.platform != "any" or job.id.startswith("any-"):
         return None
     return (
-        f"note: {job.id} is {name.python}-{name.abi}-{name.platform}: nothing in it was compiled. "
+        f"note: {name.python}-{name.abi}-{name.platform}: nothing in it was compiled. "
         'If that is meant: [tool.polywheel.matrix] wheel-tag = "py3-none-any"'
     )
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from polywheel.errors import (
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
-from polywheel.pipeline import build_sdist, built_wheel, get_requires
+from polywheel.pipeline import build_sdist, built_wheel, get_requires, tell_notes
 from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 from polywheel.system.files import MAX_ANSWER, read_regular
@@ -41,7 +41,28 @@ HOOK = "get_requires_for_build_wheel"
 SDIST_HOOK = "get_requires_for_build_sdist"
 _DESCRIBE = Path(wrapped.__file__).with_name("_describe_backend.py")
 _OF_A_SHELL = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
-_NO_JOB: Mapping[str, Any] = {"label": None, "properties": []}
+_NO_JOB: Mapping[str, Any] = {"id": None, "label": None, "properties": []}
+_MOST_MESSAGES = 200
+"""Warnings and notes of one step that are kept; the log has all."""
+_LONGEST_MESSAGE = 2000
+"""Letters."""
+
+
+class Messages:
+    """Warnings and notes of a step, with the ids of the jobs that they are about."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, dict[str, None]] = {}
+
+    def say(self, line: str, *jobs: str) -> None:
+        """Print a line; what is a warning or a note is kept as well."""
+        _say(line)
+        if line.startswith(("warning: ", "note: ")) and len(self._jobs) < _MOST_MESSAGES:
+            self._jobs.setdefault(line[:_LONGEST_MESSAGE], {}).update(dict.fromkeys(jobs))
+
+    def document(self) -> list[dict[str, Any]]:
+        """As JSON has them: each text once, in the order in which they came."""
+        return [{"text": text, "jobs": list(jobs)} for text, jobs in self._jobs.items()]
 
 
 def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -52,11 +73,16 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     (None; or ``jobs``, and what was installed for them: ``wanted``), ``repair`` (a command, or None),
     ``keep-open`` (file descriptors).
     """
-    started = time.monotonic()
+    started, messages = time.monotonic(), Messages()
+    answer, code = _attempted(order, messages)
+    return {**answer, "messages": messages.document(), "seconds": time.monotonic() - started}, code
+
+
+def _attempted(order: Mapping[str, Any], messages: Messages) -> tuple[dict[str, Any], int]:
     # Whoever outlives this process still holds the folder.
     wrapped.KEPT_OPEN[:] = order["keep-open"]
     try:
-        answer: dict[str, Any] = _STEPS[order["step"]](order)
+        return _STEPS[order["step"]](order, messages), 0
     except PolywheelError as error:
         show_error(error)
         return {"problems": [asdict(one) for one in error.problems], "again": True}, error.exit_code
@@ -64,29 +90,30 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         text = f"{error.filename or order['source']}: {error.strerror or error}"
         show_error(PolywheelError(text))
         return {"problems": [asdict(Problem(text))], "again": False}, 1
-    return {**answer, "seconds": time.monotonic() - started}, 0
 
 
-def _requires(order: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _requires(
+    order: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]], messages: Messages
+) -> list[str]:
     """What jobs need beside ``build-system.requires``."""
     found: dict[str, None] = {}
     for job in jobs:
-        found.update(dict.fromkeys(get_requires(_begun(order, job), HOOK)))
+        found.update(dict.fromkeys(get_requires(_begun(order, job, messages), HOOK)))
     return list(found)
 
 
-def _sdist_requires(order: Mapping[str, Any]) -> dict[str, Any]:
+def _sdist_requires(order: Mapping[str, Any], messages: Messages) -> dict[str, Any]:
     """What an sdist needs beside ``build-system.requires``."""
-    return {"requires": get_requires(_begun(order, _NO_JOB), SDIST_HOOK)}
+    return {"requires": get_requires(_begun(order, _NO_JOB, messages), SDIST_HOOK)}
 
 
-def _sdist(order: Mapping[str, Any]) -> dict[str, Any]:
+def _sdist(order: Mapping[str, Any], messages: Messages) -> dict[str, Any]:
     """The name of the sdist that the real backend makes in ``out``.
 
     None, and ``why``, where it says that it makes none, or has no hook for it (PEP 517,
     "build_sdist"): it would say so again. Whatever else goes wrong may not the next time.
     """
-    begun = _begun(order, _NO_JOB)
+    begun = _begun(order, _NO_JOB, messages)
     try:
         return {"sdist": build_sdist(begun, order["out"])}
     except UnsupportedError as error:
@@ -119,7 +146,7 @@ def _has_hook(build: Build, hook: str) -> bool:
     return hook in said.get("hooks", [hook])
 
 
-def _build(order: Mapping[str, Any]) -> dict[str, Any]:
+def _build(order: Mapping[str, Any], messages: Messages) -> dict[str, Any]:
     """The wheels of the jobs in ``out``: what the real backend made once, and its stamps.
 
     Where a check is ordered, ``requires`` is what the backend asks for, and nothing is built unless
@@ -127,17 +154,19 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
     """
     requires, check = None, order["check"]
     if check is not None:
-        requires = _requires(order, check["jobs"])
+        requires = _requires(order, check["jobs"], messages)
         if not _covered(requires, check["wanted"]):
             return {"requires": requires, "wheels": None, "built": 0.0}
-    jobs = [(job, _begun(order, job)) for job in order["jobs"]]
+    jobs = [(job, _begun(order, job, messages)) for job in order["jobs"]]
     # What asks for nothing is built as if there were no variant; else the first stands for all.
     _, first = next((one for one in jobs if one[1].variant is None), jobs[0])
     out, scratch = Path(order["out"]), Path(order["scratch"])
     asked = None if first.variant is None else first.asked(ask=True)
     began = time.monotonic()
     labelled = any(one.variant is not None for _, one in jobs)
-    built = built_wheel(first, asked, scratch, labelled=labelled)
+    everyone = [job["id"] for job in order["jobs"]]
+    shared = replace(first, notify=lambda line: messages.say(line, *everyone))
+    built = built_wheel(shared, asked, scratch, labelled=labelled)
     spent = time.monotonic() - began
     if order["repair"]:
         built = _repaired(built, order["repair"], scratch / "repaired")
@@ -148,8 +177,10 @@ def _build(order: Mapping[str, Any]) -> dict[str, Any]:
             name = built.name
         else:
             mine = asked if begun is first and asked is not None else begun.asked(ask=True)
+            tell_notes(begun, mine)
             stamp = make_stamp(begun.project, mine)
-            name = stamp_wheel(built, out, stamp, label=begun.variant.label, notify=_say)
+            label = begun.variant.label
+            name = stamp_wheel(built, out, stamp, label=label, notify=begun.notify)
         made.append({"id": job["id"], "file": name})
     return {"requires": requires, "wheels": made, "built": spent}
 
@@ -185,21 +216,27 @@ def _covered(requires: Sequence[str], wanted: Sequence[str]) -> bool:
         return False
 
 
-_STEPS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "requires": lambda order: {"requires": _requires(order, order["jobs"])},
+_STEPS: Mapping[str, Callable[[Mapping[str, Any], Messages], dict[str, Any]]] = {
+    "requires": lambda order, messages: {"requires": _requires(order, order["jobs"], messages)},
     "build": _build,
     "sdist-requires": _sdist_requires,
     "sdist": _sdist,
 }
 
 
-def _begun(order: Mapping[str, Any], job: Mapping[str, Any]) -> Build:
+def _begun(order: Mapping[str, Any], job: Mapping[str, Any], messages: Messages) -> Build:
     settings = dict(order["settings"])
     if job["label"] == NULL_LABEL:
         settings["null-variant"] = "true"
     elif job["label"] is not None:
         settings |= {"variant": list(job["properties"]), "variant-label": job["label"]}
-    return Build.begin(Path(order["source"]), settings, notify=_say, more=_no_others)
+    jobs = [job["id"]] if job["id"] is not None else []
+    return Build.begin(
+        Path(order["source"]),
+        settings,
+        notify=lambda line: messages.say(line, *jobs),
+        more=_no_others,
+    )
 
 
 def _no_others(_: Project, __: tuple[VariantProperty, ...]) -> Mapping[str, Variant]:

@@ -19,6 +19,7 @@ from polywheel.model.plan import Job
 from polywheel.run.checkout import LOCAL_VARIABLES
 from polywheel.run.compile_slots import Told
 from polywheel.run.environments import Environment
+from polywheel.run.outcome import Message
 from polywheel.run.process import Ended, run_child
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
@@ -97,10 +98,12 @@ def order(
     repair: str | None = None,
     check: Check | None = None,
     keep_open: Sequence[int] = (),
+    messages: list[Message] | None = None,
 ) -> dict[str, Any]:
     """Have a worker take a step for jobs; its answer.
 
-    Raises StepFailedError where the step fails, BuildError where the worker does not get that far.
+    Its warnings and notes are added to ``messages``, also where the step fails. Raises
+    StepFailedError where the step fails, BuildError where the worker does not get that far.
     """
     told = {
         "polywheel": str(shop.polywheel),
@@ -131,6 +134,8 @@ def order(
                 keep_open=keep_open,
             )
         said = _said(answer, step)
+    if said is not None and messages is not None:
+        messages += _messages(said.get("messages"))
     return _checked(ended, said, limit)
 
 
@@ -167,6 +172,17 @@ def _problems(said: object) -> list[Problem]:
     return found or [Problem("its worker's answer is malformed")]
 
 
+def _messages(said: object) -> list[Message]:
+    """Warnings and notes, as :meth:`polywheel.run.one_build.Messages.document` puts them."""
+    return [
+        Message(one["text"], tuple(one["jobs"]))
+        for one in (said if isinstance(said, list) else ())
+        if isinstance(one, dict)
+        and isinstance(one.get("text"), str)
+        and _are_texts(one.get("jobs"))
+    ]
+
+
 def _as_told(job: Job) -> dict[str, Any]:
     properties = [str(one) for one in job.properties]
     return {"id": job.id, "label": job.label, "properties": properties}
@@ -199,7 +215,7 @@ def _said(answer: Path, step: str) -> dict[str, Any] | None:
     if not isinstance(said, dict):
         return None
     fits = all(fit(said.get(key)) for key, fit in _ANSWERS[step].items())
-    return said if fits or "error" in said else None
+    return said if fits or "problems" in said else None
 
 
 def _are_texts(value: object) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +39,10 @@ class State(StrEnum):
     """It is for another machine."""
 
 
+WARNING = "warning: "
+_LOGGED = re.compile(rb"polywheel: ((?:warning|note): .+)")
+_LONGEST_LINE = 64 * 1024
+"""Bytes."""
 THERE = frozenset({State.BUILT, State.UP_TO_DATE})
 """The states of what is there at the end."""
 
@@ -57,6 +63,17 @@ class Wheel:
     state: State = State.BUILT
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A warning or a note about jobs."""
+
+    text: str
+    """Begins with ``warning:`` or ``note:``."""
+
+    jobs: tuple[str, ...]
+    """Their ids."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What became of a build."""
@@ -74,6 +91,28 @@ class Outcome:
 
     error: str | None = None
     log: Path | None = None
+    messages: tuple[Message, ...] = ()
+    """Each text once."""
+
+
+def merged(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Each text once, with all jobs that have it; warnings first, else in the order in which they
+    came.
+    """
+    jobs: dict[str, dict[str, None]] = {}
+    for one in messages:
+        jobs.setdefault(one.text, {}).update(dict.fromkeys(one.jobs))
+    found = [Message(text, tuple(ids)) for text, ids in jobs.items()]
+    return tuple(sorted(found, key=lambda one: not one.text.startswith(WARNING)))
+
+
+def logged_messages(log: Path) -> Iterator[str]:
+    """The warnings and notes of build hooks in a log that another tool has written."""
+    with suppress(OSError), log.open("rb") as file:
+        while line := file.readline(_LONGEST_LINE):
+            found = _LOGGED.fullmatch(line.strip())
+            if found is not None:
+                yield found[1].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

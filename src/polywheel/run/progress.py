@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from polywheel.model.plan import Build
 from polywheel.run.logs import last_lines
 from polywheel.run.outcome import Outcome, State
+from polywheel.run.report import warnings_as_json
 from polywheel.run.turns import Watcher
 from polywheel.system.files import open_regular
 from polywheel.terminal import encodable, log_line
@@ -90,6 +91,7 @@ def json_events(stream: TextIO) -> Iterator[Watcher]:
                 for wheel in outcome.wheels
             ],
             error=outcome.error,
+            warnings=warnings_as_json(outcome.messages),
             log=str(outcome.log) if outcome.log is not None else None,
         )
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
-from polywheel.run.outcome import THERE, Outcome, State
+from polywheel.run.outcome import THERE, Message, Outcome, State, merged
 from polywheel.system.temporary import replacing
 
 SHAPE = 1
+
+
+def warnings_as_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Warnings and notes as reports and events have them."""
+    return [
+        {"level": level, "text": text, "jobs": list(one.jobs)}
+        for one in messages
+        for level, _, text in [one.text.partition(": ")]
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +47,11 @@ class Report:
         return [one for one in self.outcomes if one.state in states]
 
     @property
+    def messages(self) -> tuple[Message, ...]:
+        """The warnings and notes of all builds that ran, each text once."""
+        return merged(message for one in self.outcomes for message in one.messages)
+
+    @property
     def exit_code(self) -> int:
         """0 where all that was asked of this machine is there, 130 after an interrupt, else 1."""
         if self.interrupted:
@@ -54,6 +68,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
             "exit-code": self.exit_code,
+            "warnings": warnings_as_json(self.messages),
             "builds": list(self._builds()),
             "jobs": list(self._jobs()),
         }

@@ -33,7 +33,15 @@ from polywheel.run.cibuildwheel import (
 from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
 from polywheel.run.orders import Workshop
-from polywheel.run.outcome import Outcome, Standing, Wheel, outcome_of
+from polywheel.run.outcome import (
+    Message,
+    Outcome,
+    Standing,
+    Wheel,
+    logged_messages,
+    merged,
+    outcome_of,
+)
 from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
@@ -98,7 +106,10 @@ class VariantRuns:
             return 0.0
 
         outcome = outcome_of(build.id, standing, log, self.shop.stop, make)
-        return replace(outcome, hook_seconds=outcome.seconds)  # all of it is cibuildwheel's
+        ids = tuple(job.id for job in standing.missing)
+        messages = merged(Message(text, ids) for text in logged_messages(log))
+        # All of the time is cibuildwheel's.
+        return replace(outcome, hook_seconds=outcome.seconds, messages=messages)
 
     def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
         with (
