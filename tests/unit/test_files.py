@@ -105,3 +105,12 @@ def test_an_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
     for content in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 10_000):
         path.write_bytes(content)
         assert orders._said(path, "build") is None
+
+
+def test_the_problems_of_a_worker_are_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    answer: dict[str, Any] = {
+        "problems": [{"what": "it failed", "at": None, "hint": None, "output": []}]
+    }
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    assert orders._said(path, "build") == answer
