@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import random
+import subprocess
+import sys
+import textwrap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from wheels import (
@@ -16,6 +19,7 @@ from wheels import (
     INFO,
     LABELLED,
     NAME,
+    names,
     stamp,
     stamped,
     wheel_files,
@@ -29,7 +33,8 @@ from polywheel.wheel import in_place
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import read_dist_info
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import MakeChange, stamp_wheel
+from polywheel.wheel.interrupted import gap_mark, unfinished_mark
+from polywheel.wheel.stamp import MakeChange, move, stamp_wheel
 from polywheel.wheel.stamping_change import stamping
 
 LARGE = {"demo/noise.bin": random.Random(1).randbytes(400_000)}
@@ -47,6 +52,13 @@ each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)
 
 def making() -> MakeChange:
     return lambda found: stamping(found, stamp(), name=LABELLED, notify=print)
+
+
+def beside(folder: Path) -> Path:
+    """Another folder, for what is to be compared."""
+    other = folder.parent / f"{folder.name}-expected"
+    other.mkdir(exist_ok=True)
+    return other
 
 
 def stamp_in_place(path: Path) -> None:
@@ -142,6 +154,133 @@ def test_what_an_error_interrupts_is_taken_back(
     assert path.read_bytes() == KINDS["zipfile"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows writes without a child")
+@pytest.mark.parametrize("error", [ValueError, MemoryError, SystemExit, KeyboardInterrupt])
+def test_a_child_that_fails_in_any_way_has_failed(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Success is what the child says at its end, and what then stands in the file."""
+    path = tmp_path / NAME
+    path.write_bytes(KINDS["zipfile"])
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(in_place, "_put", fails)
+    with pytest.raises(WheelError, match="can't be changed"):
+        stamp_in_place(path)
+    assert names(tmp_path) == [NAME]
+    assert path.read_bytes() == KINDS["zipfile"]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_was_written_is_read_back(
+    done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(KINDS["zipfile"])
+    real_put, real_shielded = in_place._put, in_place._shielded
+
+    def shielded(write: Callable[[], None]) -> None:
+        left = [done]
+
+        def put(file: Any, at: int, new: bytes) -> None:
+            if left.pop() if left else 0:
+                real_put(file, at, new)
+            left.append(0)
+
+        monkeypatch.setattr(in_place, "_put", put)
+        real_shielded(write)
+        monkeypatch.setattr(in_place, "_put", real_put)
+
+    monkeypatch.setattr(in_place, "_shielded", shielded)
+    with pytest.raises(WheelError, match="what was written is not there"):
+        stamp_in_place(path)
+    assert names(tmp_path) == [NAME]
+    assert path.read_bytes() == KINDS["zipfile"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX can limit the size of files")
+@pytest.mark.parametrize("behind", [b"", b"left by an interrupted change"])
+def test_a_full_disk_leaves_every_byte_as_it_was(behind: bytes, tmp_path: Path) -> None:
+    """The limit lets a write begin and stops it after some bytes, as a full disk does."""
+    content = KINDS["zipfile"]
+    if behind:
+        content += unfinished_mark(len(content)) + behind
+    (tmp_path / NAME).write_bytes(content)
+    script = """
+        import resource, sys
+        from pathlib import Path
+        import wheels
+        from polywheel.errors import WheelError
+        from polywheel.wheel.in_place import change_in_place
+        from polywheel.wheel.stamping_change import stamping
+        path = Path(sys.argv[1])
+        old, target = path.read_bytes(), path.with_name(wheels.LABELLED)
+        make = lambda found: stamping(found, wheels.stamp(), name=target.name, notify=wheels.silent)
+        for more in (0, 1, 40, 300, 1000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(old) + more, resource.RLIM_INFINITY))
+            try:
+                change_in_place(path, target, make, overwrite=False)
+            except WheelError as error:
+                print(str(error).splitlines()[0], path.read_bytes() == old, target.exists())
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / NAME)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        done.stdout.splitlines()
+        == [f"error: {NAME} can't be changed: File too large True False"] * 5
+    ), done.stderr
+    assert (tmp_path / NAME).read_bytes() == content
+
+
+def test_a_name_that_can_not_be_given_leaves_every_byte_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(KINDS["zipfile"])
+
+    def taken_meanwhile(source: Path, target: Path, *, overwrite: bool) -> None:
+        target.write_bytes(b"of another run")
+        move(source, target, overwrite=overwrite)
+
+    monkeypatch.setattr(in_place, "move", taken_meanwhile)
+    with pytest.raises(WheelError, match="is there already"):
+        stamp_in_place(path)
+    assert path.read_bytes() == KINDS["zipfile"]
+    assert (tmp_path / LABELLED).read_bytes() == b"of another run"
+
+
+@pytest.mark.parametrize("kind", ["in place", "copied"])
+def test_a_wheel_that_is_not_right_is_seen_before_anything_is_written(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(KINDS["zipfile"])
+    if kind == "copied":
+        os.link(path, tmp_path / "in-some-cache")
+    expected = stamped(beside(tmp_path), KINDS["zipfile"])
+
+    def check(file: BinaryIO, target: Path) -> None:
+        assert target == tmp_path / LABELLED
+        file.seek(0)
+        assert file.read() == expected
+        file.seek(-30, os.SEEK_END)
+        assert file.read(8) == expected[-30:-22]
+        assert file.tell() == len(expected) - 22
+        raise WheelError("not right")
+
+    with pytest.raises(WheelError, match="not right"):
+        change_in_place(path, tmp_path / LABELLED, making(), overwrite=False, check=check)
+    assert path.read_bytes() == KINDS["zipfile"]
+    assert not (tmp_path / LABELLED).exists()
+
+
 def test_a_file_with_two_names_is_copied(tmp_path: Path) -> None:
     path, cached = tmp_path / NAME, tmp_path / "in-some-cache"
     path.write_bytes(KINDS["zipfile"])
@@ -191,9 +330,49 @@ def test_two_runs_at_once_do_not_mix(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == KINDS["zipfile"]
 
 
-def test_a_gap_over_members_is_refused(tmp_path: Path) -> None:
-    from polywheel.wheel.interrupted import gap_mark
+def test_the_lock_is_held_until_the_wheel_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another run stamps the wheel between the change and the name of the first."""
+    path = tmp_path / NAME
+    path.write_bytes(KINDS["zipfile"])
 
+    def with_another_run(source: Path, target: Path, *, overwrite: bool) -> None:
+        with pytest.raises(WheelError, match="another run"):
+            change_in_place(
+                path, tmp_path / "demo-1.0-py3-none-any-v4.whl", making(), overwrite=False
+            )
+        move(source, target, overwrite=overwrite)
+
+    monkeypatch.setattr(in_place, "move", with_another_run)
+    stamp_in_place(path)
+    assert names(tmp_path) == [LABELLED]
+    assert (tmp_path / LABELLED).read_bytes() == stamped(beside(tmp_path), KINDS["zipfile"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file keeps its name there")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_wheel_that_got_another_name_meanwhile_is_left_alone(
+    replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening it and the lock, another run may come to its end."""
+    path, other = tmp_path / NAME, tmp_path / "demo-1.0-py3-none-any-v4.whl"
+    path.write_bytes(KINDS["zipfile"])
+
+    def lock(file: BinaryIO) -> bool:
+        path.rename(other)
+        if replaced:
+            path.write_bytes(KINDS["comment"])
+        return try_lock(file)
+
+    monkeypatch.setattr(in_place, "try_lock", lock)
+    with pytest.raises(WheelError, match="another run"):
+        stamp_in_place(path)
+    assert other.read_bytes() == KINDS["zipfile"]
+    assert not (tmp_path / LABELLED).exists()
+
+
+def test_a_gap_over_members_is_refused(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(zipped(wheel_files(), comment=gap_mark(1, 500)))
     with pytest.raises(WheelError, match="a gap that is not there"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wheels import (
@@ -20,6 +21,7 @@ from wheels import (
 
 from polywheel.cli import main
 from polywheel.examined import examine
+from polywheel.wheel import rewrite, stamp
 
 WHEEL = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
 PROVIDER = ("--provider", "x86_64=provider-variant-x86-64", "--no-validate")
@@ -86,3 +88,51 @@ def test_a_project_that_is_no_table_is_an_error(
     said = capsys.readouterr().err
     assert "expected a table, found a list" in said
     assert "pyproject.toml: project" in said
+
+
+@pytest.mark.parametrize("more", [(), ("--in-place",)], ids=["copied", "in place"])
+def test_a_wheel_that_would_not_be_right_is_not_written(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ``polywheel show`` would refuse is seen before anything is replaced."""
+    path = tmp_path / NAME
+    path.write_bytes(zipped(with_record({**FILES, METADATA: FIELDS})))
+    before = path.read_bytes()
+    assert label(path, *more) == 4
+    assert "there is no demo-1.0.dist-info/WHEEL" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert names(tmp_path) == [NAME]
+
+
+@pytest.mark.parametrize("more", [(), ("--in-place",)], ids=["copied", "in place"])
+def test_what_was_wrong_before_is_told_and_no_hindrance(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wheels whose WHEEL lists other tags are common, and pip takes them."""
+    tags = WHEEL.replace(b"any", b"linux_x86_64")
+    path = tmp_path / NAME
+    path.write_bytes(zipped(with_record({**FILES, METADATA: FIELDS, f"{INFO}/WHEEL": tags})))
+    before = path.read_bytes()
+    assert label(path, *more) == 0
+    assert "WHEEL lists the tags py3-none-linux_x86_64" in capsys.readouterr().err
+    path.unlink(missing_ok=True)
+    assert main(["unlabel", str(tmp_path / LABELLED), *more]) == 0
+    assert "WHEEL lists the tags py3-none-linux_x86_64" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plain_wheel(tmp_path)
+    real_rewrite = rewrite.rewrite
+
+    def changing(*arguments: Any, **options: Any) -> None:
+        real_rewrite(*arguments, **options)
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(stamp, "rewrite", changing)
+    assert label(path) == 4
+    assert "was changed while it was read" in capsys.readouterr().err
+    assert names(tmp_path) == [NAME]

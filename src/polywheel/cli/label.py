@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
+from polywheel.examined import refuse_disagreements
 from polywheel.labelling import (
     Label,
     labelled_name,
@@ -48,14 +50,16 @@ def _one(wheel: Path, label: Label, options: argparse.Namespace) -> dict[str, An
     target = destination(wheel, options) / labelled_name(wheel, label)
     if not options.force:
         refuse_namesakes(target, label.variant, besides=wheel)
+    check = partial(refuse_disagreements, source=wheel, notify=say)
     if options.in_place:
 
         def change(found: DistInfo) -> Change:
             return stamping(found, label.stamp, name=target.name, notify=say)
 
-        change_in_place(wheel, target, change, overwrite=options.force)
+        change_in_place(wheel, target, change, overwrite=options.force, check=check)
     else:
-        stamp_wheel(wheel, target, label.stamp, notify=say, overwrite=options.force)
+        force: bool = options.force
+        stamp_wheel(wheel, target, label.stamp, notify=say, overwrite=force, check=check)
     properties = [str(prop) for prop in label.variant.properties]
     if not options.json:
         what = ", ".join(properties) or "the null variant"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
-from polywheel.examined import examine
+from polywheel.examined import examine, refuse_disagreements
 from polywheel.model.wheelname import WheelName
 from polywheel.stamping import strip_variant_fields
 from polywheel.terminal import put, put_json
@@ -38,15 +40,18 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
         if not options.json:
             put([f"{wheel.name}: no variant, nothing to do"])
         return {"wheel": str(wheel), "written": None, "label": None}
+    check = partial(refuse_disagreements, source=wheel, notify=say)
     if options.in_place:
         change_in_place(
             wheel,
             target,
             lambda found: unstamping(found, strip_variant_fields),
             overwrite=options.force,
+            check=check,
         )
     else:
-        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=options.force)
+        force: bool = options.force
+        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=force, check=check)
     if not options.json:
         put([f"{wheel.name} -> {target}: no variant"])
     return {"wheel": str(wheel), "written": str(target), "label": name.label}

@@ -29,7 +29,7 @@ _NAMED = 8
 def disagreements(wheel: Examined) -> Iterator[str]:
     """What two parts of a wheel say differently; RECORD is not looked at."""
     yield from of_names(wheel.headers, wheel.name, wheel.dist_info)
-    yield from _of_tags(wheel)
+    yield from tag_disagreements(wheel)
     yield from _of_labels(wheel)
     if hidden := hidden_fields(wheel.metadata):
         yield (
@@ -74,7 +74,7 @@ def _forms(version: str) -> set[Version | str]:
     return found
 
 
-def _of_tags(wheel: Examined) -> Iterator[str]:
+def tag_disagreements(wheel: Examined) -> Iterator[str]:
     """Tags and build of WHEEL against those of the filename, which may stand for several tags.
 
     A WHEEL without any tag contradicts nothing.

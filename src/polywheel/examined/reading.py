@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from polywheel.errors import Problem, WheelError
 from polywheel.examined.disagreements import disagreements
@@ -32,25 +32,27 @@ def examine(path: Path, *, hashes: bool = False) -> Examined:
     every other member too, in little memory, and holds it against its hash in RECORD. Raises
     WheelError where the file can't be read as a wheel at all.
     """
-    name = WheelName.parse(path.name)
+    WheelName.parse(path.name)
     try:
         with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            archive = open_archive(file, path)
-            info = find_dist_info(archive)
-            wheel_file = _wheel_file(archive, info.path(WHEEL))
-            contents = {
-                METADATA: info.metadata,
-                VARIANT_JSON: info.variant_json,
-                WHEEL: wheel_file,
-            }
-            recorded = list(of_record(info, contents))
-            if hashes:
-                recorded += of_hashes(info)
+            return examine_open(file, path, hashes=hashes)
     except OSError as error:
         raise WheelError(
             f"{path.name} can't be read: {error.strerror or error}", at=str(path.parent)
         ) from None
+
+
+def examine_open(file: BinaryIO, path: Path, *, hashes: bool = False) -> Examined:
+    """As :func:`examine`, of an open file that is at ``path``, or will be. Raises OSError too."""
+    name = WheelName.parse(path.name)
+    size = file.seek(0, 2)
+    archive = open_archive(file, path)
+    info = find_dist_info(archive)
+    wheel_file = _wheel_file(archive, info.path(WHEEL))
+    contents = {METADATA: info.metadata, VARIANT_JSON: info.variant_json, WHEEL: wheel_file}
+    recorded = list(of_record(info, contents))
+    if hashes:
+        recorded += of_hashes(info)
     headers = parse_metadata(info.metadata, at=f"{path}: {METADATA}")
     document, faults = _document(info.variant_json, f"{path.name}: {VARIANT_JSON}")
     examined = Examined(

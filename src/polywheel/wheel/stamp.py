@@ -20,34 +20,53 @@ from polywheel.wheel.stamping_change import Notify, Stamp, stamping, unstamping
 from polywheel.wheel.undo import Strip
 
 MakeChange = Callable[[DistInfo], Change]
+Check = Callable[[BinaryIO, Path], None]
+"""Raises WheelError for a new wheel that is not right: its content, and the path that it will have."""
 
 
 def stamp_wheel(
-    source: Path, target: Path, stamp: Stamp, *, notify: Notify, overwrite: bool = True
+    source: Path,
+    target: Path,
+    stamp: Stamp,
+    *,
+    notify: Notify,
+    overwrite: bool = True,
+    check: Check | None = None,
 ) -> None:
     """Write ``source``, stamped, to ``target``, whose name the caller has made.
 
     ``target`` appears whole or not at all, and in place of a file of that name where ``overwrite``
-    allows it; ``source`` stays as it is. Members that do not change are copied as they stand in the
-    file. Raises WheelError.
+    allows it, once ``check`` has seen it; ``source`` stays as it is. Members that do not change are
+    copied as they stand in the file. Raises WheelError.
     """
 
     def change(found: DistInfo) -> Change:
         return stamping(found, stamp, name=target.name, notify=notify)
 
-    changed_wheel(source, target, change, overwrite=overwrite)
+    changed_wheel(source, target, change, overwrite=overwrite, check=check)
 
 
-def unstamp_wheel(source: Path, target: Path, strip: Strip, *, overwrite: bool = True) -> None:
+def unstamp_wheel(
+    source: Path,
+    target: Path,
+    strip: Strip,
+    *,
+    overwrite: bool = True,
+    check: Check | None = None,
+) -> None:
     """Write ``source`` without its stamp to ``target``; one that has none is copied.
 
     Every member comes back as it was before, in content, order, mode and time; the archive byte
     for byte where METADATA and RECORD were deflated as zlib does by default. Raises WheelError.
     """
-    changed_wheel(source, target, lambda found: unstamping(found, strip), overwrite=overwrite)
+    changed_wheel(
+        source, target, lambda found: unstamping(found, strip), overwrite=overwrite, check=check
+    )
 
 
-def changed_wheel(source: Path, target: Path, make: MakeChange, *, overwrite: bool) -> None:
+def changed_wheel(
+    source: Path, target: Path, make: MakeChange, *, overwrite: bool, check: Check | None = None
+) -> None:
     """Write ``source`` with a change to ``target``, which appears whole or not at all."""
     if not overwrite and target.exists():
         raise taken(target)
@@ -57,11 +76,18 @@ def changed_wheel(source: Path, target: Path, make: MakeChange, *, overwrite: bo
         _opened(source) as file,
         HeadStart(file, output) as head_start,
     ):
+        before = os.fstat(file.fileno())
         archive = open_archive(file, source, seen=head_start.begin)
         found = find_dist_info(archive)
         change = make(found)
         found.check()  # after the change is made: it has begun to deflate what is large
         rewrite(archive, output, change, front=head_start)
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise WheelError(f"{source.name} was changed while it was read", at=str(source.parent))
+        if check is not None:
+            output.flush()
+            check(output, target)
 
 
 def _opened(source: Path) -> BinaryIO:
@@ -110,7 +136,11 @@ def move(source: Path, target: Path, *, overwrite: bool) -> None:
             raise taken(target) from None
         source.replace(target)
     else:
-        source.unlink()
+        try:
+            source.unlink()
+        except OSError:
+            target.unlink()
+            raise
 
 
 def taken(target: Path) -> WheelError:
