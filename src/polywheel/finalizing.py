@@ -60,6 +60,8 @@ class _Planned:
     wheel: Path
     target: Path
     variant: Variant | None
+    state: tuple[int, ...]
+    """That of the file when it was looked at."""
 
     @property
     def in_place(self) -> bool:
@@ -122,12 +124,13 @@ def _make(folder: Path) -> None:
 
 def _plan(wheel: Path, out: Path | None, *, plain: bool, hashes: bool) -> _Planned:
     """The name that a wheel is to have. Raises WheelError for one that is not fit for any."""
+    state = _state(wheel)
     found = examine(wheel, hashes=hashes)
     folder = wheel.parent if out is None else out
     if not found.stamped_in and plain:
         if found.disagreements:
             raise WheelError.collected(found.disagreements)
-        return _Planned(wheel=wheel, target=folder / wheel.name, variant=None)
+        return _Planned(wheel=wheel, target=folder / wheel.name, variant=None, state=state)
     variant = _variant(found)
     # A label that is in the name already must be right: it is no mistake to write over.
     labelled = found.name.label is not None
@@ -135,7 +138,7 @@ def _plan(wheel: Path, out: Path | None, *, plain: bool, hashes: bool) -> _Plann
     if problems:
         raise WheelError.collected(problems)
     name = str(replace(found.name, label=variant.label))
-    return _Planned(wheel=wheel, target=folder / name, variant=variant)
+    return _Planned(wheel=wheel, target=folder / name, variant=variant, state=state)
 
 
 def _variant(found: Examined) -> Variant:
@@ -251,6 +254,25 @@ def _collisions(
                 yield WheelError(what, at=was.at, hint=was.hint), {each.wheel for each in group}
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """Another one after every change of a file; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _refuse_changed(one: _Planned) -> None:
+    """Raise WheelError where another run has changed the wheel since it was looked at."""
+    if _state(one.wheel) != one.state:
+        raise WheelError(
+            f"{one.wheel.name} was changed while finalize ran",
+            at=str(one.wheel.parent),
+            hint="run the command again when nothing else changes the wheel",
+        )
+
+
 def _same(one: Path, other: Path) -> bool:
     try:
         return filecmp.cmp(one, other, shallow=False)
@@ -260,6 +282,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _carry_out(one: _Planned, *, force: bool) -> Finalized:
     changed = True
+    _refuse_changed(one)
     try:
         if one.target.exists() and _same(one.wheel, one.target):
             # One file of two names, where a run was killed while it gave the second, or a copy.
@@ -269,7 +292,7 @@ def _carry_out(one: _Planned, *, force: bool) -> Finalized:
         elif one.in_place:
             move(one.wheel, one.target, overwrite=force)
         else:
-            _copy(one.wheel, one.target, overwrite=force)
+            _copy(one, overwrite=force)
     except OSError as error:
         raise WheelError(
             f"{one.wheel.name} can't become {one.target.name}: {error.strerror or error}",
@@ -278,12 +301,13 @@ def _carry_out(one: _Planned, *, force: bool) -> Finalized:
     return Finalized(wheel=one.wheel, written=one.target, variant=one.variant, changed=changed)
 
 
-def _copy(source: Path, target: Path, *, overwrite: bool) -> None:
+def _copy(one: _Planned, *, overwrite: bool) -> None:
     """A copy under its final name, whole or not at all. Raises OSError and WheelError."""
-    with temporary_folder(target.parent) as folder:
+    with temporary_folder(one.target.parent) as folder:
         part = folder / "part"
-        shutil.copy2(source, part)
-        move(part, target, overwrite=overwrite)
+        shutil.copy2(one.wheel, part)
+        _refuse_changed(one)
+        move(part, one.target, overwrite=overwrite)
 
 
 def _described(variant: Variant | None) -> str:

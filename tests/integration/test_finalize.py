@@ -13,6 +13,7 @@ import pytest
 from building import read_wheel, snapshot
 from choosing import BLAS, Properties, write_wheel
 
+from polywheel import finalizing
 from polywheel.cli import main
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -180,6 +181,26 @@ def test_two_wheels_of_one_name_are_refused_by_name_and_none_is_lost(
     assert labelled("fast") in error
     assert list(snapshot(out)) == [labelled("slow")]
     assert {name: one for name, one in snapshot(tmp_path).items() if name in before} == before
+
+
+@pytest.mark.parametrize("where", ["in place", "copied"])
+def test_a_wheel_that_changes_meanwhile_is_refused(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it gets the label of the variant that it was."""
+    wheel = stamped(tmp_path, "fast", MKL)
+    real = finalizing._collisions
+
+    def another_run(*arguments: Any, **options: Any) -> Any:
+        yield from real(*arguments, **options)
+        stamped(tmp_path, "slow", OPENBLAS)
+
+    monkeypatch.setattr(finalizing, "_collisions", another_run)
+    out = ["-o", str(tmp_path / "out")] if where == "copied" else []
+    assert main(["finalize", str(wheel), *out]) == 4
+    assert "was changed while finalize ran" in capsys.readouterr().err
+    assert wheel.exists()
+    assert not list(tmp_path.rglob("*-fast.whl"))
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.0.0"])
