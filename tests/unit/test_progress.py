@@ -243,7 +243,10 @@ def test_a_log_that_is_long(tmp_path: Path) -> None:
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == []
     assert LastLine(tmp_path / "none").line() == ""
-    assert failure(failed("f", tmp_path / "none", "it broke")) == ["  error: it broke"]
+    seen: dict[tuple[str, ...], str] = {}
+    assert failure(failed("f", tmp_path / "none", "it broke"), seen) == ["  error: it broke"]
+    assert failure(failed("g", tmp_path / "none", "it broke"), seen) == ["  the same error as f"]
+    assert failure(failed("h", tmp_path / "none", "other"), seen) == ["  error: other"]
 
 
 def test_the_last_line_of_a_log_that_grows(tmp_path: Path) -> None:

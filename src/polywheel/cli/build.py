@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,8 @@ from polywheel.matrix.targets import this_target
 from polywheel.model.plan import Plan
 from polywheel.run.cibuildwheel import by_variant
 from polywheel.run.orchestrator import builds_here, run_plan
-from polywheel.run.outcome import State
-from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized
+from polywheel.run.outcome import Outcome, State
+from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
 from polywheel.run.report import Report, warnings_as_json
 from polywheel.run.source import opened_tree
 from polywheel.run.turns import Watcher
@@ -158,17 +159,38 @@ def _warnings(report: Report) -> Iterator[str]:
         yield f"and {len(messages) - _NAMED} more warnings and notes: --report FILE has all of them"
 
 
+def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
+    """Each error once, with the builds that ended with it and the log of the first."""
+    by_error: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in failed:
+        # Backends fail with one message for every reason: then the end of the log tells.
+        said = tail(outcome.log)[-1:] if outcome.log is not None else []
+        by_error.setdefault((_without_python(outcome.error or ""), *said), []).append(outcome)
+    for (error, *_), outcomes in list(by_error.items())[:_NAMED]:
+        why, first = error.partition("\n")[0], outcomes[0]
+        if len(outcomes) == 1:
+            yield f"failed: {first.build}: {why}"
+        else:
+            names = ", ".join(one.build for one in outcomes[:_NAMED])
+            more = f" and {len(outcomes) - _NAMED} more" if len(outcomes) > _NAMED else ""
+            yield f"failed: {len(outcomes)} builds: {why}"
+            yield f"  builds: {names}{more}"
+        if first.log is not None and first.log.exists():
+            yield f"  log: {first.log}"
+    if len(by_error) > _NAMED:
+        yield f"and {len(by_error) - _NAMED} other errors"
+
+
+def _without_python(error: str) -> str:
+    """An error without the Python in front of it: several may have the same one."""
+    return re.sub(r"\APython 3\.[0-9]+t?: ", "", error)
+
+
 def _summary(report: Report) -> Iterator[str]:
     """What was built, skipped and failed, sizes and time, and what to do next."""
     yield from _warnings(report)
     failed = report.in_state(State.FAILED)
-    for outcome in failed[:_NAMED]:
-        why = (outcome.error or "").partition("\n")[0]
-        yield f"failed: {outcome.build}: {why}"
-        if outcome.log is not None and outcome.log.exists():
-            yield f"  log: {outcome.log}"
-    if len(failed) > _NAMED:
-        yield f"and {len(failed) - _NAMED} more"
+    yield from _failures(failed)
     parts = [f"{count} {state.replace('-', ' ')}" for state, count in _counted(report).items()]
     yield f"builds: {', '.join(parts) or 'none'}"
     wheels = [wheel for one in report.outcomes for wheel in one.wheels]

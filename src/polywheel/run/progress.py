@@ -49,6 +49,7 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
     """A line for every event."""
     write = _writer(stream)
     count = _Count()
+    errors: dict[tuple[str, ...], str] = {}
 
     def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
         count.begin(waiting)
@@ -60,7 +61,7 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
             return  # told at the beginning
         count.done += 1
         write(f"[{count.done}/{count.total}] {described(outcome)}")
-        for line in failure(outcome):
+        for line in failure(outcome, errors):
             write(line)
 
     yield Watcher(
@@ -180,6 +181,7 @@ class _View:
         self._total = self._bar.add_task("builds", total=None)
         self._running: dict[str, _Running] = {}
         self._count = _Count()
+        self._errors: dict[tuple[str, ...], str] = {}
 
     def __rich__(self) -> Group:
         from rich.console import Group
@@ -221,7 +223,7 @@ class _View:
         self._count.failed += outcome.state == State.FAILED
         self._bar.advance(self._total)
         self.show(described(outcome), "green" if outcome.state == State.BUILT else "bold red")
-        for line in failure(outcome):
+        for line in failure(outcome, self._errors):
             self.show(line)
 
 
@@ -281,12 +283,18 @@ def sized(count: int) -> str:
     return f"{count} bytes"
 
 
-def failure(outcome: Outcome) -> list[str]:
-    """Why a build is not there, the end of its log, and where the log lies."""
+def failure(outcome: Outcome, seen: dict[tuple[str, ...], str]) -> list[str]:
+    """Why a build is not there, the end of its log, and where the log lies.
+
+    ``seen`` has the first build for what was shown, and grows: the same is shown once.
+    """
     if outcome.error is None:
         return []
     lines = [f"  | {line}" for line in tail(outcome.log)] if outcome.log is not None else []
     lines += [f"  {line}" for line in f"error: {outcome.error}".split("\n")]
+    first = seen.setdefault(tuple(lines), outcome.build)
+    if first != outcome.build:
+        lines = [f"  the same error as {first}"]
     if outcome.log is not None and outcome.log.exists():
         lines.append(f"  log: {outcome.log}")
     return lines

@@ -1,0 +1,38 @@
+"""The end of `polywheel build`: each error once, however many builds ended with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polywheel.cli.build import _failures
+from polywheel.run.outcome import Outcome, State
+
+
+def failed(build: str, error: str, log: Path | None = None) -> Outcome:
+    return Outcome(build=build, state=State.FAILED, error=error, log=log)
+
+
+def test_the_same_error_is_one_line_with_its_builds() -> None:
+    outcomes = [
+        failed("cp311-a", "Python 3.11: can't install nowhere\nno such package"),
+        failed("cp312-a", "Python 3.12: can't install nowhere\nno such package"),
+        failed("cp312-b", "it took too long"),
+    ]
+    assert list(_failures(outcomes)) == [
+        "failed: 2 builds: can't install nowhere",
+        "  builds: cp311-a, cp312-a",
+        "failed: cp312-b: it took too long",
+    ]
+
+
+def test_one_message_with_two_causes_is_two_errors(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text("CC a.c\n" + ("no header\n" if name == "c" else "no room\n"))
+    outcomes = [failed(name, "the backend failed", tmp_path / name) for name in "abc"]
+    assert list(_failures(outcomes)) == [
+        "failed: 2 builds: the backend failed",
+        "  builds: a, b",
+        f"  log: {tmp_path / 'a'}",
+        "failed: c: the backend failed",
+        f"  log: {tmp_path / 'c'}",
+    ]
