@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.system.files import open_regular
+from polywheel.system.files import open_regular, walk
 from polywheel.system.temporary import replacing
 
 SHAPE = 1
@@ -31,8 +30,6 @@ _REPORTS = "report*.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 50
 """Bytes of a wheel that a report may tell of."""
-_DEEPEST = 100
-"""Folders that may lie in one another."""
 _WHEEL = ".whl"
 _BUILD = ("id", "python", "target", "state", "error", "log")
 _JOB = ("id", "label", "build", "state", "file", "sha256")
@@ -89,7 +86,11 @@ class Reports:
 
 def find(folder: Path) -> Found:
     """The wheels and reports below a folder, by name. No link is followed. Raises WheelError."""
-    paths = sorted(_named(folder))
+    try:
+        paths = sorted(_named(folder))
+    except OSError as error:
+        why = f"it can't be listed: {error.strerror or error}"
+        raise WheelError(why, at=str(error.filename or folder)) from None
     regular = {path: path.is_file() and not path.is_symlink() for path in paths}
     return Found(
         wheels=tuple(path for path in paths if regular[path] and path.suffix == _WHEEL),
@@ -104,18 +105,10 @@ def find(folder: Path) -> Found:
 
 def _named(folder: Path) -> Iterator[Path]:
     """What has the name of a wheel or of a report."""
-
-    def unreadable(error: OSError) -> None:
-        raise WheelError(f"it can't be listed: {error.strerror or error}", at=str(error.filename))
-
-    for base, folders, names in os.walk(folder, onerror=unreadable):
-        if base.count(os.sep) - str(folder).count(os.sep) > _DEEPEST:
-            raise WheelError(f"more than {_DEEPEST} folders lie in one another", at=str(folder))
-        for name in (*folders, *names):
-            path = Path(base, name)
-            if (path.suffix == _WHEEL or path.match(_REPORTS)) and (
-                name in names or path.is_symlink()
-            ):
+    for base, folders, names in walk(folder):
+        links = [name for name in folders if Path(base, name).is_symlink()]
+        for path in (Path(base, name) for name in (*names, *links)):
+            if path.suffix == _WHEEL or path.match(_REPORTS):
                 yield path
 
 

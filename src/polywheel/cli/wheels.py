@@ -28,8 +28,11 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
         elif path.exists():
             paths = [path]
         else:
-            # Path.glob takes no absolute pattern.
-            paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
+            try:
+                # Path.glob takes no absolute pattern.
+                paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
+            except RecursionError:
+                raise ConfigError(f"{text} matches too many folders in one another") from None
         if not paths:
             there = [one.name for one in path.parent.glob(f"*{SUFFIX}")]
             what = "holds no wheel" if path.is_dir() else "does not exist, and matches nothing"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+from polywheel.system.files import walk
 
 LANGUAGES = {
     "c": "C",
@@ -250,7 +251,7 @@ def _files(
 ) -> Iterator[tuple[str, str]]:
     """Source files with these suffixes; hidden folders and results of builds left out."""
     seen = 0
-    for folder, folders, names in os.walk(source):
+    for folder, folders, names in walk(source, strict=False):
         folders[:] = sorted(
             one
             for one in folders

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from polywheel.run.outcome import Message, Outcome, Standing, Wheel, merged, out
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
 from polywheel.run.workplace import build_place, workplace
-from polywheel.system.temporary import temporary_folder
+from polywheel.system.temporary import remove_tree, temporary_folder
 
 
 class _Told(TypedDict):
@@ -210,7 +209,7 @@ class Builder:
             self.slots.refuse()
             _note(told["log"], "this build has a make before 4.4: once more, with fixed shares")
             for folder in (out, told["scratch"]):
-                shutil.rmtree(folder)
+                remove_tree(folder)
                 folder.mkdir()
             return build(self.slots.told(self.profile, found.environment))
 

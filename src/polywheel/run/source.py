@@ -25,6 +25,7 @@ from polywheel.run.journal import sha256_of
 from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
+from polywheel.system.files import DEEPEST, too_deep
 from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
@@ -271,6 +272,8 @@ def _read(
         total.update(f"{one.at}\0{one.state}\n".encode("utf-8", "surrogateescape"))
     newest = 0.0
     for name, status in entries(root, names):
+        if name.count("/") > DEEPEST:
+            raise BuildError(f"in the source, {too_deep()}", at=f"{name[:100]}…")
         files.append(name)
         if name.startswith(mercurial.KEPT_BY_LOOKING):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 
 from polywheel.errors import BuildError
-from polywheel.system.temporary import temporary_folder
+from polywheel.system.files import walk
+from polywheel.system.temporary import remove_tree, temporary_folder
 
 _IGNORED = {
     *(".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".cache", ".eggs"),
@@ -96,8 +98,15 @@ def _unreadable(path: Path, error: OSError) -> BuildError:
 
 
 def files_below(root: Path, *, ignore: bool = False) -> Iterator[str]:
-    """Files and symbolic links below a folder, as relative paths with ``/``."""
-    for folder, folders, names in os.walk(root):
+    """Files and symbolic links below a folder, as relative paths with ``/``. Raises BuildError."""
+    try:
+        yield from _below(root, ignore=ignore)
+    except OSError as error:
+        raise _unreadable(Path(error.filename or root), error) from None
+
+
+def _below(root: Path, *, ignore: bool) -> Iterator[str]:
+    for folder, folders, names in walk(root):
         here = Path(folder)
         relative = here.relative_to(root)
         links = [name for name in folders if (here / name).is_symlink()]
@@ -121,7 +130,9 @@ def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) ->
                 if name in folders:
                     _remove_others(Path(entry.path), f"{name}/", files, folders)
                 else:
-                    shutil.rmtree(entry.path)
+                    remove_tree(Path(entry.path))
+                    if os.path.lexists(entry.path):
+                        raise OSError(errno.ENOTEMPTY, "it can't be removed", entry.path)
             elif name not in files:
                 Path(entry.path).unlink()
 

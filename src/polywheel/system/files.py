@@ -1,15 +1,21 @@
-"""Reading files that somebody else made: a pipe, a device, or a file of any size may have the name."""
+"""Reading files and folders that somebody else made: anything may have the name, in any depth."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a file in which a child process answers."""
+
+DEEPEST = 200
+"""Folders that may lie in one another: more than in any project. Functions of the standard library
+call themselves once or more for each, and Python ends that at a thousand.
+"""
 
 
 def open_regular(path: str | Path, *, follow_links: bool = True) -> BufferedReader:
@@ -44,3 +50,25 @@ def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> 
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
     return content
+
+
+def walk(folder: str | Path, *, strict: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As :func:`os.walk`, top down.
+
+    Raises OSError where folders lie too deep, and with ``strict`` also for one that can't be listed.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if strict:
+            raise error
+
+    top = os.fspath(folder).rstrip(os.sep).count(os.sep)
+    for found in os.walk(folder, onerror=unreadable):
+        if found[0].count(os.sep) - top > DEEPEST:
+            raise OSError(errno.ENAMETOOLONG, too_deep(), found[0])
+        yield found
+
+
+def too_deep() -> str:
+    """What is wrong where folders lie too deep."""
+    return f"more than {DEEPEST} folders lie in one another"

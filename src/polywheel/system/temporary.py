@@ -13,15 +13,17 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
+from polywheel.system.files import DEEPEST
 from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
 _NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
 _TRIES = 100
+_LONG = 1000
+"""Characters of a relative path: where paths may have 4096 bytes, less than that."""
 
 
 @contextmanager
@@ -154,39 +156,50 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a file, or a folder with all that is in it, as far as that can be done.
 
-    Links are not followed. Folders without write permission are no obstacle, nor is their depth.
+    Links are not followed. Folders without write permission, and folders that lie a thousand deep in
+    one another, are no obstacle.
     """
     if path.is_symlink() or not path.is_dir():
-        with suppress(OSError):
-            path.unlink()
+        _unlink(path)
         return
-    import shutil  # see above
-
-    with suppress(RecursionError):
-        shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
+    top = len(str(path))
+    waiting, emptied, moved = [(path, 0)], [], 0
+    while waiting:
+        folder, depth = waiting.pop()
+        emptied.append(folder)
+        for entry in _entries(folder):
+            inner = Path(entry.path)
+            if not entry.is_dir(follow_symlinks=False):
+                _unlink(inner)
+                continue
+            deep = depth >= DEEPEST or len(entry.path) > top + _LONG
+            if deep:  # up, so that no path grows longer than a path may be
+                moved += 1
+                with suppress(OSError):
+                    inner.chmod(0o700)
+                    inner = inner.rename(path / f"gone-{moved}-{os.urandom(4).hex()}")
+            waiting.append((inner, 1 if deep else depth + 1))
+    for folder in reversed(emptied):
         with suppress(OSError):
-            _remove_level_by_level(path)
-            path.rmdir()
-
-
-def _remove_level_by_level(root: Path) -> None:
-    """Empty a folder, however deep it is: what lies in its folders is moved up. Raises OSError."""
-    numbers = count()
-    while folders := _emptied(root):
-        for folder in folders:
-            for inner in _emptied(folder):
-                inner.chmod(0o700)
-                inner.rename(root / f"polywheel-gone-{next(numbers)}")
             folder.rmdir()
 
 
-def _emptied(folder: Path) -> list[Path]:
-    """The folders in a folder; all else in it is removed."""
-    folder.chmod(0o700)
-    with os.scandir(folder) as entries:
-        found = list(entries)
-    for entry in found:
-        if not entry.is_dir(follow_symlinks=False):
-            Path(entry.path).unlink()
-    return [Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False)]
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, which is made one that can be changed."""
+    with suppress(OSError):
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            folder.chmod(0o700)
+        with os.scandir(folder) as entries:
+            return list(entries)
+    return []
+
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):
+        try:
+            path.unlink()
+        except PermissionError:  # Windows removes no read-only file
+            if path.is_symlink():
+                raise
+            path.chmod(0o600)
+            path.unlink()
