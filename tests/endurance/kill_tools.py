@@ -224,11 +224,16 @@ def _count(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
+def hidden(name: str) -> bool:
+    """Whether a file, or a folder above it, has a name that nobody takes for that of a result."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
 def wrong_after_kill(place: Place, command: Command) -> str | None:
     found = place.files()
     for name, content in found.items():
-        if name.rpartition("/")[2].startswith("."):
-            continue  # what nobody takes for a result
+        if hidden(name):
+            continue
         if content == command.after.get(name, b""):
             continue
         if content == command.before.get(name, b""):

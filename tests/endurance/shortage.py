@@ -26,7 +26,7 @@ import campaign
 import kill_tools
 from indexing import V1, V2, declared, variant, write_wheel
 from kill_build import emptied, kinds, processes_of
-from kill_tools import TABLES, Content
+from kill_tools import TABLES, Content, hidden
 from killing import kill_all
 from running import demo
 
@@ -181,7 +181,7 @@ def wrong_now(place: Place, command: Command, code: int, said: str) -> Iterator[
         yield f"a traceback: {said[-1200:]}"
     found = place.files()
     for name, content in found.items():
-        if name.rpartition("/")[2].startswith(".") or not command.made(name):
+        if hidden(name) or not command.made(name):
             continue
         if content not in {command.after.get(name), command.before.get(name)}:
             if command.in_place and name in command.before and _whole(place.work / name):
@@ -214,8 +214,7 @@ def wrong_after(place: Place, command: Command) -> Iterator[str]:
             one for one in found if command.after.get(one) != found[one] and command.made(one)
         }
         yield f"the next run came to something else: {kinds(others)}"
-    parts = {one.rpartition("/")[2] for one in found if one.endswith(".part")}
-    if parts:
+    if parts := {one for one in found if hidden(one) and one not in command.after}:
         yield f"left beside the files: {kinds(parts)}"
     if left := {one.name for one in place.temporary.iterdir()}:
         yield f"left in the temporary folder: {kinds(left)}"
