@@ -81,7 +81,7 @@ def closes_descriptors():
 
 def fills_its_log():
     block = b"all work and no play " * 50_000
-    for _ in range(400):
+    for _ in range(700):
         os.write(1, block)
 
 

@@ -37,7 +37,7 @@ BACKEND = campaign.ROOT / "tests" / "backends" / "hostile.py"
 PLUGINS = campaign.ROOT / "tests" / "providers"
 TIMEOUT = 6
 """Seconds that the hanging ones have (``--job-timeout``); a run may take 10 more to end them."""
-LOG_MOST = 80 * 1024 * 1024
+LOG_MOST = 320 * 1024 * 1024
 """Bytes of a log."""
 BUILT, FAILED, EITHER = frozenset({"built"}), frozenset({"failed"}), frozenset({"built", "failed"})
 
