@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +20,7 @@ from building import levels_of_this_machine, run
 from choosing import BLAS, X86_64, level, write_release, write_wheel
 
 from polywheel.cli import main
-from polywheel.errors import WheelError
+from polywheel.errors import ConfigError, WheelError
 from polywheel.index.web import fetch
 
 V2 = 'name = "old"\n[supported.x86_64]\nlevel = ["v2", "v1"]\n'
@@ -374,7 +376,8 @@ def test_an_index_without_variants_json_says_so(
             b'{"meta": {"api-version": "1.0"}, "files": [{"filename": 1, "url": 2}]}',
             "no page of the simple API",
         ),
-        ("text/html", b"\xff\x00<a href='http://[x/demo-1.0-py3-none-any.whl'>", "no page of"),
+        ("text/html", b"\xff\x00<a href='http://[x/demo-1.0-py3-none-any.whl'>", "holds no wheel"),
+        ("text/html", b"<![<a href=demo-1.0-py3-none-any.whl>", "holds no wheel"),
         ("text/html", b"nothing here", "holds no wheel"),
     ],
 )
@@ -410,6 +413,26 @@ def test_a_redirect_is_followed(old: str, capsys: pytest.CaptureFixture[str]) ->
     with pages({"/demo": "/demo"}) as url:
         assert "nothing can be had from there" in explain(f"{url}/demo", code=2)
     assert "nothing can be had from there" in explain(f"{url}/demo", code=2)
+
+
+def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no silence: only the time of the whole answer ends it."""
+    monkeypatch.setattr("polywheel.index.web.DEADLINE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    connection.sendall(b"X: y\r\n")
+                    time.sleep(0.2)
+
+        Thread(target=drip, daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(ConfigError, match="no whole answer in 1 seconds"):
+            fetch(f"http://127.0.0.1:{server.getsockname()[1]}/", limit=1000)
+    assert time.monotonic() - started < 10
 
 
 def test_no_more_is_read_than_there_may_be() -> None:

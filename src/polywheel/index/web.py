@@ -6,13 +6,16 @@ The simple API as JSON (PEP 691) where the index has it, else as HTML (PEP 503, 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
-from html.parser import HTMLParser
 from http.client import HTTPException
+from threading import Thread
+from time import monotonic
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urljoin, urlsplit
@@ -28,12 +31,17 @@ from urllib.request import (
 )
 
 from polywheel.errors import ConfigError, PolywheelError, WheelError
+from polywheel.index.anchors import MAX_PARTS, TooLongError, tags
 from polywheel.terminal import one_line
 
-MAX_PAGE = 64 * 1024 * 1024
-"""Bytes: the longest pages of PyPI have a third of it."""
+MAX_PAGE = 32 * 1024 * 1024
+"""Bytes: the longest pages of PyPI have two thirds of it."""
+MAX_LINKS = 250_000
+"""Files of one page."""
 TIMEOUT = 30.0
 """Seconds without a byte."""
+DEADLINE = 300.0
+"""Seconds for one answer, however slowly it comes."""
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SCHEMES = ("http", "https")
@@ -87,6 +95,31 @@ def read_project_page(url: str) -> list[Link]:
 def fetch(url: str, *, limit: int, accept: str = "*/*") -> Page:
     """What lies at an http or https address, at most ``limit`` bytes. Raises as above."""
     _check(url)
+    answers: list[Page | BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(_answer(url, limit=limit, accept=accept))
+        except BaseException as error:  # noqa: BLE001 -- it is raised below
+            answers.append(error)
+
+    # A timeout of sockets is one of silence: a server may send a byte now and then for ever. Python
+    # does not wait for such a thread when it ends.
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    until = monotonic() + DEADLINE
+    while asking.is_alive() and monotonic() < until:
+        asking.join(0.5)
+    if not answers:
+        raise _unreachable(url, f"there was no whole answer in {DEADLINE:.0f} seconds")
+    (answer,) = answers
+    if isinstance(answer, BaseException):
+        raise answer from None
+    return answer
+
+
+def _answer(url: str, *, limit: int, accept: str) -> Page:
+    """As ``fetch``, without a limit of time."""
     opener = OpenerDirector()
     for handler in (
         ProxyHandler(),
@@ -170,6 +203,7 @@ def _json_links(page: Page) -> Iterator[Link]:
     document = json.loads(page.content)
     if str(document["meta"]["api-version"]).partition(".")[0] != "1":
         raise ValueError
+    _check_count(document["files"], page)
     for entry in document["files"]:
         yanked = entry.get("yanked") or None
         yield from _link(
@@ -183,36 +217,55 @@ def _json_links(page: Page) -> Iterator[Link]:
 
 
 def _html_links(page: Page) -> Iterator[Link]:
-    parser = _Anchors()
-    parser.feed(page.content.decode("utf-8", errors="replace"))
-    parser.close()
-    base = urljoin(page.url, parser.base)
-    for anchor in parser.found:
-        url, _, fragment = (anchor.get("href") or "").partition("#")
+    base = ""
+    anchors: list[Mapping[str, str]] = []
+    try:
+        text = page.content.decode("utf-8", errors="replace")
+        for name, attributes in tags(text, frozenset({"a", "base"})):
+            if name == "a" and "href" in attributes:
+                anchors.append(attributes)
+                _check_count(anchors, page)
+            elif name == "base":
+                base = base or attributes.get("href", "")
+    except TooLongError:
+        raise WheelError(
+            f"a page of more than {MAX_PARTS} tags and attributes", at=page.url
+        ) from None
+    with suppress(ValueError):
+        base = html.unescape(base)
+    address = _joined(page.url, base) or page.url
+    for anchor in anchors:
+        try:
+            href, required, yanked = (
+                None if (value := anchor.get(key)) is None else html.unescape(value)
+                for key in ("href", "data-requires-python", "data-yanked")
+            )
+            url, _, fragment = (href or "").partition("#")
+            filename = unquote(urlsplit(url).path.rpartition("/")[2])
+        except ValueError:  # no address, or no character: an installer can't follow it either
+            continue
         algorithm, _, digest = fragment.partition("=")
         yield from _link(
-            base,
+            address,
             url,
-            filename=unquote(urlsplit(url).path.rpartition("/")[2]),
+            filename=filename,
             sha256=digest if algorithm == "sha256" else None,
-            requires_python=anchor.get("data-requires-python"),
-            yanked=(anchor["data-yanked"] or "") if "data-yanked" in anchor else None,
+            requires_python=required,
+            yanked=yanked,
         )
 
 
-class _Anchors(HTMLParser):
-    """Every anchor of a page that leads somewhere."""
+def _check_count(entries: Sized, page: Page) -> None:
+    if len(entries) > MAX_LINKS:
+        raise WheelError(f"a page of more than {MAX_LINKS} files", at=page.url)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.base = ""
-        self.found: list[Mapping[str, str | None]] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a" and any(name == "href" for name, _ in attrs):
-            self.found.append(dict(attrs))
-        elif tag == "base" and not self.base:
-            self.base = dict(attrs).get("href") or ""
+def _joined(base: str, url: str) -> str | None:
+    """An absolute address; None for what is none."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return None
 
 
 def _link(
@@ -225,16 +278,18 @@ def _link(
     yanked: str | None,
 ) -> Iterator[Link]:
     """The link, if it is one that an installer could follow."""
-    absolute = urljoin(base, url)
-    texts = (filename, absolute, requires_python or "", yanked or "", sha256 or "")
+    texts = (filename, url, requires_python or "", yanked or "", sha256 or "")
     if any(not isinstance(text, str) for text in texts):
         raise TypeError
+    absolute = _joined(base, url)
+    if absolute is None or len(requires_python or "") > _MAX_TEXT:
+        return
     if not filename or len(filename) > _MAX_TEXT or not filename.isprintable():
         return
     yield Link(
         filename=filename,
         url=absolute,
         sha256=sha256.lower() if sha256 and _SHA256.fullmatch(sha256.lower()) else None,
-        requires_python=requires_python[:_MAX_TEXT] if requires_python else None,
+        requires_python=requires_python or None,
         yanked=None if yanked is None else one_line(yanked, longest=_MAX_TEXT),
     )
