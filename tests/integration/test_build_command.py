@@ -176,6 +176,23 @@ plain = true
     assert [one["job"] for one in builds.journal[len(journal) :]] == ["any-py3-kind7"]
 
 
+def test_a_build_that_reads_its_variant_runs_for_each_of_them(tmp_path: Path) -> None:
+    """No rule tells the variants apart; the backend does, by what polywheel tells it."""
+    source = demo(tmp_path / "demo", "a", "b", matrix="null = true\nplain = true")
+    tables, backend = source / "pyproject.toml", source / "backend.py"
+    text = tables.read_text(encoding="utf-8")
+    rules, matrix = text.index("[tool.polywheel.setup"), text.index("[tool.polywheel.matrix]")
+    tables.write_text(text[:rules] + text[matrix:], encoding="utf-8")
+    text = backend.read_text(encoding="utf-8")
+    assert 'get("DEMO_DOES", ' in text
+    backend.write_text(text.replace("DEMO_DOES", "POLYWHEEL_VARIANT_LABEL"), encoding="utf-8")
+    builds = Builds(source, tmp_path / "out")
+    builds()
+    contents = {read_wheel(builds.out / one).members["demo/__init__.py"] for one in builds.wheels}
+    told = ("a", "b", "null", "nothing special")  # the last for the non-variant wheel
+    assert contents == {f"does = {one!r}\n".encode() for one in told}
+
+
 def test_a_second_run_has_nothing_to_do(builds: Builds) -> None:
     first = builds("--json")
     assert builds.labels == ["a", "b", "c"]

@@ -113,6 +113,16 @@ def test_the_table_shows_variants_places_and_what_builds_here(source: Path) -> N
     assert "\x1b" not in out
 
 
+def test_a_source_that_reads_its_variant_is_named(source: Path) -> None:
+    (source / "build.rs").write_text('env!("POLYWHEEL_VARIANT_LABEL")', encoding="utf-8")
+    why = "build.rs mentions POLYWHEEL_VARIANT_, so a build may read its variant"
+    assert matrix(source)[0].splitlines()[-2:] == [
+        f"builds: {JOBS}, wheels: {JOBS}",
+        f"builds that ask the same are not shared: {why}",
+    ]
+    assert as_json(source, "--json")["unshared"] == why
+
+
 def test_colours_are_for_terminals_that_want_them(source: Path) -> None:
     assert "\x1b[" in matrix(source, env={"FORCE_COLOR": "1", "TERM": "xterm"})[0]
     both = {"FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": "1"}

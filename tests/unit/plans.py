@@ -138,4 +138,4 @@ def plans(draw: st.DrawFn) -> Plan:
                 job(label, python, target, axes=axes)
             )
         groups += [*kinds.values()]
-    return plan_of(*groups)
+    return replace(plan_of(*groups), unshared=draw(st.none() | st.text()))

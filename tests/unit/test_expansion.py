@@ -23,6 +23,7 @@ from matrices import (
 )
 
 from polywheel.errors import ConfigError
+from polywheel.matrix import expansion
 from polywheel.matrix.expansion import expand, expand_project, matrix_variants, unknown_label
 from polywheel.matrix.places import running_python
 from polywheel.matrix.targets import known_targets, this_target
@@ -1260,8 +1261,34 @@ def test_contradicting_rules_are_an_error_with_both_places() -> None:
         built(rules)
 
 
-def test_builds_that_read_the_variant_themselves_are_not_shared() -> None:
+def test_a_project_may_say_that_builds_are_not_shared() -> None:
     assert built("", "share-builds = false\n") == sorted([label] for label in ALL)
+    plan = plan_of(f"share-builds = false\n{BOTH}")
+    assert plan.unshared == "share-builds = false (pyproject.toml: tool.polywheel.matrix)"
+
+
+@pytest.mark.parametrize("setting", ["", 'share-builds = "auto"\n'])
+def test_builds_of_a_source_that_mentions_the_variant_are_not_shared(
+    setting: str, tmp_path: Path
+) -> None:
+    text = document(setting + BOTH)
+    (tmp_path / "build.rs").write_text('env!("POLYWHEEL_VARIANT_LABEL")', encoding="utf-8")
+    plan = expand_project(project_of(text, source=tmp_path))
+    assert builds(plan) == [[label] for label in ALL[2:]]
+    assert plan.unshared == "build.rs mentions POLYWHEEL_VARIANT_, so a build may read its variant"
+    told = expand_project(project_of(document(f"share-builds = true\n{BOTH}"), source=tmp_path))
+    assert builds(told) == builds(plan_of(BOTH))
+    assert told.unshared is None
+
+
+def test_where_no_builds_would_be_shared_no_source_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expansion, "first_mention", lambda _: pytest.fail("it was searched"))
+    rules = "[tool.polywheel.setup.'cpu :: level']\ncflags = ['-m{value}']"
+    plan = plan_of(f"label = '{{level}}'\n{LEVEL}{rules}", source=tmp_path)
+    assert builds(plan) == [["v2"], ["v3"]]
+    assert plan.unshared is None
 
 
 PLUGIN = VARIANT.replace(

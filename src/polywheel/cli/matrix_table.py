@@ -9,6 +9,7 @@ from polywheel.matrix.places import python_order
 from polywheel.matrix.targets import this_target
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 from polywheel.model.properties import VariantProperty
+from polywheel.terminal import one_line
 
 _Part = tuple[str, str]
 """Text, and the style of it."""
@@ -53,6 +54,9 @@ def print_table(plan: Plan, *, whole: bool) -> None:
         what = f"cells removed by rules: {len(plan.removed)}; --why LABEL names the rule\n"
         parts.append((what, "dim"))
     parts.append((f"builds: {len(plan.builds)}, wheels: {len(plan.jobs)}", "bold"))
+    if plan.unshared is not None:
+        why = f"\nbuilds that ask the same are not shared: {one_line(plan.unshared)}"
+        parts.append((why, "dim"))
     # Every letter is as wide as another: laid out here, and not by rich, which takes its time.
     console.print(Text.assemble(*parts), soft_wrap=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from polywheel.config.checks import marker, seconds, size
 from polywheel.config.project import Project
@@ -74,7 +75,7 @@ def _matrix(table: Table) -> Matrix:
         plain=table.boolean("plain", False),
         max_cells=_max_cells(table),
         wheel_tag=_wheel_tag(table),
-        share_builds=table.boolean("share-builds", True),
+        share_builds=_share_builds(table),
         at=table.at(),
     )
     table.finish()
@@ -106,6 +107,15 @@ def _max_cells(table: Table) -> int:
         table.wrong("max-cells", f"expected a whole number from 1 to 1000000, found {number:g}")
         return MAX_CELLS
     return int(number)
+
+
+def _share_builds(table: Table) -> bool | Literal["auto"]:
+    if not isinstance(table.data.get("share-builds", ""), str):
+        return table.boolean("share-builds", True)
+    text = table.string("share-builds")
+    if text not in {None, "auto"}:
+        table.wrong("share-builds", f'expected "auto", true or false, found {text!r}')
+    return "auto"
 
 
 def _wheel_tag(table: Table) -> str | None:

@@ -103,8 +103,11 @@ says so: `builds: 6, wheels: 24`.
 - A property of a namespace whose plugin is asked while building may mean flags that nobody knows before: such
   variants share no build. `query = "preset"` or `"never"` says that none are meant.
 - The non-variant wheel shares with the variants of which nothing is asked.
-- A build that reads `POLYWHEEL_VARIANT_LABEL` or `POLYWHEEL_VARIANT_PROPERTIES` itself is another one for each
-  variant: `share-builds = false`.
+- If any file of the source mentions `POLYWHEEL_VARIANT_` (in `setup.py`, `build.rs`, `CMakeLists.txt`, or an in-tree
+  backend, for example), no builds are shared, because a build may read its variant. The plan names the file.
+  `share-builds = true` shares builds all the same. A plugin of the backend that is installed for the build is
+  not part of the source: if it reads these variables, set `share-builds = false`. The same holds for
+  binary files over 4 MiB and text files over 64 MiB, which are not searched, and for compressed files.
 """
 
 _TARGETS = """\

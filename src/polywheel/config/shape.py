@@ -206,6 +206,7 @@ def _matrix() -> Schema:
         exclude={"type": "array", "items": ref("exclude"), "uniqueItems": True},
         include={"type": "array", "items": ref("include")},
         max_cells={"type": "integer", "minimum": 1, "maximum": 1_000_000},
+        share_builds={"anyOf": [{**STRING, "enum": ["auto"]}, {"type": "boolean"}]},
         wheel_tag={**STRING, "enum": [*WHEEL_TAGS]},
     )
 

@@ -19,6 +19,7 @@ from polywheel.matrix.jobs import jobs_and_builds
 from polywheel.matrix.labels import Labels
 from polywheel.matrix.places import Place, running_python
 from polywheel.matrix.targets import all_targets, matrix_targets
+from polywheel.matrix.variant_mentions import PREFIX, first_mention
 from polywheel.matrix.wheel_tag import wheel_tag
 from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Plan, Removal
@@ -50,8 +51,8 @@ def expand_project(project: Project) -> Plan:
     keys = BuildKeys(project, profile)
     tag = wheel_tag(project, profile, matrix.wheel_tag)
     problems = Problems()
-    jobs, builds = jobs_and_builds(
-        here.cells, keys, tag, share=matrix.share_builds, problems=problems
+    jobs, builds, unshared = jobs_and_builds(
+        here.cells, keys, tag, unshared=lambda: _unshared(project, matrix), problems=problems
     )
     problems.settle()
     equal = equal_variants(project, jobs, builds)
@@ -66,7 +67,18 @@ def expand_project(project: Project) -> Plan:
         builds=builds,
         removed=tuple(here.removed),
         warnings=tuple(f"{one.what} ({one.at}); {one.hint}" for one in equal),
+        unshared=unshared,
     )
+
+
+def _unshared(project: Project, matrix: Matrix) -> str | None:
+    """Why no builds are shared, where that is so."""
+    if matrix.share_builds is True:
+        return None
+    if matrix.share_builds is False:
+        return f"share-builds = false ({matrix.at})"
+    name = first_mention(project.source)
+    return None if name is None else f"{name} mentions {PREFIX}, so a build may read its variant"
 
 
 def matrix_variants(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from polywheel.config.reader import Problems
 from polywheel.matrix.builds import BuildKeys
@@ -13,9 +13,18 @@ from polywheel.model.plan import NON_VARIANT, Build, Job
 
 
 def jobs_and_builds(
-    cells: Sequence[Cell], keys: BuildKeys, tag: WheelTag, *, share: bool, problems: Problems
-) -> tuple[tuple[Job, ...], tuple[Build, ...]]:
-    """Cells that are one wheel are one job; jobs that ask the same of the build are one build."""
+    cells: Sequence[Cell],
+    keys: BuildKeys,
+    tag: WheelTag,
+    *,
+    unshared: Callable[[], str | None],
+    problems: Problems,
+) -> tuple[tuple[Job, ...], tuple[Build, ...], str | None]:
+    """Cells that are one wheel are one job; jobs that ask the same of the build are one build.
+
+    ``unshared`` says why each job is a build of its own all the same, or None. It is asked if jobs
+    would share a build; what it says is the last of the result.
+    """
     wheels: dict[tuple[str | None, str | None, str], list[Cell]] = {}
     for cell in cells:
         python, target = cell.place.python, cell.place.target.name
@@ -33,9 +42,12 @@ def jobs_and_builds(
         other = next((one for one in members[1:] if keys.of(one) != asks), None)
         if other is not None:
             _note_two_builds(first, other, tag, problems)
-        what = asks if share else wheel.id
-        builds.setdefault((first.place.target.name, first.place.python, what), []).append(wheel)
-    return _ordered(builds.values())
+        builds.setdefault((first.place.target.name, first.place.python, asks), []).append(wheel)
+    groups = list(builds.values())
+    why = unshared() if len(groups) < len(wheels) else None
+    if why is not None:
+        groups = [[wheel] for group in groups for wheel in group]
+    return *_ordered(groups), why
 
 
 class _Wheel:

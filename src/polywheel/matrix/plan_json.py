@@ -61,6 +61,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             for one in plan.removed
         ],
         **({"warnings": list(plan.warnings)} if plan.warnings else {}),
+        **({"unshared": plan.unshared} if plan.unshared is not None else {}),
     }
 
 
@@ -100,6 +101,7 @@ def read_plan(path: Path) -> Plan:
         builds=tuple(_build(one) for one in tables(table, "builds")),
         removed=tuple(_removal(one) for one in tables(table, "removed")),
         warnings=table.strings("warnings") or (),
+        unshared=table.string("unshared"),
     )
     for key in ("project", "namespaces", "targets", "axes", "jobs", "builds", "removed"):
         if key not in table:

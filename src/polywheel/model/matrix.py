@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from polywheel.model.properties import VariantProperty
 
@@ -98,9 +99,10 @@ class Matrix:
     """What the wheels are for: "py3-none-any", "py3-none" (any Python, one platform), "abi3", or
     "python" (one Python). Told from the backend's own settings where it is not given."""
 
-    share_builds: bool = True
+    share_builds: bool | Literal["auto"] = "auto"
     """Whether variants that ask the same of the build are built once and stamped several times.
-    Builds that read POLYWHEEL_VARIANT_* themselves need false."""
+    "auto": unless a file of the source mentions POLYWHEEL_VARIANT_; such a build may read its variant.
+    Files outside the source, such as an installed plugin, are not searched: say false for them."""
 
     at: str = ""
 

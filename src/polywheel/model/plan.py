@@ -95,6 +95,8 @@ class Plan:
     removed: tuple[Removal, ...]
     warnings: tuple[str, ...] = ()
     """What is probably a mistake, each with its place and what to do, in one line."""
+    unshared: str | None = None
+    """Why jobs that ask the same of the build are builds of their own; None where none are."""
 
     _by_id: Mapping[str, Job] = field(init=False, repr=False, compare=False)
 

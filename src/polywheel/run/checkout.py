@@ -9,19 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from polywheel.errors import BuildError, ConfigError
-
-LOCAL_VARIABLES = (
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
-    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
-    *("GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
-)
-"""Variables that a hook of git sets, and that would lead from a copy to the original."""
+from polywheel.system.source_files import git, is_folder
 
 _CONFIGURED = (
     *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks", "core.ignorecase"),
@@ -72,32 +65,6 @@ class Repository:
             os.utime(folder / "index", ns=(self.index_time, self.index_time))
 
 
-def prefix(folder: Path) -> str | None:
-    """Where in its checkout a folder lies (``python/``; ``""`` at the top); None where in none."""
-    return git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
-
-
-def tracked(folder: Path) -> list[str]:
-    """What git would take below a folder: tracked files, and new ones that it does not ignore.
-
-    A repository within (a submodule, or one that git does not know) gives what it would take itself.
-    Raises BuildError where git can't say.
-    """
-    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if said is None:
-        raise BuildError(
-            "git can't list the files of this checkout", at=str(folder), hint="see git status there"
-        )
-    found = set()
-    for name in filter(None, said.split("\0")):
-        inner = folder / name
-        if not _is_folder(inner):
-            found.add(name)
-        elif (inner / ".git").exists():
-            found.update(f"{name.rstrip('/')}/{one}" for one in tracked(inner))
-    return sorted(found)
-
-
 def untracked(folder: Path) -> set[str]:
     """The files below a folder that are new: git neither tracks nor ignores them."""
     said = git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
@@ -109,15 +76,11 @@ def repositories(root: Path, at: str = "") -> Iterator[Repository]:
     folder = root / at
     said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
     names = [name.rstrip("/") for name in said.split("\0") if name]
-    within = [name for name in names if _is_folder(folder / name)]
+    within = [name for name in names if is_folder(folder / name)]
     there = [name for name in within if (folder / name / ".git").exists()]
     yield _repository(folder, at, empty=tuple(name for name in within if name not in there))
     for name in there:
         yield from repositories(root, f"{at}/{name}".strip("/"))
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def check_out(root: Path, tree: Path) -> None:
@@ -238,25 +201,6 @@ def _quoted(text: str) -> str:
     """A string as git's files take it, whatever is in it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git says, without the last line break; None where it fails. It writes nothing."""
-    environment = {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
-    # A checkout that another user owns (in a container, say) is built all the same.
-    options = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-    try:
-        done = subprocess.run(
-            [shutil.which("git") or "git", *options, *arguments],
-            cwd=folder,
-            env={**environment, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None
 
 
 def own_objects(tree: Path) -> None:

@@ -23,8 +23,8 @@ from polywheel.errors import BuildError, PolywheelError, WheelError
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular
 from polywheel.system.locks import try_lock
+from polywheel.system.source_files import JOURNAL
 
-NAME = ".polywheel-journal.jsonl"
 _SHAPE = 1
 _CHUNK = 1024 * 1024
 _MOST = 64 * 1024 * 1024
@@ -87,7 +87,7 @@ class Journal:
         self._end = start + end
         if self._end < size:
             self._file.truncate(self._end)
-        self.notes = tuple(_notes(self._folder / NAME, damaged, left_out=start))
+        self.notes = tuple(_notes(self._folder / JOURNAL, damaged, left_out=start))
 
     def _note(self, entry: Entry) -> None:
         self._entries[entry.job] = entry
@@ -132,7 +132,7 @@ class Journal:
                 self._file.truncate(self._end)
             raise WheelError(
                 f"the journal can't be written: {error.strerror or error}",
-                at=str(self._folder / NAME),
+                at=str(self._folder / JOURNAL),
             ) from None
         self._end = end
         self._note(entry)
@@ -146,7 +146,7 @@ def opened_journal(folder: Path) -> Iterator[Journal]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / NAME
+        path = folder / JOURNAL
         path.touch()
         file = path.open("r+b", buffering=0)
     except OSError as error:

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.run.tree import files_below
+from polywheel.system.source_files import files_below
 
 _MADE_ANEW = ("cache/", "wcache/", "store/lock", "wlock")
 """What Mercurial writes into ``.hg`` whenever it looks, or holds while it works."""

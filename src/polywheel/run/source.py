@@ -20,12 +20,12 @@ from typing import NamedTuple
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
-from polywheel.run.journal import NAME as JOURNAL
 from polywheel.run.journal import sha256_of
-from polywheel.run.tree import content_digest, copy_files, entries, files_below, remove
+from polywheel.run.tree import content_digest, copy_files, entries, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import DEEPEST, too_deep
+from polywheel.system.source_files import JOURNAL, files_below, git_prefix, known_to_git
 from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
@@ -121,7 +121,7 @@ def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
             return
         checkout.need_commit(path)
         top = checkout.top(path)
-        inside = checkout.prefix(path) or ""
+        inside = git_prefix(path) or ""
         with temporary_folder() as folder:
             tree = folder.resolve() / top.name
             tree.mkdir()
@@ -212,7 +212,7 @@ def read_source(
 
     ``whole`` takes what is there, in place of what git or usage call the source. Raises BuildError.
     """
-    inside = None if whole else checkout.prefix(root)
+    inside = None if whole else git_prefix(root)
     hg = None
     if inside != "" and not whole:  # also one that a checkout of git has within it, and ignores
         hg = mercurial.opened_checkout(root)
@@ -220,8 +220,8 @@ def read_source(
         found = _read(root, _without(root, hg.files, without), [hg])
         epoch = epoch or hg.time or found.newest
         return _as_source(root, found, epoch, repositories=(hg,), changed=hg.changed)
-    names = checkout.tracked(root) if inside is not None else []
-    if inside != "" and not {"pyproject.toml", "setup.py"}.intersection(names):
+    names = known_to_git(root, inside)
+    if names is None:
         inside = None  # git is about something else, which has this folder in it
         names = sorted(files_below(root, ignore=not whole))
     repositories = tuple(checkout.repositories(root)) if inside == "" else ()

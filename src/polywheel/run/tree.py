@@ -11,15 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 
-from polywheel.errors import BuildError
-from polywheel.system.files import walk
+from polywheel.system.source_files import files_below, unreadable
 from polywheel.system.temporary import remove_tree, temporary_folder
 
-_IGNORED = {
-    *(".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".cache", ".eggs"),
-    *(".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"),
-}
-_IGNORED_AT_TOP = {"build", "dist", "target", "_skbuild"}
 _CHUNK = 1 << 20
 
 
@@ -32,7 +26,7 @@ def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_res
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and git does not know yet
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         if stat.S_ISDIR(status.st_mode):
             inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
             yield from entries(root, inner)
@@ -88,37 +82,8 @@ def content_digest(path: Path, status: os.stat_result) -> bytes:
             while chunk := file.read(_CHUNK):
                 found.update(chunk)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + found.digest()
-
-
-def _unreadable(path: Path, error: OSError) -> BuildError:
-    why = error.strerror or error
-    return BuildError(f"a file of the source can't be read: {why}", at=str(path))
-
-
-def files_below(root: Path, *, ignore: bool = False) -> Iterator[str]:
-    """Files and symbolic links below a folder, as relative paths with ``/``. Raises BuildError."""
-    try:
-        yield from _below(root, ignore=ignore)
-    except OSError as error:
-        raise _unreadable(Path(error.filename or root), error) from None
-
-
-def _below(root: Path, *, ignore: bool) -> Iterator[str]:
-    for folder, folders, names in walk(root):
-        here = Path(folder)
-        relative = here.relative_to(root)
-        links = [name for name in folders if (here / name).is_symlink()]
-        left_out = set()
-        if ignore:
-            left_out = _IGNORED | (_IGNORED_AT_TOP if relative == Path() else set())
-            left_out |= {name for name in folders if name.endswith(".egg-info")}
-            left_out |= {name for name in folders if (here / name / "pyvenv.cfg").exists()}
-        folders[:] = sorted(set(folders) - left_out - set(links))
-        for name in (*names, *links):
-            if not ignore or name != ".git":  # a worktree has a file of this name
-                yield (relative / name).as_posix()
 
 
 def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) -> None:
