@@ -128,19 +128,23 @@ def built_wheel(
     *,
     hook: str = "build_wheel",
     labelled: bool = True,
+    lasting: bool = False,
 ) -> Path:
     """The wheel that the real backend makes in the folder ``scratch``, not stamped.
 
     It is told what the variant asks of it; without one it runs as if polywheel were not there.
     ``labelled``: whether wheels of variants will be stamped from it. Raises BuildError for a wheel of
-    another project or version, and for one that lacks the compiled code that its variants need.
+    another project or version, and for one that lacks the compiled code that its variants need. With
+    ``lasting``, what the backend builds in is not gone when it fails.
     """
     settings, editable = build.settings, hook == "build_editable"
+    directory = scratch / "build" if lasting else None
     flags: Sequence[Entry]
     if asked is None:
-        real, flags = RealBackend(build.project.source, build.choice), ()
+        real, settings = _untold(build, directory)
+        flags = ()
     else:
-        real, settings, flags = _told(build, asked, scratch, editable=editable)
+        real, settings, flags = _told(build, asked, scratch, editable=editable, lasting=directory)
     plain = scratch / "wheel"
     plain.mkdir()
     built = plain / _name(real.call(hook, str(plain), settings, None), hook)
@@ -177,8 +181,33 @@ def delivered(build: Build, asked: Asked) -> Delivery:
     )
 
 
+def _untold(build: Build, lasting: Path | None) -> tuple[RealBackend, ConfigSettings | None]:
+    """The real backend as it is, and its config settings; its build directory may be ``lasting``."""
+    if lasting is None:
+        return RealBackend(build.project.source, build.choice), build.settings
+    from polywheel.setup.build_directory import lasting_build_directory
+
+    own = lasting_build_directory(
+        build.choice.profile,
+        build.project,
+        build.settings or {},
+        environment=os.environ,
+        lasting=lasting,
+    )
+    settings = build.settings
+    if own.config_settings:
+        settings = {**(settings or {}), **own.config_settings}
+    return RealBackend(build.project.source, build.choice, own.environment), settings
+
+
 def _told(
-    build: Build, asked: Asked, scratch: Path, *, editable: bool, quiet: bool = False
+    build: Build,
+    asked: Asked,
+    scratch: Path,
+    *,
+    editable: bool,
+    quiet: bool = False,
+    lasting: Path | None = None,
 ) -> tuple[RealBackend, ConfigSettings | None, Sequence[Entry]]:
     """The real backend with the environment of this variant, its config settings, and the flags among
     them that are for a compiler.
@@ -201,6 +230,7 @@ def _told(
         scratch=scratch,
         editable=editable,
         told=delivery.environment,
+        lasting=lasting,
     )
     settings = build.settings
     if delivery.config_settings or own.config_settings:

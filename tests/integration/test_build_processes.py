@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from running import Builds, demo, workplaces
+from building import example
+from running import CACHE, HERE, Builds, demo, workplaces
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sessions are those of POSIX")
@@ -196,3 +198,51 @@ def test_a_folder_with_a_pipe_in_it_is_indexed_and_collected(tmp_path: Path) -> 
         )
         assert done.returncode in {1, 2, 4}, done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a compiler")
+@pytest.mark.parametrize(
+    ("name", "file", "broken", "logs"),
+    [
+        ("meson", "meson.build", "dependency('no-such-thing')", ["meson-log.txt"]),
+        (
+            *("scikit-build-core", "CMakeLists.txt", "try_compile(A ${CMAKE_BINARY_DIR} none.c)"),
+            ["CMakeConfigureLog.yaml", "CMakeError.log"],
+        ),
+    ],
+    ids=["meson", "cmake"],
+)
+def test_the_log_of_a_build_tool_is_kept_and_named_where_a_build_fails(
+    tmp_path: Path, name: str, file: str, broken: str, logs: list[str]
+) -> None:
+    """(issue 12, item 31)"""
+    source = example(name, tmp_path)
+    with (source / file).open("a", encoding="utf-8") as text:
+        text.write(f"\n{broken}\n")
+    builds = Builds(source, tmp_path / "out")
+    said = builds("--python", HERE, "--select", "x86_64_v3", code=1)
+    (build,) = (one for one in said.report["builds"] if one["state"] == "failed")
+    kept = Path(build["tool-logs"][0])  # Meson asks CMake too, which has logs of its own
+    assert kept.parent == builds.out / "logs"
+    assert kept.name in {f"{build['id']}.{one}" for one in logs}
+    assert kept.stat().st_size > 0
+    assert f"log: {kept}" in said.err
+    assert f"log: {kept}" in said.out
+    # Nothing else is: the copy of the source is gone.
+    assert list((CACHE / "work").glob(f"*/{build['id']}/source")) == []
+
+
+def test_files_of_a_build_that_failed_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "v1", "v2", does={"v1": "fail"})
+    builds = Builds(source, tmp_path / "out")
+    said = builds("--keep-work", code=1)
+    (line,) = (line for line in said.err.splitlines() if "its files are kept in" in line)
+    place = Path(line.partition("are kept in ")[2].removesuffix(" until it is built again"))
+    assert "-v1: " in line
+    assert (place / "source" / "backend.py").is_file()
+    (other,) = place.parent.glob("*-v2")
+    assert not (other / "source").exists()
+    builds("--select", "v2")  # another run leaves them alone
+    assert (place / "source" / "backend.py").is_file()
+    builds(code=1)
+    assert not (place / "source").exists()

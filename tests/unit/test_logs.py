@@ -11,7 +11,13 @@ from threading import Event
 import pytest
 
 from polywheel.run import logs
-from polywheel.run.logs import last_lines, opened_log
+from polywheel.run.logs import (
+    keep_tool_logs,
+    last_lines,
+    opened_log,
+    remove_logs,
+    tool_logs,
+)
 from polywheel.run.process import run_child
 
 
@@ -100,3 +106,39 @@ def test_a_process_that_outlives_the_step_can_still_write(tmp_path: Path) -> Non
     child.communicate()
     assert child.returncode == 0
     assert log.read_text(encoding="ascii").strip() == "later"
+
+
+def test_logs_of_build_tools_are_kept_beside_the_log_of_a_build(tmp_path: Path) -> None:
+    """A name with a dot in it is no obstacle, and another build's logs are not touched."""
+    logs_folder, work = tmp_path / "logs", tmp_path / "work"
+    logs_folder.mkdir()
+    for name in ("linux-v3.1", "linux-v3"):
+        (logs_folder / f"{name}.log").touch()
+    for place, text in (("old/meson-logs", "old"), ("new/meson-logs", "new")):
+        (work / place).mkdir(parents=True)
+        (work / place / "meson-log.txt").write_text(text, encoding="utf-8")
+    os.utime(work / "old" / "meson-logs" / "meson-log.txt", (1, 1))
+    (work / "CMakeFiles").mkdir()
+    (work / "CMakeFiles" / "CMakeError.log").write_text("cmake", encoding="utf-8")
+    (work / "CMakeFiles" / "other.log").touch()
+    log = logs_folder / "linux-v3.log"
+    keep_tool_logs(log, [work, tmp_path / "none"])
+    kept = [logs_folder / "linux-v3.meson-log.txt", logs_folder / "linux-v3.CMakeError.log"]
+    assert tool_logs(log) == kept
+    assert [path.read_text(encoding="utf-8") for path in kept] == ["new", "cmake"]
+    assert tool_logs(logs_folder / "linux-v3.1.log") == []
+    remove_logs(logs_folder / "linux-v3.1.log")
+    assert tool_logs(log) == kept
+    remove_logs(log)
+    assert list(logs_folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_only_has_the_name_of_such_a_log_is_left_out(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    os.mkfifo(work / "meson-log.txt")
+    (tmp_path / "secret").touch()
+    (work / "CMakeError.log").symlink_to(tmp_path / "secret")
+    keep_tool_logs(tmp_path / "a.log", [work])
+    assert tool_logs(tmp_path / "a.log") == []

@@ -100,7 +100,13 @@ def test_json_events(tmp_path: Path) -> None:
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     times = [one.pop("time") for one in events]
     assert times == sorted(times)
-    there: dict[str, Any] = {"seconds": 0.0, "error": None, "warnings": [], "log": None}
+    there: dict[str, Any] = {
+        "seconds": 0.0,
+        "error": None,
+        "warnings": [],
+        "log": None,
+        "tool-logs": [],
+    }
     lacking = {**there, "state": "no-python", "error": "there is no Python 3.99 here"}
 
     def said(name: str) -> dict[str, object]:
@@ -125,6 +131,7 @@ def test_json_events(tmp_path: Path) -> None:
             "error": None,
             "warnings": [],
             "log": None,
+            "tool-logs": [],
         },
         {
             "event": "end",
@@ -135,6 +142,7 @@ def test_json_events(tmp_path: Path) -> None:
             "error": "it broke\n  hint: mend it",
             "warnings": [],
             "log": str(log),
+            "tool-logs": [],
         },
     ]
 

@@ -63,6 +63,7 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
             hook_seconds=1.0,
             error="it failed",
             log=Path("/logs/x.log"),
+            tool_logs=(Path("/logs/x.meson-log.txt"),),
         ),
         Outcome(build=V2, state=State.BUILT, wheels=(wheel(V2),)),
         done(V3, State.NOT_STARTED),
@@ -82,6 +83,7 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
         "hook-seconds": 1.0,
         "error": "it failed",
         "log": "/logs/x.log",
+        "tool-logs": ["/logs/x.meson-log.txt"],
     }
     assert builds[MACOS]["state"] == "elsewhere"
     jobs = {one["id"]: one for one in document["jobs"]}

@@ -110,6 +110,7 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
         keep_going=not options.fail_fast,
         fresh=options.fresh,
         force=options.force,
+        keep_work=options.keep_work,
         install_python=options.install_python,
         config=config.resolve() if config is not None else None,
         settings=options.settings,
@@ -175,8 +176,7 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
             more = f" and {len(outcomes) - _NAMED} more" if len(outcomes) > _NAMED else ""
             yield f"failed: {len(outcomes)} builds: {why}"
             yield f"  builds: {names}{more}"
-        if first.log is not None and first.log.exists():
-            yield f"  log: {first.log}"
+        yield from (f"  log: {log}" for log in first.logs)
     if len(by_error) > _NAMED:
         yield f"and {len(by_error) - _NAMED} other errors"
 

@@ -127,6 +127,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--log-dir", type=Path, metavar="DIR", help="(default: logs in the directory of -o)"
     )
+    output.add_argument(
+        "--keep-work",
+        action="store_true",
+        help="keep the files of builds that fail, and say where they are",
+    )
     output.add_argument("--json", action="store_true", help="print events as JSON lines")
 
 

@@ -25,7 +25,7 @@ from polywheel.run.orders import Check, Time, Workshop, order
 from polywheel.run.outcome import Message, Outcome, Standing, Wheel, merged, outcome_of
 from polywheel.run.publishing import Publisher
 from polywheel.run.source import Source
-from polywheel.run.workplace import build_place, workplace
+from polywheel.run.workplace import build_place, failures_examined, workplace
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 
@@ -241,7 +241,12 @@ class Builder:
     @contextmanager
     def _workplace(self, build: Build, log: Path, messages: list[Message]) -> Iterator[_Told]:
         """What the steps of a build have in common: its folder, with a copy of the source in it."""
-        with workplace(build_place(self.place, build.id)) as work:
+        with (
+            workplace(build_place(self.place, build.id)) as work,
+            failures_examined(
+                work, log, stop=self.shop.stop, keep=self.shop.keep_work, notify=self.notify
+            ),
+        ):
             self.source.copy_to(work.source)
             work.scratch.mkdir()
             yield {

@@ -166,7 +166,7 @@ def _build(order: Mapping[str, Any], messages: Messages) -> dict[str, Any]:
     labelled = any(one.variant is not None for _, one in jobs)
     everyone = [job["id"] for job in order["jobs"]]
     shared = replace(first, notify=lambda line: messages.say(line, *everyone))
-    built = built_wheel(shared, asked, scratch, labelled=labelled)
+    built = built_wheel(shared, asked, scratch, labelled=labelled, lasting=True)
     spent = time.monotonic() - began
     if order["repair"]:
         built = _repaired(built, order["repair"], scratch / "repaired")

@@ -168,6 +168,7 @@ def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
         epoch=source_date_epoch() or tree.epoch,
         seconds=wishes.seconds,
         stop=stop,
+        keep_work=wishes.keep_work,
     )
 
 

@@ -54,6 +54,8 @@ class Workshop:
     """How long the steps of one build may take together."""
 
     stop: Event
+    keep_work: bool = False
+    """Whether the files of builds that fail are kept."""
 
 
 class Time:

@@ -13,6 +13,7 @@ from threading import Event
 
 from polywheel.errors import PolywheelError
 from polywheel.model.plan import Job
+from polywheel.run.logs import remove_logs, tool_logs
 
 
 class State(StrEnum):
@@ -94,6 +95,15 @@ class Outcome:
     messages: tuple[Message, ...] = ()
     """Each text once."""
 
+    tool_logs: tuple[Path, ...] = ()
+    """What Meson and CMake wrote of their checks, where the build failed."""
+
+    @property
+    def logs(self) -> list[Path]:
+        """All logs that are there."""
+        own = [self.log] if self.log is not None and self.log.exists() else []
+        return [*own, *self.tool_logs]
+
 
 def merged(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Each text once, with all jobs that have it; warnings first, else in the order in which they
@@ -135,7 +145,7 @@ def outcome_of(
     wheels = list(standing.wheels)
     state, error, hook_seconds = State.BUILT, None, 0.0
     try:
-        log.unlink(missing_ok=True)
+        remove_logs(log)
         hook_seconds = make(wheels)
     except PolywheelError as failure:
         state, error = State.FAILED, failure.render().removeprefix("error: ")
@@ -154,4 +164,5 @@ def outcome_of(
         hook_seconds=hook_seconds,
         error=error,
         log=log,
+        tool_logs=tuple(tool_logs(log)) if state == State.FAILED else (),
     )

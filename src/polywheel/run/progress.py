@@ -94,6 +94,7 @@ def json_events(stream: TextIO) -> Iterator[Watcher]:
             error=outcome.error,
             warnings=warnings_as_json(outcome.messages),
             log=str(outcome.log) if outcome.log is not None else None,
+            **{"tool-logs": [str(log) for log in outcome.tool_logs]},
         )
 
     yield Watcher(
@@ -295,9 +296,7 @@ def failure(outcome: Outcome, seen: dict[tuple[str, ...], str]) -> list[str]:
     first = seen.setdefault(tuple(lines), outcome.build)
     if first != outcome.build:
         lines = [f"  the same error as {first}"]
-    if outcome.log is not None and outcome.log.exists():
-        lines.append(f"  log: {outcome.log}")
-    return lines
+    return [*lines, *(f"  log: {log}" for log in outcome.logs)]
 
 
 def tail(log: Path) -> list[str]:

@@ -91,6 +91,7 @@ class Report:
                 "hook-seconds": round(outcome.hook_seconds, 3),
                 "error": outcome.error,
                 "log": str(outcome.log) if outcome.log is not None else None,
+                "tool-logs": [str(log) for log in outcome.tool_logs],
             }
 
     def _jobs(self) -> Iterator[dict[str, Any]]:

@@ -46,7 +46,7 @@ from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
-from polywheel.run.workplace import build_place, workplace
+from polywheel.run.workplace import build_place, failures_examined, workplace
 from polywheel.system.temporary import temporary_folder
 from polywheel.variant_setup import variant_setup
 
@@ -113,7 +113,7 @@ class VariantRuns:
 
     def _make(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
         with (
-            self._workplace(build) as (source, lock),
+            self._workplace(build, log) as (source, lock),
             temporary_folder(self.publisher.out) as folder,
         ):
             began = time.monotonic()
@@ -227,9 +227,14 @@ class VariantRuns:
         return [one.rpartition("=")[2] for one in self.options]
 
     @contextmanager
-    def _workplace(self, build: Build) -> Iterator[tuple[Path, int]]:
+    def _workplace(self, build: Build, log: Path) -> Iterator[tuple[Path, int]]:
         """A copy of the source with polywheel's own wheel in it, and the descriptor of its lock."""
-        with workplace(build_place(self.place, build.id, cibuildwheel=True)) as work:
+        with (
+            workplace(build_place(self.place, build.id, cibuildwheel=True)) as work,
+            failures_examined(
+                work, log, stop=self.shop.stop, keep=self.shop.keep_work, notify=self.notify
+            ),
+        ):
             self.source.copy_to(work.source)
             if _place(build).contained:
                 own_objects(work.source)

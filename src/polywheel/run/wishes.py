@@ -25,6 +25,9 @@ class Wishes:
     force: bool = False
     """Whether a wheel of another origin may be written over."""
 
+    keep_work: bool = False
+    """Whether the files of builds that fail are kept."""
+
     install_python: bool = False
     all_of_it: bool = False
     """Whether builds for other machines were asked for too, and not only come with the plan."""

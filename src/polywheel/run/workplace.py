@@ -8,13 +8,16 @@ wait for a process that a build has left running, and that holds the lock as lon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from threading import Event
 
+from polywheel.errors import PolywheelError
 from polywheel.run.locked import first_free
+from polywheel.run.logs import keep_tool_logs
 from polywheel.system.locks import try_lock
 from polywheel.system.temporary import remove_tree
 
@@ -76,6 +79,22 @@ def workplace(place: Path) -> Iterator[Workplace]:
         finally:
             if not work.is_kept:
                 work.clear()
+
+
+@contextmanager
+def failures_examined(
+    work: Workplace, log: Path, *, stop: Event, keep: bool, notify: Callable[[str], None]
+) -> Iterator[None]:
+    """Keep what tells why a build failed in a folder: logs of its tools; with ``keep``, all of it."""
+    try:
+        yield
+    except (PolywheelError, OSError):
+        if not stop.is_set():
+            keep_tool_logs(log, [work.source, work.scratch])
+            if keep:
+                work.keep()
+                notify(f"{log.stem}: its files are kept in {work.folder} until it is built again")
+        raise
 
 
 def remove_abandoned_work(place: Path) -> None:

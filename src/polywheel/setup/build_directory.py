@@ -63,6 +63,7 @@ def own_build_directory(
     scratch: Path,
     editable: bool,
     told: Iterable[str] = (),
+    lasting: Path | None = None,
 ) -> OwnDirectory:
     """Keep this variant's objects from those of every other build of the same tree.
 
@@ -72,7 +73,7 @@ def own_build_directory(
     objects without being asked gets ``scratch``, which is gone after the build.
 
     ``environment`` is all that the build is run with; ``told`` names the variables in it that the
-    variant's setup sets.
+    variant's setup sets. ``lasting`` is as for :func:`lasting_build_directory`.
     """
     directory = profile.build_directory if profile else None
     if directory is not None and directory.since is not None:
@@ -82,8 +83,8 @@ def own_build_directory(
         # others are about the tree itself.
         return OwnDirectory() if editable else _in_scratch(profile, project, environment, scratch)
     kept = _kept(directory, project, settings, environment, editable)
-    if kept is None:
-        return OwnDirectory()  # the backend takes a new temporary directory each time
+    if kept is None:  # the backend takes a new temporary directory each time
+        return _lasting(directory, lasting) if lasting is not None else OwnDirectory()
     folder = f"{variant.label}-{_digest(variant, settings, environment, told)}"
     path = os.path.join(project.source, kept, _OURS, folder)
     how, _, name = directory.via.partition(":")
@@ -113,6 +114,37 @@ def _in_scratch(
         return OwnDirectory()
     # setuptools may be what compiles: an in-tree backend over it, for example.
     return _distutils_config(environment, scratch)
+
+
+def lasting_build_directory(
+    profile: BackendProfile | None,
+    project: Project,
+    settings: ConfigSettings,
+    *,
+    environment: Mapping[str, str],
+    lasting: Path,
+) -> OwnDirectory:
+    """Where a backend would take a temporary directory: that one is ``lasting``, for any build.
+
+    The backend removes a temporary one when it fails, and with it the logs that tell why.
+    """
+    directory = profile.build_directory if profile else None
+    if directory is None or _kept(directory, project, settings, environment, editable=False):
+        return OwnDirectory()
+    return _lasting(directory, lasting)
+
+
+def _lasting(directory: BuildDirectory, path: Path) -> OwnDirectory:
+    how = directory.via.partition(":")[0]
+    # The last name of a kind is the oldest one, which every version of the backend knows.
+    names = [
+        name for kind, _, name in (one.partition(":") for one in directory.kept_by) if kind == how
+    ]
+    if how == "env" and names:
+        return OwnDirectory(environment={names[-1]: str(path)})
+    if how == "config-setting" and names:
+        return OwnDirectory(config_settings={names[-1]: str(path)})
+    return OwnDirectory()
 
 
 def _kept(
