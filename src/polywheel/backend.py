@@ -149,6 +149,7 @@ def _explain(arguments: Sequence[str]) -> int:
     import argparse
 
     from polywheel.explained import as_lines, explained
+    from polywheel.providers.environment import PluginEnvironments
 
     parser = argparse.ArgumentParser(
         prog="python -m polywheel.backend explain",
@@ -159,6 +160,7 @@ def _explain(arguments: Sequence[str]) -> int:
     parser.add_argument("explain", choices=["explain"])
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
     parser.add_argument("-C", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args(arguments)
     settings: dict[str, list[str]] = {}
@@ -166,7 +168,8 @@ def _explain(arguments: Sequence[str]) -> int:
         key, _, value = text.partition("=")
         settings.setdefault(key, []).append(value)
     build = Build.begin(Path(options.source), settings, notify=_say, more=_variants_of_matrix)
-    found = explained(build, notify=_say)
+    plugins = PluginEnvironments(fresh=options.fresh, notify=_say)
+    found = explained(build, plugins, notify=_say)
     if options.json:
         put_json(found)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from polywheel.build_call import Build
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BuildSetup, Entry
 from polywheel.pipeline import delivered
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.plugins import build_providers, plugin_requirements
 from polywheel.variant_setup import requirements, variant_setup
 
@@ -20,6 +19,7 @@ SHAPE = 1
 
 def explained(
     build: Build,
+    plugins: PluginEnvironments,
     *,
     notify: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
@@ -41,7 +41,7 @@ def explained(
         build.project,
         build.choice,
         build.variant,
-        python=plugin_environment(wanted, notify=notify) if wanted else sys.executable,
+        python=plugins.python(wanted),
         notify=notify,
         environment=environment,
     )

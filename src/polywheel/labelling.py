@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from polywheel.model.profile import BackendChoice
 from polywheel.model.properties import ABI_DEPENDENCY, NAMESPACE, VariantProperty
 from polywheel.model.variant import Variant, check_label
 from polywheel.model.wheelname import WheelName
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.plugins import plugin_requirements
 from polywheel.setup.profiles import choose_backend
 from polywheel.stamping import make_stamp
@@ -47,12 +46,17 @@ class Label:
 
 
 def make_label(
-    selection: Selection, project: Project, *, validate: bool, notify: Callable[[str], None]
+    selection: Selection,
+    project: Project,
+    *,
+    validate: bool,
+    fresh: bool = False,
+    notify: Callable[[str], None],
 ) -> Label:
     """The variant that was asked for, its properties held against their providers.
 
-    With ``validate``, plugins are asked, in an environment of their own. Raises ConfigError and
-    ProviderError.
+    With ``validate``, plugins are asked, in an environment of their own, which is created anew with
+    ``fresh``. Raises ConfigError and ProviderError.
     """
     variant = resolve(selection, project.metadata, spelling=OPTIONS.__getitem__)
     choice = BackendChoice(build_backend="", backend_path=None, profile=None)
@@ -64,9 +68,9 @@ def make_label(
 
     found = asked(None)
     if validate:
-        plugins = plugin_requirements(found.providers)
+        plugins = PluginEnvironments(fresh=fresh, notify=notify)
         try:
-            found = asked(plugin_environment(plugins, notify=notify) if plugins else sys.executable)
+            found = asked(plugins.python(plugin_requirements(found.providers)))
         except ProviderError as error:
             hinted = (replace(one, hint=one.hint or _NOT_ASKED) for one in error.problems)
             raise ProviderError.collected(hinted) from None

@@ -54,10 +54,10 @@ from polywheel.model.wheelname import WheelName
 from polywheel.providers.answer_file import answer_of, read_answers, read_call, read_log
 from polywheel.run import orders
 from polywheel.run.journal import opened_journal
-from polywheel.run.process import Ended
 from polywheel.run.unpacking import unpacked
 from polywheel.setup.profiles import choose_backend
 from polywheel.stamping import make_stamp, strip_variant_fields
+from polywheel.system.processes import Ended
 from polywheel.variant_setup import variant_setup
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.dist_info import find_dist_info, read_dist_info

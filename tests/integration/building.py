@@ -26,7 +26,7 @@ import pytest
 
 from polywheel.model.answers import PluginQuery
 from polywheel.providers.client import ask_plugins
-from polywheel.run.locked import held
+from polywheel.system.locks import held
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ("meson", "scikit-build-core", "setuptools")

@@ -34,6 +34,8 @@ def project(folder: Path, *variants: str, hook: str) -> Path:
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Path]:
     """A file with the numbers of processes that builds leave running; they end with the test."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     path = tmp_path / "daemons"
     path.touch()
     yield path
@@ -116,6 +118,8 @@ def test_what_has_the_name_of_a_wheel_and_is_none_holds_up_nothing(
     tmp_path: Path, kind: str
 ) -> None:
     """It was opened, and no signal and no time limit ended that (issue 12, item 19)."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     source = demo(tmp_path / "demo", "v1", "v2")
     builds = Builds(source, tmp_path / "out", patience=60)
     builds.out.mkdir()
@@ -169,6 +173,8 @@ time.sleep(60)
     ids=" ".join,
 )
 def test_commands_about_wheels_refuse_a_pipe(tmp_path: Path, command: list[str]) -> None:
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     wheel = tmp_path / "demo-1.0-py3-none-any-v1.whl"
     os.mkfifo(wheel)
     done = subprocess.run(
@@ -185,6 +191,8 @@ def test_commands_about_wheels_refuse_a_pipe(tmp_path: Path, command: list[str])
 
 @posix
 def test_a_folder_with_a_pipe_in_it_is_indexed_and_collected(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
     for name in ("demo-1.0-py3-none-any-v1.whl", ".polywheel-index.json", "report.json"):
         os.mkfifo(tmp_path / name)
     for command in (["index"], ["index", "--simple"], ["ci", "collect"]):

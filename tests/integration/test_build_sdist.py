@@ -15,10 +15,10 @@ import pytest
 from building import read_wheel, run, write_project
 from running import HERE, Builds
 
+from polywheel.environments.store import Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
-from polywheel.run.environments import Environments
-from polywheel.run.interpreters import Interpreter, probe
+from polywheel.run.interpreters import probe
 from polywheel.run.needs import Needs
 from polywheel.run.orders import Workshop
 from polywheel.run.sdist import SdistMaker

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polywheel.errors import ConfigError, PolywheelError
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.run.served import served_polywheel
 from polywheel.system.cache import cache_directory, refusal
 
@@ -153,7 +153,7 @@ def test_nothing_of_a_shared_cache_is_used(cache: Path) -> None:
     with pytest.raises(PolywheelError, match="would be executed"):
         served_polywheel()
     with pytest.raises(PolywheelError, match="would be executed"):
-        plugin_environment(["demo"], notify=print)
+        PluginEnvironments(notify=print).python(["demo"])
     assert list(cache.iterdir()) == []
 
 

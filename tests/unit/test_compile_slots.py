@@ -17,10 +17,10 @@ from threading import Event
 
 import pytest
 
+from polywheel.environments.store import Environment
 from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
 from polywheel.run.compile_slots import Slots, compile_slots
-from polywheel.run.environments import Environment
 from polywheel.setup.profiles import shipped_profiles
 
 SOON = 20.0

@@ -13,18 +13,19 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from wheels import FILES, wheel_files, zipped
+from wheels import installable
 
+from polywheel.environments import installer as installers
+from polywheel.environments import normalized
+from polywheel.environments.installer import find_uv
+from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError, ConfigError
-from polywheel.run import installers
-from polywheel.run.environments import Environment, Environments
-from polywheel.run.interpreters import Interpreter, find_interpreter, find_uv
-from polywheel.run.wanted import normalized
+from polywheel.run.interpreters import find_interpreter
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
 import sys
-from polywheel.run.environments import Environments
+from polywheel.environments.store import Environments
 from polywheel.run.interpreters import probe
 made = Environments(fresh="--fresh" in sys.argv, notify=print)
 print("folder", made.get(probe(sys.argv[1]), sys.argv[2].split()).folder, flush=True)
@@ -39,34 +40,13 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = tmp_path / "house"
     house.mkdir()
     for version in ("1.0", "2.0"):
-        metadata = f"Metadata-Version: 2.1\nName: demo\nVersion: {version}\n".encode()
-        files = {
-            name.replace("1.0", version): content.replace(b"1.0", version.encode())
-            for name, content in wheel_files(FILES, metadata).items()
-        }
-        (house / f"demo-{version}-py3-none-any.whl").write_bytes(zipped(recorded(files, version)))
+        (house / f"demo-{version}-py3-none-any.whl").write_bytes(installable(version))
     for name in list(os.environ):
         if name.startswith(("PIP_", "UV_")) and not name.endswith("_CACHE_DIR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(house))
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def recorded(files: dict[str, bytes], version: str) -> dict[str, bytes]:
-    """These files with a RECORD that fits their names."""
-    from wheels import row
-
-    record = f"demo-{version}.dist-info/RECORD"
-    files = {name: content for name, content in files.items() if not name.endswith("RECORD")}
-    files = {
-        name: b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        if name.endswith("WHEEL")
-        else content
-        for name, content in files.items()
-    }
-    rows = "".join(row(name, content) for name, content in files.items())
-    return {**files, record: f"{rows}{record},,\n".encode()}
 
 
 @pytest.fixture(scope="session")

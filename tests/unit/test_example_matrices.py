@@ -15,6 +15,7 @@ from polywheel.errors import ConfigError
 from polywheel.explained import explained
 from polywheel.matrix.expansion import expand, matrix_variants
 from polywheel.matrix.plan_json import plan_as_json, read_plan
+from polywheel.providers.environment import PluginEnvironments
 
 MATRICES = Path(__file__).resolve().parents[2] / "examples" / "matrices"
 NAMES = sorted(path.parent.name for path in MATRICES.glob("*/pyproject.toml"))
@@ -116,5 +117,5 @@ def test_every_variant_can_be_told_to_its_backend(name: str) -> None:
         build = Build.begin(
             MATRICES / name, {"variant-label": label}, notify=said.append, more=matrix_variants
         )
-        found = explained(build, notify=said.append)
+        found = explained(build, PluginEnvironments(notify=said.append), notify=said.append)
         assert found["told"] or label in {"null", "release"}

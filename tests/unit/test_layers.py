@@ -20,6 +20,7 @@ LAYERS = (
     {"build_call", "stamping"},
     {"variant_setup"},
     {"providers", "setup", "wheel", "formats", "wrapped"},
+    {"environments"},
     {"config"},
     {"model"},
     {"system"},

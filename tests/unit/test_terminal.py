@@ -15,7 +15,7 @@ from polywheel import backend
 from polywheel.cli import main, say
 from polywheel.errors import BuildError, ConfigError, Problem
 from polywheel.run.orders import StepFailedError, Time, _checked
-from polywheel.run.process import Ended
+from polywheel.system.processes import Ended
 from polywheel.terminal import encodable, log_line, one_line, put, put_json
 
 BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]

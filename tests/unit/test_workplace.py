@@ -10,8 +10,8 @@ from threading import Event
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run.locked import held
 from polywheel.run.workplace import Workplace, remove_abandoned_work, workplace
+from polywheel.system.locks import held
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")
 

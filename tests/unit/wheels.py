@@ -110,6 +110,22 @@ class Part:
     """Bytes between this member and the next."""
 
 
+def installable(version: str) -> bytes:
+    """A wheel of ``demo`` in some version, as installers take it."""
+    metadata = f"Metadata-Version: 2.1\nName: demo\nVersion: {version}\n".encode()
+    files = {
+        name.replace("1.0", version): content.replace(b"1.0", version.encode())
+        for name, content in wheel_files(FILES, metadata).items()
+        if not name.endswith("RECORD")
+    }
+    info = f"demo-{version}.dist-info"
+    files[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    rows = "".join(row(name, content) for name, content in files.items())
+    return zipped({**files, f"{info}/RECORD": f"{rows}{info}/RECORD,,\n".encode()})
+
+
 def deflated(content: bytes) -> bytes:
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflater.compress(content) + deflater.flush()

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
+from polywheel.cli import say
 from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
@@ -22,6 +23,7 @@ from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
 from polywheel.model.plan import Plan
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.run.cibuildwheel import by_variant
 from polywheel.run.orchestrator import builds_here, run_plan
 from polywheel.run.outcome import Outcome, State
@@ -60,6 +62,7 @@ def run(arguments: Sequence[str]) -> int:
                 settings=options.settings,
                 here=frozenset(build.id for build in ours),
                 machine=here,
+                plugins=PluginEnvironments(fresh=options.fresh, notify=say),
             )
             print_dry_run(dry_run, as_json=options.json)
             return 0

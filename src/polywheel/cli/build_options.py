@@ -86,7 +86,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     )
     failing.add_argument("--fail-fast", action="store_true", help="end at the first failure")
     how.add_argument("--clean", action="store_true", help="build what is committed only")
-    how.add_argument("--fresh", action="store_true", help="make build environments anew")
+    how.add_argument(
+        "--fresh", action="store_true", help="create the environments of builds and plugins anew"
+    )
     how.add_argument("--force", action="store_true", help="write over wheels of another origin")
     how.add_argument(
         "--install-python", action="store_true", help="install missing Pythons through uv"

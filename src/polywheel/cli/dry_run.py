@@ -17,6 +17,7 @@ from polywheel.explained import as_lines, explained
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.run.interpreters import find_interpreter
 from polywheel.run.machine import cpu_count
 from polywheel.terminal import put, put_json
@@ -41,6 +42,8 @@ class DryRun:
 
     machine: str
     """The target that this machine is."""
+
+    plugins: PluginEnvironments
 
     def document(self) -> dict[str, Any]:
         """Everything, as JSON has it. Plugins are asked, in an environment of their own."""
@@ -100,7 +103,8 @@ class DryRun:
             variant=variant,
             notify=say,
         )
-        return explained(call, notify=say, environment=_markers(python) if python else None)
+        markers = _markers(python) if python else None
+        return explained(call, self.plugins, notify=say, environment=markers)
 
 
 def _markers(python: str) -> dict[str, str]:

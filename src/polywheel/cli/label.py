@@ -39,7 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     project = project_of(
         options.pyproject, selection, options.provider, metadata_fields=options.metadata_fields
     )
-    label = make_label(selection, project, validate=options.validate, notify=say)
+    label = make_label(
+        selection, project, validate=options.validate, fresh=options.fresh, notify=say
+    )
     written, code = each_wheel(wheels, lambda wheel: _one(wheel, label, options))
     if options.json:
         put_json({"shape": SHAPE, "wheels": written})
@@ -119,5 +121,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="do not ask the providers' plugins whether they know the properties",
     )
+    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)

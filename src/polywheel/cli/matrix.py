@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.check_providers:
         from polywheel.matrix.providers import check_providers
 
-        asked = check_providers(project, plan, notify=say)
+        asked = check_providers(project, plan, fresh=options.fresh, notify=say)
         say(f"the providers know every property: {', '.join(asked) or 'there is none to ask'}")
     if options.why is not None:
         _print_reasons(project, plan, options)
@@ -81,6 +81,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--check-providers",
         action="store_true",
         help="first ask the providers whether they know every property, before anything is built",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="with --check-providers: install the plugins anew"
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(

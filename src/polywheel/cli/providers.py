@@ -13,7 +13,7 @@ from polywheel.cli.plans import add_project, project_of
 from polywheel.config.settings import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.survey import (
     Surveyed,
     installed_plugins,
@@ -39,11 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         providers = project_plugins(project)
         timeout = project.settings.provider_timeout
         wanted = [text for one in providers if one.query for text in one.requires]
-        python = (
-            plugin_environment(wanted, fresh=options.fresh, notify=say)
-            if wanted
-            else sys.executable
-        )
+        environments = PluginEnvironments(fresh=options.fresh, notify=say)
+        python = environments.python(wanted)
     queries = [one.query for one in providers if one.query is not None]
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
     found = [with_answers(one, answers) if one.query else _with_preset(one) for one in providers]

@@ -21,7 +21,7 @@ from polywheel.model.answers import PluginQuery
 from polywheel.model.metadata import Provider, VariantMetadata
 from polywheel.model.properties import ABI_DEPENDENCY, ABI_VALUE, VariantProperty
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.plugins import default_reference, that_hold
 
 Features = Mapping[str, Sequence[str]]
@@ -140,10 +140,11 @@ def asking(at: str, *, fresh: bool = False, notify: Callable[[str], None]) -> As
 
     ``at`` says where the providers are declared, for messages.
     """
+    environments = PluginEnvironments(fresh=fresh, notify=notify)
 
     def ask(providers: Sequence[Provider]) -> Mapping[str, Features]:
         wanted = [requirement for provider in providers for requirement in provider.requires]
-        python = plugin_environment(wanted, fresh=fresh, notify=notify)
+        python = environments.python(wanted)
         queries = [
             PluginQuery(
                 namespace=provider.namespace,

@@ -15,7 +15,7 @@ from polywheel.model.plan import Job, Plan
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.environment import plugin_environment
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.plugins import (
     BuildProvider,
     build_providers,
@@ -29,7 +29,9 @@ from polywheel.variant_setup import check_against_presets, multi_value_features
 Notify = Callable[[str], None]
 
 
-def check_providers(project: Project, plan: Plan, *, notify: Notify) -> tuple[str, ...]:
+def check_providers(
+    project: Project, plan: Plan, *, fresh: bool = False, notify: Notify
+) -> tuple[str, ...]:
     """The namespaces whose providers were asked, and know every property of the plan.
 
     The plugins are installed into an environment of their own and asked once, about all
@@ -42,7 +44,8 @@ def check_providers(project: Project, plan: Plan, *, notify: Notify) -> tuple[st
     every = Variant(tuple(sorted({prop for properties in jobs for prop in properties})), "")
     providers = build_providers(project, every)
     check_against_presets(providers, Variant((), ""))
-    answers = _asked(project, providers, every, notify)
+    plugins = PluginEnvironments(fresh=fresh, notify=notify)
+    answers = _asked(project, providers, every, plugins, notify)
     filled = with_static_properties(project.metadata, providers, answers)
     problems = Problems()
     places = Places(project, read_matrix(project)[0])
@@ -70,14 +73,18 @@ def check_providers(project: Project, plan: Plan, *, notify: Notify) -> tuple[st
 
 
 def _asked(
-    project: Project, providers: Iterable[BuildProvider], every: Variant, notify: Notify
+    project: Project,
+    providers: Iterable[BuildProvider],
+    every: Variant,
+    plugins: PluginEnvironments,
+    notify: Notify,
 ) -> Mapping[str, PluginAnswer]:
     """What the plugins say, by namespace; build setup is no part of it."""
     listed = tuple(providers)
     asked = [replace(one, setup=()) for one in queries(listed, every)]
     if not asked:
         return {}
-    python = plugin_environment(plugin_requirements(listed), notify=notify)
+    python = plugins.python(plugin_requirements(listed))
     timeout = project.settings.provider_timeout
     answers = ask_plugins(asked, python=python, timeout=timeout, notify=notify)
     return {one.namespace: one for one in answers}

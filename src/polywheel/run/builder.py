@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from polywheel.environments.store import Environment, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
@@ -17,8 +18,6 @@ from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import remark
 from polywheel.run.compile_slots import Slots, knows_no_pool
 from polywheel.run.compile_slots import Told as SlotsTold
-from polywheel.run.environments import Environment
-from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import job_key
 from polywheel.run.needs import Found, Needs
 from polywheel.run.orders import Check, Time, Workshop, order

@@ -23,10 +23,10 @@ from threading import Event, Lock
 
 from packaging.version import Version
 
+from polywheel.environments.store import Environment
 from polywheel.errors import BuildError
 from polywheel.model.profile import BackendProfile
-from polywheel.run.environments import Environment
-from polywheel.run.logs import last_lines
+from polywheel.system.logs import last_lines
 from polywheel.system.temporary import temporary_folder
 
 _TOKEN = b"+"

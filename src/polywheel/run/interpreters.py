@@ -10,10 +10,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polywheel.environments.installer import find_uv
+from polywheel.environments.store import Interpreter
 from polywheel.errors import BuildError
 
 _PROBE = """
@@ -32,20 +33,6 @@ print(json.dumps({
 """
 _SECONDS = 30
 """How long an interpreter may take to say what it is."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interpreter:
-    """One Python that can build."""
-
-    python: str
-    """``3.12`` or ``3.13t``."""
-
-    executable: str
-    """Absolute path."""
-
-    identity: str
-    """What sets it apart: version, compiler, platform and path."""
 
 
 def find_interpreter(python: str) -> Interpreter | None:
@@ -110,11 +97,6 @@ def probe(executable: str) -> Interpreter | None:
     path = str(said["executable"])
     identity = f"{said['version']} {said['platform']} {os.path.realpath(path)}"
     return Interpreter(python=str(said["python"]), executable=path, identity=identity)
-
-
-def find_uv() -> str | None:
-    """The uv on PATH, else the one that is installed beside polywheel."""
-    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
 
 def _candidates(python: str) -> Iterator[str]:

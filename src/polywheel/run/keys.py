@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.project import Project
+from polywheel.environments.store import Environment, Interpreter
 from polywheel.model.plan import Job
-from polywheel.run.environments import Environment
-from polywheel.run.interpreters import Interpreter
 from polywheel.run.journal import sha256_of
 
 _SHAPE = 1

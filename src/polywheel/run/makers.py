@@ -10,6 +10,7 @@ from pathlib import Path
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
+from polywheel.environments.store import Environments, Interpreter
 from polywheel.errors import BuildError, ConfigError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
@@ -22,8 +23,7 @@ from polywheel.run.cibuildwheel import (
     tables_of,
 )
 from polywheel.run.compile_slots import Slots
-from polywheel.run.environments import Environments
-from polywheel.run.interpreters import Interpreter, find_interpreter, install_interpreter
+from polywheel.run.interpreters import find_interpreter, install_interpreter
 from polywheel.run.journal import Journal, sha256_of
 from polywheel.run.keys import chosen_tools
 from polywheel.run.needs import Needs

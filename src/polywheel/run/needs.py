@@ -10,13 +10,12 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from polywheel.environments import normalized
+from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
-from polywheel.run.environments import Environment, Environments
-from polywheel.run.interpreters import Interpreter
 from polywheel.run.keys import digest_of, tools, variables
 from polywheel.run.orders import Workshop
-from polywheel.run.wanted import normalized
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import replacing
 

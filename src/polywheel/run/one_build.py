@@ -19,6 +19,7 @@ from packaging.requirements import InvalidRequirement
 from polywheel import wrapped
 from polywheel.build_call import Build
 from polywheel.config.project import Project
+from polywheel.environments import normalized
 from polywheel.errors import (
     BuildError,
     ConfigError,
@@ -31,7 +32,6 @@ from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import build_sdist, built_wheel, get_requires, tell_notes
-from polywheel.run.wanted import normalized
 from polywheel.stamping import make_stamp, stamp_wheel
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder

@@ -14,13 +14,13 @@ from threading import Event
 from typing import Any
 
 from polywheel.config.project import CONFIG_VARIABLE
+from polywheel.environments.store import Environment
 from polywheel.errors import BuildError, Problem
 from polywheel.model.plan import Job
 from polywheel.run.compile_slots import Told
-from polywheel.run.environments import Environment
 from polywheel.run.outcome import Message
-from polywheel.run.process import Ended, run_child
 from polywheel.system.files import MAX_ANSWER, read_regular
+from polywheel.system.processes import Ended, run_child
 from polywheel.system.source_files import LOCAL_VARIABLES
 from polywheel.system.temporary import temporary_folder
 

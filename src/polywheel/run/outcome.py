@@ -13,7 +13,7 @@ from threading import Event
 
 from polywheel.errors import PolywheelError
 from polywheel.model.plan import Job
-from polywheel.run.logs import remove_logs, tool_logs
+from polywheel.system.logs import remove_logs, tool_logs
 
 
 class State(StrEnum):

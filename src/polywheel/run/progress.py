@@ -14,11 +14,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
-from polywheel.run.logs import last_lines
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.report import warnings_as_json
 from polywheel.run.turns import Watcher
 from polywheel.system.files import open_regular
+from polywheel.system.logs import last_lines
 from polywheel.terminal import encodable, log_line
 
 if TYPE_CHECKING:

@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.run.checkout import top
-from polywheel.run.environments import Environment, Environments
-from polywheel.run.interpreters import Interpreter
 from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of, variables
-from polywheel.run.locked import held
 from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
 from polywheel.run.tree import content_digest, entries
 from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
+from polywheel.system.locks import held
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out what is not committed."""

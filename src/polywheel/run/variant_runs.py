@@ -42,11 +42,11 @@ from polywheel.run.outcome import (
     merged,
     outcome_of,
 )
-from polywheel.run.process import run_child
 from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
 from polywheel.run.workplace import build_place, failures_examined, workplace
+from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
 from polywheel.variant_setup import variant_setup
 

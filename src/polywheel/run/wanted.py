@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:  # workers are here for the first function, and start for every build
     from polywheel.config.project import Project
     from polywheel.model.plan import Job
-
-
-def normalized(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in one spelling, each once, sorted. Raises InvalidRequirement."""
-    found = set()
-    for text in requirements:
-        requirement = Requirement(text)
-        requirement.name = canonicalize_name(requirement.name)
-        found.add(str(requirement))
-    return tuple(sorted(found))
 
 
 def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, tuple[str, ...]]:

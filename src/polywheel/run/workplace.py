@@ -16,9 +16,8 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.errors import PolywheelError
-from polywheel.run.locked import first_free
-from polywheel.run.logs import keep_tool_logs
-from polywheel.system.locks import try_lock
+from polywheel.system.locks import first_free, try_lock
+from polywheel.system.logs import keep_tool_logs
 from polywheel.system.temporary import remove_tree
 
 _LOCK = "lock"

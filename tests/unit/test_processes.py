@@ -14,7 +14,7 @@ from threading import Event, Timer
 
 import pytest
 
-from polywheel.run.process import Ended, run_child
+from polywheel.system.processes import Ended, run_child
 
 SOON = 20.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="process groups are those of POSIX")

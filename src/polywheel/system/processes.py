@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from polywheel.run.logs import Log, opened_log
+from polywheel.system.logs import Log, opened_log
 
 GRACE = 10.0
 """Seconds that a child has to end by itself when it is asked to."""
