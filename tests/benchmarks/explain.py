@@ -11,11 +11,12 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from polywheel.formats.ordering import Supported
-from polywheel.index.candidates import File, Release, Variants, releases
+from polywheel.index.candidates import File, Inspection, Release, Variants, releases
 from polywheel.index.choice import Chooser
 from polywheel.index.platforms import environment_of, tags_of
 from polywheel.index.systems import System
 from polywheel.index.web import Link
+from polywheel.model.variant import Variant
 
 BOUND = 0.05
 """Seconds."""
@@ -74,8 +75,8 @@ class Memory:
     def from_wheels(self, release: Release) -> Variants:
         raise NotImplementedError
 
-    def requires_python(self, wheel: File) -> str | None:
-        return wheel.link.requires_python
+    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+        return Inspection()
 
 
 def median(measure: Callable[[], float], runs: int = 25) -> float:

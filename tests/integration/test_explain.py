@@ -238,15 +238,17 @@ def test_a_folder_without_variants_json(
 def test_requires_python_of_the_wheel_itself(
     dist: Path, old: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Uv and pip look into the wheel that they have chosen, and then take no other of the release."""
     document = json.loads((dist / "demo-1.0-variants.json").read_text(encoding="utf-8"))
     own = {**document, "variants": {"v2": LEVELS["v2"]}}
     write_wheel(dist, "v2", document=own, headers="Requires-Python: >=3.99\n")
-    answer = as_json(capsys, dist, "--system", old)
-    assert answer["label"] == "v1"
-    (reasons,) = [
-        one["reasons"] for one in answer["releases"][0]["rejected"] if one["label"] == "v2"
-    ]
-    assert reasons[0].startswith("it requires Python >=3.99, and this is 3.")
+    answer = as_json(capsys, dist, "--system", old, code=1)
+    assert answer["chosen"] is None
+    reasons = {one["label"]: one["reasons"] for one in answer["releases"][0]["rejected"]}
+    assert reasons["v2"][0].startswith("it requires Python >=3.99, and this is 3.")
+    assert reasons["v1"][0].startswith("it comes after demo-1.0-py3-none-any-v2.whl")
+    write_release(dist, LEVELS, version="0.9")
+    assert as_json(capsys, dist, "--system", old)["chosen"] == "demo-0.9-py3-none-any-v2.whl"
 
 
 # Indexes

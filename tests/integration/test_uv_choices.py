@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -532,12 +533,58 @@ def test_uv_needs_the_file_and_takes_any_schema(levels: list[str], tmp_path: Pat
     assert uv_takes(folder, tmp_path / "none") == "demo-1.0-py3-none-any.whl"
 
 
-def test_uv_does_not_try_the_next_wheel_where_requires_python_does_not_fit(
-    levels: list[str], tmp_path: Path
+METADATA = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+NEWER = "Requires-Python: >=3.99\n"
+
+
+def _variant_json(label: str, best: str) -> str:
+    document = {"default-priorities": {"namespace": ["x86_64"]}, "providers": {"x86_64": X86_64}}
+    return json.dumps({**document, "variants": {label: level(best)}})
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "said"),
+    [
+        (None, None, "not a zip archive"),
+        ("METADATA", None, "METADATA"),
+        ("METADATA", "nonsense", "METADATA names ''"),
+        ("METADATA", METADATA + NEWER, "it requires Python >=3.99"),
+        ("variant.json", None, "there is no variant.json in it"),
+        ("variant.json", "{", "variant metadata is not JSON"),
+        ("variant.json", _variant_json("b", "v1"), "variant.json describes another variant"),
+        ("variant.json", _variant_json("a", "v9"), "variant.json describes another variant"),
+    ],
+)
+def test_where_the_best_wheel_is_broken_uv_takes_nothing_of_the_release(  # noqa: PLR0917 -- the case, and fixtures
+    member: str | None,
+    content: str | None,
+    said: str,
+    levels: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Neither another wheel nor an sdist, though variants.json says nothing of the fault."""
     if not levels:
         pytest.skip("needs an x86-64 machine")
     folder = tmp_path / "dist"
-    document = write_release(folder, {"a": level("v1")})
-    write_wheel(folder, "a", document=document, headers="Requires-Python: >=3.99\n")
-    assert uv_takes(folder, tmp_path) is None
+    write_release(folder, {"a": level("v1"), "null": {}})
+    write_release(folder, {"b": level("v1")}, version="0.9")
+    wheel = folder / "demo-1.0-py3-none-any-a.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    if member is None:
+        wheel.write_bytes(b"")
+    else:
+        path = f"demo-1.0.dist-info/{member}"
+        del files[path]
+        if content is not None:
+            files[path] = content.encode()
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for name, one in files.items():
+                archive.writestr(name, one)
+    taken = uv_takes(folder, tmp_path)
+    assert explained(folder, described(levels, {}), tmp_path, capsys) == taken
+    assert taken == "demo-0.9-py3-none-any-b.whl"
+    main(["explain", str(folder)])
+    assert f"{wheel.name} rejected: " in (told := capsys.readouterr().out)
+    assert said in told

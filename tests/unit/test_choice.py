@@ -13,13 +13,22 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from polywheel.errors import ConfigError, WheelError
-from polywheel.index.candidates import File, Folder, Release, Variants, page_of, releases
+from polywheel.index.candidates import (
+    File,
+    Folder,
+    Inspection,
+    Release,
+    Variants,
+    page_of,
+    releases,
+)
 from polywheel.index.choice import Answer, Chooser
 from polywheel.index.platforms import environment_of, tags_of
 from polywheel.index.support import support_of
 from polywheel.index.systems import System, this_machine
 from polywheel.index.web import Link
 from polywheel.model.metadata import Provider, VariantMetadata
+from polywheel.model.variant import Variant
 
 PLUGIN = {"requires": ["x86-64-variant-provider"]}
 STATIC = {"static-properties": {"library": ["openblas", "mkl"]}}
@@ -51,8 +60,8 @@ class Shelf:
     def from_wheels(self, release: Release) -> Variants:
         return Variants(None, self.at, f"there is no file for {release}")
 
-    def requires_python(self, wheel: File) -> str | None:
-        return wheel.link.requires_python
+    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+        return Inspection()
 
 
 def document(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urljoin
@@ -14,7 +15,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
-from polywheel.examined import examine
+from polywheel.examined import Examined, examine
+from polywheel.examined.disagreements import of_names
 from polywheel.formats.variant_json_reader import (
     MAX_SIZE,
     read_faulty_variant_json,
@@ -24,6 +26,7 @@ from polywheel.formats.variants_json import unite
 from polywheel.index.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import FileName, parse_name, read_files
 from polywheel.model.metadata import VariantMetadata
+from polywheel.model.variant import Variant
 from polywheel.system.files import open_regular
 
 PYPI = "https://pypi.org/simple/"
@@ -78,6 +81,17 @@ class Variants:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """What an installer finds in a wheel once it has chosen it."""
+
+    refusal: str | None = None
+    """Why it does not install it."""
+
+    note: str | None = None
+    """What is wrong with it without being in the way."""
+
+
 class Place(Protocol):
     """Where files are."""
 
@@ -92,8 +106,8 @@ class Place(Protocol):
     def from_wheels(self, release: Release) -> Variants:
         """What is known where there is no variants.json."""
 
-    def requires_python(self, wheel: File) -> str | None:
-        """``Requires-Python`` of a wheel. Raises WheelError where it can't be read."""
+    def inspect(self, wheel: File, variant: Variant | None, python: Version, /) -> Inspection:
+        """What an installer finds when it opens the wheel that it has chosen."""
 
 
 class Folder:
@@ -137,10 +151,22 @@ class Folder:
         )
         return Variants(metadata, self.at, "no wheel has a variant.json", (note,))
 
-    def requires_python(self, wheel: File) -> str | None:
-        """``Requires-Python`` of METADATA. Raises WheelError where the wheel can't be read."""
-        text = examine(Path(wheel.link.url)).headers.get("Requires-Python")
-        return None if text is None else " ".join(str(text).split())
+    def inspect(self, wheel: File, variant: Variant | None, python: Version, /) -> Inspection:
+        """What stands in the wheel: all but the content of its files, which nobody reads here."""
+        try:
+            found = examine(Path(wheel.link.url))
+        except PolywheelError as error:
+            return Inspection(refusal=error.problems[0].what)
+        refusal = next(of_names(found.headers, found.name, found.dist_info), None)
+        if refusal is None and variant is not None:
+            refusal = _of_variant(found, variant)
+        required = " ".join(str(found.headers.get("Requires-Python", "")).split())
+        if refusal is None and required and not takes(required, python):
+            refusal = f"it requires Python {required}, and this is {python}"
+        if refusal is not None or not found.disagreements:
+            return Inspection(refusal=refusal)
+        first = found.disagreements[0].what
+        return Inspection(note=f"{wheel.filename} is not as it should be (polywheel show): {first}")
 
 
 class Index:
@@ -161,8 +187,29 @@ class Index:
         """Nothing: for that every wheel would have to be fetched."""
         return Variants(None, self.at, f"the index has no {_expected(release)}")
 
-    def requires_python(self, wheel: File) -> str | None:
-        return wheel.link.requires_python
+    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+        """Nothing: for that the wheel would have to be fetched."""
+        return Inspection()
+
+
+def _of_variant(wheel: Examined, variant: Variant) -> str | None:
+    """Why a wheel is not of the variant that an index lists under its label."""
+    if wheel.variant_json is None:
+        return "there is no variant.json in it"
+    if wheel.document is None:
+        return next((one.what for one in wheel.disagreements), "its variant.json can't be read")
+    if wheel.variant != variant:
+        return "its variant.json describes another variant than that of the release"
+    return None
+
+
+@lru_cache(maxsize=1024)
+def takes(required: str, python: Version) -> bool:
+    """Whether a Requires-Python fits; one that nobody understands is left out of account."""
+    try:
+        return SpecifierSet(required).contains(python, prereleases=True)
+    except ValueError:  # InvalidSpecifier, or a number of more digits than Python reads
+        return True
 
 
 def page_of(requirement: str, index_url: str) -> tuple[Index, SpecifierSet, str]:

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.version import Version
 
-from polywheel.errors import ConfigError, PolywheelError, nearest
+from polywheel.errors import ConfigError, nearest
 from polywheel.formats.ordering import Ranked, in_order, ranks
-from polywheel.index.candidates import File, Place, Release, Variants, variants_of
+from polywheel.index.candidates import File, Place, Release, Variants, takes, variants_of
 from polywheel.index.platforms import misfit
 from polywheel.index.support import Ask, Support, support_of
 from polywheel.index.systems import System
@@ -150,7 +150,7 @@ class Chooser:
             groups.setdefault(label, _unknown(label, variants))
         groups[None] = ()
         fitting, rejected = self._sorted(release, groups, system)
-        return Choice(
+        choice = Choice(
             release=release,
             fitting=tuple(fitting),
             rejected=tuple(rejected),
@@ -158,6 +158,27 @@ class Chooser:
             variants=variants.metadata.variants if variants.metadata is not None else {},
             notes=(*variants.notes, *support.notes),
         )
+        return self._inspected(choice, system)
+
+    def _inspected(self, choice: Choice, system: System) -> Choice:
+        """The choice, the best wheel of which an installer opens.
+
+        Where it can't be installed, uv takes nothing of the release, neither another wheel nor an
+        sdist: it goes on to an older one, or ends with an error. pip always ends with an error.
+        """
+        best, variants = choice.chosen, choice.variants
+        if best is None:
+            return choice
+        found = self.place.inspect(best, variants.get(best.label or ""), system.python)
+        if found.refusal is None:
+            return replace(choice, notes=(*choice.notes, *([found.note] if found.note else [])))
+        behind = f"it comes after {best.filename}, and installers look for no other then"
+        reasons = (found.refusal, *[behind] * (len(choice.fitting) - 1))
+        refused = [
+            Rejected(file=wheel, of_variant=(), of_file=(why,))
+            for wheel, why in zip(choice.fitting, reasons, strict=True)
+        ]
+        return replace(choice, fitting=(), rejected=(*refused, *choice.rejected), sdist=None)
 
     def variants(self, release: Release) -> Variants:
         """What is known of the variants of a release."""
@@ -169,7 +190,7 @@ class Chooser:
         """As far as an index tells: the sdists of a folder are not opened."""
         required = sdist.link.requires_python
         return (sdist.link.yanked is None or self.pinned) and (
-            required is None or _takes(required, system.python)
+            required is None or takes(required, system.python)
         )
 
     def _sorted(
@@ -187,30 +208,22 @@ class Chooser:
         rejected: list[Rejected] = []
         for label, reasons in groups.items():
             for place, wheel in by_label.get(label, ()):
-                own = tuple(self._own_reasons(wheel, place is None, system, reasons))
+                own = tuple(self._own_reasons(wheel, place is None, system))
                 if reasons or own:
                     rejected.append(Rejected(file=wheel, of_variant=reasons, of_file=own))
                 else:
                     fitting.append(wheel)
         return fitting, rejected
 
-    def _own_reasons(
-        self, wheel: File, misfits: bool, system: System, reasons: tuple[str, ...]
-    ) -> Iterator[str]:
+    def _own_reasons(self, wheel: File, misfits: bool, system: System) -> Iterator[str]:
         """Why this file can't be taken, whatever its variant."""
         name = wheel.name.wheel
         if misfits and name is not None:
             yield misfit(name.python, name.abi, name.platform, system.tags)
         if wheel.link.yanked is not None and not self.pinned:
             yield f"it is yanked: {wheel.link.yanked}" if wheel.link.yanked else "it is yanked"
-        if misfits or reasons:
-            return  # it need not be opened
-        try:
-            required = self.place.requires_python(wheel)
-        except PolywheelError as error:
-            yield error.problems[0].what
-            return
-        if required is not None and not _takes(required, system.python):
+        required = wheel.link.requires_python
+        if required is not None and not takes(required, system.python):
             yield f"it requires Python {required}, and this is {system.python}"
 
 
@@ -249,14 +262,6 @@ def _build(wheel: File) -> tuple[int, str]:
     name = wheel.name.wheel
     found = _BUILD.fullmatch(name.build) if name is not None and name.build is not None else None
     return (int(found[1]), found[2]) if found else (-1, "")
-
-
-def _takes(required: str, python: Version) -> bool:
-    """Whether a Requires-Python fits; one that nobody understands is left out of account."""
-    try:
-        return SpecifierSet(required).contains(python, prereleases=True)
-    except InvalidSpecifier:
-        return True
 
 
 class _Places:
