@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -537,6 +538,12 @@ def test_a_frozen_source_is_what_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "copy/src/demo.c").read_text(encoding="utf-8") == FILES["src/demo.c"]
 
 
+def as_another_process_used(kept: Path, seconds: float) -> None:
+    """A process that has ended, at that time."""
+    os.utime(kept, (seconds, seconds))
+    shutil.rmtree(kept.with_name(f"{kept.name}.users"))
+
+
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
@@ -544,7 +551,7 @@ def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     write(root, {"src/demo.c": "int second;\n"})
     recent = read_source(root).frozen().root
     for one in (old, kept):
-        os.utime(one, (10**9, 10**9))
+        as_another_process_used(one, 10**9)
     write(root, {"src/demo.c": "int third;\n"})
     read_source(root).frozen()
     assert not old.exists()
@@ -804,3 +811,17 @@ def test_a_copy_that_goes_where_the_original_is_not(tmp_path: Path) -> None:
     assert git(tmp_path / "copy", "describe", "--tags") == "v1.0"
     assert git(tmp_path / "copy", "fsck") == ""
     assert git(tmp_path / "copy", "status", "--porcelain") == ""
+
+
+def test_snapshots_are_no_more_than_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that changes before every run would else fill the cache for a week."""
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    place = tmp_path / "cache" / "snapshots"
+    for number in range(30):
+        (tree / "pyproject.toml").write_text(f"# {number}", encoding="utf-8")
+        kept = read_source(tree).frozen().root
+        as_another_process_used(kept, time.time() - 3600 + number)
+    assert len(list(place.iterdir())) <= 21
+    assert kept.is_dir()

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
+from polywheel.system.temporary import (
+    remove_abandoned,
+    remove_tree,
+    remove_unused,
+    replacing,
+    temporary_folder,
+)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and modes are those of POSIX")
 
@@ -268,3 +274,51 @@ def test_remove_tree_takes_folders_of_any_depth(tmp_path: Path) -> None:
     remove_tree(tmp_path / "deep")
     assert names(tmp_path) == ["outside"]
     assert names(tmp_path / "outside") == ["file"]
+
+
+USER = """
+import sys, time
+from pathlib import Path
+from polywheel.system.temporary import mark_as_used
+mark_as_used(Path(sys.argv[1]))
+print("used", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_folders_that_nobody_uses_are_removed_where_they_are_many_or_old(tmp_path: Path) -> None:
+    now = time.time()
+    for number in range(10):
+        (tmp_path / f"f{number}" / "inner").mkdir(parents=True)
+        os.utime(tmp_path / f"f{number}", (now - 100 * number, now - 100 * number))
+    user = subprocess.Popen(
+        [sys.executable, "-c", USER, str(tmp_path / "f7")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    with user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "used\n"
+        remove_unused(tmp_path, most=4, seconds=350)
+        # Four of those that were used last; of the fifth and on, none but what is in use.
+        assert names(tmp_path) == ["f0", "f1", "f2", "f3", "f7", "f7.users"]
+        remove_unused(tmp_path, most=4, seconds=150)
+        assert names(tmp_path) == ["f0", "f1", "f7", "f7.users"]
+        remove_unused(tmp_path, most=0, seconds=1000)
+        assert names(tmp_path) == ["f0", "f7", "f7.users"], "f0 has just been used"
+        user.communicate("")
+    remove_unused(tmp_path, most=1, seconds=1000)
+    assert names(tmp_path) == ["f0"]
+
+
+@posix
+def test_a_user_that_was_killed_is_none(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.utime(tmp_path / "folder", (0, 0))
+    with started(USER, tmp_path / "folder") as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        user.kill()
+    remove_unused(tmp_path, most=1, seconds=1000)
+    assert names(tmp_path) == []

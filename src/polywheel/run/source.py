@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -26,13 +26,15 @@ from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import DEEPEST, too_deep
 from polywheel.system.source_files import JOURNAL, files_below, git_prefix, known_to_git
-from polywheel.system.temporary import temporary_folder
+from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"
 _SHAPE = 1
 _KEPT = 7 * 24 * 3600
 """Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
+_MOST = 20
+"""Snapshots, and unpacked sdists, that are kept: those that were used last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +87,10 @@ class Source:
         """
         kept = cache_directory() / "snapshots" / self.digest[:32]
         try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            mark_as_used(kept)
             if not kept.is_dir():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                _remove_old(kept.parent)
+                remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
                 with temporary_folder(kept.parent) as folder:
                     made = folder / "made"
                     copy_files(self.root, self.files, made)
@@ -160,7 +163,7 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
         if found is not None:
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _remove_old(kept.parent)
+        remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
         with temporary_folder(kept.parent) as folder:
             made = folder / "made"
             made.mkdir()
@@ -190,6 +193,9 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
 def kept_source(kept: Path) -> Source | None:
     """The source that was unpacked there; None where none was."""
     try:
+        if not kept.is_dir():
+            return None
+        mark_as_used(kept)
         said = json.loads((kept / _NOTE).read_text(encoding="ascii"))
         root = kept / PurePosixPath(said["folder"]).name
         if said["shape"] != _SHAPE or not root.is_dir():
@@ -280,14 +286,6 @@ def _read(
         newest = max(newest, status.st_mtime)
         total.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
     return _Read(tuple(files), total.hexdigest(), int(newest))
-
-
-def _remove_old(folder: Path) -> None:
-    """Remove what no run has used for a while, and what a killed one has left."""
-    for one in folder.iterdir():
-        with suppress(OSError):
-            if time.time() - one.stat().st_mtime > _KEPT:
-                remove(one)
 
 
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:

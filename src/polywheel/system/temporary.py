@@ -7,9 +7,11 @@ process number would not be: numbers are used again, and containers have numbers
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -21,6 +23,9 @@ from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
 _NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
+_USERS = ".users"
+_JUST_USED = 60.0
+"""Seconds in which a folder is not removed, however many there are."""
 _TRIES = 100
 _LONG = 1000
 """Characters of a relative path: where paths may have 4096 bytes, less than that."""
@@ -81,6 +86,37 @@ def remove_abandoned(parent: Path) -> None:
 def remove_abandoned_once(parent: Path) -> None:
     """The same, once in the life of this process."""
     remove_abandoned(parent)
+
+
+@cache
+def mark_as_used(folder: Path) -> None:
+    """Have a folder counted as used for as long as this process lives. Raises OSError."""
+    users = folder.with_name(f"{folder.name}{_USERS}")
+    users.mkdir(exist_ok=True)
+    atexit.register(_remove, *_new_folder(users, ""))
+
+
+def remove_unused(parent: Path, *, most: int, seconds: float) -> None:
+    """Remove the folders in ``parent`` that no living process uses and that are too old or too many.
+
+    The ``most`` that were used last stay, and all that were used less than a minute ago, but none of
+    which the last use is more than ``seconds`` ago. A use is :func:`mark_as_used` and a new time of
+    modification. Raises OSError where ``parent`` can't be listed.
+    """
+    with os.scandir(parent) as entries:
+        found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
+    kept, now = 0, time.time()
+    for used, path in sorted(found, reverse=True):
+        folder = Path(path)
+        if folder.name.startswith(".") or folder.name.endswith(_USERS):
+            continue
+        kept += 1
+        if now - used > seconds or (kept > most and now - used > _JUST_USED):
+            users = folder.with_name(f"{folder.name}{_USERS}")
+            remove_abandoned(users)
+            if not users.is_dir() or not os.listdir(users):  # noqa: PTH208
+                remove_tree(folder)
+                remove_tree(users)
 
 
 def _is_ours(folder: Path) -> bool:
