@@ -14,6 +14,7 @@ from polywheel.errors import WheelError
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.run.outcome import THERE, Message, Outcome, State, Wheel, logged_messages
 from polywheel.run.report import SHAPE, Report, warnings_as_json
+from polywheel.run.stale import StaleWheel
 
 PLAN = plan_of(
     [job(None), job("null")],
@@ -152,6 +153,9 @@ def test_the_document_is_the_one_that_is_documented() -> None:
             assert list(one) == list(example[part][0])
     (warning,) = warnings_as_json([Message("note: a", ("b",))])
     assert [list(one) for one in example["warnings"]] == [list(warning)]
+    wheel = StaleWheel(file="a.whl", why="gone", own=True, removed=True)
+    (stale,) = report(stale=(wheel,)).document()["stale"]
+    assert [list(one) for one in example["stale"]] == [list(stale)]
     text = DOCS.read_text(encoding="utf-8")
     assert {one["state"] for one in example["builds"]} < {str(state) for state in State}
     states = text.partition("## States")[2].partition("##")[0]

@@ -180,7 +180,7 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
     the same file. Raises WheelError where the folder can't be written.
     """
     problems = list(found.problems)
-    expected, contradicted = _expected(reports, problems)
+    expected, contradicted = expected_wheels(reports, problems)
     by_name: dict[str, list[Path]] = {}
     for path in found.wheels:
         try:
@@ -213,7 +213,7 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
     return done, problems
 
 
-def _expected(
+def expected_wheels(
     reports: Reports, problems: list[Problem]
 ) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
     """The jobs that the reports say were made, by the names of their wheels; and the names about

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
 from polywheel.config.project import Project, config_file, read_project
 from polywheel.errors import ConfigError, PolywheelError
-from polywheel.matrix.expansion import expand_project
+from polywheel.matrix.expansion import expand_project, labels_anywhere, names_all_places
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
@@ -30,13 +32,14 @@ from polywheel.run.outcome import Outcome, State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
 from polywheel.run.report import Report, warnings_as_json
 from polywheel.run.source import opened_tree
+from polywheel.run.stale import Planned
 from polywheel.run.turns import Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.setup.profiles import choose_backend
 from polywheel.terminal import put
 
 _NAMED = 20
-"""How many failures are named at the end, and how many warnings."""
+"""How many failures are named at the end, how many warnings, and how many stale wheels."""
 _NAMED_JOBS = 3
 """How many jobs are named that have one warning."""
 
@@ -49,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     with opened_tree(source, clean=options.clean) as tree:
         project = read_project(tree, variants=True, config=config)
         plan = _read_plan(options.plan, project) if options.plan else expand_project(project)
+        planned = _planned(plan, project, own=not options.plan)
         plan = chosen(plan, options)
         choice = choose_backend(project)
         if options.dry_run:
@@ -69,13 +73,21 @@ def run(arguments: Sequence[str]) -> int:
         wishes = _wishes(options, config)
         with _watcher(options, wishes.logs) as watcher:
             report = run_plan(
-                plan, project, source, wishes, tree=tree, here=here, choice=choice, watcher=watcher
+                plan,
+                project,
+                source,
+                wishes,
+                tree=tree,
+                planned=planned,
+                here=here,
+                choice=choice,
+                watcher=watcher,
             )
     unwritten = _write_report(report, options.report)
     if options.json:
         print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
     else:
-        put(_summary(report))
+        put(_summary(report, prune=options.prune))
     if unwritten is not None:
         raise unwritten
     return report.exit_code
@@ -104,6 +116,21 @@ def _read_plan(path: Path, project: Project) -> Plan:
     return plan
 
 
+def _planned(plan: Plan, project: Project, *, own: bool) -> Planned:
+    """All that is planned. A plan that is not the project's ``own``, but that of a file, may have some
+    of its jobs alone.
+    """
+    if not own and not project.settings.has_matrix:
+        return Planned(plan=plan, complete=False, labels=lambda: None)
+    whole = plan if own else expand_project(project)
+    jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
+    return Planned(
+        plan=replace(whole, jobs=tuple(jobs.values()), targets={**whole.targets, **plan.targets}),
+        complete=names_all_places(project),
+        labels=partial(labels_anywhere, project),
+    )
+
+
 def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
     logs = options.log_dir or options.output / "logs"
     return Wishes(
@@ -114,6 +141,7 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
         fresh=options.fresh,
         force=options.force,
         keep_work=options.keep_work,
+        prune=options.prune,
         install_python=options.install_python,
         config=config.resolve() if config is not None else None,
         settings=options.settings,
@@ -141,6 +169,7 @@ def _finish(report: Report) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "out": str(report.out),
         "warnings": warnings_as_json(report.messages),
+        "stale": [asdict(one) for one in report.stale],
         "builds": {str(state): count for state, count in _counted(report).items()},
     }
 
@@ -189,9 +218,21 @@ def _without_python(error: str) -> str:
     return re.sub(r"\APython 3\.[0-9]+t?: ", "", error)
 
 
-def _summary(report: Report) -> Iterator[str]:
+def _stale(report: Report) -> Iterator[str]:
+    """The wheels that are not planned any more, and what has become of them."""
+    for one in report.stale[:_NAMED]:
+        other = "" if one.own else "; polywheel did not make it here, or it has changed"
+        yield f"{'removed' if one.removed else 'stale'}: {one.file}: {one.why}{other}"
+    if len(report.stale) > _NAMED:
+        yield f"and {len(report.stale) - _NAMED} more stale wheels: --report FILE has all of them"
+
+
+def _summary(report: Report, *, prune: bool) -> Iterator[str]:
     """What was built, skipped and failed, sizes and time, and what to do next."""
     yield from _warnings(report)
+    yield from _stale(report)
+    if prune and report.exit_code and any(one.own for one in report.stale):
+        yield "--prune removes stale wheels once all others are there"
     failed = report.in_state(State.FAILED)
     yield from _failures(failed)
     parts = [f"{count} {state.replace('-', ' ')}" for state, count in _counted(report).items()]
@@ -199,13 +240,30 @@ def _summary(report: Report) -> Iterator[str]:
     wheels = [wheel for one in report.outcomes for wheel in one.wheels]
     size = sized(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
-    if report.in_state(State.NO_PYTHON) and not failed:
-        yield "next: --install-python gets the Pythons that are missing, through uv"
-    elif failed:
-        yield "next: see the logs; once it is mended, the same command builds what is missing"
-    elif report.interrupted or report.exit_code:
-        yield "next: run the same command again; what is finished is not built again"
-    elif report.elsewhere:
-        yield "next: run the same command on the other machines; polywheel matrix names them"
-    elif wheels:
-        yield f"next: polywheel index {report.out}"
+    if following := _next(report):
+        yield f"next: {following}"
+
+
+def _next(report: Report) -> str | None:
+    """What to do next."""
+    failed = bool(report.in_state(State.FAILED))
+    no_python = bool(report.in_state(State.NO_PYTHON))
+    to_prune = any(one.own and not one.removed for one in report.stale)
+    steps = (
+        (
+            no_python and not failed,
+            "--install-python gets the Pythons that are missing, through uv",
+        ),
+        (failed, "see the logs; once it is mended, the same command builds what is missing"),
+        (
+            report.exit_code != 0,
+            "run the same command again; what is finished is not built again",
+        ),
+        (
+            bool(report.elsewhere),
+            "run the same command on the other machines; polywheel matrix names them",
+        ),
+        (to_prune, "the same command with --prune removes stale wheels that polywheel made"),
+        (any(one.wheels for one in report.outcomes), f"polywheel index {report.out}"),
+    )
+    return next((step for fits, step in steps if fits), None)

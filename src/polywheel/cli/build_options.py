@@ -36,6 +36,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.settings = _settings(options.settings)
     if options.clean and Path(options.source).is_file():
         raise ConfigError("an sdist is what was committed", at="--clean", hint="drop --clean")
+    if options.prune and options.dry_run:
+        raise ConfigError("a dry run removes nothing", at="--prune", hint="drop --prune")
     source, out = Path(options.source).resolve(), options.output.resolve()
     if source.is_dir() and source.is_relative_to(out):
         raise ConfigError(
@@ -90,6 +92,12 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         "--fresh", action="store_true", help="create the environments of builds and plugins anew"
     )
     how.add_argument("--force", action="store_true", help="write over wheels of another origin")
+    how.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove stale wheels from the output directory: those that polywheel made there, and "
+        "that are not planned any more",
+    )
     how.add_argument(
         "--install-python", action="store_true", help="install missing Pythons through uv"
     )

@@ -27,11 +27,20 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     folder = Path(options.folder)
     out = Path(options.out) if options.out is not None else folder
-    done = write_index(folder, out, simple=options.simple, notify=say)
+    expected = None
+    if options.release:
+        from polywheel.cli.index_release import (
+            expected_release,  # plans and reports: much to import
+        )
+
+        expected = expected_release(options.release)
+    done = write_index(folder, out, simple=options.simple, notify=say, expected=expected)
     if options.json:
         put_json(_as_json(done))
     else:
         put(map(_line, done.published))
+    for file, why in done.left_out.items():
+        say(f"{file} is left out: {why}")
     for path in done.removed:
         say(f"{path} is stale, and removed")
     for problem in done.problems:
@@ -66,6 +75,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="OUT",
         help="write to this folder (default: DIR); with --simple, wheels are linked into it, so "
         "that it can be served alone. What an earlier run wrote there and is stale is removed",
+    )
+    parser.add_argument(
+        "--release",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="index only the release that FILE describes: a plan (polywheel matrix --json) or a report "
+        "(polywheel build --report); reports of several machines each with an option of their own. "
+        "Nothing is written if a wheel of it is missing",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
@@ -105,6 +124,7 @@ def _as_json(done: Indexed) -> dict[str, Any]:
             for published, releases in ((True, done.published), (False, done.withheld))
             for release in releases
         ],
+        "left_out": [{"file": file, "why": why} for file, why in done.left_out.items()],
         "removed": list(done.removed),
         "problems": [{"what": one.what, "at": one.at, "hint": one.hint} for one in done.problems],
     }

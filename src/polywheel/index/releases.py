@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from packaging.version import Version
 
@@ -21,6 +21,7 @@ _MAX_WORKERS = 16
 
 _Entry = tuple[FileName, bool]
 """A name, and whether that of a file."""
+LeaveOut = Callable[[Sequence[FileName]], Container[str]]
 
 
 class Release(NamedTuple):
@@ -47,13 +48,28 @@ class Release(NamedTuple):
         return f"{self.project} {self.version}"
 
 
-def read_releases(folder: Path, *, hashed: bool) -> tuple[list[Release], list[Problem]]:
+class Expected(Protocol):
+    """What belongs to the release that is indexed: by a plan, or by reports."""
+
+    def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
+        """The files that do not belong to it, by name, and why."""
+
+    def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
+        """What is missing, and what is not the file that belongs to it."""
+
+
+def read_releases(
+    folder: Path, *, hashed: bool, leave_out: LeaveOut | None = None
+) -> tuple[list[Release], list[Problem]]:
     """Every release of a folder, by name and version, and the names that belong to none.
 
-    What is wrong with one wheel is a problem of its release. Raises ConfigError where the folder
-    can't be listed.
+    ``leave_out`` says which files are not looked at. What is wrong with one wheel is a problem of its
+    release. Raises ConfigError where the folder can't be listed.
     """
     entries, strays = _entries(folder)
+    if leave_out is not None:
+        left_out = leave_out([name for name, _ in entries])
+        entries = [entry for entry in entries if entry[0].filename not in left_out]
     grouped: dict[tuple[str, Version], list[ReadFile]] = {}
     for file in _read_all(folder, entries, hashed=hashed):
         # 1.0 and 1.0.0 are one version.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from polywheel.errors import ConfigError, Problem
 from polywheel.formats.variants_json import variants_json
 from polywheel.index.output import MANIFEST, ROOT, Output
-from polywheel.index.releases import VARIANTS_JSON, Release, read_releases
+from polywheel.index.releases import VARIANTS_JSON, Expected, Release, read_releases
 
 if TYPE_CHECKING:
     from polywheel.index.tree import Tree
+    from polywheel.index.wheel_file import FileName
 
 
 class Indexed(NamedTuple):
@@ -27,16 +28,26 @@ class Indexed(NamedTuple):
     """Files of earlier runs that belong to nothing any more."""
 
     problems: tuple[Problem, ...]
+    left_out: Mapping[str, str] = {}
+    """Files that do not belong to the release that was expected, and why."""
 
 
-def write_index(folder: Path, out: Path, *, simple: bool, notify: Callable[[str], None]) -> Indexed:
+def write_index(
+    folder: Path,
+    out: Path,
+    *,
+    simple: bool,
+    notify: Callable[[str], None],
+    expected: Expected | None = None,
+) -> Indexed:
     """Write ``{name}-{version}-variants.json`` for every release of ``folder`` that has variants.
 
     Of a wheel its variant alone is looked at, unless something about it is unusual.
 
     ``simple``: the simple API as well, of wheels that are looked at from all sides. Where ``out`` is another folder than ``folder``, it gets the
     wheels too then, so that it can be served alone. Releases of which something is wrong are told
-    in ``problems``, the others are written. Raises ConfigError where there is nothing to index, or
+    in ``problems``, the others are written. Where a release is ``expected``, it is written alone, and
+    only if all of it is there. Raises ConfigError where there is nothing to index, or
     where jinja2 is missing; WheelError where ``out`` can't be written.
     """
     if simple:
@@ -44,13 +55,35 @@ def write_index(folder: Path, out: Path, *, simple: bool, notify: Callable[[str]
         from polywheel.index.tree import Tree
 
         root_page([])  # what it needs must not be found missing half way through
-    releases, strays = read_releases(folder, hashed=simple)
-    if not releases and not strays and not (out / MANIFEST).exists():
+    left_out: Mapping[str, str] = {}
+    if expected is None:
+        releases, problems = read_releases(folder, hashed=simple)
+    else:
+        releases, problems, left_out = _read_expected(folder, expected, hashed=simple)
+    if not releases and not problems and not (out / MANIFEST).exists():
         raise ConfigError(f"{folder} holds no wheel", hint="name the folder in which they are")
     with ExitStack() as opened:
         output = Output(out, opened, notify=notify)
         tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
-        return _write_all(releases, strays, output, tree, notify)
+        done = _write_all(releases, problems, output, tree, notify)
+    return done._replace(left_out=left_out)
+
+
+def _read_expected(
+    folder: Path, expected: Expected, *, hashed: bool
+) -> tuple[list[Release], list[Problem], Mapping[str, str]]:
+    """The release that is expected, what it lacks, and the files that do not belong to it."""
+    left_out: dict[str, str] = {}
+
+    def leave_out(names: Sequence[FileName]) -> Mapping[str, str]:
+        left_out.update(expected.left_out(names))
+        return left_out
+
+    # Names that belong to no release do not belong to this one either.
+    releases, _ = read_releases(folder, hashed=hashed, leave_out=leave_out)
+    problems = list(expected.problems(releases))
+    named = [one._replace(problems=(*one.problems, *problems)) for one in releases]
+    return named, problems, left_out
 
 
 def _write_all(

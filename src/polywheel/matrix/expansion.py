@@ -105,6 +105,24 @@ def matrix_variants(
     return found
 
 
+def names_all_places(project: Project) -> bool:
+    """Whether a project's matrix names its Pythons and targets, so that its plan is the same on every
+    machine.
+    """
+    matrix, _ = read_matrix(project)
+    return bool(matrix.python and matrix.targets)
+
+
+def labels_anywhere(project: Project) -> frozenset[str | None] | None:
+    """The labels of a matrix with every Python and target that there may be.
+
+    The label of the non-variant wheel is None. None where the cells are too many to say.
+    """
+    matrix, declared = read_matrix(project)
+    there = _anywhere(project, matrix, declared, Problems(), rules=False)
+    return None if there.too_large else frozenset(cell.label for cell in there.cells)
+
+
 def _by_label(cells: Sequence[Cell]) -> dict[str, Variant]:
     return {
         cell.label: Variant(cell.properties, cell.label) for cell in cells if cell.label is not None

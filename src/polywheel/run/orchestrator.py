@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -25,6 +26,7 @@ from polywheel.run.orders import Workshop
 from polywheel.run.report import Report
 from polywheel.run.served import served_polywheel
 from polywheel.run.source import Source, source_in
+from polywheel.run.stale import Planned, find_stale, prune
 from polywheel.run.turns import Maker, Turns, Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.run.workplace import remove_abandoned_work
@@ -40,6 +42,7 @@ def run_plan(
     wishes: Wishes,
     *,
     tree: Path,
+    planned: Planned,
     here: str,
     choice: BackendChoice,
     watcher: Watcher,
@@ -47,6 +50,7 @@ def run_plan(
     """Make the wheels of a plan that this machine (the target ``here``) can make.
 
     ``tree`` is the folder that was opened for ``source``: the one that ``project`` was read from.
+    ``planned`` is all of the plan that ``plan`` was chosen from.
 
     A failure of one build is an outcome in the report; PolywheelError is raised for what keeps all
     of them from being made, and KeyboardInterrupt before the first has begun. After that what runs
@@ -84,17 +88,23 @@ def run_plan(
         )
         maker, missing = maker_of(run)
         outcomes, interrupted = _turns(run, maker).all(builds, missing)
-    order = {build.id: number for number, build in enumerate(plan.builds)}
-    known = {build.id for build in builds}
-    return Report(
-        plan=plan,
-        out=wishes.out,
-        outcomes=tuple(sorted(outcomes, key=lambda one: order[one.build])),
-        elsewhere=tuple(build.id for build in plan.builds if build.id not in known),
-        all_of_it=wishes.all_of_it,
-        seconds=time.monotonic() - started,
-        interrupted=interrupted,
-    )
+        order = {build.id: number for number, build in enumerate(plan.builds)}
+        known = {build.id for build in builds}
+        report = Report(
+            plan=plan,
+            out=wishes.out,
+            outcomes=tuple(sorted(outcomes, key=lambda one: order[one.build])),
+            elsewhere=tuple(build.id for build in plan.builds if build.id not in known),
+            all_of_it=wishes.all_of_it,
+            seconds=time.monotonic() - started,
+            interrupted=interrupted,
+        )
+        made = [wheel.file for one in report.outcomes for wheel in one.wheels]
+        stale = find_stale(wishes.out, journal, planned, made)
+        # Not before what takes their place is there.
+        if wishes.prune and report.exit_code == 0:
+            stale = prune(wishes.out, stale)
+    return replace(report, stale=stale, seconds=time.monotonic() - started)
 
 
 def _is_for(build: Build, plan: Plan, here: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import THERE, Message, Outcome, State, merged
+from polywheel.run.stale import StaleWheel
 from polywheel.system.temporary import replacing
 
 SHAPE = 1
@@ -42,6 +43,9 @@ class Report:
     all_of_it: bool = False
     """Whether builds for other machines were asked for too, and not only come with the plan."""
 
+    stale: tuple[StaleWheel, ...] = ()
+    """Wheels in the output directory that are not planned any more."""
+
     def in_state(self, *states: State) -> list[Outcome]:
         """The outcomes in these states."""
         return [one for one in self.outcomes if one.state in states]
@@ -69,6 +73,7 @@ class Report:
             "interrupted": self.interrupted,
             "exit-code": self.exit_code,
             "warnings": warnings_as_json(self.messages),
+            "stale": [asdict(one) for one in self.stale],
             "builds": list(self._builds()),
             "jobs": list(self._jobs()),
         }

@@ -28,6 +28,9 @@ class Wishes:
     keep_work: bool = False
     """Whether the files of builds that fail are kept."""
 
+    prune: bool = False
+    """Whether stale wheels that polywheel has made are removed."""
+
     install_python: bool = False
     all_of_it: bool = False
     """Whether builds for other machines were asked for too, and not only come with the plan."""
