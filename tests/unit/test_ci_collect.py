@@ -43,6 +43,8 @@ def handed(folder: Path, label: str, content: bytes = b"wheel", **job: Any) -> d
         "seconds": 2.0,
         "interrupted": False,
         "exit-code": 0,
+        "warnings": [],
+        "stale": [],
         "builds": [
             {
                 "id": identifier,
@@ -101,6 +103,31 @@ def test_wheels_and_reports_of_all_jobs_come_together(
     out = capsys.readouterr().out
     assert "2 wheels" in out
     assert "| a | 3.12 | linux-x86&#95;64 | built |" in out
+
+
+def test_warnings_of_all_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("a", "b"):
+        document = handed(tmp_path / "in", label)
+        job = document["jobs"][0]["id"]
+        document["warnings"] = [
+            {"level": "note", "text": "all the same", "jobs": [job]},
+            {"level": "warning", "text": f"<b>lost</b> by {label}", "jobs": [job]},
+        ]
+        (path,) = (tmp_path / "in").rglob(f"report*-{job}.json")
+        path.write_text(json.dumps(document), encoding="utf-8")
+    report = tmp_path / "report.json"
+    out = ["-o", str(tmp_path / "out"), "--report", str(report)]
+    assert run(["collect", str(tmp_path / "in"), *out]) == 0
+    both = ["any-py3-a", "any-py3-b"]
+    assert json.loads(report.read_text("utf-8"))["warnings"] == [
+        {"level": "warning", "text": "<b>lost</b> by a", "jobs": both[:1]},
+        {"level": "warning", "text": "<b>lost</b> by b", "jobs": both[1:]},
+        {"level": "note", "text": "all the same", "jobs": both},
+    ]
+    page = capsys.readouterr().out
+    assert "### Warnings and notes" in page
+    assert "- note: all the same (any-py3-a, any-py3-b)" in page
+    assert "<b>" not in page
 
 
 def test_a_failure_comes_first_and_is_the_exit_code(

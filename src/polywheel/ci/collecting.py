@@ -26,6 +26,7 @@ SHAPE = 1
 THERE = frozenset({"built", "up-to-date"})
 """States of a wheel that was made."""
 _STATES = THERE | {"failed", "stopped", "not-started", "no-python", "elsewhere"}
+_LEVELS = frozenset({"warning", "note"})
 _REPORTS = "report*.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 50
@@ -60,6 +61,9 @@ class Reports:
     claims: tuple[Mapping[str, Any], ...] = ()
     """Every job that one of the reports says was made; of ``jobs`` with one id, all of them."""
 
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    """Each text once, with the jobs of all reports that have it."""
+
     @property
     def lacking(self) -> list[Mapping[str, Any]]:
         """Jobs whose wheel was not made."""
@@ -79,6 +83,8 @@ class Reports:
             "seconds": round(self.seconds, 3),
             "interrupted": False,
             "exit-code": 1 if self.lacking else 0,
+            "warnings": [dict(one) for one in self.warnings],
+            "stale": [],
             "builds": [dict(one) for one in self.builds],
             "jobs": [dict(one) for one in self.jobs],
         }
@@ -120,12 +126,16 @@ def merged(tables: Iterable[Table]) -> Reports:
     builds: dict[str, Mapping[str, Any]] = {}
     jobs: dict[str, Mapping[str, Any]] = {}
     claims: list[Mapping[str, Any]] = []
+    warnings: dict[tuple[str, str], dict[str, None]] = {}
     project: str | None = None
     seconds = 0.0
     for table in tables:
         said = table.string("project")
         project = project or said
         seconds += table.number("seconds") or 0.0
+        for one in table.array("warnings"):
+            if isinstance(one, dict):
+                _add_warning(Table(one, table.file, ("warnings",), table.problems), warnings)
         for key, into, read in (("builds", builds, _build), ("jobs", jobs, _job)):
             for index, value in enumerate(table.array(key)):
                 name = f"{key}[{index}]"
@@ -145,7 +155,21 @@ def merged(tables: Iterable[Table]) -> Reports:
         builds=tuple(builds[name] for name in sorted(builds)),
         jobs=tuple(jobs[name] for name in sorted(jobs)),
         claims=tuple(claims),
+        warnings=tuple(
+            {"level": level, "text": text, "jobs": list(names)}
+            for (level, text), names in sorted(
+                warnings.items(), key=lambda one: one[0][0] != "warning"
+            )
+        ),
     )
+
+
+def _add_warning(table: Table, found: dict[tuple[str, str], dict[str, None]]) -> None:
+    level, text, jobs = table.string("level"), table.string("text"), table.strings("jobs")
+    if level not in _LEVELS or text is None:
+        table.wrong("level", "expected a warning of a report")
+    else:
+        found.setdefault((level, text), {}).update(dict.fromkeys(jobs or ()))
 
 
 def _build(table: Table) -> dict[str, Any] | None:

@@ -17,6 +17,9 @@ _ROWS = 400
 """GitHub shows a megabyte of a step's summary, and no more of it."""
 _LONGEST = 300
 _FAILURES = 50
+"""Failures, and warnings, that are shown."""
+_NAMED = 3
+"""Jobs with one warning that are shown."""
 
 
 def summary(reports: Reports, *, wheels: int, result: str | None) -> str:
@@ -44,6 +47,7 @@ def _lines(reports: Reports, wheels: int, result: str | None) -> Iterator[str]:
     if reports.jobs:
         yield from _table(reports, [*lacking, *reports.made])
     yield from _failures(reports)
+    yield from _warnings(reports)
 
 
 def _table(reports: Reports, jobs: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -76,6 +80,19 @@ def _failures(reports: Reports) -> Iterator[str]:
         yield f"- {shown(build['id'])}: {shown(build['error'].strip().partition(chr(10))[0])}"
     if len(failed) > _FAILURES:
         yield f"- and {len(failed) - _FAILURES} more"
+
+
+def _warnings(reports: Reports) -> Iterator[str]:
+    if reports.warnings:
+        yield ""
+        yield "### Warnings and notes"
+        yield ""
+    for one in reports.warnings[:_FAILURES]:
+        jobs = ", ".join(one["jobs"][:_NAMED])
+        more = f" and {len(one['jobs']) - _NAMED} more" if len(one["jobs"]) > _NAMED else ""
+        yield f"- {one['level']}: {shown(one['text'])} ({shown(jobs)}{more})"
+    if len(reports.warnings) > _FAILURES:
+        yield f"- and {len(reports.warnings) - _FAILURES} more"
 
 
 def shown(text: str) -> str:
