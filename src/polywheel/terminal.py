@@ -2,7 +2,8 @@ r"""Text that is safe in a terminal and in the log of a CI system, and the strea
 
 Names, paths, and values in messages come from strangers' files. Each is shown on one line. What would
 end the line, move the cursor, or hide or reorder text is written as an escape (``\n``, ``\u202e``),
-and what a CI system would read as a command is broken up. Escaped text is not escaped again.
+and what a CI system would read as a command is broken up. Escaped text is not escaped again. Passwords in
+URLs are left out.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _CI_COMMAND = re.compile(r"#(#)(?=[A-Za-z.]*\[)")
 # Colours, cursor movements, titles (ECMA-48).
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
+_PASSWORD = re.compile(r"""(?<=://)([^\s/?#@:"'`<>]*):[^\s/?#"'`<>]*@""")
+_TOKEN = re.compile(r"""(https?://)[^\s/?#@:"'`<>]+@""", re.IGNORECASE)
+"""A user of a web server without a password is one: GitHub and others take tokens that way."""
+
 _PLAIN = {"→": "->", "…": "...", "—": "-", "●": "#", "○": "o", "·": "."}
 """What is written for our own symbols where the encoding of a stream lacks them."""
 _ERRORS = "polywheel"
@@ -42,6 +47,7 @@ def one_line(text: str, *, longest: int | None = None) -> str:
     The line is no command to a CI system: ``::`` counts at its beginning (GitHub Actions), ``##[`` and
     ``##vso[`` anywhere.
     """
+    text = without_passwords(text)
     if longest is not None and len(text) > longest:
         text = f"{text[: longest - 1]}…"
     if not text.isprintable():
@@ -52,6 +58,13 @@ def one_line(text: str, *, longest: int | None = None) -> str:
     if text.lstrip(" ").startswith("::"):
         text = text.replace(":", "\\x3a", 1)
     return text
+
+
+def without_passwords(text: str) -> str:
+    """A text in which passwords and tokens of URLs (``https://user:password@host``) are ``****``."""
+    if "://" not in text or "@" not in text:
+        return text
+    return _TOKEN.sub(r"\1****@", _PASSWORD.sub(r"\1:****@", text))
 
 
 def log_line(text: str, *, longest: int | None = None) -> str:
@@ -71,10 +84,14 @@ def put(lines: Iterable[str], *, stream: TextIO | None = None, longest: int | No
         stream.flush()
 
 
-def put_json(document: object) -> None:
-    """Print a document for programs on standard output. Raises OSError."""
+def put_json(document: object, *, exact: bool = False) -> None:
+    """Print a document for programs on standard output. Raises OSError.
+
+    Passwords in it are left out, unless it has to be ``exact``, as polywheel will read it again.
+    """
     # ASCII, without line breaks in texts; "##" can stand only in a text.
-    sys.stdout.write(json.dumps(document, indent=2).replace("##", "#\\u0023") + "\n")
+    text = json.dumps(document, indent=2).replace("##", "#\\u0023")
+    sys.stdout.write((text if exact else without_passwords(text)) + "\n")
 
 
 def encodable(text: str, stream: TextIO) -> str:

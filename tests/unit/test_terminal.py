@@ -5,18 +5,30 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import job, plan_of
 
 from polywheel import backend
 from polywheel.cli import main, say
-from polywheel.errors import BuildError, ConfigError, Problem
+from polywheel.errors import BuildError, ConfigError, Problem, show_error
 from polywheel.run.orders import StepFailedError, Time, _checked
+from polywheel.run.outcome import Outcome, State
+from polywheel.run.progress import json_events, plain_lines
+from polywheel.run.report import Report
 from polywheel.system.processes import Ended
-from polywheel.terminal import encodable, log_line, one_line, put, put_json
+from polywheel.terminal import (
+    encodable,
+    log_line,
+    one_line,
+    put,
+    put_json,
+    without_passwords,
+)
 
 BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 HIDDEN = [
@@ -218,3 +230,59 @@ def test_the_errors_of_standard_streams_are_set_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", err)
     assert main(["repair", "--help"]) == 0
     assert "COMMAND ..." in out.buffer.getvalue().decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pkg @ https://bob:secret@host/x.whl", "pkg @ https://bob:****@host/x.whl"),
+        ("git+ssh://bob:secret@host/x@v1", "git+ssh://bob:****@host/x@v1"),
+        ("HTTPS://bob:se%40cret@host", "HTTPS://bob:****@host"),
+        ("https://bob:s@cr@t@host:8080/a@b", "https://bob:****@host:8080/a@b"),
+        ("https://:secret@host/ https://u:secret@h", "https://:****@host/ https://u:****@h"),
+        ("https://ghp_secret@github.com/x", "https://****@github.com/x"),
+        ('{"url": "https://bob:secret@host"}', '{"url": "https://bob:****@host"}'),
+        ("https://bob:@host", "https://bob:****@host"),
+        ("ssh://git@github.com/x", "ssh://git@github.com/x"),
+        ("https://host:8080/x@v1 a@b", "https://host:8080/x@v1 a@b"),
+        ("https://host, b@c", "https://host, b@c"),
+        ("bob:secret@host", "bob:secret@host"),
+    ],
+)
+def test_passwords_in_urls_are_left_out(text: str, shown: str) -> None:
+    """(issue 12, item 19)"""
+    assert without_passwords(text) == shown
+    assert one_line(text) == shown
+
+
+def test_passwords_reach_no_message_and_no_document(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = "https://bob:s3cret@host/x.whl"
+    error = ConfigError(f"can't install {url}", at=url, hint=url, output=[f"failed: {url}"])
+    show_error(error)
+    put([url])
+    put_json({"requires": [url]})
+    stream = io.StringIO()
+    with json_events(stream) as watcher:
+        watcher.said(f"installing {url}")
+    with plain_lines(stream) as watcher:
+        watcher.said(f"installing {url}")
+    outcome = Outcome(build="a", state=State.FAILED, error=error.render())
+    plan = plan_of([job(None)])
+    report = Report(
+        plan=plan,
+        out=tmp_path,
+        outcomes=(replace(outcome, build=plan.builds[0].id),),
+        elsewhere=(),
+        seconds=1.0,
+    )
+    report.write(tmp_path / "report.json")
+    written = (tmp_path / "report.json").read_text(encoding="utf-8")
+    shown = [*capsys.readouterr(), stream.getvalue(), written]
+    for text in shown:
+        assert "s3cret" not in text
+        assert "https://bob:****@host/x.whl" in text
+    # What polywheel reads again has to stay what it is.
+    put_json({"command": url}, exact=True)
+    assert url in capsys.readouterr().out

@@ -20,6 +20,7 @@ from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular, walk
 from polywheel.system.temporary import replacing
+from polywheel.terminal import without_passwords
 
 SHAPE = 1
 """The version of reports (docs/report.md)."""
@@ -329,7 +330,7 @@ def _sha256(path: Path) -> str:
 
 def write_report(reports: Reports, path: Path, out: Path) -> None:
     """Write the report of all jobs, whole or not at all. Raises WheelError."""
-    text = json.dumps(reports.document(out), indent=2) + "\n"
+    text = without_passwords(json.dumps(reports.document(out), indent=2)) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:

@@ -127,7 +127,7 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
     if options.format == "json":
         from polywheel.matrix.plan_json import plan_as_json
 
-        put_json(plan_as_json(plan))
+        put_json(plan_as_json(plan), exact=True)
     elif options.format == "labels":
         from polywheel.matrix.selection import labels
 

@@ -13,6 +13,7 @@ from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import THERE, Message, Outcome, State, merged
 from polywheel.run.stale import StaleWheel
 from polywheel.system.temporary import replacing
+from polywheel.terminal import without_passwords
 
 SHAPE = 1
 
@@ -124,9 +125,8 @@ class Report:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as part:
-                part.write_text(
-                    json.dumps(self.document(), indent=2) + "\n", encoding="utf-8", newline="\n"
-                )
+                text = without_passwords(json.dumps(self.document(), indent=2))
+                part.write_text(f"{text}\n", encoding="utf-8", newline="\n")
         except OSError as error:
             raise WheelError(
                 f"the report can't be written: {error.strerror or error}", at=str(path)
