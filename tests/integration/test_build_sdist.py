@@ -427,6 +427,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
         return Needs(
             requires=[],
             foreseen={},
+            plugins={},
             source="digest",
             shop=workshop(),
             environments=Environments(fresh=fresh, notify=print),

@@ -469,6 +469,17 @@ def test_requirements_that_can_not_be_installed(tmp_path: Path) -> None:
     assert "not found" in done.err, "the installer's own words"
 
 
+def test_a_plugin_that_can_not_be_installed(tmp_path: Path) -> None:
+    source = seen_project(tmp_path / "project")
+    path = source / "pyproject.toml"
+    static = '[variant.providers.seen.static-properties]\nkind = ["one", "two"]\n'
+    plugin = '[variant.providers.seen]\nrequires = ["polywheel-no-such-plugin"]\n'
+    path.write_text(path.read_text("utf-8").replace(static, plugin), encoding="utf-8")
+    done = Builds(source, tmp_path / "out", env={"UV_OFFLINE": "1", "PIP_NO_INDEX": "1"})(code=1)
+    assert "can't install polywheel-no-such-plugin" in done.err
+    assert '[tool.polywheel.providers.seen] query = "preset"' in done.err
+
+
 def test_requirements_of_one_variant_are_in_its_environment_only(
     tmp_path: Path, house: Mapping[str, str]
 ) -> None:

@@ -407,6 +407,7 @@ def test_a_plugin_that_no_index_has_is_exit_code_3(tmp_path: Path, cache: dict[s
     change = ('["provider-variant-x86-64"]', '["variant-that-no-index-has"]')
     _, said = checked(tmp_path, change, cache, code=3)
     assert "the provider plugins can't be installed" in said
+    assert 'query = "preset"' in said
 
 
 def test_providers_takes_another_file_too(tmp_path: Path) -> None:

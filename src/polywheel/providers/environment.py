@@ -39,6 +39,14 @@ class PluginEnvironments:
             raise ProviderError(
                 f"the provider plugins can't be installed: {problem.what}",
                 at=problem.at,
-                hint=problem.hint,
+                hint=problem.hint or without_plugin("NAMESPACE"),
                 output=problem.output,
             ) from None
+
+
+def without_plugin(namespace: str) -> str:
+    """A hint for a plugin that can't be installed: installers may carry the provider themselves."""
+    return (
+        f'if no index has the plugin: [tool.polywheel.providers.{namespace}] query = "preset" checks '
+        "properties against the preset and installs nothing"
+    )

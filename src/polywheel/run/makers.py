@@ -34,7 +34,7 @@ from polywheel.run.served import without_polywheel
 from polywheel.run.source import Source
 from polywheel.run.turns import Maker, Watcher
 from polywheel.run.variant_runs import VariantRuns
-from polywheel.run.wanted import plugin_requirements
+from polywheel.run.wanted import plugin_namespaces, plugin_requirements
 from polywheel.run.wishes import Wishes
 from polywheel.variant_setup import variant_setup
 
@@ -113,6 +113,7 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
         needs=Needs(
             requires=requires,
             foreseen=plugin_requirements(run.project, run.plan.jobs),
+            plugins=plugin_namespaces(run.project),
             source=identity,
             shop=run.shop,
             environments=environments,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from polywheel.environments import normalized
 from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
+from polywheel.providers.environment import without_plugin
 from polywheel.run.keys import digest_of, tools, variables
 from polywheel.run.orders import Workshop
 from polywheel.system.cache import cache_directory
@@ -50,6 +52,9 @@ class Needs:
 
     shop: Workshop
     environments: Environments
+    plugins: Mapping[str, str]
+    """The namespace for each name of a distribution that has its provider's plugin."""
+
     fresh: bool = False
     """Whether backends are asked again, whatever they said in earlier runs."""
 
@@ -63,7 +68,7 @@ class Needs:
     def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Found:
         """The environment with all that jobs need, as far as that is known. Raises BuildError."""
         guess = self._guess(jobs)
-        base = self.environments.get(interpreter, guess)
+        base = self._get(interpreter, guess)
         more = self._remembered(base, jobs)
         if more is None:
             return Found(environment=base, wanted=normalized(guess), certain=False)
@@ -82,10 +87,28 @@ class Needs:
 
     def _with(self, interpreter: Interpreter, requirements: Sequence[str]) -> Found:
         return Found(
-            environment=self.environments.get(interpreter, requirements),
+            environment=self._get(interpreter, requirements),
             wanted=normalized(requirements),
             certain=True,
         )
+
+    def _get(self, interpreter: Interpreter, requirements: Sequence[str]) -> Environment:
+        try:
+            return self.environments.get(interpreter, requirements)
+        except BuildError as error:
+            said = " ".join(line for one in error.problems for line in one.output).lower()
+            blamed = [
+                self.plugins[name]
+                for name in sorted(
+                    {canonicalize_name(Requirement(one).name) for one in requirements}
+                )
+                if name in self.plugins and name in said
+            ]
+            if not blamed:
+                raise
+            raise BuildError.collected(
+                replace(one, hint=one.hint or without_plugin(blamed[0])) for one in error.problems
+            ) from None
 
     def _guess(self, jobs: Sequence[Job]) -> list[str]:
         more = [text for job in jobs for text in self.foreseen.get(job.id, ())]

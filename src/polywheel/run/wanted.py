@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 if TYPE_CHECKING:  # workers are here for the first function, and start for every build
     from polywheel.config.project import Project
     from polywheel.model.plan import Job
@@ -30,6 +33,15 @@ def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, t
         if job.label is not None
         else ()
         for job in jobs
+    }
+
+
+def plugin_namespaces(project: Project) -> Mapping[str, str]:
+    """The namespace for each normalized name of a distribution with its plugin."""
+    return {
+        canonicalize_name(Requirement(text).name): namespace
+        for namespace in project.metadata.providers
+        for text in _of_namespace(project, namespace)
     }
 
 
