@@ -515,6 +515,8 @@ def test_where_uv_passes_over_a_release_and_polywheel_does_not(
     document = write_release(folder, {"a": level("v1")})
     path = folder / "demo-1.0-variants.json"
     path.write_text(json.dumps({**document, **change}), encoding="utf-8")
+    own = {**document, "variants": change.get("variants", document["variants"])}
+    write_wheel(folder, "a", document=own)
     assert uv_takes(folder, tmp_path) is None
     (tmp_path / "system.toml").write_text(described(levels, {}), encoding="utf-8")
     assert main(["explain", str(folder), "--system", str(tmp_path / "system.toml")]) == 0
@@ -538,8 +540,13 @@ NEWER = "Requires-Python: >=3.99\n"
 
 
 def _variant_json(label: str, best: str) -> str:
-    document = {"default-priorities": {"namespace": ["x86_64"]}, "providers": {"x86_64": X86_64}}
-    return json.dumps({**document, "variants": {label: level(best)}})
+    document = {
+        "$schema": "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json",
+        "default-priorities": {"namespace": ["x86_64"]},
+        "providers": {"x86_64": X86_64},
+        "variants": {label: level(best)},
+    }
+    return json.dumps(document)
 
 
 @pytest.mark.parametrize(
@@ -551,8 +558,12 @@ def _variant_json(label: str, best: str) -> str:
         ("METADATA", METADATA + NEWER, "it requires Python >=3.99"),
         ("variant.json", None, "there is no variant.json in it"),
         ("variant.json", "{", "variant metadata is not JSON"),
+        (
+            "variant.json",
+            _variant_json("a", "v1").replace("$schema", "schema"),
+            "$schema is missing",
+        ),
         ("variant.json", _variant_json("b", "v1"), "variant.json describes another variant"),
-        ("variant.json", _variant_json("a", "v9"), "variant.json describes another variant"),
     ],
 )
 def test_where_the_best_wheel_is_broken_uv_takes_nothing_of_the_release(  # noqa: PLR0917 -- the case, and fixtures
