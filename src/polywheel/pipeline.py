@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.build_call import Build
-from polywheel.built_wheel import check_built_wheel
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.model.variant import Variant
@@ -137,6 +136,8 @@ def built_wheel(
     another project or version, and for one that lacks the compiled code that its variants need. With
     ``lasting``, what the backend builds in is not gone when it fails.
     """
+    from polywheel.built_wheel import check_built_wheel
+
     settings, editable = build.settings, hook == "build_editable"
     directory = scratch / "build" if lasting else None
     flags: Sequence[Entry]

@@ -220,3 +220,27 @@ def test_the_disk_has_a_wheel_before_it_has_its_name(
         out.publish()
         status = out.wheel.stat()
     assert (status.st_dev, status.st_ino) in synced
+
+
+@pytest.mark.parametrize(
+    ("project", "version", "said"),
+    [
+        ("other", None, f"{NAME} is a wheel of another project than 'other'"),
+        ("demo", "1.1", f"{NAME} is of another version than 1.1, which pyproject.toml has"),
+        ("demo", "1.0.0", None),
+        (None, None, None),
+    ],
+)
+def test_a_wheel_of_another_release(
+    project: str | None, version: str | None, said: str | None, tmp_path: Path
+) -> None:
+    """Also one that an earlier run made is not up to date then."""
+    with opened(tmp_path) as out:
+        out.publish()
+    with opened(tmp_path) as out:
+        out.publisher.project, out.publisher.version = project, version
+        assert (out.publisher.there(job(), "k1") is None) == (said is not None)
+        if said is None:
+            out.publish("two", key="k2")
+        else:
+            assert refused(out) == said

@@ -77,6 +77,7 @@ class Run:
             targets=self.plan.targets,
             force=self.wishes.force,
             project=self.plan.project,
+            version=self.project.version,
         )
 
     def identity(self, source: Source) -> str:

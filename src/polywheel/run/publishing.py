@@ -34,6 +34,9 @@ class Publisher:
     project: str | None = None
     """The normalized name of the project; None where pyproject.toml does not give it."""
 
+    version: str | None = None
+    """The version, as pyproject.toml has it; None where the backend computes it."""
+
     _first: WheelName | None = None
     """The first wheel of this run: the others are of the same project and version."""
 
@@ -122,6 +125,8 @@ class Publisher:
         project = self.project or (canonicalize_name(first.distribution) if first else None)
         if project is not None and canonicalize_name(name.distribution) != project:
             return f"a wheel of another project than {project!r}"
+        if self.version is not None and not same_version(name.version, self.version):
+            return f"of another version than {self.version}, which pyproject.toml has"
         if first is not None and not same_version(name.version, first.version):
             return f"of another version than {first}, which this run has too"
         return None
