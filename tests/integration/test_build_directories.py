@@ -66,7 +66,7 @@ def test_without_a_directory_of_its_own_a_variant_holds_the_code_of_another(
                 from polywheel.setup import profiles
                 shipped = profiles.shipped_profiles
                 profiles.shipped_profiles = lambda: tuple(
-                    replace(one, build_directory=None) for one in shipped()
+                    replace(one, build_directory=None, own_optimization=True) for one in shipped()
                 )
             """
         ),
