@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from asking import (
     is_alive,
     linux,
     problem_of,
+    processes,
     query,
     shown,
     watched,
@@ -248,6 +250,52 @@ def test_the_one_that_hangs_is_named_among_several(monkeypatch: pytest.MonkeyPat
         ask(other, query("hostile.does:Plugin", LEVEL), other, timeout=0.5)
     (problem,) = caught.value.problems
     assert "'odd' did not answer within 0.5 seconds" in problem.what
+
+
+ASKS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent / "unit"))
+from asking import LEVEL, ask, query
+print("begins", flush=True)
+ask(query("hostile.does:Plugin", LEVEL))
+"""
+
+
+@linux
+@pytest.mark.parametrize("what", ["hangs", "spins", "hangs in a thread"])
+@pytest.mark.parametrize("call", ["import", "its constructor"])
+def test_plugins_end_soon_after_a_polywheel_that_was_killed(
+    call: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left to end them at their time limit: they would spin for ever."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
+    does(what, monkeypatch, call)
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ASKS, str(PLUGINS)], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    with asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == "begins\n"
+        until = time.monotonic() + 20
+        while not (hosts := children(asking.pid)) or not (plugins := children(*hosts)):
+            assert time.monotonic() < until, "the plugin is not asked"
+            time.sleep(0.02)
+        asking.kill()
+    while any(map(is_alive, [*hosts, *plugins])):
+        assert time.monotonic() < until, "it goes on"
+        time.sleep(0.05)
+
+
+def children(*parents: int) -> list[int]:
+    found = []
+    for number in processes():
+        with suppress(OSError):
+            stat = Path("/proc", str(number), "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) in parents:
+                found.append(number)
+    return found
 
 
 @pytest.fixture
@@ -609,7 +657,7 @@ def test_a_plugin_finds_the_world_as_it_was() -> None:
     assert shown(answers[1].all_configs) == {
         "folder": (re.sub("[^a-z0-9]", ".", str(Path.cwd()).lower()),),
         "path": ("true",),
-        "argument": ("3",),
+        "argument": ("4",),
         "depth": ("true",),
         "search": ("true",),
     }

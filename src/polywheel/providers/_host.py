@@ -2,8 +2,8 @@
 
 Standard library only: whatever that environment holds, nothing of polywheel's is imported here.
 
-Arguments: a folder that holds ``request.json`` and gets the answer, and a number that marks
-every process that is started from here.
+Arguments: a folder that holds ``request.json`` and gets the answer, a number that marks every
+process that is started from here, and the number of the process that asks.
 
 ``request.json``::
 
@@ -36,6 +36,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 
 # The folder of this script is not on the path: its other modules are no plugins' business.
@@ -72,6 +73,21 @@ def bound_output(mark):
     resource.setrlimit(resource.RLIMIT_FSIZE, (min(64 * 1024 * 1024, hard), hard))
 
 
+def end_with(parent):
+    """End, with the whole process group, soon after the process that asks: one that is killed can't
+    end anybody any more. Looked at once a second, as few systems tell.
+    """
+    if not hasattr(signal, "setitimer") or os.getpgrp() != os.getpid():
+        return
+
+    def look(*_):
+        if os.getppid() != parent:
+            os.killpg(0, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+
+
 def ask_apart(number, plugin, folder, limit):
     """The answer of one plugin, out of a process of its own where the system can fork.
 
@@ -83,6 +99,7 @@ def ask_apart(number, plugin, folder, limit):
         return json.loads(answer_here(number, plugin, folder, limit))
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # its parent looks; timers are not inherited
         questions.put(folder, f"answer-{number}", answer_here(number, plugin, folder, limit))
         os._exit(0)  # not through atexit handlers and threads that the plugin left
     _, status = os.waitpid(child, 0)
@@ -111,6 +128,7 @@ def main():
     with open(os.path.join(folder, "request.json"), encoding="utf-8") as file:
         request = json.load(file)
     bound_output(int(sys.argv[2]))
+    end_with(int(sys.argv[3]))
     answers = [
         ask_apart(number, plugin, folder, request["limit"])
         for number, plugin in enumerate(request["plugins"])

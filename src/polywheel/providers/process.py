@@ -20,8 +20,8 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
     """Run the host; its exit code, or None where it ran past ``timeout`` seconds.
 
     Whatever it started is killed with it: its process group, and on Linux also what left the
-    group, found by a number in its environment and among its limits (see the host). Raises OSError
-    where ``python`` can't be started.
+    group, found by a number in its environment and among its limits (see the host). Where this
+    process is killed, the host and its group end by themselves. Raises OSError where ``python`` can't be started.
     """
     # As a limit it must be above any file and below 2**63.
     mark = str(2**50 + secrets.randbits(50))
@@ -30,7 +30,7 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
         flags = subprocess.CREATE_NEW_PROCESS_GROUP
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [python, "-P", "-X", "utf8", str(_HOST), str(folder), mark],
+            [python, "-P", "-X", "utf8", str(_HOST), str(folder), mark, str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
