@@ -195,7 +195,8 @@ def test_a_folder_with_a_pipe_in_it_is_indexed_and_collected(tmp_path: Path) -> 
         pytest.skip("uses what Windows does not have")
     for name in ("demo-1.0-py3-none-any-v1.whl", ".polywheel-index.json", "report.json"):
         os.mkfifo(tmp_path / name)
-    for command in (["index"], ["index", "--simple"], ["ci", "collect"]):
+    os.mkfifo(tmp_path / "pyproject.toml")
+    for command in (["index"], ["index", "--simple"], ["ci", "collect"], ["build"], ["matrix"]):
         done = subprocess.run(
             [sys.executable, "-m", "polywheel", *command, str(tmp_path)],
             cwd=tmp_path,

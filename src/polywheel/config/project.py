@@ -15,10 +15,13 @@ from polywheel.config.settings import Settings, read_settings
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError
 from polywheel.model.metadata import VariantMetadata
+from polywheel.system.files import read_regular
 
 PYPROJECT = "pyproject.toml"
 CONFIG_VARIABLE = "POLYWHEEL_CONFIG"
 """Names the file whose tables stand in place of a project's, for the build backend."""
+_MOST = 64 * 1024 * 1024
+"""Bytes of a pyproject.toml."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +93,7 @@ def read_project(
             config,
             hint="it stands in for the project's tables: --config, or the "
             f"variable {CONFIG_VARIABLE}",
+            piped=True,
         )
         root = Table(tables, config.name, (), problems)
         _refuse_others(root)
@@ -129,9 +133,12 @@ def _build_system(table: Table) -> BuildSystem:
     )
 
 
-def _load(path: Path, *, hint: str = "run this at the root of a project") -> dict[str, Any]:
+def _load(
+    path: Path, *, hint: str = "run this at the root of a project", piped: bool = False
+) -> dict[str, Any]:
     try:
-        content = path.read_bytes()
+        # What a user names may be a pipe (``--config <(...)``); what lies in a project may not.
+        content = path.read_bytes() if piped else read_regular(path, limit=_MOST)
     except FileNotFoundError:
         raise ConfigError(
             f"there is no {path.name} in {path.parent.resolve()}", hint=hint
