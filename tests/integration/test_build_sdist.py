@@ -419,6 +419,15 @@ def workshop() -> Workshop:
     )
 
 
+def test_with_fresh_the_sdist_is_made_again(tmp_path: Path) -> None:
+    builds = Builds(told(tmp_path / "told"), tmp_path / "out", on(tmp_path / "cache"))
+    builds()
+    builds()
+    assert calls(builds).count("sdist") == 1
+    builds("--fresh")
+    assert calls(builds).count("sdist") == 2
+
+
 @pytest.mark.usefixtures("cache")
 def test_with_fresh_backends_are_asked_again() -> None:
     jobs = [Job(id="a", label="a", properties=(), axes={}, pythons=(), targets=(), build="", at="")]

@@ -20,6 +20,7 @@ from polywheel.environments import normalized
 from polywheel.environments.installer import find_uv
 from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError, ConfigError
+from polywheel.providers.environment import PluginEnvironments
 from polywheel.run.interpreters import find_interpreter
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -325,3 +326,90 @@ def test_a_cache_behind_a_link(
     (tmp_path / "link").symlink_to(tmp_path / "cache")
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "link"))
     assert environments().kept(here, ["demo"]) == made
+
+
+def site(environment: Environment) -> Path:
+    (found,) = environment.folder.glob("[Ll]ib/**/site-packages/demo")
+    return found
+
+
+def cut(path: Path) -> None:
+    """As a full disk leaves a file; in a copy, for it may be linked to the installer's cache."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("how", ["cut", "removed"])
+def test_one_that_lost_something_is_made_anew(how: str, here: Interpreter) -> None:
+    made = environments().get(here, ["demo"])
+    path = site(made) / "__init__.py"
+    content = path.read_bytes()
+    cut(path) if how == "cut" else path.unlink()
+    said: list[str] = []
+    again = environments(said).get(here, ["demo"])
+    assert said[0] == f"an environment is damaged, and made anew: {made.folder}"
+    assert again == made
+    assert path.read_bytes() == content
+    said.clear()
+    environments(said).get(here, ["demo"])
+    assert not said
+
+
+def test_one_whose_list_of_files_is_damaged_is_made_anew(here: Interpreter) -> None:
+    made = environments().get(here, ["demo"])
+    cut(made.folder / "polywheel-files.json")
+    said: list[str] = []
+    environments(said).get(here, ["demo"])
+    assert "damaged" in said[0]
+
+
+def test_compiled_files_that_are_cut_short_are_removed(here: Interpreter) -> None:
+    """Others that came since it was made belong to it from now on."""
+    made = environments().get(here, ["demo"])
+    whole = (made.folder / "polywheel-files.json").read_text("ascii")
+    compiled = [made.python, "-m", "compileall", "-q", str(site(made))]
+    subprocess.run(compiled, check=True)
+    (path,) = site(made).glob("__pycache__/__init__*.pyc")
+    environments().get(here, ["demo"])
+    listed = (made.folder / "polywheel-files.json").read_text("ascii")
+    assert path.name in listed
+    assert path.name not in whole
+    cut(path)
+    said: list[str] = []
+    environments(said).get(here, ["demo"])
+    assert not said, "nothing has to be installed for that"
+    assert not path.exists()
+    subprocess.run([made.python, "-c", "import demo"], check=True)
+
+
+def test_one_that_is_damaged_and_in_use_is_left_to_who_uses_it(here: Interpreter) -> None:
+    other = make("demo", stay=True)
+    assert other.stdout is not None
+    while not other.stdout.readline().startswith("folder"):
+        pass
+    made = environments().kept(here, ["demo"])
+    assert made is not None
+    (site(made) / "__init__.py").unlink()
+    again = environments().get(here, ["demo"])
+    assert again.folder != made.folder
+    assert made.folder.exists()
+    assert environments().get(here, ["demo"]) == again
+    other.communicate()
+
+
+def test_what_can_not_be_installed_leaves_nothing(here: Interpreter, tmp_path: Path) -> None:
+    """It would only take room, which may be what is missing."""
+    with pytest.raises(BuildError):
+        environments().get(here, ["demo>=99"])
+    assert not [path for path in (tmp_path / "cache" / "builds").iterdir() if path.is_dir()]
+
+
+def test_plugins_have_environments_of_the_same_kind(tmp_path: Path) -> None:
+    said: list[str] = []
+    python = PluginEnvironments(notify=said.append).python(["demo"])
+    (path,) = (tmp_path / "cache" / "providers").glob("*/**/site-packages/demo/__init__.py")
+    cut(path)
+    assert PluginEnvironments(notify=said.append).python(["demo"]) == python
+    assert "damaged" in said[1]
+    subprocess.run([python, "-c", "import demo"], check=True)

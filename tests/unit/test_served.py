@@ -81,12 +81,6 @@ def test_its_folder_is_named_by_its_content(tmp_path: Path) -> None:
     assert Path(other) != place
 
 
-def test_bytecode_does_not_change_what_it_is() -> None:
-    place = served_polywheel()
-    subprocess.run([sys.executable, "-m", "compileall", "-q", str(place)], check=True)
-    assert served_polywheel() == place
-
-
 def test_from_an_installed_wheel(tmp_path: Path) -> None:
     """No checkout, no editable install: data lies in the package."""
     house = tmp_path / "house"
@@ -145,3 +139,35 @@ def test_a_project_that_wants_another_version(requirement: str) -> None:
 def test_a_requirement_that_is_none() -> None:
     with pytest.raises(ConfigError, match="malformed requirement 'a b'"):
         without_polywheel(("a b",), at="here")
+
+
+@pytest.mark.parametrize("how", ["cut short", "changed", "removed", "a folder", "added"])
+def test_what_is_not_as_it_has_to_be_is_repaired(how: str) -> None:
+    """It is executed: every file of it is compared."""
+    place = served_polywheel()
+    path = place / "polywheel" / "errors.py"
+    content = path.read_bytes()
+    if how == "added":
+        (place / "polywheel" / "json.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    elif how == "changed":
+        path.write_bytes(content[:-10] + b"#" * 10)
+    else:
+        path.unlink()
+        if how == "cut short":
+            path.write_bytes(content[:100])
+        elif how == "a folder":
+            (path / "inner").mkdir(parents=True)
+    assert served_polywheel() == place
+    assert path.read_bytes() == content
+    assert not (place / "polywheel" / "json.py").exists()
+    alone(sys.executable, PROFILES, place)
+
+
+def test_compiled_files_do_not_outlive_a_run() -> None:
+    """Nobody can say whether all of one is there, or that it belongs to its source."""
+    place = served_polywheel()
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(place)], check=True)
+    (path,) = place.glob("polywheel/__pycache__/errors.*.pyc")
+    path.write_bytes(path.read_bytes()[:100])
+    served_polywheel()
+    assert not list(place.rglob("__pycache__"))

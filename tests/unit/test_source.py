@@ -550,7 +550,7 @@ def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     old, kept = read_source(root).frozen().root, sdist_source(path).root.parent
     write(root, {"src/demo.c": "int second;\n"})
     recent = read_source(root).frozen().root
-    for one in (old, kept):
+    for one in (old.parent, kept):
         as_another_process_used(one, 10**9)
     write(root, {"src/demo.c": "int third;\n"})
     read_source(root).frozen()
@@ -821,7 +821,7 @@ def test_snapshots_are_no_more_than_a_few(tmp_path: Path, monkeypatch: pytest.Mo
     place = tmp_path / "cache" / "snapshots"
     for number in range(30):
         (tree / "pyproject.toml").write_text(f"# {number}", encoding="utf-8")
-        kept = read_source(tree).frozen().root
+        kept = read_source(tree).frozen().root.parent
         as_another_process_used(kept, time.time() - 3600 + number)
     assert len(list(place.iterdir())) <= 21
     assert kept.is_dir()

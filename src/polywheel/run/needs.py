@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,7 +156,9 @@ def checked(more: Sequence[str]) -> Sequence[str]:
 
 
 def _remember(memory: Path, more: Sequence[str]) -> None:
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(memory) as part:
-        part.touch(mode=0o600)  # a requirement may hold a password
-        part.write_text(json.dumps(list(more)), encoding="utf-8")
+    # Where there is no room for it, the backend is asked again the next time.
+    with suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(memory) as part:
+            part.touch(mode=0o600)  # a requirement may hold a password
+            part.write_text(json.dumps(list(more)), encoding="utf-8")

@@ -77,7 +77,7 @@ class SdistMaker:
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
             seconds=self.shop.seconds,
         ):
-            found, why = kept_source(kept), None if self.fresh else _reason(kept)
+            found, why = (None, None) if self.fresh else (kept_source(kept), _reason(kept))
             if found is None and why is None:
                 try:
                     found = self._made(whole, part.prefix, base, kept)
@@ -167,7 +167,7 @@ class SdistMaker:
         made = out / Path(str(said["sdist"])).name
         if not made.is_file():
             raise StepFailedError(f"the real backend names an sdist that is not there: {made.name}")
-        return sdist_source(made, kept=kept, epoch=self.shop.epoch)
+        return sdist_source(made, kept=kept, epoch=self.shop.epoch, fresh=self.fresh)
 
 
 def _contents(root: Path, files: Sequence[str]) -> list[tuple[str, bytes]]:

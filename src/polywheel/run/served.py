@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -14,7 +16,7 @@ from polywheel import __version__
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.cache import cache_directory
-from polywheel.system.temporary import temporary_folder
+from polywheel.system.temporary import remove_tree, temporary_folder
 
 _PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
 _DATA = ("backends", "matrix")
@@ -23,7 +25,8 @@ _DATA = ("backends", "matrix")
 def served_polywheel() -> Path:
     """A folder with this polywheel, its data and what it needs; made once for each content.
 
-    Raises BuildError where it can't be written.
+    What is there from an earlier run is compared file by file, and repaired: it is executed. Raises
+    BuildError where it can't be written.
     """
     # Read once: what is written is what the digest is of, whoever edits meanwhile.
     files = {name: path.read_bytes() for name, path in sorted(_files())}
@@ -31,26 +34,73 @@ def served_polywheel() -> Path:
     for name, content in files.items():
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     place = cache_directory() / "served" / digest.hexdigest()[:20]
-    if place.is_dir():
-        return place
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(place.parent) as folder:
-            made = folder / place.name
-            for name, content in files.items():
-                target = made / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-            # Another run may have made it meanwhile: then that one serves as well.
+        if not place.is_dir():
+            _make(place, files)
+        _repair(place, files)
+    except OSError as error:
+        raise BuildError(
+            f"polywheel can't be copied for build environments: {error.strerror or error}",
+            at=str(place.parent),
+        ) from None
+    return place
+
+
+def _make(place: Path, files: Mapping[str, bytes]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(place.parent) as folder:
+        made = folder / place.name
+        for name, content in files.items():
+            target = made / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        # Another run may have made it meanwhile: then that one serves as well.
+        with suppress(FileExistsError):
             if not place.is_dir():
                 made.rename(place)
-    except OSError as error:
-        if not place.is_dir():
-            raise BuildError(
-                f"polywheel can't be copied for build environments: {error.strerror or error}",
-                at=str(place.parent),
-            ) from None
-    return place
+
+
+def _repair(place: Path, files: Mapping[str, bytes]) -> None:
+    """Give every file the content that it has to have, and remove all others. Raises OSError.
+
+    Other runs may be using it: a file is replaced, never written to. Compiled files are among those
+    that go: nobody can say whether all of one is there, and the first build compiles them again.
+    """
+    folders = {str(one) for name in files for one in PurePosixPath(name).parents}
+    for path in list(_others(place, "", files.keys(), folders)):
+        remove_tree(path)
+    wrong = [name for name, content in files.items() if _content(place / name) != content]
+    if not wrong:
+        return
+    with temporary_folder(place.parent) as scratch:
+        for number, name in enumerate(wrong):
+            part, target = scratch / str(number), place / name
+            part.write_bytes(files[name])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
+
+
+def _others(
+    folder: Path, at: str, files: Collection[str], folders: Collection[str]
+) -> Iterator[Path]:
+    """What lies in a folder beside these files and folders."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{at}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if name in folders:
+                    yield from _others(Path(entry.path), f"{name}/", files, folders)
+                else:
+                    yield Path(entry.path)
+            elif name not in files or not entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _files() -> Iterator[tuple[str, Path]]:

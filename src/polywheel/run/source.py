@@ -25,11 +25,13 @@ from polywheel.run.tree import content_digest, copy_files, entries, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import DEEPEST, too_deep
+from polywheel.system.manifest import is_intact, record_files, write_synced
 from polywheel.system.source_files import JOURNAL, files_below, git_prefix, known_to_git
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"
+_SNAPSHOT = "source"
 _SHAPE = 1
 _KEPT = 7 * 24 * 3600
 """Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
@@ -89,25 +91,26 @@ class Source:
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
-            if not kept.is_dir():
+            if not is_intact(kept):
                 remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
                 with temporary_folder(kept.parent) as folder:
                     made = folder / "made"
-                    copy_files(self.root, self.files, made)
-                    if _read(made, self.files, self.repositories).digest != self.digest:
+                    copy_files(self.root, self.files, made / _SNAPSHOT)
+                    found = _read(made / _SNAPSHOT, self.files, self.repositories)
+                    if found.digest != self.digest:
                         raise BuildError(
                             "the source changed while it was read", hint="run it again"
                         )
-                    if not kept.is_dir():
-                        made.rename(kept)
+                    record_files(made)
+                    _keep(made, kept)
             os.utime(kept)  # so that it counts as used
         except OSError as error:
-            if not kept.is_dir():
+            if not is_intact(kept):  # another run may have been quicker
                 raise BuildError(
                     f"the source can't be copied: {error.strerror or error}",
                     at=str(error.filename or kept),
                 ) from None
-        return replace(self, root=kept)
+        return replace(self, root=kept / _SNAPSHOT)
 
 
 @contextmanager
@@ -151,16 +154,19 @@ def source_in(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Sour
     return read_source(tree, without=without)
 
 
-def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = None) -> Source:
+def sdist_source(
+    path: Path, *, kept: Path | None = None, epoch: int | None = None, fresh: bool = False
+) -> Source:
     """The source in an sdist, unpacked into the folder ``kept`` if it is not there already.
 
     By default that is one of the cache for the archive's content. ``epoch`` is the time of the
-    source, where the archive's own does not count. Raises ConfigError and BuildError.
+    source, where the archive's own does not count. With ``fresh``, what was unpacked there from
+    another archive is replaced. Raises ConfigError and BuildError.
     """
     try:
         kept = kept or cache_directory() / "sdists" / sha256_of(path)[:32]
         found = kept_source(kept)
-        if found is not None:
+        if found is not None and not fresh:
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
@@ -175,9 +181,11 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
                 "digest": source.digest,
                 "epoch": source.epoch,
             }
+            record_files(made)
             # Names that are no UTF-8 are escaped, and come back as they were.
-            (made / _NOTE).write_text(json.dumps(note), encoding="ascii")
-            if kept_source(kept) is None:
+            write_synced(made / _NOTE, json.dumps(note))
+            found = kept_source(kept)
+            if found is None or found.digest != source.digest:
                 remove(kept)
                 made.rename(kept)
     except OSError as error:
@@ -190,6 +198,13 @@ def sdist_source(path: Path, *, kept: Path | None = None, epoch: int | None = No
     return found
 
 
+def _keep(made: Path, kept: Path) -> None:
+    """Give a folder its name in the cache; one that is there already stays, where it is intact."""
+    if not is_intact(kept):
+        remove(kept)
+        made.rename(kept)
+
+
 def kept_source(kept: Path) -> Source | None:
     """The source that was unpacked there; None where none was."""
     try:
@@ -198,7 +213,7 @@ def kept_source(kept: Path) -> Source | None:
         mark_as_used(kept)
         said = json.loads((kept / _NOTE).read_text(encoding="ascii"))
         root = kept / PurePosixPath(said["folder"]).name
-        if said["shape"] != _SHAPE or not root.is_dir():
+        if said["shape"] != _SHAPE or not root.is_dir() or not is_intact(kept):
             return None
         os.utime(kept)  # so that it counts as used
         return Source(

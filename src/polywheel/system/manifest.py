@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from polywheel.system.temporary import replacing
 
 _NAME = "polywheel-files.json"
-_OWN = "polywheel-"
-"""What names at the top of a folder begin with that are not its content."""
 
 _Files = Mapping[str, tuple[int, int]]
 """By path: bytes, and time of modification in nanoseconds."""
@@ -87,18 +86,21 @@ def _write(folder: Path, files: _Files) -> None:
 
 
 def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Files and links below a folder, but for those of polywheel at its top. Raises OSError."""
+    """Files and links below a folder, without the note of this module. Raises OSError.
+
+    Others may be at work in it: what disappears meanwhile is not there.
+    """
     found = {}
     left = [("", folder)]
     while left:
         prefix, place = left.pop()
-        with os.scandir(place) as entries:
+        with suppress(FileNotFoundError), os.scandir(place) as entries:
             for entry in entries:
-                if not prefix and entry.name.lstrip(".").startswith(_OWN):
-                    continue
+                name = f"{prefix}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
-                    left.append((f"{prefix}{entry.name}/", Path(entry.path)))
-                else:
-                    status = entry.stat(follow_symlinks=False)
-                    found[f"{prefix}{entry.name}"] = (status.st_size, status.st_mtime_ns)
+                    left.append((f"{name}/", Path(entry.path)))
+                elif name != _NAME:
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        found[name] = (status.st_size, status.st_mtime_ns)
     return found
