@@ -106,12 +106,14 @@ def _locked(path: Path) -> Iterator[None]:
     if sys.platform == "win32":  # an open file can't be given another name there
         name = hashlib.sha256(os.path.normcase(path.resolve()).encode("utf-8", "replace"))
         lock = Path(tempfile.gettempdir(), f"polywheel-{name.hexdigest()[:32]}.lock")
-        with lock.open("a+b") as file:
-            if not try_lock(file):
-                raise busy
-            yield
-        with suppress(OSError):  # somebody else waits for it
-            lock.unlink()
+        try:
+            with lock.open("a+b") as file:
+                if not try_lock(file):
+                    raise busy
+                yield
+        finally:
+            with suppress(OSError):  # another run has it open
+                lock.unlink()
         return
     with path.open("r+b") as file:
         if not try_lock(file):
