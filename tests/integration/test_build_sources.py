@@ -604,7 +604,9 @@ def test_a_dry_run_of_what_is_committed(tmp_path: Path) -> None:
 def test_at_the_end_it_says_what_to_do_next(tmp_path: Path) -> None:
     builds = Builds(seen_project(tmp_path / "project"), tmp_path / "out")
     done = builds()
-    lines = done.out.splitlines()
+    note, jobs, *lines = done.out.splitlines()
+    assert "nothing in it was compiled" in note
+    assert jobs.startswith("  jobs: ")
     assert lines[0] == "builds: 2 built"
     assert re.fullmatch(rf"wheels: 2 \(\d\.\d kB\) in {builds.out}, after \d+\.\d s", lines[1])
     assert lines[2] == f"next: polywheel index {builds.out}"

@@ -120,7 +120,7 @@ def test_the_real_backend_sees_neither_our_keys_nor_our_metadata(tmp_path: Path)
     metadata = tmp_path / "spied-1.0.dist-info"
     metadata.mkdir()
     settings = {
-        "variant": ["blas_lapack::library::mkl"],
+        "variant": ["blas_lapack::library::openblas"],
         "variant-label": "chosen",
         "variant-filename": "plain",
         "theirs": "kept",
