@@ -308,13 +308,15 @@ def read_only(place: Place, command: Command, chance: Random) -> tuple[int, str]
 
 
 def few_files(place: Place, command: Command, chance: Random) -> tuple[int, str]:
-    return place.run(command, limits=f"ulimit -n {chance.randint(4, 40)};")
+    return limited(place, command, f"ulimit -n {chance.randint(4, 40)};")
 
 
 def little_memory(place: Place, command: Command, chance: Random) -> tuple[int, str]:
-    """Where Python itself begins, so that what fails is polywheel's."""
-    kilobytes = int(2 ** chance.uniform(15, 20))
-    limits = f"ulimit -v {kilobytes};"
+    return limited(place, command, f"ulimit -v {int(2 ** chance.uniform(15, 20))};")
+
+
+def limited(place: Place, command: Command, limits: str) -> tuple[int, str]:
+    """Where Python itself begins, and imports what every command does: what fails is polywheel's."""
     begun = subprocess.run(
         ["bash", "-c", f'{limits} exec "$@"', "bash", sys.executable, "-m", "polywheel", "--help"],
         capture_output=True,
