@@ -1,0 +1,234 @@
+"""Reading tar archives as a stream, in bounded memory and in time that grows with their length.
+
+The formats are ustar and pax (POSIX.1-2008, "pax Interchange Format") and GNU tar's. tarfile is not used:
+it reads headers of any length into memory, keeps every member, and takes a time that grows with the
+square of the length of a pax header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+_BLOCK = 512
+_MAX_EXTENDED = 1 << 20
+"""Bytes of a header that extends another one: names have 4096, the rest is of no use here."""
+_MAX_ALL_EXTENDED = 1 << 28
+"""Bytes of all of them together: 500 for each of half a million files."""
+_CHUNK = 1 << 16
+_OCTAL = re.compile(rb"[0-7]{1,12}")
+_TIME = re.compile(rb"-?[0-9]{1,15}(?:\.[0-9]{0,30})?")
+_SIZE = re.compile(rb"[0-9]{1,19}")
+_USTAR = b"ustar\0"
+_USED = frozenset({b"path", b"linkpath", b"size", b"mtime"})
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or fewer at the end only."""
+
+
+class TarError(Exception):
+    """An archive that is malformed, or holds more than it may."""
+
+
+class Kind(Enum):
+    """What a member is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "symbolic link"
+    HARD_LINK = "hard link"
+    OTHER = "neither file nor folder nor link"
+
+
+_KINDS = {
+    **dict.fromkeys((b"0", b"\0", b"7"), Kind.FILE),
+    b"1": Kind.HARD_LINK,
+    b"2": Kind.LINK,
+    b"5": Kind.FOLDER,
+}
+_LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", b"x", b"g"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A member; names that are no UTF-8 are as :func:`os.fsdecode` has them."""
+
+    name: str
+    kind: Kind
+    link: str
+    """What a link leads to."""
+
+    size: int
+    """Bytes of its content."""
+
+    executable: bool
+    """Whether its owner may execute it."""
+
+    time: float
+    """Of the last change, in seconds since 1970."""
+
+
+class TarReader:
+    """The members of an archive, one after the other, and the content of the current one."""
+
+    def __init__(self, stream: Readable, *, most_bytes: int, most_headers: int) -> None:
+        self._stream = stream
+        self._bytes = most_bytes
+        self._headers = most_headers
+        self._extensions = _MAX_ALL_EXTENDED
+        self._content = 0
+        """Bytes of the current member that were not read yet."""
+
+    def __iter__(self) -> Iterator[Member]:
+        """Every member. Raises TarError, and what the stream raises."""
+        for_all: dict[bytes, bytes] = {}
+        extended: dict[bytes, bytes] = {}
+        any_header = False
+        while (header := self._header()) is not None:
+            any_header = True
+            kind, size = header[156:157], _number(header[124:136])
+            if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL):
+                content = self._extended(size)
+                if kind == _PAX:
+                    extended |= _records(content)
+                elif kind == _PAX_FOR_ALL:
+                    for_all |= _records(content)
+                else:
+                    key = b"path" if kind == _LONG_NAME else b"linkpath"
+                    extended[key] = content.partition(b"\0")[0]
+                continue
+            member = _member(header, {**for_all, **extended}, size)
+            extended = {}
+            self._content = member.size
+            yield member
+            self._skip(self._content + -member.size % _BLOCK)
+        if extended:
+            raise TarError("it ends behind a header that is about the next member")
+        if not any_header:
+            raise TarError("it is empty")
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes of the content of the current member; empty at its end."""
+        content = self._read(min(size, self._content, _CHUNK))
+        self._content -= len(content)
+        return content
+
+    def _header(self) -> bytes | None:
+        """The next header; None at the end, up to which all is read, so that a checksum is seen."""
+        header = self._stream.read(_BLOCK)
+        if not header.strip(b"\0"):
+            while self._stream.read(min(_CHUNK, self._take(_CHUNK))):
+                pass
+            return None
+        self._take(_BLOCK)
+        if len(header) < _BLOCK:
+            raise TarError("it is cut short")
+        self._headers -= 1
+        if self._headers < 0:
+            raise TarError("it holds too many headers")
+        if not _has_its_checksum(header):
+            raise TarError("a header is malformed: its checksum is another")
+        return header
+
+    def _extended(self, size: int) -> bytes:
+        if not 0 <= size <= _MAX_EXTENDED:
+            raise TarError(f"a header claims {size} bytes, and may have {_MAX_EXTENDED}")
+        self._extensions -= size
+        if self._extensions < 0:
+            raise TarError("its headers take too much room")
+        content = self._read(size)
+        self._skip(-size % _BLOCK)
+        return content
+
+    def _read(self, size: int) -> bytes:
+        content = self._stream.read(self._take(size))
+        if len(content) < size:
+            raise TarError("it is cut short")
+        return content
+
+    def _skip(self, size: int) -> None:
+        while size > 0:
+            size -= len(self._read(min(size, _CHUNK)))
+
+    def _take(self, size: int) -> int:
+        """So many bytes of what may be read in all; the number."""
+        self._bytes -= size
+        if self._bytes < 0:
+            raise TarError("it holds more bytes than it may")
+        return size
+
+
+def _has_its_checksum(header: bytes) -> bool:
+    expected = _number(header[148:156])
+    without = header[:148] + b" " * 8 + header[156:]
+    total = sum(without)
+    # Some old ones took bytes for signed.
+    return expected in (total, total - 256 * sum(byte > 127 for byte in without))
+
+
+def _number(field: bytes) -> int:
+    """A number of a header: octal digits, or as GNU tar has large ones, in base 256."""
+    if field[0] == 0xFF:
+        return int.from_bytes(field, "big", signed=True)
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
+    digits = field.partition(b"\0")[0].strip()
+    if digits and not _OCTAL.fullmatch(digits):
+        raise TarError("a header is malformed: expected a number")
+    return int(digits or b"0", 8)
+
+
+def _records(content: bytes) -> dict[bytes, bytes]:
+    """The records of a pax header that count, each of them ``LENGTH KEY=VALUE`` and a line break."""
+    found = {}
+    at = 0
+    while at < len(content) and content[at]:  # some have zeros behind the last one
+        digits = content[at : at + 8].partition(b" ")[0]
+        length = int(digits) if digits.isdigit() else 0
+        record = content[at + len(digits) + 1 : at + length]
+        key, equals, value = record.removesuffix(b"\n").partition(b"=")
+        if at + length > len(content) or not equals or not record.endswith(b"\n"):
+            raise TarError("a pax header is malformed")
+        if key.startswith(b"GNU.sparse."):
+            raise TarError("it holds a sparse file")
+        if key in _USED:
+            found[key] = value
+        at += length
+    return found
+
+
+def _member(header: bytes, extended: dict[bytes, bytes], size: int) -> Member:
+    """A member; ``extended`` goes before its header, where it is not empty."""
+    kind = _KINDS.get(header[156:157], Kind.OTHER)
+    name, link = extended.get(b"path"), extended.get(b"linkpath")
+    if not name:
+        name = header[:100].partition(b"\0")[0]
+        prefix = header[345:500].partition(b"\0")[0]
+        if header[257:263] == _USTAR and prefix:  # GNU tar has something else in that place
+            name = prefix + b"/" + name
+    if header[156:157] == b"\0" and name.endswith(b"/"):
+        kind = Kind.FOLDER  # as it was before there was a type for it
+    if text := extended.get(b"size"):
+        if not _SIZE.fullmatch(text):
+            raise TarError("a pax header is malformed: expected a size")
+        size = int(text)
+    if size < 0:
+        raise TarError("a header is malformed: a size is negative")
+    time: float = _number(header[136:148])
+    if (text := extended.get(b"mtime")) and _TIME.fullmatch(text):
+        time = float(text)
+    return Member(
+        name=name.decode("utf-8", "surrogateescape"),
+        kind=kind,
+        link=(link or header[157:257].partition(b"\0")[0]).decode("utf-8", "surrogateescape"),
+        size=size if kind in {Kind.FILE, Kind.OTHER} else 0,
+        executable=bool(_number(header[100:108]) & 0o100),
+        time=time,
+    )

@@ -1,0 +1,338 @@
+"""Sdists of strangers: archives of every format, and crafted ones, in bounded memory and time."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polywheel.errors import BuildError
+from polywheel.run import unpacking
+from polywheel.run.tar import Kind, TarError, TarReader
+from polywheel.run.unpacking import unpacked
+from polywheel.system.files import DEEPEST
+
+FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+NAMES = ("a", "ä/漢字.c", "long/" * 18 + "name", "x" * 150, "long/" * 60 + "ö" * 90, "a b\n=1 c")
+
+
+def read(content: bytes) -> list[tuple[str, Kind, str, bytes, bool, float]]:
+    reader = TarReader(io.BytesIO(content), most_bytes=1 << 30, most_headers=10_000)
+    found = []
+    for one in reader:
+        parts = iter(lambda: reader.read(1000), b"")
+        found.append((one.name, one.kind, one.link, b"".join(parts), one.executable, one.time))
+    return found
+
+
+def header(
+    name: str = "demo-1.0/a", *, kind: bytes = b"0", size: int = 0, link: str = "", **fields: bytes
+) -> bytes:
+    """A header block as tarfile writes it; ``fields`` stand in place of some of it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT)[-512:])
+    if 0 <= size < 8**11:
+        block[124:136] = b"%011o\0" % size
+    else:  # in base 256, as GNU tar has it
+        block[124:136] = size.to_bytes(12, "big", signed=True)
+        block[124] |= 0x80
+    places = {"mode": 100, "size": 124, "mtime": 136, "checksum": 148, "magic": 257, "prefix": 345}
+    for field, text in fields.items():
+        block[places[field] : places[field] + len(text)] = text
+    if "checksum" not in fields:
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(content: bytes, kind: bytes = b"x") -> bytes:
+    """A header that extends the next one."""
+    return header("pax", kind=kind, size=len(content)) + content + bytes(-len(content) % 512)
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    length = len(key) + len(value) + 3
+    while len(b"%d %s=%s\n" % (length, key, value)) != length:
+        length += 1
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_tarfile_writes(kind: str, name: str) -> None:
+    buffer = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind]) as archive:
+            for number, content in enumerate((b"", b"x" * 512, b"y" * 70_001)):
+                info = tarfile.TarInfo(f"{name}{number}")
+                info.size, info.mode, info.mtime = len(content), 0o755, 1_700_000_000 + number / 4
+                archive.addfile(info, io.BytesIO(content))
+            for one, target in ((tarfile.SYMTYPE, name), (tarfile.LNKTYPE, f"{name}0")):
+                info = tarfile.TarInfo("link")
+                info.type, info.linkname = one, target
+                archive.addfile(info)
+            info = tarfile.TarInfo("folder")
+            info.type = tarfile.DIRTYPE
+            archive.addfile(info)
+    except ValueError:
+        assert kind == "ustar", "which has no long names"
+        return
+    content = buffer.getvalue()
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        expected = [(one.name, one.linkname, one.size, one.mtime) for one in archive]
+    found = read(content)
+    assert [(one[0].rstrip("/"), one[2], len(one[3]), one[5]) for one in found] == expected
+    assert [one[1] for one in found] == [*[Kind.FILE] * 3, Kind.LINK, Kind.HARD_LINK, Kind.FOLDER]
+    assert [one[4] for one in found][:3] == [True] * 3
+
+
+@pytest.mark.skipif(not shutil.which("tar"), reason="there is no tar")
+@pytest.mark.parametrize("kind", ["v7", "ustar", "pax", "gnu", "oldgnu"])
+def test_what_tar_writes(kind: str, tmp_path: Path) -> None:
+    top = tmp_path / "demo-1.0"
+    folder = top / "/".join(["folder"] * (5 if kind in {"v7", "ustar"} else 40))
+    folder.mkdir(parents=True)
+    (folder / "file.c").write_bytes(b"x" * 1000)
+    (top / "run.sh").touch(0o755)
+    done = subprocess.run(
+        ["tar", "--format", kind, "-cf", "demo.tar", "demo-1.0"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("this tar has no such format")
+    found = {
+        name: (kind, content)
+        for name, kind, _, content, *_ in read((tmp_path / "demo.tar").read_bytes())
+    }
+    relative = (folder / "file.c").relative_to(tmp_path).as_posix()
+    assert found[relative] == (Kind.FILE, b"x" * 1000)
+    assert found["demo-1.0/run.sh"] == (Kind.FILE, b"")
+    assert found["demo-1.0/"] == (Kind.FOLDER, b"")
+
+
+def test_numbers_of_headers() -> None:
+    big = header(size=0, mtime=b"\x80" + bytes(7) + b"\1" + bytes(3))
+    old = header(name="old/", kind=b"\0", magic=bytes(8))
+    gnu = header(magic=b"ustar  \0", prefix=b"13000000000")
+    found = read(big + old + gnu)
+    assert next(one[5] for one in found) == 1 << 24
+    assert [one[:2] for one in found[1:]] == [("old/", Kind.FOLDER), ("demo-1.0/a", Kind.FILE)]
+
+
+def test_records_of_pax_headers() -> None:
+    content = extended(record(b"path", b"all") + record(b"mtime", b"7"), b"g")
+    content += extended(record(b"path", "ä".encode()) + record(b"size", b"3") + record(b"x", b"y"))
+    content += header("b", size=9) + b"abc" + bytes(509)
+    content += extended(record(b"path", b"") + record(b"linkpath", b"there")) + header(
+        "c", kind=b"2"
+    )
+    found = [(name, link, content, time) for name, _, link, content, _, time in read(content)]
+    assert found == [("ä", "", b"abc", 7.0), ("c", "there", b"", 7.0)]
+
+
+MALFORMED: dict[str, bytes] = {
+    "empty": b"",
+    "zeros": bytes(10_240),
+    "cut header": header()[:500],
+    "cut content": header(size=5) + b"abc",
+    "cut after a header": extended(record(b"path", b"x")),
+    "checksum": header(checksum=b"0000000\0"),
+    "no number": header(mode=b"x" * 7),
+    "negative size": header(size=-1),
+    "pax with a negative size of its own": header("pax", kind=b"x", size=-1) + header(),
+    "size of 12 bytes": header(size=1 << 90) + header(),
+    "cut short behind whole members": header() + b"x",
+    "pax without a length": extended(b"path=x\n") + header(),
+    "pax with length 0": extended(b"0 path=x\n") + header(),
+    "pax with a long length": extended(b"99 path=x\n") + header(),
+    "pax with digits": extended(b"9" * 5000 + b" path=x\n") + header(),
+    "pax without a line break": extended(b"8 path=xy") + header(),
+    "pax without a value": extended(b"8 path\n\n") + header(),
+    "pax with a size of 5000 digits": extended(record(b"size", b"9" * 5000)) + header(),
+    "pax with a negative size": extended(record(b"size", b"-1")) + header(),
+    "sparse": extended(record(b"GNU.sparse.major", b"1")) + header(),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_archives(name: str) -> None:
+    with pytest.raises(TarError):
+        read(MALFORMED[name])
+
+
+@given(st.lists(st.one_of(st.binary(max_size=600), st.sampled_from(list(MALFORMED.values())))))
+def test_anything_else_is_an_error(parts: list[bytes]) -> None:
+    with contextlib.suppress(TarError):
+        read(header() + b"".join(parts))
+
+
+def zipped(*names: bytes, method: int = 0) -> bytes:
+    """A zip archive of empty files, as no library writes it."""
+    local, directory = b"", b""
+    for name in names:
+        at = len(local)
+        fields = struct.pack("<HHHHHIIIHH", 20, 0x800, method, 0, 0x21, 0, 0, 0, len(name), 0)
+        local += b"PK\3\4" + fields + name
+        directory += b"PK\1\2\x14\0" + fields + bytes(10) + struct.pack("<I", at) + name
+    number = struct.pack("<HH", len(names) & 0xFFFF, len(names) & 0xFFFF)
+    end = b"PK\5\6" + bytes(4) + number + struct.pack("<IIH", len(directory), len(local), 0)
+    return local + directory + end
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped(b"demo-1.0/a", b""), "without a name"),
+        (zipped(b"demo-1.0/a", b"\0x"), "without a name"),
+        (zipped(b"demo-1.0/a", b"."), "leads out of it"),
+        (zipped(b"demo-1.0/a", method=14), "another method than deflate"),
+        (zipped(b"demo-1.0/a", method=12), "another method than deflate"),
+        (zipped(b"demo-1.0/a", method=99), "another method than deflate"),
+        (zipped(*(b"demo-1.0/%d" % number for number in range(20))), "more than 10 files"),
+        (zipped(b"demo-1.0/" + b"a/" * 1200 + b"b"), "lie in one another"),
+        (b"x" + zipped(b"demo-1.0/a"), "can't be unpacked"),
+    ],
+)
+def test_odd_zip_archives(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MOST_FILES", 10)
+    path, out = tmp_path / "demo-1.0.zip", tmp_path / "out"
+    path.write_bytes(content)
+    out.mkdir()
+    with pytest.raises(BuildError, match=message):
+        unpacked(path, out)
+
+
+def test_a_zip_without_times(tmp_path: Path) -> None:
+    path, out = tmp_path / "demo-1.0.zip", tmp_path / "out"
+    path.write_bytes(zipped(b"demo-1.0/a").replace(b"\x21\0\0\0\0\0", bytes(6)))
+    out.mkdir()
+    assert (unpacked(path, out) / "a").stat().st_mtime == 0
+
+
+def test_folders_that_lie_deep_in_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "demo-1.0.tar.gz"
+    for depth, fits in ((DEEPEST - 1, True), (1200, False)):
+        name = f"demo-1.0/{'a/' * (depth - 1)}b".encode()
+        path.write_bytes(gzip.compress(extended(record(b"path", name)) + header()))
+        out = tmp_path / str(depth)
+        out.mkdir()
+        if fits:
+            assert unpacked(path, out).name == "demo-1.0"
+            continue
+        with pytest.raises(BuildError, match="lie in one another"):
+            unpacked(path, out)
+
+
+def test_the_checksum_of_gzip_is_looked_at(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(header() + bytes(20_000)))
+    content[-8] ^= 1
+    path, out = tmp_path / "demo-1.0.tar.gz", tmp_path / "out"
+    path.write_bytes(content)
+    out.mkdir()
+    with pytest.raises(BuildError, match="can't be unpacked: CRC check failed"):
+        unpacked(path, out)
+
+
+MEBI = 1 << 20
+ZEROS = 1500 * MEBI
+
+
+def gzipped(*parts: bytes | int) -> bytes:
+    """Parts of a tar archive; an int is so many zeros, compressed as one chunk many times over."""
+    chunk = gzip.compress(bytes(10 * MEBI), 9)
+    return b"".join(
+        chunk * (part // (10 * MEBI)) if isinstance(part, int) else gzip.compress(part, 1)
+        for part in parts
+    )
+
+
+def claims(kind: bytes) -> Callable[[], bytes]:
+    """A header that extends the next one claims 1.5 GB, and has them."""
+    return lambda: gzipped(header("pax", kind=kind, size=ZEROS), ZEROS, header())
+
+
+QUADRATIC = b"".join(b"1 " for _ in range(MEBI // 2 - 10)) + b"="
+KEYS = b"".join(record(b"key%d" % number, b"v" * 40) for number in range(15_000))
+CRAFTED: dict[str, Callable[[], bytes]] = {
+    "pax": claims(b"x"),
+    "pax for all": claims(b"g"),
+    "long name": claims(b"L"),
+    "long link": claims(b"K"),
+    "pax that claims more than there is": lambda: gzipped(header("pax", kind=b"x", size=8**11 - 1)),
+    "sparse": lambda: gzipped(
+        extended(record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.minor", b"0")),
+        header(size=ZEROS),
+        ZEROS,
+    ),
+    "records that overlap": lambda: gzipped(extended(QUADRATIC), header()),
+    "many records for all": lambda: gzipped(*[extended(KEYS, b"g")] * 15, header("../x")),
+    "many records": lambda: gzipped(*[extended(KEYS) + header()] * 15, header("../x")),
+    "much in headers": lambda: gzipped(*[extended(bytes(MEBI))] * 300),
+    "many headers": lambda: gzipped(header("pax", kind=b"x") * 7_000),
+    "many files": lambda: gzipped(header() * 3_000),
+    "many folders": lambda: gzipped(
+        b"".join(header(f"demo-1.0/{n}/a/b/c/d/e/f") for n in range(400))
+    ),
+    "a file of zeros": lambda: gzipped(header(size=ZEROS), ZEROS),
+    "zeros at the end": lambda: gzipped(header(), ZEROS),
+    "a device with content": lambda: gzipped(header(kind=b"3", size=ZEROS), ZEROS),
+    "hard links": lambda: gzipped(
+        header("demo-1.0/a", size=10 * MEBI),
+        10 * MEBI,
+        b"".join(header(f"demo-1.0/b{n}", kind=b"1", link="demo-1.0/a") for n in range(50)),
+    ),
+}
+SMALL_LIMITS = {"_SMALL": 50 * MEBI, "_RATIO": 20, "MOST_FILES": 2_000}
+CHILD = """
+import json, resource, sys, time
+from pathlib import Path
+from polywheel.errors import BuildError
+from polywheel.run import unpacking
+for name, value in json.loads(sys.argv[2]).items():
+    setattr(unpacking, name, value)
+resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    began, out = time.monotonic(), Path(sys.argv[1] + "-out", path.name)
+    out.mkdir(parents=True)
+    try:
+        unpacking.unpacked(path, out)
+        said = "unpacked"
+    except BuildError as error:
+        said = error.problems[0].what
+    print(json.dumps([said, time.monotonic() - began]), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+@pytest.mark.parametrize("name", CRAFTED)
+def test_crafted_archives(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "crafted"
+    folder.mkdir()
+    (folder / "demo-1.0.tar.gz").write_bytes(CRAFTED[name]())
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(folder), json.dumps(SMALL_LIMITS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said, seconds = json.loads(done.stdout)
+    assert said.startswith("demo-1.0.tar.gz ")
+    assert seconds < 30
