@@ -7,8 +7,10 @@ build hooks, the commands) catch it once, print :meth:`PolywheelError.render` an
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -16,6 +18,8 @@ from polywheel.terminal import drop_output, log_line, one_line, prepare_streams,
 
 INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
 """Exit codes: after SIGINT and SIGPIPE as a shell has them; EX_SOFTWARE of sysexits.h."""
+_NO_MEMORY = re.compile("failed to map segment|[Cc]annot allocate memory")
+"""What the dynamic linker says where it can't load an extension module for want of memory."""
 _LONGEST = 10_000
 """Characters of a line of an error."""
 
@@ -140,21 +144,29 @@ def _shown(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
         return OUTPUT_LOST
-    try:
-        if isinstance(error, PolywheelError):
-            known = error
-        elif isinstance(error, OSError):  # a full disk, a folder that was removed
-            where = f"{error.filename}: " if error.filename else ""
-            known = PolywheelError(f"{where}{error.strerror or error}")
-        elif isinstance(error, MemoryError):
-            known = PolywheelError("there is not enough memory")
+    known = _known(error)
+    with suppress(OSError, MemoryError):  # then it is seen by the exit code alone
+        if known is not None:
+            show_error(known)
         else:
             _show_unexpected(error)
-            return INTERNAL
-        show_error(known)
-    except (OSError, MemoryError):  # nor can that be written
-        return OUTPUT_LOST
-    return known.exit_code
+    return INTERNAL if known is None else known.exit_code
+
+
+def _known(error: BaseException) -> PolywheelError | None:
+    """An error in words that need no traceback; None for a mistake in polywheel."""
+    if isinstance(error, PolywheelError):
+        return error
+    if isinstance(error, OSError):  # a full disk, a folder that was removed
+        where = f"{error.filename}: " if error.filename else ""
+        return PolywheelError(f"{where}{error.strerror or error}")
+    unloadable = isinstance(error, ImportError) and _NO_MEMORY.search(str(error))
+    if unloadable or isinstance(error, MemoryError):
+        return PolywheelError("there is not enough memory")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        what = "no thread can be started: a limit of this machine or of the shell is reached"
+        return PolywheelError(what, hint="see ulimit -a: -u and -v")
+    return None
 
 
 def _show_unexpected(error: BaseException) -> None:

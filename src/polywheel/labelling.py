@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
+from polywheel.config.checks import parse_requirement
 from polywheel.config.project import BuildSystem, Project, read_project
 from polywheel.config.reader import Problems, type_name
 from polywheel.config.selection import Selection, refuse_contradictions, resolve
@@ -181,7 +182,7 @@ def _provider(text: str) -> Provider:
     if not at or not _OBJECT.fullmatch(plugin_api.strip()):
         requirement, plugin_api = rest, ""
     try:
-        Requirement(requirement)
+        parse_requirement(requirement)
     except InvalidRequirement as error:
         raise malformed(
             f"{requirement!r} is no requirement ({str(error).splitlines()[0]})"

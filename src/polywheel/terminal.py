@@ -127,8 +127,9 @@ def prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(_null(os.O_RDONLY), encoding="utf-8")  # noqa: SIM115  # for the whole run
     if sys.stdout is None:
-        raw = io.BufferedWriter(_ClosedOutput(_null(os.O_RDONLY), "w"))
-        sys.stdout = io.TextIOWrapper(raw, encoding="utf-8")
+        raw = _ClosedOutput(_null(os.O_RDONLY), "w")
+        # Without a buffer, which would be written once more at the end.
+        sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
     if sys.stderr is None:
         sys.stderr = open(_null(os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

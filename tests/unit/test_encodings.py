@@ -92,7 +92,7 @@ RUNS: dict[str, tuple[list[str], int]] = {
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A project, one without tables, and wheels, in a folder that no other alphabet has."""
-    top = tmp_path_factory.mktemp("größer → 漢字 “x” \u202e")
+    top = tmp_path_factory.mktemp("größer → 漢字 “x” \u202e \x1b[2J")
     for name in ("PROJECT", "BARE", "WHEELS"):
         (top / name).mkdir()
     text = PROJECT.split("[tool.polywheel]", maxsplit=1)[0].replace("polywheel", "flit_core")
@@ -149,7 +149,7 @@ def test_runs(
         assert main(arguments) == code, raw[1].getvalue()
     out, err = (one.getvalue().decode(encoding) for one in raw)
     assert out or name in {"an error", "finalize"}
-    assert "\u202e" not in out + err
+    assert not {"\u202e", "\x1b"} & {*out, *err}
     assert "internal error" not in err
     if "--json" in arguments and "build" not in arguments:
         json.loads(out)

@@ -173,7 +173,7 @@ TABLES = {
 def test_no_line_about_a_projects_tables_is_a_command(
     table: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = tmp_path / "a\n::error::b"
+    source = tmp_path / "a\n::error::b\x1b[2J"
     source.mkdir()
     (source / "pyproject.toml").write_text(TABLES[table], encoding="utf-8")
     assert main([command, str(source), "--config", str(source / "pyproject.toml")]) == 2

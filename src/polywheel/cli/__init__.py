@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code (docs/reference.md, "Exit codes")."""
+    """Run a command; its exit code (README, "Exit codes")."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     return exit_code_of(lambda: _run(given))
 

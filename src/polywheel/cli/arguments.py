@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from polywheel.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _UNEXPECTED = re.compile(r"unrecognized arguments: (\S+)")
 _UNKNOWN = re.compile(r"argument (.*?): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
@@ -32,6 +36,11 @@ class CommandParser(argparse.ArgumentParser):
             hint = nearest(value, known) or more
             raise ConfigError(f"unknown {what}: {value!r}", at=self.prog, hint=hint)
         raise ConfigError(message, at=self.prog, hint=more)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print --help or --version. That of argparse takes no notice of an error, a full disk say."""
+        if message:
+            (file or sys.stderr).write(message)
 
 
 def _option_names(parser: argparse.ArgumentParser) -> Iterator[str]:

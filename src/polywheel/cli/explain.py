@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
@@ -125,7 +125,7 @@ def _chooser(options: argparse.Namespace) -> Chooser:
     if options.version is not None:
         try:
             specifier &= SpecifierSet(f"=={Version(options.version)}")
-        except InvalidVersion:
+        except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             raise ConfigError(
                 f"{options.version!r} is no version (PEP 440)", at="--version"
             ) from None

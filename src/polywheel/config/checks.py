@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from polywheel.config.reader import Table
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _OBJECT_REFERENCE = re.compile(
     r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
@@ -15,6 +19,8 @@ _OBJECT_REFERENCE = re.compile(
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
 _VERSIONED = rf"{_NAME}{_CLAUSE}(?:,{_CLAUSE})*"
+_LONG_NUMBER = re.compile(r"[0-9]{640}")
+"""Python may be told to read no longer ones (``sys.set_int_max_str_digits``)."""
 SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*([kKmMgGtT]?)[iI]?[bB]?")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LONGEST = 10_000_000
@@ -92,6 +98,8 @@ def _malformed(parse: Callable[[str], object], text: str) -> str | None:
     """
     if not text.isprintable():
         return "it holds a line break or another character that can't be printed"
+    if _LONG_NUMBER.search(text):
+        return "it holds a number with too many digits"
     try:
         parse(text)
     except ValueError as error:  # InvalidRequirement, InvalidMarker
@@ -99,6 +107,18 @@ def _malformed(parse: Callable[[str], object], text: str) -> str | None:
     except RecursionError:
         return "it is nested too deeply"
     return None
+
+
+def parse_requirement(text: str) -> Requirement:
+    """A requirement. Raises InvalidRequirement, also for one that can't be compared with a version."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if _LONG_NUMBER.search(text):
+        raise InvalidRequirement("it holds a number with too many digits")
+    try:
+        return Requirement(text)
+    except RecursionError:
+        raise InvalidRequirement("it is nested too deeply") from None
 
 
 def _parse_requirement(text: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 
+from polywheel.config.checks import parse_requirement
 from polywheel.config.reader import Table
 from polywheel.config.setup_table import compilers
 from polywheel.errors import nearest
@@ -115,7 +116,7 @@ def _build_directory(table: Table) -> BuildDirectory:
     since = table.string("since")
     if since is not None:
         try:
-            Requirement(since)
+            parse_requirement(since)
         except InvalidRequirement as error:
             why = str(error).splitlines()[0]
             table.wrong("since", f"malformed requirement {since!r}: {why}")

@@ -306,7 +306,7 @@ def _complete(place: Path) -> Environment | None:
         said = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))
         folder, resolved = said["folder"], tuple(map(str, said["resolved"]))
         content = str(said["content"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     # Moved; or a link that leads nowhere, as the interpreter that it was made of is gone.
     if folder != str(place) or not Path(python_of(place)).exists():
@@ -343,7 +343,7 @@ def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
             check=True,
         )
         sound = set(json.loads(done.stdout))
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (OSError, ValueError, RecursionError, subprocess.SubprocessError):
         return []
     return [name for name in names if str(environment.folder / name) in sound]
 

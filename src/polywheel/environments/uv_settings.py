@@ -52,7 +52,7 @@ def own_settings() -> Mapping[str, str]:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"uv's configuration can't be read: {error}", at=str(path)) from None
         found |= dict.fromkeys(_options_in(document), str(path))
     for option, names in _SAME.items():

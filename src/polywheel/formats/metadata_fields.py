@@ -9,6 +9,7 @@ from contextlib import suppress
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from polywheel.config.checks import parse_requirement
 from polywheel.model.metadata import VariantMetadata
 from polywheel.model.variant import Variant
 
@@ -61,9 +62,9 @@ def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tu
     for text in headers.get_all("Requires-Dist", []):
         with suppress(InvalidRequirement):
             # A header with bytes above ASCII is an object, and a folded one has line breaks.
-            there.append(Requirement(" ".join(str(text).split())))
+            there.append(parse_requirement(" ".join(str(text).split())))
     for text in wanted:
-        new = Requirement(text)
+        new = parse_requirement(text)
         if not any(_covers(old, new) for old in there):
             there.append(new)
             yield "Requires-Dist", text

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urljoin
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from polywheel.config.checks import parse_requirement
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
 from polywheel.examined import Examined, examine
 from polywheel.examined.disagreements import of_names
@@ -218,7 +219,7 @@ def page_of(requirement: str, index_url: str) -> tuple[Index, SpecifierSet, str]
     With it the versions that are wanted, and the name of the project. Raises ConfigError for anything else.
     """
     try:
-        wanted = Requirement(requirement)
+        wanted = parse_requirement(requirement)
     except InvalidRequirement:
         wanted = None
     if wanted is None or wanted.extras or wanted.url or wanted.marker:
@@ -315,7 +316,7 @@ def _documents(links: Iterable[Link], project: str) -> dict[Version, Link]:
         try:
             if dash and canonicalize_name(name) == project:
                 found.setdefault(Version(version), link)
-        except InvalidVersion:
+        except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             continue
     return found
 

@@ -123,7 +123,7 @@ def listed_before(release: Release, output: Output) -> ListedRelease | None:
     try:
         entries = json.loads(content or b"{}")["files"]
         there = [Listed.of_json(entry) for entry in entries]
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # there is none, or it is none of ours
     files: list[tuple[FileName, Listed]] = []
     variants_json = None

@@ -206,7 +206,11 @@ def _fitting(
         version = packages.get(prop.feature)
         if version is None or not ABI_VALUE.fullmatch(prop.value):
             continue
-        if SpecifierSet(f"=={prop.value}.*").contains(version, prereleases=True):
+        try:
+            fits = SpecifierSet(f"=={prop.value}.*").contains(version, prereleases=True)
+        except ValueError:  # a number of more digits than Python reads
+            continue
+        if fits:
             found.setdefault(prop.feature, []).append(prop.value)
     return {
         name: tuple(sorted(values, key=lambda value: (value.count("."), value)))

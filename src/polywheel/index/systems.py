@@ -16,7 +16,7 @@ from typing import Any
 from packaging.markers import default_environment
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.errors import ConfigError
@@ -194,7 +194,7 @@ def _packages(table: Table) -> dict[str, Version]:
         text = table.string(name)
         try:
             found[_feature(name)] = Version(text or "")
-        except InvalidVersion:
+        except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             if text is not None:
                 table.wrong(name, f"{text!r} is no version (PEP 440)")
     return found
@@ -208,7 +208,7 @@ def _installed() -> dict[str, Version]:
         name, version = metadata["Name"], metadata["Version"]
         try:
             found.setdefault(_feature(name or ""), Version(version or ""))
-        except InvalidVersion:
+        except ValueError:  # as above
             continue
     return found
 

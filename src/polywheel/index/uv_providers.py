@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from polywheel.config.checks import parse_requirement
 from polywheel.index import hardware
 from polywheel.model.metadata import Provider
 
@@ -57,7 +58,7 @@ def builtin_namespace(provider: Provider) -> str | None:
     if known is None or provider.optional or len(provider.requires) != 1:
         return None
     try:
-        requirement = Requirement(provider.requires[0])
+        requirement = parse_requirement(provider.requires[0])
     except InvalidRequirement:
         return None
     if (
@@ -165,7 +166,7 @@ def _pair(text: str, *, exact: bool = False) -> hardware.Version:
     """Major and minor of a version. Raises ValueError."""
     try:
         release = Version(text).release
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of more digits than Python reads
         raise ValueError(f"{text!r} is no version") from None
     if exact and len(release) != 2:
         raise ValueError(f"{text!r} is not of the form 9.0")

@@ -176,7 +176,7 @@ def check_together(content: bytes, at: Path) -> None:
     """Raise ConfigError where a file is no TOML any more with the tables behind its own."""
     try:
         tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"no table can be appended to {at.name}: {error}",
             at=str(at),

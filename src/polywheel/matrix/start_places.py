@@ -72,4 +72,7 @@ def _allowed(text: object) -> SpecifierSet:
 
 def _fits(version: str, allowed: SpecifierSet) -> bool:
     """Whether some release of a version is allowed: the first one, or a late one."""
-    return allowed.contains(f"{version}.0") or allowed.contains(f"{version}.99")
+    try:
+        return allowed.contains(f"{version}.0") or allowed.contains(f"{version}.99")
+    except ValueError:  # a number of more digits than Python reads
+        return False

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from polywheel.config.project import Project
 
-_FLOOR = re.compile(r"cp3([0-9]+)")
+_FLOOR = re.compile(r"cp3([0-9]{1,4})")
 _HOOKED = {
     "flit-core": (),
     "uv-build": (),

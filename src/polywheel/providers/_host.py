@@ -107,7 +107,7 @@ def ask_apart(number, plugin, folder, limit):
     try:
         with open(os.path.join(folder, f"answer-{number}"), encoding="ascii") as file:
             said = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         said = None
     return {"ended": code} if code or said is None else said
 

@@ -19,7 +19,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
@@ -85,7 +85,7 @@ def find_cibuildwheel() -> Engine:
         command, version = [path], _version_beside(Path(path).resolve())
     try:
         old = Version(version) < _OLDEST
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of more digits than Python reads
         old = False  # it does not say
     if old:
         raise ConfigError(

@@ -86,7 +86,7 @@ def probe(executable: str) -> Interpreter | None:
             check=False,
         )
         said: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
         return None  # a shim of a version that is not there, or something else of this name
     if not isinstance(said, dict):
         return None

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
+from polywheel.config.checks import parse_requirement
 from polywheel.environments import normalized
 from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
@@ -101,7 +102,7 @@ class Needs:
             blamed = [
                 self.plugins[name]
                 for name in sorted(
-                    {canonicalize_name(Requirement(one).name) for one in requirements}
+                    {canonicalize_name(parse_requirement(one).name) for one in requirements}
                 )
                 if name in self.plugins and name in said
             ]
@@ -121,7 +122,7 @@ class Needs:
         try:
             said = json.loads(self._memory(base, jobs).read_text(encoding="utf-8"))
             return list(normalized(said))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def _memory(self, base: Environment, jobs: Sequence[Job]) -> Path:
@@ -146,7 +147,7 @@ def checked(more: Sequence[str]) -> Sequence[str]:
     """What a backend asks for, where all of it is requirements. Raises BuildError."""
     for text in more:
         try:
-            Requirement(text)
+            parse_requirement(text)
         except InvalidRequirement as error:
             why = str(error).splitlines()[0]
             raise BuildError(

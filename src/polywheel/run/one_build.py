@@ -141,7 +141,7 @@ def _has_hook(build: Build, hook: str) -> bool:
         )
         try:
             said = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return True
     return hook in said.get("hooks", [hook])
 

@@ -182,5 +182,5 @@ def _reason(kept: Path) -> str | None:
     """Why no sdist can be made; None where nobody tried."""
     try:
         return str(json.loads((kept / _CANNOT).read_text(encoding="ascii")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -9,10 +9,11 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from polywheel import __version__
+from polywheel.config.checks import parse_requirement
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.cache import cache_directory
@@ -132,7 +133,7 @@ def without_polywheel(requirements: tuple[str, ...], *, at: str) -> list[str]:
     found = []
     for text in requirements:
         try:
-            requirement = Requirement(text)
+            requirement = parse_requirement(text)
         except InvalidRequirement as error:
             raise ConfigError(
                 f"malformed requirement {text!r}: {str(error).splitlines()[0]}", at=at

@@ -222,7 +222,7 @@ def kept_source(kept: Path) -> Source | None:
             digest=str(said["digest"]),
             epoch=int(said["epoch"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 
+from polywheel.config.checks import parse_requirement
 from polywheel.config.reader import Problems
 from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError
@@ -132,7 +133,7 @@ class Gathered:
     def _requirement(self, text: str, origin: str) -> Entry:
         """A requirement, which must be one also with its placeholders filled in."""
         try:
-            Requirement(text)
+            parse_requirement(text)
             if not text.isprintable():
                 raise InvalidRequirement("it holds a character that can't be printed")
         except InvalidRequirement as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
+from polywheel.config.checks import parse_requirement
 from polywheel.config.profile_table import read_profile
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems, Table
@@ -80,7 +81,7 @@ def _inferred(project: Project, profiles: Iterable[BackendProfile]) -> str:
     required = set()
     for text in project.build_system.requires:
         try:
-            required.add(canonicalize_name(Requirement(text).name))
+            required.add(canonicalize_name(parse_requirement(text).name))
         except InvalidRequirement as error:
             raise ConfigError(
                 f"malformed requirement {text!r}: {str(error).splitlines()[0]}",

@@ -66,7 +66,7 @@ def look(folder: Path) -> Condition | None:
     try:
         document = json.loads((folder / _NAME).read_text(encoding="ascii"))
         recorded = {str(name): (int(size), int(time)) for name, (size, time) in document.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return Condition(recorded=recorded, found=_files_in(folder))
 
