@@ -3,6 +3,8 @@
 nox -s pypi             what takes long: projects from PyPI, kills in the middle of builds, large matrices
 nox -s endurance        kills, mutated inputs, hostile backends, shortages, for an hour or more; see
                         docs/reliability.md; nox -s endurance -- --count 100 for less of each
+nox -s uv-choices       what explain predicts for 400 random releases, compared with what uv installs;
+                        nox -s uv-choices -- --count 1000 --seed 7
 nox -s sdist            the tests against the wheel that a release would have, installed
 nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, runc and debootstrap; or with
                         any engine that it knows and CIBW_MANYLINUX_X86_64_IMAGE, an image that is there
@@ -42,6 +44,12 @@ def endurance(session: nox.Session) -> None:
             found.append(name)
     if found:
         session.error(f"findings: {', '.join(found)}")
+
+
+@nox.session(name="uv-choices")
+def uv_choices(session: nox.Session) -> None:
+    session.install("-e", ".[cli,test]")
+    session.run("python", "tests/uv/random_releases.py", *session.posargs)
 
 
 @nox.session

@@ -75,7 +75,7 @@ class Memory:
     def from_wheels(self, release: Release) -> Variants:
         raise NotImplementedError
 
-    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
         return Inspection()
 
 

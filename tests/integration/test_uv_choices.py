@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -533,6 +534,26 @@ def test_uv_needs_the_file_and_takes_any_schema(levels: list[str], tmp_path: Pat
     assert uv_takes(folder, tmp_path / "newer") == "demo-1.0-py3-none-any-a.whl"
     path.unlink()
     assert uv_takes(folder, tmp_path / "none") == "demo-1.0-py3-none-any.whl"
+
+
+HERE = ".".join(map(str, sys.version_info[:3]))
+NEXT = f"{sys.version_info[0]}.{sys.version_info[1] + 1}"
+SPECIFIERS = [
+    *(f"<{HERE}", f"<={NEXT}", f"!={HERE}", f">={HERE}", f">{HERE}", f">={NEXT}", f"~={NEXT}"),
+    *("==3.9.*", f"=={NEXT}.*", ">=3.8.*", ">=3.8,", "!=3.0*", ">= '3.8'", "3.8", "nonsense"),
+    *("===3.9", f">=3.8,<{NEXT}", ">3.8.", "*"),
+]
+
+
+@pytest.mark.parametrize("specifier", SPECIFIERS)
+def test_what_uv_regards_of_requires_python(
+    specifier: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    write_wheel(folder, None, headers=f"Requires-Python: {specifier}\n")
+    chosen, _ = this_machine_gets(folder, capsys)
+    assert chosen == uv_takes(folder, tmp_path)
 
 
 METADATA = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"

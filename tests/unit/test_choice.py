@@ -60,7 +60,7 @@ class Shelf:
     def from_wheels(self, release: Release) -> Variants:
         return Variants(None, self.at, f"there is no file for {release}")
 
-    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
         return Inspection()
 
 
@@ -207,11 +207,48 @@ def test_requires_python_and_yanking() -> None:
     reason = only_reason(Shelf(wheel, requires_python=">=3.13"))
     assert reason == "it requires Python >=3.13, and this is 3.12.0"
     assert answer(Shelf(wheel, requires_python=">=3.12")).chosen
-    assert answer(Shelf(wheel, requires_python="nonsense")).chosen
+    assert "Requires-Python 'nonsense' can't be read" in only_reason(
+        Shelf(wheel, requires_python="nonsense")
+    )
     assert only_reason(Shelf(wheel, yanked="")) == "it is yanked"
     assert answer(Shelf(wheel, yanked=""), specifier="==1.0").chosen
     assert not answer(Shelf(wheel, yanked=""), specifier=">=1.0").chosen
     assert not answer(Shelf(wheel, yanked=""), specifier="==1.*").chosen
+
+
+def test_the_upper_bound_of_requires_python_is_for_pip_alone() -> None:
+    (note,) = answer(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).choices[0].notes
+    assert note.startswith(
+        "pip does not take demo-1.0-py3-none-any.whl, which requires Python <3.12"
+    )
+
+
+def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
+    """By its Requires-Python, which counts after it has been chosen."""
+    names = ["demo-1.0-py3-none-manylinux_2_17_x86_64.whl", "demo-1.0-py3-none-any.whl"]
+    shelf = Shelf([*names, "demo-1.0.tar.gz", "demo-0.9-py3-none-any.whl"])
+    shelf.links()[0] = replace(shelf.links()[0], requires_python=">=3.13")
+    given = answer(shelf)
+    assert given.chosen is not None
+    assert given.chosen.filename == "demo-0.9-py3-none-any.whl"
+    rejected = rejections(given, 0)
+    assert rejected[names[0]] == ["it requires Python >=3.13, and this is 3.12.0"]
+    assert rejected[names[1]] == [f"it comes after {names[0]}, and uv looks for no other then"]
+
+
+def test_wheels_that_nothing_tells_apart() -> None:
+    names = ("py2.py3-none-any", "py3-none-any", "py3.py4-none-any")
+    plain = answer(Shelf([f"demo-1.0-{one}.whl" for one in names]))
+    assert [one.filename for one in plain.choices[0].fitting] == [
+        f"demo-1.0-{one}.whl" for one in names
+    ]
+    shelf = Shelf(
+        [f"demo-1.0-{one}-x.whl" for one in names],
+        {"demo-1.0-variants.json": document({"x": LEVEL_V2})},
+    )
+    assert [one.filename for one in answer(shelf).choices[0].fitting] == [
+        f"demo-1.0-{one}-x.whl" for one in reversed(names)
+    ]
 
 
 def provided(provider: Mapping[str, Any], on: System = V2) -> str | None:

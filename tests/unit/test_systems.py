@@ -183,6 +183,8 @@ def test_a_folder_of_systems_with_mistakes(tmp_path: Path) -> None:
     ("platform", "older", "others"),
     [
         ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_29_aarch64"),
+        ("manylinux_2_28_aarch64", "linux_aarch64", "manylinux_2_16_aarch64"),
+        ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux1_aarch64"),
         ("manylinux_2_28_x86_64", "linux_x86_64", "musllinux_1_2_x86_64"),
         ("manylinux_2_28_x86_64", "manylinux1_x86_64", "musllinux_1_2_x86_64"),
         ("manylinux2014_x86_64", "manylinux1_x86_64", "manylinux_2_18_x86_64"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urljoin
@@ -89,6 +88,9 @@ class Inspection:
     refusal: str | None = None
     """Why it does not install it."""
 
+    requires_python: str | None = None
+    """What its METADATA says; None where it says nothing, or was not read."""
+
     note: str | None = None
     """What is wrong with it without being in the way."""
 
@@ -107,7 +109,7 @@ class Place(Protocol):
     def from_wheels(self, release: Release) -> Variants:
         """What is known where there is no variants.json."""
 
-    def inspect(self, wheel: File, variant: Variant | None, python: Version, /) -> Inspection:
+    def inspect(self, wheel: File, variant: Variant | None, /) -> Inspection:
         """What an installer finds when it opens the wheel that it has chosen."""
 
 
@@ -152,7 +154,7 @@ class Folder:
         )
         return Variants(metadata, self.at, "no wheel has a variant.json", (note,))
 
-    def inspect(self, wheel: File, variant: Variant | None, python: Version, /) -> Inspection:
+    def inspect(self, wheel: File, variant: Variant | None, /) -> Inspection:
         """What stands in the wheel: all but the content of its files, which nobody reads here."""
         try:
             found = examine(Path(wheel.link.url))
@@ -161,13 +163,12 @@ class Folder:
         refusal = next(of_names(found.headers, found.name, found.dist_info), None)
         if refusal is None and variant is not None:
             refusal = _of_variant(found, variant)
-        required = " ".join(str(found.headers.get("Requires-Python", "")).split())
-        if refusal is None and required and not takes(required, python):
-            refusal = f"it requires Python {required}, and this is {python}"
-        if refusal is not None or not found.disagreements:
-            return Inspection(refusal=refusal)
-        first = found.disagreements[0].what
-        return Inspection(note=f"{wheel.filename} is not as it should be (polywheel show): {first}")
+        text = " ".join(str(found.headers.get("Requires-Python", "")).split())
+        note = None
+        if found.disagreements:
+            first = found.disagreements[0].what
+            note = f"{wheel.filename} is not as it should be (polywheel show): {first}"
+        return Inspection(refusal=refusal, requires_python=text or None, note=note)
 
 
 class Index:
@@ -188,7 +189,7 @@ class Index:
         """Nothing: for that every wheel would have to be fetched."""
         return Variants(None, self.at, f"the index has no {_expected(release)}")
 
-    def inspect(self, _: File, __: Variant | None, ___: Version, /) -> Inspection:
+    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
         """Nothing: for that the wheel would have to be fetched."""
         return Inspection()
 
@@ -202,15 +203,6 @@ def _of_variant(wheel: Examined, variant: Variant) -> str | None:
     if wheel.variant != variant:
         return "its variant.json describes another variant than that of the release"
     return None
-
-
-@lru_cache(maxsize=1024)
-def takes(required: str, python: Version) -> bool:
-    """Whether a Requires-Python fits; one that nobody understands is left out of account."""
-    try:
-        return SpecifierSet(required).contains(python, prereleases=True)
-    except ValueError:  # InvalidSpecifier, or a number of more digits than Python reads
-        return True
 
 
 def page_of(requirement: str, index_url: str) -> tuple[Index, SpecifierSet, str]:

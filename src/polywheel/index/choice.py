@@ -18,8 +18,9 @@ from packaging.version import Version
 
 from polywheel.errors import ConfigError, nearest
 from polywheel.formats.ordering import Ranked, in_order, ranks
-from polywheel.index.candidates import File, Place, Release, Variants, takes, variants_of
+from polywheel.index.candidates import File, Place, Release, Variants, variants_of
 from polywheel.index.platforms import misfit
+from polywheel.index.python_bounds import is_read_by_uv, refused_by_pip, refused_by_uv
 from polywheel.index.support import Ask, Support, support_of
 from polywheel.index.systems import System
 from polywheel.model.variant import Variant
@@ -161,19 +162,27 @@ class Chooser:
         return self._inspected(choice, system)
 
     def _inspected(self, choice: Choice, system: System) -> Choice:
-        """The choice, the best wheel of which an installer opens.
+        """The choice, the best wheel of which an installer looks at, its Requires-Python too.
 
         Where it can't be installed, uv takes nothing of the release, neither another wheel nor an
-        sdist: it goes on to an older one, or ends with an error. pip always ends with an error.
+        sdist: it goes on to an older one, or ends with an error. pip ends with an error.
         """
-        best, variants = choice.chosen, choice.variants
+        best, python = choice.chosen, system.python
         if best is None:
             return choice
-        found = self.place.inspect(best, variants.get(best.label or ""), system.python)
-        if found.refusal is None:
-            return replace(choice, notes=(*choice.notes, *([found.note] if found.note else [])))
-        behind = f"it comes after {best.filename}, and installers look for no other then"
-        reasons = (found.refusal, *[behind] * (len(choice.fitting) - 1))
+        found = self.place.inspect(best, choice.variants.get(best.label or ""))
+        required = best.link.requires_python or found.requires_python or ""
+        refusal = found.refusal or refused_by_uv(required, python)
+        if refusal is None:
+            notes = [*choice.notes, *([found.note] if found.note else [])]
+            if refused_by_pip(required, python):
+                notes.append(
+                    f"pip does not take {best.filename}, which requires Python {required}: uv goes "
+                    f"by the lower bound alone"
+                )
+            return replace(choice, notes=tuple(notes))
+        behind = f"it comes after {best.filename}, and uv looks for no other then"
+        reasons = (refusal, *[behind] * (len(choice.fitting) - 1))
         refused = [
             Rejected(file=wheel, of_variant=(), of_file=(why,))
             for wheel, why in zip(choice.fitting, reasons, strict=True)
@@ -188,17 +197,20 @@ class Chooser:
 
     def _buildable(self, sdist: File, system: System) -> bool:
         """As far as an index tells: the sdists of a folder are not opened."""
-        required = sdist.link.requires_python
-        return (sdist.link.yanked is None or self.pinned) and (
-            required is None or takes(required, system.python)
-        )
+        required = sdist.link.requires_python or ""
+        taken = refused_by_uv(required, system.python) is None
+        return taken and (sdist.link.yanked is None or self.pinned)
 
     def _sorted(
         self, release: Release, groups: Mapping[str | None, tuple[str, ...]], system: System
     ) -> tuple[list[File], list[Rejected]]:
         """The wheels that fit, in order, and the others; both by group first."""
         places = _Places(system.tags)
-        placed = [(places.best(wheel), wheel) for wheel in release.wheels]
+        # Where nothing else tells them apart, uv takes the last of the variant wheels by filename, and
+        # the first of the others.
+        plain = [wheel for wheel in release.wheels if wheel.label is None]
+        labelled = [wheel for wheel in reversed(release.wheels) if wheel.label is not None]
+        placed = [(places.best(wheel), wheel) for wheel in (*labelled, *plain)]
         placed.sort(key=lambda one: _build(one[1]), reverse=True)
         placed.sort(key=lambda one: len(system.tags) if one[0] is None else one[0])
         by_label: dict[str | None, list[tuple[int | None, File]]] = {}
@@ -223,8 +235,8 @@ class Chooser:
         if wheel.link.yanked is not None and not self.pinned:
             yield f"it is yanked: {wheel.link.yanked}" if wheel.link.yanked else "it is yanked"
         required = wheel.link.requires_python
-        if required is not None and not takes(required, system.python):
-            yield f"it requires Python {required}, and this is {system.python}"
+        if required is not None and not is_read_by_uv(required):
+            yield f"uv leaves it out: its Requires-Python {required!r} can't be read"
 
 
 def _wanted(

@@ -23,7 +23,9 @@ _MACOS = re.compile(r"macosx_([0-9]{1,2})_([0-9]{1,2})_(x86_64|arm64)")
 _OLDER = re.compile(r"(manylinux[0-9]{1,4})_([a-z0-9_]+)")
 _OLDER_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 """What manylinux_2_17 and its like were called before PEP 600."""
-_OLDEST_GLIBC = 5
+_OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
+_OLDEST_GLIBC_ELSEWHERE = 17
+"""Where manylinux begins on an architecture (PEP 571, PEP 599)."""
 _SYSTEMS = (
     ("win", "nt", "win32", "Windows"),
     ("macosx_", "posix", "darwin", "Darwin"),
@@ -73,7 +75,8 @@ def _platforms(platform: str) -> Iterator[str]:
     if found := _MACOS.fullmatch(platform):
         yield from mac_platforms((int(found[1]), int(found[2])), found[3])
     elif found := _GLIBC.fullmatch(platform):
-        for minor in range(int(found[1]), _OLDEST_GLIBC - 1, -1):
+        oldest = _OLDEST_GLIBC.get(found[2], _OLDEST_GLIBC_ELSEWHERE)
+        for minor in range(int(found[1]), oldest - 1, -1):
             yield f"manylinux_2_{minor}_{found[2]}"
             if minor in _OLDER_NAMES:
                 yield f"{_OLDER_NAMES[minor]}_{found[2]}"
