@@ -30,8 +30,9 @@ def left(*folders: Path) -> list[Path]:
     return [
         path
         for folder in folders
-        for pattern in ("*polywheel-tmp-*", "*/*/source", "*/*/*/source")
-        for path in [*folder.glob(pattern), *folder.glob(f"*/{pattern}")]
+        for pattern in ("*polywheel-tmp-*", "work/*/*/source", "work/*/*/*/source")
+        for depth in ("", "*/", "*/*/")
+        for path in folder.glob(f"{depth}{pattern}")
     ]
 
 
@@ -67,6 +68,7 @@ def test_nothing_is_left_of_builds_that_were_killed_once_another_one_has_run(
     assert left(builds.out)
     assert left(cache)
     builds.env["DEMO_SECONDS"] = "0"
+    (source / "another.txt").touch()  # so that it is another snapshot than theirs
     assert sorted(builds().built) == ["v1", "v2"]
     assert left(temporary, builds.out, cache) == []
     assert builds.leftovers == []

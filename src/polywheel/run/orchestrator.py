@@ -159,6 +159,8 @@ def _remove_abandoned(out: Path, place: Path) -> None:
     with suppress(OSError):
         for path in cache_directory().iterdir():
             remove_abandoned(path)
+            for users in path.glob("*.users"):  # of a snapshot, or of an environment
+                remove_abandoned(users)
 
 
 def _place(source: Path) -> Path:
