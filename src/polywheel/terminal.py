@@ -89,9 +89,18 @@ def put_json(document: object, *, exact: bool = False) -> None:
 
     Passwords in it are left out, unless it has to be ``exact``, as polywheel will read it again.
     """
-    # ASCII, without line breaks in texts; "##" can stand only in a text.
-    text = json.dumps(document, indent=2).replace("##", "#\\u0023")
+    text = _escaped_json(json.dumps(document, indent=2))
     sys.stdout.write((text if exact else without_passwords(text)) + "\n")
+
+
+def json_line(document: object) -> str:
+    """A document for programs on one line, without passwords, safe to print."""
+    return without_passwords(_escaped_json(json.dumps(document)))
+
+
+def _escaped_json(text: str) -> str:
+    """JSON (ASCII, without line breaks in texts) in which "##", which only a text can hold, is escaped."""
+    return text.replace("##", "#\\u0023")
 
 
 def encodable(text: str, stream: TextIO) -> str:

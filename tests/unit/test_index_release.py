@@ -242,3 +242,26 @@ def test_what_is_no_release(dist: Path, tmp_path: Path) -> None:
         options = [text for file in files for text in ("--release", str(file))]
         with pytest.raises(ConfigError, match=said):
             index.run([str(dist), *options])
+
+
+def test_nothing_is_removed_where_a_release_is_not_all_there(dist: Path, tmp_path: Path) -> None:
+    (dist / "not a wheel.whl").unlink()
+    assert index.run([str(dist)]) == 0
+    before = {path.name: path.read_bytes() for path in dist.glob("*-variants.json")}
+    assert "demo-1.0-variants.json" in before
+    failed = write_report(tmp_path / "failed.json", states={"j": "failed"})
+    nothing = write_report(tmp_path / "nothing.json")
+    for report in (failed, nothing):
+        assert index.run([str(dist), "--release", str(report)]) == 4
+        assert {path.name: path.read_bytes() for path in dist.glob("*-variants.json")} == before
+
+
+def test_documents_of_other_releases_stay_while_their_wheels_are_there(
+    dist: Path, tmp_path: Path
+) -> None:
+    (dist / "not a wheel.whl").unlink()
+    assert index.run([str(dist)]) == 0
+    wheels = [path for path in dist.glob("demo-1.0-*.whl") if "-old" not in path.name]
+    report = write_report(tmp_path / "report.json", *wheels)
+    assert index.run([str(dist), "--release", str(report)]) == 0
+    assert (dist / "demo-0.9-variants.json").is_file()

@@ -146,7 +146,7 @@ def test_one_rule_under_two_spellings_is_refused(one: str, other: str) -> None:
             'write one item for each: ["-O3", "-g"]',
         ),
         (
-            "compiler.gnu = {ldflags = ['-Wl,-z now']}",
+            "compiler.gnu = {ldflags = ['-z now']}",
             "compiler.gnu.ldflags[0]",
             "several flags",
             "quote a blank",
@@ -296,6 +296,12 @@ def test_any_table_is_rules_or_a_config_error(document: dict[str, Any]) -> None:
         ("--sysroot=/a folder", False),
         ("-L/a -folder", True),
         (" -O3 ", False),
+        ("-I /opt/x", True),
+        ("-isystem /opt/x", True),
+        ("-D X=1", True),
+        ("/opt/my lib/libfoo.a", False),
+        ("-Wl,-rpath,/a b", False),
+        ("-Wl,-z now", False),
     ],
 )
 def test_several_flags_in_one_item(text: str, several: bool) -> None:

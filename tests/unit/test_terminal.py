@@ -23,6 +23,7 @@ from polywheel.run.report import Report
 from polywheel.system.processes import Ended
 from polywheel.terminal import (
     encodable,
+    json_line,
     log_line,
     one_line,
     put,
@@ -286,3 +287,11 @@ def test_passwords_reach_no_message_and_no_document(
     # What polywheel reads again has to stay what it is.
     put_json({"command": url}, exact=True)
     assert url in capsys.readouterr().out
+
+
+def test_the_line_that_ends_a_run_is_safe_too() -> None:
+    url = "https://user:sekret@example.org/x"
+    line = json_line({"event": "finish", "warnings": [f"##[error]{url}"]})
+    assert "sekret" not in line
+    assert "##" not in line
+    assert json.loads(line)["warnings"] == ["##[error]https://user:****@example.org/x"]

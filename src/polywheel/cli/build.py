@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -36,7 +35,7 @@ from polywheel.run.stale import Planned
 from polywheel.run.turns import Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.setup.profiles import choose_backend
-from polywheel.terminal import put
+from polywheel.terminal import json_line, put
 
 _NAMED = 20
 """How many failures are named at the end, how many warnings, and how many stale wheels."""
@@ -85,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
             )
     unwritten = _write_report(report, options.report)
     if options.json:
-        print(json.dumps({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
+        print(json_line({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
     else:
         put(_summary(report, prune=options.prune))
     if unwritten is not None:

@@ -190,6 +190,8 @@ class ReportedRelease:
             for job in self.reports.lacking
             if job["state"] != "elsewhere"
         ]
+        if not self.wheels and not failed:
+            failed = [Problem("the report names no wheel", at=self.at)]
         return [*_few(missing, "missing wheels"), *other, *_few(failed, "jobs without a wheel")]
 
 

@@ -26,6 +26,8 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 SPELLING = re.compile(r"[a-z0-9_]+")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_OPTION = re.compile(r"-|/[A-Za-z][^/]*\Z")
+"""How a flag begins; a path of several parts is none."""
 _MAY_HOLD_BLANKS = ("-I", "-L", "-D", "-isystem", "-F", "-B", "/I", "/D", "/LIBPATH:")
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
@@ -158,14 +160,17 @@ def holds_several_flags(text: str) -> bool:
     """Whether a text would have to be split at a blank to be flags.
 
     Each item reaches the compiler as one argument. A blank is meant if it stands in quotes, in a
-    path (``-I/a folder``), or in a value (``--sysroot=/a folder``), unless a dash follows it.
+    path (``-I/a folder``), or in a value (``--sysroot=/a folder``), unless a dash follows it. An
+    option and its argument (``-I /folder``) are two arguments.
     """
     words = _QUOTED.sub("", text).split()
-    if len(words) < 2 or not words[0].startswith(("-", "/")):
+    if len(words) < 2 or not _OPTION.match(words[0]):
         return False
     if any(word.startswith("-") for word in words[1:]):
         return True
-    return not (words[0].startswith(_MAY_HOLD_BLANKS) or "=" in words[0])
+    return words[0] in _MAY_HOLD_BLANKS or not (
+        words[0].startswith((*_MAY_HOLD_BLANKS, "-Wl,")) or "=" in words[0]
+    )
 
 
 def _texts(table: Table, key: str) -> dict[str, str]:

@@ -42,10 +42,15 @@ class Release(NamedTuple):
     @property
     def variants_json(self) -> str:
         """The name of its file (PEP 825, "Index-level metadata"): normalized as in a wheel's."""
-        return f"{self.project.replace('-', '_')}-{self.version}{VARIANTS_JSON}"
+        return variants_name(self.project, self.version)
 
     def __str__(self) -> str:
         return f"{self.project} {self.version}"
+
+
+def variants_name(project: str, version: object) -> str:
+    """The name of the document of a release; ``project`` is normalized."""
+    return f"{project.replace('-', '_')}-{version}{VARIANTS_JSON}"
 
 
 class Expected(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from polywheel.errors import ConfigError, Problem
 from polywheel.formats.variants_json import variants_json
 from polywheel.index.output import MANIFEST, ROOT, Output
-from polywheel.index.releases import VARIANTS_JSON, Expected, Release, read_releases
+from polywheel.index.releases import (
+    VARIANTS_JSON,
+    Expected,
+    Release,
+    read_releases,
+    variants_name,
+)
+from polywheel.index.wheel_file import parse_name
 
 if TYPE_CHECKING:
     from polywheel.index.tree import Tree
@@ -65,8 +72,14 @@ def write_index(
     with ExitStack() as opened:
         output = Output(out, opened, notify=notify)
         tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
-        done = _write_all(releases, problems, output, tree, notify)
+        done = _write_all(releases, problems, output, tree, notify, others=_documents(left_out))
     return done._replace(left_out=left_out)
+
+
+def _documents(left_out: Iterable[str]) -> set[str]:
+    """The documents of the releases that other wheels of the folder belong to."""
+    names = (parse_name(file) for file in left_out)
+    return {variants_name(one.project, one.version) for one in names if one is not None}
 
 
 def _read_expected(
@@ -92,12 +105,17 @@ def _write_all(
     output: Output,
     tree: Tree | None,
     notify: Callable[[str], None],
+    *,
+    others: Collection[str],
 ) -> Indexed:
-    """Write what is good, keep what earlier runs wrote of the rest, remove what is stale."""
+    """Write what is good, keep what earlier runs wrote of the rest, remove what is stale.
+
+    The documents ``others`` are kept, unless this run writes them.
+    """
     problems = [*strays, *output.problems]
     published: list[Release] = []
     withheld: list[Release] = []
-    kept: set[str] = set()
+    kept: set[str] = set(others)
     for release in releases:
         wrong = release.problems or (tree.take(release) if tree is not None else ())
         if not wrong:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from polywheel.run.report import warnings_as_json
 from polywheel.run.turns import Watcher
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
-from polywheel.terminal import encodable, log_line, without_passwords
+from polywheel.terminal import encodable, json_line, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -75,11 +74,10 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
 @contextmanager
 def json_events(stream: TextIO) -> Iterator[Watcher]:
     """A JSON object a line for every event; ``docs/build.md`` describes them."""
-    # JSON escapes what is odd; "##" can stand only in a text.
-    write = _writer(stream, tidy=lambda line: without_passwords(line).replace("##", "#\\u0023"))
+    write = _writer(stream, tidy=str)
 
     def event(name: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
-        write(json.dumps({"event": name, "time": round(time.time(), 3), **what}))
+        write(json_line({"event": name, "time": round(time.time(), 3), **what}))
 
     def ended(outcome: Outcome) -> None:
         event(
