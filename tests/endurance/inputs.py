@@ -28,7 +28,7 @@ from polywheel.errors import PolywheelError
 
 SECONDS = 2.0
 """Of processor time, for one input of a few kilobytes."""
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which a reader is taken for one that hangs."""
 MEMORY = 128 * 1024 * 1024
 """Bytes beyond what a process takes before its first input."""

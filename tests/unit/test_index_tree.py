@@ -20,7 +20,7 @@ from wheels import assembled, files_of, parts, wheel_files, with_record, zipped
 from polywheel.cli.index import run
 from polywheel.errors import ConfigError, WheelError
 from polywheel.index import Indexed, write_index
-from polywheel.index.output import MANIFEST
+from polywheel.index.output import MANIFEST, Output
 from polywheel.index.page import readable_size
 from polywheel.model.metadata import Provider
 
@@ -360,6 +360,35 @@ def test_where_nothing_can_be_linked_wheels_are_copied(
     write_wheel(dist, headers="Summary: new\n")
     good(dist, out, simple=True)
     assert (out / PLAIN).read_bytes() == (dist / PLAIN).read_bytes()
+
+
+@pytest.mark.parametrize("last", ["take", "finish"])
+def test_what_a_run_that_was_killed_put_there_is_stale_later(
+    last: str, dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    mine = write_wheel(out, variant("mine", V1), name="mine")
+    with monkeypatch.context() as kills:
+        original = getattr(Output, last)
+
+        def killed(*arguments: Any, **options: Any) -> None:
+            if last == "take":
+                original(*arguments, **options)
+            raise KeyboardInterrupt
+
+        kills.setattr(Output, last, killed)
+        with pytest.raises(KeyboardInterrupt):
+            index(dist, out, simple=True)
+    taken = {path.name for path in out.glob("*.whl")} - {mine.name}
+    assert taken
+    for name in taken:
+        (dist / name).unlink()
+    write_wheel(dist, None, name="other")
+    assert taken <= set(good(dist, out, simple=True).removed)
+    assert {path.name for path in out.glob("*.whl")} == {
+        mine.name,
+        *(path.name for path in dist.glob("*.whl")),
+    }
 
 
 def test_another_wheel_of_that_name_is_not_written_over(dist: Path, tmp_path: Path) -> None:

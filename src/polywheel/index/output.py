@@ -77,6 +77,20 @@ class Output:
             with self._replacing(target) as part:
                 part.write_bytes(content)
 
+    def announce(self, files: Mapping[str, str]) -> None:
+        """List files, each with its hash, before they are taken: those that are not here yet.
+
+        So the next run knows what a run that is killed has put here. A line counts only where the
+        file has that hash.
+        """
+        new = {
+            name: digest
+            for name, digest in files.items()
+            if name not in self._before and not (self.root / name).exists()
+        }
+        if new:
+            self._list({**self._before, **new})
+
     def take(self, source: Path, sha256: str) -> Problem | None:
         """Have a wheel or an sdist here under its name: linked, or copied where that can't be done.
 
@@ -125,9 +139,18 @@ class Output:
             elif self._remove(path):
                 removed.append(path)
         if listed or (self.root / MANIFEST).exists():
-            document = {"shape": _SHAPE, "files": dict(sorted(listed.items()))}
-            self.write(MANIFEST, (json.dumps(document, indent=1) + "\n").encode())
+            self._list(listed)
         return removed
+
+    def _list(self, files: Mapping[str, str]) -> None:
+        """Write the manifest."""
+        document = {"shape": _SHAPE, "files": dict(sorted(files.items()))}
+        content = (json.dumps(document, indent=1) + "\n").encode()
+        target = self.root / MANIFEST
+        with self._speaking_of(MANIFEST):
+            if not _is(target, content):
+                with self._replacing(target) as part:
+                    part.write_bytes(content)
 
     def _remove(self, path: str) -> bool:
         """Remove a file that still is what was written, and the folder that it leaves empty."""

@@ -26,6 +26,12 @@ class Tree:
         self._output = output
         self._listed: dict[str, list[ListedRelease]] = {}
 
+    def announce(self, releases: Sequence[Release]) -> None:
+        """Note the files of releases, before the first is taken."""
+        if not self.in_place:
+            files = [file for release in releases for file in release.files]
+            self._output.announce({one.path.name: one.sha256 for one in files if one.sha256})
+
     def take(self, release: Release) -> Sequence[Problem]:
         """Have the files of a release in the output; what keeps them from it."""
         if self.in_place:

@@ -116,6 +116,8 @@ def _write_all(
     published: list[Release] = []
     withheld: list[Release] = []
     kept: set[str] = set(others)
+    if tree is not None:
+        tree.announce([one for one in releases if not one.problems])
     for release in releases:
         wrong = release.problems or (tree.take(release) if tree is not None else ())
         if not wrong:
