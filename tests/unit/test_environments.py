@@ -22,6 +22,7 @@ from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError, ConfigError
 from polywheel.providers.environment import PluginEnvironments
 from polywheel.run.interpreters import find_interpreter
+from polywheel.system.locks import held
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
@@ -187,6 +188,19 @@ def test_killed_half_way_it_is_made_anew(
     assert imports(made, "demo")
     assert environments().kept(here, ["demo"]) == made
     assert environments().get(here, ["demo"]) == made
+
+
+def test_another_run_is_waited_for_no_longer_than_a_build_may_take(here: Interpreter) -> None:
+    said: list[str] = []
+    made = environments().get(here, [])
+    other = Environments(fresh=True, notify=said.append, patience=0.2)
+    lock = made.folder.with_suffix(".lock")
+    with (
+        held(lock, stop=Event(), waiting=lambda: None),
+        pytest.raises(BuildError, match="seconds for another run"),
+    ):
+        other.get(here, [])
+    assert said == ["waiting for another run that makes an environment"]
 
 
 def test_fresh_makes_it_anew_once(here: Interpreter) -> None:

@@ -117,8 +117,11 @@ class Environments:
         fresh: bool,
         notify: Callable[[str], None],
         stop: Event | None = None,
+        patience: float | None = None,
     ) -> None:
+        """``patience``: seconds that another run, which makes the same one, is waited for."""
         self._kind = kind
+        self._patience = patience
         self._fresh = fresh
         self._notify = notify
         self._stop = stop or Event()
@@ -177,6 +180,7 @@ class Environments:
             place.with_suffix(".lock"),
             stop=self._stop,
             waiting=lambda: self._notify("waiting for another run that makes an environment"),
+            seconds=self._patience,
         ):
             found = None if self._fresh else _kept(place)
             while found is not None and not _is_sound(found):

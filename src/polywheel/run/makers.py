@@ -98,7 +98,12 @@ def maker_of(run: Run) -> tuple[Maker, Mapping[str, str]]:
         run.project.build_system.requires if "build-system" in document else _DEFAULT_REQUIRES,
         at="pyproject.toml: build-system.requires",
     )
-    environments = Environments(fresh=run.wishes.fresh, notify=run.watcher.said, stop=run.shop.stop)
+    environments = Environments(
+        fresh=run.wishes.fresh,
+        notify=run.watcher.said,
+        stop=run.shop.stop,
+        patience=run.shop.seconds,
+    )
     found, missing = _interpreters(run.builds, run.wishes, run.watcher)
     source = run.tree
     if found and not run.unpacked:
