@@ -128,3 +128,17 @@ def test_a_python_that_is_no_longer_named(tmp_path: Path, second_python: str) ->
 
 def test_a_dry_run_removes_nothing(builds: Builds) -> None:
     assert "a dry run removes nothing" in builds("--prune", "--dry-run", code=2).err
+
+
+def test_wheels_of_another_configuration_are_not_removed(builds: Builds) -> None:
+    tables = (builds.source / "pyproject.toml").read_text("utf-8")
+    start = tables.index("[variant")
+    other = builds.source / "other.toml"
+    other.write_text(tables[start:].replace("variants.kept]", "variants.third]"), encoding="utf-8")
+    done = builds("--config", str(other), "--prune")
+    assert {one["file"]: one["removed"] for one in done.report["stale"]} == {
+        OLD: False,
+        KEPT: False,
+    }
+    assert all(one["why"] == "made with the project's own tables" for one in done.report["stale"])
+    assert builds.labels == ["kept", "new", "old", "third"]

@@ -50,6 +50,9 @@ class Entry:
     seconds: float
     """How long it took: of a build that made several, its share."""
 
+    config: str = ""
+    """The file whose tables the run read instead of the project's; empty without one."""
+
 
 class Journal:
     """What is finished in a directory; open for one run at a time."""
@@ -58,7 +61,7 @@ class Journal:
         self._folder = folder
         self._file = file
         self._entries: dict[str, Entry] = {}
-        self._made: dict[tuple[str, str], str] = {}
+        self._made: dict[tuple[str, str], Entry] = {}
         self._end = 0
         self.notes: tuple[str, ...] = ()
         """What was skipped, for people."""
@@ -91,7 +94,7 @@ class Journal:
 
     def _note(self, entry: Entry) -> None:
         self._entries[entry.job] = entry
-        self._made[entry.file, entry.sha256] = entry.job
+        self._made[entry.file, entry.sha256] = entry
 
     def entry(self, job: str) -> Entry | None:
         """The newest line of a job."""
@@ -110,6 +113,11 @@ class Journal:
 
     def maker(self, file: str, sha256: str) -> str | None:
         """The job that made a file with this content, in whichever run; None for a stranger's."""
+        entry = self.origin(file, sha256)
+        return entry.job if entry is not None else None
+
+    def origin(self, file: str, sha256: str) -> Entry | None:
+        """The line of a file with this content, of whichever run; None for a stranger's."""
         return self._made.get((file, sha256))
 
     def seconds(self, job: str) -> float | None:
@@ -194,7 +202,7 @@ def _parsed(line: bytes) -> Entry | None:
     if shape != _SHAPE:
         return None
     entry = Entry(**document)
-    for text in (entry.job, entry.key, entry.file, entry.sha256):
+    for text in (entry.job, entry.key, entry.file, entry.sha256, entry.config):
         if not isinstance(text, str) or not text.isprintable():
             raise TypeError("no text")
     WheelName.parse(entry.file)  # a name that leads to another folder is none of a wheel

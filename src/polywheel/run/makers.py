@@ -78,6 +78,7 @@ class Run:
             force=self.wishes.force,
             project=self.plan.project,
             version=self.project.version,
+            config=self.wishes.config_name,
         )
 
     def identity(self, source: Source) -> str:

@@ -100,6 +100,7 @@ def run_plan(
             interrupted=interrupted,
         )
         made = [wheel.file for one in report.outcomes for wheel in one.wheels]
+        planned = replace(planned, config=wishes.config_name)
         stale = find_stale(wishes.out, journal, planned, made)
         # Not before what takes their place is there.
         if wishes.prune and report.exit_code == 0:

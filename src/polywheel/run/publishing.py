@@ -37,6 +37,9 @@ class Publisher:
     version: str | None = None
     """The version, as pyproject.toml has it; None where the backend computes it."""
 
+    config: str = ""
+    """The file whose tables are read instead of the project's; empty without one."""
+
     _first: WheelName | None = None
     """The first wheel of this run: the others are of the same project and version."""
 
@@ -98,7 +101,14 @@ class Publisher:
         check_wheel(wheel, job, self._targets(job))
         digest, size = _settled(wheel), wheel.stat().st_size
         final = self.out / wheel.name
-        entry = Entry(job=job.id, key=key, file=final.name, sha256=digest, seconds=seconds)
+        entry = Entry(
+            job=job.id,
+            key=key,
+            file=final.name,
+            sha256=digest,
+            seconds=seconds,
+            config=self.config,
+        )
         name = WheelName.parse(wheel.name)
         with self._lock:
             if why := self._of_another_release(name):

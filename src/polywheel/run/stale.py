@@ -34,6 +34,9 @@ class Planned:
     """The labels of the plan with every Python and target, None standing for the non-variant wheel;
     None where they are too many to say."""
 
+    config: str = ""
+    """The file whose tables the plan was made of, as the journal names it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaleWheel:
@@ -111,9 +114,13 @@ def _stale(
     """What is known of a wheel that no planned job has made last; None where it may be planned."""
     file = str(wheel)
     try:
-        maker = journal.maker(file, sha256_of(out / file))
+        origin = journal.origin(file, sha256_of(out / file))
     except OSError:  # it can't be read, or is gone
-        maker = None
+        origin = None
+    if origin is not None and origin.config != planned.config:
+        tables = origin.config or "the project's own tables"
+        return StaleWheel(file=file, why=f"made with {tables}", own=False)
+    maker = origin.job if origin is not None else None
     if not _is_planned(wheel.label, planned):
         if maker is None and wheel.label is None:
             return None  # somebody's own, and no variant

@@ -54,6 +54,11 @@ class Wishes:
     recorded: Mapping[str, float] = field(default_factory=dict)
     """Seconds that jobs took, from an earlier report."""
 
+    @property
+    def config_name(self) -> str:
+        """The name of the file with the tables; empty where the project's own are read."""
+        return self.config.name if self.config is not None else ""
+
     def no_source(self) -> list[Path]:
         """What may lie in a source folder, and is none of it."""
         report = [self.report] if self.report is not None else []
