@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -231,3 +232,54 @@ def test_build_scripts_run_in_a_tree_of_their_own(backend: str, tmp_path: Path) 
         wheels = list(pool.map(built, ("v1", "v3")))
     assert [wide_registers(wheel, tmp_path / "second") > 0 for wheel in wheels] == [False, True]
     assert snapshot(source) == before
+
+
+HATCH_HOOK = """
+import os
+from pathlib import Path
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+class Hook(BuildHookInterface):
+    def initialize(self, version, build_data):
+        found = Path(self.root, "demo", "object.txt")
+        if not found.exists():
+            found.write_text(os.environ["CFLAGS"])
+"""
+HATCH_PROJECT = """
+[build-system]
+requires = ["polywheel", "hatchling"]
+build-backend = "polywheel.backend"
+[project]
+name = "demo"
+version = "1.0"
+[tool.polywheel]
+compiled = false
+[tool.polywheel.setup."cpu :: level"]
+cflags = ["-march={value}"]
+[variant.default-priorities]
+namespace = ["cpu"]
+[variant.providers.cpu.static-properties]
+level = ["v3", "v2"]
+[variant.variants.v2.cpu]
+level = ["v2"]
+[variant.variants.v3.cpu]
+level = ["v3"]
+"""
+
+
+def test_objects_of_a_hook_that_hatch_toml_declares_are_not_shared(tmp_path: Path) -> None:
+    """The hook keeps an object beside its sources."""
+    source = tmp_path / "source"
+    (source / "demo").mkdir(parents=True)
+    (source / "demo/__init__.py").touch()
+    (source / "hatch_build.py").write_text(HATCH_HOOK, encoding="utf-8")
+    (source / "pyproject.toml").write_text(HATCH_PROJECT, encoding="utf-8")
+    (source / "hatch.toml").write_text("[build.hooks.custom]\n", encoding="utf-8")
+    for level in ("v3", "v2"):
+        out = tmp_path / level
+        done = build(source, "--wheel", f"-Cvariant-label={level}", out=out)
+        assert "no build hook" not in done.stdout
+        (wheel,) = out.iterdir()
+        with zipfile.ZipFile(wheel) as archive:
+            assert archive.read("demo/object.txt").decode().endswith(f"-march={level}")
+    assert not (source / "demo/object.txt").exists()

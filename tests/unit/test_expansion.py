@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from matrices import (
     AT,
+    HERE,
     VARIANT,
     builds,
     document,
@@ -1094,6 +1095,15 @@ def test_what_a_wheel_is_for_is_told_from_the_backends_settings(
     tables = f"[build-system]\nbuild-backend = '{backend}'\n{settings}\n"
     plan = plan_of(f"label = '{{level}}'\n{LEVEL}", variant=VARIANT + tables, source=tmp_path)
     assert [job.id for job in plan.jobs] == [f"{expected}v2", f"{expected}v3"]
+
+
+def test_a_hook_in_hatch_toml_makes_wheels_for_one_python(tmp_path: Path) -> None:
+    tables = f"{VARIANT}{HERE}label = '{{level}}'\n{LEVEL}"
+    tables += "[build-system]\nbuild-backend = 'hatchling.build'\n"
+    (tmp_path / "pyproject.toml").write_text(tables, encoding="utf-8")
+    assert expand(tmp_path).jobs[0].id == "any-py3-v2"
+    (tmp_path / "hatch.toml").write_text("[build.hooks.custom]\n", encoding="utf-8")
+    assert expand(tmp_path).jobs[0].id == "linux-x86_64-cp312-v2"
 
 
 @pytest.mark.parametrize(

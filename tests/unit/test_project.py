@@ -57,6 +57,26 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert project.document["tool"]["other"] == {"anything": [1, 2]}
 
 
+def test_hatch_toml_stands_in_place_of_tables_of_hatch(tmp_path: Path) -> None:
+    """As hatchling reads it: each of its top-level keys replaces one of ``[tool.hatch]``."""
+    (tmp_path / "hatch.toml").write_text("[build.hooks.custom]\n", encoding="utf-8")
+    pyproject = (
+        "[tool.hatch.build.targets.wheel]\npackages = []\n[tool.hatch.version]\npath = 'v'\n"
+    )
+    document = read(tmp_path, pyproject).document
+    assert document["tool"]["hatch"] == {
+        "build": {"hooks": {"custom": {}}},
+        "version": {"path": "v"},
+    }
+    assert read(tmp_path, "").document["tool"]["hatch"] == {"build": {"hooks": {"custom": {}}}}
+
+
+@pytest.mark.parametrize("content", ["[build", "\0", "x = " + "[" * 100_000])
+def test_a_broken_hatch_toml_is_for_hatchling_to_refuse(content: str, tmp_path: Path) -> None:
+    (tmp_path / "hatch.toml").write_text(content, encoding="utf-8")
+    assert read(tmp_path, "[tool.hatch]\na = 1\n").document["tool"]["hatch"] == {"a": 1}
+
+
 def test_the_source_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text(GOOD, encoding="utf-8")

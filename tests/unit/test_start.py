@@ -105,6 +105,12 @@ def test_languages_that_a_build_script_compiles(tables: str, tmp_path: Path) -> 
     assert found(tmp_path, files) == {"c": "src/x/a.c", "cpp": "compile.py"}
 
 
+def test_languages_that_a_build_script_named_in_hatch_toml_compiles(tmp_path: Path) -> None:
+    hook = '[build.hooks.custom]\npath = "compile.py"'
+    files = {"pyproject.toml": "", "hatch.toml": hook, "compile.py": "run('cc')", "src/x/a.c": ""}
+    assert found(tmp_path, files) == {"c": "src/x/a.c"}
+
+
 def test_languages_without_a_build_script(tmp_path: Path) -> None:
     files = {"pyproject.toml": SCRIPTS["poetry"], "src/x/a.c": ""}
     assert found(tmp_path, files) == {}, "compile.py is missing, so nothing compiles a.c"

@@ -18,6 +18,8 @@ from polywheel.model.metadata import VariantMetadata
 from polywheel.system.files import read_regular
 
 PYPROJECT = "pyproject.toml"
+HATCH_FILE = "hatch.toml"
+"""What hatchling reads besides ``[tool.hatch]``."""
 CONFIG_VARIABLE = "POLYWHEEL_CONFIG"
 """Names the file whose tables stand in place of a project's, for the build backend."""
 _MOST = 64 * 1024 * 1024
@@ -46,7 +48,10 @@ class Project:
     """``[variant]``; empty where it was not asked for."""
 
     document: Mapping[str, Any]
-    """The whole of pyproject.toml, for what the real backend has to say in it."""
+    """The whole of pyproject.toml, for what the real backend has to say in it.
+
+    The tables of a hatch.toml beside it are in ``tool.hatch``, as hatchling has them.
+    """
 
     tables: Mapping[str, Any] = field(default_factory=dict)
     """The file that holds ``[variant]`` and ``[tool.polywheel]``: pyproject.toml, or another."""
@@ -102,7 +107,7 @@ def read_project(
         build_system=_build_system(own.table("build-system")),
         settings=read_settings(root.table("tool").table("polywheel")),
         metadata=read_variant_table(root.table("variant")) if variants else VariantMetadata(),
-        document=document,
+        document=_with_hatch_file(document, source / HATCH_FILE),
         tables=tables,
         file=root.file,
     )
@@ -131,6 +136,23 @@ def _build_system(table: Table) -> BuildSystem:
         build_backend=table.string("build-backend"),
         backend_path=table.strings("backend-path"),
     )
+
+
+def _with_hatch_file(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """pyproject.toml with the top-level keys of hatch.toml in place of those of ``[tool.hatch]``.
+
+    https://hatch.pypa.io/latest/intro/#existing-project; hatchling/metadata/core.py, ``hatch``. A
+    hatch.toml that can't be read is left out: hatchling refuses it, and other backends don't read it.
+    """
+    try:
+        tables = toml_document(read_regular(path, limit=_MOST), path.name)
+    except (OSError, ConfigError):
+        return document
+    tool = document.get("tool", {})
+    hatch = tool.get("hatch", {}) if isinstance(tool, dict) else None
+    if not isinstance(hatch, dict):
+        return document
+    return {**document, "tool": {**tool, "hatch": {**hatch, **tables}}}
 
 
 def _load(
