@@ -220,7 +220,9 @@ def _run(command: Sequence[str]) -> None:
 
 def _taken_out(made: Path, folder: Path, before: Examined, variant: Variant | None) -> Repaired:
     """Check the one wheel in ``made`` and move it, with the label of a variant, to ``folder``."""
-    wheels = sorted(made.glob(f"*{_SUFFIX}"))
+    wheels = sorted(
+        path for path in made.glob(f"*{_SUFFIX}") if path.is_file() and not path.is_symlink()
+    )
     if len(wheels) != 1:
         found = ", ".join(one.name for one in wheels)
         what = f"the repair command made several wheels: {found}"
@@ -238,7 +240,9 @@ def _taken_out(made: Path, folder: Path, before: Examined, variant: Variant | No
     name = str(replace(WheelName.parse(wheels[0].name), label=variant.label if variant else None))
     wheels[0].replace(folder / name)
     for other in made.iterdir():  # reports and the like
-        if not (folder / other.name).exists():
+        # A link would lead nowhere from there, and a pipe would hold up who reads it.
+        plain = not other.is_symlink() and (other.is_file() or other.is_dir())
+        if plain and not (folder / other.name).exists():
             other.replace(folder / other.name)
     return Repaired(wheel=folder / name, variant=before.variant)
 

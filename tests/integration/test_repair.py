@@ -257,3 +257,21 @@ def test_it_needs_the_core_alone(wheel: Path, tmp_path: Path) -> None:
         "pyproject_hooks",
         "polywheel",
     }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links and pipes")
+def test_links_and_pipes_of_the_command_reach_no_folder(
+    wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    link = f"import os, sys; os.symlink({str(wheel)!r}, sys.argv[1] + '/{PLAIN}')"
+    command: list[str | Path] = ["--wheel", wheel, "--dest-dir", out, "--", sys.executable, "-c"]
+    assert repair(*command, link, "{dest_dir}", "{wheel}") == 1
+    assert "made no wheel" in capsys.readouterr().err
+    code = (
+        "import os, shutil, sys; shutil.copy(sys.argv[2], sys.argv[1]); "
+        "os.mkfifo(sys.argv[1] + '/pipe'); os.symlink('x', sys.argv[1] + '/link'); "
+        "open(sys.argv[1] + '/report', 'w').close()"
+    )
+    assert repair(*command, code, "{dest_dir}", "{wheel}") == 0
+    assert sorted(path.name for path in out.iterdir()) == [wheel.name, "report"]
