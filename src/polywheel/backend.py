@@ -20,7 +20,7 @@ from polywheel.config.project import Project
 from polywheel.errors import PolywheelError, UnsupportedError, exit_code_of, show_error
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
-from polywheel.terminal import put, put_json
+from polywheel.terminal import one_line, put, put_json
 
 _Settings = Mapping[str, str | Sequence[str]] | None
 
@@ -43,7 +43,7 @@ def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> obje
         try:
             return pipeline.pass_through(build, "build_sdist", sdist_directory)
         except UnsupportedError as error:
-            raise UnsupportedOperation(error.problems[0].what) from None
+            raise UnsupportedOperation(one_line(error.problems[0].what)) from None
 
 
 def _build_editable(

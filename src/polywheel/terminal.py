@@ -85,22 +85,26 @@ def put(lines: Iterable[str], *, stream: TextIO | None = None, longest: int | No
 
 
 def put_json(document: object, *, exact: bool = False) -> None:
-    """Print a document for programs on standard output. Raises OSError.
+    """Print a document for programs on standard output, as :func:`json_text` has it. Raises OSError."""
+    sys.stdout.write(json_text(document, indent=2, exact=exact) + "\n")
+
+
+def json_text(
+    document: object,
+    *,
+    indent: int | None = None,
+    dense: bool = False,
+    ascii_only: bool = True,
+    exact: bool = False,
+) -> str:
+    """A document as JSON, in which a CI system finds no command; ``dense`` has no blanks.
 
     Passwords in it are left out, unless it has to be ``exact``, as polywheel will read it again.
     """
-    text = _escaped_json(json.dumps(document, indent=2))
-    sys.stdout.write((text if exact else without_passwords(text)) + "\n")
-
-
-def json_line(document: object) -> str:
-    """A document for programs on one line, without passwords, safe to print."""
-    return without_passwords(_escaped_json(json.dumps(document)))
-
-
-def _escaped_json(text: str) -> str:
-    """JSON (ASCII, without line breaks in texts) in which "##", which only a text can hold, is escaped."""
-    return text.replace("##", "#\\u0023")
+    separators = (",", ":") if dense else None
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only, separators=separators)
+    text = text.replace("##", "#\\u0023")  # there is none outside of strings
+    return text if exact else without_passwords(text)
 
 
 def encodable(text: str, stream: TextIO) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from plans import job, plan_of
 
 from polywheel import backend
+from polywheel.ci.rendering import literal
 from polywheel.cli import main, say
-from polywheel.errors import BuildError, ConfigError, Problem, show_error
+from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem, show_error
+from polywheel.matrix.start_text import _string
+from polywheel.model.plan import Build
 from polywheel.run.orders import StepFailedError, Time, _checked
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.progress import json_events, plain_lines
@@ -23,7 +28,7 @@ from polywheel.run.report import Report
 from polywheel.system.processes import Ended
 from polywheel.terminal import (
     encodable,
-    json_line,
+    json_text,
     log_line,
     one_line,
     put,
@@ -133,6 +138,33 @@ def test_documents_hold_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out) == document
     assert not any(map(is_command, out.splitlines()))
     assert out.isascii()
+
+
+def test_events_and_failures_hold_no_command(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("\n".join(COMMANDS), encoding="utf-8")
+    for face in (json_events, plain_lines):
+        stream = io.StringIO()
+        with face(stream) as watcher:
+            watcher.begun([Build(id="b", python="3.12", target="t", jobs=("b",))], [])
+            for text in COMMANDS:
+                watcher.said(text)
+                error = PolywheelError(text, at=text, hint=text).render().removeprefix("error: ")
+                watcher.ended(Outcome(build="b", state=State.FAILED, error=error, log=log))
+        lines = stream.getvalue().splitlines()
+        assert lines
+        assert not any(map(is_command, lines))
+        if face is json_events:
+            events = [json.loads(line) for line in lines]
+            assert [one["text"] for one in events if one["event"] == "note"] == COMMANDS
+
+
+def test_documents_of_toml_and_yaml_hold_no_command() -> None:
+    for text in COMMANDS:
+        for shown in (_string(text), literal(text)):
+            assert not is_command(shown)
+        assert tomllib.loads(f"a = {_string(text)}")["a"] == text
+        assert yaml.safe_load(literal(text)) == text
 
 
 @pytest.mark.parametrize("said", [
@@ -291,7 +323,7 @@ def test_passwords_reach_no_message_and_no_document(
 
 def test_the_line_that_ends_a_run_is_safe_too() -> None:
     url = "https://user:sekret@example.org/x"
-    line = json_line({"event": "finish", "warnings": [f"##[error]{url}"]})
+    line = json_text({"event": "finish", "warnings": [f"##[error]{url}"]})
     assert "sekret" not in line
     assert "##" not in line
     assert json.loads(line)["warnings"] == ["##[error]https://user:****@example.org/x"]

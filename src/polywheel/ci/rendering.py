@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from polywheel.ci.pins import Action, pins
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError
+from polywheel.terminal import json_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -98,7 +99,7 @@ def _quoted(text: str) -> str:
         number = ord(found[0])
         return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
-    return _NOT_ASCII.sub(spelled, json.dumps(text, ensure_ascii=False))
+    return _NOT_ASCII.sub(spelled, json_text(text, exact=True, ascii_only=False))
 
 
 def _only_rendered(value: object) -> object:

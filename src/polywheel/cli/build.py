@@ -35,7 +35,7 @@ from polywheel.run.stale import Planned
 from polywheel.run.turns import Watcher
 from polywheel.run.wishes import Wishes
 from polywheel.setup.profiles import choose_backend
-from polywheel.terminal import json_line, put
+from polywheel.terminal import json_text, put
 
 _NAMED = 20
 """How many failures are named at the end, how many warnings, and how many stale wheels."""
@@ -84,7 +84,8 @@ def run(arguments: Sequence[str]) -> int:
             )
     unwritten = _write_report(report, options.report)
     if options.json:
-        print(json_line({"event": "finish", "time": round(time.time(), 3), **_finish(report)}))
+        finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
+        sys.stdout.write(json_text(finish) + "\n")
     else:
         put(_summary(report, prune=options.prune))
     if unwritten is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.sharing_out import Pack
 from polywheel.model.plan import NON_VARIANT, Plan
+from polywheel.terminal import json_text
 
 GITHUB_MOST = 256
 """Jobs that GitHub makes of one matrix in a run."""
@@ -60,7 +60,7 @@ def _said(plan: Plan, name: str, what: str) -> str:
 
 def github(plan: Plan, packs: Sequence[Pack]) -> str:
     """``{"include": [...]}`` in one line, for ``matrix: ${{ fromJSON(…) }}``."""
-    return json.dumps({"include": [*entries(plan, packs)]}, separators=(",", ":"))
+    return json_text({"include": [*entries(plan, packs)]}, exact=True, dense=True)
 
 
 def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
@@ -82,7 +82,7 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
         }
         jobs[_job_name(one["id"])] = job
     # YAML knows no pairs of surrogates, which is what other letters would become.
-    return json.dumps(jobs, indent=2, ensure_ascii=False)
+    return json_text(jobs, indent=2, exact=True, ascii_only=False)
 
 
 def _job_name(identifier: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from polywheel.matrix.start_presets import StartAxis, StartPreset, StartValue
 from polywheel.model.matrix import MAX_CELLS
+from polywheel.terminal import json_text
 
 _WIDTH = 100
 
@@ -164,4 +164,4 @@ def _key(name: str) -> str:
 
 def _string(text: str) -> str:
     # What JSON escapes, TOML escapes in the same way.
-    return json.dumps(text, ensure_ascii=False)
+    return json_text(text, exact=True, ascii_only=False)

@@ -18,7 +18,7 @@ from polywheel.run.report import warnings_as_json
 from polywheel.run.turns import Watcher
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
-from polywheel.terminal import encodable, json_line, log_line
+from polywheel.terminal import encodable, json_text, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -77,7 +77,7 @@ def json_events(stream: TextIO) -> Iterator[Watcher]:
     write = _writer(stream, tidy=str)
 
     def event(name: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
-        write(json_line({"event": name, "time": round(time.time(), 3), **what}))
+        write(json_text({"event": name, "time": round(time.time(), 3), **what}))
 
     def ended(outcome: Outcome) -> None:
         event(
