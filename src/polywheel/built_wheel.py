@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import Project
 from polywheel.errors import BuildError, Problem
-from polywheel.examined.disagreements import of_names, same_version
+from polywheel.examined.disagreements import is_build_of, of_names
 from polywheel.formats.metadata_reader import parse_metadata
 from polywheel.model.profile import BackendChoice
 from polywheel.model.setup import Entry
@@ -28,6 +28,9 @@ _EXTENSIONS = re.compile(
 )
 """What a setup.py says that has extension modules."""
 _MAX_SCRIPT = 1024 * 1024
+_DECLARED = (
+    "a name and a version that [project] has are fixed; dynamic lists what the backend computes"
+)
 
 
 def check_built_wheel(
@@ -52,7 +55,8 @@ def check_built_wheel(
         expected = _expects_compiled_code(name, project, choice, flags) if compiled else None
         lacking = expected if expected and compiled_member(archive) is None else None
     problems = [Problem(what, wheel.name) for what in of_names(headers, name, found.folder)]
-    problems += _of_another_release(name, project)
+    if other := another_release(name, project=project.name, version=project.version):
+        problems.append(Problem(f"the real backend built {other}", wheel.name, _DECLARED))
     if lacking is not None:
         problems.append(
             Problem(
@@ -66,20 +70,17 @@ def check_built_wheel(
         raise BuildError.collected(problems)
 
 
-def _of_another_release(name: WheelName, project: Project) -> Iterator[Problem]:
-    if project.name is not None and canonicalize_name(name.distribution) != project.name:
-        yield Problem(
-            f"the real backend built a wheel of {name.distribution!r}, "
-            f"the project is {project.name!r}",
-            at=str(name),
-        )
-    if project.version is not None and not same_version(name.version, project.version):
-        yield Problem(
-            f"the real backend built version {name.version!r}, "
-            f"pyproject.toml has {project.version!r}",
-            at=str(name),
-            hint='a version that the backend computes is declared: [project] dynamic = ["version"]',
-        )
+def another_release(name: WheelName, *, project: str | None, version: str | None) -> str | None:
+    """What a built wheel is, where it is not of this project and version; None where it is.
+
+    ``project`` is the normalized name. Both are what pyproject.toml has; None is not compared. A
+    backend may add a pre, post, dev, or local part to the version.
+    """
+    if project is not None and canonicalize_name(name.distribution) != project:
+        return f"a wheel of {name.distribution!r}, the project is {project!r}"
+    if version is not None and not is_build_of(name.version, version):
+        return f"version {name.version!r}, pyproject.toml has {version!r}"
+    return None
 
 
 def _expects_compiled_code(

@@ -10,7 +10,7 @@ from building import build, read_wheel, write_project
 from running import HERE, Builds, demo, workplaces
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
-TABLES = f"""
+VARIANTS = """
 [variant.default-priorities]
 namespace = ["cpu"]
 [variant.providers.cpu.static-properties]
@@ -19,6 +19,8 @@ level = ["v3", "v2"]
 cpu.level = ["v2"]
 [variant.variants.v3]
 cpu.level = ["v3"]
+"""
+TABLES = f"""{VARIANTS}
 [tool.polywheel.setup."cpu :: level"]
 cflags = ["-DLEVEL={{value}}"]
 [tool.polywheel.matrix]
@@ -188,9 +190,10 @@ def test_a_wheel_of_another_project_or_version(does: str, said: str, tmp_path: P
     build(source, "--wheel", "-Cvariant-label=a")
 
 
-def test_another_version_for_each_variant(tmp_path: Path) -> None:
-    """Of a project whose version the backend computes."""
-    source = foreign(tmp_path / "demo", dynamic=True, a="demo-1.0", b="demo-1.0.post1")
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_another_version_for_each_variant(dynamic: bool, tmp_path: Path) -> None:
+    """Also where the backend may add such a part to the version that the project has."""
+    source = foreign(tmp_path / "demo", dynamic=dynamic, a="demo-1.0", b="demo-1.0.post1")
     builds = Builds(source, tmp_path / "out")
     run = builds("-j", "1", code=1)
     assert sorted(run.states.values()) == ["built", "failed"]
@@ -199,3 +202,31 @@ def test_another_version_for_each_variant(tmp_path: Path) -> None:
     # Neither does a wheel that an earlier run made hide it.
     assert sorted(builds(code=1).states.values()) == ["failed", "up-to-date"]
     assert builds("--select", "a").states == {"a": "up-to-date"}
+
+
+def test_a_local_version_of_poetry_core(tmp_path: Path) -> None:
+    pyproject = (
+        SCRIPT["pyproject.toml"]
+        .partition("[tool.poetry.build]")[0]
+        .replace(
+            "[tool.poetry]",
+            '[tool.polywheel]\nbuild-backend = "poetry.core.masonry.api"\n[tool.poetry]',
+        )
+    )
+    source = write_project(
+        tmp_path / "quiet",
+        {"pyproject.toml": pyproject + VARIANTS, "quiet/__init__.py": ""},
+    )
+    build(source, "--wheel", "-Cvariant-label=v3", "-Clocal-version=cu126")
+    (wheel,) = (source / "dist").iterdir()
+    assert wheel.name == "quiet-1.0+cu126-py2.py3-none-any-v3.whl"
+
+
+@needs_compiler
+def test_a_tag_that_setuptools_adds_to_the_version(tmp_path: Path) -> None:
+    source = project(
+        tmp_path / "quiet", {**OPTIONAL, "setup.cfg": "[egg_info]\ntag_build = .dev7\n"}
+    )
+    build(source, "--wheel", "-Cvariant-label=v3")
+    (wheel,) = (source / "dist").iterdir()
+    assert wheel.name.startswith("quiet-1.0.dev7-")

@@ -111,6 +111,29 @@ def test_what_the_project_does_not_say_is_not_held_against_a_wheel(
     assert problems(path, pyproject) == ()
 
 
+@pytest.mark.parametrize(
+    ("built", "declared", "fits"),
+    [
+        *((version, "1.0", True) for version in ("1.0+cu126", "1.0.0.dev7", "1.0rc1", "1.0.post3")),
+        ("1.0rc1.dev3+g1", "1.0rc1", True),
+        ("1.0_cu126", "1.0", True),  # as older tools spell it
+        ("1.0", "1.0rc1", False),
+        ("1.0rc2", "1.0rc1", False),
+        ("1.0+cu126", "1.0+cu118", False),
+        ("1.1+cu126", "1.0", False),
+        ("1!1.0", "1.0", False),
+    ],
+)
+def test_parts_that_a_backend_adds_to_the_version(
+    built: str, declared: str, fits: bool, tmp_path: Path
+) -> None:
+    fields = FIELDS.replace(b"1.0\n", f"{built}\n".encode())
+    path = wheel(tmp_path, name=f"demo-{built}", info=f"demo-{built}.dist-info", fields=fields)
+    said = f"the real backend built version {built!r}, pyproject.toml has {declared!r}"
+    found = problems(path, PROJECT.replace("1.0", declared))
+    assert [one.what for one in found] == [said] * (not fits)
+
+
 # Compiled code ----------------------------------------------------------------------------------
 
 

@@ -225,8 +225,8 @@ def test_the_disk_has_a_wheel_before_it_has_its_name(
 @pytest.mark.parametrize(
     ("project", "version", "said"),
     [
-        ("other", None, f"{NAME} is a wheel of another project than 'other'"),
-        ("demo", "1.1", f"{NAME} is of another version than 1.1, which pyproject.toml has"),
+        ("other", None, f"{NAME} is a wheel of 'demo', the project is 'other'"),
+        ("demo", "1.1", f"{NAME} is version '1.0', pyproject.toml has '1.1'"),
         ("demo", "1.0.0", None),
         (None, None, None),
     ],

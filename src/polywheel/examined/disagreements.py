@@ -63,6 +63,33 @@ def same_version(one: str, other: str) -> bool:
     return one == other or not _forms(one).isdisjoint(_forms(other))
 
 
+def is_build_of(version: str, declared: str) -> bool:
+    """Whether a version is the declared one, or that with a pre, post, dev, or local part added.
+
+    Backends add such a part to a version that pyproject.toml has: setuptools with ``tag_build``,
+    poetry-core with the config setting ``local-version``.
+    """
+    if same_version(version, declared):
+        return True
+    return any(
+        _adds(one, base)
+        for one in _forms(version)
+        for base in _forms(declared)
+        if isinstance(one, Version) and isinstance(base, Version)
+    )
+
+
+def _adds(version: Version, base: Version) -> bool:
+    """Whether all that ``base`` says is in the version too."""
+    parts = zip(_optional(version), _optional(base), strict=True)
+    same_release = Version(version.base_version) == Version(base.base_version)
+    return same_release and all(ours in (part, None) for part, ours in parts)
+
+
+def _optional(version: Version) -> tuple[object, ...]:
+    return version.pre, version.post, version.dev, version.local
+
+
 def _forms(version: str) -> set[Version | str]:
     """What a version may stand for: in names of files older tools wrote ``_`` for ``-`` and ``+``."""
     found: set[Version | str] = {re.sub(r"[^a-z0-9.]+", "_", version.lower())}

@@ -11,6 +11,7 @@ from threading import Lock
 
 from packaging.utils import canonicalize_name
 
+from polywheel.built_wheel import another_release
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.examined.disagreements import same_version
 from polywheel.model.matrix import Target
@@ -131,13 +132,14 @@ class Publisher:
 
     def _of_another_release(self, name: WheelName) -> str | None:
         """What a wheel is, where it is not of the release that this run makes; None where it is."""
+        if other := another_release(name, project=self.project, version=self.version):
+            return other
         first = self._first
-        project = self.project or (canonicalize_name(first.distribution) if first else None)
-        if project is not None and canonicalize_name(name.distribution) != project:
-            return f"a wheel of another project than {project!r}"
-        if self.version is not None and not same_version(name.version, self.version):
-            return f"of another version than {self.version}, which pyproject.toml has"
-        if first is not None and not same_version(name.version, first.version):
+        if first is None:
+            return None
+        if canonicalize_name(name.distribution) != canonicalize_name(first.distribution):
+            return f"of another project than {first}, which this run has too"
+        if not same_version(name.version, first.version):
             return f"of another version than {first}, which this run has too"
         return None
 
