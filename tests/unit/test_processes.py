@@ -312,3 +312,25 @@ def test_it_is_the_same_where_the_system_has_no_descriptors_of_processes(
     run(LEAVES_A_CHILD)
     run.stop_when("grandchild")
     assert run("import time; time.sleep(300)").stopped
+
+
+@posix
+def test_one_that_can_not_be_asked_is_killed_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a console, Windows sends no signal."""
+    if sys.platform == "win32":
+        pytest.skip("uses what Windows does not have")
+    real = os.killpg
+
+    def killpg(group: int, number: int) -> None:
+        if number == signal.SIGTERM:
+            raise OSError(6, "the handle is invalid")
+        real(group, number)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    run.stop_when("here")
+    began = time.monotonic()
+    found = run("import pathlib, time; pathlib.Path('here').touch(); time.sleep(300)", grace=60)
+    assert found == Ended(code=-signal.SIGKILL, stopped=True)
+    assert time.monotonic() - began < 30

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from polywheel.system.processes import killer
+
 _MARK = "_POLYWHEEL_PROVIDERS"
 _HOST = Path(__file__).with_name("_host.py")
 
@@ -38,10 +40,11 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
             start_new_session=sys.platform != "win32",
             creationflags=flags,
         )
+    kill = killer(process)
     try:
         ended = _wait(process, timeout)
     finally:
-        _kill_group(process)
+        kill()
         process.wait()
         if sys.platform == "linux":
             _kill_marked(mark)
@@ -69,16 +72,6 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-        subprocess.run(command, capture_output=True, check=False)
-    else:
-        # The group outlives its leader as long as anybody is in it.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _kill_marked(mark: str) -> None:

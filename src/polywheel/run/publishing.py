@@ -20,6 +20,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import check_wheel, misfits
 from polywheel.run.journal import Entry, Journal, sha256_of
 from polywheel.run.outcome import Standing, State, Wheel
+from polywheel.system.files import replace
 
 
 @dataclass(kw_only=True)
@@ -126,7 +127,7 @@ class Publisher:
             # In this order: whoever is killed in between leaves a line without its wheel, which
             # counts for nothing; a wheel without its line would count as a stranger's.
             self.journal.add(entry)
-            wheel.replace(final)
+            replace(wheel, final)
             self._first = self._first or name
         return Wheel(job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds)
 

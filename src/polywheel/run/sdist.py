@@ -69,7 +69,7 @@ class SdistMaker:
             return part
         # Making the environment may take minutes, and so may another run that is waited for.
         whole = self._around(tree.root, part) if tree.prefix else part
-        base = self.environments.get(self.interpreter, self.requires)
+        base = self._base()
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with held(
             self.place / "sdist.lock",
@@ -80,7 +80,7 @@ class SdistMaker:
             found, why = (None, None) if self.fresh else (kept_source(kept), _reason(kept))
             if found is None and why is None:
                 try:
-                    found = self._made(whole, part.prefix, base, kept)
+                    found = self._made(whole, part.prefix, kept)
                 except _NoSdistError as error:
                     why = _first_line(error)
                     kept.mkdir(parents=True, exist_ok=True)
@@ -100,6 +100,11 @@ class SdistMaker:
             return found
         self.notify(f"no sdist can be made, so the source is built as it stands: {why}")
         return part
+
+    def _base(self) -> Environment:
+        """The environment to begin with; its files are looked at when it is used."""
+        kept = self.environments.kept(self.interpreter, self.requires)
+        return kept or self.environments.get(self.interpreter, self.requires)
 
     def _around(self, root: Path, part: Source) -> Source:
         """The checkout that a source is a part of: that is where its version comes from.
@@ -129,14 +134,13 @@ class SdistMaker:
             }
         )
 
-    def _made(self, whole: Source, prefix: str, base: Environment, kept: Path) -> Source:
+    def _made(self, whole: Source, prefix: str, kept: Path) -> Source:
         """The sdist that the backend makes of a copy, unpacked. Raises BuildError."""
         with workplace(self.place / "sdist") as work:
-            return self._made_in(work, whole, prefix, base, kept)
+            return self._made_in(work, whole, prefix, kept)
 
-    def _made_in(
-        self, work: Workplace, whole: Source, prefix: str, base: Environment, kept: Path
-    ) -> Source:
+    def _made_in(self, work: Workplace, whole: Source, prefix: str, kept: Path) -> Source:
+        base = self.environments.get(self.interpreter, self.requires)
         copy, out = work.source, work.scratch
         whole.copy_to(copy)
         out.mkdir()

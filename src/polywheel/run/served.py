@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +16,7 @@ from polywheel.config.checks import parse_requirement
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.cache import cache_directory
+from polywheel.system.files import replace
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 _PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
@@ -55,10 +55,11 @@ def _make(place: Path, files: Mapping[str, bytes]) -> None:
             target = made / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        # Another run may have made it meanwhile: then that one serves as well.
-        with suppress(FileExistsError):
-            if not place.is_dir():
-                made.rename(place)
+        try:
+            replace(made, place)
+        except OSError:
+            if not place.is_dir():  # another run may have made it meanwhile, which serves as well
+                raise
 
 
 def _repair(place: Path, files: Mapping[str, bytes]) -> None:
@@ -78,7 +79,7 @@ def _repair(place: Path, files: Mapping[str, bytes]) -> None:
             part, target = scratch / str(number), place / name
             part.write_bytes(files[name])
             target.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(target)
+            replace(part, target)
 
 
 def _others(

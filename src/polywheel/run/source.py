@@ -25,6 +25,7 @@ from polywheel.run.tree import content_digest, copy_files, entries, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import DEEPEST, too_deep
+from polywheel.system.files import replace as rename
 from polywheel.system.manifest import is_intact, record_files, write_synced
 from polywheel.system.source_files import JOURNAL, files_below, git_prefix, known_to_git
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
@@ -187,7 +188,7 @@ def sdist_source(
             found = kept_source(kept)
             if found is None or found.digest != source.digest:
                 remove(kept)
-                made.rename(kept)
+                rename(made, kept)
     except OSError as error:
         raise BuildError(
             f"{path.name} can't be unpacked: {error.strerror or error}", at=str(path)
@@ -202,7 +203,7 @@ def _keep(made: Path, kept: Path) -> None:
     """Give a folder its name in the cache; one that is there already stays, where it is intact."""
     if not is_intact(kept):
         remove(kept)
-        made.rename(kept)
+        rename(made, kept)
 
 
 def kept_source(kept: Path) -> Source | None:

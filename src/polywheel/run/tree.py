@@ -9,8 +9,10 @@ import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 
+from polywheel.system.files import replace
 from polywheel.system.source_files import files_below, unreadable
 from polywheel.system.temporary import remove_tree, temporary_folder
 
@@ -28,6 +30,8 @@ def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_res
         except OSError as error:
             raise unreadable(path, error) from None
         if stat.S_ISDIR(status.st_mode):
+            if path.resolve() in {one.resolve() for one in path.parents}:
+                continue  # a link to a folder that it lies in: a copy would have no end
             inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
             yield from entries(root, inner)
         elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # no pipe, no socket
@@ -54,22 +58,36 @@ def remove(folder: Path) -> None:
     """Remove a folder; whoever is killed meanwhile leaves nothing that could be taken for it."""
     if folder.parent.is_dir():
         with temporary_folder(folder.parent) as gone, suppress(FileNotFoundError):
-            folder.rename(gone / "gone")
+            replace(folder, gone / "gone")
 
 
 def _stays_link(root: Path, name: str) -> bool:
     """Whether a name is that of a link that a copy of the tree has too.
 
-    A relative one that leads out of the tree would lead elsewhere from a copy.
+    A relative one that leads out of the tree would lead elsewhere from a copy. Where nobody may make
+    links, a copy has what they lead to.
     """
     path = root / name
-    if not path.is_symlink():
+    if not path.is_symlink() or not can_link():
         return False
     link = path.readlink()
     reached = PurePath(os.path.normpath(PurePath(name).parent / link))
     if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
         return True
     return path.resolve() in root.resolve().parents  # a copy of it would hold the tree again
+
+
+@cache
+def can_link() -> bool:
+    """Whether this process may make symbolic links: on Windows that takes a privilege."""
+    if os.name != "nt":
+        return True
+    with temporary_folder() as folder:
+        try:
+            (folder / "link").symlink_to("nowhere")
+        except OSError:
+            return False
+    return True
 
 
 def content_digest(path: Path, status: os.stat_result) -> bytes:
@@ -102,6 +120,11 @@ def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) ->
                 Path(entry.path).unlink()
 
 
+def has_mode(status: os.stat_result, mode: int, *, posix: bool) -> bool:
+    """Whether a file has these permissions; Windows has none but that to write."""
+    return stat.S_IMODE(status.st_mode) == mode if posix else bool(status.st_mode & stat.S_IWUSR)
+
+
 def _copy_file(root: Path, name: str, target: Path) -> None:
     origin = root / name
     if _stays_link(root, name):
@@ -116,7 +139,7 @@ def _copy_file(root: Path, name: str, target: Path) -> None:
     if target.is_file() and not target.is_symlink():
         there = target.stat()
         same = there.st_size == wanted.st_size and there.st_mtime_ns == wanted.st_mtime_ns
-        if same and stat.S_IMODE(there.st_mode) == mode:
+        if same and has_mode(there, mode, posix=os.name != "nt"):
             return
     target.unlink(missing_ok=True)
     shutil.copyfile(origin, target)

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.run.tar import Kind, Member, TarError, TarReader
-from polywheel.system.files import DEEPEST, too_deep
+from polywheel.system.files import DEEPEST, too_deep, walk
+from polywheel.system.names import means_another_file
 from polywheel.wheel.archive import open_archive
 
 MOST_BYTES = 16 << 30
@@ -132,7 +133,9 @@ class _Unpacking:
     folders: set[PurePosixPath] = field(default_factory=set)
     """Those that are there."""
 
+    files: set[PurePosixPath] = field(default_factory=set)
     count: int = 0
+    windows: bool = os.name == "nt"
 
     def add(self, member: Member, read: _Read) -> None:
         """Put a member where it belongs, or keep it for the end. Raises BuildError and OSError."""
@@ -141,7 +144,12 @@ class _Unpacking:
             raise self._error(f"holds what is neither file nor folder: {member.name!r}")
         place = self._place(member.name)
         if member.kind is Kind.FILE:
-            self._write(member, self._target(place), read)
+            target = self._target(place)
+            if place not in self.files and os.path.lexists(target):
+                # They differ in case, say, and the file system is one that takes no notice.
+                raise self._error(f"holds {member.name!r} and another name that is the same here")
+            self.files.add(place)
+            self._write(member, target, read)
         elif member.kind is not Kind.FOLDER:
             self.links.append(member)
 
@@ -175,14 +183,10 @@ class _Unpacking:
     def _place(self, name: str) -> PurePosixPath:
         """The relative path of a member."""
         place = PurePosixPath(name)
-        odd = ("\\", ":") if os.name == "nt" else ("\0",)
-        if (
-            not place.parts
-            or place.is_absolute()
-            or ".." in place.parts
-            or any(one in name for one in odd)
-        ):
+        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
             raise self._error(f"holds a file that leads out of it: {name!r}")
+        if self.windows and any(map(means_another_file, place.parts)):
+            raise self._error(f"holds a file that Windows has no name for: {name!r}")
         if len(place.parts) > DEEPEST:
             raise self._error(f"can't be unpacked: {too_deep()}")
         return place
@@ -226,5 +230,17 @@ class _Unpacking:
         except OSError:
             # Windows lets not everybody make links; what it leads to does as well.
             origin = where.parent / member.link
-            self._take(origin.stat().st_size)
-            shutil.copy2(origin, where)
+            if origin.is_dir():
+                self._copy_folder(origin, where)
+            else:
+                self._take(origin.stat().st_size)
+                shutil.copy2(origin, where)
+
+    def _copy_folder(self, origin: Path, where: Path) -> None:
+        if where.is_relative_to(origin):
+            raise self._error(f"holds a link to a folder that it lies in: {where.name!r}")
+        for folder, _, names in walk(origin):
+            for name in names:
+                self._counted()
+                self._take(Path(folder, name).stat().st_size)
+        shutil.copytree(origin, where)

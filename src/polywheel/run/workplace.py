@@ -18,6 +18,7 @@ from threading import Event
 from polywheel.errors import PolywheelError
 from polywheel.system.locks import first_free, try_lock
 from polywheel.system.logs import keep_tool_logs
+from polywheel.system.names import folder_name
 from polywheel.system.temporary import remove_tree
 
 _LOCK = "lock"
@@ -59,7 +60,8 @@ class Workplace:
 
 def build_place(place: Path, build: str, *, cibuildwheel: bool = False) -> Path:
     """The usual folder of a build, below that of its source."""
-    return place / _CIBUILDWHEEL / build if cibuildwheel else place / build
+    name = folder_name(build)
+    return place / _CIBUILDWHEEL / name if cibuildwheel else place / name
 
 
 @contextmanager

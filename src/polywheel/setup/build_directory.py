@@ -21,6 +21,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.profile import BackendProfile, BuildDirectory
 from polywheel.model.setup import FLAG_FIELDS
 from polywheel.model.variant import Variant
+from polywheel.system.names import folder_name
 
 _OURS = "polywheel"
 _VARIABLES = (
@@ -85,7 +86,8 @@ def own_build_directory(
     kept = _kept(directory, project, settings, environment, editable)
     if kept is None:  # the backend takes a new temporary directory each time
         return _lasting(directory, lasting) if lasting is not None else OwnDirectory()
-    folder = f"{variant.label}-{_digest(variant, settings, environment, told)}"
+    digest = _digest(variant, settings, environment, told)
+    folder = folder_name(f"{variant.label}-{digest}")
     path = os.path.join(project.source, kept, _OURS, folder)
     how, _, name = directory.via.partition(":")
     replaced = frozenset(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a file in which a child process answers."""
 
+_PATIENCE = 2.0
+"""Seconds for which renaming is tried again on Windows."""
+_LOOK = 0.02
 DEEPEST = 200
 """Folders that may lie in one another: more than in any project. Functions of the standard library
 call themselves once or more for each, and Python ends that at a thousand.
@@ -50,6 +54,29 @@ def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> 
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
     return content
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file or folder another name, which a file may have already. Raises OSError.
+
+    On Windows that fails while anybody has one of them open, and there are programs that look into
+    every new file: it is tried again for a while.
+    """
+    persist(lambda: source.replace(target), seconds=_PATIENCE if os.name == "nt" else 0.0)
+
+
+def persist(act: Callable[[], object], *, seconds: float) -> None:
+    """Do something that may be refused for a moment. Raises OSError if it still is at the end."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            act()
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def walk(folder: str | Path, *, strict: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:

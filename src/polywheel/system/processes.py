@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ def run_child(
     with ExitStack() as opened:
         output = opened.enter_context(opened_log(log))
         child = _started(command, folder, environment, output.file.fileno(), keep_open)
+        kill = killer(child)
         watch = opened.enter_context(_watched(child))
         ended = False
         try:
@@ -73,7 +74,7 @@ def run_child(
                 if stopped or late:
                     break
         finally:
-            _end(child, watch, output, grace=0 if ended else grace, ask=ask)
+            _end(child, watch, output, kill, grace=0 if ended else grace, ask=ask)
     return Ended(code=child.returncode, late=late, stopped=stopped)
 
 
@@ -136,13 +137,18 @@ def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> 
 
 
 def _end(
-    child: subprocess.Popen[bytes], watch: int | None, output: Log, *, grace: float, ask: int
+    child: subprocess.Popen[bytes],
+    watch: int | None,
+    output: Log,
+    kill: Callable[[], None],
+    *,
+    grace: float,
+    ask: int,
 ) -> None:
     """Ask the group to end where there is grace, give it that time, then kill what is left of it."""
     try:
-        if grace > 0:
+        if grace > 0 and _ask(child, ask):
             until = time.monotonic() + grace
-            _ask(child, ask)
             while not (ended := _wait(child, watch, _LOOK)) and time.monotonic() < until:
                 output.shorten()
             if ended:
@@ -152,16 +158,20 @@ def _end(
                     output.shorten()
                     time.sleep(0.05)
     finally:
-        _kill(child)
+        kill()
         child.wait()
 
 
-def _ask(child: subprocess.Popen[bytes], ask: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
+def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
+    """Ask a group to end; False where that can't be done: it is gone, or there is no console."""
+    try:
         if sys.platform == "win32":
             child.send_signal(signal.CTRL_BREAK_EVENT)
         else:
             os.killpg(child.pid, ask)
+    except OSError:
+        return False
+    return True
 
 
 def _group_is_there(child: subprocess.Popen[bytes]) -> bool:
@@ -189,17 +199,32 @@ def _lives_in(group: int) -> bool:
     return False
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
+def killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
+    """A function that kills a child, which leads a group of its own, and all that it has started."""
     if sys.platform == "win32":
-        # Its descendants too, which Windows does not end with it.
-        subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607  # a part of Windows
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        with suppress(OSError):
-            child.kill()
-    else:
+        from polywheel.system.job_objects import Job
+
+        try:
+            return Job(child.pid).kill
+        except OSError:  # it has ended, or this process may not
+            return lambda: _kill_tree(child)
+    return lambda: _kill_group(child)
+
+
+def _kill_tree(child: subprocess.Popen[bytes]) -> None:
+    """What Windows knows to be a descendant: not where the process between has ended."""
+    subprocess.run(
+        ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607  # a part of Windows
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    with suppress(OSError):
+        child.kill()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    # The group outlives its leader for as long as anybody is in it.
+    if sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):  # nobody is left
             os.killpg(child.pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from polywheel.system.files import DEEPEST
+from polywheel.system.files import DEEPEST, replace
 from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
@@ -62,7 +62,7 @@ def replacing(target: Path) -> Iterator[Path]:
     with temporary_folder(target.parent) as folder:
         part = folder / "part"
         yield part
-        part.replace(target)
+        replace(part, target)
 
 
 def remove_abandoned(parent: Path) -> None:
