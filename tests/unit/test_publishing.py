@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -244,3 +245,42 @@ def test_a_wheel_of_another_release(
             out.publish("two", key="k2")
         else:
             assert refused(out) == said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links are those of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to a pipe"])
+def test_what_has_the_name_of_a_wheel_and_is_none_stays(tmp_path: Path, kind: str) -> None:
+    """Without --force nobody opens it, and nobody writes over it (issue 12, item 19)."""
+    with opened(tmp_path) as out:
+        if kind == "pipe":
+            os.mkfifo(out.wheel)
+        elif kind == "folder":
+            out.wheel.mkdir()
+        else:
+            out.wheel.symlink_to("pipe")
+            if kind == "link to a pipe":
+                os.mkfifo(tmp_path / "pipe")
+        before = out.wheel.lstat()
+        with pytest.raises(WheelError, match="is there already"):
+            out.publish()
+        assert (out.wheel.lstat().st_ino, out.wheel.lstat().st_mode) == (
+            before.st_ino,
+            before.st_mode,
+        )
+        assert out.journal.entry(job().id) is None
+    if kind != "folder":
+        with opened(tmp_path, force=True) as out:
+            out.publish()
+            assert out.wheel.is_file()
+            assert not out.wheel.is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_in_place_of_a_new_wheel_is_not_published(tmp_path: Path) -> None:
+    with opened(tmp_path) as out:
+        staged = tmp_path / ".staged"
+        staged.mkdir()
+        (staged / NAME).symlink_to("elsewhere")
+        with pytest.raises(WheelError, match="is not a regular file"):
+            out.publisher.publish(job(), staged / NAME, "k1", 1.0)
+        assert not out.wheel.exists()
