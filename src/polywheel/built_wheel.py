@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -13,8 +13,11 @@ from polywheel.errors import BuildError, Problem
 from polywheel.examined.disagreements import is_build_of, of_names
 from polywheel.formats.metadata_reader import parse_metadata
 from polywheel.model.profile import BackendChoice
-from polywheel.model.setup import Entry
+from polywheel.model.setup import Entry, SetupRule
 from polywheel.model.wheelname import WheelName
+from polywheel.setup.build_directory import declares_any
+from polywheel.setup.delivery import FLAG_VARIABLES
+from polywheel.setup.presets import load_preset
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.compiled import compiled_member
 from polywheel.wheel.dist_info import read_dist_info
@@ -90,16 +93,44 @@ def _expects_compiled_code(
     compiled = project.settings.compiled
     if compiled is not None:
         return f"{project.at('tool.polywheel.compiled')} is true" if compiled else None
+    return next(_signs_of_compiled_code(name, project, choice, flags), None)
+
+
+def _signs_of_compiled_code(
+    name: WheelName, project: Project, choice: BackendChoice, flags: Sequence[Entry]
+) -> Iterator[str]:
     if name.platform != "any":
-        return f"it is for the platform {name.platform}"
+        yield f"it is for the platform {name.platform}"
     if flags:
-        return f"its variant asks for the compiler flag {flags[0].value!r} (from {flags[0].origin})"
+        yield f"its variant asks for the compiler flag {flags[0].value!r} (from {flags[0].origin})"
     profile = choice.profile.name if choice.profile is not None else None
     if profile in _ALWAYS_COMPILES:
-        return f"{profile} is for projects with something to compile"
+        yield f"{profile} is for projects with something to compile"
     if profile not in _WITHOUT_SETUP_PY and (declared := _extension_modules(project)):
-        return f"the project has extension modules ({declared})"
-    return None
+        yield f"the project has extension modules ({declared})"
+    hooks = choice.profile.hooks if choice.profile is not None else ()
+    if declares_any(project, hooks) and (rule := _rule_with_flags(project, profile)):
+        yield f"the project has a build hook, and {rule} asks for compiler flags"
+
+
+def _rule_with_flags(project: Project, profile: str | None) -> str | None:
+    """The place of a rule, of the project or of a preset that it names, that has compiler flags.
+
+    What compiles for one variant compiles for the others too, and for the null variant, which asks for
+    no flags itself.
+    """
+    at = project.at("tool.polywheel.presets")
+    presets = [load_preset(name, at=at) for name in project.settings.presets]
+    rules = (*project.settings.setup, *(rule for preset in presets for rule in preset.rules))
+    return next((rule.at for rule in rules if _has_flags(rule, profile)), None)
+
+
+def _has_flags(rule: SetupRule, profile: str | None) -> bool:
+    for_backend = [fields for name, fields in rule.by_backend.items() if name == profile]
+    every = (rule.fields, *rule.by_compiler.values(), *for_backend)
+    return any(
+        any(fields.flags.values()) or not FLAG_VARIABLES.isdisjoint(fields.env) for fields in every
+    )
 
 
 def _extension_modules(project: Project) -> str | None:

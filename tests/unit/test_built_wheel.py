@@ -243,6 +243,42 @@ def test_extension_modules_in_setup_py(
     ] * expected
 
 
+HOOK = "[tool.hatch.build.targets.wheel.hooks.custom]\n"
+
+
+@pytest.mark.parametrize(
+    ("hook", "asks", "rule"),
+    [
+        (HOOK, '[tool.polywheel.setup.cpu]\ncflags = ["-O3"]\n', "tool.polywheel.setup.cpu"),
+        (
+            HOOK,
+            "[tool.polywheel.setup.cpu.compiler.gnu]\nldflags = ['-s']\n",
+            "tool.polywheel.setup.cpu",
+        ),
+        (HOOK, "[tool.polywheel.setup.cpu.env]\nCXXFLAGS = '-O3'\n", "tool.polywheel.setup.cpu"),
+        (HOOK, "[tool.polywheel]\npresets = ['x86_64']\n", "preset x86_64"),
+        (HOOK, "[tool.polywheel.setup.cpu]\ncflags = []\n", None),
+        (HOOK, "[tool.polywheel.setup.cpu.backend.meson-python]\ncflags = ['-s']\n", None),
+        (HOOK, "[tool.polywheel.setup.cpu]\ndependencies = ['mkl']\n", None),
+        (HOOK, "", None),
+        ("", '[tool.polywheel.setup.cpu]\ncflags = ["-O3"]\n', None),
+    ],
+)
+def test_a_null_wheel_of_a_project_whose_hook_compiles(
+    hook: str, asks: str, rule: str | None, tmp_path: Path
+) -> None:
+    """The null variant asks for no flags itself; a hook may swallow the error of the compiler."""
+    found = problems(wheel(tmp_path), PROJECT + hook + asks, backend="hatchling")
+    assert len(found) == (rule is not None)
+    if rule is not None:
+        assert "no compiled file, but the project has a build hook, and " in found[0].what
+        assert rule in found[0].what
+    pure = "[tool.polywheel]\ncompiled = false\n" + asks.replace("[tool.polywheel]\n", "")
+    assert problems(wheel(tmp_path), PROJECT + hook + pure, backend="hatchling") == ()
+    compiled = wheel(tmp_path, files={**FILES, "demo/_demo.so": ELF})
+    assert problems(compiled, PROJECT + hook + asks, backend="hatchling") == ()
+
+
 @pytest.mark.parametrize("backend", ["flit-core", "hatchling", "poetry-core", "setuptools", None])
 def test_a_pure_project_needs_no_setting(backend: str | None, tmp_path: Path) -> None:
     hook = "[tool.hatch.build.targets.wheel.hooks.custom]\n"

@@ -15,7 +15,8 @@ from polywheel.errors import ConfigError, Problem
 from polywheel.model.profile import BackendProfile, Way
 from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry
 
-_FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
+FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
+"""Environment variables that hold flags for a compiler or linker."""
 _AS_ENVIRONMENT = Way("env")
 _UNSUPPORTED = Way("unsupported")
 _OF_PYTHON = ("cflags", "cxxflags")
@@ -219,7 +220,7 @@ class _Delivered:
 
     def set_variable(self, variable: str, entry: Entry) -> None:
         self.environment[variable] = entry.value
-        if variable in _FLAG_VARIABLES and entry.value.strip():
+        if variable in FLAG_VARIABLES and entry.value.strip():
             self.compiler_flags.append(entry)
         self.told.append(f"{variable} = {entry.value}  ({entry.origin})")
 
