@@ -17,7 +17,7 @@ from typing import Any
 from polywheel import pipeline
 from polywheel.build_call import Build, needs_requirements, optional_hooks
 from polywheel.config.project import Project
-from polywheel.errors import PolywheelError, UnsupportedError, exit_code_of, show_error
+from polywheel.errors import UnsupportedError, exit_code_of, known_error, show_error
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.terminal import one_line, put, put_json
@@ -139,9 +139,12 @@ def _face() -> Iterator[None]:
     """The one place where an error becomes lines in a build log and an exit code."""
     try:
         yield
-    except PolywheelError as error:
-        show_error(error)
-        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        known = known_error(error)
+        if known is None:  # what is no error in words the frontend shows with its traceback
+            raise
+        show_error(known)
+        raise SystemExit(known.exit_code) from None
 
 
 def _explain(arguments: Sequence[str]) -> int:

@@ -144,7 +144,7 @@ def _shown(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
         return OUTPUT_LOST
-    known = _known(error)
+    known = known_error(error)
     with suppress(OSError, MemoryError):  # then it is seen by the exit code alone
         if known is not None:
             show_error(known)
@@ -153,7 +153,7 @@ def _shown(error: BaseException) -> int:
     return INTERNAL if known is None else known.exit_code
 
 
-def _known(error: BaseException) -> PolywheelError | None:
+def known_error(error: BaseException) -> PolywheelError | None:
     """An error in words that need no traceback; None for a mistake in polywheel."""
     if isinstance(error, PolywheelError):
         return error

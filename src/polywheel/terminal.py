@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import errno
 import io
-import json
 import os
 import re
 import sys
@@ -101,6 +100,8 @@ def json_text(
 
     Passwords in it are left out, unless it has to be ``exact``, as polywheel will read it again.
     """
+    import json  # --help and errors need none
+
     separators = (",", ":") if dense else None
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only, separators=separators)
     text = text.replace("##", "#\\u0023")  # there is none outside of strings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polywheel import errors
+from polywheel import backend, errors
 from polywheel.cli import main
 from polywheel.cli import matrix as matrix_command
 
@@ -185,3 +185,15 @@ def ends_with(raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(matrix_command, "run", run)
     return main(["matrix"])
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), OSError(28, "No space left on device")])
+def test_a_hook_ends_with_a_message_too(
+    raised: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, backend._face():
+        raise raised
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(ZeroDivisionError), backend._face():
+        raise ZeroDivisionError
