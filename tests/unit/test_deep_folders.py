@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setups import project, variant
 
 from polywheel.cli import main
 from polywheel.errors import BuildError, WheelError
 from polywheel.run.source import read_source
 from polywheel.run.tree import copy_files
+from polywheel.setup.build_directory import own_build_directory
+from polywheel.setup.profiles import shipped_profiles
 from polywheel.system.files import DEEPEST, walk
 from polywheel.system.temporary import remove_tree
 
@@ -93,6 +96,26 @@ def test_no_source_has_them(deep: Path) -> None:
     for whole in (True, False):
         with pytest.raises(BuildError, match="lie in one another"):
             read_source(deep, whole=whole)
+
+
+def test_a_copy_for_a_build_script_is_refused(deep: Path, tmp_path: Path) -> None:
+    (pdm,) = (one for one in shipped_profiles() if one.name == "pdm-backend")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    document = {"tool": {"pdm": {"build": {"run-setuptools": True, "custom-hook": "x.py"}}}}
+    try:
+        with pytest.raises(BuildError, match="in one another"):
+            own_build_directory(
+                pdm,
+                project(source=deep, document=document),
+                variant("cpu::level::v3", label="v3"),
+                {},
+                environment={},
+                scratch=scratch,
+                editable=False,
+            )
+    finally:
+        remove_tree(scratch)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from polywheel.config.project import Project
 from polywheel.config.selection import ConfigSettings
-from polywheel.errors import ConfigError
+from polywheel.errors import BuildError, ConfigError
 from polywheel.model.profile import BackendProfile, BuildDirectory
 from polywheel.model.setup import FLAG_FIELDS
 from polywheel.model.variant import Variant
@@ -287,9 +287,15 @@ def _source_copy(directory: BuildDirectory, project: Project, scratch: Path) -> 
             found |= set(at_top(folder, names))
         return found | {name for name in names if Path(folder, name, "pyvenv.cfg").is_file()}
 
-    shutil.copytree(
-        project.source, copy, symlinks=True, ignore=left_out, copy_function=_copy_as_outdated
-    )
+    try:
+        shutil.copytree(
+            project.source, copy, symlinks=True, ignore=left_out, copy_function=_copy_as_outdated
+        )
+    except RecursionError:  # it calls itself for each folder
+        raise BuildError(
+            "the source can't be copied: too many folders lie in one another",
+            at=str(project.source),
+        ) from None
     return OwnDirectory(source=copy)
 
 
