@@ -62,7 +62,7 @@ namespace = ["demo"]
 level = {json.dumps(levels)}
 {variants}
 [tool.polywheel.setup."demo :: level"]
-cflags = ["-DLEVEL={{value}}"]
+cflags = ["-DLEVEL={{value}}", "-g0"]
 [tool.polywheel.matrix]
 python = ["{HERE}"]
 """,
