@@ -1275,6 +1275,7 @@ def test_a_project_may_say_that_builds_are_not_shared() -> None:
     assert built("", "share-builds = false\n") == sorted([label] for label in ALL)
     plan = plan_of(f"share-builds = false\n{BOTH}")
     assert plan.unshared == "share-builds = false (pyproject.toml: tool.polywheel.matrix)"
+    assert plan.warnings == ()
 
 
 @pytest.mark.parametrize("setting", ["", 'share-builds = "auto"\n'])
@@ -1286,6 +1287,12 @@ def test_builds_of_a_source_that_mentions_the_variant_are_not_shared(
     plan = expand_project(project_of(text, source=tmp_path))
     assert builds(plan) == [[label] for label in ALL[2:]]
     assert plan.unshared == "build.rs mentions POLYWHEEL_VARIANT_, so a build may read its variant"
+    # The mention may be in a text about polywheel: what looks like a mistake is said all the same.
+    (warning,) = plan.warnings
+    assert "ask the same of the build" in warning
+    assert "the same content unless it reads its variant from the environment" in warning
+    strict = document(f"{setting}{BOTH}[tool.polywheel]\nstrict = true\n")
+    assert expand_project(project_of(strict, source=tmp_path)).warnings == plan.warnings
     told = expand_project(project_of(document(f"share-builds = true\n{BOTH}"), source=tmp_path))
     assert builds(told) == builds(plan_of(BOTH))
     assert told.unshared is None
@@ -1294,7 +1301,7 @@ def test_builds_of_a_source_that_mentions_the_variant_are_not_shared(
 def test_where_no_builds_would_be_shared_no_source_is_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expansion, "first_mention", lambda _: pytest.fail("it was searched"))
+    monkeypatch.setattr(expansion, "why_variant_is_read", lambda _: pytest.fail("it was searched"))
     rules = "[tool.polywheel.setup.'cpu :: level']\ncflags = ['-m{value}']"
     plan = plan_of(f"label = '{{level}}'\n{LEVEL}{rules}", source=tmp_path)
     assert builds(plan) == [["v2"], ["v3"]]

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run import tree
 from polywheel.run.source import read_source
 from polywheel.run.tree import has_mode
 from polywheel.run.unpacking import _Unpacking, unpacked
 from polywheel.run.workplace import build_place
+from polywheel.system import source_files
 from polywheel.system.files import persist
 from polywheel.system.job_objects import BasicLimits, ExtendedLimits
 from polywheel.system.names import folder_name, means_another_file
@@ -97,7 +97,7 @@ def test_where_links_can_not_be_made_a_copy_has_what_they_lead_to(
     def refused(*_: object, **__: object) -> None:
         raise OSError(22, "A required privilege is not held by the client")
 
-    monkeypatch.setattr(tree, "can_link", lambda: False)
+    monkeypatch.setattr(source_files, "can_link", lambda: False)
     monkeypatch.setattr(Path, "symlink_to", refused)
     frozen = read_source(root).frozen()
     there = {

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.matrix.variant_mentions import first_mention
+from polywheel.matrix.variant_mentions import why_variant_is_read
 
 LABEL = 'os.environ["POLYWHEEL_VARIANT_LABEL"]'
+
+
+def first_mention(root: Path) -> str | None:
+    said = why_variant_is_read(root)
+    assert said is None or said.endswith(
+        " mentions POLYWHEEL_VARIANT_, so a build may read its variant"
+    )
+    return said and said.partition(" mentions ")[0]
 
 
 def write(root: Path, name: str, content: str | bytes = LABEL) -> None:
@@ -112,3 +120,28 @@ def test_large_data_is_not_read(tmp_path: Path) -> None:
     began = time.monotonic()
     assert first_mention(tmp_path) is None
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+@pytest.mark.parametrize("checkout", [False, True])
+def test_a_link_that_a_copy_has_too_is_not_followed(checkout: bool, tmp_path: Path) -> None:
+    """An absolute one, or one to a folder that holds the source: it may lead to a whole disk."""
+    source = tmp_path / "disk/source"
+    write(source, "pyproject.toml", "")
+    write(tmp_path, "disk/other/flags.py")
+    if checkout:
+        git(source, "init", "-q")
+    (source / "everything").symlink_to(tmp_path / "disk")
+    (source / "above").symlink_to("..")
+    assert first_mention(source) is None
+    write(source, "flags.py")
+    (source / "a").symlink_to("../other")
+    assert first_mention(source) == "a/flags.py"
+
+
+def test_a_source_with_too_much_to_read_may_hold_a_mention(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path, f"data{number}", "x" * 1_000_000)
+    assert why_variant_is_read(tmp_path) is None
+    said = "the source has more than 2 MiB to search for POLYWHEEL_VARIANT_"
+    assert str(why_variant_is_read(tmp_path, most=2 << 20)).startswith(said)

@@ -107,7 +107,8 @@ says so: `builds: 6, wheels: 24`.
   backend, for example), no builds are shared, because a build may read its variant. The plan names the file.
   `share-builds = true` shares builds all the same. A plugin of the backend that is installed for the build is
   not part of the source: if it reads these variables, set `share-builds = false`. The same holds for
-  binary files over 4 MiB and text files over 64 MiB, which are not searched, and for compressed files.
+  binary files over 4 MiB and text files over 64 MiB, which are not searched, for compressed files, and for folders
+  that an absolute symbolic link leads to. A source with more than 1 GiB to search shares no builds either.
 """
 
 _TARGETS = """\

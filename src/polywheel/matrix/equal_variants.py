@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from polywheel.config.project import Project
 from polywheel.errors import Problem
-from polywheel.model.plan import NON_VARIANT, Build, Job
+from polywheel.model.plan import NON_VARIANT, Job
 from polywheel.model.properties import VariantProperty
 from polywheel.setup.presets import preset_names
 
@@ -19,14 +19,19 @@ _NAMED = 6
 
 
 def equal_variants(
-    project: Project, jobs: Iterable[Job], builds: Iterable[Build]
+    project: Project, jobs: Iterable[Job], same: Iterable[Sequence[str]], *, unshared: bool
 ) -> tuple[Problem, ...]:
-    """One problem for each set of variants that share their builds without a word that they should."""
+    """One problem for each set of variants that ask the same of the build without a word that they should.
+
+    ``same`` has the sets of jobs that do, by id. ``unshared``: whether they are built one by one all
+    the same, because a build may read its variant.
+    """
+    unless = " unless it reads its variant from the environment" if unshared else ""
     by_id = {job.id: job for job in jobs}
     intended = {rule.target for rule in project.settings.setup if rule.is_empty and rule.target}
     sets: dict[tuple[str, ...], list[Job]] = {}
-    for build in builds:
-        members = [by_id[one] for one in build.jobs]
+    for identifiers in same:
+        members = [by_id[one] for one in identifiers]
         if len({job.properties for job in members}) > 1:
             sets.setdefault(tuple(job.label or NON_VARIANT for job in members), members)
     problems = []
@@ -36,7 +41,7 @@ def equal_variants(
             problems.append(
                 Problem(
                     f"the variants {_listed(labels)} ask the same of the build, so their wheels have "
-                    "the same content",
+                    f"the same content{unless}",
                     next(job.at for job in members if job.properties),
                     _hint(project, silent),
                 )

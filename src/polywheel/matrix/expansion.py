@@ -19,7 +19,7 @@ from polywheel.matrix.jobs import jobs_and_builds
 from polywheel.matrix.labels import Labels
 from polywheel.matrix.places import Place, running_python
 from polywheel.matrix.targets import all_targets, matrix_targets
-from polywheel.matrix.variant_mentions import PREFIX, first_mention
+from polywheel.matrix.variant_mentions import why_variant_is_read
 from polywheel.matrix.wheel_tag import wheel_tag
 from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Plan, Removal
@@ -51,23 +51,25 @@ def expand_project(project: Project) -> Plan:
     keys = BuildKeys(project, profile)
     tag = wheel_tag(project, profile, matrix.wheel_tag)
     problems = Problems()
-    jobs, builds, unshared = jobs_and_builds(
+    found = jobs_and_builds(
         here.cells, keys, tag, unshared=lambda: _unshared(project, matrix), problems=problems
     )
     problems.settle()
-    equal = equal_variants(project, jobs, builds)
-    if equal and project.settings.strict:
+    # share-builds = false says that builds read their variant.
+    same = found.same if matrix.share_builds is not False else ()
+    equal = equal_variants(project, found.jobs, same, unshared=found.unshared is not None)
+    if equal and project.settings.strict and found.unshared is None:
         raise ConfigError.collected(equal)
     return Plan(
         project=project.name,
         namespaces=project.metadata.namespaces,
         targets=here.targets,
         axes={axis: tuple(one.name for one in values) for axis, values in matrix.axes.items()},
-        jobs=jobs,
-        builds=builds,
+        jobs=found.jobs,
+        builds=found.builds,
         removed=tuple(here.removed),
         warnings=tuple(f"{one.what} ({one.at}); {one.hint}" for one in equal),
-        unshared=unshared,
+        unshared=found.unshared,
     )
 
 
@@ -77,8 +79,7 @@ def _unshared(project: Project, matrix: Matrix) -> str | None:
         return None
     if matrix.share_builds is False:
         return f"share-builds = false ({matrix.at})"
-    name = first_mention(project.source)
-    return None if name is None else f"{name} mentions {PREFIX}, so a build may read its variant"
+    return why_variant_is_read(project.source)
 
 
 def matrix_variants(

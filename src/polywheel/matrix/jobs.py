@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from polywheel.config.reader import Problems
 from polywheel.matrix.builds import BuildKeys
@@ -12,6 +13,19 @@ from polywheel.matrix.wheel_tag import WheelTag
 from polywheel.model.plan import NON_VARIANT, Build, Job
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jobs:
+    """The jobs of a matrix and their builds."""
+
+    jobs: tuple[Job, ...]
+    builds: tuple[Build, ...]
+    same: tuple[tuple[str, ...], ...]
+    """Sets of jobs, by id, that ask the same of their builds, whether or not they share one."""
+
+    unshared: str | None
+    """Why jobs that ask the same do not share a build; None where they do, or none do."""
+
+
 def jobs_and_builds(
     cells: Sequence[Cell],
     keys: BuildKeys,
@@ -19,11 +33,11 @@ def jobs_and_builds(
     *,
     unshared: Callable[[], str | None],
     problems: Problems,
-) -> tuple[tuple[Job, ...], tuple[Build, ...], str | None]:
+) -> Jobs:
     """Cells that are one wheel are one job; jobs that ask the same of the build are one build.
 
     ``unshared`` says why each job is a build of its own all the same, or None. It is asked if jobs
-    would share a build; what it says is the last of the result.
+    would share a build.
     """
     wheels: dict[tuple[str | None, str | None, str], list[Cell]] = {}
     for cell in cells:
@@ -44,10 +58,15 @@ def jobs_and_builds(
             _note_two_builds(first, other, tag, problems)
         builds.setdefault((first.place.target.name, first.place.python, asks), []).append(wheel)
     groups = list(builds.values())
+    for group in groups:
+        group.sort(key=lambda one: one.order)
+    groups.sort(key=lambda group: group[0].order)
+    same = tuple(tuple(one.id for one in group) for group in groups if len(group) > 1)
     why = unshared() if len(groups) < len(wheels) else None
     if why is not None:
         groups = [[wheel] for group in groups for wheel in group]
-    return *_ordered(groups), why
+    jobs, found = _ordered(groups)
+    return Jobs(jobs=jobs, builds=found, same=same, unshared=why)
 
 
 class _Wheel:
@@ -97,7 +116,6 @@ def _ordered(groups: Iterable[list[_Wheel]]) -> tuple[tuple[Job, ...], tuple[Bui
     wheels: list[tuple[_Wheel, str]] = []
     builds = []
     for group in groups:
-        group.sort(key=lambda one: one.order)
         first = group[0]
         wheels += [(one, first.id) for one in group]
         place = first.first.place

@@ -10,6 +10,7 @@ from polywheel.errors import BuildError
 from polywheel.system.files import open_regular
 from polywheel.system.source_files import (
     JOURNAL,
+    entries,
     files_below,
     git_prefix,
     known_to_git,
@@ -22,18 +23,33 @@ _HEAD = 8192
 _LARGEST_BINARY = 4 << 20
 _LARGEST_TEXT = 64 << 20
 """Bytes: what is larger is data, and no part of a build system."""
+_MOST = 1 << 30
+"""Bytes of a whole source; a gigabyte takes some seconds."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def first_mention(root: Path) -> str | None:
-    """The first file of a source that mentions a variable of the variant; None where none does.
+def why_variant_is_read(root: Path, *, most: int = _MOST) -> str | None:
+    """Why a build of a source may read its variant: the first file that mentions a variable of it.
 
-    Every file of the source counts, whatever its name: which of them a build runs, nobody can know.
-    Files with a NUL byte near their start are binary; binary files over 4 MiB and text files over
-    64 MiB are not read. Neither is what lies outside the source, such as an installed plugin.
+    None where no file does. Every file of the source counts, whatever its name: which of them a build
+    runs, nobody can know. Files with a NUL byte near their start are binary; binary files over 4 MiB
+    and text files over 64 MiB are not read. Neither is what lies outside the source, such as an
+    installed plugin, or a folder that a link leads to which stays a link in a copy of the source. A
+    source with more than ``most`` bytes to read may hold a mention.
     """
     mark = PREFIX.encode()
-    return next((name for name in _names(root) if mark in _content(root / name).upper()), None)
+    read = 0
+    for name, _ in entries(root, _names(root)):
+        content = _content(root / name)
+        if mark in content.upper():
+            return f"{name} mentions {PREFIX}, so a build may read its variant"
+        read += len(content)
+        if read > most:
+            return (
+                f"the source has more than {most >> 20} MiB to search for {PREFIX}, so a build may "
+                "read its variant"
+            )
+    return None
 
 
 def _names(root: Path) -> Iterable[str]:
@@ -45,14 +61,8 @@ def _names(root: Path) -> Iterable[str]:
     if names is None:
         names = sorted(files_below(root, ignore=True, ignore_at_top=False, strict=False))
     written = tuple(one.removesuffix(JOURNAL) for one in names if one.endswith(f"/{JOURNAL}"))
-    for name in names:
-        if name.startswith(written):
-            continue  # an output folder of polywheel, with its logs
-        if (root / name).is_symlink() and (root / name).is_dir():
-            below = files_below(root / name, ignore=True, strict=False)
-            yield from (f"{name}/{one}" for one in below)
-        else:
-            yield name
+    # Left out: an output folder of polywheel, with its logs.
+    return [name for name in names if not name.startswith(written)]
 
 
 def _content(path: Path) -> bytes:

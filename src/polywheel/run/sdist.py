@@ -21,10 +21,11 @@ from polywheel.run.keys import digest_of, variables
 from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
 from polywheel.run.source import Source, kept_source, read_source, sdist_source
-from polywheel.run.tree import content_digest, entries
+from polywheel.run.tree import content_digest
 from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
 from polywheel.system.locks import held
+from polywheel.system.source_files import entries
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out what is not committed."""

@@ -21,13 +21,13 @@ from polywheel.errors import BuildError, ConfigError
 from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
 from polywheel.run.journal import sha256_of
-from polywheel.run.tree import content_digest, copy_files, entries, remove
+from polywheel.run.tree import content_digest, copy_files, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import DEEPEST, too_deep
 from polywheel.system.files import replace as rename
 from polywheel.system.manifest import is_intact, record_files, write_synced
-from polywheel.system.source_files import JOURNAL, files_below, git_prefix, known_to_git
+from polywheel.system.source_files import JOURNAL, entries, files_below, git_prefix, known_to_git
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
 from polywheel.wheel.stamping_change import EARLIEST, LATEST
 

@@ -7,35 +7,15 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from contextlib import suppress
-from functools import cache
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from polywheel.system.files import replace
-from polywheel.system.source_files import files_below, unreadable
+from polywheel.system.source_files import stays_link, unreadable
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 _CHUNK = 1 << 20
-
-
-def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """The files and links among these names; what a relative link out of the tree leads to."""
-    for name in names:
-        path = root / name
-        try:
-            status = path.lstat() if _stays_link(root, name) else path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # deleted, and git does not know yet
-        except OSError as error:
-            raise unreadable(path, error) from None
-        if stat.S_ISDIR(status.st_mode):
-            if path.resolve() in {one.resolve() for one in path.parents}:
-                continue  # a link to a folder that it lies in: a copy would have no end
-            inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
-            yield from entries(root, inner)
-        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # no pipe, no socket
-            yield name, status
 
 
 def copy_files(root: Path, names: Collection[str], place: Path) -> None:
@@ -59,35 +39,6 @@ def remove(folder: Path) -> None:
     if folder.parent.is_dir():
         with temporary_folder(folder.parent) as gone, suppress(FileNotFoundError):
             replace(folder, gone / "gone")
-
-
-def _stays_link(root: Path, name: str) -> bool:
-    """Whether a name is that of a link that a copy of the tree has too.
-
-    A relative one that leads out of the tree would lead elsewhere from a copy. Where nobody may make
-    links, a copy has what they lead to.
-    """
-    path = root / name
-    if not path.is_symlink() or not can_link():
-        return False
-    link = path.readlink()
-    reached = PurePath(os.path.normpath(PurePath(name).parent / link))
-    if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
-        return True
-    return path.resolve() in root.resolve().parents  # a copy of it would hold the tree again
-
-
-@cache
-def can_link() -> bool:
-    """Whether this process may make symbolic links: on Windows that takes a privilege."""
-    if os.name != "nt":
-        return True
-    with temporary_folder() as folder:
-        try:
-            (folder / "link").symlink_to("nowhere")
-        except OSError:
-            return False
-    return True
 
 
 def content_digest(path: Path, status: os.stat_result) -> bytes:
@@ -127,7 +78,7 @@ def has_mode(status: os.stat_result, mode: int, *, posix: bool) -> bool:
 
 def _copy_file(root: Path, name: str, target: Path) -> None:
     origin = root / name
-    if _stays_link(root, name):
+    if stays_link(root, name):
         link = origin.readlink()
         if target.is_symlink() and target.readlink() == link:
             return

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 
 from polywheel.errors import BuildError
 from polywheel.system.files import walk
+from polywheel.system.temporary import temporary_folder
 
 LOCAL_VARIABLES = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
@@ -127,6 +130,54 @@ def _below(
         for name in (*names, *links):
             if not ignore or name != ".git":  # a worktree has a file of this name
                 yield (relative / name).as_posix()
+
+
+def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """The files and links among these names; what a relative link out of the tree leads to."""
+    for name in names:
+        path = root / name
+        try:
+            status = path.lstat() if stays_link(root, name) else path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted, and git does not know yet
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if stat.S_ISDIR(status.st_mode):
+            if path.resolve() in {one.resolve() for one in path.parents}:
+                continue  # a link to a folder that it lies in: a copy would have no end
+            inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
+            yield from entries(root, inner)
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # no pipe, no socket
+            yield name, status
+
+
+def stays_link(root: Path, name: str) -> bool:
+    """Whether a name is that of a link that a copy of the tree has too.
+
+    A relative one that leads out of the tree would lead elsewhere from a copy. Where nobody may make
+    links, a copy has what they lead to.
+    """
+    path = root / name
+    if not path.is_symlink() or not can_link():
+        return False
+    link = path.readlink()
+    reached = PurePath(os.path.normpath(PurePath(name).parent / link))
+    if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
+        return True
+    return path.resolve() in root.resolve().parents  # a copy of it would hold the tree again
+
+
+@cache
+def can_link() -> bool:
+    """Whether this process may make symbolic links: on Windows that takes a privilege."""
+    if os.name != "nt":
+        return True
+    with temporary_folder() as folder:
+        try:
+            (folder / "link").symlink_to("nowhere")
+        except OSError:
+            return False
+    return True
 
 
 def unreadable(path: Path, error: OSError) -> BuildError:
