@@ -113,6 +113,42 @@ if not (place / "go on").exists():
 
 
 @posix
+def test_a_compiler_that_outlives_run_and_worker_has_its_folder_for_itself(
+    tmp_path: Path, daemons: Path
+) -> None:
+    """It inherits no lock, and could write to what the next run makes there."""
+    source = project(
+        tmp_path / "demo",
+        "v1",
+        hook="""
+place = pathlib.Path(os.environ["DEMO_FOLDER"])
+with open(place / "places", "a") as file:
+    file.write(os.getcwd() + "\\n")
+if not (place / "killed").exists():
+    import subprocess
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    (place / "daemons").write_text(f"{child.pid} {os.getpid()} {os.getppid()}")
+    (place / "begun compiling").touch()
+    time.sleep(120)
+""",
+    )
+    builds = Builds(source, tmp_path / "out", patience=60)
+    with builds.start() as running:
+        while not (tmp_path / "begun compiling").exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        compiler, *others = map(int, daemons.read_text(encoding="ascii").split())
+        for number in (running.pid, *reversed(others)):
+            os.kill(number, signal.SIGKILL)
+        running.communicate()
+    os.kill(compiler, 0)
+    (tmp_path / "killed").touch()
+    assert builds().built == ["v1"]
+    first, second = map(Path, (tmp_path / "places").read_text(encoding="utf-8").splitlines())
+    assert second == first.parent / "2" / "source"
+
+
+@posix
 def test_a_pipe_that_has_the_name_of_a_wheel_holds_up_nothing(tmp_path: Path) -> None:
     """It was opened, and no signal and no time limit ended that (issue 12, item 19)."""
     source = demo(tmp_path / "demo", "v1", "v2")

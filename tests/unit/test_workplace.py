@@ -10,7 +10,12 @@ from threading import Event
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run.workplace import Workplace, remove_abandoned_work, workplace
+from polywheel.run.workplace import (
+    Workplace,
+    group_file,
+    remove_abandoned_work,
+    workplace,
+)
 from polywheel.system.locks import held
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")
@@ -102,3 +107,32 @@ def test_waiting_for_a_lock_ends_with_the_run_and_with_its_time(tmp_path: Path) 
             held(path, stop=stop, waiting=lambda: None),
         ):
             pass
+
+
+@posix
+def test_what_is_left_of_the_group_of_a_worker_has_its_folder_for_itself(tmp_path: Path) -> None:
+    """A compiler, which does not inherit the lock."""
+    with workplace(tmp_path) as work:
+        pass
+    command = [sys.executable, "-c", "import time; time.sleep(300)"]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        work.source.mkdir()
+        group_file(work.scratch).write_text(str(process.pid), encoding="ascii")
+        remove_abandoned_work(tmp_path.parent)
+        assert work.source.is_dir()
+        with workplace(tmp_path) as second:
+            assert second.folder == tmp_path / "2"
+    finally:
+        process.kill()
+        process.wait()
+    with workplace(tmp_path) as third:
+        assert third.folder == tmp_path
+        assert not group_file(third.scratch).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"-1", b"0", b"1", b"x", b"9" * 19, b"9" * 30, b"\xff"])
+def test_a_group_that_can_not_be_is_none(tmp_path: Path, content: bytes) -> None:
+    group_file(tmp_path / "scratch").write_bytes(content)
+    with workplace(tmp_path) as work:
+        assert work.folder == tmp_path

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,11 @@ def carry_out(order: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     An order: ``source``, ``settings`` (config settings for the real backend), ``jobs`` (each with
     ``id``, ``label`` and ``properties``), ``step``, ``scratch`` and ``out`` (folders), ``check``
     (None; or ``jobs``, and what was installed for them: ``wanted``), ``repair`` (a command, or None),
-    ``keep-open`` (file descriptors).
+    ``keep-open`` (file descriptors), ``group`` (the file for the number of the process group).
     """
+    if hasattr(os, "getpgrp"):
+        with suppress(OSError):  # a full disk is an error where more is to be written
+            Path(order["group"]).write_text(str(os.getpgrp()), encoding="ascii")
     started, messages = time.monotonic(), Messages()
     answer, code = _attempted(order, messages)
     return {**answer, "messages": messages.document(), "seconds": time.monotonic() - started}, code

@@ -19,6 +19,7 @@ from polywheel.errors import BuildError, Problem
 from polywheel.model.plan import Job
 from polywheel.run.compile_slots import Told
 from polywheel.run.outcome import Message
+from polywheel.run.workplace import group_file
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.processes import Ended, run_child
 from polywheel.system.source_files import LOCAL_VARIABLES
@@ -119,6 +120,7 @@ def order(
         "repair": repair,
         "keep-open": list(keep_open) if sys.platform != "win32" else [],
         "scratch": str(scratch),
+        "group": str(group_file(scratch)),
         "out": str(out),
     }
     with temporary_folder() as folder:

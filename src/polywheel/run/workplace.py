@@ -1,9 +1,10 @@
 """The folders that builds work in: a copy of the source, and room for what they make.
 
 The folder of a build is always the same one, so that compiler caches find what they know. Its lock is
-inherited by the worker and by the process of the real backend. So a worker that outlives a killed run
-still has its folder for itself; the next run, which does not wait for it, takes another one. Nor does it
-wait for a process that a build has left running, and that holds the lock as long as it lives.
+inherited by the worker and by the process of the real backend, and the number of their process group is
+noted. So a worker, or a compiler, that outlives a killed run still has its folder for itself. The next
+run does not wait for it, but takes another one. Nor does it wait for a process that a build has left
+running, and that holds the lock as long as it lives.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.errors import PolywheelError
+from polywheel.system.files import read_regular
 from polywheel.system.locks import first_free, try_lock
 from polywheel.system.logs import keep_tool_logs
 from polywheel.system.names import folder_name
+from polywheel.system.processes import group_lives
 from polywheel.system.temporary import remove_tree
 
 _LOCK = "lock"
 _KEPT = "kept"
+_GROUP = "group"
+_MOST_DIGITS = 20
 _CIBUILDWHEEL = "cibuildwheel"
 _OTHERS = "[0-9]*"
 
@@ -45,7 +50,7 @@ class Workplace:
 
     def clear(self) -> None:
         """Remove all that is in it, as far as that can be done."""
-        for path in (self.source, self.scratch, self.folder / _KEPT):
+        for path in (self.source, self.scratch, self.folder / _KEPT, self.folder / _GROUP):
             remove_tree(path)
 
     def keep(self) -> None:
@@ -56,6 +61,20 @@ class Workplace:
     @property
     def is_kept(self) -> bool:
         return (self.folder / _KEPT).exists()
+
+
+def group_file(scratch: Path) -> Path:
+    """Where a worker notes its process group, for a folder with this scratch space."""
+    return scratch.with_name(_GROUP)
+
+
+def _is_idle(folder: Path) -> bool:
+    """Whether no process is left of the group of the last worker: a compiler has no lock."""
+    try:
+        number = int(read_regular(folder / _GROUP, limit=_MOST_DIGITS))
+    except (OSError, ValueError):
+        return True
+    return not group_lives(number)
 
 
 def build_place(place: Path, build: str, *, cibuildwheel: bool = False) -> Path:
@@ -71,7 +90,8 @@ def workplace(place: Path) -> Iterator[Workplace]:
     Its files are removed at the end, unless :meth:`Workplace.keep` has been called. Raises OSError.
     """
     folders = (place if number == 1 else place / str(number) for number in count(1))
-    with first_free(folder / _LOCK for folder in folders) as (lock, descriptor):
+    locks = (folder / _LOCK for folder in folders)
+    with first_free(locks, fits=lambda lock: _is_idle(lock.parent)) as (lock, descriptor):
         work = Workplace(folder=lock.parent, lock=descriptor)
         # Nothing of an earlier build stays: equal sizes and times say nothing about content.
         work.clear()
@@ -105,5 +125,5 @@ def remove_abandoned_work(place: Path) -> None:
             for path in within.glob(pattern):
                 with suppress(OSError), path.open("r+b") as file:
                     work = Workplace(folder=path.parent, lock=file.fileno())
-                    if not work.is_kept and try_lock(file):
+                    if not work.is_kept and try_lock(file) and _is_idle(work.folder):
                         work.clear()

@@ -61,15 +61,18 @@ def held(
 
 
 @contextmanager
-def first_free(paths: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+def first_free(
+    paths: Iterable[Path], *, fits: Callable[[Path], bool] = lambda _: True
+) -> Iterator[tuple[Path, int]]:
     """Hold the lock of the first of these files, which is made, that nobody else holds.
 
-    Yields its path, and its descriptor for children that are to hold it too. Raises OSError.
+    ``fits`` says of one whose lock is held whether it will do. Yields its path, and its descriptor
+    for children that are to hold it too. Raises OSError.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            if try_lock(file):
+            if try_lock(file) and fits(path):
                 yield path, file.fileno()
                 return
     raise ValueError("there are no more files to lock")

@@ -21,6 +21,8 @@ from polywheel.system.logs import Log, opened_log
 
 GRACE = 10.0
 """Seconds that a child has to end by itself when it is asked to."""
+_NO_PROCESS = 1 << 31
+"""The number of a process is below this."""
 _LOOK = 0.1
 """Seconds after which the clock, and whether to stop, are looked at again."""
 
@@ -176,13 +178,18 @@ def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
 
 def _group_is_there(child: subprocess.Popen[bytes]) -> bool:
     """Whether anybody of a group is left whose leader has ended."""
-    if sys.platform == "win32":
+    return group_lives(child.pid)
+
+
+def group_lives(group: int) -> bool:
+    """Whether there is a process in the group of this number; a number may be used again."""
+    if sys.platform == "win32" or not 1 < group < _NO_PROCESS:
         return False
     try:
-        os.killpg(child.pid, 0)
-    except (ProcessLookupError, PermissionError):  # macOS: where all that is left are zombies
+        os.killpg(group, 0)
+    except OSError:  # none; that of another user; on macOS, where all that is left are zombies
         return False
-    return sys.platform != "linux" or _lives_in(child.pid)
+    return sys.platform != "linux" or _lives_in(group)
 
 
 def _lives_in(group: int) -> bool:
