@@ -95,23 +95,23 @@ def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
     lines = start.text.count("\n")
     say(f"{done} {lines} lines for {', '.join(start.presets)} to {target}")
     labels = {job.label for job in start.plan.jobs if job.label is not None}
+    arguments = "" if options.source == "." else f" {shlex.quote(options.source)}"
+    if options.output is not None:
+        arguments += f" --config {shlex.quote(str(target))}"
     say(
         f"the matrix: {len(start.plan.jobs)} wheels, {len(start.plan.builds)} builds, "
-        f"{len(labels)} variants; look at it with `polywheel matrix`"
+        f"{len(labels)} variants; look at it with `polywheel matrix{arguments}`"
     )
     for note in start.notes:
         say(f"note: {note}")
-    command = "polywheel build"
-    if options.source != ".":
-        command += f" {shlex.quote(options.source)}"
     if options.output is not None:
-        command += f" --config {shlex.quote(str(target))}"
         say(f"for use with --config {target} or POLYWHEEL_CONFIG={target}")
     if not options.dry_run:
-        say(f"next: `{command}` builds the wheels for this machine")
+        say(f"next: `polywheel build{arguments}` builds the wheels for this machine")
         _tell_missing_pythons(start.plan)
     if start.by_hand:
-        say(f"for pip and python -m build, change [build-system] of {PYPROJECT}:")
+        also = "" if options.output is None else f" and set POLYWHEEL_CONFIG={target}"
+        say(f"for pip and python -m build, change [build-system] of {PYPROJECT}{also}:")
         for line in start.by_hand:
             say(f"    {line}")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -271,7 +270,8 @@ def _as_source(
         root=root,
         files=found.files,
         digest=found.digest,
-        epoch=min(max(epoch or int(time.time()), EARLIEST), LATEST),
+        # Never the time of this run: the wheels would be others every time.
+        epoch=min(max(epoch, EARLIEST), LATEST),
         repositories=repositories,
         changed=changed,
         prefix=prefix,
