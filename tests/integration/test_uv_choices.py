@@ -505,13 +505,17 @@ def test_the_provider_of_nvidia_needs_its_plugin_api(
         {"providers": {}},
         {"variants": {"a": {**level("v1"), "abi_dependency": {"packaging": ["26"]}}}},
         {"new-in-0.3": True},
+        {"providers": {"x86_64": {**X86_64, "new-in-0.3": True}}},
         {"providers": {"x86_64": {"static-properties": {"level": ["v1"], "aes": ["on"]}}}},
     ],
 )
 def test_where_uv_passes_over_a_release_and_polywheel_does_not(
-    change: Mapping[str, object], levels: list[str], tmp_path: Path
+    change: Mapping[str, object],
+    levels: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The deviations that docs/systems.md lists: they are gone when this fails."""
+    """The deviations that docs/systems.md lists, each with a note: they are gone when this fails."""
     folder = tmp_path / "dist"
     document = write_release(folder, {"a": level("v1")})
     path = folder / "demo-1.0-variants.json"
@@ -521,6 +525,7 @@ def test_where_uv_passes_over_a_release_and_polywheel_does_not(
     assert uv_takes(folder, tmp_path) is None
     (tmp_path / "system.toml").write_text(described(levels, {}), encoding="utf-8")
     assert main(["explain", str(folder), "--system", str(tmp_path / "system.toml")]) == 0
+    assert "uv passes over " in capsys.readouterr().err
 
 
 def test_uv_needs_the_file_and_takes_any_schema(levels: list[str], tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def document(
     providers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
+        "$schema": "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json",
         "default-priorities": {"namespace": list(namespaces)},
         "providers": providers or dict.fromkeys(namespaces, PLUGIN),
         "variants": dict(variants),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from polywheel.formats.variant_json_reader import (
     read_variant_json,
 )
 from polywheel.formats.variants_json import unite
+from polywheel.index.uv_providers import objection
 from polywheel.index.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import FileName, parse_name, read_files
 from polywheel.model.metadata import VariantMetadata
@@ -266,8 +268,13 @@ def variants_of(place: Place, release: Release) -> Variants:
     metadata, problems = read_faulty_variant_json(content, at=link.filename)
     if metadata is None:
         return _unusable(link.filename, problems)
-    notes = (f"{link.filename} is not as it should be:\n{_rendered(problems)}",) if problems else ()
-    return Variants(metadata, link.filename, notes=notes)
+    note = None
+    if problems:
+        note = f"{link.filename} is not as it should be, and uv passes over such a release:\n"
+        note += _rendered(problems)
+    elif why := objection(json.loads(content)):
+        note = f"uv passes over {release}, wheels without variant too: {link.filename}: {why}"
+    return Variants(metadata, link.filename, notes=(note,) if note is not None else ())
 
 
 def _unusable(what: str, problems: Sequence[Problem]) -> Variants:

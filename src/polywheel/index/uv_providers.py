@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
@@ -16,6 +17,7 @@ from packaging.version import Version
 from polywheel.config.checks import parse_requirement
 from polywheel.index import hardware
 from polywheel.model.metadata import Provider
+from polywheel.model.properties import ABI_DEPENDENCY
 
 Features = Mapping[str, Sequence[str]]
 
@@ -94,6 +96,31 @@ def advice(provider: Provider) -> str:
     if None not in known.plugin_apis:
         instead += f', plugin-api = "{known.plugin_apis[0]}"'
     return f"{what}; it has its own for {instead}"
+
+
+_KEYS = frozenset({"$schema", "default-priorities", "providers", "variants"})
+_PROVIDER_KEYS = frozenset(
+    {"requires", "plugin-api", "optional", "static-properties", "feature-order", "builtin"}
+)
+
+
+def objection(document: Mapping[str, Any]) -> str | None:
+    """Why uv does not take a well-formed variants.json, and passes over its release; None if it does.
+
+    It refuses what it does not know, where PEP 825 has readers ignore it.
+    """
+    for key in (*sorted(set(document) - _KEYS), *sorted(_KEYS - set(document))):
+        return f"it {'has' if key in document else 'lacks'} the key {key!r}"
+    for key in sorted(set(document["default-priorities"]) - {"namespace"}):
+        return f"it has the key 'default-priorities.{key}'"
+    if set(document["providers"]) != set(document["default-priorities"]["namespace"]):
+        return "its providers are not those of default-priorities.namespace"
+    for namespace, provider in document["providers"].items():
+        for key in sorted(set(provider) - _PROVIDER_KEYS):
+            return f"it has the key 'providers.{namespace}.{key}'"
+    if any(ABI_DEPENDENCY in variant for variant in document["variants"].values()):
+        return f"it uses {ABI_DEPENDENCY}"
+    return None
 
 
 def _x86_64() -> Found:
