@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from packaging.requirements import InvalidRequirement
 
-from polywheel.environments.store import Environments, this_interpreter
 from polywheel.errors import BuildError, ProviderError
 
 
@@ -19,7 +18,11 @@ class PluginEnvironments:
     """
 
     def __init__(self, *, fresh: bool = False, notify: Callable[[str], None]) -> None:
+        # Most commands only might install plugins.
+        from polywheel.environments.store import Environments, this_interpreter
+
         self._environments = Environments("providers", fresh=fresh, notify=notify)
+        self._interpreter = this_interpreter()
 
     def python(self, requirements: Sequence[str]) -> str:
         """The interpreter of the environment with these requirements; this one if there are none.
@@ -29,7 +32,7 @@ class PluginEnvironments:
         if not requirements:
             return sys.executable
         try:
-            return self._environments.get(this_interpreter(), requirements).python
+            return self._environments.get(self._interpreter, requirements).python
         except InvalidRequirement as error:
             raise ProviderError(
                 f"the provider plugins can't be installed: {str(error).splitlines()[0]}"
