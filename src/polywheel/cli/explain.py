@@ -59,8 +59,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel explain",
         description="Which wheel a machine gets of a folder or an index, and why not each of the "
-        "others, in the order in which an installer tries them. Nothing is installed, and no plugin "
-        "runs unless --trust says so. The exit code is 1 where the machine gets no wheel.",
+        "others, in the order in which uv tries them, with the providers that uv has built in. "
+        "Nothing is installed, and no plugin runs unless --trust says so. The exit code is 1 where "
+        "the machine gets no wheel.",
         epilog="example: polywheel explain dist --system laptop.toml",
     )
     parser.add_argument(

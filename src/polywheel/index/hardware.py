@@ -24,9 +24,9 @@ _NVIDIA_SMI_SECONDS = 20
 _MOST_OUTPUT = 4 * 1024 * 1024
 
 _LEVELS: Mapping[str, frozenset[str]] = {
-    "v2": frozenset(["cx16", "lahf_lm", "popcnt", "sse3", "sse4_1", "sse4_2", "ssse3"]),
-    "v3": frozenset(["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]),
-    "v4": frozenset(["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"]),
+    "v2": frozenset({"cx16", "lahf_lm", "popcnt", "sse3", "sse4_1", "sse4_2", "ssse3"}),
+    "v3": frozenset({"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}),
+    "v4": frozenset({"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}),
 }
 """What each level of x86-64 has beyond the one below it, in the spelling of Linux."""
 
@@ -52,53 +52,16 @@ _VERSIONS: Mapping[str, int] = {
 }
 """The bits of AT_HWCAP (Linux, arch/arm64/include/uapi/asm/hwcap.h) that each version adds."""
 
+_APPLE_CORES = (
+    *(base + one for base in (0x20, 0x30) for one in (0, 1, 2, 3, 4, 5, 8, 9)),
+    *(base + one for base in (0x40, 0x50, 0x60) for one in (2, 3, 4, 5, 8, 9)),
+)
 _CORES: Mapping[str, Mapping[str, str]] = {
     "0x41": {"0xd0c": "8.2a", "0xd40": "8.4a", "0xd49": "8.4a", "0xd4f": "8.4a", "0xd83": "8.4a"},
     "0x42": {"0x516": "8.1a"},
     "0x43": {"0x0af": "8.1a"},
     "0x46": {"0x001": "8.2a"},
-    "0x61": {
-        "0x000": "8.1a",
-        **dict.fromkeys(
-            [
-                "0x020",
-                "0x021",
-                "0x022",
-                "0x023",
-                "0x024",
-                "0x025",
-                "0x028",
-                "0x029",
-                "0x030",
-                "0x031",
-                "0x032",
-                "0x033",
-                "0x034",
-                "0x035",
-                "0x038",
-                "0x039",
-                "0x042",
-                "0x043",
-                "0x044",
-                "0x045",
-                "0x048",
-                "0x049",
-                "0x052",
-                "0x053",
-                "0x054",
-                "0x055",
-                "0x058",
-                "0x059",
-                "0x062",
-                "0x063",
-                "0x064",
-                "0x065",
-                "0x068",
-                "0x069",
-            ],
-            "8.4a",
-        ),
-    },
+    "0x61": {f"0x{part:03x}": "8.4a" for part in _APPLE_CORES},
     "0x6d": {"0xd49": "8.4a"},
     "0xc0": {"0xac3": "8.4a", "0xac4": "8.4a"},
 }
