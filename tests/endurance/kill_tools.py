@@ -8,6 +8,7 @@ nothing is left beside them, among the processes, or in the temporary folder.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -221,7 +222,8 @@ def prepared(place: Place, command: Command) -> None:
 
 
 def _count(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.rglob("*"))
+    # Not with rglob, which fails where a temporary folder goes meanwhile.
+    return sum(len(names) for _, _, names in os.walk(folder))
 
 
 def hidden(name: str) -> bool:
