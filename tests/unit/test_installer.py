@@ -184,6 +184,8 @@ def test_a_page_of_links_on_this_disk_is_for_pip(monkeypatch: pytest.MonkeyPatch
     assert find_installer().uv is None
     monkeypatch.setenv("PIP_FIND_LINKS", links(3))
     assert find_installer().uv is not None
+    monkeypatch.setenv("PIP_FIND_LINKS", str(Path("missing").absolute()))
+    assert find_installer().uv is None, "it would refuse to go on; pip says so and goes on"
 
 
 def test_where_pip_installs_and_why(monkeypatch: pytest.MonkeyPatch) -> None:

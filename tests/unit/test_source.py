@@ -545,6 +545,21 @@ def as_another_process_used(kept: Path, seconds: float) -> None:
     shutil.rmtree(kept.with_name(f"{kept.name}.users"))
 
 
+def test_fresh_compares_content(tmp_path: Path) -> None:
+    """Sizes and times are compared without it."""
+    root = write(tmp_path / "project", FILES)
+    path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
+    frozen, sdist = read_source(root).frozen().root, sdist_source(path).root
+    for one in (frozen / "src" / "demo.c", sdist / "pyproject.toml"):
+        status, content = one.stat(), one.read_bytes()
+        one.write_bytes(b"#" * len(content))
+        os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert read_source(root).frozen(fresh=True).root == frozen
+    assert sdist_source(path, fresh=True).root == sdist
+    assert (frozen / "src" / "demo.c").read_text("utf-8") == FILES["src/demo.c"]
+    assert not (sdist / "pyproject.toml").read_bytes().startswith(b"##")
+
+
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)

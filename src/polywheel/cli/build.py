@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     source, here = Path(options.source), this_target()
     config = Path(options.config) if options.config is not None else config_file()
-    with opened_tree(source, clean=options.clean) as tree:
+    with opened_tree(source, clean=options.clean, fresh=options.fresh) as tree:
         project = read_project(tree, variants=True, config=config)
         plan = _read_plan(options.plan, project) if options.plan else expand_project(project)
         planned = _planned(plan, project, own=not options.plan)

@@ -98,8 +98,8 @@ def not_for_uv(settings: Mapping[str, str]) -> str | None:
 
 
 def _is_odd_link(link: str) -> bool:
-    """Whether it is a page on this disk, or has a comma in it: pip takes both, and uv neither."""
-    return "," in link or ("://" not in link and Path(link).is_file())
+    """Whether it is a page on this disk, is missing, or has a comma in it: pip takes no offence."""
+    return "," in link or ("://" not in link and not Path(link).is_dir())
 
 
 def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -181,7 +181,7 @@ def _variant_runs(run: Run, options: tuple[str, ...]) -> VariantRuns:
     config, engine = _within(run), find_cibuildwheel()
     places = [place_of(build.target) for build in run.builds]
     contained = any(place is not None and place.contained for place in places)
-    source = run.tree if run.unpacked else run.tree.frozen()
+    source = run.tree if run.unpacked else run.tree.frozen(fresh=run.wishes.fresh)
     return VariantRuns(
         jobs={job.id: job for job in run.plan.jobs},
         project=run.project,

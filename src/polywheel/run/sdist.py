@@ -65,7 +65,7 @@ class SdistMaker:
         Either is made of the source as it was read: what is edited meanwhile has no effect. Raises
         BuildError, also where it has changed already.
         """
-        part = tree.frozen()
+        part = tree.frozen(fresh=self.fresh)
         if self.profile in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
             return part
         # Making the environment may take minutes, and so may another run that is waited for.
@@ -112,7 +112,8 @@ class SdistMaker:
 
         Raises BuildError where the part has changed since it was read.
         """
-        whole = read_source(top(root), without=[*self.without, self.log.parent]).frozen()
+        around = read_source(top(root), without=[*self.without, self.log.parent])
+        whole = around.frozen(fresh=self.fresh)
         if _contents(whole.root / part.prefix, part.files) != _contents(part.root, part.files):
             raise BuildError("the source changed while it was read", hint="run it again")
         return whole

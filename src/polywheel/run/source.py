@@ -82,13 +82,16 @@ class Source:
                 at=str(error.filename or place),
             ) from None
 
-    def frozen(self) -> Source:
+    def frozen(self, *, fresh: bool = False) -> Source:
         """The same source in a folder of the cache: what is edited during a run has no effect on it.
 
+        With ``fresh``, the content of one that is there is compared, and not only sizes and times.
         Raises BuildError where it has changed since it was read.
         """
         kept = cache_directory() / "snapshots" / self.digest[:32]
         try:
+            if fresh and is_intact(kept) and not self.is_content_of(kept / _SNAPSHOT):
+                remove(kept)
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
             if not is_intact(kept):
@@ -96,8 +99,7 @@ class Source:
                 with temporary_folder(kept.parent) as folder:
                     made = folder / "made"
                     copy_files(self.root, self.files, made / _SNAPSHOT)
-                    found = _read(made / _SNAPSHOT, self.files, self.repositories)
-                    if found.digest != self.digest:
+                    if not self.is_content_of(made / _SNAPSHOT):
                         raise BuildError(
                             "the source changed while it was read", hint="run it again"
                         )
@@ -112,14 +114,19 @@ class Source:
                 ) from None
         return replace(self, root=kept / _SNAPSHOT)
 
+    def is_content_of(self, root: Path) -> bool:
+        """Whether these files have this content in another folder. Raises BuildError."""
+        return _read(root, self.files, self.repositories).digest == self.digest
+
 
 @contextmanager
-def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
+def opened_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iterator[Path]:
     """The folder of the source in a folder or an sdist, in which its pyproject.toml is.
 
     ``clean`` checks out what is committed. That is done once: the project, the plan, and the builds
-    are read from this folder, so a commit made meanwhile has no effect. Raises ConfigError for a
-    path that is neither a folder nor an sdist, BuildError where it can't be read.
+    are read from this folder, so a commit made meanwhile has no effect. ``fresh`` unpacks an sdist
+    again, though an earlier run has done it. Raises ConfigError for a path that is neither a folder
+    nor an sdist, BuildError where it can't be read.
     """
     if path.is_dir():
         if not clean:
@@ -140,7 +147,7 @@ def opened_tree(path: Path, *, clean: bool = False) -> Iterator[Path]:
     elif clean:
         raise ConfigError(f"{path.name} is no checkout of git", at="--clean", hint="drop --clean")
     else:
-        yield sdist_source(path).root
+        yield sdist_source(path, fresh=fresh).root
 
 
 def source_in(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Source:
@@ -184,8 +191,7 @@ def sdist_source(
             record_files(made)
             # Names that are no UTF-8 are escaped, and come back as they were.
             write_synced(made / _NOTE, json.dumps(note))
-            found = kept_source(kept)
-            if found is None or found.digest != source.digest:
+            if found is None or not source.is_content_of(found.root):
                 remove(kept)
                 rename(made, kept)
     except OSError as error:
