@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_KILL_ON_JOB_CLOSE = 0x2000
+_KILL_ON_JOB_CLOSE, _BREAKAWAY_OK = 0x2000, 0x0800
 _EXTENDED_LIMITS = 9
 _SET_QUOTA, _TERMINATE = 0x0100, 0x0001
 
@@ -56,7 +56,8 @@ if sys.platform == "win32":
             self._handle = ctypes.c_void_p(self._checked(self._kernel.CreateJobObjectW(None, None)))
             try:
                 limits = ExtendedLimits()
-                limits.basic.limit_flags = _KILL_ON_JOB_CLOSE
+                # A daemon may ask to be left out, as one of POSIX makes a session of its own.
+                limits.basic.limit_flags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
                 size = ctypes.sizeof(limits)
                 self._checked(
                     self._kernel.SetInformationJobObject(
