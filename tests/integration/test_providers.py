@@ -141,7 +141,7 @@ def test_an_isolated_build_installs_the_plugins_and_asks_them(
     (asked,) = {
         line.partition(" in ")[2].strip()
         for line in done.stdout.splitlines()
-        if "polywheel: spice: asked by" in line
+        if "polywheel: note: provider spice: asked by" in line
     }
     assert Path(asked).name == "variant_spice.py"
     assert not Path(asked).exists()  # the isolated environment is gone
@@ -260,4 +260,4 @@ def test_the_host_runs_on_a_newer_python(
 ) -> None:
     command = ["uv", "build", "--wheel", "--python", python312, "--verbose"]
     done = run([*command, f"-Cvariant={HOT}"], cwd=source, env=index)
-    assert "polywheel: spice: asked by" in done.stdout
+    assert "polywheel: note: provider spice: asked by" in done.stdout
