@@ -63,7 +63,13 @@ def fill(disk: Path, *, but: int) -> Path:
     return ballast
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["when it is filled", "afterwards"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(True, id="when it is filled", marks=pytest.mark.slow),
+        pytest.param(False, id="afterwards"),
+    ],
+)
 def test_after_a_full_disk_everything_works_again(
     first: bool, project: Path, disk: Path, tmp_path: Path
 ) -> None:
@@ -88,7 +94,7 @@ def test_after_a_full_disk_everything_works_again(
     assert len(builds.wheels) == 1
 
 
-@pytest.mark.parametrize("how", ["cut short", "removed"])
+@pytest.mark.parametrize("how", ["cut short", pytest.param("removed", marks=pytest.mark.slow)])
 def test_what_is_damaged_is_repaired(how: str, project: Path, tmp_path: Path) -> None:
     """Each file that a build reads from the cache."""
     cache = tmp_path / "cache"
