@@ -119,7 +119,7 @@ def workplaces() -> Iterator[None]:
     before = {path for place in places if place.is_dir() for path in place.iterdir()}
     yield
     for place in places:
-        for path in set(place.iterdir()) - before:
+        for path in set(place.iterdir() if place.is_dir() else ()) - before:
             shutil.rmtree(path, ignore_errors=True)
 
 
