@@ -116,7 +116,5 @@ def needs_requirements(source: Path) -> bool:
     for provider in project.metadata.providers.values():
         plugins += [provider.requires, provider.build_requires]
     return any(plugins) or any(
-        fields.requires
-        for rule in project.settings.setup
-        for fields in (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
+        fields.requires for rule in project.settings.setup for fields in rule.all_fields
     )

@@ -17,7 +17,7 @@ from polywheel.model.setup import Entry, SetupRule
 from polywheel.model.wheelname import WheelName
 from polywheel.setup.build_directory import declares_any
 from polywheel.setup.delivery import FLAG_VARIABLES
-from polywheel.setup.presets import load_preset
+from polywheel.setup.presets import project_presets
 from polywheel.wheel.archive import open_archive
 from polywheel.wheel.compiled import compiled_member
 from polywheel.wheel.dist_info import read_dist_info
@@ -119,8 +119,7 @@ def _rule_with_flags(project: Project, profile: str | None) -> str | None:
     What compiles for one variant compiles for the others too, and for the null variant, which asks for
     no flags itself.
     """
-    at = project.at("tool.polywheel.presets")
-    presets = [load_preset(name, at=at) for name in project.settings.presets]
+    presets = project_presets(project)
     rules = (*project.settings.setup, *(rule for preset in presets for rule in preset.rules))
     return next((rule.at for rule in rules if _has_flags(rule, profile)), None)
 

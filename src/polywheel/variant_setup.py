@@ -25,7 +25,12 @@ from polywheel.providers.plugins import (
 )
 from polywheel.setup.compilers import compiler_family
 from polywheel.setup.known import check_rules
-from polywheel.setup.presets import check_against_preset, load_preset, preset_names
+from polywheel.setup.presets import (
+    check_against_preset,
+    load_preset,
+    preset_names,
+    project_presets,
+)
 from polywheel.setup.rules import SetupSources, resolve_setup
 
 
@@ -60,10 +65,7 @@ def variant_setup(
     variables of where it is built, if that is not here. Raises ConfigError and ProviderError.
     """
     providers = build_providers(project, variant)
-    presets = [
-        load_preset(name, at=project.at("tool.polywheel.presets"))
-        for name in project.settings.presets
-    ]
+    presets = project_presets(project)
     check_against_presets(providers, variant)
     answers: dict[str, PluginAnswer] = {}
     metadata = project.metadata

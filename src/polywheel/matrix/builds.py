@@ -18,14 +18,13 @@ from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import (
     BuildSetup,
     Entry,
-    Preset,
     SetupFields,
     SetupRule,
     Text,
     placeholders,
 )
 from polywheel.model.variant import Variant
-from polywheel.setup.presets import load_preset
+from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, resolve_setup
 
 Asks = int
@@ -46,7 +45,8 @@ class BuildKeys:
         self._profile = profile
         self._rules = tuple(map(_without_folders, project.settings.setup))
         self._presets = [
-            replace(one, rules=tuple(map(_without_folders, one.rules))) for one in _presets(project)
+            replace(one, rules=tuple(map(_without_folders, one.rules)))
+            for one in project_presets(project)
         ]
         rules = (*self._rules, *(rule for one in self._presets for rule in one.rules))
         self._by_place = any(rule.when for rule in rules)
@@ -116,11 +116,6 @@ class BuildKeys:
         return () if not any(map(any, found)) else found
 
 
-def _presets(project: Project) -> list[Preset]:
-    at = project.at("tool.polywheel.presets")
-    return [load_preset(name, at=at) for name in project.settings.presets]
-
-
 def _is_asked(project: Project, provider: Provider) -> bool:
     override = project.settings.providers.get(provider.namespace)
     if override is not None and override.query is not None:
@@ -152,8 +147,7 @@ def _without_folders(rule: SetupRule) -> SetupRule:
 
 def _names_label(rule: SetupRule) -> bool:
     """Whether a text of the rule holds ``{label}``."""
-    every = (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
-    texts = (text for fields in every for text in fields.said().values())
+    texts = (text for fields in rule.all_fields for text in fields.said().values())
     return any("label" in placeholders(one) for text in texts for one in _each(text))
 
 

@@ -13,6 +13,7 @@ from polywheel.errors import Problem
 from polywheel.model.plan import NON_VARIANT, Job
 from polywheel.model.properties import VariantProperty
 from polywheel.setup.presets import preset_names
+from polywheel.setup.rules import is_intended
 
 _NAMED = 6
 """How many variants or properties a message names."""
@@ -28,7 +29,6 @@ def equal_variants(
     """
     unless = " unless it reads its variant from the environment" if unshared else ""
     by_id = {job.id: job for job in jobs}
-    intended = {rule.target for rule in project.settings.setup if rule.is_empty and rule.target}
     sets: dict[tuple[str, ...], list[Job]] = {}
     for identifiers in same:
         members = [by_id[one] for one in identifiers]
@@ -36,7 +36,9 @@ def equal_variants(
             sets.setdefault(tuple(job.label or NON_VARIANT for job in members), members)
     problems = []
     for labels, members in sets.items():
-        silent = [prop for prop in _differing(members) if not _covers(intended, prop)]
+        silent = [
+            prop for prop in _differing(members) if not is_intended(prop, project.settings.setup)
+        ]
         if silent:
             problems.append(
                 Problem(
@@ -53,11 +55,6 @@ def _differing(members: Sequence[Job]) -> list[VariantProperty]:
     """The properties that some of the jobs have and some have not."""
     every = {prop for job in members for prop in job.properties}
     return sorted(prop for prop in every if any(prop not in job.properties for job in members))
-
-
-def _covers(targets: Iterable[tuple[str, ...]], prop: VariantProperty) -> bool:
-    parts = (prop.namespace, prop.feature, prop.value)
-    return any(parts[: len(target)] == target for target in targets)
 
 
 def _hint(project: Project, silent: Sequence[VariantProperty]) -> str:

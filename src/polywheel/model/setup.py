@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from polywheel.model.properties import VariantProperty
+
 FLAG_FIELDS = (
     "cflags",
     "cxxflags",
@@ -105,10 +107,19 @@ class SetupRule:
     """The same fields for one real backend, by the name of its profile; the strongest."""
 
     @property
+    def all_fields(self) -> tuple[SetupFields, ...]:
+        """Its fields, those for one family of compilers or one backend among them."""
+        return (self.fields, *self.by_compiler.values(), *self.by_backend.values())
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has no fields: what it is about is meant to change nothing in the build."""
-        every = (self.fields, *self.by_compiler.values(), *self.by_backend.values())
-        return not any(fields.said() for fields in every)
+        return not any(fields.said() for fields in self.all_fields)
+
+    def is_about(self, prop: VariantProperty) -> bool:
+        """Whether it is for a property; a rule for everything or for a label is not."""
+        parts = (prop.namespace, prop.feature, prop.value)
+        return bool(self.target) and parts[: len(self.target)] == self.target
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,11 +98,7 @@ def variables() -> dict[str, str]:
 
 def chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
     """What the compilers of a project's setup rules say they are; what repairs its wheels."""
-    rules = [
-        fields
-        for rule in project.settings.setup
-        for fields in (rule.fields, *rule.by_compiler.values(), *rule.by_backend.values())
-    ]
+    rules = [fields for rule in project.settings.setup for fields in rule.all_fields]
     named = {
         text
         for fields in rules

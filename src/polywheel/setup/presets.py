@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_features, read_setup_rules
 from polywheel.data import data_folder
@@ -27,6 +28,12 @@ def load_preset(name: str, *, at: str) -> Preset:
     if name not in names:
         raise ConfigError(f"unknown preset {name!r}", at=at, hint=nearest(name, names))
     return _read(data_folder("matrix") / "presets" / f"{name}.toml")
+
+
+def project_presets(project: Project) -> list[Preset]:
+    """The presets that a project names. Raises ConfigError for a name that there is none of."""
+    at = project.at("tool.polywheel.presets")
+    return [load_preset(name, at=at) for name in project.settings.presets]
 
 
 @cache

@@ -87,7 +87,7 @@ def resolve_setup(variant: Variant, sources: SetupSources) -> BuildSetup:
         for rule, said, prop in from_rules:
             gathered.add(rule, said, prop, Strength.PROPERTY)
         silent += [
-            prop for prop, names in taken.items() if not names and not _intended(prop, rules)
+            prop for prop, names in taken.items() if not names and not is_intended(prop, rules)
         ]
     for rule in rules:
         if rule.label_glob is not None and fnmatchcase(variant.label, rule.label_glob):
@@ -126,15 +126,9 @@ def _said(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
     return said
 
 
-def _intended(prop: VariantProperty, rules: Iterable[SetupRule]) -> bool:
+def is_intended(prop: VariantProperty, rules: Iterable[SetupRule]) -> bool:
     """Whether a rule without fields says that a property changes nothing in the build."""
-    return any(rule.is_empty and _is_about(rule, prop) for rule in rules)
-
-
-def _is_about(rule: SetupRule, prop: VariantProperty) -> bool:
-    """Whether a rule is for a property; one for everything or for a label is not."""
-    parts = (prop.namespace, prop.feature, prop.value)
-    return bool(rule.target) and parts[: len(rule.target)] == rule.target
+    return any(rule.is_empty and rule.is_about(prop) for rule in rules)
 
 
 def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) -> list[_Choice]:
@@ -142,7 +136,7 @@ def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) ->
     found = []
     rules = list(rules)
     for prop, names in taken.items():
-        about = [one for one in rules if _is_about(one, prop)]
+        about = [one for one in rules if one.is_about(prop)]
         for rule in sorted(about, key=lambda one: len(one.target), reverse=True):
             said = _said(rule, sources)
             found.append((rule, {n: text for n, text in said.items() if n not in names}, prop))
