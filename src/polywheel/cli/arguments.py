@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import ConfigError, closest, nearest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -25,9 +25,8 @@ class CommandParser(argparse.ArgumentParser):
         more = f"`{self.prog} --help` lists all"
         if unexpected := _UNEXPECTED.match(message):
             name = unexpected[1]
-            close = nearest(name.partition("=")[0], set(_option_names(self)))
-            # A long list of options is no hint.
-            hint = f"{close} {more}" if close and close.startswith("did") else more
+            close = closest(name.partition("=")[0], _option_names(self))
+            hint = f"did you mean {close!r}? {more}" if close else more
             raise ConfigError(f"unexpected argument {name!r}", at=self.prog, hint=hint)
         if unknown := _UNKNOWN.match(message):
             what, value, listed = unknown.groups()

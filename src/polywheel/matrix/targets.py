@@ -56,14 +56,16 @@ def matrix_targets(
     A matrix that names none is for this machine; what is declared may be meant for another one.
     """
     known = known_targets()
+    names = {**known, **declared}
     for index, name in enumerate(matrix.targets):
-        if name not in known and name not in declared:
+        if name not in names:
+            close = closest(name, names)
             problems.add(
                 f"unknown target {name!r}",
                 at=f"{matrix.at}.targets[{index}]",
-                hint=nearest(name, {*known, *declared})
-                if closest(name, {*known, *declared})
-                else f"known: {', '.join({**known, **declared})}; others are declared under "
+                hint=f"did you mean {close!r}?"
+                if close
+                else f"known: {', '.join(names)}; others are declared under "
                 "[tool.polywheel.targets.NAME]",
             )
     for name, target in declared.items():
