@@ -119,7 +119,7 @@ def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
 def _tell_missing_pythons(plan: Plan) -> None:
     """Say which Pythons of the plan are not installed here, and what can be done about it."""
     here = this_target()
-    wanted = {build.python for build in plan.builds if build.target == here}
+    wanted = {build.python for build in plan.builds_for(here)}
     if not wanted:
         say(f"note: no wheel of this matrix is for this machine, {here}")
         return

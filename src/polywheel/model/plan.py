@@ -103,6 +103,17 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_id", {job.id: job for job in self.jobs})
 
+    def builds_for(self, target: str) -> list[Build]:
+        """The builds for a target: those that are built there, or whose wheels all serve it as well."""
+        return [
+            build
+            for build in self.builds
+            if build.target == target
+            or all(
+                (job := self.job(one)) is not None and target in job.targets for one in build.jobs
+            )
+        ]
+
     def job(self, identifier: str) -> Job | None:
         """The job of an id; None where there is none."""
         return self._by_id.get(identifier)

@@ -108,14 +108,6 @@ def run_plan(
     return replace(report, stale=stale, seconds=time.monotonic() - started)
 
 
-def _is_for(build: Build, plan: Plan, here: str) -> bool:
-    """Whether a build is for a target: to be built there, or all of its wheels serve it as well."""
-    if build.target == here:
-        return True
-    jobs = [plan.job(identifier) for identifier in build.jobs]
-    return all(job is not None and here in job.targets for job in jobs)
-
-
 def builds_here(plan: Plan, here: str, *, within: bool) -> list[Build]:
     """The builds for this machine, the target ``here``; ``within`` cibuildwheel if that is so.
 
@@ -124,7 +116,7 @@ def builds_here(plan: Plan, here: str, *, within: bool) -> list[Build]:
     if within:
         builds = [build for build in plan.builds if serves(here, build.target)]
     else:
-        builds = [build for build in plan.builds if _is_for(build, plan, here)]
+        builds = plan.builds_for(here)
     if plan.builds and not builds:
         others = sorted({build.target for build in plan.builds})
         raise BuildError(
