@@ -83,8 +83,7 @@ def _name(project: Project) -> str | None:
     table = project.document.get("project", {})
     if not isinstance(table, dict):
         raise ConfigError(f"expected a table, found {type_name(table)}", at=project.at("project"))
-    name = table.get("name")
-    return canonicalize_name(name) if isinstance(name, str) else None
+    return project.name
 
 
 _NOT_ASKED = "--no-validate labels without asking plugins"

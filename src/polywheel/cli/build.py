@@ -106,7 +106,7 @@ def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
 def _read_plan(path: Path, project: Project) -> Plan:
     """The plan in a file. Raises ConfigError for one of another project."""
     plan = read_plan(path)
-    name = expand_project(project).project if project.settings.has_matrix else None
+    name = project.name if project.settings.has_matrix else None
     if name is not None and plan.project not in {None, name}:
         raise ConfigError(
             f"the plan is of {plan.project!r}, and this is {name!r}",

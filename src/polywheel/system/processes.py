@@ -156,7 +156,7 @@ def _end(
             if ended:
                 # Reaped, so that the group is gone as soon as the others have ended.
                 child.wait()
-                while _group_is_there(child) and time.monotonic() < until:
+                while group_lives(child.pid) and time.monotonic() < until:
                     output.shorten()
                     time.sleep(0.05)
     finally:
@@ -174,11 +174,6 @@ def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _group_is_there(child: subprocess.Popen[bytes]) -> bool:
-    """Whether anybody of a group is left whose leader has ended."""
-    return group_lives(child.pid)
 
 
 def group_lives(group: int) -> bool:
