@@ -15,7 +15,8 @@ import pytest
 
 from polywheel.errors import BuildError, WheelError
 from polywheel.run import journal as journal_module
-from polywheel.run.journal import Entry, Journal, opened_journal, sha256_of
+from polywheel.run.journal import Entry, Journal, opened_journal
+from polywheel.system.files import sha256_of
 from polywheel.system.source_files import JOURNAL as NAME
 
 FILE = "demo-1.0-py3-none-any.whl"

@@ -15,9 +15,10 @@ from wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.run.journal import Entry, Journal, opened_journal, sha256_of
+from polywheel.run.journal import Entry, Journal, opened_journal
 from polywheel.run.outcome import State, Wheel
 from polywheel.run.publishing import Publisher
+from polywheel.system.files import sha256_of
 
 NAME = "demo-1.0-py3-none-any.whl"
 LINUX = Target(name="linux-x86_64", platform_tags=("linux_x86_64",))

@@ -6,7 +6,6 @@ followed, and only wheels that a report lists, with the hash that it lists, are 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.system.files import open_regular, walk
+from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
 from polywheel.terminal import without_passwords
 
@@ -222,7 +221,7 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
     problems += _two_labels(reports)
     done = []
     for name, paths in by_name.items():
-        said = {_sha256(path) for path in paths}
+        said = {sha256_of(path, follow_links=False) for path in paths}
         if name in contradicted:
             continue
         if name not in expected:
@@ -308,7 +307,7 @@ def _copied(path: Path, out: Path, sha256: str) -> bool:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(target) as part:
             shutil.copyfile(path, part)
-            if _sha256(part) != sha256:
+            if sha256_of(part, follow_links=False) != sha256:
                 raise _ChangedError
     except _ChangedError:
         return False
@@ -321,11 +320,6 @@ def _copied(path: Path, out: Path, sha256: str) -> bool:
 
 class _ChangedError(Exception):
     """A file is no longer what it was."""
-
-
-def _sha256(path: Path) -> str:
-    with open_regular(path, follow_links=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_report(reports: Reports, path: Path, out: Path) -> None:

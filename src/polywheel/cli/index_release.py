@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from polywheel.matrix.plan_json import read_plan
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import misfits
+from polywheel.system.files import sha256_of
 
 _SHAPE = 1
 """The version of plans, and of reports."""
@@ -199,8 +199,7 @@ def _sha256(file: ReadFile) -> str | None:
     """The hash of a file; None where it can't be read, which is a problem of its release."""
     if file.sha256 is not None or file.problems:
         return file.sha256
-    with file.path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return sha256_of(file.path)
 
 
 def _few(problems: Sequence[Problem], what: str) -> list[Problem]:

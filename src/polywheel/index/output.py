@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from polywheel.errors import Problem, WheelError
-from polywheel.system.files import open_regular, read_regular
+from polywheel.system.files import read_regular, sha256_of
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 
 ROOT = "simple"
@@ -102,7 +102,7 @@ class Output:
             ours = self._before.get(source.name)
             if target.exists():
                 same = target.samefile(source)
-                there = sha256 if same else _sha256(target)
+                there = sha256 if same else sha256_of(target)
                 if there == sha256:
                     if ours is not None:
                         self._written[source.name] = sha256
@@ -159,7 +159,7 @@ class Output:
             inside = target.parent.resolve().is_relative_to(self.root.resolve())
             if not inside or target.is_symlink() or not target.is_file():
                 return False
-            if _sha256(target) != self._before[path]:
+            if sha256_of(target) != self._before[path]:
                 self._notify(f"{path} is stale, but was changed since it was written: it stays")
                 return False
             target.unlink()
@@ -233,8 +233,3 @@ def _is(target: Path, content: bytes) -> bool:
         return target.stat().st_size == len(content) and target.read_bytes() == content
     except (FileNotFoundError, IsADirectoryError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

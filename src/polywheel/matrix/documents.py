@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.errors import ConfigError, Problem
+from polywheel.system.files import unique_keys
 
 MAX_SIZE = 256 * 1024 * 1024
 """Bytes of a file: the plan of a hundred thousand cells takes less."""
@@ -33,7 +33,7 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
         raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB are not read", at=at)
     try:
         document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
+            content.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_number
         )
     except UnicodeDecodeError as error:
         raise ConfigError(f"not UTF-8: byte {error.start} can't be decoded", at=at) from None
@@ -52,13 +52,6 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
         said = "shape is missing" if "shape" not in table else f"expected the shape {shape}"
         raise ConfigError(f"this is no {what}: {said}", at=table.at("shape"), hint=hint)
     return table
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a table holds the same key twice")
-    return found
 
 
 def _no_number(text: str) -> float:

@@ -9,7 +9,6 @@ either: it is built again. Damaged lines are skipped, and :attr:`Journal.notes` 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from polywheel.errors import BuildError, PolywheelError, WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.system.files import open_regular
+from polywheel.system.files import sha256_of, unique_keys
 from polywheel.system.locks import try_lock
 from polywheel.system.source_files import JOURNAL
 
@@ -179,15 +178,6 @@ def _unwritable(folder: Path, error: OSError) -> WheelError:
     )
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal, of a regular file of any size. Raises OSError."""
-    found = hashlib.sha256()
-    with open_regular(path) as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
-
-
 def _parsed(line: bytes) -> Entry | None:
     """The entry of a line; None for one of another version.
 
@@ -196,7 +186,7 @@ def _parsed(line: bytes) -> Entry | None:
     """
     if len(line) > _LONGEST_LINE:
         raise ValueError("too long")
-    document = json.loads(line, object_pairs_hook=_without_duplicates)
+    document = json.loads(line, object_pairs_hook=unique_keys)
     if not isinstance(document, dict) or type(shape := document.pop("shape")) is not int:
         raise TypeError("no object of a journal")
     if shape != _SHAPE:
@@ -211,13 +201,6 @@ def _parsed(line: bytes) -> Entry | None:
     if type(entry.seconds) not in {int, float} or not 0 <= entry.seconds < _LONGEST:
         raise ValueError("no time")
     return entry
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key appears twice")
-    return found
 
 
 def _notes(path: Path, damaged: Sequence[int], *, left_out: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from polywheel.config.project import Project
 from polywheel.environments.store import Environment, Interpreter
 from polywheel.model.plan import Job
-from polywheel.run.journal import sha256_of
+from polywheel.system.files import sha256_of
 
 _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}

@@ -24,7 +24,7 @@ from polywheel.run.cibuildwheel import (
 )
 from polywheel.run.compile_slots import Slots
 from polywheel.run.interpreters import find_interpreter, install_interpreter
-from polywheel.run.journal import Journal, sha256_of
+from polywheel.run.journal import Journal
 from polywheel.run.keys import chosen_tools
 from polywheel.run.needs import Needs
 from polywheel.run.orders import Workshop
@@ -36,6 +36,7 @@ from polywheel.run.turns import Maker, Watcher
 from polywheel.run.variant_runs import VariantRuns
 from polywheel.run.wanted import plugin_namespaces, plugin_requirements
 from polywheel.run.wishes import Wishes
+from polywheel.system.files import sha256_of
 from polywheel.variant_setup import variant_setup
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)

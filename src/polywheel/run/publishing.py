@@ -18,9 +18,9 @@ from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import check_wheel, misfits
-from polywheel.run.journal import Entry, Journal, sha256_of
+from polywheel.run.journal import Entry, Journal
 from polywheel.run.outcome import Standing, State, Wheel
-from polywheel.system.files import replace
+from polywheel.system.files import replace, sha256_of
 
 
 @dataclass(kw_only=True)

@@ -16,7 +16,6 @@ from typing import Any
 from polywheel.environments.store import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.run.checkout import top
-from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of, variables
 from polywheel.run.needs import checked
 from polywheel.run.orders import StepFailedError, Time, Workshop, order
@@ -24,6 +23,7 @@ from polywheel.run.source import Source, kept_source, read_source, sdist_source
 from polywheel.run.tree import content_digest
 from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
+from polywheel.system.files import sha256_of
 from polywheel.system.locks import held
 from polywheel.system.source_files import entries
 

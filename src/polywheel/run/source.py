@@ -19,11 +19,10 @@ from typing import NamedTuple
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run import checkout, mercurial
 from polywheel.run.checkout import Repository
-from polywheel.run.journal import sha256_of
 from polywheel.run.tree import content_digest, copy_files, remove
 from polywheel.run.unpacking import unpacked
 from polywheel.system.cache import cache_directory
-from polywheel.system.files import DEEPEST, too_deep
+from polywheel.system.files import DEEPEST, sha256_of, too_deep
 from polywheel.system.files import replace as rename
 from polywheel.system.manifest import is_intact, record_files, write_synced
 from polywheel.system.source_files import JOURNAL, entries, files_below, git_prefix, known_to_git

@@ -18,7 +18,8 @@ from polywheel.examined.disagreements import same_version
 from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.checks import misfits
-from polywheel.run.journal import Journal, sha256_of
+from polywheel.run.journal import Journal
+from polywheel.system.files import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

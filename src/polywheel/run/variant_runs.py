@@ -30,7 +30,6 @@ from polywheel.run.cibuildwheel import (
     tables_of,
     variables,
 )
-from polywheel.run.journal import sha256_of
 from polywheel.run.keys import digest_of
 from polywheel.run.orders import Workshop
 from polywheel.run.outcome import (
@@ -46,6 +45,7 @@ from polywheel.run.publishing import Publisher, two_jobs
 from polywheel.run.served_wheel import write_served_wheel
 from polywheel.run.source import Source
 from polywheel.run.workplace import build_place, failures_examined, workplace
+from polywheel.system.files import sha256_of
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
 from polywheel.variant_setup import variant_setup

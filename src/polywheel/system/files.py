@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a file in which a child process answers."""
@@ -54,6 +55,25 @@ def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> 
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
     return content
+
+
+def sha256_of(path: Path, *, follow_links: bool = True) -> str:
+    """The hash of a regular file of any size, hexadecimal. Raises OSError."""
+    import hashlib  # every command reads files, and few take hashes
+
+    with open_regular(path, follow_links=follow_links) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of a JSON document, as ``object_pairs_hook``. Raises ValueError for a key that repeats.
+
+    Readers differ in which of the two they take.
+    """
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a table holds the same key twice")
+    return table
 
 
 def replace(source: Path, target: Path) -> None:

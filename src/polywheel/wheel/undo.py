@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError
+from polywheel.system.files import unique_keys
 from polywheel.wheel.archive import Around
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 from polywheel.wheel.entry import parse_entry
@@ -260,17 +261,10 @@ def _excess(
 def _unpacked(packed: bytes) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed, _MAX_INFLATED)
-    document = json.loads(text, object_pairs_hook=_table, parse_constant=_refused)
+    document = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refused)
     if not inflater.eof or inflater.unused_data or document["shape"] != _SHAPE:
         raise ValueError("not undo data of this shape")
     return dict(document)
-
-
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one table")
-    return table
 
 
 def _refused(constant: str) -> None:
