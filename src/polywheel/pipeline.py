@@ -6,14 +6,13 @@ There is one such road. The build hooks are its PEP 517 and PEP 660 face.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.build_call import Build
 from polywheel.config.selection import ConfigSettings, Selection
-from polywheel.errors import BuildError, ConfigError, WheelError
+from polywheel.errors import BuildError, ConfigError
 from polywheel.model.variant import Variant
 from polywheel.system.temporary import temporary_folder
 from polywheel.wrapped import RealBackend
@@ -98,6 +97,7 @@ def build_wheel(
         real = RealBackend(build.project.source, build.choice)
         return _name(real.call(hook, wheel_directory, build.settings, metadata_directory), hook)
     from polywheel.stamping import make_stamp, stamp_wheel
+    from polywheel.wheel.stamp import scratch_folder
 
     editable = hook == "build_editable"
     if not editable:
@@ -105,7 +105,7 @@ def build_wheel(
     asked = build.asked(ask=True)
     stamp = make_stamp(build.project, asked)
     tell_notes(build, asked)
-    with _scratch(Path(wheel_directory)) as scratch:
+    with scratch_folder(Path(wheel_directory)) as scratch:
         built = built_wheel(build, asked, scratch, hook=hook)
         # Frontends refuse an editable wheel with a label in its name.
         labelled = not editable and _filename(build.selection) == "label"
@@ -245,20 +245,6 @@ def _told(
     }
     real = RealBackend(own.source or build.project.source, build.choice, told)
     return real, settings, delivery.compiler_flags
-
-
-@contextmanager
-def _scratch(wheel_directory: Path) -> Iterator[Path]:
-    """A folder beside the wheel, so that what is big stays on the file system that has room."""
-    with ExitStack() as opened:
-        try:
-            wheel_directory.mkdir(parents=True, exist_ok=True)
-            folder = opened.enter_context(temporary_folder(wheel_directory))
-        except OSError as error:
-            raise WheelError(
-                f"no wheel can be written there: {error.strerror or error}", at=str(wheel_directory)
-            ) from None
-        yield folder.resolve()
 
 
 def _filename(selection: Selection) -> str:

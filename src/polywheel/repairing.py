@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from polywheel.examined import Examined, examine
 from polywheel.examined.renamed import disagreements_as
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
-from polywheel.system.temporary import temporary_folder
 from polywheel.wheel.dist_info import VARIANT_JSON
+from polywheel.wheel.stamp import scratch_folder
 
 WHEEL, DEST_DIR = "{wheel}", "{dest_dir}"
 """As cibuildwheel spells them: they may stand in a command that nobody has filled in."""
@@ -95,16 +94,9 @@ def repair(task: Task, *, labelled: bool) -> Repaired:
     source, folder = Path(task.wheel), Path(task.dest_dir)
     before = examine(source)
     variant = _variant(before)
-    with ExitStack() as opened:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = opened.enter_context(temporary_folder(folder))
-        except OSError as error:
-            raise WheelError(
-                f"no wheel can be written there: {error.strerror or error}", at=str(folder)
-            ) from None
+    with scratch_folder(folder) as scratch:
         # Some tools take the path of a wheel apart: nothing about it may be relative.
-        given, made = scratch.resolve() / "given", scratch.resolve() / "made"
+        given, made = scratch / "given", scratch / "made"
         try:
             given.mkdir()
             made.mkdir()

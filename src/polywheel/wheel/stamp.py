@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,6 +97,22 @@ def _opened(source: Path) -> BinaryIO:
         raise WheelError(
             f"{source.name} can't be read: {error.strerror or error}", at=str(source.parent)
         ) from None
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder in the one for a wheel, which is made: what is big stays on the file system
+    that has room. Raises WheelError.
+    """
+    with ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            scratch = opened.enter_context(temporary_folder(folder))
+        except OSError as error:
+            raise WheelError(
+                f"no wheel can be written there: {error.strerror or error}", at=str(folder)
+            ) from None
+        yield scratch.resolve()
 
 
 @contextmanager
