@@ -1,4 +1,4 @@
-"""Temporary folders: gone at the end, and after a kill gone with the next run (issue 12, item 20)."""
+"""Temporary folders: gone at the end, and after a kill gone with the next run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from polywheel.system.locks import try_lock
 from polywheel.system.temporary import (
     remove_abandoned,
     remove_tree,
@@ -225,6 +226,26 @@ def test_one_who_cleans_up_between_the_folder_and_its_lock_does_no_harm(tmp_path
         for one in cleaners:
             one.join()
     assert names(tmp_path) == []
+
+
+@posix
+def test_an_owner_that_has_no_lock_yet_gets_none_while_its_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "polywheel-tmp-0123456789ab"
+    folder.mkdir()
+    got_it: list[bool] = []
+    with (folder / "polywheel.lock").open("x+b") as owner:
+        listdir = os.listdir
+
+        def while_it_is_removed(path: Path) -> list[str]:
+            got_it.append(try_lock(owner))
+            return listdir(path)
+
+        monkeypatch.setattr(os, "listdir", while_it_is_removed)
+        remove_abandoned(tmp_path)
+    assert got_it == [False]
+    assert not folder.exists()
 
 
 @posix

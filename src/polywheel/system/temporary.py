@@ -181,8 +181,11 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
             inside = [Path(entry.path) for entry in entries if entry.name != _LOCK]
         for path in inside:
             remove_tree(path)
-    lock.close()
-    with suppress(OSError):
+    if os.name == "nt":  # an open file can't be removed there
+        lock.close()
+    # Elsewhere it is held to the end: an owner that has opened it and not locked it yet makes
+    # another folder.
+    with lock, suppress(OSError):
         # Not where something is left: the next run tries again.
         if set(os.listdir(folder)) <= {_LOCK}:  # noqa: PTH208
             (folder / _LOCK).unlink(missing_ok=True)
