@@ -55,7 +55,7 @@ with open(os.path.join(os.environ["DEMO_FOLDER"], "daemons"), "a") as file:
 
 @posix
 def test_nobody_waits_for_a_daemon_that_a_build_has_started(tmp_path: Path, daemons: Path) -> None:
-    """As the server of sccache. It inherits all that the hook has open (issue 12, item 19)."""
+    """As the server of sccache. It inherits all that the hook has open."""
     source = project(tmp_path / "demo", "v1", hook=DAEMON)
     builds = Builds(source, tmp_path / "out", patience=60)
     builds()
@@ -152,7 +152,7 @@ if not (place / "killed").exists():
 
 @posix
 def test_a_pipe_that_has_the_name_of_a_wheel_holds_up_nothing(tmp_path: Path) -> None:
-    """It was opened, and no signal and no time limit ended that (issue 12, item 19)."""
+    """It was opened, and no signal and no time limit ended that."""
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
     source = demo(tmp_path / "demo", "v1", "v2")
@@ -251,7 +251,6 @@ def test_a_folder_with_a_pipe_in_it_is_indexed_and_collected(tmp_path: Path) -> 
 def test_the_log_of_a_build_tool_is_kept_and_named_where_a_build_fails(
     tmp_path: Path, name: str, file: str, broken: str, logs: list[str]
 ) -> None:
-    """(issue 12, item 31)"""
     source = example(name, tmp_path)
     with (source / file).open("a", encoding="utf-8") as text:
         text.write(f"\n{broken}\n")

@@ -1,4 +1,4 @@
-"""What a kill leaves behind is removed by the next run of any command there (issue 12, item 20)."""
+"""What a kill leaves behind is removed by the next run of any command there."""
 
 from __future__ import annotations
 

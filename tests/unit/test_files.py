@@ -1,4 +1,4 @@
-"""Files that somebody else made: a pipe, a device, or a link may have the name (issue 12, item 19)."""
+"""Files that somebody else made: a pipe, a device, or a link may have the name."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_of_a_journal_of_no_size_that_a_run_would_write_the_end_is_read(
 def test_damaged_lines_are_skipped_with_a_note(
     tmp_path: Path, damage: bytes | dict[str, Any]
 ) -> None:
-    """The key fits and the file would be asked for: no later run may end at it (issue 12, item 15)."""
+    """The key fits and the file would be asked for: no later run may end at it."""
     first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
     torn = damage if isinstance(damage, bytes) else line(second, **damage)
     with written(tmp_path, line(first) + b"\n" + torn) as journal:

@@ -1,4 +1,4 @@
-"""The logs of builds are bounded (issue 12, item 19)."""
+"""The logs of builds are bounded."""
 
 from __future__ import annotations
 

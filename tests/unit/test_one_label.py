@@ -1,4 +1,4 @@
-"""One label stands for one set of properties, and one set of properties has one label (issue 12.4)."""
+"""One label stands for one set of properties, and one set of properties has one label."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ def test_a_wheel_of_another_release(
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and links are those of POSIX")
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to a pipe"])
 def test_what_has_the_name_of_a_wheel_and_is_none_stays(tmp_path: Path, kind: str) -> None:
-    """Without --force nobody opens it, and nobody writes over it (issue 12, item 19)."""
+    """Without --force nobody opens it, and nobody writes over it."""
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
     with opened(tmp_path) as out:

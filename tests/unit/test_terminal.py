@@ -283,7 +283,6 @@ def test_the_errors_of_standard_streams_are_set_once(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_passwords_in_urls_are_left_out(text: str, shown: str) -> None:
-    """(issue 12, item 19)"""
     assert without_passwords(text) == shown
     assert one_line(text) == shown
 
