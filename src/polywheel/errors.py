@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 from polywheel.terminal import drop_output, log_line, one_line, prepare_streams, put
@@ -160,12 +161,22 @@ def known_error(error: BaseException) -> PolywheelError | None:
     if isinstance(error, OSError):  # a full disk, a folder that was removed
         where = f"{error.filename}: " if error.filename else ""
         return PolywheelError(f"{where}{error.strerror or error}")
-    unloadable = isinstance(error, ImportError) and _NO_MEMORY.search(str(error))
-    if unloadable or isinstance(error, MemoryError):
-        return PolywheelError("there is not enough memory")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         what = "no thread can be started: a limit of this machine or of the shell is reached"
         return PolywheelError(what, hint="see ulimit -a: -u and -v")
+    return _memory_shortage(error)
+
+
+def _memory_shortage(error: BaseException) -> PolywheelError | None:
+    """An error that Python raises where it gets no memory, for some libraries and the compiler too."""
+    unloadable = isinstance(error, ImportError) and _NO_MEMORY.search(str(error))
+    if unloadable or isinstance(error, MemoryError):
+        return PolywheelError("there is not enough memory")
+    if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
+        what = f"{error.filename} can't be compiled"
+        return PolywheelError(what, hint="there is too little memory, or the file is damaged")
+    if isinstance(error, SystemError):
+        return PolywheelError(f"Python failed: {error}", hint="there may be too little memory")
     return None
 
 

@@ -145,6 +145,8 @@ def test_little_memory_is_an_error(kilobytes: int, project: Path) -> None:
         (OSError(28, "No space left on device", "file"), 1, "error: file: No space left on device"),
         (RuntimeError("can't start new thread"), 1, "error: no thread can be started"),
         (ImportError("x.so: failed to map segment from shared object"), 1, "error: there is not"),
+        (SyntaxError("x", (__file__, 1, 1, "x")), 1, f"error: {__file__} can't be compiled"),
+        (SystemError("error return without exception set"), 1, "error: Python failed: error ret"),
         (KeyboardInterrupt(), errors.INTERRUPTED, ""),
         (BrokenPipeError(), errors.OUTPUT_LOST, ""),
     ],
@@ -164,7 +166,12 @@ def test_what_needs_no_traceback(
 
 @pytest.mark.parametrize(
     "raised",
-    [ValueError("odd\n::error::x \x1b[2J"), RecursionError(), AssertionError(), UnicodeError("x")],
+    [
+        ValueError("odd\n::error::x \x1b[2J"),
+        RecursionError(),
+        AssertionError(),
+        SyntaxError("x", ("<unknown>", 1, 1, "x")),
+    ],
 )
 def test_a_mistake_in_polywheel_is_shown_with_its_traceback(
     raised: BaseException,
