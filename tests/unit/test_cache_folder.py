@@ -102,6 +102,28 @@ def test_root_refuses_what_belongs_to_somebody_else(cache: Path, whose: str) -> 
 
 
 @as_root
+def test_the_home_folder_of_another_user_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub mounts the home folder of the runner's user into containers that run as root."""
+    import pwd
+
+    home, own = made(tmp_path / "github-home", 0o755), made(tmp_path / "root", 0o700)
+    for name in ("POLYWHEEL_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    entry = pwd.struct_passwd(("root", "x", 0, 0, "", str(own), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: entry)
+    below = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
+    assert cache_directory() == home.joinpath(*below, "polywheel")
+    os.chown(home, STRANGER, STRANGER)
+    assert cache_directory() == own.joinpath(*below, "polywheel")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    with pytest.raises(ConfigError, match=f"belongs to user {STRANGER}"):
+        cache_directory()
+
+
+@as_root
 def test_a_link_of_somebody_else_is_refused(cache: Path, tmp_path: Path) -> None:
     made(tmp_path / "real", 0o700)
     made(cache.parent, 0o1777)

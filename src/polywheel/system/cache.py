@@ -48,7 +48,7 @@ def _named_or_usual() -> Path:
     if given := os.environ.get(VARIABLE):
         return Path(given).absolute()  # it is used from other working directories too
     try:
-        home = Path.home()
+        home = _home()
     except RuntimeError as error:
         raise ConfigError(
             f"there is no cache folder: {error}", hint=f"name one in {VARIABLE}"
@@ -59,6 +59,25 @@ def _named_or_usual() -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "polywheel"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache").absolute() / "polywheel"
+
+
+def _home() -> Path:
+    """The user's home folder. Raises RuntimeError where there is none.
+
+    Where ``HOME`` is the folder of another user, as under sudo and in the containers of GitHub's jobs, it
+    is the one that the system has for this user.
+    """
+    home = Path.home()
+    if sys.platform == "win32":
+        return home
+    import pwd
+
+    try:
+        if home.stat().st_uid in {os.geteuid(), 0}:
+            return home
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except (KeyError, OSError):
+        return home
 
 
 def _create(path: Path) -> None:
