@@ -23,6 +23,7 @@ from polywheel.providers.plugins import (
     queries,
     with_static_properties,
 )
+from polywheel.setup.comparison import setup_digest
 from polywheel.setup.compilers import compiler_family
 from polywheel.setup.known import check_rules
 from polywheel.setup.presets import (
@@ -46,7 +47,15 @@ class Asked:
     compiler: str
     """``gnu``, ``clang`` or ``msvc``."""
 
+    sources: SetupSources
+    """What the setup was made of."""
+
     providers: tuple[BuildProvider, ...] = ()
+
+    @property
+    def setup_digest(self) -> str:
+        """Equal for variants that ask the same of the build."""
+        return setup_digest(self.variant, self.sources)
 
 
 def variant_setup(
@@ -87,19 +96,17 @@ def variant_setup(
         _check_static(metadata, providers, variant)
     check_rules(project, variant, _all_known(project, presets), answers)
     compiler, note = compiler_family(os.environ)
-    setup = resolve_setup(
-        variant,
-        SetupSources(
-            rules=project.settings.setup,
-            presets=presets,
-            answers=answers,
-            namespaces=metadata.namespaces,
-            compiler=compiler,
-            backend=choice.profile.name if choice.profile else None,
-            source=project.source,
-            environment=environment,
-        ),
+    sources = SetupSources(
+        rules=project.settings.setup,
+        presets=presets,
+        answers=answers,
+        namespaces=metadata.namespaces,
+        compiler=compiler,
+        backend=choice.profile.name if choice.profile else None,
+        source=project.source,
+        environment=environment,
     )
+    setup = resolve_setup(variant, sources)
     if note and setup.flags:
         notify(f"note: {note}")
     return Asked(
@@ -107,6 +114,7 @@ def variant_setup(
         metadata=metadata,
         setup=setup,
         compiler=compiler,
+        sources=sources,
         providers=providers,
     )
 

@@ -93,6 +93,22 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
+def write_wheel(path: Path, files: dict[str, str], info: str) -> Path:
+    """A wheel with these files, by hand; its RECORD has no hashes."""
+    name, version = info.removesuffix(".dist-info").split("-")
+    files = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(name, text)
+    return path
+
+
 def snapshot(folder: Path) -> dict[str, bytes | None]:
     """Every file of a tree with its content, every folder with None."""
     return {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
-from building import run, write_project
+from building import run, write_project, write_wheel
 
 PLUGIN = """\
 import os
@@ -56,27 +55,12 @@ DEMO = "demo-1.0.dist-info"
 PROVIDER = "x86_64=provider-variant-x86-64@provider_variant_x86_64.plugin:X8664Plugin"
 
 
-def wheel(path: Path, files: dict[str, str], info: str) -> Path:
-    name, version = info.removesuffix(".dist-info").split("-")
-    files = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(name, text)
-    return path
-
-
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index with a plugin of a name that PyPI has too."""
     place = tmp_path / "index" / "provider-variant-x86-64"
     name = f"{NAME}-{VERSION}-py3-none-any.whl"
-    wheel(place / name, {f"{NAME}/__init__.py": "", f"{NAME}/plugin.py": PLUGIN}, INFO)
+    write_wheel(place / name, {f"{NAME}/__init__.py": "", f"{NAME}/plugin.py": PLUGIN}, INFO)
     (place / "index.html").write_text(f"<!DOCTYPE html><a href='{name}'>{name}</a>", "utf-8")
     for variable in ("PIP_FIND_LINKS", "PIP_NO_INDEX", "UV_FIND_LINKS"):
         monkeypatch.delenv(variable, raising=False)
@@ -104,7 +88,7 @@ def command(request: pytest.FixtureRequest, index: Path, tmp_path: Path) -> list
         tmp_path / "project",
         {"pyproject.toml": TABLES + MATRIX, "demo.py": '"""Demo."""\n', "README": index.name},
     )
-    demo = wheel(tmp_path / "demo-1.0-py3-none-any.whl", {"demo.py": ""}, DEMO)
+    demo = write_wheel(tmp_path / "demo-1.0-py3-none-any.whl", {"demo.py": ""}, DEMO)
     if request.param == "explain":
         again = [*COMMANDS["label"], "--no-validate"]
         run([sys.executable, "-m", "polywheel", *again], cwd=tmp_path)

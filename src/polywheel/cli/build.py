@@ -19,7 +19,12 @@ from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
 from polywheel.config.project import Project, config_file, read_project
 from polywheel.errors import ConfigError, PolywheelError
-from polywheel.matrix.expansion import expand_project, labels_anywhere, names_all_places
+from polywheel.matrix.expansion import (
+    equal_when_built,
+    expand_project,
+    labels_anywhere,
+    names_all_places,
+)
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.sharing_out import read_durations
 from polywheel.matrix.targets import this_target
@@ -81,6 +86,7 @@ def run(arguments: Sequence[str]) -> int:
                 here=here,
                 choice=choice,
                 watcher=watcher,
+                compare=partial(equal_when_built, project, plan.jobs),
             )
     unwritten = _write_report(report, options.report)
     if options.json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,15 +15,9 @@ from polywheel.matrix.cell import Cell
 from polywheel.matrix.places import Place
 from polywheel.model.metadata import Provider
 from polywheel.model.properties import VariantProperty
-from polywheel.model.setup import (
-    BuildSetup,
-    Entry,
-    SetupFields,
-    SetupRule,
-    Text,
-    placeholders,
-)
+from polywheel.model.setup import SetupRule, Text, placeholders
 from polywheel.model.variant import Variant
+from polywheel.setup.comparison import comparable, without_folders
 from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, resolve_setup
 
@@ -43,9 +37,9 @@ class BuildKeys:
     def __init__(self, project: Project, profile: str | None) -> None:
         self._project = project
         self._profile = profile
-        self._rules = tuple(map(_without_folders, project.settings.setup))
+        self._rules = tuple(map(without_folders, project.settings.setup))
         self._presets = [
-            replace(one, rules=tuple(map(_without_folders, one.rules)))
+            replace(one, rules=tuple(map(without_folders, one.rules)))
             for one in project_presets(project)
         ]
         rules = (*self._rules, *(rule for one in self._presets for rule in one.rules))
@@ -55,18 +49,10 @@ class BuildKeys:
         self._about = {rule.target[:2] for rule in rules if rule.target}
         self._by_label = any(rule.label_glob is not None or _names_label(rule) for rule in rules)
         self._trivial = not rules
-        self._asked = self._plugins()
+        self._asked = asked_namespaces(project)
         self._setups_of: dict[Any, tuple[Any, ...]] = {}
         self._numbers: dict[Any, Asks] = {_NOTHING: 0}
         self._by_cell: dict[tuple[str | None, Place | None], Asks] = {(None, None): 0}
-
-    def _plugins(self) -> frozenset[str]:
-        """The namespaces whose plugins are asked while building, on whatever machine that is."""
-        return frozenset(
-            namespace
-            for namespace, provider in self._project.metadata.providers.items()
-            if _is_asked(self._project, provider)
-        )
 
     def of(self, cell: Cell) -> Asks:
         """What a cell asks of its build. Raises ConfigError where rules contradict each other."""
@@ -112,8 +98,17 @@ class BuildKeys:
             )
             for compiler in self._compilers
         ]
-        found = tuple(_comparable(setup) for setup in setups)
+        found = tuple(comparable(setup) for setup in setups)
         return () if not any(map(any, found)) else found
+
+
+def asked_namespaces(project: Project) -> frozenset[str]:
+    """The namespaces whose plugins are asked while building, on whatever machine that is."""
+    return frozenset(
+        namespace
+        for namespace, provider in project.metadata.providers.items()
+        if _is_asked(project, provider)
+    )
 
 
 def _is_asked(project: Project, provider: Provider) -> bool:
@@ -124,27 +119,6 @@ def _is_asked(project: Project, provider: Provider) -> bool:
     return bool(own or provider.requires or provider.build_requires)
 
 
-def _without_folders(rule: SetupRule) -> SetupRule:
-    """The rule with lists of folders as mere lists.
-
-    Which folder exists is known where the build runs. Here two toolkits that are not on this
-    machine must not look as if nothing were asked for either.
-    """
-
-    def changed(fields: SetupFields) -> SetupFields:
-        folders = {name: text for name, text in fields.env.items() if isinstance(text, tuple)}
-        kept = {name: text for name, text in fields.env.items() if not folders.get(name)}
-        listed = {f"folders for {name}": text for name, text in folders.items() if text}
-        return replace(fields, env=kept, config_settings={**fields.config_settings, **listed})
-
-    return replace(
-        rule,
-        fields=changed(rule.fields),
-        by_compiler={name: changed(fields) for name, fields in rule.by_compiler.items()},
-        by_backend={name: changed(fields) for name, fields in rule.by_backend.items()},
-    )
-
-
 def _names_label(rule: SetupRule) -> bool:
     """Whether a text of the rule holds ``{label}``."""
     texts = (text for fields in rule.all_fields for text in fields.said().values())
@@ -153,25 +127,6 @@ def _names_label(rule: SetupRule) -> bool:
 
 def _each(text: Text) -> tuple[str, ...]:
     return (text,) if isinstance(text, str) else text
-
-
-def _comparable(setup: BuildSetup) -> tuple[Any, ...]:
-    """A setup without where its entries come from."""
-
-    def values(entries: Mapping[str, Entry | tuple[Entry, ...]]) -> tuple[Any, ...]:
-        return tuple(
-            (name, entry.value if isinstance(entry, Entry) else tuple(one.value for one in entry))
-            for name, entry in sorted(entries.items())
-        )
-
-    return (
-        values(setup.flags),
-        values(setup.env),
-        values(setup.config_settings),
-        values(setup.defines),
-        tuple(sorted(entry.value for entry in setup.requires)),
-        tuple(sorted(entry.value for entry in setup.dependencies)),
-    )
 
 
 def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Problems) -> None:

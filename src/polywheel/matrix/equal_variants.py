@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from polywheel.config.project import Project
 from polywheel.errors import Problem
-from polywheel.model.plan import NON_VARIANT, Job
+from polywheel.model.plan import NON_VARIANT, EqualVariants, Job
 from polywheel.model.properties import VariantProperty
 from polywheel.setup.presets import preset_names
 from polywheel.setup.rules import is_intended
@@ -21,34 +21,37 @@ _NAMED = 6
 
 def equal_variants(
     project: Project, jobs: Iterable[Job], same: Iterable[Sequence[str]], *, unshared: bool
-) -> tuple[Problem, ...]:
-    """One problem for each set of variants that ask the same of the build without a word that they should.
+) -> tuple[EqualVariants, ...]:
+    """Each set of variants that ask the same of the build though no rule says that this is intended.
 
     ``same`` has the sets of jobs that do, by id. ``unshared``: whether they are built one by one all
-    the same, because a build may read its variant.
+    the same, because a build may read its variant; then it is no error even if the project is strict.
     """
     unless = " unless it reads its variant from the environment" if unshared else ""
     by_id = {job.id: job for job in jobs}
+    is_error = project.settings.strict and not unshared
     sets: dict[tuple[str, ...], list[Job]] = {}
+    ids: dict[tuple[str, ...], list[str]] = {}
     for identifiers in same:
         members = [by_id[one] for one in identifiers]
         if len({job.properties for job in members}) > 1:
-            sets.setdefault(tuple(job.label or NON_VARIANT for job in members), members)
-    problems = []
+            labels = tuple(job.label or NON_VARIANT for job in members)
+            sets.setdefault(labels, members)
+            ids.setdefault(labels, []).extend(identifiers)
+    found = []
     for labels, members in sets.items():
         silent = [
             prop for prop in _differing(members) if not is_intended(prop, project.settings.setup)
         ]
         if silent:
-            problems.append(
-                Problem(
-                    f"the variants {_listed(labels)} ask the same of the build, so their wheels have "
-                    f"the same content{unless}",
-                    next(job.at for job in members if job.properties),
-                    _hint(project, silent),
-                )
+            problem = Problem(
+                f"the variants {_listed(labels)} ask the same of the build, so their wheels have "
+                f"the same content{unless}",
+                next(job.at for job in members if job.properties),
+                _hint(project, silent),
             )
-    return tuple(problems)
+            found.append(EqualVariants(jobs=tuple(ids[labels]), problem=problem, is_error=is_error))
+    return tuple(found)
 
 
 def _differing(members: Sequence[Job]) -> list[VariantProperty]:

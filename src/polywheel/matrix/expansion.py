@@ -10,7 +10,7 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError, nearest
-from polywheel.matrix.builds import BuildKeys, check_rules_are_used
+from polywheel.matrix.builds import BuildKeys, asked_namespaces, check_rules_are_used
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.cells import Expansion
 from polywheel.matrix.checks import check_labels, check_properties, check_used, merged
@@ -22,7 +22,7 @@ from polywheel.matrix.targets import all_targets, matrix_targets
 from polywheel.matrix.variant_mentions import why_variant_is_read
 from polywheel.matrix.wheel_tag import wheel_tag
 from polywheel.model.matrix import Matrix, Target
-from polywheel.model.plan import Plan, Removal
+from polywheel.model.plan import EqualVariants, Job, Plan, Removal
 from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import Variant
 from polywheel.setup.profiles import choose_backend
@@ -58,8 +58,8 @@ def expand_project(project: Project) -> Plan:
     # share-builds = false says that builds read their variant.
     same = found.same if matrix.share_builds is not False else ()
     equal = equal_variants(project, found.jobs, same, unshared=found.unshared is not None)
-    if equal and project.settings.strict and found.unshared is None:
-        raise ConfigError.collected(equal)
+    if errors := [one.problem for one in equal if one.is_error]:
+        raise ConfigError.collected(errors)
     return Plan(
         project=project.name,
         namespaces=project.metadata.namespaces,
@@ -68,9 +68,31 @@ def expand_project(project: Project) -> Plan:
         jobs=found.jobs,
         builds=found.builds,
         removed=tuple(here.removed),
-        warnings=tuple(f"{one.what} ({one.at}); {one.hint}" for one in equal),
+        warnings=tuple(map(str, equal)),
         unshared=found.unshared,
     )
+
+
+def equal_when_built(
+    project: Project, jobs: Sequence[Job], same: Sequence[Sequence[str]]
+) -> tuple[EqualVariants, ...]:
+    """As in a plan, those of sets of jobs that a plan can't find, because it asks no plugins.
+
+    ``same`` has the ids of jobs that asked the same of their builds, plugins asked. Raises ConfigError.
+    """
+    asked, by_id = asked_namespaces(project), {job.id: job for job in jobs}
+
+    def of_plugins(identifier: str) -> frozenset[VariantProperty]:
+        return frozenset(one for one in by_id[identifier].properties if one.namespace in asked)
+
+    same = [one for one in same if len(set(map(of_plugins, one))) > 1]
+    if not same:
+        return ()
+    matrix, _ = read_matrix(project)
+    if matrix.share_builds is False:
+        return ()
+    unshared = _unshared(project, matrix) is not None
+    return equal_variants(project, jobs, same, unshared=unshared)
 
 
 def _unshared(project: Project, matrix: Matrix) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from polywheel.errors import Problem
 from polywheel.model.matrix import Target
 from polywheel.model.properties import VariantProperty
 
@@ -61,6 +62,21 @@ class Build:
     python: str
     target: str
     jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EqualVariants:
+    """Variants with different properties that ask the same of the build."""
+
+    jobs: tuple[str, ...]
+    """The ids of their jobs."""
+
+    problem: Problem
+    is_error: bool
+
+    def __str__(self) -> str:
+        """What is wrong, where, and what to do, in one line."""
+        return f"{self.problem.what} ({self.problem.at}); {self.problem.hint}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -128,7 +128,10 @@ class Builder:
                 if said["wheels"] is None:
                     said = self._built(missing, found, out, told, everything)
             share = (time.monotonic() - began) / len(missing)
-            made = {str(one["id"]): out / Path(one["file"]).name for one in said["wheels"] or ()}
+            made = {
+                str(one["id"]): (out / Path(one["file"]).name, str(one["setup"]))
+                for one in said["wheels"] or ()
+            }
             # As it goes on: those before one that fails are there all the same.
             wheels.extend(self._published(missing, made, keys, share, told["messages"]))
         return float(said["built"])
@@ -153,17 +156,20 @@ class Builder:
     def _published(
         self,
         jobs: Sequence[Job],
-        made: Mapping[str, Path],
+        made: Mapping[str, tuple[Path, str]],
         keys: Mapping[str, str],
         share: float,
         messages: list[Message],
     ) -> Iterator[Wheel]:
-        """The wheels of jobs, each as soon as it has its final name."""
+        """The wheels of jobs, each as soon as it has its final name.
+
+        ``made`` has what was built for each job, and the digest of what its variant asks of the build.
+        """
         for job in jobs:
-            wheel = made.get(job.id)
+            wheel, setup = made.get(job.id, (None, ""))
             if wheel is None or not wheel.is_file():
                 raise BuildError(f"its worker made no wheel for {job.id}")
-            yield self.publisher.publish(job, wheel, keys[job.id], share)
+            yield self.publisher.publish(job, wheel, keys[job.id], share, setup=setup)
             if text := remark(WheelName.parse(wheel.name), job):
                 self.notify(text)
                 messages.append(Message(text, (job.id,)))

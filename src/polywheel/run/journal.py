@@ -52,6 +52,9 @@ class Entry:
     config: str = ""
     """The file whose tables the run read instead of the project's; empty without one."""
 
+    setup: str = ""
+    """The digest of what its variant asks of the build; empty where that is not known."""
+
 
 class Journal:
     """What is finished in a directory; open for one run at a time."""
@@ -192,7 +195,7 @@ def _parsed(line: bytes) -> Entry | None:
     if shape != _SHAPE:
         return None
     entry = Entry(**document)
-    for text in (entry.job, entry.key, entry.file, entry.sha256, entry.config):
+    for text in (entry.job, entry.key, entry.file, entry.sha256, entry.config, entry.setup):
         if not isinstance(text, str) or not text.isprintable():
             raise TypeError("no text")
     WheelName.parse(entry.file)  # a name that leads to another folder is none of a wheel

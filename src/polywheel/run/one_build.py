@@ -33,6 +33,7 @@ from polywheel.model.properties import VariantProperty
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.pipeline import build_sdist, built_wheel, get_requires, tell_notes
+from polywheel.setup.comparison import NO_SETUP
 from polywheel.stamping import make_stamp, stamp_wheel
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
@@ -178,14 +179,15 @@ def _build(order: Mapping[str, Any], messages: Messages) -> dict[str, Any]:
     for job, begun in jobs:
         if begun.variant is None:
             shutil.copy2(built, out / built.name)
-            name = built.name
+            name, digest = built.name, NO_SETUP
         else:
             mine = asked if begun is first and asked is not None else begun.asked(ask=True)
             tell_notes(begun, mine)
             stamp = make_stamp(begun.project, mine)
             label = begun.variant.label
             name = stamp_wheel(built, out, stamp, label=label, notify=begun.notify)
-        made.append({"id": job["id"], "file": name})
+            digest = mine.setup_digest
+        made.append({"id": job["id"], "file": name, "setup": digest})
     return {"requires": requires, "wheels": made, "built": spent}
 
 

@@ -19,6 +19,7 @@ from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
 from polywheel.run.cibuildwheel import by_variant, serves
 from polywheel.run.compile_slots import compile_slots
+from polywheel.run.equal_setups import Compare, with_equal_setups
 from polywheel.run.interruption import interrupt, on_interrupt
 from polywheel.run.journal import opened_journal
 from polywheel.run.makers import Run, maker_of
@@ -46,11 +47,13 @@ def run_plan(
     here: str,
     choice: BackendChoice,
     watcher: Watcher,
+    compare: Compare,
 ) -> Report:
     """Make the wheels of a plan that this machine (the target ``here``) can make.
 
     ``tree`` is the folder that was opened for ``source``: the one that ``project`` was read from.
-    ``planned`` is all of the plan that ``plan`` was chosen from.
+    ``planned`` is all of the plan that ``plan`` was chosen from. ``compare`` says of which jobs it is
+    worth a warning, or an error, that they asked the same of their builds.
 
     A failure of one build is an outcome in the report; PolywheelError is raised for what keeps all
     of them from being made, and KeyboardInterrupt before the first has begun. After that what runs
@@ -88,6 +91,7 @@ def run_plan(
         )
         maker, missing = maker_of(run)
         outcomes, interrupted = _turns(run, maker).all(builds, missing)
+        outcomes = with_equal_setups(plan, outcomes, compare)
         order = {build.id: number for number, build in enumerate(plan.builds)}
         known = {build.id for build in builds}
         report = Report(

@@ -231,6 +231,7 @@ def _are_wheels(value: object) -> bool:
         isinstance(one, dict)
         and isinstance(one.get("id"), str)
         and isinstance(one.get("file"), str)
+        and isinstance(one.get("setup"), str)
         for one in value
     )
 

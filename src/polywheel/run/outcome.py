@@ -62,6 +62,8 @@ class Wheel:
     """How long it took, when it was made: of a build that made several, its share."""
 
     state: State = State.BUILT
+    setup: str = ""
+    """The digest of what its variant asks of the build; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Publisher:
             sha256=entry.sha256,
             seconds=entry.seconds,
             state=State.UP_TO_DATE,
+            setup=entry.setup,
         )
 
     def standing(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> Standing:
@@ -93,10 +94,10 @@ class Publisher:
         if os.path.lexists(self.out / entry.file):
             self._refuse(job, self.out / entry.file, entry.sha256)
 
-    def publish(self, job: Job, wheel: Path, key: str, seconds: float) -> Wheel:
+    def publish(self, job: Job, wheel: Path, key: str, seconds: float, *, setup: str = "") -> Wheel:
         """Check a wheel and give it its final name; where and when it stands in the journal.
 
-        Raises WheelError.
+        ``setup`` is the digest of what its variant asks of the build. Raises WheelError.
         """
         if not stat.S_ISREG(wheel.lstat().st_mode):
             raise WheelError(f"{wheel.name} is not a regular file", at=job.id)
@@ -110,6 +111,7 @@ class Publisher:
             sha256=digest,
             seconds=seconds,
             config=self.config,
+            setup=setup,
         )
         name = WheelName.parse(wheel.name)
         with self._lock:
@@ -129,7 +131,9 @@ class Publisher:
             self.journal.add(entry)
             replace(wheel, final)
             self._first = self._first or name
-        return Wheel(job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds)
+        return Wheel(
+            job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds, setup=setup
+        )
 
     def _of_another_release(self, name: WheelName) -> str | None:
         """What a wheel is, where it is not of the release that this run makes; None where it is."""
