@@ -56,6 +56,7 @@ def explained(
         "backend": build.choice.build_backend,
         "compiler": asked.compiler,
         "setup": _setup(asked.setup),
+        "setup-digest": asked.setup_digest,
         "requires": requirements(asked),
         "told": list(delivery.told),
         "warnings": list(delivery.warnings),

@@ -124,3 +124,12 @@ def test_variants_of_a_plugin_fail_where_strict(tmp_path: Path) -> None:
     run = builds()
     assert run.states == dict.fromkeys(("one", "two", "three"), "built")
     assert run.report["warnings"] == []
+
+
+def test_a_dry_run_compares_variants_of_a_plugin(tmp_path: Path) -> None:
+    builds = project(tmp_path, PLUGIN + FLAGS, TABLES)
+    assert f"polywheel: warning: {ONE_TWO} (" in builds("--dry-run").err
+    tables = TABLES.replace("compiled = false\n", "compiled = false\nstrict = true\n")
+    (builds.source / "pyproject.toml").write_text(tables, encoding="utf-8")
+    assert f"error: {ONE_TWO}" in builds("--dry-run", code=2).err
+    assert not builds.out.exists()

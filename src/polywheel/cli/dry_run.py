@@ -13,13 +13,17 @@ from polywheel.build_call import Build as BuildCall
 from polywheel.cli import say
 from polywheel.config.project import Project
 from polywheel.config.selection import Selection
+from polywheel.errors import ConfigError
 from polywheel.explained import as_lines, explained
+from polywheel.matrix.expansion import equal_when_built
 from polywheel.model.plan import Build, Plan
 from polywheel.model.profile import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.environment import PluginEnvironments
+from polywheel.run.equal_setups import same_setups
 from polywheel.run.interpreters import find_interpreter
 from polywheel.run.machine import cpu_count
+from polywheel.setup.comparison import NO_SETUP
 from polywheel.terminal import put, put_json
 
 _Asked = tuple[Variant, str | None]
@@ -122,12 +126,32 @@ def _markers(python: str) -> dict[str, str]:
 
 
 def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
-    """Print what would be built, and what each build would be told, with origins."""
+    """Print what would be built, and what each build would be told, with origins.
+
+    Raises ConfigError, at the end, where variants ask the same of the build and the project is strict.
+    """
     document = dry_run.document()
     if as_json:
         put_json(document)
     else:
         put(_lines(document))
+    plan = dry_run.plan
+    equal = equal_when_built(dry_run.project, plan.jobs, same_setups(plan, _digests(document)))
+    for one in equal:
+        if not one.is_error:
+            say(f"warning: {one}")
+    if errors := [one.problem for one in equal if one.is_error]:
+        raise ConfigError.collected(errors)
+
+
+def _digests(document: Mapping[str, Any]) -> dict[str, str]:
+    """By job, the digest of what it asks of its build, as far as that runs on this machine."""
+    return {
+        job["id"]: build["setup"]["setup-digest"] if build["setup"] is not None else NO_SETUP
+        for build in document["builds"]
+        if build["here"]
+        for job in build["jobs"]
+    }
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:

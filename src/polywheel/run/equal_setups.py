@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from polywheel.model.plan import EqualVariants, Plan
@@ -19,14 +19,17 @@ def with_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compare)
     outcomes do not have them any more.
     """
     found = list(outcomes)
-    for equal in compare(_same(plan, found)):
+    setups = {wheel.job: wheel.setup for one in found for wheel in one.wheels if wheel.setup}
+    for equal in compare(same_setups(plan, setups)):
         found = [_with(one, equal) for one in found]
     return found
 
 
-def _same(plan: Plan, outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
-    """Sets of jobs with one Python and target that asked the same of their builds, in plan order."""
-    setups = {wheel.job: wheel.setup for one in outcomes for wheel in one.wheels if wheel.setup}
+def same_setups(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Sets of jobs with one Python and target that ask the same of their builds, in plan order.
+
+    ``setups`` has the digest of what each job asks, by its id.
+    """
     builds = {build.id: build for build in plan.builds}
     sets: dict[tuple[str, str, str], list[str]] = {}
     for job in plan.jobs:
