@@ -253,6 +253,7 @@ def _summary(report: Report, *, prune: bool) -> Iterator[str]:
 def _next(report: Report) -> str | None:
     """What to do next."""
     failed = bool(report.in_state(State.FAILED))
+    logged = any(one.logs for one in report.in_state(State.FAILED))
     no_python = bool(report.in_state(State.NO_PYTHON))
     to_prune = any(one.own and not one.removed for one in report.stale)
     steps = (
@@ -260,7 +261,8 @@ def _next(report: Report) -> str | None:
             no_python and not failed,
             "--install-python gets the Pythons that are missing, through uv",
         ),
-        (failed, "see the logs; once it is mended, the same command builds what is missing"),
+        (logged, "see the logs; once it is mended, the same command builds what is missing"),
+        (failed, "once it is mended, the same command builds what is missing"),
         (
             report.exit_code != 0,
             "run the same command again; what is finished is not built again",
