@@ -636,6 +636,7 @@ _LINE = {
     "job": "linux-x86_64-cp311-v3",
     "key": "k" * 64,
     "file": LABELLED,
+    "setup": "ab" * 32,
     "sha256": "0" * 64,
     "seconds": 1.5,
 }
@@ -767,7 +768,12 @@ def read_answer(content: bytes, folder: Path) -> None:
         answer_of(QUERY, one)
 
 
-WORKER = {"requires": ["a"], "wheels": [{"id": "x", "file": NAME}], "built": 1.5, "seconds": 2.0}
+WORKER = {
+    "requires": ["a"],
+    "wheels": [{"id": "x", "file": NAME, "setup": "ab" * 32}],
+    "built": 1.5,
+    "seconds": 2.0,
+}
 
 
 @reader("worker answer", bad_json({**WORKER, "error": "error: no", "again": True}), 6)
