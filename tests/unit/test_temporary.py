@@ -81,6 +81,22 @@ def test_without_a_parent_it_lies_among_temporary_files(
 
 
 @posix
+def test_a_folder_for_temporary_files_is_not_tried_with_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As :mod:`tempfile` does, once in each process: a kill may leave the file."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    usual = tmp_path / "usual"
+    usual.mkdir()
+    monkeypatch.setenv("TMPDIR", str(usual))
+    with temporary_folder() as folder:
+        assert folder.parent == usual
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with temporary_folder() as folder:
+        assert folder.parent == tmp_path
+
+
 def test_nobody_else_can_look_into_it(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700

@@ -11,6 +11,7 @@ import atexit
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -48,9 +49,21 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def _temporary_directory() -> Path:
-    import tempfile  # few commands need it, and all of them start quickly
+    """The system's folder for temporary files, as :mod:`tempfile` chooses it.
 
-    return Path(tempfile.gettempdir())
+    That module tries a folder with a file of a random name, which stays if the process is killed then.
+    So it is only asked if the usual folder can't be written to.
+    """
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None and tempfile.tempdir is not None:  # already known, or set on purpose
+        return Path(tempfile.tempdir)
+    names = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    usual = next(filter(None, names), "/tmp" if os.name == "posix" else "")  # noqa: S108
+    if usual and Path(usual).is_dir() and os.access(usual, os.W_OK | os.X_OK):
+        return Path(usual).absolute()
+    from tempfile import gettempdir  # few commands need it, and all of them start quickly
+
+    return Path(gettempdir())
 
 
 @contextmanager
