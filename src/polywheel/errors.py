@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from polywheel.terminal import drop_output, log_line, one_line, prepare_streams, put
+from polywheel.system.terminal import drop_output, log_line, one_line, prepare_streams, put
 
 INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
 """Exit codes: after SIGINT and SIGPIPE as a shell has them; EX_SOFTWARE of sysexits.h."""

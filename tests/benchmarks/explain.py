@@ -11,11 +11,10 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from polywheel.formats.ordering import Supported
-from polywheel.index.candidates import File, Inspection, Release, Variants, releases
-from polywheel.index.choice import Chooser
-from polywheel.index.platforms import environment_of, tags_of
-from polywheel.index.systems import System
-from polywheel.index.web import Link
+from polywheel.index.resolve.candidates import File, Inspection, Release, Variants, releases
+from polywheel.index.resolve.choice import Chooser
+from polywheel.index.resolve.systems import System, environment_of, tags_of
+from polywheel.index.resolve.web import Link
 from polywheel.model.variant import Variant
 
 BOUND = 0.05

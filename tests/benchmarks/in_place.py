@@ -13,15 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from run import PYPROJECT, large_wheel, report
 
 from polywheel.config.project import read_project
-from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
+from polywheel.formats.metadata import variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
-from polywheel.stamping import strip_variant_fields
+from polywheel.model.variant import Variant, VariantProperty
+from polywheel.wheel.archive.rewrite import Change
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.rewrite import Change
-from polywheel.wheel.stamping_change import Stamp, stamping
+from polywheel.wheel.stamp import Stamp, stamping, strip_variant_fields
 
 
 def written() -> int:

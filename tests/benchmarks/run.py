@@ -27,13 +27,13 @@ STAMP = """
 import resource, sys, time
 from pathlib import Path
 from polywheel.config.project import read_project
-from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
+from polywheel.formats.metadata import variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.model.variant import Variant
-from polywheel.stamping import strip_variant_fields
+from polywheel.wheel.stamp import strip_variant_fields
 from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import Stamp
+from polywheel.wheel.stamp import Stamp
 source, target, folder = map(Path, sys.argv[1:])
 start = time.perf_counter()
 metadata = read_project(folder, variants=True).metadata
@@ -185,7 +185,7 @@ def provider_query() -> None:
     code = (
         "import sys; from polywheel.providers.client import ask_plugins\n"
         "from polywheel.model.answers import PluginQuery\n"
-        "from polywheel.model.properties import VariantProperty\n"
+        "from polywheel.model.variant import VariantProperty\n"
         "import time; start = time.perf_counter()\n"
         "v3 = (VariantProperty('x86_64', 'level', 'v3'),)\n"
         "ask_plugins([PluginQuery(namespace='x86_64', at='', properties=v3, setup=v3,\n"

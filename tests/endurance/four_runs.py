@@ -23,7 +23,7 @@ from kill_build import compiled, emptied, kinds, processes_of
 from killing import kill_all
 from running import JOURNAL, demo
 
-from polywheel.examined import examine
+from polywheel.wheel.inspect import inspect_wheel
 
 RUNS = 4
 PATIENCE = 300
@@ -110,7 +110,7 @@ class Round:
 
 def wrong_output(out: Path) -> Iterator[str]:
     for path in out.glob("*.whl"):
-        wheel = examine(path, hashes=True)
+        wheel = inspect_wheel(path, hashes=True)
         if wheel.disagreements or wheel.variant is None or wheel.variant.label != wheel.name.label:
             yield f"{path.name} is not right"
     beside = {one.name for one in out.iterdir() if one.suffix != ".whl"} - {JOURNAL, "logs"}

@@ -29,7 +29,7 @@ from building import write_project
 from killing import kill_all
 from running import HERE, JOURNAL, demo
 
-from polywheel.examined import examine
+from polywheel.wheel.inspect import inspect_wheel
 
 PATIENCE = 240
 COMPILED = 10
@@ -143,7 +143,7 @@ def wrong_after_kill(place: Place) -> str | None:
             return f"{name} is not the wheel that it should be"
         if not any(digest.encode() in line for line in lines):
             return f"{name} is not in the journal"
-        wheel = examine(place.out / name, hashes=True)
+        wheel = inspect_wheel(place.out / name, hashes=True)
         if wheel.disagreements:
             return f"{name}: {wheel.disagreements[0].what}"
         if wheel.variant is None or wheel.variant.label != wheel.name.label:

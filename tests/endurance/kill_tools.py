@@ -27,7 +27,7 @@ from kill_build import emptied, kinds, processes_of
 from killing import kill_all
 
 from polywheel.errors import WheelError
-from polywheel.examined import examine
+from polywheel.wheel.inspect import inspect_wheel
 
 WHEELS = 30
 PATIENCE = 60
@@ -65,7 +65,7 @@ class Command:
     """How much longer it takes now, as other programs run beside it."""
 
 
-def plain_wheel(number: int) -> bytes:
+def original_wheel(number: int) -> bytes:
     """A small wheel with more than polywheel's own name would need: 60 KB that do not deflate."""
     info = f"demo{number}-1.0.dist-info"
     noise = random.Random(number).randbytes(60_000)
@@ -92,7 +92,7 @@ def stamped_wheels(folder: Path, *labels: str) -> Content:
         work = folder / label
         work.mkdir()
         for number in range(WHEELS // len(labels)):
-            (work / plain_name(number)).write_bytes(plain_wheel(number))
+            (work / plain_name(number)).write_bytes(original_wheel(number))
         label_of(work, label, folder / "tables.toml")
         for path in work.glob(f"*-{label}.whl"):
             found[path.name] = path.read_bytes()
@@ -115,7 +115,7 @@ def label_of(folder: Path, label: str, tables: Path) -> None:
 
 
 def label_commands(folder: Path) -> list[Command]:
-    plain = {f"wheels/{plain_name(number)}": plain_wheel(number) for number in range(WHEELS)}
+    plain = {f"wheels/{plain_name(number)}": original_wheel(number) for number in range(WHEELS)}
     tables = folder / "pyproject.toml"
     tables.write_text(TABLES)
     label = ("label", "{work}/wheels", "--label", "v3", "--pyproject", str(tables), "--no-validate")
@@ -255,7 +255,7 @@ def _wrong_in_place(path: Path, command: Command, name: str) -> str | None:
     if not command.in_place or name not in command.before:
         return f"{name} is neither the old file nor the new one"
     try:
-        wheel = examine(path, hashes=True)
+        wheel = inspect_wheel(path, hashes=True)
     except WheelError as error:
         return f"{name} can't be read: {error.problems[0].what}"
     wrong = [one.what for one in wheel.disagreements if "filename" not in one.what]

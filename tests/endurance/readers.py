@@ -30,39 +30,36 @@ import wheels
 from mutations import misshapen, mutated
 from wheels import INFO, LABELLED, NAME
 
-from polywheel.ci.collecting import merged
+from polywheel.ci.collection import merged
 from polywheel.config.project import read_project
 from polywheel.config.selection import KEYS, parse_selection, resolve
 from polywheel.errors import PolywheelError, WheelError
-from polywheel.examined import examine
-from polywheel.formats.metadata_reader import parse_metadata, read_variant_fields
-from polywheel.formats.variant_json_reader import read_faulty_variant_json, read_variant_json
-from polywheel.index import web
+from polywheel.formats.metadata import parse_metadata, read_variant_fields
+from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
 from polywheel.index.documents import read_together
-from polywheel.index.releases import read_releases
-from polywheel.index.systems import read_system
+from polywheel.index.resolve import web
+from polywheel.index.resolve.systems import read_system
 from polywheel.index.variant_member import variant_member
 from polywheel.index.wheel_file import parse_name
-from polywheel.matrix.documents import read_document
+from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.plan_json import plan_as_json, read_plan
-from polywheel.matrix.sharing_out import read_durations
+from polywheel.matrix.plan_json import plan_as_json, read_document, read_plan
+from polywheel.matrix.shards import read_durations
 from polywheel.model.answers import PluginQuery
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.providers.answer_file import answer_of, read_answers, read_call, read_log
-from polywheel.run import orders
+from polywheel.providers.client import answer_of, read_answers, read_call, read_log
 from polywheel.run.journal import opened_journal
-from polywheel.run.unpacking import unpacked
+from polywheel.run.source.unpack import unpack_sdist
+from polywheel.run.worker import requests
 from polywheel.setup.profiles import choose_backend
-from polywheel.stamping import make_stamp, strip_variant_fields
-from polywheel.system.processes import Ended
-from polywheel.variant_setup import variant_setup
-from polywheel.wheel.archive import open_archive
+from polywheel.setup.resolve import resolve_setup
+from polywheel.system.processes import ChildResult
+from polywheel.wheel.archive.archive import open_archive
 from polywheel.wheel.dist_info import find_dist_info, read_dist_info
+from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.record import parse_record
-from polywheel.wheel.stamp import stamp_wheel, unstamp_wheel
+from polywheel.wheel.stamp import make_stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
 
 LIMIT = 1024 * 1024
 
@@ -214,7 +211,7 @@ V3 = Variant.of([VariantProperty.parse("cpu :: level :: v3")], "v3")
 def read_setup(content: bytes, folder: Path) -> None:
     put(folder, "pyproject.toml", content)
     project = read_project(folder, variants=True)
-    variant_setup(project, choose_backend(project), V3, python=None, notify=silent)
+    resolve_setup(project, choose_backend(project), V3, python=None, notify=silent)
 
 
 TARGETS = plans.HEAD + EVERY[EVERY.index("[tool.polywheel.targets") :].replace(
@@ -373,7 +370,7 @@ def read_archive(content: bytes, folder: Path) -> None:
 
 @reader("wheel", mutations.bad_archive, 15)
 def read_wheel(content: bytes, folder: Path) -> None:
-    wheel = examine(put(folder, LABELLED, content), hashes=True)
+    wheel = inspect_wheel(put(folder, LABELLED, content), hashes=True)
     if not wheel.disagreements:
         assert wheel.variant is not None
         assert wheel.variant.label == "v3"
@@ -401,7 +398,7 @@ def demo_stamp() -> Any:
         text = plans.HEAD + 'dependencies = ["mkl"]\n'
         put(folder, "pyproject.toml", text.encode())
         project = read_project(folder, variants=True)
-        found = variant_setup(project, choose_backend(project), V3, python=None, notify=silent)
+        found = resolve_setup(project, choose_backend(project), V3, python=None, notify=silent)
         return make_stamp(project, found)
 
 
@@ -504,10 +501,10 @@ def take_stamp_off(content: bytes, folder: Path) -> None:
     except WheelError:
         assert sorted(path.name for path in folder.iterdir()) == [LABELLED]
         raise
-    before = examine(source, hashes=True)
+    before = inspect_wheel(source, hashes=True)
     if before.disagreements:
         return
-    after = examine(target, hashes=True)
+    after = inspect_wheel(target, hashes=True)
     assert not after.disagreements, [one.what for one in after.disagreements]
     assert not after.stamped_in
     new = _dependencies(after.metadata) - _dependencies(before.metadata)
@@ -541,9 +538,9 @@ def put_stamp_on(content: bytes, folder: Path) -> None:
     except WheelError:
         assert sorted(path.name for path in folder.iterdir()) == [NAME]
         raise
-    if examine(source, hashes=True).disagreements:
+    if inspect_wheel(source, hashes=True).disagreements:
         return
-    after = examine(target, hashes=True)
+    after = inspect_wheel(target, hashes=True)
     assert not after.disagreements, [one.what for one in after.disagreements]
     assert after.variant is not None
     assert after.variant.properties == V3.properties
@@ -778,8 +775,10 @@ WORKER = {
 
 @reader("worker answer", bad_json({**WORKER, "error": "error: no", "again": True}), 6)
 def read_worker(content: bytes, folder: Path) -> None:
-    said = orders._said(put(folder, "answer.json", content), "build")
-    orders._checked(Ended(code=0, stopped=False, late=False), said, orders.Time(None))
+    said = requests._said(put(folder, "answer.json", content), "build")
+    requests._checked(
+        ChildResult(code=0, stopped=False, late=False), said, requests.TimeBudget(None)
+    )
 
 
 # --- sdists --------------------------------------------------------------------------------------
@@ -849,7 +848,7 @@ def _unpack(content: bytes, folder: Path, name: str) -> None:
     inner = folder / "inner" / "out"
     inner.mkdir(parents=True)
     try:
-        unpacked(put(folder, name, content), inner)
+        unpack_sdist(put(folder, name, content), inner)
     finally:
         assert sorted(path.name for path in folder.iterdir()) == sorted(("inner", name))
         assert [path.name for path in (folder / "inner").iterdir()] == ["out"]

@@ -32,7 +32,7 @@ from kill_tools import TABLES, Content, hidden
 from killing import kill_all
 from running import demo
 
-from polywheel.examined import examine
+from polywheel.wheel.inspect import inspect_wheel
 
 PATIENCE = 90
 ROOM = 48 << 20
@@ -245,7 +245,7 @@ def wrong_now(place: Place, command: Command, code: int, said: str) -> Iterator[
 def _whole(path: Path) -> bool:
     """Whether a wheel that was to be changed in place can be read from all sides."""
     return not [
-        one for one in examine(path, hashes=True).disagreements if "filename" not in one.what
+        one for one in inspect_wheel(path, hashes=True).disagreements if "filename" not in one.what
     ]
 
 

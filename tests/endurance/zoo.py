@@ -28,10 +28,10 @@ from killing import kill_all
 from running import HERE, JOURNAL
 
 from polywheel.errors import ProviderError
-from polywheel.examined import examine
 from polywheel.model.answers import PluginQuery
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
+from polywheel.wheel.inspect import inspect_wheel
 
 BACKEND = campaign.ROOT / "tests" / "backends" / "hostile.py"
 PLUGINS = campaign.ROOT / "tests" / "providers"
@@ -237,7 +237,7 @@ def wrong_wheels(out: Path) -> Iterator[str]:
         if path.is_symlink() or not path.is_file():
             yield f"{path.name} is no plain file"
             continue
-        wheel = examine(path, hashes=True)
+        wheel = inspect_wheel(path, hashes=True)
         if wheel.disagreements:
             yield f"{path.name}: {wheel.disagreements[0].what}"
         if wheel.variant is None or (wheel.name.distribution, wheel.name.version) != (

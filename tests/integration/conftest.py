@@ -13,7 +13,7 @@ import pytest
 from containers import Machine, machine_for
 from running import HERE
 
-from polywheel.run.interpreters import find_interpreter
+from polywheel.environments.interpreters import find_interpreter
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from building import ROOT, run
 
-from polywheel.run.interpreters import find_interpreter
+from polywheel.environments.interpreters import find_interpreter
 
 IMAGE_VARIABLE = "CIBW_MANYLINUX_X86_64_IMAGE"
 IMAGE = "localhost/polywheel-cibuildwheel:1"

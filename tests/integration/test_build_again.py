@@ -13,7 +13,7 @@ import pytest
 from building import write_project
 from running import CACHE, HERE, Builds, demo, workplaces
 
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
 
 places = pytest.fixture(autouse=True)(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")

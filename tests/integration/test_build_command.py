@@ -17,7 +17,7 @@ import pytest
 from building import COMPILED, example, read_wheel, run, snapshot, wide_registers, write_project
 from running import CACHE, HERE, Builds, demo, workplaces
 
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 SOON = 60.0

@@ -11,7 +11,7 @@ import pytest
 from building import example
 from running import HERE, Builds, demo, workplaces
 
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
 places = pytest.fixture(autouse=True)(workplaces)

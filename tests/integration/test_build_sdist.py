@@ -15,14 +15,14 @@ import pytest
 from building import read_wheel, run, write_project
 from running import HERE, Builds
 
-from polywheel.environments.store import Environments, Interpreter
+from polywheel.environments.environments import Environments, Interpreter
+from polywheel.environments.interpreters import probe
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
-from polywheel.run.interpreters import probe
-from polywheel.run.needs import Needs
-from polywheel.run.orders import Workshop
-from polywheel.run.sdist import SdistMaker
-from polywheel.run.source import read_source
+from polywheel.run.build_requirements import BuildRequirements
+from polywheel.run.source.sdist import SdistMaker
+from polywheel.run.source.snapshot import read_source
+from polywheel.run.worker.requests import WorkerContext
 
 # Its sdist holds the text of the source, and a VERSION beside the source where there is one.
 BACKEND = """
@@ -411,8 +411,8 @@ def interpreter() -> Interpreter:
     return found
 
 
-def workshop() -> Workshop:
-    return Workshop(
+def workshop() -> WorkerContext:
+    return WorkerContext(
         polywheel=Path("served"), config=None, settings={}, epoch=1, seconds=None, stop=Event()
     )
 
@@ -430,8 +430,8 @@ def test_with_fresh_the_sdist_is_made_again(tmp_path: Path) -> None:
 def test_with_fresh_backends_are_asked_again() -> None:
     jobs = [Job(id="a", label="a", properties=(), axes={}, pythons=(), targets=(), build="", at="")]
 
-    def needs(*, fresh: bool) -> Needs:
-        return Needs(
+    def needs(*, fresh: bool) -> BuildRequirements:
+        return BuildRequirements(
             requires=[],
             foreseen={},
             plugins={},

@@ -97,7 +97,7 @@ def test_prune_removes_only_what_polywheel_made(builds: Builds) -> None:
 
 def test_a_python_that_is_no_longer_named(tmp_path: Path, second_python: str) -> None:
     """Only a matrix that names its Pythons and targets says that there are no others."""
-    from polywheel.matrix.targets import this_target
+    from polywheel.matrix.platforms import this_target
 
     source = demo(tmp_path / "demo", "a", matrix=f'targets = ["{this_target()}"]')
     (source / "backend.py").write_text(

@@ -9,7 +9,7 @@ import pytest
 from building import write_project
 from running import HERE, Builds, demo, workplaces
 
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 FLIT = f"""

@@ -17,7 +17,7 @@ import pytest
 from building import ROOT, run, write_project
 from workflows import filled, load
 
-from polywheel.ci.pins import pins
+from polywheel.ci.rendering import pins
 
 PROJECT = """
 [build-system]

@@ -21,7 +21,7 @@ from choosing import BLAS, X86_64, level, write_release, write_wheel
 
 from polywheel.cli import main
 from polywheel.errors import ConfigError, WheelError
-from polywheel.index.web import fetch
+from polywheel.index.resolve.web import fetch
 
 V2 = 'name = "old"\n[supported.x86_64]\nlevel = ["v2", "v1"]\n'
 UNKNOWN_TO_UV = {"requires": ["provider-variant-x86-64"]}
@@ -419,7 +419,7 @@ def test_a_redirect_is_followed(old: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no silence: only the time of the whole answer ends it."""
-    monkeypatch.setattr("polywheel.index.web.DEADLINE", 1.0)
+    monkeypatch.setattr("polywheel.index.resolve.web.DEADLINE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip() -> None:

@@ -13,8 +13,8 @@ import pytest
 from building import read_wheel, snapshot
 from choosing import BLAS, Properties, write_wheel
 
-from polywheel import finalizing
 from polywheel.cli import main
+from polywheel.wheel import finalize
 
 NAME = "demo-1.0-py3-none-any.whl"
 MKL: Properties = {"blas": {"library": ["mkl"]}}
@@ -189,13 +189,13 @@ def test_a_wheel_that_changes_meanwhile_is_refused(
 ) -> None:
     """Else it gets the label of the variant that it was."""
     wheel = stamped(tmp_path, "fast", MKL)
-    real = finalizing._collisions
+    real = finalize._collisions
 
     def another_run(*arguments: Any, **options: Any) -> Any:
         yield from real(*arguments, **options)
         stamped(tmp_path, "slow", OPENBLAS)
 
-    monkeypatch.setattr(finalizing, "_collisions", another_run)
+    monkeypatch.setattr(finalize, "_collisions", another_run)
     out = ["-o", str(tmp_path / "out")] if where == "copied" else []
     assert main(["finalize", str(wheel), *out]) == 4
     assert "was changed while finalize ran" in capsys.readouterr().err

@@ -234,7 +234,7 @@ def test_metadata_alone_need_little_of_what_polywheel_is(dist: Path) -> None:
     command = [sys.executable, "-c", code, str(dist)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     imported = set(done.stdout.splitlines()[-1].split())
-    assert "polywheel.index.writing" in imported
+    assert "polywheel.index.write.index" in imported
     assert not imported & {
         "concurrent.futures",
         "csv",
@@ -246,8 +246,8 @@ def test_metadata_alone_need_little_of_what_polywheel_is(dist: Path) -> None:
         "packaging.tags",
         "packaging.utils",
         "polywheel.examined",
-        "polywheel.index.simple",
-        "polywheel.wheel.archive",
+        "polywheel.index.write.simple",
+        "polywheel.wheel.archive.archive",
         "rich",
         "shutil",
         "subprocess",

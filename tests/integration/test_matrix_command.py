@@ -16,7 +16,7 @@ from building import example, write_project
 
 import polywheel
 from polywheel.matrix.plan_json import read_plan
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
 
 HEAD = """
 [build-system]

@@ -12,7 +12,7 @@ import pytest
 
 from polywheel.errors import Problem, ProviderError
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 
 PLUGINS = Path(__file__).resolve().parents[1] / "providers"

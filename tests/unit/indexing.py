@@ -8,11 +8,9 @@ from types import MappingProxyType
 
 from wheels import row, zipped
 
-from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
+from polywheel.formats.metadata import variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 PROVIDERS = {
     "x86_64": Provider(namespace="x86_64", requires=("x86-64-variant-provider",)),

@@ -13,9 +13,8 @@ import pytest
 from setups import project as bare_project
 
 from polywheel.config.matrix_table import read_matrix
-from polywheel.config.project import Project
+from polywheel.config.project import Project, read_settings
 from polywheel.config.reader import Problems, Table
-from polywheel.config.settings import read_settings
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.expansion import expand_project

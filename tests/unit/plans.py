@@ -9,10 +9,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 import polywheel
-from polywheel.matrix.places import python_order
+from polywheel.matrix.platforms import python_order
 from polywheel.model.matrix import Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 HEAD = """
 [build-system]

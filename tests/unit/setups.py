@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polywheel.config.project import BuildSystem, Project
+from polywheel.config.project import BuildSystem, Project, Settings
 from polywheel.config.reader import Problems, Table
-from polywheel.config.settings import Settings
 from polywheel.config.setup_table import read_setup_rules
 from polywheel.model.answers import FeatureConfig, PluginAnswer
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import BuildSetup, Entry, SetupRule
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 SETUP = "pyproject.toml: tool.polywheel.setup"
 

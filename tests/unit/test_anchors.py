@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.index import anchors, web
-from polywheel.index.anchors import TooLongError, tags
-from polywheel.index.web import JSON, Link, Page, read_project_page
+from polywheel.index.resolve import web
+from polywheel.index.resolve.web import JSON, Link, Page, TooLongError, read_project_page, tags
 
 ADDRESS = "https://example.org/simple/demo/"
 
@@ -151,7 +150,7 @@ def test_how_much_a_page_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     document = b'{"meta": {"api-version": "1.0"}, "files": [{}, {}, {}, {}]}'
     with pytest.raises(WheelError, match="a page of more than 3 files"):
         links(document, JSON)
-    monkeypatch.setattr(anchors, "MAX_PARTS", 10)
+    monkeypatch.setattr(web, "MAX_PARTS", 10)
     for page in ("<b>" * 11, "<a " + "b " * 11, "<b>" * 5 + "<i 'a' b c d e f>"):
         with pytest.raises(TooLongError):
             found(page)

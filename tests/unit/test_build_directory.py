@@ -13,19 +13,13 @@ from setups import project, variant
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError
-from polywheel.model.profile import BackendProfile, BuildDirectory
-from polywheel.model.setup import FLAG_FIELDS
+from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildDirectory
 from polywheel.model.variant import Variant
-from polywheel.setup.build_directory import (
-    OwnDirectory,
-    _digest,
-    look_up,
-    own_build_directory,
-)
+from polywheel.setup.build_directory import OwnDirectory, _digest, look_up, own_build_directory
 from polywheel.setup.delivery import deliver
 from polywheel.setup.presets import load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
-from polywheel.setup.rules import SetupSources, resolve_setup
+from polywheel.setup.rules import SetupSources, merge_rules
 
 PROFILES = {one.name: one for one in shipped_profiles()}
 V3 = variant("cpu::level::v3", label="v3")
@@ -359,7 +353,7 @@ def test_whatever_a_preset_delivers_is_in_the_digest(name: str) -> None:
         for value in feature.values[:3]:
             built = variant(f"{name}::{feature_name}::{value}", label="x")
             for backend in ("meson-python", "scikit-build-core"):
-                setup = resolve_setup(built, SetupSources(presets=[preset], backend=backend))
+                setup = merge_rules(built, SetupSources(presets=[preset], backend=backend))
                 found = deliver(
                     setup,
                     PROFILES[backend],

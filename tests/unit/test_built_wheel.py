@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 from wheels import FIELDS, FILES, INFO, row, zipped
 
-from polywheel.built_wheel import check_built_wheel
+from polywheel.backend.built_wheel import check_built_wheel, compiled_member
 from polywheel.config.project import read_project
 from polywheel.errors import BuildError, Problem
-from polywheel.model.profile import BackendChoice
-from polywheel.model.setup import Entry
+from polywheel.model.setup import BackendChoice, Entry
 from polywheel.setup.profiles import shipped_profiles
-from polywheel.wheel.archive import open_archive
-from polywheel.wheel.compiled import compiled_member
+from polywheel.wheel.archive.archive import open_archive
 
 ANY, LINUX = "py3-none-any", "cp312-cp312-linux_x86_64"
 FLAG = Entry("-march=x86-64-v3", "pyproject.toml: tool.polywheel.setup.cpu")

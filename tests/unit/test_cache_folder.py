@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from polywheel.errors import ConfigError, PolywheelError
-from polywheel.providers.environment import PluginEnvironments
-from polywheel.run.served import served_polywheel
+from polywheel.providers.plugins import PluginEnvironments
+from polywheel.run.own_package import own_package_folder
 from polywheel.system.cache import cache_directory, refusal
 
 if sys.platform == "win32":
@@ -173,7 +173,7 @@ def test_nothing_of_a_shared_cache_is_used(cache: Path) -> None:
     """Neither a copy of polywheel nor an environment, and nothing is written to it."""
     made(cache, 0o777)
     with pytest.raises(PolywheelError, match="would be executed"):
-        served_polywheel()
+        own_package_folder()
     with pytest.raises(PolywheelError, match="would be executed"):
         PluginEnvironments(notify=print).python(["demo"])
     assert list(cache.iterdir()) == []

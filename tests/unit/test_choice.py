@@ -13,22 +13,20 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from polywheel.errors import ConfigError, WheelError
-from polywheel.index.candidates import (
+from polywheel.index.resolve.candidates import (
     File,
-    Folder,
+    FolderSource,
     Inspection,
     Release,
     Variants,
     page_of,
     releases,
 )
-from polywheel.index.choice import Answer, Chooser
-from polywheel.index.platforms import environment_of, tags_of
-from polywheel.index.support import support_of
-from polywheel.index.systems import System, this_machine
-from polywheel.index.web import Link
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.variant import Variant
+from polywheel.index.resolve.choice import Answer, Chooser
+from polywheel.index.resolve.support import support_of
+from polywheel.index.resolve.systems import System, environment_of, tags_of, this_machine
+from polywheel.index.resolve.web import Link
+from polywheel.model.variant import Provider, Variant, VariantMetadata
 
 PLUGIN = {"requires": ["x86-64-variant-provider"]}
 STATIC = {"static-properties": {"library": ["openblas", "mkl"]}}
@@ -520,9 +518,9 @@ def test_several_projects_in_one_place(tmp_path: Path) -> None:
         releases(shelf, project="demp")
     assert caught.value.problems[0].hint == "did you mean 'demo'?"
     with pytest.raises(ConfigError, match="holds no wheel"):
-        releases(Folder(tmp_path))
+        releases(FolderSource(tmp_path))
     with pytest.raises(ConfigError, match="can't be listed"):
-        releases(Folder(tmp_path / "nowhere"))
+        releases(FolderSource(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -547,7 +545,7 @@ def test_what_names_no_project(text: str) -> None:
 
 def test_a_wheel_of_a_folder_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "demo-1.0-py3-none-any.whl").write_bytes(b"no archive")
-    folder = Folder(tmp_path)
+    folder = FolderSource(tmp_path)
     given = Chooser(folder, releases(folder)).answer(V2)
     assert given.chosen is None
     assert len(rejections(given)["demo-1.0-py3-none-any.whl"]) == 1
@@ -559,4 +557,4 @@ def test_support_of_a_release_without_variants_is_empty() -> None:
 
 def test_wheel_error_for_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(WheelError, match="can't be read"):
-        Folder(tmp_path).variants_json(Link(filename="x", url=str(tmp_path / "x")))
+        FolderSource(tmp_path).variants_json(Link(filename="x", url=str(tmp_path / "x")))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from polywheel.ci.summary import shown
+from polywheel.ci.collection import shown
 from polywheel.cli.ci import run
 from polywheel.errors import ConfigError
-from polywheel.matrix.sharing_out import read_durations
+from polywheel.matrix.shards import read_durations
 
 WHEEL = "demo-1.0-py3-none-any-{}.whl"
 

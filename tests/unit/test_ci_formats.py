@@ -15,7 +15,7 @@ from plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.ci_formats import github, gitlab
-from polywheel.matrix.sharing_out import pack
+from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 
 KEYS = {"id", "runner", "image", "python", "target", "label", "labels", "jobs"}

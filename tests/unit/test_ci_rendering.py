@@ -12,8 +12,17 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from polywheel.ci.pins import Action, action
-from polywheel.ci.rendering import Expression, Rendered, lines, literal, rendered, scalar, uses
+from polywheel.ci.rendering import (
+    Action,
+    Expression,
+    Rendered,
+    action,
+    lines,
+    literal,
+    rendered,
+    scalar,
+    uses,
+)
 from polywheel.errors import ConfigError
 
 # A half of a pair is no text: a path that has one is refused before.

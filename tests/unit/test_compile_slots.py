@@ -17,10 +17,10 @@ from threading import Event
 
 import pytest
 
-from polywheel.environments.store import Environment
+from polywheel.environments.environments import Environment
 from polywheel.errors import BuildError
-from polywheel.model.profile import BackendProfile
-from polywheel.run.compile_slots import Slots, compile_slots
+from polywheel.model.setup import BackendProfile
+from polywheel.run.worker.jobserver import CompileSlots, compile_slots
 from polywheel.setup.profiles import shipped_profiles
 
 SOON = 20.0
@@ -71,7 +71,7 @@ def ninja() -> str:
 class Compilation:
     """A folder in which Ninjas compile; all of them count together."""
 
-    def __init__(self, folder: Path, ninja: str, slots: Slots) -> None:
+    def __init__(self, folder: Path, ninja: str, slots: CompileSlots) -> None:
         self.folder = folder
         self.ninja = ninja
         self.slots = slots
@@ -153,7 +153,7 @@ def test_slots_that_were_lost_with_a_job_that_was_killed_are_there_again(
 def test_a_job_waits_for_its_slot_until_there_is_one() -> None:
     entered = Event()
 
-    def second(slots: Slots) -> None:
+    def second(slots: CompileSlots) -> None:
         with slots.one(Event()):
             entered.set()
 

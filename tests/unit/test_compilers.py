@@ -7,7 +7,7 @@ import sysconfig
 
 import pytest
 
-from polywheel.setup.compilers import compiler_family
+from polywheel.setup.delivery import compiler_family
 
 PLATFORM = (
     "gnu"

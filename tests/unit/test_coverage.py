@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import HEAD, expanded, job, plan_of, plans
 
-from polywheel.matrix.coverage import Value, pr_subset, smallest_cover, values_of
+from polywheel.matrix.selection import Value, pr_subset, smallest_cover, values_of
 from polywheel.model.plan import Plan
 
 SETS = st.lists(

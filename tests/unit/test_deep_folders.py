@@ -11,8 +11,8 @@ from setups import project, variant
 
 from polywheel.cli import main
 from polywheel.errors import BuildError, WheelError
-from polywheel.run.source import read_source
-from polywheel.run.tree import copy_files
+from polywheel.run.source.snapshot import read_source
+from polywheel.run.source.tree import copy_files
 from polywheel.setup.build_directory import own_build_directory
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.system.files import DEEPEST, walk
@@ -144,7 +144,7 @@ def test_no_command_ends_in_a_traceback(
 
 
 def test_collect(deep: Path) -> None:
-    from polywheel.ci.collecting import find
+    from polywheel.ci.collection import find
 
     with pytest.raises(WheelError, match="lie in one another"):
         find(deep)

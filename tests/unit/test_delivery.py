@@ -10,13 +10,12 @@ import tomllib
 import pytest
 from setups import project
 
-from polywheel.config.profile_table import read_partial_profile
+from polywheel.config.project import Settings
 from polywheel.config.reader import Problems, Table
 from polywheel.config.selection import ConfigSettings
-from polywheel.config.settings import Settings
+from polywheel.config.setup_table import read_partial_profile
 from polywheel.errors import ConfigError
-from polywheel.model.profile import BackendProfile, Way
-from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry
+from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, Entry, Way
 from polywheel.setup.delivery import Delivery, deliver
 from polywheel.setup.profiles import choose_backend, shipped_profiles
 

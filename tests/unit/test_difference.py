@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plans import HEAD, MATRIX, expanded, job, plan_of
 
-from polywheel.matrix.difference import difference, difference_as_json, difference_as_lines
+from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
 from polywheel.model.plan import Plan
 
 

@@ -15,20 +15,24 @@ from threading import Event
 import pytest
 from wheels import installable
 
-from polywheel.environments import installer as installers
-from polywheel.environments import normalized
-from polywheel.environments.installer import find_uv
-from polywheel.environments.store import Environment, Environments, Interpreter
+from polywheel.environments import installers
+from polywheel.environments.environments import (
+    Environment,
+    Environments,
+    Interpreter,
+    normalized_requirements,
+)
+from polywheel.environments.installers import find_uv
+from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import BuildError, ConfigError
-from polywheel.providers.environment import PluginEnvironments
-from polywheel.run.interpreters import find_interpreter
+from polywheel.providers.plugins import PluginEnvironments
 from polywheel.system.locks import held
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
 import sys
-from polywheel.environments.store import Environments
-from polywheel.run.interpreters import probe
+from polywheel.environments.environments import Environments
+from polywheel.environments.interpreters import probe
 made = Environments(fresh="--fresh" in sys.argv, notify=print)
 print("folder", made.get(probe(sys.argv[1]), sys.argv[2].split()).folder, flush=True)
 if "--stay" in sys.argv:
@@ -109,7 +113,7 @@ def test_nothing_is_required(here: Interpreter) -> None:
 
 
 def test_one_spelling() -> None:
-    assert normalized(["De_Mo >= 1", "de.mo>=1", "a"]) == ("a", "de-mo>=1")
+    assert normalized_requirements(["De_Mo >= 1", "de.mo>=1", "a"]) == ("a", "de-mo>=1")
 
 
 def test_used_again_by_another_run(here: Interpreter) -> None:

@@ -14,7 +14,7 @@ from polywheel.errors import Problem
 from polywheel.matrix.expansion import equal_when_built, expand_project
 from polywheel.model.plan import EqualVariants
 from polywheel.run.equal_setups import with_equal_setups
-from polywheel.run.outcome import Outcome, State, Wheel
+from polywheel.run.existing_wheels import Outcome, State, Wheel
 from polywheel.setup.comparison import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
 

@@ -30,7 +30,8 @@ from wheels import (
 
 from polywheel.cli import main
 from polywheel.errors import WheelError
-from polywheel.examined import Examined, examine
+from polywheel.wheel.inspect import inspect_wheel
+from polywheel.wheel.inspected_wheel import InspectedWheel
 
 WHEEL = f"{INFO}/WHEEL"
 TAGS = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
@@ -76,12 +77,14 @@ def files(
     return made
 
 
-def look(folder: Path, content: bytes, name: str = LABELLED, *, hashes: bool = False) -> Examined:
+def look(
+    folder: Path, content: bytes, name: str = LABELLED, *, hashes: bool = False
+) -> InspectedWheel:
     (folder / name).write_bytes(content)
-    return examine(folder / name, hashes=hashes)
+    return inspect_wheel(folder / name, hashes=hashes)
 
 
-def said(wheel: Examined) -> list[str]:
+def said(wheel: InspectedWheel) -> list[str]:
     return [problem.what for problem in wheel.disagreements]
 
 
@@ -598,12 +601,12 @@ def test_headers_without_end_are_refused(tmp_path: Path) -> None:
 
 def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
     with pytest.raises(WheelError, match="No such file"):
-        examine(tmp_path / NAME)
+        inspect_wheel(tmp_path / NAME)
     (tmp_path / NAME).mkdir()
     with pytest.raises(WheelError, match="can't be read"):
-        examine(tmp_path / NAME)
+        inspect_wheel(tmp_path / NAME)
     with pytest.raises(WheelError, match="not the name of a wheel"):
-        examine(tmp_path / "demo.zip")
+        inspect_wheel(tmp_path / "demo.zip")
     made = files()
     del made[WHEEL]
     with pytest.raises(WheelError, match=r"there is no demo-1\.0\.dist-info/WHEEL"):

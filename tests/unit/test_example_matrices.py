@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.build_call import Build
+from polywheel.backend.hook_call import HookCall
+from polywheel.backend.setup_report import setup_report
 from polywheel.errors import ConfigError
-from polywheel.explained import explained
 from polywheel.matrix.expansion import expand, matrix_variants
 from polywheel.matrix.plan_json import plan_as_json, read_plan
-from polywheel.providers.environment import PluginEnvironments
+from polywheel.providers.plugins import PluginEnvironments
 
 MATRICES = Path(__file__).resolve().parents[2] / "examples" / "matrices"
 NAMES = sorted(path.parent.name for path in MATRICES.glob("*/pyproject.toml"))
@@ -114,8 +114,8 @@ def test_every_variant_can_be_told_to_its_backend(name: str) -> None:
     """Rules, presets and values of the examples belong together; plugins that PyPI has are asked."""
     said: list[str] = []
     for label in sorted({job.label for job in expand(MATRICES / name).jobs if job.label}):
-        build = Build.begin(
+        build = HookCall.begin(
             MATRICES / name, {"variant-label": label}, notify=said.append, more=matrix_variants
         )
-        found = explained(build, PluginEnvironments(notify=said.append), notify=said.append)
+        found = setup_report(build, PluginEnvironments(notify=said.append), notify=said.append)
         assert found["told"] or label in {"null", "release"}

@@ -26,10 +26,9 @@ from matrices import (
 from polywheel.errors import ConfigError
 from polywheel.matrix import expansion
 from polywheel.matrix.expansion import expand, expand_project, matrix_variants, unknown_label
-from polywheel.matrix.places import running_python
-from polywheel.matrix.targets import known_targets, this_target
+from polywheel.matrix.platforms import known_targets, running_python, this_target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Removal
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 LEVEL = """
 [tool.polywheel.matrix.axes.level]

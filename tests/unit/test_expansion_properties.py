@@ -17,11 +17,10 @@ from matrices import AT, document, one_problem, project_of
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
+from polywheel.matrix.cell import Labels
 from polywheel.matrix.cells import Expansion
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.labels import Labels
-from polywheel.matrix.places import Place
-from polywheel.matrix.targets import matrix_targets
+from polywheel.matrix.platforms import Place, matrix_targets
 from polywheel.model.plan import Plan
 
 Combination = dict[str, Any]

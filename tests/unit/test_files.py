@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from polywheel.run import orders
+from polywheel.run.worker import requests
 from polywheel.system.files import open_regular, read_regular
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are those of POSIX")
@@ -72,7 +72,7 @@ def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
-    assert orders._said(made(tmp_path / "answer.json", kind), "build") is None
+    assert requests._said(made(tmp_path / "answer.json", kind), "build") is None
 
 
 BUILT: dict[str, Any] = {"requires": None, "wheels": [{"id": "a", "file": "b"}], "built": 1.0}
@@ -97,16 +97,16 @@ BUILT: dict[str, Any] = {"requires": None, "wheels": [{"id": "a", "file": "b"}],
 def test_an_answer_of_another_shape_is_none(tmp_path: Path, answer: object) -> None:
     path = tmp_path / "answer.json"
     path.write_text(json.dumps(answer), encoding="utf-8")
-    assert orders._said(path, "build") is None
+    assert requests._said(path, "build") is None
     path.write_text(json.dumps(BUILT), encoding="utf-8")
-    assert orders._said(path, "build") == BUILT
+    assert requests._said(path, "build") == BUILT
 
 
 def test_an_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
     path = tmp_path / "answer.json"
     for content in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 10_000):
         path.write_bytes(content)
-        assert orders._said(path, "build") is None
+        assert requests._said(path, "build") is None
 
 
 def test_the_problems_of_a_worker_are_an_answer(tmp_path: Path) -> None:
@@ -115,4 +115,4 @@ def test_the_problems_of_a_worker_are_an_answer(tmp_path: Path) -> None:
         "problems": [{"what": "it failed", "at": None, "hint": None, "output": []}]
     }
     path.write_text(json.dumps(answer), encoding="utf-8")
-    assert orders._said(path, "build") == answer
+    assert requests._said(path, "build") == answer

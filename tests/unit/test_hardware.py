@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.index import hardware
-from polywheel.index.hardware import levels_of, versions_of
-from polywheel.index.uv_providers import advice, builtin_namespace, find, nvidia_features
-from polywheel.model.metadata import Provider
+from polywheel.index.resolve import hardware
+from polywheel.index.resolve.hardware import levels_of, versions_of
+from polywheel.index.resolve.uv_providers import advice, builtin_namespace, find, nvidia_features
+from polywheel.model.variant import Provider
 
 V2 = "fpu sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"
 V3 = f"{V2} fma movbe avx f16c abm bmi1 avx2 bmi2"

@@ -30,12 +30,10 @@ from wheels import (
 from polywheel.errors import WheelError
 from polywheel.system.locks import try_lock
 from polywheel.wheel import in_place
-from polywheel.wheel.archive import open_archive
+from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
 from polywheel.wheel.dist_info import read_dist_info
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.interrupted import gap_mark, unfinished_mark
-from polywheel.wheel.stamp import MakeChange, move, stamp_wheel
-from polywheel.wheel.stamping_change import stamping
+from polywheel.wheel.stamp import MakeChange, move, stamp_wheel, stamping
 
 LARGE = {"demo/noise.bin": random.Random(1).randbytes(400_000)}
 KINDS = {
@@ -214,7 +212,7 @@ def test_a_full_disk_leaves_every_byte_as_it_was(behind: bytes, tmp_path: Path) 
         import wheels
         from polywheel.errors import WheelError
         from polywheel.wheel.in_place import change_in_place
-        from polywheel.wheel.stamping_change import stamping
+        from polywheel.wheel.stamp import stamping
         path = Path(sys.argv[1])
         old, target = path.read_bytes(), path.with_name(wheels.LABELLED)
         make = lambda found: stamping(found, wheels.stamp(), name=target.name, notify=wheels.silent)

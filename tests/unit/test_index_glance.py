@@ -19,14 +19,13 @@ from indexing import MKL, V1, V2, declared, variant
 from wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 
 from polywheel.errors import PolywheelError, WheelError
-from polywheel.formats.variant_json import variant_json
-from polywheel.formats.variant_json_reader import read_variant_json
+from polywheel.formats.variant_json import read_variant_json, variant_json
 from polywheel.formats.variants_json import unite, variants_json
 from polywheel.index.documents import one_variant, read_together
-from polywheel.index.releases import read_releases
 from polywheel.index.variant_member import UnusualError, variant_member
 from polywheel.index.wheel_file import parse_name, read_file
-from polywheel.model.metadata import VariantMetadata
+from polywheel.index.write.releases import read_releases
+from polywheel.model.variant import VariantMetadata
 from polywheel.model.wheelname import WheelName
 
 LABELLED, PLAIN = "demo-1.0-py3-none-any-one.whl", "demo-1.0-py3-none-any.whl"

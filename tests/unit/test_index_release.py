@@ -18,7 +18,7 @@ from polywheel.errors import ConfigError
 from polywheel.matrix.plan_json import plan_as_json
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 TAG = "cp312-cp312-linux_x86_64"
 ONE, TWO = variant("one", V1), variant("two", V2)

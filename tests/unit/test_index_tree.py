@@ -19,10 +19,10 @@ from wheels import assembled, files_of, parts, wheel_files, with_record, zipped
 
 from polywheel.cli.index import run
 from polywheel.errors import ConfigError, WheelError
-from polywheel.index import Indexed, write_index
-from polywheel.index.output import MANIFEST, Output
-from polywheel.index.page import readable_size
-from polywheel.model.metadata import Provider
+from polywheel.index.write.index import Indexed, write_index
+from polywheel.index.write.output import MANIFEST, Output
+from polywheel.index.write.pages import readable_size
+from polywheel.model.variant import Provider
 
 PAGES = [
     "simple/demo/index.html",

@@ -16,13 +16,16 @@ from variantlib.commands.generate_index_json import generate_index_json
 from variantlib.variants_json import VariantsJson
 
 from polywheel.errors import WheelError
-from polywheel.formats.variant_json import SCHEMA, SCHEMA_WITHOUT_PROVIDERS
-from polywheel.formats.variant_json_reader import read_variant_json
+from polywheel.formats.variant_json import SCHEMA, SCHEMA_WITHOUT_PROVIDERS, read_variant_json
 from polywheel.formats.variants_json import unite, variants_json
-from polywheel.index import write_index
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantFeature, VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.index.write.index import write_index
+from polywheel.model.variant import (
+    Provider,
+    Variant,
+    VariantFeature,
+    VariantMetadata,
+    VariantProperty,
+)
 
 ONE = declared(variants=[variant("one", V1)])
 TWO = declared(variants=[variant("two", V2, MKL)])

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from wheels import installable
 
-from polywheel.environments import installer as installers
-from polywheel.environments.installer import find_installer
-from polywheel.environments.pip_settings import pip_settings
-from polywheel.environments.store import Environments, this_interpreter
+from polywheel.environments import installers
+from polywheel.environments.environments import Environments, this_interpreter
+from polywheel.environments.installers import find_installer, pip_settings
 from polywheel.errors import ConfigError
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.environments.installer import find_uv
+from polywheel.environments import interpreters
+from polywheel.environments.installers import find_uv
+from polywheel.environments.interpreters import find_interpreter, install_interpreter, probe
 from polywheel.errors import BuildError
-from polywheel.run import interpreters
-from polywheel.run.interpreters import find_interpreter, install_interpreter, probe
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts that stand for Pythons")

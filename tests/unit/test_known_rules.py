@@ -7,14 +7,12 @@ from dataclasses import replace
 import pytest
 from setups import at, plugin_answer, project, rules, variant
 
-from polywheel.config.settings import ProviderOverride, Settings
+from polywheel.config.project import ProviderOverride, Settings
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.answers import PluginAnswer
-from polywheel.model.metadata import Provider
-from polywheel.model.profile import BackendProfile
-from polywheel.model.setup import FeatureValues, Preset
-from polywheel.model.variant import Variant
-from polywheel.setup.known import check_rules
+from polywheel.model.setup import BackendProfile, FeatureValues, Preset
+from polywheel.model.variant import Provider, Variant
+from polywheel.setup.unused_rules import check_unused_rules
 
 STATIC = Provider(
     namespace="blas", static_properties={"library": ("openblas", "mkl"), "threads": ("on",)}
@@ -46,7 +44,7 @@ def problems_of(
     text = "\n".join(f'["{key}"]' for key in keys)
     settings = replace(settings or Settings(), setup=rules(text))
     try:
-        check_rules(
+        check_unused_rules(
             project(settings, *providers, variants=variants),
             built or variant(),
             presets,
@@ -212,7 +210,7 @@ def test_packages_and_versions_need_no_provider(key: str, known: bool) -> None:
 def backend_problems(name: str, settings: Settings | None = None) -> tuple[Problem, ...]:
     found = replace(settings or Settings(), setup=rules(f'["*".backend."{name}"]\nrequires = []'))
     try:
-        check_rules(project(found), variant(), (), {})
+        check_unused_rules(project(found), variant(), (), {})
     except ConfigError as error:
         return error.problems
     return ()

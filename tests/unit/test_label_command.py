@@ -20,14 +20,15 @@ from wheels import (
 )
 
 from polywheel.cli import main
-from polywheel.examined import examine
-from polywheel.wheel import rewrite, stamp
+from polywheel.wheel import stamp
+from polywheel.wheel.archive import rewrite
+from polywheel.wheel.inspect import inspect_wheel
 
 WHEEL = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
 PROVIDER = ("--provider", "x86_64=provider-variant-x86-64", "--no-validate")
 
 
-def plain_wheel(folder: Path, name: str = NAME, metadata: bytes = FIELDS) -> Path:
+def original_wheel(folder: Path, name: str = NAME, metadata: bytes = FIELDS) -> Path:
     path = folder / name
     path.write_bytes(zipped(with_record({**FILES, METADATA: metadata, f"{INFO}/WHEEL": WHEEL})))
     return path
@@ -51,7 +52,7 @@ def test_a_namesake_is_known_however_its_release_is_spelled(
     other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One label, one property set for every wheel of a version (PEP 825)."""
-    plain = plain_wheel(tmp_path)
+    plain = original_wheel(tmp_path)
     assert label(plain) == 0
     (tmp_path / LABELLED).rename(tmp_path / other)
     assert label(plain, level="v4") == 4
@@ -61,7 +62,7 @@ def test_a_namesake_is_known_however_its_release_is_spelled(
 
 
 def test_a_label_of_another_version_is_no_namesake(tmp_path: Path) -> None:
-    plain = plain_wheel(tmp_path)
+    plain = original_wheel(tmp_path)
     assert label(plain) == 0
     (tmp_path / LABELLED).rename(tmp_path / "demo-1.1-py3-none-any-v3.whl")
     assert label(plain, level="v4") == 0
@@ -69,10 +70,10 @@ def test_a_label_of_another_version_is_no_namesake(tmp_path: Path) -> None:
 
 def test_one_property_is_left_behind_a_line_that_is_no_header(tmp_path: Path) -> None:
     hidden = b"no header\nVariant-Label: v4\nVariant-Property: x86_64 :: level :: v4\n\ntext\n"
-    assert label(plain_wheel(tmp_path, metadata=FIELDS + hidden)) == 0
+    assert label(original_wheel(tmp_path, metadata=FIELDS + hidden)) == 0
     metadata = files_of((tmp_path / LABELLED).read_bytes())[METADATA]
     assert metadata.count(b"Variant-Property") == metadata.count(b"Variant-Label") == 1
-    assert examine(tmp_path / LABELLED).disagreements == ()
+    assert inspect_wheel(tmp_path / LABELLED).disagreements == ()
 
 
 def test_a_project_that_is_no_table_is_an_error(
@@ -84,7 +85,7 @@ def test_a_project_that_is_no_table_is_an_error(
         '[variant.providers.x86_64]\nrequires = ["provider"]\n'
     )
     more = ["-p", "x86_64::level::v3", "--no-validate", "--pyproject", str(file)]
-    assert main(["label", str(plain_wheel(tmp_path)), *more]) == 2
+    assert main(["label", str(original_wheel(tmp_path)), *more]) == 2
     said = capsys.readouterr().err
     assert "expected a table, found a list" in said
     assert "pyproject.toml: project" in said
@@ -124,7 +125,7 @@ def test_what_was_wrong_before_is_told_and_no_hindrance(
 def test_a_source_that_changes_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = plain_wheel(tmp_path)
+    path = original_wheel(tmp_path)
     real_rewrite = rewrite.rewrite
 
     def changing(*arguments: Any, **options: Any) -> None:

@@ -11,13 +11,7 @@ from threading import Event
 import pytest
 
 from polywheel.system import logs
-from polywheel.system.logs import (
-    keep_tool_logs,
-    last_lines,
-    opened_log,
-    remove_logs,
-    tool_logs,
-)
+from polywheel.system.logs import keep_tool_logs, last_lines, opened_log, remove_logs, tool_logs
 from polywheel.system.processes import run_child
 
 

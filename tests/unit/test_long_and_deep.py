@@ -10,17 +10,15 @@ from indexing import write_wheel
 from packaging.requirements import InvalidRequirement
 
 from polywheel.cli import main
-from polywheel.config.checks import parse_requirement
-from polywheel.environments import normalized
+from polywheel.config.reader import parse_requirement
+from polywheel.environments.environments import normalized_requirements
 from polywheel.errors import BuildError, PolywheelError
-from polywheel.formats.metadata_fields import with_variant_fields
-from polywheel.index.support import support_of
-from polywheel.index.systems import read_system, this_machine
-from polywheel.matrix.start_places import _allowed, _fits
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
-from polywheel.run.needs import checked
+from polywheel.formats.metadata import with_variant_fields
+from polywheel.index.resolve.support import support_of
+from polywheel.index.resolve.systems import read_system, this_machine
+from polywheel.init.compose import _allowed, _fits
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
+from polywheel.run.build_requirements import checked
 
 LONG = "9" * 5000
 DEEP = 100_000
@@ -65,7 +63,7 @@ def test_requirements(text: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequirement):
         parse_requirement(text)
     with pytest.raises(InvalidRequirement):
-        normalized([text])
+        normalized_requirements([text])
     with pytest.raises(BuildError, match="no requirement"):
         checked([text])
     header = f"Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: {text}\n\n".encode()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.run import machine
+from polywheel.system import limits
 
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which a container sees its limits; it is empty, so there are none."""
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(limits, "_CGROUP", tmp_path)
     return tmp_path
 
 
@@ -25,7 +25,7 @@ def processors() -> int:
 
 @pytest.mark.usefixtures("container")
 def test_processors_are_those_that_this_process_may_use() -> None:
-    assert machine.cpu_count() == processors()
+    assert limits.cpu_count() == processors()
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_processors_are_those_that_this_process_may_use() -> None:
 )
 def test_a_container_may_have_fewer(container: Path, limit: str, count: int | None) -> None:
     (container / "cpu.max").write_text(limit)
-    assert machine.cpu_count() == min(processors(), count or processors())
+    assert limits.cpu_count() == min(processors(), count or processors())
 
 
 @pytest.mark.usefixtures("container")
 def test_memory_that_is_free_is_some_and_no_more_than_there_is() -> None:
-    free = machine.free_memory()
+    free = limits.free_memory()
     if free is None:
         pytest.skip("this system does not say")
     assert 1 << 20 < free < 1 << 50
@@ -57,13 +57,13 @@ def test_memory_that_is_free_is_some_and_no_more_than_there_is() -> None:
 def test_a_container_may_have_less(container: Path) -> None:
     (container / "memory.max").write_text("50000000\n")
     (container / "memory.current").write_text("40000000\n")
-    assert machine.free_memory() == 10_000_000
+    assert limits.free_memory() == 10_000_000
     # What files take that nobody reads any more is given back.
     (container / "memory.stat").write_text("anon 1\ninactive_file 5000000\nactive_file 7\n")
-    assert machine.free_memory() == 15_000_000
+    assert limits.free_memory() == 15_000_000
     (container / "memory.current").write_text("90000000\n")
-    assert machine.free_memory() == 0
-    before = machine.free_memory()
+    assert limits.free_memory() == 0
+    before = limits.free_memory()
     (container / "memory.max").write_text("max\n")
-    found = machine.free_memory()
+    found = limits.free_memory()
     assert found is None or found != before

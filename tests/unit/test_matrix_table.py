@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import AT, matrix_of, project_of, targets_of
 
-from polywheel.config.checks import bytes_of
 from polywheel.config.matrix_table import read_matrix
+from polywheel.config.reader import bytes_of
 from polywheel.errors import ConfigError, Problem
-from polywheel.matrix.targets import known_targets
+from polywheel.matrix.platforms import known_targets
 from polywheel.model.matrix import AxisValue, Inclusion, Matrix, Pattern, Target
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 EVERYTHING = """
 python = ["3.9", "3.13", "3.13t"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polywheel.formats.metadata_fields import with_variant_fields
+from polywheel.formats.metadata import with_variant_fields
 
 FIELDS = [("Variant-Label", "v3"), ("Variant-Property", "x86_64 :: level :: v3")]
 LINES = b"Variant-Label: v3\nVariant-Property: x86_64 :: level :: v3\n"

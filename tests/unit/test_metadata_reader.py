@@ -10,17 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.formats.metadata_fields import variant_fields, with_variant_fields
-from polywheel.formats.metadata_reader import (
+from polywheel.formats.metadata import (
     MAX_HEADERS,
     MAX_LINES,
     VariantFields,
     parse_metadata,
     read_variant_fields,
+    variant_fields,
+    with_variant_fields,
 )
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantFeature, VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import (
+    Provider,
+    Variant,
+    VariantFeature,
+    VariantMetadata,
+    VariantProperty,
+)
 
 AT = "demo.whl: METADATA"
 HEAD = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polywheel.formats.metadata_fields import new_dependencies
+from polywheel.formats.metadata import new_dependencies
 
 HEAD = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
 

@@ -9,8 +9,8 @@ import pytest
 from indexing import V1, listing, write_wheel
 from matrices import VARIANT
 
-from polywheel.build_call import Build
-from polywheel.ci.collecting import Found, gather, merged
+from polywheel.backend.hook_call import HookCall
+from polywheel.ci.collection import Found, gather, merged
 from polywheel.cli import main
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
@@ -52,7 +52,7 @@ V3 = "cpu :: level :: v3"
 def variant(folder: Path, text: str, settings: dict[str, str]) -> Variant:
     """The variant that a build with these config settings makes."""
     (folder / "pyproject.toml").write_text(OWN + VARIANT + text, encoding="utf-8")
-    build = Build.begin(folder, settings, notify=print, more=matrix_variants)
+    build = HookCall.begin(folder, settings, notify=print, more=matrix_variants)
     assert build.variant is not None
     return build.variant
 

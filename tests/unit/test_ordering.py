@@ -13,8 +13,7 @@ from variantlib.models.variant import VariantProperty as TheirProperty
 from variantlib.resolver.lib import sort_and_filter_supported_variants
 
 from polywheel.formats.ordering import Supported, in_order, ranked, ranks
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Variant, VariantProperty
 
 NAMESPACES = ("gpu", "cpu", "blas")
 FEATURES = ("level", "arch", "flag")

@@ -12,14 +12,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run.source import read_source
-from polywheel.run.tree import has_mode
-from polywheel.run.unpacking import _Unpacking, unpacked
+from polywheel.run.source.snapshot import read_source
+from polywheel.run.source.tree import has_mode
+from polywheel.run.source.unpack import _Unpacking, unpack_sdist
 from polywheel.run.workplace import build_place
 from polywheel.system import source_files
-from polywheel.system.files import persist
-from polywheel.system.job_objects import BasicLimits, ExtendedLimits
-from polywheel.system.names import folder_name, means_another_file
+from polywheel.system.files import folder_name, means_another_file, persist
+from polywheel.system.processes import BasicLimits, ExtendedLimits
 
 ODD = ["v3.", "v3..", "v3 ", "con", "nul.v3", "COM1", "lpt9.x.y", "a:b", "a?", "a\tb", ".", ".."]
 USUAL = ["v3", "x86_64_v3", "linux-x86_64-cp312-v3", "console", "com", "com10", "v3.1", ".hidden"]
@@ -66,9 +65,9 @@ def test_two_files_of_an_sdist_that_are_one_where_case_does_not_count(tmp_path: 
     (folder / "demo-1.0").mkdir(parents=True)
     (folder / "demo-1.0" / "a.py").touch()
     with pytest.raises(BuildError, match="another name that is the same here"):
-        unpacked(sdist, folder)
+        unpack_sdist(sdist, folder)
     (tmp_path / "empty").mkdir()
-    unpacked(sdist, tmp_path / "empty")  # one name twice is no matter: the last counts
+    unpack_sdist(sdist, tmp_path / "empty")  # one name twice is no matter: the last counts
 
 
 @pytest.mark.parametrize("posix", [True, False])
@@ -126,7 +125,7 @@ def test_where_links_can_not_be_made_an_sdist_has_what_they_lead_to(
 
     monkeypatch.setattr(Path, "symlink_to", refused)
     (tmp_path / "folder").mkdir()
-    root = unpacked(sdist, tmp_path / "folder")
+    root = unpack_sdist(sdist, tmp_path / "folder")
     files = {one.relative_to(root).as_posix() for one in root.rglob("*") if one.is_file()}
     assert files == {"src/a.c", "file", "folder/a.c"}
 

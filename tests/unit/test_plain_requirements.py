@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 
-from polywheel.config.checks import _NAME, _VERSIONED, _malformed, _parse_requirement
+from polywheel.config.reader import _NAME, _VERSIONED, _malformed, _parse_requirement
 
 NAMES = st.from_regex(_NAME, fullmatch=True)
 PLAIN = NAMES | st.from_regex(_VERSIONED, fullmatch=True)

@@ -10,11 +10,11 @@ from setups import flags, rules, values, variant
 
 from polywheel.config.setup_table import COMPILERS
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import BuildSetup, FeatureValues, Preset
+from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
-from polywheel.setup.rules import SetupSources, resolve_setup
+from polywheel.setup.rules import SetupSources, merge_rules
 
 NAMES = preset_names()
 BACKENDS = tuple(one.name for one in shipped_profiles())
@@ -32,7 +32,7 @@ def resolved(
     """What the preset of the first property's namespace asks for."""
     namespace = properties[0].partition("::")[0].strip()
     sources = SetupSources(presets=[preset(namespace)], compiler=compiler, backend=backend)
-    return resolve_setup(variant(*properties, label=label), sources)
+    return merge_rules(variant(*properties, label=label), sources)
 
 
 def example(feature: FeatureValues) -> tuple[str, ...]:

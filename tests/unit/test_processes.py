@@ -14,7 +14,7 @@ from threading import Event, Timer
 
 import pytest
 
-from polywheel.system.processes import Ended, run_child
+from polywheel.system.processes import ChildResult, run_child
 
 SOON = 20.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="process groups are those of POSIX")
@@ -43,7 +43,7 @@ class Run:
         seconds: float | None = None,
         grace: float = SOON,
         more: Mapping[str, str] | None = None,
-    ) -> Ended:
+    ) -> ChildResult:
         return run_child(
             [sys.executable, "-u", "-c", code],
             folder=self.folder,
@@ -101,7 +101,7 @@ def is_there(process: int) -> bool:
 
 @pytest.mark.parametrize("code", [0, 1, 77])
 def test_the_exit_code_is_that_of_the_child(run: Run, code: int) -> None:
-    assert run(f"raise SystemExit({code})") == Ended(code=code)
+    assert run(f"raise SystemExit({code})") == ChildResult(code=code)
 
 
 @posix
@@ -109,7 +109,7 @@ def test_a_signal_that_ends_the_child_is_its_negative_exit_code(run: Run) -> Non
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
     found = run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert found == Ended(code=-signal.SIGKILL)
+    assert found == ChildResult(code=-signal.SIGKILL)
 
 
 def test_both_streams_are_in_the_log_behind_what_is_there(run: Run) -> None:
@@ -204,7 +204,7 @@ def test_it_is_ended_when_the_run_is_stopped(run: Run) -> None:
 
 def test_one_that_ended_by_itself_was_not_stopped(run: Run) -> None:
     """A result that is there counts, though the run was stopped at about that time."""
-    assert run("print('done')", seconds=300) == Ended(code=0)
+    assert run("print('done')", seconds=300) == ChildResult(code=0)
 
 
 @posix
@@ -222,7 +222,7 @@ pathlib.Path("here").touch()
 time.sleep(300)
 """
     )
-    assert found == Ended(code=3, stopped=True)
+    assert found == ChildResult(code=3, stopped=True)
     assert "cleaned up" in run.said
 
 
@@ -246,7 +246,7 @@ time.sleep(300)
 time.sleep(300)
 """
     )
-    assert found == Ended(code=-signal.SIGTERM, stopped=True)
+    assert found == ChildResult(code=-signal.SIGTERM, stopped=True)
     assert "given back" in run.said
 
 
@@ -264,7 +264,7 @@ time.sleep(300)
 """,
         grace=0.3,
     )
-    assert found == Ended(code=-signal.SIGKILL, stopped=True)
+    assert found == ChildResult(code=-signal.SIGKILL, stopped=True)
 
 
 @posix
@@ -307,7 +307,7 @@ def test_it_is_the_same_where_the_system_has_no_descriptors_of_processes(
         raise PermissionError
 
     monkeypatch.setattr(os, "pidfd_open", refused)
-    assert run("raise SystemExit(7)") == Ended(code=7)
+    assert run("raise SystemExit(7)") == ChildResult(code=7)
     assert run("import time; time.sleep(300)", seconds=0.5).late
     run(LEAVES_A_CHILD)
     run.stop_when("grandchild")
@@ -332,5 +332,5 @@ def test_one_that_can_not_be_asked_is_killed_at_once(
     run.stop_when("here")
     began = time.monotonic()
     found = run("import pathlib, time; pathlib.Path('here').touch(); time.sleep(300)", grace=60)
-    assert found == Ended(code=-signal.SIGKILL, stopped=True)
+    assert found == ChildResult(code=-signal.SIGKILL, stopped=True)
     assert time.monotonic() - began < 30

@@ -14,15 +14,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.profile_table import read_profile
-from polywheel.config.project import BuildSystem, Project
+from polywheel.backend.real_backend import RealBackend
+from polywheel.config.project import BuildSystem, Project, Settings
 from polywheel.config.reader import Problems, Table
-from polywheel.config.settings import Settings
+from polywheel.config.setup_table import read_profile
 from polywheel.errors import BuildError, ConfigError
-from polywheel.model.metadata import VariantMetadata
-from polywheel.model.profile import BackendChoice, BackendProfile, BuildDirectory
+from polywheel.model.setup import BackendChoice, BackendProfile, BuildDirectory
+from polywheel.model.variant import VariantMetadata
 from polywheel.setup.profiles import choose_backend, shipped_profiles
-from polywheel.wrapped import RealBackend
 
 PROFILES = shipped_profiles()
 OURS = "polywheel.backend"

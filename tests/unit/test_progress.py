@@ -17,7 +17,8 @@ from rich.table import Table
 
 from polywheel.model.plan import Build
 from polywheel.run import progress
-from polywheel.run.outcome import Outcome, State, Wheel
+from polywheel.run.existing_wheels import Outcome, State, Wheel
+from polywheel.run.loop import RunObserver
 from polywheel.run.progress import (
     LastLine,
     failure,
@@ -28,8 +29,7 @@ from polywheel.run.progress import (
     sized,
     tail,
 )
-from polywheel.run.turns import Watcher
-from polywheel.terminal import log_line
+from polywheel.system.terminal import log_line
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[34]\dm|\x1b\[3[0-9]")
 
@@ -58,7 +58,7 @@ def up_to_date(name: str) -> Outcome:
     return Outcome(build=name, state=State.UP_TO_DATE, wheels=(wheel(name),))
 
 
-def a_run(watcher: Watcher, log: Path) -> None:
+def a_run(watcher: RunObserver, log: Path) -> None:
     """Two that are there, two without a Python, one that is built, one that fails."""
     log.write_text("".join(f"line {number}\n" for number in range(100)), encoding="utf-8")
     others = [up_to_date("a"), up_to_date("b"), no_python("c"), no_python("d")]
@@ -155,7 +155,7 @@ class Terminal(io.StringIO):
 
 
 @contextmanager
-def table(logs: Path, stream: Terminal) -> Iterator[Watcher]:
+def table(logs: Path, stream: Terminal) -> Iterator[RunObserver]:
     console = Console(file=stream, width=100, height=30, force_terminal=True)
     with live_table(stream, logs, console=console) as watcher:
         yield watcher

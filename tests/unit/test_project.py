@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polywheel.config.project import BuildSystem, Project, read_project
-from polywheel.config.settings import Settings
+from polywheel.config.project import BuildSystem, Project, Settings, read_project
 from polywheel.errors import ConfigError
-from polywheel.model.metadata import VariantMetadata
+from polywheel.model.variant import VariantMetadata
 
 GOOD = """
 [build-system]

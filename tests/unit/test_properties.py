@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polywheel.errors import ConfigError
-from polywheel.model.properties import VariantFeature, VariantProperty
+from polywheel.model.variant import VariantFeature, VariantProperty
 
 NAMES = st.text("abcz019_", min_size=1, max_size=8)
 VALUES = st.text("abcz019_.", min_size=1, max_size=8)

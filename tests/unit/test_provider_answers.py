@@ -18,10 +18,8 @@ from packaging.requirements import Requirement
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError, PolywheelError, Problem, ProviderError
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.metadata import VariantMetadata
-from polywheel.model.properties import VariantFeature, VariantProperty
-from polywheel.model.variant import Variant
-from polywheel.providers.answer_file import answer_of as read_answer
+from polywheel.model.variant import Variant, VariantFeature, VariantMetadata, VariantProperty
+from polywheel.providers.client import answer_of as read_answer
 from polywheel.providers.plugins import (
     BuildProvider,
     build_providers,

@@ -37,7 +37,7 @@ from variantlib.plugins.loader import DictPluginLoader
 
 from polywheel.errors import ProviderError
 from polywheel.model.answers import FeatureConfig
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 
 FORMS = ("", ":Plugin", ":plugin", ":Outer.Inner")

@@ -15,9 +15,9 @@ from wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
+from polywheel.run.existing_wheels import State, Wheel
 from polywheel.run.journal import Entry, Journal, opened_journal
-from polywheel.run.outcome import State, Wheel
-from polywheel.run.publishing import Publisher
+from polywheel.run.worker.publish import Publisher
 from polywheel.system.files import sha256_of
 
 NAME = "demo-1.0-py3-none-any.whl"

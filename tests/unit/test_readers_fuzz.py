@@ -21,11 +21,12 @@ from wheels import FIELDS, INFO, LABELLED
 
 from polywheel.cli import show
 from polywheel.errors import WheelError
-from polywheel.examined import Examined, examine
-from polywheel.formats.metadata_reader import parse_metadata, read_variant_fields
-from polywheel.formats.variant_json_reader import read_faulty_variant_json, read_variant_json
-from polywheel.wheel.archive import open_archive
+from polywheel.formats.metadata import parse_metadata, read_variant_fields
+from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
+from polywheel.wheel.archive.archive import open_archive
 from polywheel.wheel.dist_info import find_dist_info, read_dist_info
+from polywheel.wheel.inspect import inspect_wheel
+from polywheel.wheel.inspected_wheel import InspectedWheel
 from polywheel.wheel.record import parse_record
 
 LIMIT = 1024 * 1024
@@ -100,8 +101,8 @@ def test_wheels(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> Non
     """Looked at from all sides, hashes included; what is right is read as it was written."""
     path = tmp_path_factory.getbasetemp() / LABELLED
     path.write_bytes(content)
-    seen: list[Examined] = []
-    documented(lambda: seen.append(examine(path, hashes=True)))
+    seen: list[InspectedWheel] = []
+    documented(lambda: seen.append(inspect_wheel(path, hashes=True)))
     for wheel in seen:
         assert wheel.name.label == "v3"
         if not wheel.disagreements:  # stamped as it was, or the null variant is all that is left
@@ -199,4 +200,4 @@ def test_names_of_files(tmp_path_factory: pytest.TempPathFactory, name: str) -> 
     folder = tmp_path_factory.getbasetemp() / "demo-nowhere"
     name = name.translate({ord("/"): "-", 0: "-"})
     with pytest.raises(WheelError):
-        examine(folder / f"{name}.whl")
+        inspect_wheel(folder / f"{name}.whl")

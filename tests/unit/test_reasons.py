@@ -9,14 +9,14 @@ from plans import HEAD, MATRIX, expanded
 
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
-from polywheel.matrix.reasons import Reason, reasons, reasons_as_json, reasons_as_lines
+from polywheel.matrix.why import Reason, cell_reasons, reasons_as_json, reasons_as_lines
 
 AT = "pyproject.toml: tool.polywheel.matrix."
 
 
 def why(folder: Path, name: str, text: str = HEAD + MATRIX) -> tuple[Reason, ...]:
     plan = expanded(folder, text)
-    return reasons(read_project(folder, variants=True), plan, name)
+    return cell_reasons(read_project(folder, variants=True), plan, name)
 
 
 def test_a_cell_of_the_axes_names_its_values(tmp_path: Path) -> None:

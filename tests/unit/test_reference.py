@@ -16,13 +16,11 @@ from jsonschema import Draft7Validator
 from validate_pyproject.api import Validator
 from validate_pyproject.errors import ValidationError
 
-from polywheel.config.field_texts import field_texts
 from polywheel.config.matrix_table import read_matrix
-from polywheel.config.project import Project, read_project
+from polywheel.config.project import Project, Settings, read_project
 from polywheel.config.reader import Table
 from polywheel.config.reference import generated
-from polywheel.config.settings import Settings
-from polywheel.config.shape import tool_schema
+from polywheel.config.schema import field_texts, tool_schema
 from polywheel.data import data_folder
 from polywheel.data import tool_schema as shipped_schema
 from polywheel.errors import ConfigError

@@ -11,10 +11,17 @@ import pytest
 from plans import job, plan_of
 
 from polywheel.errors import WheelError
-from polywheel.matrix.sharing_out import read_durations
-from polywheel.run.outcome import THERE, Message, Outcome, State, Wheel, logged_messages
+from polywheel.matrix.shards import read_durations
+from polywheel.run.existing_wheels import (
+    PRESENT,
+    Message,
+    Outcome,
+    StaleWheel,
+    State,
+    Wheel,
+    logged_messages,
+)
 from polywheel.run.report import SHAPE, Report, warnings_as_json
-from polywheel.run.stale import StaleWheel
 
 PLAN = plan_of(
     [job(None), job("null")],
@@ -167,7 +174,7 @@ def test_the_document_is_the_one_that_is_documented() -> None:
 @pytest.mark.parametrize("state", [one for one in State if one is not State.ELSEWHERE])
 def test_the_exit_code_is_0_only_where_all_of_it_is_there(state: State) -> None:
     found = report(done(PLAIN), done(V2, State.UP_TO_DATE), done(V3, state)).exit_code
-    assert found == (0 if state in THERE else 1)
+    assert found == (0 if state in PRESENT else 1)
 
 
 def test_what_is_elsewhere_counts_where_it_was_asked_for() -> None:

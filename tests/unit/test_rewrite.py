@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 from wheels import Part, assembled, zipped
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive import Archive, open_archive
-from polywheel.wheel.layout import Member, central
-from polywheel.wheel.new_member import NewMember
-from polywheel.wheel.rewrite import Change, rewrite, write_end
+from polywheel.wheel.archive.archive import Archive, open_archive
+from polywheel.wheel.archive.entry import Member, central
+from polywheel.wheel.archive.rewrite import Change, NewMember, rewrite, write_end
 
 PATH = Path("demo-1.0-py3-none-any.whl")
 FILES = {"a.txt": b"aaaa" * 50, "b/": b"", "b/c.txt": b"", "d.bin": bytes(range(256)), "e": b"e"}

@@ -13,7 +13,7 @@ from setups import at, flags, plugin_answer, rules, values, variant
 from polywheel.errors import ConfigError
 from polywheel.model.answers import PluginAnswer
 from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry, Preset, SetupRule
-from polywheel.setup.rules import SetupSources, resolve_setup
+from polywheel.setup.rules import SetupSources, merge_rules
 
 V3 = "cpu :: level :: v3"
 AES = "cpu :: aes :: on"
@@ -32,7 +32,7 @@ def resolved(
     source: Path = Path("/nowhere"),
 ) -> BuildSetup:
     named = (Preset(name="shipped", namespace="cpu", features={}, rules=rules(presets)),)
-    return resolve_setup(
+    return merge_rules(
         variant(*properties, label=label),
         SetupSources(
             rules=rules(text) if isinstance(text, str) else text,

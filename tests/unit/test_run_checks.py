@@ -12,12 +12,12 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from wheels import FIELDS, FILES, INFO, METADATA, VARIANT_JSON, with_record, zipped
 
 from polywheel.errors import Problem, WheelError
-from polywheel.matrix.targets import known_targets
+from polywheel.matrix.platforms import known_targets
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.run.checks import check_wheel, misfits
+from polywheel.run.worker.checks import check_wheel, misfits
 
 LINUX = Target(name="linux-x86_64", platform_tags=("manylinux*_x86_64", "linux_x86_64"))
 MACOS = Target(name="macos-arm64", platform_tags=("macosx*_arm64",))

@@ -13,8 +13,8 @@ from threading import Event, Lock
 
 import pytest
 
-from polywheel.run.interruption import on_interrupt
 from polywheel.run.scheduler import Finished, Limits, Task, by_length, run_all
+from polywheel.system.processes import on_interrupt
 
 SOON = 20.0
 """Seconds after which what should have happened long ago is taken not to happen."""

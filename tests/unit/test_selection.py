@@ -13,8 +13,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.metadata import VariantMetadata
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Variant, VariantMetadata
 
 DECLARATIONS = """
 [default-priorities]

@@ -17,14 +17,14 @@ import pytest
 import polywheel
 from polywheel import __version__
 from polywheel.errors import BuildError, ConfigError
-from polywheel.run import served
-from polywheel.run.served import served_polywheel, without_polywheel
+from polywheel.run import own_package
+from polywheel.run.own_package import own_package_folder, requirements_without_polywheel
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = (
     "from polywheel.setup.profiles import shipped_profiles; import polywheel, packaging; "
-    "from polywheel.matrix.targets import known_targets; from polywheel.run.one_build import "
-    "carry_out; known_targets(); print(len(shipped_profiles()), polywheel.__file__)"
+    "from polywheel.matrix.platforms import known_targets; from polywheel.run.worker.worker import "
+    "handle_request; known_targets(); print(len(shipped_profiles()), polywheel.__file__)"
 )
 
 
@@ -46,16 +46,16 @@ def alone(python: str, code: str, path: Path) -> str:
 
 
 def test_it_works_where_nothing_is_installed() -> None:
-    place = served_polywheel()
+    place = own_package_folder()
     count, file = alone(sys.executable, PROFILES, place).split()
     assert int(count) == len(list((ROOT / "backends").glob("*.toml")))
     assert Path(file) == place / "polywheel" / "__init__.py"
 
 
 def test_its_folder_is_named_by_its_content(tmp_path: Path) -> None:
-    place = served_polywheel()
+    place = own_package_folder()
     before = place.stat().st_mtime_ns
-    assert served_polywheel() == place
+    assert own_package_folder() == place
     assert place.stat().st_mtime_ns == before
     digest = hashlib.sha256()
     contents = {
@@ -72,7 +72,7 @@ def test_its_folder_is_named_by_its_content(tmp_path: Path) -> None:
     )
     for kind in ("backends", "matrix"):
         shutil.copytree(ROOT / kind, copy / "_data" / kind, dirs_exist_ok=True)
-    code = "from polywheel.run.served import served_polywheel; print(served_polywheel())"
+    code = "from polywheel.run.own_package import own_package_folder; print(own_package_folder())"
     environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
     other = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
@@ -94,7 +94,7 @@ def test_from_an_installed_wheel(tmp_path: Path) -> None:
     subprocess.run([*base, str(wheel)], check=True, capture_output=True)
     for package in (packaging, pyproject_hooks):
         shutil.copytree(Path(package.__file__ or "").parent, installed / package.__name__)
-    code = "from polywheel.run.served import served_polywheel; print(served_polywheel())"
+    code = "from polywheel.run.own_package import own_package_folder; print(own_package_folder())"
     place = Path(alone(python, code, installed))
     count, file = alone(python, PROFILES, place).split()
     assert int(count) == len(list((ROOT / "backends").glob("*.toml")))
@@ -105,13 +105,13 @@ def test_a_cache_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").touch()
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="the cache folder can't be used"):
-        served_polywheel()
+        own_package_folder()
 
 
 def test_what_is_needed_and_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "_PACKAGES", ("polywheel", "no_such_package"))
+    monkeypatch.setattr(own_package, "_PACKAGES", ("polywheel", "no_such_package"))
     with pytest.raises(BuildError, match="no_such_package is not there"):
-        served_polywheel()
+        own_package_folder()
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_what_is_needed_and_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_it_serves_itself(requirement: str) -> None:
-    found = without_polywheel(("meson-python>=0.18", requirement), at="here")
+    found = requirements_without_polywheel(("meson-python>=0.18", requirement), at="here")
     assert found == ["meson-python>=0.18"]
 
 
 @pytest.mark.parametrize("requirement", ["polywheel>=99", "polywheel==0.0.0", "polywheel[cli]<0"])
 def test_a_project_that_wants_another_version(requirement: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        without_polywheel((requirement,), at="pyproject.toml: build-system.requires")
+        requirements_without_polywheel((requirement,), at="pyproject.toml: build-system.requires")
     (problem,) = caught.value.problems
     assert problem.what == f"the project wants {requirement}, and this is polywheel {__version__}"
     assert problem.at == "pyproject.toml: build-system.requires"
@@ -138,13 +138,13 @@ def test_a_project_that_wants_another_version(requirement: str) -> None:
 
 def test_a_requirement_that_is_none() -> None:
     with pytest.raises(ConfigError, match="malformed requirement 'a b'"):
-        without_polywheel(("a b",), at="here")
+        requirements_without_polywheel(("a b",), at="here")
 
 
 @pytest.mark.parametrize("how", ["cut short", "changed", "removed", "a folder", "added"])
 def test_what_is_not_as_it_has_to_be_is_repaired(how: str) -> None:
     """It is executed: every file of it is compared."""
-    place = served_polywheel()
+    place = own_package_folder()
     path = place / "polywheel" / "errors.py"
     content = path.read_bytes()
     if how == "added":
@@ -157,7 +157,7 @@ def test_what_is_not_as_it_has_to_be_is_repaired(how: str) -> None:
             path.write_bytes(content[:100])
         elif how == "a folder":
             (path / "inner").mkdir(parents=True)
-    assert served_polywheel() == place
+    assert own_package_folder() == place
     assert path.read_bytes() == content
     assert not (place / "polywheel" / "json.py").exists()
     alone(sys.executable, PROFILES, place)
@@ -165,9 +165,9 @@ def test_what_is_not_as_it_has_to_be_is_repaired(how: str) -> None:
 
 def test_compiled_files_do_not_outlive_a_run() -> None:
     """Nobody can say whether all of one is there, or that it belongs to its source."""
-    place = served_polywheel()
+    place = own_package_folder()
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(place)], check=True)
     (path,) = place.glob("polywheel/__pycache__/errors.*.pyc")
     path.write_bytes(path.read_bytes()[:100])
-    served_polywheel()
+    own_package_folder()
     assert not list(place.rglob("__pycache__"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from polywheel.config.project import Settings, read_settings
 from polywheel.config.reader import Problems, Table
-from polywheel.config.settings import Settings, read_settings
 from polywheel.errors import ConfigError, Problem
 
 

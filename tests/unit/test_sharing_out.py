@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plans import job, plan_of, plans
 
 from polywheel.errors import ConfigError
-from polywheel.matrix.sharing_out import Shard, build_seconds, pack, read_durations, shard
+from polywheel.matrix.shards import Shard, build_seconds, pack, read_durations, shard
 from polywheel.model.plan import Plan
 
 TIMES = st.floats(0, 10_000, allow_nan=False)

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from polywheel.errors import BuildError, ConfigError, PolywheelError
-from polywheel.run import unpacking
-from polywheel.run.checkout import own_objects
-from polywheel.run.source import Source, opened_tree, read_source, sdist_source, source_in
-from polywheel.run.unpacking import unpacked
+from polywheel.run.source import unpack
+from polywheel.run.source.git import own_objects
+from polywheel.run.source.snapshot import Source, opened_tree, read_source, sdist_source, source_in
+from polywheel.run.source.unpack import unpack_sdist
 
 FILES = {"pyproject.toml": "", "src/demo.c": "int a;\n", "ünï cöde/a b.txt": "1\n"}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as POSIX has them")
@@ -710,7 +710,7 @@ def test_links_of_an_sdist(tmp_path: Path) -> None:
     }
     folder = tmp_path / "out"
     folder.mkdir()
-    root = unpacked(tar(tmp_path / "demo-1.0.tar.gz", {**SDIST, **members}), folder)
+    root = unpack_sdist(tar(tmp_path / "demo-1.0.tar.gz", {**SDIST, **members}), folder)
     assert (root / "link.h").read_bytes() == (root / "sub/up.h").read_bytes() == b"a"
     assert (root / "hard.h").read_bytes() == b"a"
 
@@ -745,7 +745,7 @@ def test_a_hostile_tar(members: Mapping[str, bytes | tarfile.TarInfo], tmp_path:
     folder = tmp_path / "deep" / "out"
     folder.mkdir(parents=True)
     with pytest.raises(PolywheelError, match=r"demo-1\.0\.tar\.gz"):
-        unpacked(path, folder)
+        unpack_sdist(path, folder)
     outside = {path for path in tmp_path.rglob("evil") if not path.is_relative_to(folder)}
     assert not outside
     for one in folder.rglob("*"):
@@ -783,7 +783,7 @@ def test_an_sdist_that_never_ends(
     said: str, limits: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in limits.items():
-        monkeypatch.setattr(unpacking, name, value)
+        monkeypatch.setattr(unpack, name, value)
     with pytest.raises(BuildError, match=said):
         sdist_source(tar(tmp_path / "demo-1.0.tar.gz", SDIST))
 

@@ -11,17 +11,17 @@ import pytest
 
 from polywheel.errors import ConfigError
 from polywheel.run import orchestrator
-from polywheel.run.wishes import Wishes
-from polywheel.stamping import source_date_epoch
+from polywheel.run.options import RunOptions
+from polywheel.wheel.stamp import source_date_epoch
 
 FIRST, LAST = 315_532_800, 4_354_819_198
 
 
 def of_a_run(monkeypatch: pytest.MonkeyPatch) -> int:
     """The time that builds of ``polywheel build`` are given."""
-    monkeypatch.setattr(orchestrator, "served_polywheel", lambda: Path("polywheel"))
+    monkeypatch.setattr(orchestrator, "own_package_folder", lambda: Path("polywheel"))
     tree = cast(Any, SimpleNamespace(epoch=5))
-    wishes = Wishes(out=Path("out"), at_once=1, logs=Path("logs"))
+    wishes = RunOptions(out=Path("out"), at_once=1, logs=Path("logs"))
     return orchestrator._workshop(tree, wishes, Event()).epoch
 
 

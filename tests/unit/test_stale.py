@@ -10,8 +10,8 @@ from plans import job, plan_of
 
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job, Plan
+from polywheel.run.existing_wheels import Planned, StaleWheel, find_stale, prune
 from polywheel.run.journal import Entry, opened_journal
-from polywheel.run.stale import Planned, StaleWheel, find_stale, prune
 from polywheel.system.files import sha256_of
 
 LINUX, MACOS = "linux-x86_64", "macos-arm64"

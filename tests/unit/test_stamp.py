@@ -36,9 +36,8 @@ from wheels import (
     zipped,
 )
 
-from polywheel.wheel.archive import open_archive
-from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import Stamp
+from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.stamp import Stamp, stamp_wheel
 
 each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)
 

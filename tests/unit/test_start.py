@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError
+from polywheel.init.compose import (
+    PYTHONS,
+    TARGETS,
+    InitTables,
+    compose,
+    pythons,
+    refuse_tables,
+    targets,
+)
+from polywheel.init.file import appended, earlier_text, headed
+from polywheel.init.languages import languages, meson_options
+from polywheel.init.presets import named_presets, start_axes, start_presets
 from polywheel.matrix.expansion import expand
-from polywheel.matrix.start import Start, compose, refuse_tables
-from polywheel.matrix.start_file import appended, earlier_text, headed
-from polywheel.matrix.start_languages import languages, meson_options
-from polywheel.matrix.start_places import PYTHONS, TARGETS, pythons, targets
-from polywheel.matrix.start_presets import named_presets, start_axes, start_presets
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset
 
 PRESETS = ("aarch64-levels", "blas", "cuda", "debug", "openmp", "rocm", "x86-64-levels")
@@ -50,7 +57,7 @@ def found(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
     return languages(one.source, one.document)
 
 
-def tables(start: Start) -> dict[str, Any]:
+def tables(start: InitTables) -> dict[str, Any]:
     return tomllib.loads(start.text)
 
 

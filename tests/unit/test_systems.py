@@ -12,8 +12,14 @@ from packaging.tags import Tag, sys_tags
 from packaging.version import Version
 
 from polywheel.errors import ConfigError
-from polywheel.index.platforms import environment_of, tags_of
-from polywheel.index.systems import System, read_system, read_systems, this_machine
+from polywheel.index.resolve.systems import (
+    System,
+    environment_of,
+    read_system,
+    read_systems,
+    tags_of,
+    this_machine,
+)
 
 
 def read(folder: Path, text: str) -> System:

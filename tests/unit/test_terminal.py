@@ -19,14 +19,14 @@ from polywheel import backend
 from polywheel.ci.rendering import literal
 from polywheel.cli import main, say
 from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem, show_error
-from polywheel.matrix.start_text import _string
+from polywheel.init.tables import _string
 from polywheel.model.plan import Build
-from polywheel.run.orders import StepFailedError, Time, _checked
-from polywheel.run.outcome import Outcome, State
+from polywheel.run.existing_wheels import Outcome, State
 from polywheel.run.progress import json_events, plain_lines
 from polywheel.run.report import Report
-from polywheel.system.processes import Ended
-from polywheel.terminal import (
+from polywheel.run.worker.requests import StepFailedError, TimeBudget, _checked
+from polywheel.system.processes import ChildResult
+from polywheel.system.terminal import (
     encodable,
     json_text,
     log_line,
@@ -172,7 +172,7 @@ def test_documents_of_toml_and_yaml_hold_no_command() -> None:
 ])  # fmt: skip
 def test_an_error_that_a_worker_repeats_is_escaped_once(said: dict[str, object]) -> None:
     with pytest.raises(StepFailedError) as caught:
-        _checked(Ended(code=1), said, Time(None))
+        _checked(ChildResult(code=1), said, TimeBudget(None))
     assert caught.value.render().split("\n") == [
         r"error: a\nb",
         r"  | e\n::error::f",
@@ -183,7 +183,7 @@ def test_an_error_that_a_worker_repeats_is_escaped_once(said: dict[str, object])
 @pytest.mark.parametrize("problems", [None, 7, [], [7], [{}], [{"what": 1}], "text"])
 def test_a_malformed_answer_of_a_worker_is_an_error(problems: object) -> None:
     with pytest.raises(BuildError, match="malformed"):
-        _checked(Ended(code=1), {"problems": problems}, Time(None))
+        _checked(ChildResult(code=1), {"problems": problems}, TimeBudget(None))
 
 
 EVIL = "x\n::error::y\u2028::error::z\x1b[2J\u202e##[error]"

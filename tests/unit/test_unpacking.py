@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polywheel.errors import BuildError
-from polywheel.run import unpacking
-from polywheel.run.tar import Kind, TarError, TarReader
-from polywheel.run.unpacking import unpacked
+from polywheel.run.source import unpack
+from polywheel.run.source.tar import Kind, TarError, TarReader
+from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.files import DEEPEST
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -211,19 +211,19 @@ def zipped(*names: bytes, method: int = 0) -> bytes:
 def test_odd_zip_archives(
     content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "MOST_FILES", 10)
+    monkeypatch.setattr(unpack, "MOST_FILES", 10)
     path, out = tmp_path / "demo-1.0.zip", tmp_path / "out"
     path.write_bytes(content)
     out.mkdir()
     with pytest.raises(BuildError, match=message):
-        unpacked(path, out)
+        unpack_sdist(path, out)
 
 
 def test_a_zip_without_times(tmp_path: Path) -> None:
     path, out = tmp_path / "demo-1.0.zip", tmp_path / "out"
     path.write_bytes(zipped(b"demo-1.0/a").replace(b"\x21\0\0\0\0\0", bytes(6)))
     out.mkdir()
-    assert (unpacked(path, out) / "a").stat().st_mtime == 0
+    assert (unpack_sdist(path, out) / "a").stat().st_mtime == 0
 
 
 def test_folders_that_lie_deep_in_one_another(tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ def test_folders_that_lie_deep_in_one_another(tmp_path: Path) -> None:
         out = tmp_path / str(depth)
         out.mkdir()
         if fits:
-            assert unpacked(path, out).name == "demo-1.0"
+            assert unpack_sdist(path, out).name == "demo-1.0"
             continue
         with pytest.raises(BuildError, match="lie in one another"):
-            unpacked(path, out)
+            unpack_sdist(path, out)
 
 
 def test_the_checksum_of_gzip_is_looked_at(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_the_checksum_of_gzip_is_looked_at(tmp_path: Path) -> None:
     path.write_bytes(content)
     out.mkdir()
     with pytest.raises(BuildError, match="can't be unpacked: CRC check failed"):
-        unpacked(path, out)
+        unpack_sdist(path, out)
 
 
 MEBI = 1 << 20
@@ -304,7 +304,7 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from polywheel.errors import BuildError
-from polywheel.run import unpacking
+from polywheel.run.source import unpack as unpacking
 for name, value in json.loads(sys.argv[2]).items():
     setattr(unpacking, name, value)
 resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
@@ -312,7 +312,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
     began, out = time.monotonic(), Path(sys.argv[1] + "-out", path.name)
     out.mkdir(parents=True)
     try:
-        unpacking.unpacked(path, out)
+        unpacking.unpack_sdist(path, out)
         said = "unpacked"
     except BuildError as error:
         said = error.problems[0].what

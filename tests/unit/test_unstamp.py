@@ -36,12 +36,9 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
-from polywheel.formats.metadata_fields import with_variant_fields
-from polywheel.stamping import strip_variant_fields
-from polywheel.wheel.removal import only_removes_fields
-from polywheel.wheel.stamp import stamp_wheel, unstamp_wheel
-from polywheel.wheel.stamping_change import Stamp
-from polywheel.wheel.undo import FIELD
+from polywheel.formats.metadata import with_variant_fields
+from polywheel.wheel.stamp import Stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
+from polywheel.wheel.unstamp import FIELD, only_removes_fields
 
 
 def stamp(label: str = "v3") -> Stamp:

@@ -14,8 +14,7 @@ from variantlib.models.variant import VariantDescription
 from variantlib.models.variant import VariantProperty as TheirProperty
 
 from polywheel.errors import ConfigError
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant, check_label, variant_hash
+from polywheel.model.variant import Variant, VariantProperty, check_label, variant_hash
 
 KNOWN = json.loads(Path(__file__).with_name("data").joinpath("known_labels.json").read_text())
 

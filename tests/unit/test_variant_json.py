@@ -17,9 +17,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 DATA = Path(__file__).with_name("data")
 SCHEMA = jsonschema.Draft202012Validator(

@@ -11,16 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.formats.variant_json import variant_json
-from polywheel.formats.variant_json_reader import (
+from polywheel.formats.variant_json import (
     MAX_PROBLEMS,
     MAX_SIZE,
     read_faulty_variant_json,
     read_variant_json,
+    variant_json,
 )
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 AT = "demo.whl: variant.json"
 GOOD: dict[str, Any] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.matrix.variant_mentions import why_variant_is_read
+from polywheel.matrix.builds import why_variant_is_read
 
 LABEL = 'os.environ["POLYWHEEL_VARIANT_LABEL"]'
 

@@ -17,10 +17,8 @@ from variantlib.pyproject_toml import VariantPyProjectToml
 from polywheel.config.reader import Problems, Table
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem
-from polywheel.formats.metadata_fields import variant_fields
-from polywheel.model.metadata import VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.formats.metadata import variant_fields
+from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 
 DATA = Path(__file__).with_name("data")
 TORCH = """

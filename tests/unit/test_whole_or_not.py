@@ -30,8 +30,7 @@ from wheels import (
 
 from polywheel.errors import WheelError
 from polywheel.system.temporary import remove_abandoned
-from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import Stamp
+from polywheel.wheel.stamp import Stamp, stamp_wheel
 
 
 def test_a_source_that_is_not_there_is_a_wheel_error(tmp_path: Path) -> None:

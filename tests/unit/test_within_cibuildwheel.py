@@ -14,18 +14,18 @@ from plans import job, plan_of
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.run.cibuildwheel import (
-    Place,
+from polywheel.run.executors.cibuildwheel import (
+    BuildPlatform,
+    build_platform,
     by_variant,
     container_engine,
-    place_of,
     serves,
     tables_of,
     variables,
 )
 
 LINUX = Target(name="linux-x86_64", image="an/image", at="targets.toml: linux-x86_64")
-PLACE = Place(platform="linux", arch="x86_64", suffix="manylinux_x86_64")
+PLACE = BuildPlatform(platform="linux", arch="x86_64", suffix="manylinux_x86_64")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def told(
     ],
 )
 def test_targets(target: str, place: tuple[str, str, str] | None) -> None:
-    found = place_of(target)
+    found = build_platform(target)
     assert (found and (found.platform, found.arch, found.suffix)) == place
 
 

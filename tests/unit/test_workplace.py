@@ -10,12 +10,7 @@ from threading import Event
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run.workplace import (
-    Workplace,
-    group_file,
-    remove_abandoned_work,
-    workplace,
-)
+from polywheel.run.workplace import Workplace, group_file, remove_abandoned_work, workplace
 from polywheel.system.locks import held
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")

@@ -16,9 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.stamping import strip_variant_fields
-from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import Notify, Stamp
+from polywheel.wheel.stamp import Notify, Stamp, stamp_wheel, strip_variant_fields
 
 NAME = "demo-1.0-py3-none-any.whl"
 LABELLED = "demo-1.0-py3-none-any-v3.whl"

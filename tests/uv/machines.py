@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from polywheel.index.hardware import levels_of, versions_of
-from polywheel.index.uv_providers import FORCED_ARCHITECTURE, FORCED_DRIVER, nvidia_features
+from polywheel.index.resolve.hardware import levels_of, versions_of
+from polywheel.index.resolve.uv_providers import FORCED_ARCHITECTURE, FORCED_DRIVER, nvidia_features
 
 V2 = ["pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "lahf_lm"]
 V3 = ["fma", "movbe", "avx", "f16c", "abm", "bmi1", "avx2", "bmi2"]

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polywheel.ci.github import Frame, values
-from polywheel.ci.pins import pins
-from polywheel.ci.rendering import rendered
+from polywheel.ci.rendering import pins, rendered
 from polywheel.errors import ConfigError
 from polywheel.model.plan import NON_VARIANT
 

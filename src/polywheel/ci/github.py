@@ -1,7 +1,7 @@
-"""A workflow for GitHub Actions: plan, build, collect, and publish where that is asked for.
+"""Workflows for GitHub Actions, and the include file for GitLab CI.
 
-It names no cell of the matrix: the plan is made in every run, so a change of the matrix needs no other
-workflow.
+No cell of the matrix is named in them: every run makes the plan anew, so a change of the matrix needs no
+other workflow.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polywheel.ci.pins import Action
-from polywheel.ci.rendering import Expression, Rendered, rendered, uses
+from polywheel.ci.rendering import Action, Expression, Rendered, rendered, uses
 from polywheel.errors import ConfigError
 
 RUNNER = "ubuntu-24.04"
@@ -128,3 +127,42 @@ def values(frame: Frame) -> dict[str, object]:
         # An action of the checkout has to be there before it is used, and nothing else needs one.
         "checkout": frame.action.local,
     }
+
+
+IMAGE = "python:3.13"
+"""Where plan and collect run."""
+REQUIREMENT = "polywheel[cli]"
+FILE = ".gitlab/polywheel.yml"
+
+
+def gitlab_include(
+    header: str,
+    *,
+    file: str,
+    source: str,
+    config: str | None,
+    pr_subset: bool,
+    max_jobs: int | None,
+    image: str = IMAGE,
+    requirement: str = REQUIREMENT,
+) -> str:
+    """The include. ``file`` is where it will lie, which it says itself where it starts the child; it,
+    ``source`` and ``config`` are paths from the root of the repository. Raises ConfigError.
+    """
+    for option, text in {"--image": image, "--requirement": requirement}.items():
+        if not text.strip() or not text.isprintable():
+            raise ConfigError(f"expected a text in one line, found {text!r}", at=option)
+    # GitLab knows wildcards there, and no way to say that a name has such a letter.
+    if any(letter in file for letter in "*?[]{}$\\"):
+        raise ConfigError(f"GitLab can't include a file of the name {file!r}", at="-o")
+    return rendered(
+        "gitlab.yml.j2",
+        header=Rendered(header),
+        file=f"/{file.removeprefix('./')}",
+        source=source,
+        config=config or "",
+        pr_subset="--pr-subset" if pr_subset else "",
+        max_jobs=f"--max-jobs={max_jobs}" if max_jobs is not None else "",
+        image=image,
+        requirement=requirement,
+    )

@@ -11,7 +11,7 @@ from types import ModuleType
 from polywheel import __version__
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import exit_code_of
-from polywheel.terminal import put
+from polywheel.system.terminal import put
 
 COMMANDS = {
     "build": "build the wheels of a matrix, in parallel, each thing once",

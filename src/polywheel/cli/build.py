@@ -26,21 +26,20 @@ from polywheel.matrix.expansion import (
     names_all_places,
 )
 from polywheel.matrix.plan_json import read_plan
-from polywheel.matrix.sharing_out import read_durations
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import this_target
+from polywheel.matrix.shards import read_durations
 from polywheel.model.plan import Plan
-from polywheel.providers.environment import PluginEnvironments
-from polywheel.run.cibuildwheel import by_variant
+from polywheel.providers.plugins import PluginEnvironments
+from polywheel.run.executors.cibuildwheel import by_variant
+from polywheel.run.existing_wheels import Outcome, Planned, State
+from polywheel.run.loop import RunObserver
+from polywheel.run.options import RunOptions
 from polywheel.run.orchestrator import builds_here, run_plan
-from polywheel.run.outcome import Outcome, State
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
 from polywheel.run.report import Report, warnings_as_json
-from polywheel.run.source import opened_tree
-from polywheel.run.stale import Planned
-from polywheel.run.turns import Watcher
-from polywheel.run.wishes import Wishes
+from polywheel.run.source.snapshot import opened_tree
 from polywheel.setup.profiles import choose_backend
-from polywheel.terminal import json_text, put
+from polywheel.system.terminal import json_text, put
 
 _NAMED = 20
 """How many failures are named at the end, how many warnings, and how many stale wheels."""
@@ -137,9 +136,9 @@ def _planned(plan: Plan, project: Project, *, own: bool) -> Planned:
     )
 
 
-def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
+def _wishes(options: argparse.Namespace, config: Path | None) -> RunOptions:
     logs = options.log_dir or options.output / "logs"
-    return Wishes(
+    return RunOptions(
         out=options.output.resolve(),
         at_once=options.jobs,
         logs=logs.resolve(),
@@ -160,7 +159,7 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> Wishes:
     )
 
 
-def _watcher(options: argparse.Namespace, logs: Path) -> AbstractContextManager[Watcher]:
+def _watcher(options: argparse.Namespace, logs: Path) -> AbstractContextManager[RunObserver]:
     if options.json:
         return json_events(sys.stdout)
     if is_terminal(sys.stderr) and find_spec("rich") is not None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_project, add_selection
-from polywheel.config.checks import LONGEST, bytes_of
+from polywheel.config.reader import LONGEST, bytes_of
 from polywheel.config.selection import parse_selection
 from polywheel.errors import ConfigError
-from polywheel.run.machine import cpu_count
+from polywheel.system.limits import cpu_count
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

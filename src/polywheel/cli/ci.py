@@ -1,32 +1,134 @@
-"""``polywheel ci``: files for CI systems, and the end of a CI run."""
+"""``polywheel ci``: write files for CI systems, and collect the wheels of a CI run."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci.generated import difference, header, write
-from polywheel.ci.repository import Repository, repository_of
+from polywheel.ci.cibuildwheel import Run
+from polywheel.ci.collection import SHAPE, counted, find, gather, merged, summary, write_report
+from polywheel.ci.generated import Repository, difference, header, repository_of, write
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, frame_of, parse
 from polywheel.cli.plans import project_of, tell_warnings
+from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.errors import ConfigError
+from polywheel.config.reader import Table
+from polywheel.errors import BuildError, ConfigError, Problem, WheelError
 from polywheel.matrix import ci_formats
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.sharing_out import pack
+from polywheel.matrix.plan_json import read_document
+from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
-from polywheel.terminal import put
+from polywheel.run.executors.cibuildwheel import build_platform, by_variant, tables_of, variables
+from polywheel.system.terminal import put
+
+_OURS = "polywheel.backend"
+
+
+def runs_of(project: Project, plan: Plan) -> list[Run]:
+    """A run for each variant and target. Raises ConfigError where cibuildwheel can't make them."""
+    _check_project(project)
+    plan = by_variant(plan)
+    tables = tables_of(project.document)
+    runs = []
+    for build in plan.builds:
+        jobs = [job for job in plan.jobs if job.build == build.id]
+        place, target = build_platform(build.target), plan.targets[build.target]
+        if place is None:
+            raise ConfigError(
+                f"cibuildwheel does not know the target {build.target!r}",
+                at=target.at,
+                hint="polywheel ci github builds for any",
+            )
+        told = variables(jobs, target, place, settings={}, environment={}, tables=tables, said={})
+        label, runner = jobs[0].label, target.runner or ""
+        runs.append(Run(target=target.name, runner=runner, label=label, variables=told))
+    return runs
+
+
+def _check_project(project: Project) -> None:
+    backend = project.build_system.build_backend
+    if backend != _OURS:
+        raise ConfigError(
+            f"cibuildwheel asks the backend for a variant, and this is {backend or 'not named'}",
+            at=f"{PYPROJECT}: build-system.build-backend",
+            hint=f'build-backend = "{_OURS}"; polywheel init shows all of it',
+        )
+    if project.file != PYPROJECT:
+        raise ConfigError(
+            f"the tables of {project.file} are unknown to the builds of cibuildwheel",
+            hint=f"have them in {PYPROJECT}, or use polywheel ci github",
+        )
+    matrix, _ = read_matrix(project)
+    for key, said in (("python", matrix.python), ("targets", matrix.targets)):
+        if not said:
+            say(f"note: the matrix names no {key}: the file has what this machine is")
+
+
+_NAMED = 20
+"""How many problems are named."""
+
+
+def collect(options: argparse.Namespace) -> int:
+    """Collect; 0 where all is there, 1 where a wheel is missing, 4 where one is not right."""
+    if not options.folder.is_dir():
+        raise ConfigError(f"there is no folder {options.folder}", at="DIR")
+    found = find(options.folder)
+    if not found.wheels and not found.reports and options.result in {None, "success"}:
+        raise ConfigError(
+            f"{options.folder} holds no wheel and no report",
+            hint="name the folder of all artifacts",
+        )
+    tables, problems = _read_reports(found.reports)
+    reports = merged(tables)
+    wheels, wrong = gather(found, reports, options.output)
+    problems += [*(one for table in tables for one in table.problems.found), *wrong]
+    if options.report is not None:
+        write_report(reports, options.report, options.output)
+    put(summary(reports, wheels=len(wheels), result=options.result).splitlines())
+    _show_problems(problems)
+    if problems:
+        return WheelError.exit_code
+    lacking = reports.lacking
+    if lacking:
+        say(f"not made: {counted(len(lacking), 'wheel')}")
+    if options.result not in {None, "success"}:
+        say(f"the jobs ended with {options.result}")
+    if lacking or options.result not in {None, "success"}:
+        return BuildError.exit_code
+    say(f"{counted(len(wheels), 'wheel')} in {options.output}")
+    return 0
+
+
+def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
+    """The reports, and what is wrong with those that can't be read: the wheels are there all the same."""
+    tables: list[Table] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            tables.append(
+                read_document(path, SHAPE, what="report", hint="see docs/report.md", closed=False)
+            )
+        except ConfigError as error:
+            problems += error.problems
+    return tables, problems
+
+
+def _show_problems(problems: list[Problem]) -> None:
+    for problem in problems[:_NAMED]:
+        put(problem.lines(), stream=sys.stderr)
+    if len(problems) > _NAMED:
+        say(f"and {len(problems) - _NAMED} more")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Write, print or compare a file, or collect what jobs made; 0, 1 where something differs or lacks."""
     options = parse(arguments)
     if options.kind == "collect":
-        from polywheel.cli.ci_collect import collect
-
         return collect(options)
     project = project_of(options)
     plan = expand_project(project)
@@ -103,7 +205,7 @@ def _github(
 def _gitlab(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.gitlab import gitlab_include
+    from polywheel.ci.github import gitlab_include
 
     packs = pack(plan, options.max_jobs or len(plan.builds), {})
     ci_formats.gitlab(plan, packs)
@@ -145,7 +247,6 @@ def _cibuildwheel(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow
-    from polywheel.cli.ci_cibuildwheel import runs_of
 
     runs = runs_of(project, plan)
     say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")

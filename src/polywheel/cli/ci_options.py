@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci import github, gitlab
-from polywheel.ci.generated import header
-from polywheel.ci.pins import action
-from polywheel.ci.repository import Repository
+from polywheel.ci import github
+from polywheel.ci.generated import Repository, header
+from polywheel.ci.rendering import action
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_config
 from polywheel.errors import ConfigError
@@ -81,7 +80,7 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser = _file_parser(
         kinds,
         "gitlab",
-        file=gitlab.FILE,
+        file=github.FILE,
         description="Write a file to include in .gitlab-ci.yml: a job that plans, a child pipeline "
         "with a job for each build, and one that collects.",
         epilog="example: polywheel ci gitlab --pr-subset",
@@ -89,11 +88,11 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     add_config(parser)
     _add_plan(parser)
     parser.add_argument(
-        "--image", default=gitlab.IMAGE, help="where plan and collect run (default: %(default)s)"
+        "--image", default=github.IMAGE, help="where plan and collect run (default: %(default)s)"
     )
     parser.add_argument(
         "--requirement",
-        default=gitlab.REQUIREMENT,
+        default=github.REQUIREMENT,
         metavar="REQUIREMENT",
         help="what pip installs in each job (default: %(default)s)",
     )
@@ -240,7 +239,7 @@ def command_line(options: argparse.Namespace, repository: Repository) -> list[st
     """The arguments that make the same file again, from the root of the repository."""
     source = repository.path(Path(options.source), at="SOURCE")
     words = ["ci", options.kind, *([source] if source != "." else [])]
-    defaults = {"image": gitlab.IMAGE, "requirement": gitlab.REQUIREMENT}
+    defaults = {"image": github.IMAGE, "requirement": github.REQUIREMENT}
     defaults |= getattr(options, "defaults", {})
     for name, option in _PATHS.items():
         value = getattr(options, name, None)

@@ -9,22 +9,22 @@ from typing import Any
 
 from packaging.markers import default_environment
 
-from polywheel.build_call import Build as BuildCall
+from polywheel.backend.hook_call import HookCall as BuildCall
+from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.cli import say
 from polywheel.config.project import Project
 from polywheel.config.selection import Selection
+from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
-from polywheel.explained import as_lines, explained
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.model.plan import Build, Plan
-from polywheel.model.profile import BackendChoice
+from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
-from polywheel.providers.environment import PluginEnvironments
+from polywheel.providers.plugins import PluginEnvironments
 from polywheel.run.equal_setups import same_setups
-from polywheel.run.interpreters import find_interpreter
-from polywheel.run.machine import cpu_count
 from polywheel.setup.comparison import NO_SETUP
-from polywheel.terminal import put, put_json
+from polywheel.system.limits import cpu_count
+from polywheel.system.terminal import put, put_json
 
 _Asked = tuple[Variant, str | None]
 """A variant, and the Python that it is explained for; None where that makes no difference."""
@@ -108,7 +108,7 @@ class DryRun:
             notify=say,
         )
         markers = _markers(python) if python else None
-        return explained(call, self.plugins, notify=say, environment=markers)
+        return setup_report(call, self.plugins, notify=say, environment=markers)
 
 
 def _markers(python: str) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
                 properties = ", ".join(job["properties"]) or "no properties"
                 yield f"  wheel {job['id']}: {properties}"
         if build["setup"] is not None:
-            yield from (f"  {line}" for line in as_lines(build["setup"]))
+            yield from (f"  {line}" for line in setup_report_lines(build["setup"]))
         elif build["here"]:
             yield "  the real backend is told of no variant"
     yield ""

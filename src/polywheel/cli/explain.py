@@ -14,12 +14,19 @@ from packaging.version import Version
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import ConfigError
-from polywheel.index.candidates import PYPI, Folder, Index, Place, page_of, releases
-from polywheel.index.choice import Answer, Choice, Chooser
-from polywheel.index.support import NOT_ASKED, asking
-from polywheel.index.systems import System, read_system, read_systems, this_machine
+from polywheel.index.resolve.candidates import (
+    PYPI,
+    CandidateSource,
+    FolderSource,
+    IndexSource,
+    page_of,
+    releases,
+)
+from polywheel.index.resolve.choice import Answer, Choice, Chooser
+from polywheel.index.resolve.support import NOT_ASKED, asking
+from polywheel.index.resolve.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
-from polywheel.terminal import one_line, put, put_json
+from polywheel.system.terminal import one_line, put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -113,12 +120,12 @@ def _systems(options: argparse.Namespace) -> list[System]:
 
 
 def _chooser(options: argparse.Namespace) -> Chooser:
-    place: Place
+    place: CandidateSource
     specifier, project = SpecifierSet(), options.name
     if "://" in options.what:
-        place = Index(options.what)
+        place = IndexSource(options.what)
     elif options.index_url is None and Path(options.what).is_dir():
-        place = Folder(Path(options.what))
+        place = FolderSource(Path(options.what))
     elif options.what.startswith(".") or any(one in options.what for one in "/\\"):
         raise ConfigError(f"there is no folder {options.what}")
     else:

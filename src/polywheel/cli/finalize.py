@@ -10,8 +10,8 @@ from pathlib import Path
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import show_error
-from polywheel.finalizing import Finalized, finalize
-from polywheel.terminal import put, put_json
+from polywheel.system.terminal import put, put_json
+from polywheel.wheel.finalize import Finalized, finalize
 
 SHAPE = 1
 """The version of what ``--json`` prints."""

@@ -12,9 +12,9 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import WheelError
-from polywheel.index import Indexed, write_index
-from polywheel.index.releases import Release
-from polywheel.terminal import put, put_json
+from polywheel.index.write.index import Indexed, write_index
+from polywheel.index.write.releases import Release
+from polywheel.system.terminal import put, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -29,9 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(options.out) if options.out is not None else folder
     expected = None
     if options.release:
-        from polywheel.cli.index_release import (
-            expected_release,  # plans and reports: much to import
-        )
+        from polywheel.cli.index_release import expected_release
 
         expected = expected_release(options.release)
     done = write_index(folder, out, simple=options.simple, notify=say, expected=expected)

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.ci.collecting import Reports, expected_wheels, merged
+from polywheel.ci.collection import Reports, expected_wheels, merged
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, Problem
-from polywheel.index.releases import Expected, Release
 from polywheel.index.wheel_file import FileName, ReadFile, parse_name
-from polywheel.matrix.documents import read_document, settle
-from polywheel.matrix.plan_json import read_plan
+from polywheel.index.write.releases import Expected, Release
+from polywheel.matrix.plan_json import read_document, read_plan, settle
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
-from polywheel.run.checks import misfits
+from polywheel.run.worker.checks import misfits
 from polywheel.system.files import sha256_of
 
 _SHAPE = 1

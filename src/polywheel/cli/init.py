@@ -11,21 +11,13 @@ from pathlib import Path
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.config.project import PYPROJECT, read_project
+from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
-from polywheel.matrix.places import python_order
-from polywheel.matrix.start import Start, check_together, compose, refuse_tables
-from polywheel.matrix.start_file import (
-    Earlier,
-    appended,
-    change_file,
-    earlier_text,
-    new_file,
-    read_content,
-)
-from polywheel.matrix.start_presets import named_presets, start_presets
-from polywheel.matrix.targets import this_target
+from polywheel.init.compose import InitTables, check_together, compose, refuse_tables
+from polywheel.init.file import Earlier, appended, change_file, earlier_text, new_file, read_content
+from polywheel.init.presets import named_presets, start_presets
+from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import Plan
-from polywheel.run.interpreters import find_interpreter
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -87,7 +79,7 @@ def _refuse_byte_order_mark(path: Path) -> None:
         )
 
 
-def _tell(start: Start, options: argparse.Namespace, target: Path) -> None:
+def _tell(start: InitTables, options: argparse.Namespace, target: Path) -> None:
     """What was found, what was written, what is left to do."""
     if start.found:
         say("found " + ", ".join(start.found))

@@ -11,21 +11,20 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
-from polywheel.examined import refuse_disagreements
-from polywheel.labelling import (
-    Label,
+from polywheel.system.terminal import put, put_json
+from polywheel.wheel.archive.rewrite import Change
+from polywheel.wheel.dist_info import DistInfo
+from polywheel.wheel.in_place import change_in_place
+from polywheel.wheel.inspect import refuse_disagreements
+from polywheel.wheel.label import (
+    WheelLabel,
     labelled_name,
     make_label,
     project_of,
     refuse_namesakes,
     selected,
 )
-from polywheel.terminal import put, put_json
-from polywheel.wheel.dist_info import DistInfo
-from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.rewrite import Change
-from polywheel.wheel.stamp import stamp_wheel
-from polywheel.wheel.stamping_change import stamping
+from polywheel.wheel.stamp import stamp_wheel, stamping
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -48,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _one(wheel: Path, label: Label, options: argparse.Namespace) -> dict[str, Any]:
+def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
     target = destination(wheel, options) / labelled_name(wheel, label)
     if not options.force:
         refuse_namesakes(target, label.variant, besides=wheel)

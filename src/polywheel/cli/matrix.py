@@ -9,19 +9,12 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.plans import (
-    add_project,
-    add_selection,
-    chooses,
-    chosen,
-    durations,
-    project_of,
-)
+from polywheel.cli.plans import add_project, add_selection, chooses, chosen, durations, project_of
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
-from polywheel.terminal import put, put_json
+from polywheel.system.terminal import put, put_json
 
 FORMATS = ("table", "json", "labels", "github", "gitlab")
 _FOR_CI = ("github", "gitlab")
@@ -142,7 +135,7 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
 
 def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
     from polywheel.matrix import ci_formats
-    from polywheel.matrix.sharing_out import pack
+    from polywheel.matrix.shards import pack
 
     to_github = options.format == "github"
     most = _max_jobs(options)
@@ -177,14 +170,14 @@ def _max_jobs(options: argparse.Namespace) -> int | None:
 
 
 def _print_reasons(project: Project, plan: Plan, options: argparse.Namespace) -> None:
-    from polywheel.matrix.reasons import reasons, reasons_as_json, reasons_as_lines
+    from polywheel.matrix.why import cell_reasons, reasons_as_json, reasons_as_lines
 
-    found = reasons(project, plan, options.why)
+    found = cell_reasons(project, plan, options.why)
     _print(options, reasons_as_json(found), reasons_as_lines(found))
 
 
 def _print_difference(plan: Plan, options: argparse.Namespace) -> None:
-    from polywheel.matrix.difference import difference, difference_as_json, difference_as_lines
+    from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
     from polywheel.matrix.plan_json import read_plan
 
     found = difference(read_plan(Path(options.diff)), plan)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from polywheel.errors import ConfigError
-from polywheel.matrix.places import python_order
-from polywheel.matrix.targets import this_target
+from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import NON_VARIANT, Job, Plan
-from polywheel.model.properties import VariantProperty
-from polywheel.terminal import one_line
+from polywheel.model.variant import VariantProperty
+from polywheel.system.terminal import one_line
 
 _Part = tuple[str, str]
 """Text, and the style of it."""

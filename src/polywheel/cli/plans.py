@@ -88,7 +88,7 @@ def durations(options: argparse.Namespace, plan: Plan) -> Mapping[str, float]:
     """How long jobs took, by the report that the options name; empty where they name none."""
     if options.durations is None:
         return {}
-    from polywheel.matrix.sharing_out import read_durations
+    from polywheel.matrix.shards import read_durations
 
     found = read_durations(Path(options.durations))
     if not any(job.id in found for job in plan.jobs):
@@ -112,11 +112,11 @@ def chosen(plan: Plan, options: argparse.Namespace) -> Plan:
     )
     plan = select(plan, selection)
     if options.pr_subset:
-        from polywheel.matrix.coverage import pr_subset
+        from polywheel.matrix.selection import pr_subset
 
         plan = pr_subset(plan)
     if options.shard is not None:
-        from polywheel.matrix.sharing_out import Shard, shard
+        from polywheel.matrix.shards import Shard, shard
 
         plan = shard(plan, Shard.parse(options.shard), durations(options, plan))
         if not plan.jobs:

@@ -10,10 +10,10 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_project, project_of
-from polywheel.config.settings import PROVIDER_TIMEOUT
+from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.environment import PluginEnvironments
+from polywheel.providers.plugins import PluginEnvironments
 from polywheel.providers.survey import (
     Surveyed,
     installed_plugins,
@@ -22,7 +22,7 @@ from polywheel.providers.survey import (
     with_answers,
 )
 from polywheel.setup.presets import load_preset, preset_names
-from polywheel.terminal import one_line, put_json
+from polywheel.system.terminal import one_line, put_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import ConfigError
-from polywheel.repairing import repair, understood
-from polywheel.terminal import put
+from polywheel.system.terminal import put
+from polywheel.wheel.repair import parse_command, repair
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
             "with --wheel, --dest-dir and no command, the wheel is copied, under the name that "
             "--filename says",
         )
-    task = understood(command, wheel=options.wheel, dest_dir=options.dest_dir)
+    task = parse_command(command, wheel=options.wheel, dest_dir=options.dest_dir)
     # As for the build backend: what cibuildwheel does next needs the plain name.
     default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
     labelled = (options.filename or default) == "label"

@@ -24,10 +24,10 @@ from typing import Any
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
-from polywheel.examined import Examined, examine
-from polywheel.model.metadata import Provider
-from polywheel.model.variant import Variant
-from polywheel.terminal import put, put_json
+from polywheel.model.variant import Provider, Variant
+from polywheel.system.terminal import put, put_json
+from polywheel.wheel.inspect import inspect_wheel
+from polywheel.wheel.inspected_wheel import InspectedWheel
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -81,7 +81,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _seen(path: Path, *, hashes: bool) -> dict[str, Any]:
     """What is shown of a wheel, and ``exit_code``."""
     try:
-        wheel = examine(path, hashes=hashes)
+        wheel = inspect_wheel(path, hashes=hashes)
     except PolywheelError as error:
         return {
             "path": str(path),
@@ -118,7 +118,7 @@ def _seen(path: Path, *, hashes: bool) -> dict[str, Any]:
     }
 
 
-def _fits_nowhere(wheel: Examined) -> list[Problem]:
+def _fits_nowhere(wheel: InspectedWheel) -> list[Problem]:
     """No part of the wheel is wrong, and still nobody can install it."""
     return [
         Problem(
@@ -150,7 +150,7 @@ def _provider(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _stamped(wheel: Examined) -> Iterator[tuple[str, dict[str, Any]]]:
+def _stamped(wheel: InspectedWheel) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each place says, as it says it."""
     for where in wheel.stamped_in:
         said: dict[str, Any] = {"label": None, "hash": None, "properties": []}

@@ -12,13 +12,11 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
-from polywheel.examined import examine, refuse_disagreements
 from polywheel.model.wheelname import WheelName
-from polywheel.stamping import strip_variant_fields
-from polywheel.terminal import put, put_json
+from polywheel.system.terminal import put, put_json
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import unstamp_wheel
-from polywheel.wheel.stamping_change import unstamping
+from polywheel.wheel.inspect import inspect_wheel, refuse_disagreements
+from polywheel.wheel.stamp import strip_variant_fields, unstamp_wheel, unstamping
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -36,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     name = WheelName.parse(wheel.name)
     target = destination(wheel, options) / str(replace(name, label=None))
-    if target == wheel and not examine(wheel).stamped_in:
+    if target == wheel and not inspect_wheel(wheel).stamped_in:
         if not options.json:
             put([f"{wheel.name}: no variant, nothing to do"])
         return {"wheel": str(wheel), "written": None, "label": None}

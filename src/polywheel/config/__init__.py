@@ -1,1 +1,1 @@
-"""What the user wrote, read into typed values: pyproject.toml and config settings."""
+"""Read pyproject.toml and config settings into values."""

@@ -6,21 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from polywheel.config.checks import marker, seconds, size
 from polywheel.config.project import Project
-from polywheel.config.reader import Problems, Table, type_name
+from polywheel.config.reader import Problems, Table, marker, seconds, size, type_name
 from polywheel.errors import nearest
-from polywheel.model.matrix import (
-    MAX_CELLS,
-    PLACES,
-    AxisValue,
-    Inclusion,
-    Matrix,
-    Pattern,
-    Target,
-)
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import check_label
+from polywheel.model.matrix import MAX_CELLS, PLACES, AxisValue, Inclusion, Matrix, Pattern, Target
+from polywheel.model.variant import VariantProperty, check_label
 
 NAME = re.compile(r"[A-Za-z0-9_]+")
 TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polywheel.config.json_schema import Schema
-from polywheel.config.shape import tool_schema
+from polywheel.config.schema import Schema, tool_schema
 
 SCHEMA = "matrix/schema/polywheel.schema.json"
 REFERENCE = "docs/reference.md"

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 from polywheel.config.reader import Problems, type_name
 from polywheel.errors import ConfigError, nearest
-from polywheel.model.metadata import VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import NULL_LABEL, Variant, check_label
+from polywheel.model.variant import (
+    NULL_LABEL,
+    Variant,
+    VariantMetadata,
+    VariantProperty,
+    check_label,
+)
 
 ConfigSettings = Mapping[str, str | Sequence[str]]
 """As PEP 517 frontends hand them over: a list where a key was given several times."""

@@ -1,1 +1,1 @@
-"""The formats that variant data is written in: variant.json and the fields of METADATA."""
+"""The file formats of the standards: variant.json, METADATA fields, and the order of variants."""

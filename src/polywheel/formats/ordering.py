@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from polywheel.model.properties import ABI_DEPENDENCY, VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import ABI_DEPENDENCY, Variant, VariantProperty
 
 Supported = Mapping[str, Mapping[str, Sequence[str]]]
 """By namespace its features, best first, and by feature its values, best first."""

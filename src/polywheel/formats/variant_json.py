@@ -1,14 +1,21 @@
-"""variant.json (PEP 825, "Variant metadata"; draft PEP on providers, "Provider information")."""
+"""Write and read variant.json and ``{name}-{version}-variants.json``.
+
+Both have one shape (PEP 825, "Variant metadata" and "Index-level metadata"; draft PEP on providers,
+"Provider information"). It is the shape of the ``[variant]`` table of pyproject.toml, so the reader of that
+table reads them. Unknown keys are ignored: a newer minor version may add some.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from polywheel.errors import ConfigError
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.variant import Variant
+from polywheel.config.reader import Problems, Table, type_name
+from polywheel.config.variant_table import read_variant_table
+from polywheel.errors import ConfigError, Problem, WheelError
+from polywheel.model.variant import Provider, Variant, VariantMetadata
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json"
 SCHEMA_WITHOUT_PROVIDERS = "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json"
@@ -72,3 +79,161 @@ def _provider(provider: Provider) -> dict[str, Any]:
     if provider.optional:
         written["optional"] = True
     return written
+
+
+MAX_SIZE = 16 * 1024 * 1024
+"""Bytes: a thousand variants with a hundred properties each take less."""
+MAX_PROBLEMS = 25
+"""A document with more faults than these is read no further: each takes memory and time."""
+_MAX_KEY = 1000
+"""Letters of a key: every message about what is in its table repeats it."""
+_VERSION = re.compile(r"/v(\d{1,9})\.\d+(?:\.\d+)?\.json$")
+_UNVERSIONED = {"https://variants-schema.wheelnext.dev/", "https://variants-schema.wheelnext.dev"}
+"""What the first wheels of 2025 have."""
+_MAJOR = {"0", "1"}
+"""Drafts are 0; the last of them becomes 1.0.0 (PEP 825, "Variant metadata")."""
+_TABLES = ("default-priorities", "providers", "static-properties", "variants")
+_DEPTH = 4
+_HINT = "write the wheel's variant data anew with polywheel label"
+
+
+def read_variant_json(content: bytes, *, at: str, limit: int = MAX_SIZE) -> VariantMetadata:
+    """The namespaces, providers and variants of a document, in the order in which it has them.
+
+    ``at`` says where it stands, for messages; ``limit`` is in bytes. Raises WheelError for what is
+    not JSON, is too large, or has another shape, with everything that is wrong.
+    """
+    metadata, problems = read_faulty_variant_json(content, at=at, limit=limit)
+    if problems or metadata is None:
+        raise WheelError.collected(problems)
+    return metadata
+
+
+def read_faulty_variant_json(
+    content: bytes, *, at: str, limit: int = MAX_SIZE, strict: bool = False
+) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
+    """What can be read of a document, to be shown, and everything that is wrong with it.
+
+    With ``strict`` that includes a ``$schema`` that is missing or names no version, which installers
+    do not look at. The first is None where not every variant of it can be read. Raises nothing.
+    """
+    problems = Problems(found=_FirstFew(), closed=False)
+    metadata = None
+    try:
+        document = _load(content, at, limit)
+        root = Table(document, at, (), problems)
+        _check_version(root)
+        if strict:
+            _check_schema(root)
+        _check_whole(root)
+        metadata = problems.attempt(read_variant_table, root)
+        if metadata is not None and metadata.variants.keys() != _keys(document.get("variants")):
+            metadata = None
+    except WheelError as error:
+        return None, error.problems
+    except _EnoughError:
+        metadata = None
+    return metadata, tuple(dict.fromkeys(problems.found))
+
+
+def _keys(table: object) -> set[str]:
+    return set(table) if isinstance(table, dict) else set()
+
+
+class _EnoughError(Exception):
+    """Nothing of this leaves the module; it is no PolywheelError, so that nobody notes it."""
+
+
+class _FirstFew(list[Problem]):
+    """The problems of one document, as long as they are few."""
+
+    def append(self, problem: Problem, /) -> None:
+        if len(self) == MAX_PROBLEMS:
+            super().append(Problem("more is wrong than is listed here", hint=_HINT))
+        if len(self) > MAX_PROBLEMS:
+            raise _EnoughError
+        super().append(problem)
+
+    def extend(self, problems: Iterable[Problem], /) -> None:
+        for problem in problems:
+            self.append(problem)
+
+
+def _check_version(root: Table) -> None:
+    version = _VERSION.search(root.string("$schema") or "")
+    if version is not None and version[1] not in _MAJOR:
+        raise WheelError(
+            f"variant metadata of the major version {version[1]}, which this polywheel does not know",
+            at=root.at("$schema"),
+            hint="use a newer polywheel",
+        )
+
+
+def _check_schema(root: Table) -> None:
+    """Note a ``$schema`` that does not say which form the document has (PEP 825: it is required)."""
+    schema = root.data.get("$schema")
+    if schema is None:
+        root.problems.add(f"$schema is missing: expected {SCHEMA!r}", at=root.at("$schema"))
+    elif isinstance(schema, str) and not (
+        (schema.startswith("https://") and _VERSION.search(schema)) or schema in _UNVERSIONED
+    ):
+        root.problems.add(
+            f"$schema is {schema[:200]!r}, which is no URL of a version of it: expected {SCHEMA!r}",
+            at=root.at("$schema"),
+        )
+
+
+def _check_whole(root: Table) -> None:
+    """Note what must be there and is not."""
+    if not root.table("default-priorities").data.get("namespace"):
+        root.problems.add(
+            "the list of namespaces is missing or empty",
+            at=root.at("default-priorities", "namespace"),
+        )
+    variants = root.data.get("variants")
+    if not isinstance(variants, dict) or not variants:
+        root.problems.add("expected a table of variants", at=root.at("variants"))
+    # The reader of TOML, which has no null, would take one for a key that is not there.
+    for path in _nulls({key: root.data.get(key, {}) for key in _TABLES}):
+        if path[0] != "providers" or len(path) != 3:  # what a provider need not have may be null
+            root.problems.add("null is no value here", at=root.at(*path))
+
+
+def _nulls(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where null stands in a table and its tables, as deep as tables of ours go."""
+    for key, value in table.items():
+        if value is None:
+            yield *path, key
+        elif isinstance(value, dict) and len(path) < _DEPTH:
+            yield from _nulls(value, (*path, key))
+
+
+def _load(content: bytes, at: str, limit: int) -> dict[str, Any]:
+    if len(content) > limit:
+        raise WheelError(
+            f"variant metadata of {len(content)} bytes, over the bound of {limit}", at=at
+        )
+    try:
+        document = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_table, parse_constant=_refused
+        )
+    except (ValueError, RecursionError) as error:
+        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise WheelError(f"variant metadata is not JSON: {what}", at=at, hint=_HINT) from None
+    if not isinstance(document, dict):
+        raise WheelError(f"expected a table, found {type_name(document)}", at=at, hint=_HINT)
+    return document
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table; a key that stands twice means one thing to one reader and another to the next."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key stands twice in one table")
+    if max(map(len, table), default=0) > _MAX_KEY:
+        raise ValueError(f"a key has more than {_MAX_KEY} letters")
+    return table
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no value")

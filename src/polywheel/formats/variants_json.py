@@ -15,9 +15,7 @@ from typing import TypeVar
 from polywheel.config.reader import Problems
 from polywheel.errors import WheelError
 from polywheel.formats.variant_json import variant_document
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import ABI_DEPENDENCY
-from polywheel.model.variant import Variant
+from polywheel.model.variant import ABI_DEPENDENCY, Provider, Variant, VariantMetadata
 
 T = TypeVar("T")
 

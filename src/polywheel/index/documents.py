@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from polywheel.errors import PolywheelError
-from polywheel.formats.variant_json_reader import read_variant_json
+from polywheel.formats.variant_json import read_variant_json
 from polywheel.formats.variants_json import unite
-from polywheel.model.metadata import VariantMetadata
+from polywheel.model.variant import VariantMetadata
 
 VARIANT_JSON = "variant.json"
 _VARIANTS = b'"variants"'

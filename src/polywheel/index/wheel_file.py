@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import PolywheelError, Problem, WheelError
-from polywheel.formats.variant_json_reader import read_variant_json
 from polywheel.formats.variants_json import variants_json
 from polywheel.index.documents import one_variant
 from polywheel.index.variant_member import UnusualError, variant_member
-from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 
 if TYPE_CHECKING:
-    from polywheel.examined import Examined
+    from polywheel.wheel.inspected_wheel import InspectedWheel
+
 
 WHEEL = ".whl"
 SDISTS = (".tar.gz", ".zip")
@@ -149,22 +148,6 @@ def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
     return files
 
 
-def read_variant(wheel: Path) -> Variant | None:
-    """The variant of a wheel, of which nothing else is looked at; None for a non-variant wheel.
-
-    Raises WheelError where it can't be read, or is of several.
-    """
-    (file,) = read_files([wheel], hashed=False)
-    if file.problems:
-        raise WheelError.collected(file.problems)
-    if file.document is None:
-        return None
-    found = read_variant_json(file.document, at=str(wheel)).variants
-    if len(found) != 1:
-        raise WheelError(f"{wheel.name} is of {len(found)} variants", at=str(wheel.parent))
-    return next(iter(found.values()))
-
-
 def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> ReadFile:
     """Read one file of a folder; what is wrong with it is told in its ``problems``.
 
@@ -212,9 +195,9 @@ def _read_through(folder: Path, name: FileName) -> ReadFile:
 
 def _examined(folder: Path, name: FileName) -> ReadFile:
     """A wheel, looked at from all sides. Raises WheelError."""
-    from polywheel.examined import examine  # few runs of a command need it
+    from polywheel.wheel.inspect import inspect_wheel  # few runs of a command need it
 
-    wheel = examine(folder / name.filename)
+    wheel = inspect_wheel(folder / name.filename)
     if wheel.disagreements:
         raise WheelError.collected(wheel.disagreements)
     document = wheel.variant_json
@@ -237,7 +220,7 @@ def _placed(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
     )
 
 
-def _requires_python(wheel: Examined) -> str | None:
+def _requires_python(wheel: InspectedWheel) -> str | None:
     """``Requires-Python``; one that no installer understands is left to the installer to find."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 

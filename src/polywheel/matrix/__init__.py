@@ -1,1 +1,1 @@
-"""The declarative matrix: expansion, selection, plan."""
+"""From a project's matrix to a plan, and selections of a plan."""

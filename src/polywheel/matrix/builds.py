@@ -1,27 +1,96 @@
-"""Which cells are one build: what they ask of it is equal, and a stamp is all that differs."""
+"""Decide which cells share a build: they ask the same of the build and differ in their stamp only.
+
+A build that may read its variant from the environment is not shared.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.config.setup_table import COMPILERS
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import BuildError, ConfigError, nearest
 from polywheel.matrix.cell import Cell
-from polywheel.matrix.places import Place
-from polywheel.model.metadata import Provider
-from polywheel.model.properties import VariantProperty
+from polywheel.matrix.platforms import Place
 from polywheel.model.setup import SetupRule, Text, placeholders
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantProperty
 from polywheel.setup.comparison import comparable, without_folders
 from polywheel.setup.presets import project_presets
-from polywheel.setup.rules import SetupSources, resolve_setup
+from polywheel.setup.rules import SetupSources, merge_rules
+from polywheel.system.files import open_regular
+from polywheel.system.source_files import JOURNAL, entries, files_below, git_prefix, known_to_git
 
-Asks = int
+PREFIX = "POLYWHEEL_VARIANT_"
+"""How the variables begin that the real backend gets: the label and the properties."""
+
+_HEAD = 8192
+_LARGEST_BINARY = 4 << 20
+_LARGEST_TEXT = 64 << 20
+"""Bytes: what is larger is data, and no part of a build system."""
+_MOST = 1 << 30
+"""Bytes of a whole source; a gigabyte takes some seconds."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def why_variant_is_read(root: Path, *, most: int = _MOST) -> str | None:
+    """Why a build of a source may read its variant: the first file that mentions a variable of it.
+
+    None where no file does. Every file of the source counts, whatever its name: which of them a build
+    runs, nobody can know. Files with a NUL byte near their start are binary; binary files over 4 MiB
+    and text files over 64 MiB are not read. Neither is what lies outside the source, such as an
+    installed plugin, or a folder that a link leads to which stays a link in a copy of the source. A
+    source with more than ``most`` bytes to read may hold a mention.
+    """
+    mark = PREFIX.encode()
+    read = 0
+    for name, _ in entries(root, _names(root)):
+        content = _content(root / name)
+        if mark in content.upper():
+            return f"{name} mentions {PREFIX}, so a build may read its variant"
+        read += len(content)
+        if read > most:
+            return (
+                f"the source has more than {most >> 20} MiB to search for {PREFIX}, so a build may "
+                "read its variant"
+            )
+    return None
+
+
+def _names(root: Path) -> Iterable[str]:
+    """The files of a source; outside of git too many rather than too few."""
+    try:
+        names = known_to_git(root, git_prefix(root))
+    except BuildError:
+        names = None
+    if names is None:
+        names = sorted(files_below(root, ignore=True, ignore_at_top=False, strict=False))
+    written = tuple(one.removesuffix(JOURNAL) for one in names if one.endswith(f"/{JOURNAL}"))
+    # Left out: an output folder of polywheel, with its logs.
+    return [name for name in names if not name.startswith(written)]
+
+
+def _content(path: Path) -> bytes:
+    """What is to be looked at of a file; nothing of one that is large, or can't be read."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(_HEAD)
+            binary = b"\0" in content
+            most = _LARGEST_BINARY if binary else _LARGEST_TEXT
+            if os.fstat(file.fileno()).st_size > most:
+                return b""
+            content += file.read(most)
+    except OSError:
+        return b""
+    return content.replace(b"\0", b"") if content.startswith(_UTF16) else content
+
+
+BuildKey = int
 """Stands for what a cell asks of its build; equal where that is equal."""
 
 _NOTHING = ((), ())
@@ -51,10 +120,10 @@ class BuildKeys:
         self._trivial = not rules
         self._asked = asked_namespaces(project)
         self._setups_of: dict[Any, tuple[Any, ...]] = {}
-        self._numbers: dict[Any, Asks] = {_NOTHING: 0}
-        self._by_cell: dict[tuple[str | None, Place | None], Asks] = {(None, None): 0}
+        self._numbers: dict[Any, BuildKey] = {_NOTHING: 0}
+        self._by_cell: dict[tuple[str | None, Place | None], BuildKey] = {(None, None): 0}
 
-    def of(self, cell: Cell) -> Asks:
+    def of(self, cell: Cell) -> BuildKey:
         """What a cell asks of its build. Raises ConfigError where rules contradict each other."""
         # One label stands for one set of properties: that has been seen to.
         place = cell.place if self._by_place and cell.label is not None else None
@@ -84,7 +153,7 @@ class BuildKeys:
     ) -> tuple[Any, ...]:
         variant = Variant(tuple(properties), label)
         setups = [
-            resolve_setup(
+            merge_rules(
                 variant,
                 SetupSources(
                     rules=self._rules,

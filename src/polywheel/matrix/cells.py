@@ -8,10 +8,9 @@ from itertools import product
 
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
-from polywheel.matrix.cell import Cell, Surroundings
-from polywheel.matrix.labels import Labels
+from polywheel.matrix.cell import Cell, ExpansionContext, Labels
 from polywheel.matrix.patterns import after_excludes, include
-from polywheel.matrix.places import Place
+from polywheel.matrix.platforms import Place
 from polywheel.model.matrix import AxisValue, Matrix
 from polywheel.model.plan import Removal
 from polywheel.model.variant import NULL_LABEL, Variant
@@ -60,7 +59,7 @@ class Expansion:
         self.too_large = self._is_too_large(len(chosen))
         if self.too_large:
             return
-        around = Surroundings(
+        around = ExpansionContext(
             matrix=matrix,
             places=places,
             labels=labels,

@@ -9,9 +9,8 @@ from polywheel.config.reader import Problems
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.cells import Expansion
 from polywheel.model.matrix import Matrix
-from polywheel.model.metadata import VariantMetadata
 from polywheel.model.plan import Removal
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 
 

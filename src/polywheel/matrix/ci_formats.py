@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polywheel.errors import ConfigError
-from polywheel.matrix.sharing_out import Pack
+from polywheel.matrix.shards import Pack
 from polywheel.model.plan import NON_VARIANT, Plan
-from polywheel.terminal import json_text
+from polywheel.system.terminal import json_text
 
 GITHUB_MOST = 256
 """Jobs that GitHub makes of one matrix in a run."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from polywheel.config.project import Project
 from polywheel.errors import Problem
 from polywheel.model.plan import NON_VARIANT, EqualVariants, Job
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import preset_names
 from polywheel.setup.rules import is_intended
 

@@ -19,12 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from polywheel.errors import nearest
-from polywheel.matrix.cell import Cell, Surroundings
-from polywheel.matrix.places import Place
+from polywheel.matrix.cell import Cell, ExpansionContext
+from polywheel.matrix.platforms import Place
 from polywheel.model.matrix import PLACES, AxisValue, Inclusion, Pattern
 from polywheel.model.plan import Removal
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import NULL_LABEL
+from polywheel.model.variant import NULL_LABEL, VariantProperty
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ class _ByValue(Generic[T]):
         return [what for _, _, what in found]
 
 
-def after_excludes(cells: Iterable[Cell], around: Surroundings) -> list[Cell]:
+def after_excludes(cells: Iterable[Cell], around: ExpansionContext) -> list[Cell]:
     """The cells that no exclude removes; an exclude without effect is noted."""
     excludes = around.matrix.exclude
     known = [one for one in excludes if _places_exist(one, around)]
@@ -81,7 +80,7 @@ def after_excludes(cells: Iterable[Cell], around: Surroundings) -> list[Cell]:
     return kept
 
 
-def _why_not(pattern: Pattern, around: Surroundings) -> str:
+def _why_not(pattern: Pattern, around: ExpansionContext) -> str:
     if any(pattern.matches(_values(one)) for one in around.removed if one.by == "when"):
         return "a `when` has removed it already"
     label = pattern.values.get("label")
@@ -89,7 +88,7 @@ def _why_not(pattern: Pattern, around: Surroundings) -> str:
     return near or "no cell has all these values: leave it out, or name other ones"
 
 
-def _places_exist(pattern: Pattern, around: Surroundings) -> bool:
+def _places_exist(pattern: Pattern, around: ExpansionContext) -> bool:
     """Whether the matrix has the Python and the target; what it has not is noted."""
     found = True
     for key in PLACES:
@@ -105,7 +104,7 @@ def _places_exist(pattern: Pattern, around: Surroundings) -> bool:
     return found
 
 
-def include(base: Sequence[Cell], around: Surroundings) -> Iterator[Cell]:
+def include(base: Sequence[Cell], around: ExpansionContext) -> Iterator[Cell]:
     """Add properties to the cells, and yield those that includes make; one without effect is noted."""
     known = [one for one in around.matrix.include if _places_exist(one.pattern, around)]
     by_value = _ByValue((one.pattern, number) for number, one in enumerate(known))
@@ -128,7 +127,7 @@ def include(base: Sequence[Cell], around: Surroundings) -> Iterator[Cell]:
 
 
 def _extended(
-    cell: Cell, includes: Sequence[tuple[int, Inclusion]], around: Surroundings
+    cell: Cell, includes: Sequence[tuple[int, Inclusion]], around: ExpansionContext
 ) -> Iterator[int]:
     """Add to a cell what includes give; the numbers of those without which it would lack something.
 
@@ -147,7 +146,7 @@ def _extended(
     return (numbers[0] for numbers in givers.values() if len(numbers) == 1)
 
 
-def _own_cells(one: Inclusion, around: Surroundings) -> Iterator[Cell]:
+def _own_cells(one: Inclusion, around: ExpansionContext) -> Iterator[Cell]:
     given, at = one.pattern.values, one.pattern.at
     matrix, labels = around.matrix, around.labels
     values = {axis: _value(matrix.axes[axis], given[axis]) for axis in matrix.axes if axis in given}
@@ -185,7 +184,7 @@ def _own_label(
     given: Mapping[str, str],
     axes: Mapping[str, str],
     properties: Sequence[VariantProperty],
-    around: Surroundings,
+    around: ExpansionContext,
     *,
     at: str,
 ) -> str:
@@ -207,7 +206,9 @@ def _own_label(
     return label
 
 
-def _absent(values: Iterable[AxisValue], place: Place, around: Surroundings) -> AxisValue | None:
+def _absent(
+    values: Iterable[AxisValue], place: Place, around: ExpansionContext
+) -> AxisValue | None:
     """The first value whose ``when`` does not hold at a place."""
     return next(
         (one for one in values if one.when is not None and place not in around.held[one.at]), None

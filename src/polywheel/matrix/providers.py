@@ -9,22 +9,21 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ProviderError
-from polywheel.matrix.reasons import Places
+from polywheel.matrix.why import SourcePlaces
 from polywheel.model.answers import PluginAnswer
 from polywheel.model.plan import Job, Plan
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.environment import PluginEnvironments
 from polywheel.providers.plugins import (
     BuildProvider,
+    PluginEnvironments,
     build_providers,
     check_answer,
     plugin_requirements,
     queries,
     with_static_properties,
 )
-from polywheel.variant_setup import check_against_presets, multi_value_features
+from polywheel.setup.resolve import check_against_presets, multi_value_features
 
 Notify = Callable[[str], None]
 
@@ -48,7 +47,7 @@ def check_providers(
     answers = _asked(project, providers, every, plugins, notify)
     filled = with_static_properties(project.metadata, providers, answers)
     problems = Problems()
-    places = Places(project, read_matrix(project)[0])
+    places = SourcePlaces(project, read_matrix(project)[0])
     by_namespace = {one.namespace: one for one in providers}
     first = {prop: job for job in reversed(jobs.values()) for prop in job.properties}
     known = set[VariantProperty]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 MAX_CELLS = 10_000
 """Cells that a matrix may have where it does not say otherwise."""

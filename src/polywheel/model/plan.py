@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
 from polywheel.model.matrix import Target
-from polywheel.model.properties import VariantProperty
+from polywheel.model.variant import VariantProperty
 
 NON_VARIANT = "non-variant"
 """Stands for the label of the non-variant wheel in names of jobs; no label has a hyphen."""

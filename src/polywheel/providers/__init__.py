@@ -1,1 +1,1 @@
-"""Variant providers: which plugin answers for a namespace, and asking it."""
+"""Provider plugins: which one answers for a namespace, and how it is asked in a child process."""

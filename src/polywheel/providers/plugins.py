@@ -1,21 +1,23 @@
-"""Which plugin answers for a namespace while a project is built, and what it is asked."""
+"""Which plugin answers for a namespace, and in which environment it runs.
+
+During a build, plugins are in the build environment. At other times they get isolated environments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import Project
-from polywheel.errors import ConfigError, ProviderError, nearest
+from polywheel.errors import BuildError, ConfigError, ProviderError, nearest
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
-from polywheel.model.metadata import Provider, VariantMetadata
-from polywheel.model.properties import VariantProperty
-from polywheel.model.variant import Variant
+from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 SILENT_ON_SEVERAL = ("2025-04", "2025-06")
 """Generations whose feature configs have no ``multi_value``."""
@@ -263,3 +265,48 @@ def with_static_properties(
             feature_order=_feature_order(metadata, provider.namespace, answer.supported),
         )
     return replace(metadata, providers=MappingProxyType(filled))
+
+
+class PluginEnvironments:
+    """Environments with plugins, for the Python that runs this; created once and kept in the cache.
+
+    With ``fresh`` each is created anew, once in the life of this object. An environment may be used
+    for as long as this object lives: until then no other process replaces it.
+    """
+
+    def __init__(self, *, fresh: bool = False, notify: Callable[[str], None]) -> None:
+        # Most commands only might install plugins.
+        from polywheel.environments.environments import Environments, this_interpreter
+
+        self._environments = Environments("providers", fresh=fresh, notify=notify)
+        self._interpreter = this_interpreter()
+
+    def python(self, requirements: Sequence[str]) -> str:
+        """The interpreter of the environment with these requirements; this one if there are none.
+
+        Raises ProviderError, and ConfigError where the settings for installers can't be followed.
+        """
+        if not requirements:
+            return sys.executable
+        try:
+            return self._environments.get(self._interpreter, requirements).python
+        except InvalidRequirement as error:
+            raise ProviderError(
+                f"the provider plugins can't be installed: {str(error).splitlines()[0]}"
+            ) from None
+        except BuildError as error:
+            (problem,) = error.problems
+            raise ProviderError(
+                f"the provider plugins can't be installed: {problem.what}",
+                at=problem.at,
+                hint=problem.hint or without_plugin("NAMESPACE"),
+                output=problem.output,
+            ) from None
+
+
+def without_plugin(namespace: str) -> str:
+    """A hint for a plugin that can't be installed: installers may carry the provider themselves."""
+    return (
+        f'if no index has the plugin: [tool.polywheel.providers.{namespace}] query = "preset" checks '
+        "properties against the preset and installs nothing"
+    )

@@ -1,1 +1,1 @@
-"""Running a plan: sources, environments, jobs, and what becomes of them."""
+"""Run the builds of a plan in parallel."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from polywheel.model.plan import EqualVariants, Plan
-from polywheel.run.outcome import THERE, WARNING, Message, Outcome, State, merged
+from polywheel.run.existing_wheels import PRESENT, WARNING, Message, Outcome, State, merged
 
 Compare = Callable[[Sequence[Sequence[str]]], Iterable[EqualVariants]]
 """From sets of jobs, by id, that asked the same of their builds to those that should not."""
@@ -48,7 +48,7 @@ def _with(outcome: Outcome, equal: EqualVariants) -> Outcome:
         left = replace(
             outcome, wheels=tuple(wheel for wheel in outcome.wheels if wheel.job not in jobs)
         )
-        if outcome.state not in THERE:
+        if outcome.state not in PRESENT:
             return left  # it has an error of its own
         error = f"{equal}; strict = true makes this an error"
         # Without its log, which does not say this.

@@ -12,41 +12,41 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from polywheel.config.checks import bytes_of
 from polywheel.config.project import Project
+from polywheel.config.reader import bytes_of
 from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
-from polywheel.model.profile import BackendChoice
-from polywheel.run.cibuildwheel import by_variant, serves
-from polywheel.run.compile_slots import compile_slots
+from polywheel.model.setup import BackendChoice
 from polywheel.run.equal_setups import Compare, with_equal_setups
-from polywheel.run.interruption import interrupt, on_interrupt
+from polywheel.run.executors.cibuildwheel import by_variant, serves
+from polywheel.run.executors.create import RunContext, create_executor
+from polywheel.run.existing_wheels import Planned, find_stale, prune
 from polywheel.run.journal import opened_journal
-from polywheel.run.makers import Run, maker_of
-from polywheel.run.orders import Workshop
+from polywheel.run.loop import BuildExecutor, BuildLoop, RunObserver
+from polywheel.run.options import RunOptions
+from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report
-from polywheel.run.served import served_polywheel
-from polywheel.run.source import Source, source_in
-from polywheel.run.stale import Planned, find_stale, prune
-from polywheel.run.turns import Maker, Turns, Watcher
-from polywheel.run.wishes import Wishes
+from polywheel.run.source.snapshot import Source, source_in
+from polywheel.run.worker.jobserver import compile_slots
+from polywheel.run.worker.requests import WorkerContext
 from polywheel.run.workplace import remove_abandoned_work
-from polywheel.stamping import source_date_epoch
 from polywheel.system.cache import cache_directory
+from polywheel.system.processes import interrupt, on_interrupt
 from polywheel.system.temporary import remove_abandoned
+from polywheel.wheel.stamp import source_date_epoch
 
 
 def run_plan(
     plan: Plan,
     project: Project,
     source: Path,
-    wishes: Wishes,
+    wishes: RunOptions,
     *,
     tree: Path,
     planned: Planned,
     here: str,
     choice: BackendChoice,
-    watcher: Watcher,
+    watcher: RunObserver,
     compare: Compare,
 ) -> Report:
     """Make the wheels of a plan that this machine (the target ``here``) can make.
@@ -74,7 +74,7 @@ def run_plan(
             watcher.said(note)
         _remove_abandoned(wishes.out, _place(source))
         _make_folder(wishes.logs)
-        run = Run(
+        run = RunContext(
             plan=plan,
             builds=builds,
             project=project,
@@ -89,7 +89,7 @@ def run_plan(
             slots=slots,
             watcher=watcher,
         )
-        maker, missing = maker_of(run)
+        maker, missing = create_executor(run)
         outcomes, interrupted = _turns(run, maker).all(builds, missing)
         outcomes = with_equal_setups(plan, outcomes, compare)
         order = {build.id: number for number, build in enumerate(plan.builds)}
@@ -169,9 +169,9 @@ def _place(source: Path) -> Path:
     return cache_directory() / "work" / name
 
 
-def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
-    return Workshop(
-        polywheel=served_polywheel(),
+def _workshop(tree: Source, wishes: RunOptions, stop: Event) -> WorkerContext:
+    return WorkerContext(
+        polywheel=own_package_folder(),
         config=wishes.config,
         settings=wishes.settings,
         epoch=source_date_epoch() or tree.epoch,
@@ -181,7 +181,7 @@ def _workshop(tree: Source, wishes: Wishes, stop: Event) -> Workshop:
     )
 
 
-def _turns(run: Run, maker: Maker) -> Turns:
+def _turns(run: RunContext, maker: BuildExecutor) -> BuildLoop:
     def seconds(build: Build) -> float | None:
         """How long a build took the last time, as far as that is known."""
         took = [run.wishes.recorded.get(job) or run.journal.seconds(job) for job in build.jobs]
@@ -193,7 +193,7 @@ def _turns(run: Run, maker: Maker) -> Turns:
         target = run.plan.targets[build.target]
         return said or bytes_of(target.memory_per_job or "") or 0
 
-    return Turns(
+    return BuildLoop(
         maker=maker,
         stop=run.shop.stop,
         watcher=run.watcher,

@@ -13,12 +13,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
-from polywheel.run.outcome import Outcome, State
+from polywheel.run.existing_wheels import Outcome, State
+from polywheel.run.loop import RunObserver
 from polywheel.run.report import warnings_as_json
-from polywheel.run.turns import Watcher
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
-from polywheel.terminal import encodable, json_text, log_line
+from polywheel.system.terminal import encodable, json_text, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -44,7 +44,7 @@ _BELOW = 3
 
 
 @contextmanager
-def plain_lines(stream: TextIO) -> Iterator[Watcher]:
+def plain_lines(stream: TextIO) -> Iterator[RunObserver]:
     """A line for every event."""
     write = _writer(stream)
     count = _Count()
@@ -63,7 +63,7 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
         for line in failure(outcome, errors):
             write(line)
 
-    yield Watcher(
+    yield RunObserver(
         said=lambda line: write(f"polywheel: {line}"),
         begun=begun,
         started=lambda build: write(f"{build.id}: started"),
@@ -72,7 +72,7 @@ def plain_lines(stream: TextIO) -> Iterator[Watcher]:
 
 
 @contextmanager
-def json_events(stream: TextIO) -> Iterator[Watcher]:
+def json_events(stream: TextIO) -> Iterator[RunObserver]:
     """A JSON object a line for every event; ``docs/build.md`` describes them."""
     write = _writer(stream, tidy=str)
 
@@ -95,7 +95,7 @@ def json_events(stream: TextIO) -> Iterator[Watcher]:
             **{"tool-logs": [str(log) for log in outcome.tool_logs]},
         )
 
-    yield Watcher(
+    yield RunObserver(
         said=lambda line: event("note", text=line),
         begun=lambda waiting, others: event(
             "begin",
@@ -109,7 +109,9 @@ def json_events(stream: TextIO) -> Iterator[Watcher]:
 
 
 @contextmanager
-def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) -> Iterator[Watcher]:
+def live_table(
+    stream: TextIO, logs: Path, *, console: Console | None = None
+) -> Iterator[RunObserver]:
     """A table of what runs, with its last line of output, and a bar for all of it (rich).
 
     What has ended scrolls away above it. ``logs`` is where builds write theirs.
@@ -119,7 +121,7 @@ def live_table(stream: TextIO, logs: Path, *, console: Console | None = None) ->
 
     view = _View(console or Console(file=stream), logs)
     with Live(view, console=view.console, refresh_per_second=4, transient=True):
-        yield Watcher(
+        yield RunObserver(
             said=lambda line: view.show(f"polywheel: {line}", "dim"),
             begun=view.begun,
             started=view.started,

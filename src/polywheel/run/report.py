@@ -10,10 +10,9 @@ from typing import Any
 
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
-from polywheel.run.outcome import THERE, Message, Outcome, State, merged
-from polywheel.run.stale import StaleWheel
+from polywheel.run.existing_wheels import PRESENT, Message, Outcome, StaleWheel, State, merged
 from polywheel.system.temporary import replacing
-from polywheel.terminal import without_passwords
+from polywheel.system.terminal import without_passwords
 
 SHAPE = 1
 
@@ -61,7 +60,7 @@ class Report:
         """0 where all that was asked of this machine is there, 130 after an interrupt, else 1."""
         if self.interrupted:
             return 130
-        lacking = any(one.state not in THERE for one in self.outcomes)
+        lacking = any(one.state not in PRESENT for one in self.outcomes)
         return 1 if lacking or (self.all_of_it and self.elsewhere) else 0
 
     def document(self) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.errors import PolywheelError
-from polywheel.system.files import read_regular
+from polywheel.system.files import folder_name, read_regular
 from polywheel.system.locks import first_free, try_lock
 from polywheel.system.logs import keep_tool_logs
-from polywheel.system.names import folder_name
 from polywheel.system.processes import group_lives
 from polywheel.system.temporary import remove_tree
 

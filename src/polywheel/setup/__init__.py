@@ -1,1 +1,1 @@
-"""What a variant asks of the build, and how the real backend is told."""
+"""From a variant to the environment variables and config settings for the real backend."""

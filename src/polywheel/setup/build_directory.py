@@ -18,10 +18,9 @@ from packaging.requirements import Requirement
 from polywheel.config.project import Project
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import BuildError, ConfigError
-from polywheel.model.profile import BackendProfile, BuildDirectory
-from polywheel.model.setup import FLAG_FIELDS
+from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildDirectory
 from polywheel.model.variant import Variant
-from polywheel.system.names import folder_name
+from polywheel.system.files import folder_name
 
 _OURS = "polywheel"
 _VARIABLES = (

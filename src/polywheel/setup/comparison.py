@@ -10,7 +10,7 @@ from typing import Any
 
 from polywheel.model.setup import BuildSetup, Entry, SetupFields, SetupRule
 from polywheel.model.variant import Variant
-from polywheel.setup.rules import SetupSources, resolve_setup
+from polywheel.setup.rules import SetupSources, merge_rules
 
 
 def without_folders(rule: SetupRule) -> SetupRule:
@@ -62,7 +62,7 @@ def setup_digest(variant: Variant, sources: SetupSources) -> str:
     presets = [
         replace(one, rules=tuple(map(without_folders, one.rules))) for one in sources.presets
     ]
-    return _digest(resolve_setup(variant, replace(sources, rules=rules, presets=presets)))
+    return _digest(merge_rules(variant, replace(sources, rules=rules, presets=presets)))
 
 
 def _digest(setup: BuildSetup) -> str:

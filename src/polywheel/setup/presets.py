@@ -12,8 +12,8 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_features, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, nearest
-from polywheel.model.properties import VariantProperty
 from polywheel.model.setup import FeatureValues, Preset
+from polywheel.model.variant import VariantProperty
 
 
 @cache

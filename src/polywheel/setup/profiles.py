@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.checks import parse_requirement
-from polywheel.config.profile_table import read_profile
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.config.reader import Problems, Table
+from polywheel.config.reader import Problems, Table, parse_requirement
+from polywheel.config.setup_table import read_profile
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError
-from polywheel.model.profile import BackendChoice, BackendProfile, Way
-from polywheel.model.setup import FLAG_FIELDS
+from polywheel.model.setup import FLAG_FIELDS, BackendChoice, BackendProfile, Way
 
 OURS = "polywheel"
 LEGACY = "setuptools.build_meta:__legacy__"

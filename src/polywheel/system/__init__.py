@@ -1,1 +1,1 @@
-"""Services of the operating system."""
+"""Operating system services: files, child processes, locks, the cache folder, terminal output."""

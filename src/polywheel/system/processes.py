@@ -1,23 +1,109 @@
-"""One child of a run: a process group of its own, no input, output to its own log, a time limit.
+"""Run a child process: own process group, no input, output to a log file, a time limit.
 
-What leaves the group (a daemon that makes a session of its own) is out of reach.
+A child that leaves its process group (a daemon with a session of its own) can't be ended. On Windows a
+job object ends a process with everything that it started: Windows does not end a process with its
+parent, and ``taskkill /T`` does not find one whose parent has ended.
+https://learn.microsoft.com/windows/win32/procthread/job-objects
+
+Children have process groups of their own, so a signal that ends a run has to end them first.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from types import FrameType
 
 from polywheel.system.logs import Log, opened_log
+
+_KILL_ON_JOB_CLOSE, _BREAKAWAY_OK = 0x2000, 0x0800
+_EXTENDED_LIMITS = 9
+_SET_QUOTA, _TERMINATE = 0x0100, 0x0001
+
+
+class BasicLimits(ctypes.Structure):
+    """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
+
+    _fields_ = (
+        ("per_process_user_time", ctypes.c_int64),
+        ("per_job_user_time", ctypes.c_int64),
+        ("limit_flags", ctypes.c_uint32),
+        ("minimum_working_set", ctypes.c_size_t),
+        ("maximum_working_set", ctypes.c_size_t),
+        ("active_processes", ctypes.c_uint32),
+        ("affinity", ctypes.c_size_t),
+        ("priority_class", ctypes.c_uint32),
+        ("scheduling_class", ctypes.c_uint32),
+    )
+
+
+class ExtendedLimits(ctypes.Structure):
+    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+    _fields_ = (
+        ("basic", BasicLimits),
+        ("io_counters", ctypes.c_uint64 * 6),
+        ("process_memory", ctypes.c_size_t),
+        ("job_memory", ctypes.c_size_t),
+        ("peak_process_memory", ctypes.c_size_t),
+        ("peak_job_memory", ctypes.c_size_t),
+    )
+
+
+if sys.platform == "win32":
+
+    class Job:
+        """A job with one process, and with all that this starts from now on."""
+
+        def __init__(self, process: int) -> None:
+            """Put a process, by its number, into a new job. Raises OSError."""
+            self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+            for name in ("CreateJobObjectW", "OpenProcess"):
+                getattr(self._kernel, name).restype = ctypes.c_void_p
+            self._handle = ctypes.c_void_p(self._checked(self._kernel.CreateJobObjectW(None, None)))
+            try:
+                limits = ExtendedLimits()
+                # A daemon may ask to be left out, as one of POSIX makes a session of its own.
+                limits.basic.limit_flags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
+                size = ctypes.sizeof(limits)
+                self._checked(
+                    self._kernel.SetInformationJobObject(
+                        self._handle, _EXTENDED_LIMITS, ctypes.byref(limits), size
+                    )
+                )
+                opened = self._kernel.OpenProcess(_SET_QUOTA | _TERMINATE, False, process)
+                handle = ctypes.c_void_p(self._checked(opened))
+                try:
+                    self._checked(self._kernel.AssignProcessToJobObject(self._handle, handle))
+                finally:
+                    self._kernel.CloseHandle(handle)
+            except BaseException:
+                self.kill()
+                raise
+
+        def kill(self) -> None:
+            """End all processes of the job."""
+            if self._handle:
+                self._kernel.TerminateJobObject(self._handle, 1)
+                self._kernel.CloseHandle(self._handle)
+                self._handle = ctypes.c_void_p()
+
+        def _checked(self, result: int | None) -> int:
+            if not result:
+                raise ctypes.WinError(ctypes.get_last_error())
+            return result
+
 
 GRACE = 10.0
 """Seconds that a child has to end by itself when it is asked to."""
@@ -28,7 +114,7 @@ _LOOK = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class ChildResult:
     """How a child ended."""
 
     code: int
@@ -52,7 +138,7 @@ def run_child(
     keep_open: Sequence[int] = (),
     grace: float = GRACE,
     ask: int = signal.SIGTERM,
-) -> Ended:
+) -> ChildResult:
     """Run a command to its end, or until ``stop`` is set or ``seconds`` are over.
 
     All processes of its group end with it: where it ends by itself at once, else they are asked to
@@ -77,7 +163,7 @@ def run_child(
                     break
         finally:
             _end(child, watch, output, kill, grace=0 if ended else grace, ask=ask)
-    return Ended(code=child.returncode, late=late, stopped=stopped)
+    return ChildResult(code=child.returncode, late=late, stopped=stopped)
 
 
 def _started(
@@ -204,8 +290,6 @@ def _lives_in(group: int) -> bool:
 def killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
     """A function that kills a child, which leads a group of its own, and all that it has started."""
     if sys.platform == "win32":
-        from polywheel.system.job_objects import Job
-
         try:
             return Job(child.pid).kill
         except OSError:  # it has ended, or this process may not
@@ -230,3 +314,37 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
     if sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):  # nobody is left
             os.killpg(child.pid, signal.SIGKILL)
+
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""Ctrl-C; a CI system that cancels; a terminal that is closed; Ctrl-Break of Windows."""
+
+
+@contextmanager
+def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """Call ``act`` for every signal that is to end the run, in the main thread; nothing elsewhere.
+
+    A signal that is ignored (``nohup``, a shell's ``&``) stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        act()
+
+    before = {}
+    try:
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in {signal.SIG_IGN, None}:
+                before[number] = signal.signal(number, handle)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def interrupt() -> None:
+    """What Ctrl-C does by itself."""
+    raise KeyboardInterrupt

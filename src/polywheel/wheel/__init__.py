@@ -1,1 +1,1 @@
-"""Wheels as archives: raw reading and writing, RECORD, stamping."""
+"""Wheels: inspect, stamp, restore, label, repair."""

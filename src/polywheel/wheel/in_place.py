@@ -43,10 +43,9 @@ from typing import BinaryIO
 from polywheel.errors import WheelError
 from polywheel.system.files import open_regular
 from polywheel.system.locks import try_lock
-from polywheel.wheel.archive import open_archive
+from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
+from polywheel.wheel.archive.rewrite import Change, write_directory, write_end, write_members
 from polywheel.wheel.dist_info import find_dist_info
-from polywheel.wheel.interrupted import gap_mark, unfinished_mark
-from polywheel.wheel.rewrite import Change, write_directory, write_end, write_members
 from polywheel.wheel.stamp import Check, MakeChange, changed_wheel, move, taken
 
 _LARGEST_END = 32 * 1024 * 1024

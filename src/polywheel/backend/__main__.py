@@ -1,0 +1,47 @@
+"""``python -m polywheel.backend explain -Cvariant=…``: the build setup of a variant, with origins."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from polywheel.backend import say, variants_of_matrix
+from polywheel.backend.hook_call import HookCall
+from polywheel.backend.setup_report import setup_report, setup_report_lines
+from polywheel.errors import exit_code_of
+from polywheel.providers.plugins import PluginEnvironments
+from polywheel.system.terminal import put, put_json
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the build setup of a variant, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m polywheel.backend explain",
+        description="The build setup of a variant, each piece with where it comes from, and how the "
+        "real backend would be told. Nothing is built.",
+        epilog="example: python -m polywheel.backend explain -Cvariant=x86_64::level::v3",
+    )
+    parser.add_argument("explain", choices=["explain"])
+    parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
+    parser.add_argument("-C", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_intermixed_args(arguments)
+    settings: dict[str, list[str]] = {}
+    for text in options.settings:
+        key, _, value = text.partition("=")
+        settings.setdefault(key, []).append(value)
+    build = HookCall.begin(Path(options.source), settings, notify=say, more=variants_of_matrix)
+    plugins = PluginEnvironments(fresh=options.fresh, notify=say)
+    found = setup_report(build, plugins, notify=say)
+    if options.json:
+        put_json(found)
+    else:
+        put(setup_report_lines(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(lambda: main(sys.argv[1:])))

@@ -1,0 +1,154 @@
+"""The real backend, run through pyproject-hooks in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pyproject_hooks import (
+    BackendUnavailable,
+    BuildBackendHookCaller,
+    HookMissing,
+    UnsupportedOperation,
+)
+
+from polywheel.errors import BuildError, ConfigError, UnsupportedError
+from polywheel.model.setup import BackendChoice
+from polywheel.system.files import MAX_ANSWER, read_regular
+from polywheel.system.temporary import temporary_folder
+
+OPTIONAL_HOOKS = (
+    "get_requires_for_build_wheel",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "build_editable",
+)
+"""The hooks that PEP 517 and PEP 660 leave to the backend."""
+
+_GUARD = "_POLYWHEEL_BUILDING"
+_DESCRIBE = Path(__file__).with_name("_describe_backend.py")
+
+
+KEPT_OPEN: list[int] = []
+"""File descriptors that backends inherit: the lock of the folder that they work in."""
+
+
+class RealBackend:
+    """The hooks of one project's real backend, with the environment of this build."""
+
+    def __init__(
+        self, source: Path, choice: BackendChoice, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.source = source
+        self.choice = choice
+        self._environment = dict(environment or {})
+
+    def hooks(self) -> frozenset[str]:
+        """The optional hooks that the real backend has. Raises BuildError, ConfigError."""
+        with temporary_folder() as folder:
+            answer = folder / "hooks.json"
+            command = [sys.executable, str(_DESCRIBE), str(answer), self.choice.build_backend]
+            backend_path = json.dumps(self.choice.backend_path or [])
+            try:
+                self._run(
+                    [*command, *OPTIONAL_HOOKS],
+                    extra_environ={"_POLYWHEEL_BACKEND_PATH": backend_path},
+                )
+            except subprocess.CalledProcessError as error:
+                raise BuildError(
+                    f"{self._name} fails when it is imported ({_ending(error.returncode)})",
+                    hint="what it says stands above",
+                ) from None
+            try:
+                found = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
+                if "error" in found:
+                    raise self._missing(str(found["error"]))
+                return frozenset(map(str, found["hooks"]))
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                raise BuildError(
+                    f"{self._name} ended without an answer when it was imported"
+                ) from None
+
+    def call(self, hook: str, *arguments: object) -> object:
+        """Call a hook by name, with its positional arguments.
+
+        Raises BuildError where the backend can't be imported, lacks the hook or fails in it.
+        What it prints goes where this process prints.
+        """
+        try:
+            caller = BuildBackendHookCaller(
+                str(self.source),
+                self.choice.build_backend,
+                backend_path=self.choice.backend_path,
+                runner=self._run,
+                python_executable=sys.executable,
+            )
+        except ValueError as error:  # a backend-path that is absolute, or outside of the project
+            raise ConfigError(
+                str(error), at=f"{self.choice.at.rpartition('build-backend')[0]}backend-path"
+            ) from None
+        try:
+            if hook.startswith("prepare_metadata"):
+                return getattr(caller, hook)(*arguments, _allow_fallback=False)
+            return getattr(caller, hook)(*arguments)
+        except FileNotFoundError:  # its process left with 0 and without an answer
+            raise BuildError(f"{self._name} ended in {hook} without an answer") from None
+        except BackendUnavailable as error:
+            raise self._missing(error.traceback or str(error)) from None
+        except HookMissing:
+            raise BuildError(f"{self._name} has no hook {hook}") from None
+        except UnsupportedOperation as error:
+            last = str(error).strip().splitlines()
+            raise UnsupportedError(
+                f"{self._name} can't do {hook} here: {last[-1] if last else 'it does not say why'}"
+            ) from None
+        except subprocess.CalledProcessError as error:
+            raise BuildError(
+                f"{self._name} failed in {hook} ({_ending(error.returncode)})",
+                hint="what it says stands above",
+            ) from None
+
+    @property
+    def _name(self) -> str:
+        return f"the real backend {self.choice.build_backend!r}"
+
+    def _missing(self, why: str) -> BuildError:
+        lines = why.strip().splitlines()
+        profile = self.choice.profile
+        hint = (
+            f"add {profile.packages[0]!r} to build-system.requires"
+            if profile and profile.packages
+            else None
+        )
+        return BuildError(
+            f"{self._name} can't be imported: {lines[-1] if lines else 'it does not say why'}",
+            at=self.choice.at,
+            hint=hint,
+        )
+
+    def _run(
+        self,
+        cmd: Sequence[str],
+        cwd: str | None = None,
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        place = os.path.realpath(self.source)
+        if os.environ.get(_GUARD) == place:
+            raise ConfigError(
+                f"{self._name} calls polywheel again for the same project: a loop",
+                at=self.choice.at,
+                hint="name the backend that builds this project",
+            )
+        environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: place}
+        sys.stdout.flush()
+        subprocess.run(cmd, cwd=cwd or self.source, env=environment, pass_fds=KEPT_OPEN, check=True)
+
+
+def _ending(returncode: int) -> str:
+    return f"killed by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"

@@ -1,0 +1,445 @@
+"""Install packages into an environment: with uv if it is available, else with pip.
+
+Packages come from the sources that the user's settings name, whichever installer runs. pip's settings
+are read from its configuration files and variables (https://pip.pypa.io/en/stable/topics/configuration/):
+every run needs them, and starting pip takes half a second. uv reads no settings of pip
+(https://docs.astral.sh/uv/pip/compatibility/), so they are translated into uv's own. If uv has no
+equivalent for a setting, pip runs instead. If that would lose a setting of uv, it is an error.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from polywheel.errors import ConfigError
+
+_SECTIONS = ("global", "install", ":env:")
+"""The sections that ``pip install`` reads; a later one overrides an earlier one."""
+_ADDED_UP = frozenset({"no-binary", "only-binary"})
+"""Options whose values in several sections all count."""
+_NAME = "pip.ini" if sys.platform == "win32" else "pip.conf"
+
+
+def pip_settings() -> Mapping[str, str]:
+    """The settings that are in force, by the long name of the option: ``extra-index-url``.
+
+    Values are as they were written. An option that may be repeated has its values separated by
+    blanks or line breaks. Raises ConfigError where pip could not read a file.
+    """
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for path in _files():
+        for section, options in _read(path).items():
+            if section in found:
+                found[section].update(options)
+    variables = {
+        _option(name.removeprefix("PIP_")): value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_")
+    }
+    found[":env:"].update(variables)
+    settings: dict[str, str] = {}
+    for section in _SECTIONS:
+        for option, value in found[section].items():
+            # An empty value counts as none: then a weaker section applies.
+            if value and option != "config-file":
+                before = settings.get(option) if option in _ADDED_UP else None
+                settings[option] = f"{before},{value}" if before else value
+    return settings
+
+
+class _Parser(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return _option(optionstr)
+
+
+def _option(name: str) -> str:
+    return name.lower().replace("_", "-").removeprefix("--")
+
+
+def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
+    parser = _Parser()
+    try:
+        # A file that can't be opened is skipped.
+        parser.read(path, encoding="utf-8" if sys.flags.utf8_mode else "locale")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"pip's configuration can't be read: {str(error).splitlines()[0]}",
+            at=str(path),
+            hint="pip config debug lists the files that pip reads",
+        ) from None
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def _files() -> Iterator[Path]:
+    """The configuration files of pip, the weakest first."""
+    named = os.environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return
+    yield from (folder / _NAME for folder in system_folders("pip"))
+    if sys.platform not in {"win32", "darwin"}:
+        yield Path("/etc", _NAME)
+    if not named or not Path(named).exists():
+        yield Path.home() / ("pip" if sys.platform == "win32" else ".pip") / _NAME
+        yield _user_folder() / _NAME
+    yield Path(sys.prefix, _NAME)
+    if named:
+        yield Path(named)
+
+
+def _user_folder() -> Path:
+    if sys.platform == "darwin":
+        support = Path.home() / "Library" / "Application Support" / "pip"
+        return support if support.is_dir() else Path.home() / ".config" / "pip"
+    return user_folder("pip")
+
+
+def user_folder(name: str) -> Path:
+    """Where a program has its configuration of this user; on macOS as on Linux."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming", name)
+    return Path(os.environ.get("XDG_CONFIG_HOME", "").strip() or Path.home() / ".config", name)
+
+
+def system_folders(name: str) -> Iterator[Path]:
+    """Where pip and uv have the configuration of the whole machine, the weakest first."""
+    if sys.platform == "win32":
+        yield Path(os.environ.get("PROGRAMDATA") or "C:\\ProgramData", name)
+        return
+    if sys.platform == "darwin":
+        homebrew, separator, rest = sys.base_prefix.partition("/opt/python")
+        if separator and "/Frameworks/Python.framework/" in rest:
+            yield Path(homebrew, "share", name)
+        yield Path("/Library/Application Support", name)
+        return
+    folders = os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
+    for folder in [one for one in folders if one.strip()] or ["/etc/xdg"]:
+        yield Path(folder, name)
+
+
+def is_true(value: str) -> bool:
+    """A switch, as pip and uv read one."""
+    return value.strip().lower() in {"1", "true", "yes", "on", "y", "t"}
+
+
+def absolute_path(text: str) -> str:
+    """A path made absolute; a URL as it is."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):  # two letters at least: C: is a drive
+        return text
+    return str(Path(text).expanduser().absolute())
+
+
+_SAME: Mapping[str, tuple[str, ...]] = {
+    # Under both of their names: a uv that did not know the one would take packages from PyPI.
+    "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    "extra-index-url": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    "find-links": ("UV_FIND_LINKS",),
+    "constraint": ("UV_CONSTRAINT",),
+    "build-constraint": ("UV_BUILD_CONSTRAINT",),
+    "trusted-host": ("UV_INSECURE_HOST",),
+    "cert": ("SSL_CERT_FILE",),
+    "client-cert": ("SSL_CLIENT_CERT",),
+    "keyring-provider": ("UV_KEYRING_PROVIDER",),
+    "no-index": ("UV_NO_INDEX",),
+    "pre": ("UV_PRERELEASE",),
+}
+"""pip's options, and uv's variables for the same."""
+_FORMATS = ("no-binary", "only-binary")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+_WITH_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_EXCLUDE")
+"""uv's variables that name files, the content of which counts."""
+_WITH_PATHS = {*_WITH_FILES, "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"}
+
+
+def own_settings() -> Mapping[str, str]:
+    """By option of pip: where uv has a setting of its own for the same, a variable or a file.
+
+    Raises ConfigError where a file can't be read.
+    """
+    found: dict[str, str] = {}
+    for path in configuration_files():
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"uv's configuration can't be read: {error}", at=str(path)) from None
+        found |= dict.fromkeys(_options_in(document), str(path))
+    for option, names in _SAME.items():
+        found |= {option: name for name in names if os.environ.get(name)}  # noqa: B035
+    return found
+
+
+def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
+    """What a configuration file of uv says, as options of pip; at its top, and in its table ``pip``."""
+    for table in (document, document.get("pip")):
+        if not isinstance(table, dict):
+            continue
+        yield from table.keys() & {"index-url", "extra-index-url", "find-links"}
+        indexes = table.get("index")
+        for one in indexes if isinstance(indexes, list) else ():
+            default = isinstance(one, dict) and one.get("default") is True
+            yield "index-url" if default else "extra-index-url"
+
+
+def configuration_files() -> list[Path]:
+    """The configuration files of uv that are not a project's, the weakest first."""
+    if is_true(os.environ.get("UV_NO_CONFIG", "")):
+        return []
+    if named := os.environ.get("UV_CONFIG_FILE"):
+        return [Path(named)]
+    folders = [user_folder("uv")]
+    if not is_true(os.environ.get("UV_NO_SYSTEM_CONFIG", "")):
+        folders = [Path("/etc/uv"), *system_folders("uv"), *folders]
+    return [folder / "uv.toml" for folder in folders]
+
+
+def not_for_uv(settings: Mapping[str, str]) -> str | None:
+    """A setting of pip that uv can't be told; None where there is none."""
+    for option, value in settings.items():
+        if option not in {*_SAME, *_FORMATS, "proxy"}:
+            return option
+        odd = option == "find-links" and any(map(_is_odd_link, value.split()))
+        if odd or (option == "keyring-provider" and value == "import"):
+            return f"{option} = {value}"
+    if all(option in settings for option in _FORMATS):
+        return " with ".join(_FORMATS)
+    return None
+
+
+def _is_odd_link(link: str) -> bool:
+    """Whether it is a page on this disk, is missing, or has a comma in it: pip takes no offence."""
+    return "," in link or ("://" not in link and not Path(link).is_dir())
+
+
+def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Pip's settings as variables for uv, but for those that uv has its own setting for."""
+    told: dict[str, str] = {}
+    for option, value in settings.items():
+        if option in own or option in {"no-index", *_FORMATS}:
+            continue
+        if option == "proxy":
+            told |= dict.fromkeys(_PROXIES, value)
+        elif option == "pre":
+            told |= {"UV_PRERELEASE": "allow"} if is_true(value) else {}
+        elif option != "keyring-provider" or value in {"disabled", "subprocess"}:
+            text = ",".join(value.split()) if option == "find-links" else value
+            told |= dict.fromkeys(_SAME[option], text)
+    if "UV_INDEX" in told and not os.environ.get("UV_INDEX_STRATEGY"):
+        # pip compares what all indexes have; uv would take what the first has that knows a name.
+        told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return told
+
+
+def as_options(settings: Mapping[str, str]) -> Iterator[str]:
+    """Pip's settings that uv has no variables for, as options of ``uv pip install``."""
+    # Whatever uv's own settings say: none of them was made to undo this one.
+    if is_true(settings.get("no-index", "")):
+        yield "--no-index"
+    for option in _FORMATS:
+        for value in settings.get(option, "").split(","):
+            if value.strip():
+                yield from (f"--{option}", value.strip())
+
+
+def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables for uv, which is to run in another folder: paths are absolute."""
+    found = dict(variables)
+    for name in _WITH_PATHS & found.keys():
+        separator = "," if name == "UV_FIND_LINKS" else " "
+        words = [word for word in found[name].split(separator) if word]
+        found[name] = separator.join(map(absolute_path, words))
+    return found
+
+
+def files_of(variables: Mapping[str, str]) -> list[Path]:
+    """The files whose content decides which packages uv takes."""
+    named = [word for name in _WITH_FILES for word in variables.get(name, "").split()]
+    return [*map(Path, named), *configuration_files()]
+
+
+_SOURCES = ("index-url", "extra-index-url", "find-links", "no-index", "constraint")
+"""What uv may be told in its own way, and pip must not be left without."""
+_WITHOUT_EFFECT = frozenset(
+    {
+        *("break-system-packages", "compile", "debug", "disable-pip-version-check", "dry-run"),
+        *("exists-action", "force-reinstall", "ignore-installed", "log", "no-clean", "no-color"),
+        *("no-compile", "no-input", "no-python-version-warning", "no-warn-conflicts", "prefix"),
+        *("no-warn-script-location", "progress-bar", "python", "quiet", "report", "root", "src"),
+        *("require-virtualenv", "root-user-action", "target", "upgrade", "upgrade-strategy"),
+        *("user", "verbose"),
+    }
+)
+"""pip's options that do not say which package is taken, or from where. Where it is installed to, and
+how much is printed, polywheel says."""
+_FOR_PIP_ALONE = frozenset(
+    {"cache-dir", "default-timeout", "no-cache-dir", "resume-retries", "retries", "timeout"}
+)
+"""As these, but pip gets them."""
+_PATH = frozenset({"index-url", "cert", "client-cert", "cache-dir"})
+_PATHS = frozenset({"extra-index-url", "find-links", "constraint", "build-constraint"})
+_LEFT_OUT = re.compile(
+    r"VIRTUAL_ENV|CONDA_PREFIX|PYTHONHOME|PYTHONPATH|PIP_.*|UV_(PROJECT.*|WORKING_DIR.*|SYSTEM_PYTHON"
+    r"|PYTHON|VENV_.*|BREAK_SYSTEM_PACKAGES)"
+)
+"""Variables that an installer does not get: what is active here has no say in an environment of its
+own, and pip gets its settings as they were read."""
+_NO_MATTER = re.compile(
+    r"UV_(CACHE_DIR|COMPILE_BYTECODE.*|CONCURRENT_.*|HTTP_.*|INDEX_.*_(USERNAME|PASSWORD)|LINK_MODE"
+    r"|LOCK_TIMEOUT|NO_CACHE|NO_PROGRESS|PREVIEW.*|PUBLISH_.*|PYTHON_.*|REQUEST_TIMEOUT|TOOL_.*)"
+)
+"""uv's variables that do not say which package is taken, or from where; and passwords, which some CI
+systems make anew for every run."""
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installer:
+    """An installer, and all that it is told of where packages come from."""
+
+    uv: str | None
+    """The path of uv; None where pip installs."""
+
+    environment: Mapping[str, str]
+    """The environment variables of its processes."""
+
+    options: tuple[str, ...] = ()
+    """Options of ``uv pip install``."""
+
+    identity: Mapping[str, object]
+    """All by which a requirement resolves to one package or another, as JSON; without passwords."""
+
+    note: str | None = None
+    """Why pip installs though there is a uv."""
+
+    def commands(
+        self, place: Path, executable: str, requirements: Sequence[str]
+    ) -> list[list[str]]:
+        """Commands that make ``place`` a virtual environment of an interpreter, and fill it.
+
+        They are to run in :func:`working_directory`.
+        """
+        python = python_of(place)
+        if self.uv is not None:
+            make = [self.uv, "venv", "--quiet", "--no-project", "--python", executable]
+            install = [self.uv, "pip", "install", "--quiet", "--python", python, *self.options]
+        else:
+            make = _venv_command(executable)
+            install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
+            install += ["--no-warn-script-location", "--disable-pip-version-check"]
+        make.append(str(place))
+        return [make, [*install, "--", *requirements]] if requirements else [make]
+
+
+def find_installer() -> Installer:
+    """The installer for the settings of the user and of this process.
+
+    Raises ConfigError where a setting can't be read, or none of them could follow all of them.
+    """
+    settings = {
+        option: _absolute(option, value)
+        for option, value in pip_settings().items()
+        if option not in _WITHOUT_EFFECT
+    }
+    sources = {name: value for name, value in settings.items() if name not in _FOR_PIP_ALONE}
+    own = own_settings()
+    uv, odd = find_uv(), not_for_uv(sources)
+    variables = {
+        name: value for name, value in os.environ.items() if _LEFT_OUT.fullmatch(name) is None
+    }
+    if uv is not None and odd is None:
+        variables = own_variables(variables)
+        return Installer(
+            uv=uv,
+            environment={**variables, **as_variables(sources, own)},
+            options=tuple(as_options(sources)),
+            identity=_identity("uv", sources, variables, files_of(variables)),
+        )
+    why = "there is no uv" if uv is None else f"uv has nothing like pip's setting {odd}"
+    _refuse_lost(sources, own, why)
+    told = {f"PIP_{option.upper().replace('-', '_')}": value for option, value in settings.items()}
+    return Installer(
+        uv=None,
+        # Those that are left out stand in its configuration files too.
+        environment={**variables, **told, "PIP_CONFIG_FILE": os.devnull},
+        identity=_identity("pip", sources, {}, ()),
+        note=f"pip installs, since {why}" if uv is not None else None,
+    )
+
+
+def find_uv() -> str | None:
+    """The uv on PATH, else the one that is installed beside polywheel."""
+    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+
+
+def python_of(place: Path) -> str:
+    """The interpreter of the virtual environment in a folder."""
+    if sys.platform == "win32":
+        return str(place / "Scripts" / "python.exe")
+    return str(place / "bin" / "python")
+
+
+def working_directory(place: Path) -> Path:
+    """Where installers run: uv reads a uv.toml or pyproject.toml from there and from all parents."""
+    return Path(place.absolute().anchor)
+
+
+def _absolute(option: str, value: str) -> str:
+    if option in _PATHS:
+        return " ".join(map(absolute_path, value.split()))
+    return absolute_path(value.strip()) if option in _PATH else value
+
+
+def _refuse_lost(settings: Mapping[str, str], own: Mapping[str, str], why: str) -> None:
+    """Raise ConfigError where pip is to install, and uv alone knows where packages come from."""
+    for option in _SOURCES:
+        if option in own and option not in settings:
+            raise ConfigError(
+                f"this setting is for uv, and pip would have to install: {why}",
+                at=own[option],
+                hint=f"set PIP_{option.upper().replace('-', '_')} too",
+            )
+
+
+def _identity(
+    by: str, settings: Mapping[str, str], variables: Mapping[str, str], files: Iterable[Path]
+) -> Mapping[str, object]:
+    constraints = [settings.get(one, "").split() for one in ("constraint", "build-constraint")]
+    paths = [*(Path(word) for words in constraints for word in words), *files]
+    return {
+        "by": by,
+        "pip": _without_credentials(settings),
+        "uv": _without_credentials(
+            {
+                name: value
+                for name, value in variables.items()
+                if name.startswith("UV_") and _NO_MATTER.fullmatch(name) is None
+            }
+        ),
+        "files": {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+            if path.is_file()
+        },
+    }
+
+
+def _without_credentials(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: _CREDENTIALS.sub("://", value) for name, value in settings.items()}
+
+
+def _venv_command(executable: str) -> list[str]:
+    if find_spec("virtualenv") is None:
+        return [executable, "-I", "-m", "venv"]
+    command = [sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update"]
+    return [*command, "--no-setuptools", "--python", executable]

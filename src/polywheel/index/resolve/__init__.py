@@ -1,0 +1,1 @@
+"""Which wheel an installer chooses for a machine."""

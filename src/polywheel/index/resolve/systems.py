@@ -1,0 +1,339 @@
+"""A machine, as far as it decides which wheel is installed: its tags, its Python, what it supports.
+
+It is the current machine, or one that a TOML file describes (docs/systems.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import distributions
+from itertools import groupby
+from pathlib import Path
+from sysconfig import get_config_var
+from typing import Any
+
+from packaging.markers import default_environment
+from packaging.tags import (
+    Tag,
+    compatible_tags,
+    cpython_tags,
+    mac_platforms,
+    platform_tags,
+    sys_tags,
+)
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from polywheel.config.reader import Problems, Table, toml_document
+from polywheel.errors import ConfigError
+from polywheel.formats.ordering import Supported
+from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
+
+_GLIBC = re.compile(r"manylinux_2_([0-9]{1,2})_([a-z0-9_]+)")
+_MUSL = re.compile(r"musllinux_1_([0-9]{1,2})_([a-z0-9_]+)")
+_MACOS = re.compile(r"macosx_([0-9]{1,2})_([0-9]{1,2})_(x86_64|arm64)")
+_OLDER = re.compile(r"(manylinux[0-9]{1,4})_([a-z0-9_]+)")
+_OLDER_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+"""What manylinux_2_17 and its like were called before PEP 600."""
+_OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
+_OLDEST_GLIBC_ELSEWHERE = 17
+"""Where manylinux begins on an architecture (PEP 571, PEP 599)."""
+_SYSTEMS = (
+    ("win", "nt", "win32", "Windows"),
+    ("macosx_", "posix", "darwin", "Darwin"),
+    ("manylinux", "posix", "linux", "Linux"),
+    ("musllinux_", "posix", "linux", "Linux"),
+    ("linux_", "posix", "linux", "Linux"),
+)
+"""How the platform tags of a system begin, and its ``os_name``, ``sys_platform``, ``platform_system``."""
+
+
+def tags_here() -> Mapping[Tag, int]:
+    """The tags of this Python on this machine, each with its place, best first."""
+    return _places(_plain_linux_last(sys_tags()))
+
+
+def _plain_linux_last(tags: Iterable[Tag]) -> Iterator[Tag]:
+    """Tags, those of ``linux_*`` behind the manylinux and musllinux ones of a Python and ABI.
+
+    So uv has it. `packaging` 26.4, and pip with it, puts a wheel that was built on this very
+    machine first.
+    """
+    for _, group in groupby(tags, key=lambda tag: (tag.interpreter, tag.abi)):
+        yield from sorted(group, key=lambda tag: tag.platform.startswith("linux_"))
+
+
+def tags_of(python: Version, platform: str | None, *, free_threaded: bool) -> Mapping[Tag, int]:
+    """The tags of a CPython on ``platform``, a platform tag; None is this machine."""
+    platforms = list(platform_tags() if platform is None else _platforms(platform))
+    release = python.major, python.minor
+    interpreter = f"cp{python.major}{python.minor}"
+    abi = f"{interpreter}t" if free_threaded else interpreter
+    specific = cpython_tags(release, [abi], platforms)
+    return _places(
+        _plain_linux_last([*specific, *compatible_tags(release, interpreter, platforms)])
+    )
+
+
+def _places(tags: Iterable[Tag]) -> dict[Tag, int]:
+    return {tag: place for place, tag in enumerate(dict.fromkeys(tags))}
+
+
+def _platforms(platform: str) -> Iterator[str]:
+    """A platform tag and the older ones that fit where it does, best first."""
+    if (found := _OLDER.fullmatch(platform)) and found[1] in _OLDER_NAMES.values():
+        minor = next(minor for minor, name in _OLDER_NAMES.items() if name == found[1])
+        platform = f"manylinux_2_{minor}_{found[2]}"
+    if found := _MACOS.fullmatch(platform):
+        yield from mac_platforms((int(found[1]), int(found[2])), found[3])
+    elif found := _GLIBC.fullmatch(platform):
+        oldest = _OLDEST_GLIBC.get(found[2], _OLDEST_GLIBC_ELSEWHERE)
+        for minor in range(int(found[1]), oldest - 1, -1):
+            yield f"manylinux_2_{minor}_{found[2]}"
+            if minor in _OLDER_NAMES:
+                yield f"{_OLDER_NAMES[minor]}_{found[2]}"
+        yield f"linux_{found[2]}"
+    elif found := _MUSL.fullmatch(platform):
+        for minor in range(int(found[1]), -1, -1):
+            yield f"musllinux_1_{minor}_{found[2]}"
+        yield f"linux_{found[2]}"
+    else:
+        yield platform
+
+
+def environment_of(python: Version, platform: str | None) -> Mapping[str, str]:
+    """The marker variables (PEP 508), those that follow from Python and platform tag set to them."""
+    environment = {key: str(value) for key, value in default_environment().items()}
+    environment |= {
+        "python_version": f"{python.major}.{python.minor}",
+        "python_full_version": str(python),
+        "implementation_version": str(python),
+    }
+    for start, os_name, sys_platform, system in _SYSTEMS:
+        if platform is not None and platform.startswith(start):
+            machine = re.sub(r"^[a-z]+([0-9]+_|(_[0-9]+){1,2}_|_)", "", platform)
+            environment |= {
+                "os_name": os_name,
+                "sys_platform": sys_platform,
+                "platform_system": system,
+                "platform_machine": _machine(platform, machine),
+                "platform_release": "",
+                "platform_version": "",
+            }
+    return environment
+
+
+def _machine(platform: str, machine: str) -> str:
+    """``platform_machine`` as Windows spells it, or another system."""
+    if platform.startswith("win"):
+        return {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}.get(machine, machine)
+    return machine
+
+
+def misfit(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
+    """Why a wheel with these parts of a filename, of which none fits, does not."""
+    best = next(iter(tags))
+    for part, had, taken in (
+        ("platform", platform, {tag.platform for tag in tags}),
+        ("Python", python, {tag.interpreter for tag in tags}),
+        ("ABI", abi, {tag.abi for tag in tags}),
+    ):
+        if taken.isdisjoint(had.lower().split(".")):
+            return f"its {part} {had} does not fit {best}"
+    return f"its tags {python}-{abi}-{platform} do not fit {best}"
+
+
+_PYTHON = re.compile(r"(3)\.(0|[1-9][0-9]{0,2})(\.[0-9]{1,3})?(t?)")
+_PLATFORM = re.compile(r"[a-z0-9_]+")
+_MAX_SIZE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class System:
+    """One machine with one Python."""
+
+    name: str
+    at: str | None
+    """The file that describes it; None for the machine that this runs on."""
+
+    python: Version
+    tags: Mapping[Tag, int]
+    """The platform compatibility tags that it takes, each with its place, best first."""
+
+    environment: Mapping[str, str]
+    """What markers are about (PEP 508)."""
+
+    supported: Supported = field(default_factory=dict)
+    """Described: all that it supports of namespaces whose provider has to be asked."""
+
+    enabled: frozenset[str] = frozenset()
+    """The namespaces whose provider is optional, and wanted all the same."""
+
+    packages: Mapping[str, Version] = field(default_factory=dict)
+    """What is installed, as the features of ``abi_dependency`` spell it."""
+
+    @property
+    def described(self) -> bool:
+        return self.at is not None
+
+
+def this_machine(*, enabled: Iterable[str] = ()) -> System:
+    """The machine and the Python that this runs on; what it supports is for plugins to say."""
+    environment = {key: str(value) for key, value in default_environment().items()}
+    return System(
+        name="this machine",
+        at=None,
+        python=Version(environment["python_full_version"].rstrip("+")),
+        tags=tags_here(),
+        environment=environment,
+        enabled=frozenset(enabled),
+        packages=_installed(),
+    )
+
+
+def read_system(path: Path) -> System:
+    """The system that a TOML file describes. Raises ConfigError with everything that is wrong.
+
+    What it does not say of Python and platform is that of this machine.
+    """
+    problems = Problems()
+    root = Table(_load(path), path.name, (), problems)
+    name = root.string("name")
+    python, free_threaded = _python(root)
+    platform = root.string("platform")
+    if platform is not None and not _PLATFORM.fullmatch(platform):
+        root.wrong(
+            "platform",
+            f"malformed platform tag {platform!r}",
+            "for example manylinux_2_28_x86_64, macosx_14_0_arm64, win_amd64",
+        )
+        platform = None
+    system = System(
+        name=name or path.stem,
+        at=str(path),
+        python=python,
+        tags=tags_of(python, platform, free_threaded=free_threaded)
+        if "python" in root or platform is not None
+        else tags_here(),
+        environment=environment_of(python, platform),
+        supported=_supported(root.table("supported")),
+        enabled=frozenset(root.names("enabled", NAMESPACE)),
+        packages=_packages(root.table("packages")) if "packages" in root else _installed(),
+    )
+    root.finish()
+    problems.settle()
+    return system
+
+
+def read_systems(folder: Path) -> list[System]:
+    """What every ``*.toml`` of a folder describes, by filename. Raises ConfigError."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} can't be listed: {error.strerror or error}",
+            hint="name a folder of descriptions, one *.toml a machine",
+        ) from None
+    if not paths:
+        raise ConfigError(
+            f"{folder} holds no *.toml", hint="describe each machine in a file of its own"
+        )
+    problems = Problems()
+    systems = [problems.attempt(read_system, path) for path in paths]
+    problems.settle()
+    found = [system for system in systems if system is not None]
+    by_name: dict[str, str] = {}
+    for system in found:
+        if system.name in by_name:
+            problems.add(
+                f"the name {system.name!r} is that of {by_name[system.name]} too",
+                at=f"{Path(system.at or '').name}: name",
+            )
+        by_name[system.name] = Path(system.at or "").name
+    problems.settle()
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_SIZE + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} can't be read: {error.strerror or error}",
+            hint="docs/systems.md has an example",
+        ) from None
+    if len(content) > _MAX_SIZE:
+        raise ConfigError(f"{path.name} has more than {_MAX_SIZE} bytes", at=str(path))
+    return toml_document(content, str(path))
+
+
+def _python(root: Table) -> tuple[Version, bool]:
+    """The version, and whether that Python has no global lock."""
+    text = root.string("python")
+    if text is not None:
+        found = _PYTHON.fullmatch(text)
+        if found is not None:
+            return Version(f"{found[1]}.{found[2]}{found[3] or '.0'}"), bool(found[4])
+        root.wrong("python", f"{text!r} is no version of Python", "for example 3.12, 3.12.4, 3.13t")
+    here = Version(default_environment()["python_full_version"].rstrip("+"))
+    return here, bool(get_config_var("Py_GIL_DISABLED"))
+
+
+def _supported(table: Table) -> dict[str, dict[str, tuple[str, ...]]]:
+    found = {}
+    for namespace in table.names_of_tables(NAMESPACE):
+        if namespace == ABI_DEPENDENCY:
+            table.wrong(
+                namespace,
+                f"{namespace} goes by what is installed",
+                'write it under [packages]: torch = "2.9.1"',
+            )
+        features = table.table(namespace)
+        order = features.names("feature-order", FEATURE)
+        values = {
+            feature: features.names(feature, VALUE)
+            for feature in features.data
+            if feature != "feature-order" and FEATURE.fullmatch(feature)
+        }
+        features.finish()
+        if order and set(order) != set(values):
+            features.wrong(
+                "feature-order",
+                f"feature-order lists {', '.join(order)}; there are {', '.join(values) or 'none'}",
+                "list every feature once, or leave the order out: it is that of the keys then",
+            )
+        found[namespace] = {feature: values.get(feature, ()) for feature in order or values}
+    return found
+
+
+def _packages(table: Table) -> dict[str, Version]:
+    found = {}
+    for name in table.every_key():
+        text = table.string(name)
+        try:
+            found[_feature(name)] = Version(text or "")
+        except ValueError:  # InvalidVersion, or a number of more digits than Python reads
+            if text is not None:
+                table.wrong(name, f"{text!r} is no version (PEP 440)")
+    return found
+
+
+def _installed() -> dict[str, Version]:
+    """The distributions beside this interpreter; the first of a name is the one that is imported."""
+    found: dict[str, Version] = {}
+    for distribution in distributions():
+        metadata = distribution.metadata
+        name, version = metadata["Name"], metadata["Version"]
+        try:
+            found.setdefault(_feature(name or ""), Version(version or ""))
+        except ValueError:  # as above
+            continue
+    return found
+
+
+def _feature(name: str) -> str:
+    """A package as a feature of ``abi_dependency``, in which ``-`` can't stand."""
+    return canonicalize_name(name).replace("-", "_")

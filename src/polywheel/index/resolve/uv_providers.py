@@ -1,0 +1,229 @@
+"""The providers that uv has built in: which providers of a release they answer for, and with what.
+
+As uv 0.13.9 has it (docs/systems.md). It runs no plugin: of every other provider nothing is supported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.requirements import InvalidRequirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from polywheel.config.reader import parse_requirement
+from polywheel.index.resolve import hardware
+from polywheel.model.variant import ABI_DEPENDENCY, Provider
+
+Features = Mapping[str, Sequence[str]]
+
+FORCED_DRIVER = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
+FORCED_ARCHITECTURE = "NV_VARIANT_PROVIDER_FORCE_SM_ARCH"
+FORCED_TPU = "TPU_VARIANT_PROVIDER_FORCE_PRESENT"
+_CUDA_MAJORS = range(11, 16)
+"""The CUDA versions whose bounds are known, each with 20 minor versions."""
+_CUDA_MINORS = range(21)
+_GPU_MAJORS = range(5, 13)
+"""The compute capabilities that are known."""
+_MOST = 99
+"""The highest number in a version: each lower one becomes a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a built-in provider finds on this machine."""
+
+    features: Features
+    said: str
+    """The machine in a few words: what it has of all this, or why nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltIn:
+    package: str
+    version: str
+    """A specifier must allow it."""
+
+    plugin_apis: tuple[str | None, ...]
+    """What ``plugin-api`` may be; None where it may be left out."""
+
+    find: Callable[[], Found]
+
+
+def builtin_namespace(provider: Provider) -> str | None:
+    """The namespace of uv's built-in provider that answers for this one; None where uv has none."""
+    known = _BUILT_IN.get(provider.namespace)
+    if known is None or provider.optional or len(provider.requires) != 1:
+        return None
+    try:
+        requirement = parse_requirement(provider.requires[0])
+    except InvalidRequirement:
+        return None
+    if (
+        canonicalize_name(requirement.name) != known.package
+        or requirement.extras
+        or requirement.marker
+        or requirement.url
+        or not requirement.specifier.contains(known.version, prereleases=True)
+        or provider.plugin_api not in known.plugin_apis
+    ):
+        return None
+    return provider.namespace
+
+
+def find(namespace: str) -> Found:
+    """What uv's built-in provider of a namespace finds on this machine. Raises nothing."""
+    return _BUILT_IN[namespace].find()
+
+
+def advice(provider: Provider) -> str:
+    """Why uv installs no variant of a provider that it does not have built in."""
+    if provider.optional:
+        return "it is optional, and uv can't be told to use it"
+    if provider.builtin is not None:
+        return f"uv has no built-in provider {provider.builtin!r}"
+    what = (
+        f"uv runs no plugins, and {', '.join(provider.requires)} is none of those that it replaces"
+    )
+    known = _BUILT_IN.get(provider.namespace)
+    if known is None:
+        return what
+    instead = f'requires = ["{known.package}"]'
+    if None not in known.plugin_apis:
+        instead += f', plugin-api = "{known.plugin_apis[0]}"'
+    return f"{what}; it has its own for {instead}"
+
+
+_KEYS = frozenset({"$schema", "default-priorities", "providers", "variants"})
+_PROVIDER_KEYS = frozenset(
+    {"requires", "plugin-api", "optional", "static-properties", "feature-order", "builtin"}
+)
+
+
+def objection(document: Mapping[str, Any]) -> str | None:
+    """Why uv does not take a well-formed variants.json, and passes over its release; None if it does.
+
+    It refuses what it does not know, where PEP 825 has readers ignore it.
+    """
+    for key in (*sorted(set(document) - _KEYS), *sorted(_KEYS - set(document))):
+        return f"it {'has' if key in document else 'lacks'} the key {key!r}"
+    for key in sorted(set(document["default-priorities"]) - {"namespace"}):
+        return f"it has the key 'default-priorities.{key}'"
+    if set(document["providers"]) != set(document["default-priorities"]["namespace"]):
+        return "its providers are not those of default-priorities.namespace"
+    for namespace, provider in document["providers"].items():
+        for key in sorted(set(provider) - _PROVIDER_KEYS):
+            return f"it has the key 'providers.{namespace}.{key}'"
+    if any(ABI_DEPENDENCY in variant for variant in document["variants"].values()):
+        return f"it uses {ABI_DEPENDENCY}"
+    return None
+
+
+def _x86_64() -> Found:
+    if hardware.architecture() != "x86_64":
+        return Found({}, "this Python is not for x86-64")
+    levels = hardware.x86_64_levels()
+    if levels is None:
+        return Found({"level": ("v1",)}, "the level of this processor can't be told, v1 is certain")
+    return Found({"level": levels}, f"this processor has the levels {', '.join(levels)}")
+
+
+def _aarch64() -> Found:
+    if hardware.architecture() != "aarch64":
+        return Found({}, "this Python is not for AArch64")
+    versions = hardware.aarch64_versions()
+    if versions is None:
+        return Found(
+            {"version": ("8a",)}, "the version of this processor can't be told, 8a is certain"
+        )
+    return Found({"version": versions}, f"this processor has the versions {', '.join(versions)}")
+
+
+def _nvidia() -> Found:
+    forced, forced_gpu = os.environ.get(FORCED_DRIVER), os.environ.get(FORCED_ARCHITECTURE)
+    try:
+        driver = _pair(forced) if forced else hardware.cuda_driver()
+        gpu = _pair(forced_gpu, exact=True) if forced_gpu else None
+    except ValueError as error:
+        return Found({}, f"{FORCED_DRIVER} or {FORCED_ARCHITECTURE}: {error}")
+    if driver is None:
+        told = "nvidia-smi tells no CUDA version" if hardware.has_nvidia_smi() else "no nvidia-smi"
+        return Found({}, f"there is no NVIDIA driver that is known of ({told})")
+    if not forced and driver[0] not in _CUDA_MAJORS:
+        return Found({}, f"uv does not know CUDA {driver[0]}.{driver[1]}, which the driver has")
+    gpu = gpu or (None if forced_gpu == "" else hardware.compute_capability())
+    said = f"the driver has CUDA {driver[0]}.{driver[1]}"
+    said += f", the GPU the compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU is known of"
+    return Found(nvidia_features(driver, gpu), said)
+
+
+def nvidia_features(
+    driver: hardware.Version, gpu: hardware.Version | None
+) -> dict[str, tuple[str, ...]]:
+    """What is supported with a CUDA version of the driver, and a compute capability."""
+    major, minor = driver
+    first = _CUDA_MAJORS.start
+    own = [*(f"{major}.{one}" for one in range(minor, -1, -1)), str(major)]
+    above = [f"{major}.{one}" for one in reversed(_CUDA_MINORS) if one > minor]
+    found = {
+        "cuda_version_lower_bound": (
+            *(own if major >= first else ()),
+            *(text for one in range(major - 1, first - 1, -1) for text in _with_minors(one)),
+        ),
+        "cuda_version_upper_bound": (
+            *(t for one in reversed(_CUDA_MAJORS) if one > major for t in _with_minors(one)),
+            *above,
+        ),
+    }
+    if gpu is not None and gpu[0] in _GPU_MAJORS:
+        known = range(min(gpu[1], 9), -1, -1)
+        found["sm_arch"] = (*(f"{gpu[0]}{one}_real" for one in known), f"{gpu[0]}0_virtual")
+    return found
+
+
+def _with_minors(major: int) -> list[str]:
+    return [*(f"{major}.{minor}" for minor in reversed(_CUDA_MINORS)), str(major)]
+
+
+def _pair(text: str, *, exact: bool = False) -> hardware.Version:
+    """Major and minor of a version. Raises ValueError."""
+    try:
+        release = Version(text).release
+    except ValueError:  # InvalidVersion, or a number of more digits than Python reads
+        raise ValueError(f"{text!r} is no version") from None
+    if exact and len(release) != 2:
+        raise ValueError(f"{text!r} is not of the form 9.0")
+    major, minor = (*release, 0)[:2]
+    if max(major, minor) > _MOST:
+        raise ValueError(f"{text!r} is no version that is known")
+    return major, minor
+
+
+def _tpu() -> Found:
+    present = os.environ.get(FORCED_TPU, "").strip().lower() in {"1", "true", "yes"}
+    return Found(
+        {"present": ("true" if present else "false",)},
+        f"{FORCED_TPU} is {'' if present else 'not '}set to 1",
+    )
+
+
+_BUILT_IN: Mapping[str, _BuiltIn] = {
+    "x86_64": _BuiltIn(
+        "x86-64-variant-provider", "0.2.1", (None, "x86_64_variant_provider"), _x86_64
+    ),
+    "aarch64": _BuiltIn(
+        "aarch64-variant-provider", "0.2.0", (None, "aarch64_variant_provider"), _aarch64
+    ),
+    "nvidia": _BuiltIn(
+        "nvidia-variant-provider",
+        "0.0.1",
+        ("nvidia_variant_provider.plugin:NvidiaVariantPlugin",),
+        _nvidia,
+    ),
+    "tpu": _BuiltIn(
+        "tpu-variant-provider", "0.1.0", ("tpu_variant_provider.plugin:TpuVariantPlugin",), _tpu
+    ),
+}

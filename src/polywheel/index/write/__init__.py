@@ -1,0 +1,1 @@
+"""Write variants.json, the simple API, and pages for a folder of wheels."""

@@ -1,0 +1,155 @@
+"""The pages of the tree, for installers (PEP 503, 714) and for people.
+
+A page of PEP 503 may have any HTML around its anchors: so the one of a project is a table, variants as
+rows and Python by platform as columns, whose cells hold the anchors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from polywheel.data import data_folder
+from polywheel.errors import ConfigError
+from polywheel.index.write.simple import API_VERSION, Listed, ListedRelease
+from polywheel.model.variant import NULL_LABEL, VariantMetadata
+from polywheel.model.wheelname import WheelName
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+Column = tuple[str, str]
+"""A Python, and a platform."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A variant, or the non-variant wheels."""
+
+    label: str | None
+    properties: tuple[str, ...]
+    cells: tuple[tuple[Listed, ...], ...]
+    """The wheels of each column."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """The wheels of one release."""
+
+    pythons: tuple[tuple[str, int], ...]
+    """Each with the number of columns that it spans."""
+
+    platforms: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
+    """``simple/{project}/index.html``, newest release first. Raises ConfigError without jinja2."""
+    ordered = sorted(releases, key=lambda one: one.version, reverse=True)
+    shown = [
+        {
+            "version": str(release.version),
+            "table": _table(release),
+            "others": [
+                *(file for name, file in release.files if name.wheel is None),
+                *([release.variants_json] if release.variants_json is not None else []),
+            ],
+            "namespaces": release.metadata.namespaces if release.metadata is not None else (),
+        }
+        for release in ordered
+    ]
+    return _rendered("simple-project.html.j2", project=project, releases=shown)
+
+
+def root_page(projects: Iterable[str]) -> bytes:
+    """``simple/index.html``. Raises ConfigError without jinja2."""
+    return _rendered("simple-root.html.j2", projects=sorted(projects))
+
+
+def _table(release: ListedRelease) -> Table | None:
+    """None for a release of sdists alone."""
+    wheels = [(name.wheel, file) for name, file in release.files if name.wheel is not None]
+    if not wheels:
+        return None
+    columns = sorted({_column(name) for name, _ in wheels}, key=_natural)
+    found: dict[tuple[str | None, Column], list[Listed]] = {}
+    for name, file in wheels:
+        found.setdefault((name.label, _column(name)), []).append(file)
+    rows = [
+        Row(
+            label=label,
+            properties=_properties(label, release.metadata),
+            cells=tuple(tuple(found.get((label, column), ())) for column in columns),
+        )
+        for label in sorted({name.label for name, _ in wheels}, key=_rank)
+    ]
+    return Table(
+        pythons=tuple(
+            (python, len(list(same))) for python, same in groupby(columns, key=lambda one: one[0])
+        ),
+        platforms=tuple(platform for _, platform in columns),
+        rows=tuple(rows),
+    )
+
+
+def _column(name: WheelName) -> Column:
+    return f"{name.python}-{name.abi}", name.platform
+
+
+def _natural(column: Column) -> tuple[list[tuple[int, str]], str]:
+    """cp39 before cp310."""
+    python, platform = column
+    return [(len(part), part) for part in python.replace("-", ".").split(".")], platform
+
+
+def _rank(label: str | None) -> tuple[int, str]:
+    """Null comes after the other variants, the non-variant wheels last (PEP 825, "Variant ordering")."""
+    if label is None:
+        return 2, ""
+    return (1 if label == NULL_LABEL else 0), label
+
+
+def _properties(label: str | None, metadata: VariantMetadata | None) -> tuple[str, ...]:
+    variants: Mapping[str, object] = metadata.variants if metadata is not None else {}
+    if metadata is None or label is None or label not in variants:
+        return ()
+    return tuple(map(str, metadata.variants[label].properties))
+
+
+def readable_size(size: int) -> str:
+    """``187 B``, ``1.4 kB``, ``192 MB``: three digits, in powers of 1,000."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # the last is what is used below
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{size} B" if unit == "B" else f"{amount:.3g} {unit}"
+
+
+def _rendered(template: str, **values: object) -> bytes:
+    text = _environment().get_template(template).render(api_version=API_VERSION, **values)
+    return text.encode("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "pages need the package jinja2", hint="install polywheel[cli], or leave out --simple"
+        ) from None
+    environment = Environment(
+        loader=FileSystemLoader(data_folder("matrix") / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["size"] = readable_size
+    return environment

@@ -1,0 +1,1 @@
+"""``polywheel init``: a first set of tables for a project."""

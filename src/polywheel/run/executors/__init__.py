@@ -1,0 +1,1 @@
+"""How builds are executed: in local environments, or by cibuildwheel."""

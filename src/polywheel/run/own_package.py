@@ -1,0 +1,182 @@
+"""The running polywheel for build environments: as a folder to import from, or as a wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import InvalidRequirement
+from packaging.utils import canonicalize_name
+
+from polywheel import __version__
+from polywheel.config.reader import parse_requirement
+from polywheel.data import data_folder
+from polywheel.errors import BuildError, ConfigError
+from polywheel.system.cache import cache_directory
+from polywheel.system.files import replace
+from polywheel.system.temporary import remove_tree, temporary_folder
+from polywheel.wheel.record import digest
+
+_PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
+_DATA = ("backends", "matrix")
+
+
+def own_package_folder() -> Path:
+    """A folder with this polywheel, its data and what it needs; made once for each content.
+
+    What is there from an earlier run is compared file by file, and repaired: it is executed. Raises
+    BuildError where it can't be written.
+    """
+    # Read once: what is written is what the digest is of, whoever edits meanwhile.
+    files = {name: path.read_bytes() for name, path in sorted(_files())}
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+    place = cache_directory() / "served" / digest.hexdigest()[:20]
+    try:
+        if not place.is_dir():
+            _make(place, files)
+        _repair(place, files)
+    except OSError as error:
+        raise BuildError(
+            f"polywheel can't be copied for build environments: {error.strerror or error}",
+            at=str(place.parent),
+        ) from None
+    return place
+
+
+def _make(place: Path, files: Mapping[str, bytes]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(place.parent) as folder:
+        made = folder / place.name
+        for name, content in files.items():
+            target = made / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        try:
+            replace(made, place)
+        except OSError:
+            if not place.is_dir():  # another run may have made it meanwhile, which serves as well
+                raise
+
+
+def _repair(place: Path, files: Mapping[str, bytes]) -> None:
+    """Give every file the content that it has to have, and remove all others. Raises OSError.
+
+    Other runs may be using it: a file is replaced, never written to. Compiled files are among those
+    that go: nobody can say whether all of one is there, and the first build compiles them again.
+    """
+    folders = {str(one) for name in files for one in PurePosixPath(name).parents}
+    for path in list(_others(place, "", files.keys(), folders)):
+        remove_tree(path)
+    wrong = [name for name, content in files.items() if _content(place / name) != content]
+    if not wrong:
+        return
+    with temporary_folder(place.parent) as scratch:
+        for number, name in enumerate(wrong):
+            part, target = scratch / str(number), place / name
+            part.write_bytes(files[name])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace(part, target)
+
+
+def _others(
+    folder: Path, at: str, files: Collection[str], folders: Collection[str]
+) -> Iterator[Path]:
+    """What lies in a folder beside these files and folders."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{at}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if name in folders:
+                    yield from _others(Path(entry.path), f"{name}/", files, folders)
+                else:
+                    yield Path(entry.path)
+            elif name not in files or not entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    for name in _PACKAGES:
+        spec = find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise BuildError(f"the package {name} is not there to be handed on")
+        root = Path(next(iter(spec.submodule_search_locations)))
+        for path in root.rglob("*"):
+            relative = path.relative_to(root)
+            if (
+                path.is_file()
+                and "__pycache__" not in relative.parts
+                and relative.parts[0] != "_data"
+            ):
+                yield f"{name}/{relative.as_posix()}", path
+    for kind in _DATA:
+        folder = data_folder(kind)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield f"polywheel/_data/{kind}/{path.relative_to(folder).as_posix()}", path
+
+
+def requirements_without_polywheel(requirements: tuple[str, ...], *, at: str) -> list[str]:
+    """Build requirements without polywheel, which serves itself.
+
+    Raises ConfigError where one is malformed, or asks for another version than the running one.
+    """
+    found = []
+    for text in requirements:
+        try:
+            requirement = parse_requirement(text)
+        except InvalidRequirement as error:
+            raise ConfigError(
+                f"malformed requirement {text!r}: {str(error).splitlines()[0]}", at=at
+            ) from None
+        if canonicalize_name(requirement.name) != "polywheel":
+            found.append(text)
+        elif not requirement.specifier.contains(__version__, prereleases=True):
+            raise ConfigError(
+                f"the project wants {text}, and this is polywheel {__version__}",
+                at=at,
+                hint="run the polywheel that the project wants",
+            )
+    return found
+
+
+_INFO = f"polywheel-{__version__}.dist-info"
+_WHEEL = "Wheel-Version: 1.0\nGenerator: polywheel\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_TIME = (1980, 1, 1, 0, 0, 0)
+NAME = f"polywheel-{__version__}-py3-none-any.whl"
+
+
+def write_own_wheel(served: Path, folder: Path) -> None:
+    """Write the wheel of a polywheel that is :func:`served`; the same bytes each time."""
+    package = served / "polywheel"
+    files = {
+        f"polywheel/{path.relative_to(package).as_posix()}": path.read_bytes()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    files[f"{_INFO}/METADATA"] = (distribution("polywheel").read_text("METADATA") or "").encode()
+    files[f"{_INFO}/WHEEL"] = _WHEEL.encode()
+    files[f"{_INFO}/entry_points.txt"] = b"[console_scripts]\npolywheel = polywheel.cli:main\n"
+    lines = [
+        f"{name},{digest(content)},{len(content)}\n" for name, content in sorted(files.items())
+    ]
+    files[f"{_INFO}/RECORD"] = "".join([*lines, f"{_INFO}/RECORD,,\n"]).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / NAME, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)

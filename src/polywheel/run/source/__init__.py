@@ -1,0 +1,1 @@
+"""The source of a run: snapshots, checkouts, sdists."""

@@ -1,0 +1,245 @@
+"""Unpacking sdists: archives come from strangers, and nothing of one gets out of its folder."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from polywheel.errors import BuildError, ConfigError, WheelError
+from polywheel.run.source.tar import Kind, Member, TarError, TarReader
+from polywheel.system.files import DEEPEST, means_another_file, too_deep, walk
+from polywheel.wheel.archive.archive import open_archive
+
+MOST_BYTES = 16 << 30
+MOST_FILES = 500_000
+"""Files, links, and folders: more than any sdist has."""
+
+_SMALL = 1 << 30
+_RATIO = 200
+"""An archive may unpack to a GiB, or to so many times its own size. Sources come to 10 or 20 times,
+and deflate makes at most 1032."""
+
+_CHUNK = 1 << 20
+_MAX_LINK = 4096
+_FIRST_TIME, _LAST_TIME = 0, (1 << 32) - 1
+_UNREADABLE = (
+    *(TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, KeyError),  # as zipfile puts it
+)
+_DIRECTORY_ENTRY = b"PK\x01\x02"
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""Others may want any amount of memory, and no tool makes an sdist with them."""
+
+_Read = Callable[[int], bytes]
+
+
+def unpack_sdist(path: Path, folder: Path) -> Path:
+    """Unpack an sdist into an empty folder; the one folder that it holds.
+
+    ``.tar.gz`` (PEP 517, "Source distributions"), and ``.zip`` as there were before. Files keep
+    their times. Links lead to files of the archive, and are made last, so that nothing is written
+    through one. Raises ConfigError for what is no sdist, BuildError for a broken or hostile one.
+    """
+    if not path.name.endswith((".tar.gz", ".zip")):
+        raise ConfigError(
+            f"{path.name} is no sdist", hint="its name ends with .tar.gz, or with .zip"
+        )
+    try:
+        room = min(MOST_BYTES, max(_SMALL, _RATIO * path.stat().st_size))
+        unpacking = _Unpacking(path=path, folder=folder, bytes=room)
+        for member, read in _zipped(path) if path.suffix == ".zip" else _tarred(path, room):
+            unpacking.add(member, read)
+        unpacking.finish()
+    except _UNREADABLE as error:
+        raise BuildError(f"{path.name} can't be unpacked: {error}", at=str(path)) from None
+    found = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
+    if len(found) != 1:
+        raise BuildError(f"{path.name} holds {len(found)} folders in place of one", at=str(path))
+    return found[0]
+
+
+def _tarred(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
+    with gzip.open(path, "rb") as stream:
+        # A member may have a header of its own and two that extend it.
+        reader = TarReader(stream, most_bytes=room, most_headers=3 * MOST_FILES)
+        for member in reader:
+            yield member, reader.read
+
+
+def _zipped(path: Path) -> Iterator[tuple[Member, _Read]]:
+    directories: list[bytes] = []
+    with path.open("rb") as file:
+        try:
+            open_archive(file, path, seen=directories.append)
+        except WheelError as error:  # what else is wrong with it is for zipfile to say
+            if not directories:
+                what = f"{path.name} can't be unpacked: {error.problems[0].what}"
+                raise BuildError(what, at=str(path)) from None
+        # Before zipfile keeps all of them.
+        if directories.pop().count(_DIRECTORY_ENTRY) > MOST_FILES:
+            raise BuildError(f"{path.name} holds more than {MOST_FILES} files", at=str(path))
+        with zipfile.ZipFile(file) as archive:
+            for one in archive.infolist():
+                if not one.filename:
+                    raise BuildError(f"{path.name} holds a file without a name", at=str(path))
+                if one.compress_type not in _METHODS:
+                    what = f"{path.name} holds a file that is compressed with another method"
+                    raise BuildError(f"{what} than deflate: {one.filename!r}", at=str(path))
+                with archive.open(one) as content:
+                    yield _of_zip(one, content.read), content.read
+
+
+def _of_zip(one: zipfile.ZipInfo, read: _Read) -> Member:
+    mode = one.external_attr >> 16
+    kind = Kind.FILE
+    if one.is_dir():
+        kind = Kind.FOLDER
+    elif stat.S_ISLNK(mode):
+        kind = Kind.LINK
+    try:
+        # A zip has a time of day without a zone: so that all machines read the same one.
+        time = datetime(*one.date_time, tzinfo=UTC).timestamp()
+    except ValueError:
+        time = 0.0
+    return Member(
+        name=one.filename,
+        kind=kind,
+        link=os.fsdecode(read(_MAX_LINK)) if kind is Kind.LINK else "",
+        size=one.file_size,
+        executable=bool(mode & stat.S_IXUSR),
+        time=time,
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class _Unpacking:
+    """Puts the members of an archive into a folder."""
+
+    path: Path
+    folder: Path
+    bytes: int
+    """What files may have together."""
+
+    links: list[Member] = field(default_factory=list)
+    folders: set[PurePosixPath] = field(default_factory=set)
+    """Those that are there."""
+
+    files: set[PurePosixPath] = field(default_factory=set)
+    count: int = 0
+    windows: bool = os.name == "nt"
+
+    def add(self, member: Member, read: _Read) -> None:
+        """Put a member where it belongs, or keep it for the end. Raises BuildError and OSError."""
+        self._counted()
+        if member.kind is Kind.OTHER:
+            raise self._error(f"holds what is neither file nor folder: {member.name!r}")
+        place = self._place(member.name)
+        if member.kind is Kind.FILE:
+            target = self._target(place)
+            if place not in self.files and os.path.lexists(target):
+                # They differ in case, say, and the file system is one that takes no notice.
+                raise self._error(f"holds {member.name!r} and another name that is the same here")
+            self.files.add(place)
+            self._write(member, target, read)
+        elif member.kind is not Kind.FOLDER:
+            self.links.append(member)
+
+    def finish(self) -> None:
+        """Make the links. Raises BuildError and OSError."""
+        # A hard link is another name of a file of the archive, and becomes one of its own.
+        for member in self.links:
+            if member.kind is Kind.HARD_LINK:
+                origin = self.folder / self._place(member.link)
+                if not origin.is_file():
+                    raise self._error(f"holds a link to no file: {member.name!r}")
+                self._take(origin.stat().st_size)
+                shutil.copy2(origin, self._target(self._place(member.name)))
+        for member in self.links:
+            if member.kind is Kind.LINK:
+                self._link(member)
+
+    def _counted(self) -> None:
+        self.count += 1
+        if self.count > MOST_FILES:
+            raise self._error(f"holds more than {MOST_FILES} files")
+
+    def _take(self, size: int) -> None:
+        self.bytes -= size
+        if self.bytes < 0:
+            raise self._error("unpacks to more bytes than an sdist of its size may")
+
+    def _error(self, what: str) -> BuildError:
+        return BuildError(f"{self.path.name} {what}", at=str(self.path))
+
+    def _place(self, name: str) -> PurePosixPath:
+        """The relative path of a member."""
+        place = PurePosixPath(name)
+        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
+            raise self._error(f"holds a file that leads out of it: {name!r}")
+        if self.windows and any(map(means_another_file, place.parts)):
+            raise self._error(f"holds a file that Windows has no name for: {name!r}")
+        if len(place.parts) > DEEPEST:
+            raise self._error(f"can't be unpacked: {too_deep()}")
+        return place
+
+    def _target(self, place: PurePosixPath) -> Path:
+        """Where a member goes; the folders above it are there."""
+        missing = [one for one in place.parents if one not in self.folders]
+        for one in reversed(missing):
+            self._counted()
+            (self.folder / one).mkdir(exist_ok=True)
+        self.folders.update(missing)
+        return self.folder / place
+
+    def _write(self, member: Member, target: Path, read: _Read) -> None:
+        with target.open("wb") as file:
+            while chunk := read(_CHUNK):
+                self._take(len(chunk))
+                file.write(chunk)
+        if member.executable:
+            target.chmod(target.stat().st_mode | 0o111)
+        time = min(max(member.time, _FIRST_TIME), _LAST_TIME)
+        os.utime(target, (time, time))
+
+    def _link(self, member: Member) -> None:
+        """Make a symbolic link that leads to something within the one folder of the archive."""
+        place = self._place(member.name)
+        target = PurePosixPath(member.link)
+        ups = next((n for n, part in enumerate(target.parts) if part != ".."), len(target.parts))
+        out = target.is_absolute() or ups > len(place.parts) - 2 or ".." in target.parts[ups:]
+        where = self._target(place)
+        # A link below a link could count its way up from somewhere else.
+        top = self.folder.resolve()
+        if out or not member.link or where.parent.resolve() != top / place.parent:
+            raise self._error(
+                f"holds a link that leads out of it: {member.name!r} → {member.link!r}"
+            )
+        if where.is_symlink() or where.exists():
+            raise self._error(f"holds two things named {member.name!r}")
+        try:
+            where.symlink_to(member.link)
+        except OSError:
+            # Windows lets not everybody make links; what it leads to does as well.
+            origin = where.parent / member.link
+            if origin.is_dir():
+                self._copy_folder(origin, where)
+            else:
+                self._take(origin.stat().st_size)
+                shutil.copy2(origin, where)
+
+    def _copy_folder(self, origin: Path, where: Path) -> None:
+        if where.is_relative_to(origin):
+            raise self._error(f"holds a link to a folder that it lies in: {where.name!r}")
+        for folder, _, names in walk(origin):
+            for name in names:
+                self._counted()
+                self._take(Path(folder, name).stat().st_size)
+        shutil.copytree(origin, where)

@@ -1,0 +1,135 @@
+"""Rules that can never apply: nothing that is declared may be without effect in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from polywheel.config.project import Project
+from polywheel.config.reader import Problems
+from polywheel.errors import nearest
+from polywheel.model.answers import PluginAnswer
+from polywheel.model.setup import FeatureValues, Preset, SetupRule
+from polywheel.model.variant import ABI_DEPENDENCY, ABI_VALUE, NULL_LABEL, Provider, Variant
+from polywheel.setup.profiles import shipped_profiles
+
+Known = dict[str, FeatureValues]
+"""Features by name."""
+
+
+def check_unused_rules(
+    project: Project,
+    variant: Variant,
+    presets: Sequence[Preset],
+    answers: Mapping[str, PluginAnswer],
+) -> None:
+    """Raise ConfigError for rules about what neither the project nor the provider knows.
+
+    Namespaces must have a provider. Features and values are held against static properties, against
+    what a plugin lists, and against the namespace's preset where a plugin that was asked lists
+    nothing or where no plugin is asked. A plugin that has not answered in this build may know
+    anything.
+    """
+    problems = Problems()
+    labels = {*project.metadata.variants, NULL_LABEL, variant.label}
+    providers = project.metadata.providers
+    known = {
+        namespace: _known(
+            project,
+            variant,
+            providers[namespace],
+            preset=next((one for one in presets if one.namespace == namespace), None),
+            answer=answers.get(namespace),
+        )
+        for namespace in {rule.target[0] for rule in project.settings.setup if rule.target}
+        if namespace in providers
+    }
+    for rule in project.settings.setup:
+        if rule.label_glob is not None and not project.settings.has_matrix:
+            _check_label(rule, rule.label_glob, labels, problems)
+        elif rule.target[:1] == (ABI_DEPENDENCY,):
+            _check_abi_dependency(rule, problems)
+        elif rule.target and rule.target[0] not in known:
+            what = f"the namespace {rule.target[0]!r} has no provider"
+            problems.add(what, at=rule.at, hint=nearest(rule.target[0], providers))
+        elif rule.target:
+            _check_target(rule, known[rule.target[0]], problems)
+    _check_backends(project, problems)
+    problems.settle()
+
+
+def _check_label(rule: SetupRule, glob: str, labels: Iterable[str], problems: Problems) -> None:
+    if not any(fnmatchcase(label, glob) for label in labels):
+        what = f"no variant has a label that matches {glob!r}"
+        problems.add(what, at=rule.at, hint=nearest(glob, labels))
+
+
+def _check_abi_dependency(rule: SetupRule, problems: Problems) -> None:
+    """The features of this namespace are the names of packages, its values are versions."""
+    if len(rule.target) == 3 and not ABI_VALUE.fullmatch(rule.target[2]):
+        what = f"the value of {rule.key!r} is not a version of one to three components"
+        problems.add(what, at=rule.at, hint="for example 'abi_dependency :: torch :: 2.9'")
+
+
+def _check_backends(project: Project, problems: Problems) -> None:
+    """Tables for one backend must have the name of a profile, or of the project's own backend."""
+    rules = [rule for rule in project.settings.setup if rule.by_backend]
+    known = {profile.name for profile in shipped_profiles()} if rules else set()
+    if project.settings.backend is not None:
+        named = (project.settings.build_backend, project.build_system.build_backend)
+        known |= {name for name in named if name}
+    for rule in rules:
+        for name in rule.by_backend:
+            if name not in known:
+                what = f"no backend profile has the name {name!r}"
+                problems.add(what, at=f"{rule.at}.backend", hint=nearest(name, known))
+
+
+def _check_target(rule: SetupRule, known: Known, problems: Problems) -> None:
+    namespace, *rest = rule.target
+    if not rest or not known:
+        return
+    feature, *value = rest
+    if feature not in known:
+        what = f"'{namespace} :: {feature}' is a feature that nobody knows"
+        problems.add(what, at=rule.at, hint=nearest(feature, known))
+    elif value and not known[feature].has(value[0]):
+        what = f"'{rule.key}' is a value that nobody knows"
+        problems.add(what, at=rule.at, hint=nearest(value[0], known[feature].values))
+
+
+def _known(
+    project: Project,
+    variant: Variant,
+    provider: Provider,
+    *,
+    preset: Preset | None,
+    answer: PluginAnswer | None,
+) -> Known:
+    """Everything known of a namespace's features; empty where no list of them is at hand."""
+    known: Known = {}
+    if provider.static_properties:
+        for name, values in provider.static_properties.items():
+            known[name] = FeatureValues(values)
+    elif answer is not None and answer.all_configs is not None:
+        known = {one.name: FeatureValues(one.values) for one in answer.all_configs}
+    elif preset is not None and (answer is not None or not _has_plugin(project, provider)):
+        known = dict(preset.features)
+    if known:
+        # What is built and what is declared is known, whatever a preset says.
+        for one in (variant, *project.metadata.variants.values()):
+            for prop in one.properties:
+                if prop.namespace == provider.namespace:
+                    older = known.get(prop.feature, FeatureValues())
+                    known[prop.feature] = replace(older, values=(*older.values, prop.value))
+    return known
+
+
+def _has_plugin(project: Project, provider: Provider) -> bool:
+    """Whether a plugin is asked in the builds of variants that use the namespace."""
+    override = project.settings.providers.get(provider.namespace)
+    if override is not None and override.query is not None:
+        return override.query == "plugin"
+    requires = provider.requires or provider.build_requires
+    return bool(requires or (override and override.requires))

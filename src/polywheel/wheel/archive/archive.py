@@ -1,0 +1,324 @@
+"""Read a zip archive without inflating it: where each member lies.
+
+An archive that contradicts itself is refused: it may come from a stranger. Marks of a change in place
+that was interrupted are recognised, see :mod:`polywheel.wheel.in_place`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from polywheel.errors import WheelError
+from polywheel.wheel.archive.directory import Directory
+from polywheel.wheel.archive.entry import (
+    CENTRAL,
+    DEFLATED,
+    END,
+    FULL16,
+    FULL32,
+    HAS_DESCRIPTOR,
+    LOCAL,
+    STORED,
+    ZIP64_END,
+    ZIP64_LOCATOR,
+    Member,
+    broken,
+)
+
+_UNFINISHED = b"polywheel\x00unfinished\x00"
+_GAP = b"\x00polywheel gap\x00"
+_NUMBERS = struct.Struct("<QQL")
+_MARK = len(_UNFINISHED) + _NUMBERS.size
+_CHUNK = 1024 * 1024
+_FURTHEST = 512 * 1024 * 1024
+"""Bytes of what an interrupted change may have left: twice what a directory may have."""
+
+
+def unfinished_mark(old: int) -> bytes:
+    """Stands behind a wheel of ``old`` bytes, in front of its new end."""
+    return _UNFINISHED + _numbers(old, old)
+
+
+def gap_mark(start: int, end: int) -> bytes:
+    """Ends the comment of an archive in which nothing lies between two offsets."""
+    return _GAP + _numbers(start, end)
+
+
+def split_comment(comment: bytes) -> tuple[bytes, tuple[int, int] | None]:
+    """The comment of an archive without a mark, and the gap that the mark names."""
+    at = len(comment) - len(_GAP) - _NUMBERS.size
+    if at < 0 or not comment.startswith(_GAP, at):
+        return comment, None
+    found = _read(comment[at + len(_GAP) :])
+    return (comment, None) if found is None else (comment[:at], found)
+
+
+def old_size(file: BinaryIO, size: int) -> int:
+    """Bytes of the wheel in front of the mark that stands last in a file; ``size`` if none does."""
+    # A mark that is itself cut short ends the file.
+    file.seek(max(0, size - _MARK))
+    end = file.read(min(size, _MARK))
+    for length in range(min(len(end), _MARK - 1), 0, -1):
+        if unfinished_mark(size - length).startswith(end[-length:]):
+            return size - length
+    at = size
+    while at > 0 and size - at < _FURTHEST:
+        start = max(0, at - _CHUNK)
+        file.seek(start)
+        chunk = file.read(min(at + _MARK, size) - start)
+        found = chunk.rfind(_UNFINISHED)
+        while found >= 0:
+            old = start + found
+            if chunk.startswith(unfinished_mark(old), found):
+                return old
+            found = chunk.rfind(_UNFINISHED, 0, found)
+        at = start
+    return size
+
+
+def _numbers(first: int, second: int) -> bytes:
+    check = zlib.crc32(struct.pack("<QQ", first, second))
+    return _NUMBERS.pack(first, second, check)
+
+
+def _read(packed: bytes) -> tuple[int, int] | None:
+    first, second, _ = _NUMBERS.unpack(packed)
+    return (first, second) if packed == _numbers(first, second) else None
+
+
+_FULL = (FULL16, FULL32, FULL32)
+"""Count, length and offset of the directory, where the zip64 end record has them."""
+_END_MAGIC = b"PK\x05\x06"
+_MAX_COMMENT = 0xFFFF
+_MAX_INTERRUPTED = 16
+MAX_TRAILING = 24
+"""Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
+_MAX_BLOCK_HEADER = 512
+"""Bytes: the code lengths in front of a deflated block take less (RFC 1951, 3.2.7)."""
+_MAX_DIRECTORY = 256 * 1024 * 1024
+"""Bytes of central directory that are read: enough for two million members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What stands around the data of a member: its local header and what follows the data.
+
+    That is a data descriptor, or padding; most members have neither.
+    """
+
+    local: bytes
+    trailing: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An open archive."""
+
+    file: BinaryIO
+    path: Path
+    table: Directory
+    comment: bytes
+    zip64: bool
+    size: int
+    """Bytes of the archive: all of the file, but for what an interrupted change left behind it."""
+
+    gap: tuple[int, int] | None = None
+    """Start and end of what an interrupted change in place left between members; see in_place."""
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """In the order of the central directory."""
+        return self.table.members
+
+    @property
+    def directory(self) -> int:
+        """Where the central directory starts; the members end there."""
+        return self.table.end
+
+    def member(self, name: str) -> Member | None:
+        """The member of a name; None where there is none."""
+        number = self.table.position.get(name)
+        return None if number is None else self.table.member(number)
+
+    def read(self, member: Member, *, limit: int) -> bytes:
+        """The content of a member, inflated and checked; no more than ``limit`` bytes of it."""
+        claimed = max(member.size, member.compressed)
+        if claimed > limit:
+            raise self.broken(f"{member.name} claims {claimed} bytes, over the bound of {limit}")
+        self.file.seek(self.data_offset(member))
+        raw = self.file.read(member.compressed)
+        if len(raw) != member.compressed:
+            raise self.broken(f"{member.name} is cut short")
+        if member.method == STORED:
+            content = raw
+        elif member.method == DEFLATED:
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                content = inflater.decompress(raw, member.size + 1)
+            except zlib.error as error:
+                raise self.broken(f"{member.name} can't be inflated: {error}") from None
+            if not inflater.eof and len(content) <= member.size:
+                raise self.broken(f"{member.name} is cut short")
+            if inflater.unused_data:
+                raise self.broken(f"{member.name} ends before its data do")
+        else:
+            raise self.broken(f"{member.name} is compressed by the unknown method {member.method}")
+        if len(content) != member.size or zlib.crc32(content) != member.crc:
+            raise self.broken(f"{member.name} is not what the archive's directory says of it")
+        return content
+
+    def start(self, member: Member, length: int) -> bytes:
+        """The first bytes of a stored or deflated member, at most ``length``; no more is inflated."""
+        self.file.seek(self.data_offset(member))
+        raw = self.file.read(min(member.compressed, length + _MAX_BLOCK_HEADER))
+        if member.method == STORED:
+            return raw[:length]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, length)
+        except zlib.error as error:
+            raise self.broken(f"{member.name} can't be inflated: {error}") from None
+
+    def data_offset(self, member: Member) -> int:
+        """Where the data of a member starts, behind its local header.
+
+        Raises WheelError where that header is not there, or says other than the directory:
+        readers that go by the one would see another wheel than readers that go by the other.
+        """
+        self.file.seek(member.offset)
+        header = self.file.read(LOCAL.size)
+        if len(header) != LOCAL.size or header[:4] != b"PK\x03\x04":
+            raise self.broken(f"{member.name} has no local header where it should be")
+        name_length: int
+        extra_length: int
+        fields = LOCAL.unpack(header)
+        _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
+        if self.file.read(name_length) != member.raw_name:
+            raise self.broken(f"{member.name} has another name in its local header")
+        # With a data descriptor, checksum and sizes follow the data; what is wide stands in zip64.
+        agreed = flags & HAS_DESCRIPTOR or (
+            crc == member.crc
+            and compressed in (member.compressed, FULL32)
+            and size in (member.size, FULL32)
+        )
+        if method != member.method or not agreed:
+            raise self.broken(f"{member.name} is described differently in its local header")
+        return member.offset + LOCAL.size + name_length + extra_length
+
+    def around(self, member: Member) -> Neighbours:
+        """What stands around the data of a member. Raises WheelError as :meth:`data_offset`."""
+        start = self.data_offset(member)
+        data_end = start + member.compressed
+        end = self.table.end_of(self.table.position[member.name])
+        if data_end > end:
+            raise self.broken(f"{member.name} overlaps what follows it")
+        self.file.seek(member.offset)
+        local = self.file.read(start - member.offset)
+        self.file.seek(data_end)
+        return Neighbours(local, self.file.read(min(end - data_end, MAX_TRAILING)))
+
+    def extents(self) -> Iterator[tuple[Member, int]]:
+        """Members as they lie in the file, each with where it ends: at the next, or the directory.
+
+        Reads every local header; raises WheelError where one disagrees with the directory, or
+        where the data behind it reach into the next member.
+        """
+        for _, end, number in self.table.extents():
+            member = self.table.member(number)
+            if self.data_offset(member) + member.compressed > end:
+                raise self.broken(f"{member.name} overlaps what follows it")
+            yield member, end
+
+    def broken(self, what: str) -> WheelError:
+        return broken(self.path, what)
+
+
+def open_archive(
+    file: BinaryIO, path: Path, *, seen: Callable[[bytes], object] | None = None
+) -> Archive:
+    """Read the directory of an archive. Raises WheelError for anything that is not right.
+
+    ``seen`` is told the raw directory before it is checked.
+    """
+    size, tail_start, tail = _tail(file, path, file.seek(0, 2))
+    at = _find_end(tail)
+    _, disk, start_disk, here, count, length, offset, _ = END.unpack_from(tail, at)
+    comment, gap = split_comment(tail[at + END.size :])
+    if _END_MAGIC in comment:
+        raise broken(path, "its comment holds a second end record, which other readers would take")
+    end = tail_start + at
+    zip64 = False
+    found = _zip64_end(file, path, end)
+    if found is not None:
+        narrow, wide = (count, length, offset), found[:3]
+        if any(a not in (b, full) for a, b, full in zip(narrow, wide, _FULL, strict=True)):
+            raise broken(path, "its two end records contradict each other")
+        count, length, offset, end = found
+        here, disk, start_disk, zip64 = count, 0, 0, True
+    if disk or start_disk or here != count:
+        raise broken(path, "it is split over several files")
+    if offset + length != end:
+        raise broken(path, "its directory is not where the end record says")
+    if length > _MAX_DIRECTORY or count * CENTRAL.size > length:
+        raise broken(path, f"it claims {count} members in a directory of {length} bytes")
+    file.seek(offset)
+    raw = file.read(length)
+    if seen is not None:
+        seen(raw)
+    table = Directory(raw, count, offset, path)
+    if gap is not None and not table.is_gap(*gap):
+        raise broken(path, "its comment names a gap that is not there")
+    return Archive(file, path, table, comment, zip64, size, gap)
+
+
+def _tail(file: BinaryIO, path: Path, size: int) -> tuple[int, int, bytes]:
+    """Bytes of the archive, and the end of it that holds the end record: where it starts, and it.
+
+    Behind it may lie what a few interrupted changes left.
+    """
+    for _ in range(_MAX_INTERRUPTED):
+        start = max(0, size - END.size - _MAX_COMMENT)
+        file.seek(start)
+        tail = file.read(size - start)
+        if _find_end(tail) >= 0:
+            return size, start, tail
+        size, known = old_size(file, size), size
+        if size == known:
+            break
+    raise broken(path, "it is not a zip archive, or it is cut short")
+
+
+def _find_end(tail: bytes) -> int:
+    """Where the end record starts: the last one whose comment reaches exactly to the end."""
+    at = tail.rfind(_END_MAGIC)
+    while at >= 0:
+        if len(tail) - at >= END.size:
+            *_, comment_length = END.unpack_from(tail, at)
+            if at + END.size + comment_length == len(tail):
+                return at
+        at = tail.rfind(_END_MAGIC, 0, at)
+    return -1
+
+
+def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int] | None:
+    """Count, length and offset of the directory, and where it ends; None where there is no zip64."""
+    if end < ZIP64_LOCATOR.size:
+        return None
+    file.seek(end - ZIP64_LOCATOR.size)
+    magic, disk, where, disks = ZIP64_LOCATOR.unpack(file.read(ZIP64_LOCATOR.size))
+    if magic != b"PK\x06\x07":
+        return None
+    if disk or disks > 1 or where > end - ZIP64_LOCATOR.size - ZIP64_END.size:
+        raise broken(path, "its zip64 end record is not where it should be")
+    file.seek(where)
+    record = ZIP64_END.unpack(file.read(ZIP64_END.size))
+    magic, rest, _, _, disk, start_disk, here, count, length, offset = record
+    if magic != b"PK\x06\x06" or where + 12 + rest != end - ZIP64_LOCATOR.size:
+        raise broken(path, "its zip64 end record is malformed")
+    if disk or start_disk or here != count:
+        raise broken(path, "it is split over several files")
+    return count, length, offset, where

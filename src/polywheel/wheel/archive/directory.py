@@ -1,0 +1,276 @@
+"""The central directory of an archive: parsed as a table, checked as a whole.
+
+A large wheel has many thousand members, and labelling one is to cost little more than copying the
+file. So the checks run over whole columns first; only where one of them finds something unusual
+are the members looked at one by one, to tell what it is, or that it is harmless.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import accumulate
+from operator import le
+from pathlib import Path
+
+from polywheel.wheel.archive.entry import (
+    CENTRAL,
+    ENCRYPTED,
+    FULL32,
+    LOCAL,
+    MAX_NAME,
+    STORED,
+    Member,
+    bad_name,
+    broken,
+    central,
+    parse_entry,
+)
+
+_MAGIC = b"PK\x01\x02"
+# The fixed part of an entry behind its magic number, and where the columns lie in it: by place, the
+# bytes of each number.
+_HEAD = CENTRAL.size - len(_MAGIC)
+_FLAGS, _METHOD, _COMPRESSED, _SIZE = (4, 2), (6, 2), (16, 4), (20, 4)
+_NAME_LENGTH, _EXTRA_LENGTH, _COMMENT_LENGTH = (24, 2), (26, 2), (28, 2)
+_DISK, _WHERE = (30, 2), (38, 4)
+_LENGTHS = struct.Struct("<24x3H")
+_OFFSET = struct.Struct("<L")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Printable ASCII but for what other systems take as separators.
+_HARMLESS = bytes({*range(0x20, 0x7F), ord("\n")} - {*b":\\"})
+
+
+class Directory:
+    """The entries of a central directory, in its order; ``end`` is where the members end."""
+
+    def __init__(self, raw: bytes, count: int, end: int, path: Path) -> None:
+        self.raw = raw
+        self.end = end
+        self._wide = True
+        self._path = path
+        # Where each entry starts, and where the last one ends.
+        self._starts: list[int] = []
+        names, heads = self._cut_by_magic(count) or self._cut_by_lengths(count)
+        self._screen(names, heads)
+
+    @property
+    def names(self) -> list[str]:
+        return self._names
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each member, inflated."""
+        return self._sizes
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """Every member; a large archive has better use for :meth:`member`."""
+        return tuple(map(self.member, range(len(self._names))))
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Where in the directory each name stands."""
+        return {name: number for number, name in enumerate(self._names)}
+
+    def member(self, number: int) -> Member:
+        return parse_entry(self.raw, self._starts[number], self._path)
+
+    def entries(self, first: int, last: int) -> bytes:
+        """The entries first to last - 1, as they stand in the directory."""
+        return self.raw[self._starts[first] : self._starts[last]] if last > first else b""
+
+    def moved(self, number: int, offset: int) -> bytes:
+        """The entry of a member that comes to lie at another offset."""
+        start = self._starts[number]
+        if offset < FULL32 and not self._wide:
+            entry = bytearray(self.raw[start : self._starts[number + 1]])
+            _OFFSET.pack_into(entry, CENTRAL.size - _OFFSET.size, offset)
+            return bytes(entry)
+        return central(replace(self.member(number), offset=offset))
+
+    @cached_property
+    def order(self) -> Sequence[int]:
+        """The numbers of the members as they lie in the file."""
+        numbers = range(len(self._offsets))
+        if self._in_order:
+            return numbers
+        return sorted(numbers, key=self._offsets.__getitem__)
+
+    def extents(self, only: Collection[int] | None = None) -> list[tuple[int, int, int]]:
+        """``(offset, end, number)`` of members as they lie in the file: of all, or of some.
+
+        A member ends at the next one, or at the directory.
+        """
+        order, offsets = self.order, self._offsets
+        return [
+            (offsets[number], offsets[following] if following >= 0 else self.end, number)
+            for number, following in zip(order, (*order, -1)[1:], strict=True)
+            if only is None or number in only
+        ]
+
+    def offset(self, number: int) -> int:
+        return self._offsets[number]
+
+    def end_of(self, number: int) -> int:
+        """Where a member ends: at the next one in the file, or at the directory."""
+        if not self._in_order:
+            return next(end for _, end, found in self.extents({number}) if found == number)
+        return self._offsets[number + 1] if number + 1 < len(self._offsets) else self.end
+
+    def is_gap(self, first: int, end: int) -> bool:
+        """Whether no member lies between two offsets, as far as the directory says."""
+        if not 0 < first < end <= self.end:
+            return False
+        in_front = [number for number, offset in enumerate(self._offsets) if offset < end]
+        return all(
+            one.offset + LOCAL.size + len(one.raw_name) + one.compressed <= first
+            for one in map(self.member, in_front)
+        )
+
+    def _cut_by_magic(self, count: int) -> tuple[list[bytes], bytes] | None:
+        """Names and heads of the entries, cut where the next magic number stands.
+
+        None where that is not where an entry ends: one has extra fields, or a name like a magic
+        number.
+        """
+        entries = self.raw.split(_MAGIC)
+        if len(entries) != count + 1 or entries.pop(0) or min(map(len, entries), default=0) < _HEAD:
+            return None
+        heads = b"".join([entry[:_HEAD] for entry in entries])
+        names = [entry[_HEAD:] for entry in entries]
+        lengths = list(map(len, names))
+        if (
+            any(_column(heads, _EXTRA_LENGTH))
+            or any(_column(heads, _COMMENT_LENGTH))
+            or _column(heads, _NAME_LENGTH).tolist() != lengths
+        ):
+            return None
+        self._starts = list(accumulate(map(CENTRAL.size.__add__, lengths), initial=0))
+        return names, heads
+
+    def _cut_by_lengths(self, count: int) -> tuple[list[bytes], bytes]:
+        """Names and heads of the entries, one after the other."""
+        names: list[bytes] = []
+        heads: list[bytes] = []
+        at = 0
+        for _ in range(count):
+            if len(self.raw) - at < CENTRAL.size:
+                raise broken(self._path, "its directory is cut short")
+            if not self.raw.startswith(_MAGIC, at):
+                raise broken(self._path, "its directory is malformed")
+            self._starts.append(at)
+            head = self.raw[at + len(_MAGIC) : at + CENTRAL.size]
+            heads.append(head)
+            name, extra, comment = _LENGTHS.unpack_from(head)
+            at += CENTRAL.size
+            names.append(self.raw[at : at + name])
+            at += name + extra + comment
+        if at != len(self.raw):
+            more = "holds more than its members" if at < len(self.raw) else "is cut short"
+            raise broken(self._path, f"its directory {more}")
+        self._starts.append(at)
+        return names, b"".join(heads)
+
+    def _screen(self, names: list[bytes], heads: bytes) -> None:
+        """Take the columns apart and check them; the members themselves where one is unusual."""
+        self._names: list[str] = []
+        self._sizes: list[int] = []
+        self._offsets: list[int] = []
+        self._in_order = True
+        if not names:
+            return
+        compressed, sizes = _column(heads, _COMPRESSED).tolist(), _column(heads, _SIZE).tolist()
+        offsets, lengths = _column(heads, _WHERE).tolist(), _column(heads, _NAME_LENGTH)
+        methods = _column(heads, _METHOD)
+        joined = b"\n".join(names)
+        plain = (
+            _is_plain(joined)
+            and joined.count(b"\n") == len(names) - 1
+            and not any(map(ENCRYPTED.__and__, set(_column(heads, _FLAGS))))
+            and not any(_column(heads, _DISK))
+            and not any(_column(heads, _EXTRA_LENGTH))
+            and max(lengths) <= MAX_NAME
+            and FULL32 not in {max(compressed), max(sizes), max(offsets)}
+            and (
+                STORED not in methods
+                or not any(
+                    method == STORED and there != size
+                    for method, there, size in zip(methods, compressed, sizes, strict=True)
+                )
+            )
+        )
+        self._wide = not plain
+        if plain:
+            self._names = joined.decode("ascii").split("\n")
+            self._sizes, self._offsets = sizes, offsets
+        else:
+            members = [self.member(number) for number in range(len(names))]
+            self._names = [member.name for member in members]
+            self._sizes = [member.size for member in members]
+            self._offsets = [member.offset for member in members]
+            compressed = [member.compressed for member in members]
+        if not plain or len(set(self._names)) != len(names):
+            self._check_names()
+        self._check_extents(lengths, compressed)
+
+    def _check_names(self) -> None:
+        """Refuse names that lead out of the archive, that are malformed, or stand twice."""
+        seen = set()
+        for name in self._names:
+            parts = name.removesuffix("/").split("/")
+            if (
+                not all(parts)
+                or {".", ".."}.intersection(parts)
+                or "\\" in name
+                or ":" in parts[0]
+                or _CONTROL.search(name)
+            ):
+                raise bad_name(name, self._path)
+            if name in seen:
+                raise broken(self._path, f"there are two members named {name!r}")
+            seen.add(name)
+
+    def _check_extents(self, lengths: Iterable[int], compressed: Iterable[int]) -> None:
+        """Refuse members that overlap, a sign of an archive that is made to explode."""
+        self._in_order = self._offsets == sorted(self._offsets)
+        least = list(map(sum, zip(self._offsets, lengths, compressed, strict=True)))
+        starts = map((-LOCAL.size).__add__, [*self._offsets[1:], self.end])
+        if self._in_order and all(map(le, least, starts)):
+            return
+        least = [end + LOCAL.size for end in least]
+        for _, end, number in self.extents():
+            if least[number] > self.end:
+                raise broken(
+                    self._path, f"{self._names[number]} reaches beyond the end of the archive"
+                )
+            if least[number] > end:
+                raise broken(self._path, f"{self._names[number]} overlaps what follows it")
+
+
+def _column(heads: bytes, place: tuple[int, int]) -> array[int]:
+    """One number of every head: its bytes lie a head apart, and the least of them comes first."""
+    at, width = place
+    raw = bytearray(len(heads) // _HEAD * width)
+    for byte in range(width):
+        raw[byte::width] = heads[at + byte :: _HEAD]
+    numbers = array("H" if width == 2 else "I", raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _is_plain(names: bytes) -> bool:
+    """Whether names, a line each, are printable ASCII and none of their parts is special.
+
+    That of a folder ends with an empty part: archives with folders take the long way.
+    """
+    parts = b"/" + names.replace(b"\n", b"/") + b"/"
+    return not names.translate(None, _HARMLESS) and not any(
+        part in parts for part in (b"//", b"/./", b"/../")
+    )

@@ -1,0 +1,136 @@
+"""Read all parts of a wheel, and check a wheel that was made from another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from polywheel.errors import Problem, WheelError
+from polywheel.formats.metadata import parse_metadata, read_variant_fields
+from polywheel.formats.variant_json import read_faulty_variant_json
+from polywheel.model.variant import Variant, VariantMetadata
+from polywheel.model.wheelname import WheelName
+from polywheel.system.files import open_regular
+from polywheel.wheel.archive.archive import Archive, open_archive
+from polywheel.wheel.disagreements import disagreements, tag_disagreements
+from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
+from polywheel.wheel.inspected_wheel import METADATA, InspectedWheel, of_hashes, of_record
+
+WHEEL = "WHEEL"
+_MAX_WHEEL_FILE = 1024 * 1024
+_MAX_VARIANT_JSON = 1024 * 1024
+"""Bytes: what a wheel says of itself and its providers takes a thousandth."""
+
+
+def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
+    """Read a wheel and compare what its parts say.
+
+    The directory, METADATA, variant.json, WHEEL and RECORD are read and compared; ``hashes`` reads
+    every other member too, in little memory, and holds it against its hash in RECORD. Raises
+    WheelError where the file can't be read as a wheel at all.
+    """
+    WheelName.parse(path.name)
+    try:
+        with open_regular(path) as file:
+            return examine_open(file, path, hashes=hashes)
+    except OSError as error:
+        raise WheelError(
+            f"{path.name} can't be read: {error.strerror or error}", at=str(path.parent)
+        ) from None
+
+
+def examine_open(file: BinaryIO, path: Path, *, hashes: bool = False) -> InspectedWheel:
+    """As :func:`inspect_wheel`, of an open file that is at ``path``, or will be. Raises OSError too."""
+    name = WheelName.parse(path.name)
+    size = file.seek(0, 2)
+    archive = open_archive(file, path)
+    info = find_dist_info(archive)
+    wheel_file = _wheel_file(archive, info.path(WHEEL))
+    contents = {METADATA: info.metadata, VARIANT_JSON: info.variant_json, WHEEL: wheel_file}
+    recorded = list(of_record(info, contents))
+    if hashes:
+        recorded += of_hashes(info)
+    headers = parse_metadata(info.metadata, at=f"{path}: {METADATA}")
+    document, faults = _document(info.variant_json, f"{path.name}: {VARIANT_JSON}")
+    examined = InspectedWheel(
+        path=path,
+        name=name,
+        size=size,
+        dist_info=info.folder,
+        metadata=info.metadata,
+        headers=headers,
+        wheel_headers=parse_metadata(wheel_file, at=f"{path}: {WHEEL}"),
+        fields=read_variant_fields(headers, at=f"{path.name}: {METADATA}"),
+        variant_json=info.variant_json,
+        document=None if faults else document,
+        faulty=document if faults else None,
+        disagreements=(),
+    )
+    found = dict.fromkeys(_problems(examined, recorded, faults))
+    return replace(examined, disagreements=tuple(found))
+
+
+def _wheel_file(archive: Archive, path: str) -> bytes:
+    member = archive.member(path)
+    if member is None:
+        raise archive.broken(f"there is no {path}")
+    return archive.read(member, limit=_MAX_WHEEL_FILE)
+
+
+def _document(content: bytes | None, at: str) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
+    if content is None:
+        return None, ()
+    return read_faulty_variant_json(content, at=at, limit=_MAX_VARIANT_JSON, strict=True)
+
+
+def _problems(
+    wheel: InspectedWheel, recorded: list[str], faults: tuple[Problem, ...]
+) -> Iterator[Problem]:
+    """Everything that is wrong: what can't be read first, then what does not agree."""
+    at = str(wheel.path)
+    yield from faults
+    if wheel.fields is not None:
+        yield from wheel.fields.problems
+    for what in (*disagreements(wheel), *recorded):
+        yield Problem(what, at)
+
+
+def read_variant(wheel: Path) -> Variant | None:
+    """The variant of a wheel; None for a non-variant wheel.
+
+    Raises WheelError if its parts disagree, or if it is of several variants.
+    """
+    inspected = inspect_wheel(wheel)
+    if inspected.disagreements:
+        raise WheelError.collected(inspected.disagreements)
+    if inspected.declared is None:
+        return None
+    if inspected.variant is None:
+        count = len(inspected.declared.variants)
+        raise WheelError(f"{wheel.name} is of {count} variants", at=str(wheel.parent))
+    return inspected.variant
+
+
+def refuse_disagreements(
+    file: BinaryIO, target: Path, *, source: Path, notify: Callable[[str], None]
+) -> None:
+    """Raise WheelError for a new wheel whose parts disagree, before it is at ``target``.
+
+    ``file`` holds the new wheel, which was made of ``source``. Tags of WHEEL that are not those of
+    the filename are told to ``notify`` alone: many wheels on PyPI have them, and pip takes those.
+    """
+    found = examine_open(file, target)
+    harmless = set(tag_disagreements(found))
+    if wrong := [problem for problem in found.disagreements if problem.what not in harmless]:
+        raise WheelError.collected(
+            replace(
+                problem,
+                what=f"the new wheel would not be right: {problem.what}",
+                hint=f"polywheel show --hashes {source.name} tells what is wrong already",
+            )
+            for problem in wrong
+        )
+    for what in harmless:
+        notify(f"warning: {target.name}: {what}")
