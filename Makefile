@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint types bench clean
 
+# By file, so that fixtures are made once; in their order, in which the quick ones come last.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py

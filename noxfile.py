@@ -60,7 +60,8 @@ def sdist(session: nox.Session) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", folder, ".")
     session.install("polywheel[cli,test]", "--find-links", folder)
-    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
+    by_file = ("--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", "-n", "auto", *by_file, *session.posargs)
 
 
 @nox.session

@@ -8,8 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Each test starts processes that would compile all they import again: a third of the time of all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# How long an example takes says more about the other work on a machine than about polywheel.
+settings.register_profile("polywheel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("polywheel")
 
 
 @pytest.fixture(scope="session")

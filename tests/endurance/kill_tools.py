@@ -200,7 +200,9 @@ class Place:
         }
 
     def said(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")[-1500:]
+        text = (self.folder / "log").read_text(errors="replace")
+        errors = [line for line in text.splitlines() if line.startswith("error: ")]
+        return "\n".join([*errors[:5], text[-1500:]])
 
 
 def prepared(place: Place, command: Command) -> None:
@@ -322,7 +324,7 @@ def one_kill(place: Place, command: Command, figures: campaign.Figures, number: 
             figures.counts["came too late"] += 1
         command.slower *= 0.9 if ended else 1.02
     figures.counts[f"kills of {command.name}"] += 1
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while processes_of(place.mark) and time.monotonic() < until:
         time.sleep(0.01)  # a child that shields a change goes on for a moment
     if wrong := wrong_after_kill(place, command):

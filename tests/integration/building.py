@@ -12,8 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+import traceback
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -23,6 +25,12 @@ from threading import Event
 from typing import Any
 
 import pytest
+from pyproject_hooks import (
+    BackendUnavailable,
+    BuildBackendHookCaller,
+    HookMissing,
+    UnsupportedOperation,
+)
 
 from polywheel.model.answers import PluginQuery
 from polywheel.providers.client import ask_plugins
@@ -64,10 +72,48 @@ def build(
     check: bool = True,
     out: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """``python -m build`` without isolation, the backends of the test environment in use."""
-    outdir = ["--outdir", str(out)] if out else []
-    command = [sys.executable, "-m", "build", "-nx", *outdir, *arguments]
-    return run(command, cwd=source, env=env, check=check)
+    """What ``python -m build`` does without isolation, the backends of the test environment in use.
+
+    The hook runs in a process of its own, as there; the process of the frontend is spared.
+    """
+    kinds = {"--wheel": "wheel", "-w": "wheel", "--sdist": "sdist"}
+    (kind,) = {kinds[one] for one in arguments if one in kinds}
+    settings: dict[str, str | list[str]] = {}
+    for one in arguments:
+        if one not in kinds:
+            name, _, value = one.removeprefix("-C").partition("=")
+            before = settings.get(name, [])
+            known = [before] if isinstance(before, str) else before
+            settings[name] = [*known, value] if known else value
+    printed: list[str] = []
+
+    def runner(
+        cmd: Sequence[str],
+        cwd: str | None = None,
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        more = {**(env or {}), **(extra_environ or {})}
+        done = run(cmd, cwd=Path(cwd or source), env=more, check=False)
+        printed.append(done.stdout)
+        done.check_returncode()
+
+    code = 0
+    table = tomllib.loads((source / "pyproject.toml").read_text("utf-8")).get("build-system", {})
+    backend = table.get("build-backend", "setuptools.build_meta:__legacy__")
+    folder = out or source / "dist"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        hooks = BuildBackendHookCaller(str(source), backend, table.get("backend-path"), runner)
+        getattr(hooks, f"build_{kind}")(str(folder), settings)
+    except subprocess.CalledProcessError:
+        code = 1
+    except (BackendUnavailable, HookMissing, UnsupportedOperation) as error:
+        printed += traceback.format_exception(error, limit=-1)
+        code = 1
+    said = "".join(printed)
+    if check and code:
+        raise AssertionError(f"a build of {source} with {arguments} failed:\n{said}")
+    return subprocess.CompletedProcess(arguments, code, said)
 
 
 def build_wheel(
@@ -77,6 +123,12 @@ def build_wheel(
     build(source, "--wheel", *arguments, env=env, out=out)
     (wheel,) = out.iterdir()
     return wheel
+
+
+def install(into: Path, *wheels: Path) -> None:
+    """Install wheels, and nothing that they require, into a folder. With uv: pip takes a second."""
+    command = ["uv", "pip", "install", "-q", "--no-deps", "--no-index", "--python", sys.executable]
+    run([*command, "--target", into, *wheels], cwd=into.parent)
 
 
 def example(name: str, into: Path) -> Path:

@@ -12,14 +12,16 @@ import pytest
 
 
 def parents() -> dict[int, int]:
-    """The parent of every process."""
+    """The parent of every process that has not ended."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             _, _, rest = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
         except OSError:  # it has ended
             continue
-        found[int(path.parent.name)] = int(rest.split()[1])
+        state, parent = rest.split()[:2]
+        if state != "Z":
+            found[int(path.parent.name)] = int(parent)
     return found
 
 

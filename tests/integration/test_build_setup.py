@@ -13,6 +13,7 @@ from building import (
     build,
     build_wheel,
     example,
+    install,
     read_wheel,
     run,
     wide_registers,
@@ -83,8 +84,7 @@ def test_the_level_reaches_the_compiler_and_results_are_the_same(name: str, tmp_
         assert (wide_registers(wheel, tmp_path / "scratch") > 0) == (level == "v3")
         target = tmp_path / f"installed-{level}"
         plain = wheel.rename(wheel.with_name(wheel.name.replace(f"-x86_64_{level}", "")))
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
-        run([*pip, "--target", target, plain], cwd=tmp_path)
+        install(target, plain)
         module = f"polywheel_example_{name.replace('-', '_')}"
         code = f"import sys; sys.path.insert(0, {str(target)!r}); from {module} import *"
         done = run([sys.executable, "-c", f"{code}; print({RESULTS[name]})"], cwd=tmp_path)

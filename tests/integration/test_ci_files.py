@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from building import ROOT, run, write_project
+from commands import polywheel
 from workflows import filled, load
 
 from polywheel.ci.rendering import pins
@@ -62,15 +63,8 @@ def project(tmp_path: Path) -> Path:
 
 def ci(cwd: Path, *arguments: str | Path, code: int = 0) -> str:
     """What ``polywheel ci`` prints to standard output; it ends with this code and no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "polywheel", "ci", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = polywheel("ci", *arguments, cwd=cwd, check=False, apart=True)
     assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
     return done.stdout if code in {0, 1} else done.stderr
 
 
@@ -379,7 +373,7 @@ def test_the_pins_are_complete(root: Path) -> None:
 def test_the_child_pipeline_of_gitlab_is_whole(project: Path) -> None:
     """The include and the jobs of the plan, put together as GitLab does."""
     include = load(ci(project, "gitlab", "-o", "-"))
-    plan = run([sys.executable, "-m", "polywheel", "matrix", "--format", "gitlab"], cwd=project)
+    plan = polywheel("matrix", "--format", "gitlab", cwd=project)
     jobs = json.loads(plan.stdout[plan.stdout.index("{") :])
     assert not {*jobs} & {*include}
     child = {**include, **jobs}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from building import example, run, write_project
+from commands import polywheel
 
 
 @pytest.fixture
@@ -18,8 +19,7 @@ def cache(tmp_path: Path) -> dict[str, str]:
 
 
 def providers(source: Path, *arguments: str, env: dict[str, str], check: bool = True) -> str:
-    command = [sys.executable, "-m", "polywheel", "providers", *arguments]
-    return run(command, cwd=source, env=env, check=check).stdout
+    return polywheel("providers", *arguments, cwd=source, env=env, check=check).stdout
 
 
 def environments(cache: Path) -> list[Path]:

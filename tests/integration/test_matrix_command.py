@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from building import example, write_project
+from commands import polywheel
 
-import polywheel
+from polywheel import expand
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
 
@@ -69,15 +70,20 @@ def matrix(
     env: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
     """What the command says on standard output, and on standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "polywheel", "matrix", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    where = cwd or Path.cwd()
+    if env is None:
+        size = {"COLUMNS": "100"}
+        done = polywheel("matrix", *arguments, cwd=where, env=size, check=False, apart=True)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", "polywheel", "matrix", *map(str, arguments)],
+            cwd=where,
+            env={**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
@@ -168,7 +174,7 @@ def test_json_is_the_plan_that_the_python_api_gives(source: Path, tmp_path: Path
     assert said == ""
     assert matrix(source, "--format", "json")[0] == out
     (tmp_path / "plan.json").write_text(out, encoding="utf-8")
-    assert read_plan(tmp_path / "plan.json") == polywheel.expand(source)
+    assert read_plan(tmp_path / "plan.json") == expand(source)
 
 
 def test_the_source_is_the_current_folder_where_none_is_named(source: Path) -> None:
@@ -291,7 +297,7 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
     assert "wheels.toml: tool.polywheel.matrix.exclude[0]" in out
     _, said = matrix(source, "--config", tmp_path / "absent.toml", code=2)
     assert "there is no absent.toml" in said
-    jobs = polywheel.expand(source, config=other).jobs
+    jobs = expand(source, config=other).jobs
     assert {one.label for one in jobs} - {None} == {*labels.split()}
 
 

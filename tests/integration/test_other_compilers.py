@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import Wheel, build_wheel, example, extension, read_wheel, run, wide_registers
+from building import (
+    Wheel,
+    build_wheel,
+    example,
+    extension,
+    install,
+    read_wheel,
+    run,
+    wide_registers,
+)
 
 _CONTAINER = 0xBA55ED50
 _MACHINE_CODE = 2
@@ -72,8 +81,7 @@ def test_rust_wheels_of_two_levels_hold_their_own_code_and_agree(tmp_path: Path)
         assert (wide_registers(wheel, scratch) > 0) == (level == "v3")
         target = tmp_path / f"installed-{out.name}"
         plain = wheel.rename(wheel.with_name(wheel.name.replace(f"-x86_64_{level}", "")))
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
-        run([*pip, "--target", target, plain], cwd=tmp_path)
+        install(target, plain)
         code = (
             f"import sys; sys.path.insert(0, {str(target)!r})\n"
             "from polywheel_example_rust import blend\n"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from building import build_wheel, downloaded_wheel, example, run
+from commands import polywheel
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any-v3.whl"
@@ -32,9 +33,7 @@ PROJECTS = (
 
 
 def show(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = run([sys.executable, "-m", "polywheel", "show", *arguments], cwd=cwd, check=check)
-    assert "Traceback" not in done.stdout
-    return done
+    return polywheel("show", *arguments, cwd=cwd, check=check)
 
 
 def as_json(*arguments: str | Path, cwd: Path) -> list[dict[str, Any]]:

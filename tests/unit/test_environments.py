@@ -170,8 +170,17 @@ def test_killed_half_way_it_is_made_anew(
     slow = tmp_path / "bin" / "uv"
     slow.parent.mkdir()
     real = find_uv()
-    text = f'#!/bin/sh\n[ "$1" = pip ] && touch {tmp_path}/begun && sleep 1.5\nexec {real} "$@"\n'
-    slow.write_text(text, encoding="utf-8")
+    slow.write_text(
+        f"""#!/bin/sh
+if [ "$1" = pip ]; then
+  touch {tmp_path}/begun
+  number=0
+  while [ ! -e {tmp_path}/end ] && [ $number -lt 600 ]; do number=$((number + 1)); sleep 0.1; done
+fi
+exec {real} "$@"
+""",
+        encoding="utf-8",
+    )
     slow.chmod(0o755)
     before = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{slow.parent}{os.pathsep}{before}")
@@ -192,6 +201,7 @@ def test_killed_half_way_it_is_made_anew(
     assert imports(made, "demo")
     assert environments().kept(here, ["demo"]) == made
     assert environments().get(here, ["demo"]) == made
+    (tmp_path / "end").touch()
 
 
 def test_another_run_is_waited_for_no_longer_than_a_build_may_take(here: Interpreter) -> None:

@@ -35,7 +35,7 @@ from asking import (
 )
 from variantlib.plugins.loader import DictPluginLoader
 
-from polywheel.errors import ProviderError
+from polywheel.errors import Problem, ProviderError
 from polywheel.model.answers import FeatureConfig
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
@@ -51,6 +51,21 @@ CALLS = (
     "all_properties_compatible",
     "get_build_setup",
 )
+
+PATIENCE = 60
+"""Seconds that a machine with other work may take for what takes a moment."""
+TIMEOUTS = (0.3, 3.0, 20.0)
+"""Seconds given to a plugin that hangs; more where it was not reached in time."""
+
+
+def late(reference: str, call: str, *properties: str, having: Path | None = None) -> Problem:
+    """The error of a plugin that hangs in this call, and had the time to write this file before."""
+    for timeout in TIMEOUTS:
+        problem = problem_of(reference, *properties, timeout=timeout)
+        at = problem.what.endswith(f"did not answer within {timeout:g} seconds (in {call})")
+        if at and (having is None or having.exists()):
+            return problem
+    raise AssertionError(problem.what)
 
 
 @pytest.fixture(autouse=True)
@@ -246,10 +261,14 @@ def test_one_plugin_that_dies_does_not_keep_the_others_from_answering(
 def test_the_one_that_hangs_is_named_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
     does("hangs", monkeypatch)
     other = query("api_2026", "autumn :: level :: v1")
-    with pytest.raises(ProviderError) as caught:
-        ask(other, query("hostile.does:Plugin", LEVEL), other, timeout=0.5)
-    (problem,) = caught.value.problems
-    assert "'odd' did not answer within 0.5 seconds" in problem.what
+
+    def named(timeout: float) -> bool:
+        with pytest.raises(ProviderError) as caught:
+            ask(other, query("hostile.does:Plugin", LEVEL), other, timeout=timeout)
+        (problem,) = caught.value.problems
+        return f"'odd' did not answer within {timeout:g} seconds" in problem.what
+
+    assert any(map(named, TIMEOUTS))
 
 
 ASKS = """
@@ -263,7 +282,7 @@ ask(query("hostile.does:Plugin", LEVEL))
 
 
 @linux
-@pytest.mark.parametrize("what", ["hangs", "spins", "hangs in a thread"])
+@pytest.mark.parametrize("what", ["hangs", "spins", "hangs in all threads"])
 @pytest.mark.parametrize("call", ["import", "its constructor"])
 def test_plugins_end_soon_after_a_polywheel_that_was_killed(
     call: str, what: str, monkeypatch: pytest.MonkeyPatch
@@ -278,11 +297,12 @@ def test_plugins_end_soon_after_a_polywheel_that_was_killed(
     with asking:
         assert asking.stdout is not None
         assert asking.stdout.readline() == "begins\n"
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while not (hosts := children(asking.pid)) or not (plugins := children(*hosts)):
             assert time.monotonic() < until, "the plugin is not asked"
             time.sleep(0.02)
         asking.kill()
+    until = time.monotonic() + PATIENCE
     while any(map(is_alive, [*hosts, *plugins])):
         assert time.monotonic() < until, "it goes on"
         time.sleep(0.05)
@@ -328,15 +348,17 @@ def test_without_fork_each_plugin_has_a_host_of_its_own() -> None:
         ("sys.exit", "failed in get_all_configs: SystemExit"),
         ("os._exit(0)", "ended its process (exit code 0) in get_all_configs"),
         ("os._exit(3)", "ended its process (exit code 3) in get_all_configs"),
-        ("hangs", "did not answer within 0.5 seconds (in get_all_configs)"),
+        ("hangs", "did not answer within"),
     ],
 )
 def test_without_fork_a_plugin_that_dies_is_one_error(
     what: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     does(what, monkeypatch)
-    timeout = 0.5 if what == "hangs" else 30
-    assert message in problem_of("hostile.does:Plugin", timeout=timeout).what
+    if what == "hangs":
+        late("hostile.does:Plugin", "get_all_configs")
+    else:
+        assert message in problem_of("hostile.does:Plugin").what
 
 
 @linux
@@ -354,7 +376,7 @@ def test_nothing_is_left_when_the_one_who_asks_is_interrupted(
     with subprocess.Popen([sys.executable, "-c", code, here], stderr=subprocess.PIPE) as process:
         assert waits_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE)
     assert b"KeyboardInterrupt" in said
     assert waits_until(lambda: not is_alive(int(pids.read_text())))
 
@@ -423,7 +445,8 @@ HARMLESS = (
 def test_everything_that_is_done_is_tried() -> None:
     text = (PLUGINS / "hostile" / "does.py").read_text(encoding="utf-8")
     names = re.findall(r'^    "(.+?)": ', text, re.MULTILINE)
-    assert set(names) == {*DONE, *DONE_ONCE, *HARMLESS, "hangs", "spins", "forges an answer"}
+    elsewhere = {"hangs", "spins", "hangs in all threads", "forges an answer"}
+    assert set(names) == {*DONE, *DONE_ONCE, *HARMLESS, *elsewhere}
 
 
 @linux
@@ -470,8 +493,7 @@ def test_a_plugin_that_hangs_is_named_with_its_call(
 ) -> None:
     does("hangs", monkeypatch, call)
     asked = ["odd :: extra :: on"] if call == "validate_property" else [LEVEL]
-    problem = problem_of("hostile.does:Plugin", *asked, timeout=0.3)
-    assert problem.what.endswith(f"did not answer within 0.3 seconds (in {call})")
+    problem = late("hostile.does:Plugin", call, *asked)
     assert problem.hint is not None
     assert "provider-timeout" in problem.hint
 
@@ -479,9 +501,8 @@ def test_a_plugin_that_hangs_is_named_with_its_call(
 def test_a_plugin_that_spins_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     does("spins", monkeypatch)
     began = time.monotonic()
-    problem = problem_of("hostile.does:Plugin", timeout=0.3)
-    assert "did not answer within 0.3 seconds" in problem.what
-    assert time.monotonic() - began < 5
+    late("hostile.does:Plugin", "get_all_configs")
+    assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -601,7 +622,7 @@ def test_the_traceback_of_a_plugin_reaches_the_log(monkeypatch: pytest.MonkeyPat
 
 
 def waits_until(gone: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if gone():
             return True
@@ -635,9 +656,10 @@ def test_no_process_is_left_of_a_plugin_that_hangs(
     pids = tmp_path / "pids"
     monkeypatch.setenv("POLYWHEEL_TEST_LEAVES", "hangs_too")
     monkeypatch.setenv("POLYWHEEL_TEST_PIDS", str(pids))
-    assert "did not answer" in problem_of("hostile.leaves:Plugin", timeout=1).what
-    (started,) = (int(line) for line in pids.read_text().split())
-    assert waits_until(lambda: not is_alive(started))
+    late("hostile.leaves:Plugin", "get_all_configs", having=pids)
+    started = [int(line) for line in pids.read_text().split()]
+    assert started
+    assert waits_until(lambda: not any(map(is_alive, started)))
 
 
 def test_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,9 +117,9 @@ def test_large_data_is_not_read(tmp_path: Path) -> None:
     write(tmp_path, "weights.bin", b"\0")
     with (tmp_path / "weights.bin").open("r+b") as file:
         file.truncate(20 << 30)
-    began = time.monotonic()
+    began = time.process_time()  # not that of other programs
     assert first_mention(tmp_path) is None
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")

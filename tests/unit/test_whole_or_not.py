@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_leaves_no_trace(old: bytes | None, tmp_path: Path) 
                 print(str(error).splitlines()[0], *wheels.names(source.parent))
         """
     with child(script, source, target) as process:
-        lines = process.communicate(timeout=30)[0].splitlines()
+        lines = process.communicate(timeout=120)[0].splitlines()
     assert process.returncode == 0
     left = ["other", NAME] if old is None else [LABELLED, NAME, "other"]
     message = f"error: {LABELLED} can't be written: File too large"

@@ -48,6 +48,11 @@ def hangs_with_threads():
         threading.Thread(target=time.sleep, args=(600,)).start()
 
 
+def hangs_with_its_threads():
+    hangs_with_threads()
+    time.sleep(600)
+
+
 def replaces_its_folder():
     shutil.rmtree(sys.argv[1])
     with open(sys.argv[1], "w"):
@@ -105,6 +110,7 @@ THINGS = {
     "hangs": lambda: time.sleep(600),
     "spins": lambda: all(iter(int, 1)) or any(iter(int, 1)),
     "hangs in a thread": hangs_with_threads,
+    "hangs in all threads": hangs_with_its_threads,
     "removes its folder": lambda: shutil.rmtree(sys.argv[1]),
     "replaces its folder": replaces_its_folder,
     "puts pipes into its folder": puts_pipes_into_its_folder,
