@@ -52,6 +52,7 @@ def test_an_isolated_build_makes_a_variant_wheel(
     assert read_by_variantlib.variant_desc.hexdigest == wheel.metadata["Variant-Hash"]
 
 
+@pytest.mark.slow  # as test_one_after_the_other_each_variant_holds_its_own_code, which sets them too
 @pytest.mark.usefixtures("x86_64_gcc")
 @pytest.mark.parametrize("name", COMPILED)
 def test_flags_set_by_hand_reach_the_compiler(name: str, tmp_path: Path) -> None:
@@ -65,7 +66,14 @@ def test_flags_set_by_hand_reach_the_compiler(name: str, tmp_path: Path) -> None
     assert counts["x86_64_v3"] > 0
 
 
-@pytest.mark.parametrize("name", [*COMPILED, *PURE])
+@pytest.mark.parametrize(
+    "name",
+    # Those of the others are installed by test_the_level_reaches_the_compiler_and_results_are_the_same.
+    [
+        *("setuptools", *PURE),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in COMPILED if one != "setuptools"),
+    ],
+)
 def test_pip_installs_the_wheel_without_its_label_and_it_works(name: str, tmp_path: Path) -> None:
     source = example(name, tmp_path)
     label = LABELS[name][0]
