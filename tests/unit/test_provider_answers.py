@@ -376,16 +376,16 @@ def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
         (
             override("rest", 'query = "plugin"'),
             ProviderError,
-            "the namespace 'rest' has no plugin that could be asked",
+            "the namespace 'rest' has no plugin: query = \"plugin\" is set, but there is no requires",
             "tool.polywheel.providers.rest",
-            "give requires, or leave query out",
+            'add requires with the package of the plugin, or remove query = "plugin"',
         ),
         (
             override("rest", 'plugin-api = "a:b"'),
             ProviderError,
-            "the namespace 'rest' has no plugin that could be asked",
+            "the namespace 'rest' has no plugin: plugin-api is set, but there is no requires",
             "tool.polywheel.providers.rest",
-            "give requires",
+            "add requires with the package of the plugin, or remove plugin-api",
         ),
         (
             override("rest", "requires = [\"a; python_version < '3'\"]"),

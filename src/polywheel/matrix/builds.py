@@ -19,7 +19,8 @@ from polywheel.errors import BuildError, ConfigError, nearest
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.platforms import Place
 from polywheel.model.setup import SetupRule, Text, placeholders
-from polywheel.model.variant import Provider, Variant, VariantProperty
+from polywheel.model.variant import Variant, VariantProperty
+from polywheel.providers.plugins import plugin_requires
 from polywheel.setup.comparison import comparable, without_folders
 from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
@@ -172,20 +173,12 @@ class BuildKeys:
 
 
 def asked_namespaces(project: Project) -> frozenset[str]:
-    """The namespaces whose plugins are asked while building, on whatever machine that is."""
+    """The namespaces whose plugins are asked by builds, on any machine. Raises ProviderError."""
     return frozenset(
         namespace
         for namespace, provider in project.metadata.providers.items()
-        if _is_asked(project, provider)
+        if plugin_requires(project, provider)
     )
-
-
-def _is_asked(project: Project, provider: Provider) -> bool:
-    override = project.settings.providers.get(provider.namespace)
-    if override is not None and override.query is not None:
-        return override.query == "plugin"
-    own = override is not None and (override.requires or override.plugin_api)
-    return bool(own or provider.requires or provider.build_requires)
 
 
 def _names_label(rule: SetupRule) -> bool:
@@ -201,13 +194,8 @@ def _each(text: Text) -> tuple[str, ...]:
 def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Problems) -> None:
     """Note every setup rule that is about no cell of the matrix, and every provider for no namespace."""
     for namespace in project.settings.providers:
-        if namespace not in project.metadata.providers:
-            problems.add(
-                f"the namespace {namespace!r} has no provider",
-                at=project.at(f"tool.polywheel.providers.{namespace}"),
-                hint=nearest(namespace, project.metadata.providers)
-                or f"declare it under [variant.providers.{namespace}]",
-            )
+        at = project.at(f"tool.polywheel.providers.{namespace}")
+        problems.attempt(project.metadata.require_provider, namespace, at=at)
     places = _places_by_target(cells)
     labels = {cell.label for cell in cells if cell.label is not None}
     for rule in project.settings.setup:

@@ -248,10 +248,15 @@ class VariantMetadata:
         That is all that a wheel or an index must agree with: a value that its provider does not
         know makes a variant that fits nowhere, and no mistake (PEP 825, "Variant properties").
         """
-        if prop.namespace != ABI_DEPENDENCY and prop.namespace not in self.providers:
+        if prop.namespace != ABI_DEPENDENCY:
+            self.require_provider(prop.namespace, at=at)
+
+    def require_provider(self, namespace: str, *, at: str) -> None:
+        """Raise ConfigError if no provider is declared for a namespace."""
+        if namespace not in self.providers:
             raise ConfigError(
-                f"the namespace {prop.namespace!r} has no provider",
+                f"the namespace {namespace!r} has no provider",
                 at=at,
-                hint=nearest(prop.namespace, self.providers)
-                or f"declare it under [variant.providers.{prop.namespace}]",
+                hint=nearest(namespace, self.providers)
+                or f"declare it under [variant.providers.{namespace}]",
             )

@@ -47,20 +47,40 @@ def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, 
     of every wheel's metadata. ``[tool.polywheel.providers.ns]`` takes the place of what
     ``[variant.providers.ns]`` says.
     """
-    providers = project.metadata.providers
     for namespace in project.settings.providers:
-        if namespace not in providers:
-            raise ConfigError(
-                f"the namespace {namespace!r} has no provider",
-                at=project.at(f"tool.polywheel.providers.{namespace}"),
-                hint=nearest(namespace, providers),
-            )
-    found = []
-    for namespace, provider in providers.items():
-        if namespace not in variant.namespaces and not provider.build_requires:
-            continue
-        found.append(build_provider(project, provider))
-    return tuple(found)
+        project.metadata.require_provider(
+            namespace, at=project.at(f"tool.polywheel.providers.{namespace}")
+        )
+    return tuple(
+        build_provider(project, provider)
+        for namespace, provider in project.metadata.providers.items()
+        if namespace in variant.namespaces or provider.build_requires
+    )
+
+
+def plugin_requires(project: Project, provider: Provider) -> tuple[str, ...]:
+    """The requirements that install the plugin of a namespace, with their markers.
+
+    Empty if builds do not ask a plugin. This is the only function that decides whether they do; the
+    machine makes no difference. Raises ProviderError if ``[tool.polywheel.providers.ns]`` is about a
+    plugin (``plugin-api`` or ``query = "plugin"``) and nothing names the package to install.
+    """
+    namespace = provider.namespace
+    requires = provider.requires or provider.build_requires
+    override = project.settings.providers.get(namespace)
+    if override is None:
+        return requires
+    if override.query in {"preset", "never"}:
+        return ()
+    requires = override.requires or requires
+    if not requires and (override.query or override.plugin_api):
+        given = 'query = "plugin"' if override.query else "plugin-api"
+        raise ProviderError(
+            f"the namespace {namespace!r} has no plugin: {given} is set, but there is no requires",
+            at=project.at(f"tool.polywheel.providers.{namespace}"),
+            hint=f"add requires with the package of the plugin, or remove {given}",
+        )
+    return requires
 
 
 def build_provider(project: Project, provider: Provider) -> BuildProvider:
@@ -68,25 +88,16 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
     namespace = provider.namespace
     override = project.settings.providers.get(namespace)
     at = project.at(f"variant.providers.{namespace}")
-    declared = requires = provider.requires or provider.build_requires
+    requires = plugin_requires(project, provider)
     reference = provider.plugin_api
     query = "plugin" if requires else "never"
     if override is not None:
         at = project.at(f"tool.polywheel.providers.{namespace}")
-        if override.requires:
-            requires = override.requires
-            if not declared or _distribution(requires[0]) != _distribution(declared[0]):
-                reference = None  # another plugin, and not only another version
+        declared = provider.requires or provider.build_requires
+        if requires and not (declared and _distribution(requires[0]) == _distribution(declared[0])):
+            reference = None  # another plugin, and not only another version
         reference = override.plugin_api or reference
-        query = override.query or ("plugin" if requires or reference else "never")
-    if query != "plugin":
-        requires = ()
-    elif not requires:
-        raise ProviderError(
-            f"the namespace {namespace!r} has no plugin that could be asked",
-            at=at,
-            hint="give requires" + (", or leave query out" if not reference else ""),
-        )
+        query = override.query or query
     requires = _that_hold(namespace, requires, at)
     return BuildProvider(
         namespace=namespace,

@@ -22,7 +22,7 @@ from polywheel.environments.environments import (
 )
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
-from polywheel.providers.plugins import without_plugin
+from polywheel.providers.plugins import plugin_requires, without_plugin
 from polywheel.run.fingerprint import digest_of, tools, variables
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
@@ -66,14 +66,8 @@ def plugin_namespaces(project: Project) -> Mapping[str, str]:
 
 
 def _of_namespace(project: Project, namespace: str) -> tuple[str, ...]:
-    provider = project.metadata.providers[namespace]
-    override = project.settings.providers.get(namespace)
-    found = provider.requires or provider.build_requires
-    if override is not None:
-        if override.query not in {None, "plugin"}:
-            return ()
-        found = override.requires or found
-    return () if any(";" in text for text in found) else tuple(found)
+    requires = plugin_requires(project, project.metadata.providers[namespace])
+    return () if any(";" in text for text in requires) else requires
 
 
 _IN_PLACE_OF_OTHERS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")

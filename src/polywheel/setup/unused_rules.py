@@ -12,6 +12,7 @@ from polywheel.errors import nearest
 from polywheel.model.answers import PluginAnswer
 from polywheel.model.setup import FeatureValues, Preset, SetupRule
 from polywheel.model.variant import ABI_DEPENDENCY, ABI_VALUE, NULL_LABEL, Provider, Variant
+from polywheel.providers.plugins import plugin_requires
 from polywheel.setup.profiles import shipped_profiles
 
 Known = dict[str, FeatureValues]
@@ -51,8 +52,7 @@ def check_unused_rules(
         elif rule.target[:1] == (ABI_DEPENDENCY,):
             _check_abi_dependency(rule, problems)
         elif rule.target and rule.target[0] not in known:
-            what = f"the namespace {rule.target[0]!r} has no provider"
-            problems.add(what, at=rule.at, hint=nearest(rule.target[0], providers))
+            problems.attempt(project.metadata.require_provider, rule.target[0], at=rule.at)
         elif rule.target:
             _check_target(rule, known[rule.target[0]], problems)
     _check_backends(project, problems)
@@ -114,7 +114,7 @@ def _known(
             known[name] = FeatureValues(values)
     elif answer is not None and answer.all_configs is not None:
         known = {one.name: FeatureValues(one.values) for one in answer.all_configs}
-    elif preset is not None and (answer is not None or not _has_plugin(project, provider)):
+    elif preset is not None and (answer is not None or not plugin_requires(project, provider)):
         known = dict(preset.features)
     if known:
         # What is built and what is declared is known, whatever a preset says.
@@ -124,12 +124,3 @@ def _known(
                     older = known.get(prop.feature, FeatureValues())
                     known[prop.feature] = replace(older, values=(*older.values, prop.value))
     return known
-
-
-def _has_plugin(project: Project, provider: Provider) -> bool:
-    """Whether a plugin is asked in the builds of variants that use the namespace."""
-    override = project.settings.providers.get(provider.namespace)
-    if override is not None and override.query is not None:
-        return override.query == "plugin"
-    requires = provider.requires or provider.build_requires
-    return bool(requires or (override and override.requires))

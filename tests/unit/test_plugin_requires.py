@@ -1,0 +1,117 @@
+"""Whether builds ask the plugin of a namespace: every caller gives the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from setups import project as project_of
+from setups import rules, variant
+
+from polywheel.config.project import Project, ProviderOverride, Settings
+from polywheel.errors import ConfigError, ProviderError
+from polywheel.matrix.builds import asked_namespaces
+from polywheel.model.plan import Job
+from polywheel.model.setup import FeatureValues, Preset
+from polywheel.model.variant import Provider
+from polywheel.providers.plugins import build_providers, plugin_requires
+from polywheel.providers.survey import project_plugins
+from polywheel.run.build_requirements import plugin_namespaces, plugin_requirements
+from polywheel.setup.unused_rules import check_unused_rules
+
+STATIC = Provider(namespace="ns", static_properties={"level": ("v1", "v2")})
+BUILTIN = Provider(namespace="ns", builtin="some-provider")
+PLUGIN = Provider(namespace="ns", requires=("ns-plugin",))
+FILLS_STATIC = Provider(namespace="ns", build_requires=("ns-plugin",))
+VARIANT = variant("ns::level::v1")
+JOB = Job(
+    id="job",
+    label=VARIANT.label,
+    properties=VARIANT.properties,
+    pythons=("3.12",),
+    targets=("linux-x86_64",),
+    build="job",
+    at="",
+)
+PRESET = Preset(name="ns", namespace="ns", features={"level": FeatureValues(("v1",))}, rules=())
+
+
+def settings(override: ProviderOverride | None) -> Settings:
+    return Settings(
+        providers={} if override is None else {"ns": override}, setup=rules('["ns :: other"]')
+    )
+
+
+def trusts_preset(project: Project) -> bool:
+    """A rule about a feature that the preset lacks is an error if no plugin is asked."""
+    try:
+        check_unused_rules(project, VARIANT, (PRESET,), {})
+    except ConfigError:
+        return True
+    return False
+
+
+CALLERS: dict[str, Callable[[Project], bool]] = {
+    "plugin_requires": lambda one: bool(plugin_requires(one, one.metadata.providers["ns"])),
+    "build": lambda one: build_providers(one, VARIANT)[0].query == "plugin",
+    "providers": lambda one: bool(project_plugins(one)[0].requires),
+    "plan": lambda one: "ns" in asked_namespaces(one),
+    "requirements": lambda one: bool(plugin_requirements(one, [JOB])["job"]),
+    "blame": lambda one: bool(plugin_namespaces(one)),
+    "unused rules": lambda one: not trusts_preset(one),
+}
+
+
+def callers_for(provider: Provider) -> dict[str, Callable[[Project], bool]]:
+    """The callers that ask; rules for static properties are compared with these, plugin or not."""
+    left_out = {"unused rules"} if provider.static_properties else set()
+    return {name: call for name, call in CALLERS.items() if name not in left_out}
+
+
+@pytest.mark.parametrize(
+    ("provider", "override", "asked"),
+    [
+        (PLUGIN, None, True),
+        (PLUGIN, ProviderOverride(plugin_api="a:b"), True),
+        (PLUGIN, ProviderOverride(query="plugin"), True),
+        (PLUGIN, ProviderOverride(query="preset"), False),
+        (PLUGIN, ProviderOverride(query="never"), False),
+        (FILLS_STATIC, None, True),
+        (FILLS_STATIC, ProviderOverride(query="never"), False),
+        (BUILTIN, None, False),
+        (BUILTIN, ProviderOverride(requires=("other",)), True),
+        (STATIC, None, False),
+        (STATIC, ProviderOverride(requires=("other",)), True),
+        (STATIC, ProviderOverride(query="never"), False),
+    ],
+)
+def test_every_caller_agrees(
+    provider: Provider, override: ProviderOverride | None, asked: bool
+) -> None:
+    project = project_of(settings(override), provider)
+    answers = {name: call(project) for name, call in callers_for(provider).items()}
+    assert answers == dict.fromkeys(answers, asked)
+
+
+@pytest.mark.parametrize("provider", [STATIC, BUILTIN])
+@pytest.mark.parametrize(
+    ("override", "given"),
+    [
+        (ProviderOverride(plugin_api="a:b"), "plugin-api"),
+        (ProviderOverride(query="plugin"), 'query = "plugin"'),
+        (ProviderOverride(query="plugin", plugin_api="a:b"), 'query = "plugin"'),
+    ],
+)
+def test_a_plugin_without_requires_is_an_error_for_every_caller(
+    provider: Provider, override: ProviderOverride, given: str
+) -> None:
+    project = project_of(settings(override), provider)
+    for call in callers_for(provider).values():
+        with pytest.raises(ProviderError) as caught:
+            call(project)
+        (problem,) = caught.value.problems
+        assert problem.what == (
+            f"the namespace 'ns' has no plugin: {given} is set, but there is no requires"
+        )
+        assert problem.at == "pyproject.toml: tool.polywheel.providers.ns"
+        assert problem.hint == f"add requires with the package of the plugin, or remove {given}"
