@@ -8,8 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,28 +16,20 @@ from polywheel.cli import say
 from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
 from polywheel.cli.plans import chosen
-from polywheel.config.project import Project, config_file, read_project
-from polywheel.errors import ConfigError, PolywheelError
-from polywheel.matrix.expansion import (
-    equal_when_built,
-    expand_project,
-    labels_anywhere,
-    names_all_places,
-)
+from polywheel.config.project import config_file
+from polywheel.errors import PolywheelError
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
 from polywheel.matrix.shards import read_durations
-from polywheel.model.plan import Plan
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.run.executors.cibuildwheel import by_variant
-from polywheel.run.existing_wheels import Outcome, Planned, State
+from polywheel.run.existing_wheels import Outcome, State
 from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
-from polywheel.run.orchestrator import builds_here, run_plan
+from polywheel.run.orchestrator import builds_here
+from polywheel.run.preparation import prepared_run
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
 from polywheel.run.report import Report, warnings_as_json
-from polywheel.run.source.snapshot import opened_tree
-from polywheel.setup.profiles import choose_backend
 from polywheel.system.terminal import json_text, put
 
 _NAMED = 20
@@ -52,20 +43,24 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     source, here = Path(options.source), this_target()
     config = Path(options.config) if options.config is not None else config_file()
-    with opened_tree(source, clean=options.clean, fresh=options.fresh) as tree:
-        project = read_project(tree, variants=True, config=config)
-        plan = _read_plan(options.plan, project) if options.plan else expand_project(project)
-        planned = _planned(plan, project, own=not options.plan)
-        plan = chosen(plan, options)
-        choice = choose_backend(project)
+    plan = read_plan(options.plan) if options.plan else None
+    with prepared_run(
+        source,
+        config=config,
+        plan=plan,
+        plan_name=options.plan.name if options.plan else "",
+        clean=options.clean,
+        fresh=options.fresh,
+    ) as prepared:
+        plan = chosen(prepared.plan, options)
         if options.dry_run:
             within = options.cibuildwheel is not None
             plan = by_variant(plan) if within else plan
             ours = builds_here(plan, here, within=within)
             dry_run = DryRun(
                 plan=plan,
-                project=project,
-                choice=choice,
+                project=prepared.project,
+                choice=prepared.choice,
                 settings=options.settings,
                 here=frozenset(build.id for build in ours),
                 machine=here,
@@ -75,18 +70,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         wishes = _wishes(options, config)
         with _watcher(options, wishes.logs) as watcher:
-            report = run_plan(
-                plan,
-                project,
-                source,
-                wishes,
-                tree=tree,
-                planned=planned,
-                here=here,
-                choice=choice,
-                watcher=watcher,
-                compare=partial(equal_when_built, project, plan.jobs),
-            )
+            report = prepared.run(plan, wishes, watcher)
     unwritten = _write_report(report, options.report)
     if options.json:
         finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
@@ -108,52 +92,23 @@ def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
     return None
 
 
-def _read_plan(path: Path, project: Project) -> Plan:
-    """The plan in a file. Raises ConfigError for one of another project."""
-    plan = read_plan(path)
-    name = project.name if project.settings.has_matrix else None
-    if name is not None and plan.project not in {None, name}:
-        raise ConfigError(
-            f"the plan is of {plan.project!r}, and this is {name!r}",
-            at=f"{path.name}: project",
-            hint="name the source that the plan was made of",
-        )
-    return plan
-
-
-def _planned(plan: Plan, project: Project, *, own: bool) -> Planned:
-    """All that is planned. A plan that is not the project's ``own``, but that of a file, may have some
-    of its jobs alone.
-    """
-    if not own and not project.settings.has_matrix:
-        return Planned(plan=plan, complete=False, labels=lambda: None)
-    whole = plan if own else expand_project(project)
-    jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
-    return Planned(
-        plan=replace(whole, jobs=tuple(jobs.values()), targets={**whole.targets, **plan.targets}),
-        complete=names_all_places(project),
-        labels=partial(labels_anywhere, project),
-    )
-
-
 def _wishes(options: argparse.Namespace, config: Path | None) -> RunOptions:
-    logs = options.log_dir or options.output / "logs"
     return RunOptions(
-        out=options.output.resolve(),
+        out=options.output,
         at_once=options.jobs,
-        logs=logs.resolve(),
+        logs=options.log_dir or Path(),
         keep_going=not options.fail_fast,
         fresh=options.fresh,
         force=options.force,
         keep_work=options.keep_work,
         prune=options.prune,
         install_python=options.install_python,
-        config=config.resolve() if config is not None else None,
+        config=config,
         settings=options.settings,
         cibuildwheel=options.cibuildwheel,
         seconds=options.job_timeout,
         memory_per_job=options.memory_per_job,
-        report=options.report.resolve() if options.report is not None else None,
+        report=options.report,
         recorded=read_durations(Path(options.durations)) if options.durations else {},
         all_of_it=bool(options.target or options.only),
     )

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
+from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
 from polywheel.system.terminal import put, put_json
-from polywheel.wheel.archive.rewrite import Change
-from polywheel.wheel.dist_info import DistInfo
-from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.inspect import refuse_disagreements
 from polywheel.wheel.label import (
     WheelLabel,
-    labelled_name,
+    label_wheel,
     make_label,
+    output_folder,
     project_of,
-    refuse_namesakes,
     selected,
 )
-from polywheel.wheel.stamp import stamp_wheel, stamping
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -48,19 +42,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
-    target = destination(wheel, options) / labelled_name(wheel, label)
-    if not options.force:
-        refuse_namesakes(target, label.variant, besides=wheel)
-    check = partial(refuse_disagreements, source=wheel, notify=say)
-    if options.in_place:
-
-        def change(found: DistInfo) -> Change:
-            return stamping(found, label.stamp, name=target.name, notify=say)
-
-        change_in_place(wheel, target, change, overwrite=options.force, check=check)
-    else:
-        force: bool = options.force
-        stamp_wheel(wheel, target, label.stamp, notify=say, overwrite=force, check=check)
+    target = label_wheel(
+        wheel,
+        output_folder(wheel, options.output),
+        label,
+        in_place=options.in_place,
+        overwrite=options.force,
+        notify=say,
+    )
     properties = [str(prop) for prop in label.variant.properties]
     if not options.json:
         what = ", ".join(properties) or "the null variant"

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import add_output_options, destination, each_wheel, wheel_paths
+from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
 from polywheel.model.wheelname import WheelName
 from polywheel.system.terminal import put, put_json
-from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.inspect import inspect_wheel, refuse_disagreements
-from polywheel.wheel.stamp import strip_variant_fields, unstamp_wheel, unstamping
+from polywheel.wheel.label import output_folder, unlabel_wheel
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -33,23 +29,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     name = WheelName.parse(wheel.name)
-    target = destination(wheel, options) / str(replace(name, label=None))
-    if target == wheel and not inspect_wheel(wheel).stamped_in:
+    target = unlabel_wheel(
+        wheel,
+        output_folder(wheel, options.output),
+        in_place=options.in_place,
+        overwrite=options.force,
+        notify=say,
+    )
+    if target is None:
         if not options.json:
             put([f"{wheel.name}: no variant, nothing to do"])
         return {"wheel": str(wheel), "written": None, "label": None}
-    check = partial(refuse_disagreements, source=wheel, notify=say)
-    if options.in_place:
-        change_in_place(
-            wheel,
-            target,
-            lambda found: unstamping(found, strip_variant_fields),
-            overwrite=options.force,
-            check=check,
-        )
-    else:
-        force: bool = options.force
-        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=force, check=check)
     if not options.json:
         put([f"{wheel.name} -> {target}: no variant"])
     return {"wheel": str(wheel), "written": str(target), "label": name.label}

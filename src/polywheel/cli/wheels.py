@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from polywheel.errors import ConfigError, PolywheelError, WheelError, nearest, show_error
-from polywheel.system.temporary import remove_abandoned_once
+from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
 
 T = TypeVar("T")
 SUFFIX = ".whl"
@@ -76,16 +75,3 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="write over a wheel that is there already"
     )
-
-
-def destination(wheel: Path, options: argparse.Namespace) -> Path:
-    """The folder that the new wheel goes to. Raises WheelError where it can't be made."""
-    folder: Path = options.output if options.output is not None else wheel.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WheelError(
-            f"the folder can't be made: {error.strerror or error}", at=str(folder)
-        ) from None
-    remove_abandoned_once(folder)  # what a killed run has left there
-    return folder

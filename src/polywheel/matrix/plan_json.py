@@ -32,7 +32,6 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
 
     With ``closed``, a key that nobody asks for is wrong. Raises ConfigError.
     """
-    at = str(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SIZE + 1)
@@ -40,6 +39,13 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
         raise ConfigError(f"there is no {what} {path}", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    return parse_document(content, shape, at=str(path), what=what, hint=hint, closed=closed)
+
+
+def parse_document(
+    content: bytes, shape: int, *, at: str, what: str, hint: str, closed: bool
+) -> Table:
+    """The same for the content of a file; ``at`` names it in messages. Raises ConfigError."""
     if len(content) > MAX_SIZE:
         raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB are not read", at=at)
     try:
@@ -159,7 +165,16 @@ def _target_as_json(target: Target) -> dict[str, Any]:
 
 def read_plan(path: Path) -> Plan:
     """The plan that a file holds. Raises ConfigError with what is wrong in it."""
-    table = read_document(path, SHAPE, what="plan", hint=_HINT, closed=True)
+    return _plan(read_document(path, SHAPE, what="plan", hint=_HINT, closed=True))
+
+
+def parse_plan(text: str | bytes, *, at: str = "plan") -> Plan:
+    """The plan that a JSON text holds; ``at`` names the text in messages. Raises ConfigError."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return _plan(parse_document(content, SHAPE, at=at, what="plan", hint=_HINT, closed=True))
+
+
+def _plan(table: Table) -> Plan:
     plan = Plan(
         project=table.string("project"),
         namespaces=table.names("namespaces", NAMESPACE),

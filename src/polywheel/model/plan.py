@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
 from polywheel.model.matrix import Target
-from polywheel.model.variant import VariantProperty
+from polywheel.model.variant import NULL_LABEL, VariantProperty
 
 NON_VARIANT = "non-variant"
 """Stands for the label of the non-variant wheel in names of jobs; no label has a hyphen."""
+
+
+def variant_settings(label: str | None, properties: Iterable[str]) -> dict[str, str | list[str]]:
+    """The config settings that select a variant; none for the non-variant wheel (label None)."""
+    if label is None:
+        return {}
+    if label == NULL_LABEL:
+        return {"null-variant": "true"}
+    return {"variant": list(properties), "variant-label": label}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +55,27 @@ class Job:
     @property
     def target(self) -> str:
         return self.targets[0]
+
+    @property
+    def config_settings(self) -> dict[str, str | list[str]]:
+        """The config settings by which any build frontend builds this wheel (PEP 517).
+
+        ``python -m build -Cvariant=…``, :mod:`build`, fromager, and pip take them. They are empty for the
+        non-variant wheel. The project's backend has to be ``polywheel.backend``.
+        """
+        return variant_settings(self.label, map(str, self.properties))
+
+    @property
+    def cibuildwheel_environment(self) -> dict[str, str]:
+        """The ``CIBW_*`` variables by which cibuildwheel builds this wheel.
+
+        Settings of the target (an image, a repair command) are not among them: ``polywheel build
+        --frontend cibuildwheel`` adds them. Raises ConfigError for a target that cibuildwheel does not
+        know.
+        """
+        from polywheel.run.executors.cibuildwheel import job_environment
+
+        return job_environment(self)
 
     def values(self) -> dict[str, str]:
         """What it is in every dimension of the matrix, for selection and coverage."""
@@ -133,3 +163,38 @@ class Plan:
     def job(self, identifier: str) -> Job | None:
         """The job of an id; None where there is none."""
         return self._by_id.get(identifier)
+
+    def select(
+        self,
+        *globs: str,
+        jobs: Iterable[str] = (),
+        pythons: Iterable[str] = (),
+        targets: Iterable[str] = (),
+    ) -> Plan:
+        """The plan with some of its jobs, as ``--select``, ``--only``, ``--python``, and ``--target`` do.
+
+        A job has to match one of the ``globs`` (against its label and its id), one of the ids ``jobs``,
+        one of the ``pythons``, and one of the ``targets``; an empty group matches every job. Raises
+        ConfigError if an entry matches no job of the plan, and if no job is left.
+        """
+        from polywheel.matrix.selection import Selection, select
+
+        selection = Selection(
+            globs=globs, jobs=tuple(jobs), pythons=tuple(pythons), targets=tuple(targets)
+        )
+        return select(self, selection)
+
+    def to_json(self) -> str:
+        """The plan as a JSON document (docs/plan.md), as ``polywheel matrix --json`` prints it."""
+        import json
+
+        from polywheel.matrix.plan_json import plan_as_json
+
+        return json.dumps(plan_as_json(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Plan:
+        """The plan of a JSON document. Raises ConfigError with everything that is wrong in it."""
+        from polywheel.matrix.plan_json import parse_plan
+
+        return parse_plan(text)

@@ -1,4 +1,4 @@
-"""How a run is to go, as whoever starts it says."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polywheel.system.cache import cache_directory
+from polywheel.system.limits import cpu_count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
-    """How a run is to go."""
+    """The options of a run; see docs/build.md for what each of them does."""
 
     out: Path
-    at_once: int
-    """Jobs at a time, and compile slots for all of them together."""
+    """The folder for the wheels."""
 
-    logs: Path
+    at_once: int = field(default_factory=cpu_count)
+    """Jobs at a time, and compile slots for all of them together; by default one for each processor."""
+
+    logs: Path = Path()
+    """The folder for logs; by default the folder ``logs`` in ``out``."""
+
     keep_going: bool = True
     fresh: bool = False
     """Whether kept environments are made anew."""
@@ -53,6 +58,15 @@ class RunOptions:
 
     recorded: Mapping[str, float] = field(default_factory=dict)
     """Seconds that jobs took, from an earlier report."""
+
+    def __post_init__(self) -> None:
+        """Make the paths absolute: workers run in other folders."""
+        for name in ("out", "logs", "config", "report"):
+            path = getattr(self, name)
+            if name == "logs" and path == Path():
+                path = self.out / "logs"
+            if path is not None:
+                object.__setattr__(self, name, path.resolve())
 
     @property
     def config_name(self) -> str:

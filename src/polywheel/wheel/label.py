@@ -1,10 +1,11 @@
-"""What ``polywheel label`` puts into a wheel: what the backend would have put there."""
+"""Label existing wheels as the build backend would have done, and restore the original wheels."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,8 +30,20 @@ from polywheel.model.wheelname import WheelName
 from polywheel.providers.plugins import PluginEnvironments, plugin_requirements
 from polywheel.setup.profiles import choose_backend
 from polywheel.setup.resolve import ResolvedSetup, resolve_setup
-from polywheel.wheel.inspect import read_variant
-from polywheel.wheel.stamp import Stamp, make_stamp
+from polywheel.system.temporary import remove_abandoned_once
+from polywheel.wheel.archive.rewrite import Change
+from polywheel.wheel.dist_info import DistInfo
+from polywheel.wheel.in_place import change_in_place
+from polywheel.wheel.inspect import inspect_wheel, read_variant, refuse_disagreements
+from polywheel.wheel.stamp import (
+    Stamp,
+    make_stamp,
+    stamp_wheel,
+    stamping,
+    strip_variant_fields,
+    unstamp_wheel,
+    unstamping,
+)
 
 OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
 """How the command spells what config settings are called in a build."""
@@ -245,3 +258,78 @@ def refuse_namesakes(target: Path, variant: Variant, *, besides: Path) -> None:
                 hint="one set of properties has one label in a release; take that label, or take "
                 "the other wheel away",
             )
+
+
+def label_wheel(
+    wheel: Path,
+    folder: Path,
+    label: WheelLabel,
+    *,
+    in_place: bool = False,
+    overwrite: bool = False,
+    notify: Callable[[str], None],
+) -> Path:
+    """Write a wheel, stamped with a variant, into a folder; the path of the new wheel.
+
+    ``in_place`` changes and renames the wheel itself. Raises WheelError: among others for a wheel that is
+    there already (unless ``overwrite``), and for one with the same label and other properties.
+    """
+    target = folder / labelled_name(wheel, label)
+    if not overwrite:
+        refuse_namesakes(target, label.variant, besides=wheel)
+    check = partial(refuse_disagreements, source=wheel, notify=notify)
+    if in_place:
+
+        def change(dist_info: DistInfo) -> Change:
+            return stamping(dist_info, label.stamp, name=target.name, notify=notify)
+
+        change_in_place(wheel, target, change, overwrite=overwrite, check=check)
+    else:
+        stamp_wheel(wheel, target, label.stamp, notify=notify, overwrite=overwrite, check=check)
+    return target
+
+
+def unlabel_wheel(
+    wheel: Path,
+    folder: Path,
+    *,
+    in_place: bool = False,
+    overwrite: bool = False,
+    notify: Callable[[str], None],
+) -> Path | None:
+    """Write the original wheel of a variant wheel into a folder; its path.
+
+    None if it is a non-variant wheel that lies there already. ``in_place`` changes and renames the wheel
+    itself. Raises WheelError.
+    """
+    target = folder / str(replace(WheelName.parse(wheel.name), label=None))
+    if target == wheel and not inspect_wheel(wheel).stamped_in:
+        return None
+    check = partial(refuse_disagreements, source=wheel, notify=notify)
+    if in_place:
+        change_in_place(
+            wheel,
+            target,
+            lambda dist_info: unstamping(dist_info, strip_variant_fields),
+            overwrite=overwrite,
+            check=check,
+        )
+    else:
+        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=overwrite, check=check)
+    return target
+
+
+def output_folder(wheel: Path, output: Path | None) -> Path:
+    """The folder for a new wheel, created if it does not exist: ``output``, or that of the wheel.
+
+    Files that killed runs left there are removed. Raises WheelError if it can't be created.
+    """
+    folder = output if output is not None else wheel.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WheelError(
+            f"the folder can't be made: {error.strerror or error}", at=str(folder)
+        ) from None
+    remove_abandoned_once(folder)
+    return folder

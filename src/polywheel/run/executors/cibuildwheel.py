@@ -263,6 +263,16 @@ def variables(
     return found
 
 
+def job_environment(job: Job) -> dict[str, str]:
+    """The ``CIBW_*`` variables that build one job. Raises ConfigError for an unknown target."""
+    platform = build_platform(job.target)
+    if platform is None:
+        raise ConfigError(f"cibuildwheel does not know the target {job.target!r}", at=job.at)
+    target = Target(name=job.target, at=_KNOWN)
+    found = variables([job], target, platform, settings={}, environment={}, tables={}, said={})
+    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **found}
+
+
 def _asked(job: Job) -> list[str]:
     """The config settings by which the meta backend knows a variant."""
     if job.label is None:

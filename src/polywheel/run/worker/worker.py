@@ -30,7 +30,8 @@ from polywheel.errors import (
     UnsupportedError,
     show_error,
 )
-from polywheel.model.variant import NULL_LABEL, Variant, VariantProperty
+from polywheel.model.plan import variant_settings
+from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.setup.comparison import NO_SETUP
 from polywheel.system.files import MAX_ANSWER, read_regular
@@ -232,11 +233,7 @@ _STEPS: Mapping[str, Callable[[Mapping[str, Any], Messages], dict[str, Any]]] = 
 
 
 def _begun(order: Mapping[str, Any], job: Mapping[str, Any], messages: Messages) -> HookCall:
-    settings = dict(order["settings"])
-    if job["label"] == NULL_LABEL:
-        settings["null-variant"] = "true"
-    elif job["label"] is not None:
-        settings |= {"variant": list(job["properties"]), "variant-label": job["label"]}
+    settings = {**order["settings"], **variant_settings(job["label"], job["properties"])}
     jobs = [job["id"]] if job["id"] is not None else []
     return HookCall.begin(
         Path(order["source"]),

@@ -1,0 +1,120 @@
+"""Open the source of a run, read its project, and make or read its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from polywheel.config.project import Project, read_project
+from polywheel.errors import ConfigError
+from polywheel.matrix.expansion import (
+    equal_when_built,
+    expand_project,
+    labels_anywhere,
+    names_all_places,
+)
+from polywheel.matrix.platforms import this_target
+from polywheel.model.plan import Plan
+from polywheel.model.setup import BackendChoice
+from polywheel.run.existing_wheels import Planned
+from polywheel.run.loop import RunObserver
+from polywheel.run.options import RunOptions
+from polywheel.run.orchestrator import run_plan
+from polywheel.run.report import Report
+from polywheel.run.source.snapshot import opened_tree
+from polywheel.setup.profiles import choose_backend
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedRun:
+    """A project whose source is open, with its whole plan."""
+
+    source: Path
+    """The folder, or the sdist, that was named."""
+
+    tree: Path
+    """The folder that the project is read and built from."""
+
+    project: Project
+    choice: BackendChoice
+    plan: Plan
+    planned: Planned
+
+    def run(self, plan: Plan, options: RunOptions, observer: RunObserver) -> Report:
+        """Build ``plan``, which is the prepared one or a selection of it.
+
+        Raises PolywheelError if nothing can be built at all; a failed build is an outcome in the report.
+        """
+        return run_plan(
+            plan,
+            self.project,
+            self.source,
+            options,
+            tree=self.tree,
+            planned=self.planned,
+            here=this_target(),
+            choice=self.choice,
+            watcher=observer,
+            compare=partial(equal_when_built, self.project, plan.jobs),
+        )
+
+
+@contextmanager
+def prepared_run(
+    source: Path,
+    *,
+    config: Path | None = None,
+    plan: Plan | None = None,
+    plan_name: str = "plan",
+    clean: bool = False,
+    fresh: bool = False,
+) -> Iterator[PreparedRun]:
+    """Open a source: a project's folder, or an sdist.
+
+    ``config`` is a file whose tables replace those of pyproject.toml. ``plan`` replaces the plan of the
+    project's own matrix; ``plan_name`` names it in messages. ``clean`` builds what is committed, ``fresh``
+    unpacks an sdist again. Raises ConfigError and BuildError.
+    """
+    with opened_tree(source, clean=clean, fresh=fresh) as tree:
+        project = read_project(tree, variants=True, config=config)
+        if plan is None:
+            plan = expand_project(project)
+            planned = _planned(plan, plan, project)
+        else:
+            _check_project(plan, project, plan_name)
+            has_matrix = project.settings.has_matrix
+            planned = _planned(plan, expand_project(project) if has_matrix else None, project)
+        yield PreparedRun(
+            source=source,
+            tree=tree,
+            project=project,
+            choice=choose_backend(project),
+            plan=plan,
+            planned=planned,
+        )
+
+
+def _planned(plan: Plan, whole: Plan | None, project: Project) -> Planned:
+    """Everything that is planned. ``plan`` may be a part of the project's ``whole`` plan; None: unknown."""
+    if whole is None:
+        return Planned(plan=plan, complete=False, labels=lambda: None)
+    jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
+    return Planned(
+        plan=replace(whole, jobs=tuple(jobs.values()), targets={**whole.targets, **plan.targets}),
+        complete=names_all_places(project),
+        labels=partial(labels_anywhere, project),
+    )
+
+
+def _check_project(plan: Plan, project: Project, plan_name: str) -> None:
+    """Raise ConfigError if a plan is for another project."""
+    name = project.name if project.settings.has_matrix else None
+    if name is not None and plan.project not in {None, name}:
+        raise ConfigError(
+            f"the plan is of {plan.project!r}, and this is {name!r}",
+            at=f"{plan_name}: project",
+            hint="name the source that the plan was made of",
+        )
