@@ -11,9 +11,15 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from polywheel.formats.ordering import Supported
-from polywheel.index.resolve.candidates import File, Inspection, Release, Variants, releases
-from polywheel.index.resolve.choice import Chooser
-from polywheel.index.resolve.systems import System, environment_of, tags_of
+from polywheel.index.resolve.candidates import (
+    CandidateFile,
+    CandidateRelease,
+    Inspection,
+    ReleaseVariants,
+    find_releases,
+)
+from polywheel.index.resolve.resolver import Resolver
+from polywheel.index.resolve.systems import System, marker_environment, supported_tags
 from polywheel.index.resolve.web import Link
 from polywheel.model.variant import Variant
 
@@ -71,10 +77,10 @@ class Memory:
     def variants_json(self, link: Link) -> bytes:  # noqa: ARG002 -- there is one
         return self.document
 
-    def from_wheels(self, release: Release) -> Variants:
+    def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
         raise NotImplementedError
 
-    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
+    def inspect(self, _: CandidateFile, __: Variant | None, /) -> Inspection:
         return Inspection()
 
 
@@ -90,26 +96,26 @@ def main() -> None:
         name="described",
         at="system.toml",
         python=python,
-        tags=tags_of(python, "manylinux_2_28_x86_64", free_threaded=False),
-        environment=environment_of(python, "manylinux_2_28_x86_64"),
+        tags=supported_tags(python, "manylinux_2_28_x86_64", free_threaded=False),
+        environment=marker_environment(python, "manylinux_2_28_x86_64"),
         supported=SYSTEM,
     )
-    found = releases(place)
+    found = find_releases(place)
 
-    def answer() -> float:
+    def resolve() -> float:
         start = time.perf_counter()
-        answer = Chooser(place, found).answer(system)
+        resolve = Resolver(place, found).resolve(system)
         seconds = time.perf_counter() - start
-        assert answer.chosen is not None
-        assert answer.chosen.label == "v3_openblas_cu12.48"
+        assert resolve.chosen is not None
+        assert resolve.chosen.label == "v3_openblas_cu12.48"
         return seconds
 
     def listing() -> float:
         start = time.perf_counter()
-        releases(place)
+        find_releases(place)
         return time.perf_counter() - start
 
-    seconds = median(answer)
+    seconds = median(resolve)
     verdict = "ok  " if seconds < BOUND else "OVER"
     what = f"explain: {place.count} variants read, chosen from, in order"
     print(f"{verdict}  {what:<58} {seconds * 1000:>9.1f} ms   bound {BOUND * 1000:.0f} ms")

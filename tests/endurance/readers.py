@@ -30,7 +30,7 @@ import wheels
 from mutations import misshapen, mutated
 from wheels import INFO, LABELLED, NAME
 
-from polywheel.ci.collection import merged
+from polywheel.ci.collection import merge_reports
 from polywheel.config.project import read_project
 from polywheel.config.selection import KEYS, parse_selection, resolve
 from polywheel.errors import PolywheelError, WheelError
@@ -39,8 +39,8 @@ from polywheel.formats.variant_json import read_faulty_variant_json, read_varian
 from polywheel.index.documents import read_together
 from polywheel.index.resolve import web
 from polywheel.index.resolve.systems import read_system
-from polywheel.index.variant_member import variant_member
-from polywheel.index.wheel_file import parse_name
+from polywheel.index.variant_member import read_variant_member
+from polywheel.index.wheel_file import parse_filename
 from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import plan_as_json, read_document, read_plan
@@ -385,7 +385,7 @@ def read_at_a_glance(content: bytes, folder: Path) -> None:
         from polywheel.index.variant_member import UnusualError
 
         with suppress(UnusualError):
-            variant_member(file, WheelName.parse(LABELLED))
+            read_variant_member(file, WheelName.parse(LABELLED))
 
 
 # --- wheels that are changed ---------------------------------------------------------------------
@@ -558,7 +558,7 @@ _NAMES = (LABELLED, NAME, "demo-1.0-1-cp311-cp311-manylinux_2_17_x86_64.manylinu
 def read_names(content: bytes, folder: Path) -> None:
     name = content.decode("utf-8", "replace")
     with suppress(PolywheelError):
-        parse_name(name)
+        parse_filename(name)
     parsed = WheelName.parse(name)
     assert WheelName.parse(str(parsed)) == parsed
 
@@ -625,7 +625,7 @@ def read_reports(content: bytes, folder: Path) -> None:
     with suppress(PolywheelError):
         read_durations(path)
     table = read_document(path, 1, what="report", hint="", closed=False)
-    json.dumps(merged([table]).document(folder))
+    json.dumps(merge_reports([table]).document(folder))
 
 
 _LINE = {

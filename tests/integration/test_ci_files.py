@@ -18,7 +18,7 @@ from building import ROOT, run, write_project
 from commands import polywheel
 from workflows import filled, load
 
-from polywheel.ci.rendering import pins
+from polywheel.ci.rendering import read_pins
 
 PROJECT = """
 [build-system]
@@ -143,7 +143,9 @@ def test_every_action_is_pinned_in_one_file(root: Path, project: Path) -> None:
     """By a full commit, with the version behind it; those of the checkout have none."""
     for kind in ("github", "cibuildwheel"):
         ci(project, kind, "--publish", "-o", project / f"{kind}.yml")
-    known = {one.uses: one.version for one in (*pins().actions.values(), pins().polywheel)}
+    known = {
+        one.uses: one.version for one in (*read_pins().actions.values(), read_pins().polywheel)
+    }
     for uses in known:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", uses)
     ours = [*(root / ".github").rglob("*.yml")]

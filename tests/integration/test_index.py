@@ -246,7 +246,7 @@ def test_metadata_alone_need_little_of_what_polywheel_is(dist: Path) -> None:
         "packaging.requirements",
         "packaging.tags",
         "packaging.utils",
-        "polywheel.examined",
+        "polywheel.wheel.inspect",
         "polywheel.index.write.simple",
         "polywheel.wheel.archive.archive",
         "rich",

@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
 from polywheel.index.resolve import web
-from polywheel.index.resolve.web import JSON, Link, Page, TooLongError, read_project_page, tags
+from polywheel.index.resolve.web import (
+    JSON,
+    Link,
+    Page,
+    TooLongError,
+    read_project_page,
+    start_tags,
+)
 
 ADDRESS = "https://example.org/simple/demo/"
 
 
 def found(page: str) -> list[dict[str, str]]:
-    return [dict(attributes) for name, attributes in tags(page, frozenset({"a"})) if name == "a"]
+    return [
+        dict(attributes) for name, attributes in start_tags(page, frozenset({"a"})) if name == "a"
+    ]
 
 
 @pytest.mark.parametrize(

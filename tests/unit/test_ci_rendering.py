@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from polywheel.ci.rendering import (
     Action,
     Expression,
-    Rendered,
-    action,
+    SafeYaml,
     lines,
     literal,
-    rendered,
+    parse_action,
+    render_template,
     scalar,
     uses,
 )
@@ -89,8 +89,8 @@ def test_a_line_break_would_make_two_arguments_of_one(text: str) -> None:
 def test_a_template_that_forgets_the_filter_is_refused() -> None:
     values: dict[str, Any] = {"header": "# not rendered", "file": "/x"}
     with pytest.raises(TypeError, match="as it is"):
-        rendered("gitlab.yml.j2", **values)
-    assert isinstance(scalar("x"), Rendered)
+        render_template("gitlab.yml.j2", **values)
+    assert isinstance(scalar("x"), SafeYaml)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_template_that_forgets_the_filter_is_refused() -> None:
     ],
 )
 def test_an_action_may_be_chosen(text: str) -> None:
-    assert yaml.safe_load(f"uses: {uses(action(text))}") == {"uses": text}
+    assert yaml.safe_load(f"uses: {uses(parse_action(text))}") == {"uses": text}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_action_may_be_chosen(text: str) -> None:
 )
 def test_what_is_no_action_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        action(text)
+        parse_action(text)
     assert caught.value.problems[0].at == "--action"
 
 

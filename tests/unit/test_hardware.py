@@ -8,7 +8,12 @@ import pytest
 
 from polywheel.index.resolve import hardware
 from polywheel.index.resolve.hardware import levels_of, versions_of
-from polywheel.index.resolve.uv_providers import advice, builtin_namespace, find, nvidia_features
+from polywheel.index.resolve.uv_providers import (
+    builtin_namespace,
+    find,
+    no_builtin_reason,
+    nvidia_features,
+)
 from polywheel.model.variant import Provider
 
 V2 = "fpu sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"
@@ -73,7 +78,7 @@ def test_a_processor_that_can_not_be_told(
     monkeypatch.setattr("sys.platform", "linux")
     found = find("x86_64")
     assert found.features == {"level": ("v1",)}
-    assert "can't be told, v1 is certain" in found.said
+    assert "can't be told, v1 is certain" in found.summary
 
 
 def test_the_bounds_of_cuda() -> None:
@@ -120,9 +125,13 @@ def test_which_providers_uv_has_built_in(declared: Provider, known: bool) -> Non
 
 
 def test_what_to_name_for_uv() -> None:
-    assert advice(provider("x86_64", "provider-variant-x86-64")) == (
+    assert no_builtin_reason(provider("x86_64", "provider-variant-x86-64")) == (
         "uv runs no plugins, and provider-variant-x86-64 is none of those that it replaces; it has "
         'its own for requires = ["x86-64-variant-provider"]'
     )
-    assert f'plugin-api = "{NVIDIA}"' in advice(provider("nvidia", "nvidia-variant-provider"))
-    assert advice(provider("spice", "spice")).endswith("is none of those that it replaces")
+    assert f'plugin-api = "{NVIDIA}"' in no_builtin_reason(
+        provider("nvidia", "nvidia-variant-provider")
+    )
+    assert no_builtin_reason(provider("spice", "spice")).endswith(
+        "is none of those that it replaces"
+    )

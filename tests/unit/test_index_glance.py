@@ -21,9 +21,9 @@ from wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.variant_json import read_variant_json, variant_json
 from polywheel.formats.variants_json import unite, variants_json
-from polywheel.index.documents import one_variant, read_together
-from polywheel.index.variant_member import UnusualError, variant_member
-from polywheel.index.wheel_file import parse_name, read_file
+from polywheel.index.documents import parse_single_variant, read_together
+from polywheel.index.variant_member import UnusualError, read_variant_member
+from polywheel.index.wheel_file import parse_filename, read_file
 from polywheel.index.write.releases import read_releases
 from polywheel.model.variant import VariantMetadata
 from polywheel.model.wheelname import WheelName
@@ -59,7 +59,7 @@ def changed(**change: Any) -> bytes:
 
 def glance(path: Path) -> bytes | None:
     with FileIO(path) as file:
-        return variant_member(file, WheelName.parse(path.name))
+        return read_variant_member(file, WheelName.parse(path.name))
 
 
 def label_at_a_glance(path: Path) -> str | None:
@@ -68,7 +68,7 @@ def label_at_a_glance(path: Path) -> str | None:
         found = glance(path)
     except UnusualError:
         return None
-    one = one_variant(found) if found is not None else None
+    one = parse_single_variant(found) if found is not None else None
     return one.label if one is not None else None
 
 
@@ -166,7 +166,7 @@ def test_an_unusual_wheel_is_looked_at_from_all_sides(kind: str, tmp_path: Path)
     path = tmp_path / LABELLED
     path.write_bytes(content)
     assert label_at_a_glance(path) != "one"
-    name = parse_name(LABELLED)
+    name = parse_filename(LABELLED)
     assert name is not None
     read = read_file(tmp_path, name, is_file=True, hashed=False)
     if why == GOOD:
@@ -359,5 +359,5 @@ def test_a_release_of_many_variants_is_read_at_once(monkeypatch: pytest.MonkeyPa
 
 def test_a_document_that_ends_otherwise_is_still_read() -> None:
     turned = json.dumps(dict(reversed(json.loads(DOCUMENT).items()))).encode()
-    assert one_variant(turned) is None
+    assert parse_single_variant(turned) is None
     assert together({"a": turned}) == together({"a": DOCUMENT})

@@ -19,8 +19,8 @@ from wheels import assembled, files_of, parts, wheel_files, with_record, zipped
 
 from polywheel.cli.index import run
 from polywheel.errors import ConfigError, WheelError
-from polywheel.index.write.index import Indexed, write_index
-from polywheel.index.write.output import MANIFEST, Output
+from polywheel.index.write.index import IndexResult, write_index
+from polywheel.index.write.output import MANIFEST, OutputFolder
 from polywheel.index.write.pages import readable_size
 from polywheel.model.variant import Provider
 
@@ -76,19 +76,19 @@ def project_json(out: Path, project: str = "demo") -> dict[str, Any]:
     return found
 
 
-def index(folder: Path, out: Path | None = None, *, simple: bool = False) -> Indexed:
+def index(folder: Path, out: Path | None = None, *, simple: bool = False) -> IndexResult:
     said: list[str] = []
     return write_index(folder, out or folder, simple=simple, notify=said.append)
 
 
-def good(folder: Path, out: Path | None = None, *, simple: bool = False) -> Indexed:
+def good(folder: Path, out: Path | None = None, *, simple: bool = False) -> IndexResult:
     done = index(folder, out, simple=simple)
     assert done.problems == ()
     assert done.withheld == ()
     return done
 
 
-def told(done: Indexed) -> str:
+def told(done: IndexResult) -> str:
     return "\n".join(problem.render() for problem in done.problems)
 
 
@@ -369,14 +369,14 @@ def test_what_a_run_that_was_killed_put_there_is_stale_later(
     out = tmp_path / "out"
     mine = write_wheel(out, variant("mine", V1), name="mine")
     with monkeypatch.context() as kills:
-        original = getattr(Output, last)
+        original = getattr(OutputFolder, last)
 
         def killed(*arguments: Any, **options: Any) -> None:
             if last == "take":
                 original(*arguments, **options)
             raise KeyboardInterrupt
 
-        kills.setattr(Output, last, killed)
+        kills.setattr(OutputFolder, last, killed)
         with pytest.raises(KeyboardInterrupt):
             index(dist, out, simple=True)
     taken = {path.name for path in out.glob("*.whl")} - {mine.name}

@@ -14,7 +14,7 @@ from polywheel.config.reader import parse_requirement
 from polywheel.environments.environments import normalized_requirements
 from polywheel.errors import BuildError, PolywheelError
 from polywheel.formats.metadata import with_variant_fields
-from polywheel.index.resolve.support import support_of
+from polywheel.index.resolve.support import find_support
 from polywheel.index.resolve.systems import read_system, this_machine
 from polywheel.init.compose import _allowed, _fits
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
@@ -98,7 +98,7 @@ def test_values_of_abi_dependency() -> None:
         providers={"abi_dependency": Provider(namespace="abi_dependency")},
         variants={"a": variant},
     )
-    support = support_of(this_machine(), metadata, ask=None)
+    support = find_support(this_machine(), metadata, ask=None)
     assert support.supported["abi_dependency"] == {}
 
 

@@ -10,7 +10,7 @@ from indexing import V1, listing, write_wheel
 from matrices import VARIANT
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.ci.collection import Found, gather, merged
+from polywheel.ci.collection import CollectedFiles, collect_wheels, merge_reports
 from polywheel.cli import main
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
@@ -192,6 +192,6 @@ def test_collect_refuses_two_labels_for_one_property_set(tmp_path: Path) -> None
         job = {"id": label, "label": label, "build": label, "state": "built", "properties": [V1]}
         job |= {"file": f"demo-1.0-py3-none-any-{label}.whl", "sha256": "0" * 64}
         tables.append(Table({"jobs": [job]}, f"{label}.json", (), Problems()))
-    found = Found(wheels=(), reports=())
-    _, problems = gather(found, merged(tables), tmp_path)
+    found = CollectedFiles(wheels=(), reports=())
+    _, problems = collect_wheels(found, merge_reports(tables), tmp_path)
     assert any("the same properties have 2 labels: 'one' in one" in one.what for one in problems)

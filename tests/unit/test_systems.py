@@ -14,10 +14,10 @@ from packaging.version import Version
 from polywheel.errors import ConfigError
 from polywheel.index.resolve.systems import (
     System,
-    environment_of,
+    marker_environment,
     read_system,
     read_systems,
-    tags_of,
+    supported_tags,
     this_machine,
 )
 
@@ -201,14 +201,14 @@ def test_a_folder_of_systems_with_mistakes(tmp_path: Path) -> None:
     ],
 )
 def test_a_platform_takes_the_older_ones_too(platform: str, older: str, others: str) -> None:
-    tags = tags_of(Version("3.12.0"), platform, free_threaded=False)
+    tags = supported_tags(Version("3.12.0"), platform, free_threaded=False)
     assert tags[Tag("cp312", "cp312", platform)] <= tags[Tag("cp312", "cp312", older)]
     assert Tag("cp312", "cp312", others) not in tags
     assert {Tag("cp311", "abi3", older), Tag("py3", "none", "any")} <= set(tags)
 
 
 def test_a_python_without_global_lock() -> None:
-    tags = tags_of(Version("3.13.0"), "win_amd64", free_threaded=True)
+    tags = supported_tags(Version("3.13.0"), "win_amd64", free_threaded=True)
     assert Tag("cp313", "cp313t", "win_amd64") in tags
     assert not {Tag("cp313", "cp313", "win_amd64"), Tag("cp313", "abi3", "win_amd64")} & set(tags)
 
@@ -227,7 +227,7 @@ def test_a_python_without_global_lock() -> None:
     ],
 )
 def test_markers_follow_from_the_platform(platform: str, expected: tuple[str, ...]) -> None:
-    environment = environment_of(Version("3.12.4"), platform)
+    environment = marker_environment(Version("3.12.4"), platform)
     names = ("os_name", "sys_platform", "platform_system", "platform_machine")
     assert tuple(environment[name] for name in names) == expected
     assert environment["python_full_version"] == "3.12.4"

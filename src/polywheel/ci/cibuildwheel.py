@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polywheel.ci.github import Frame, values
-from polywheel.ci.rendering import pins, rendered
+from polywheel.ci.github import WorkflowSettings, template_values
+from polywheel.ci.rendering import read_pins, render_template
 from polywheel.errors import ConfigError
 from polywheel.model.plan import NON_VARIANT
 
@@ -20,7 +20,7 @@ _MOST = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class CibuildwheelRun:
     """One run of cibuildwheel."""
 
     target: str
@@ -38,13 +38,13 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class RunGroup:
     """Runs of one target that are told the same, but for some variables."""
 
     id: str
     """The name of the job."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[CibuildwheelRun, ...]
     same: Mapping[str, str]
     """The variables of all of them. One that is not there differs from an empty one: that says "none"
     to cibuildwheel."""
@@ -61,7 +61,9 @@ class Group:
         return self.runs[0].runner
 
 
-def cibuildwheel_workflow(frame: Frame, runs: Sequence[Run], *, plain: bool) -> str:
+def cibuildwheel_workflow(
+    settings: WorkflowSettings, runs: Sequence[CibuildwheelRun], *, plain: bool
+) -> str:
     """The workflow. ``plain``: whether there are non-variant wheels. Raises ConfigError."""
     for run in runs:
         if not run.runner:
@@ -70,11 +72,11 @@ def cibuildwheel_workflow(frame: Frame, runs: Sequence[Run], *, plain: bool) -> 
                 at=f"tool.polywheel.targets.{run.target}",
                 hint=f'[tool.polywheel.targets.{run.target}] runner = "…"',
             )
-    return rendered(
+    return render_template(
         "cibuildwheel.yml.j2",
-        **values(frame),
-        version=pins().packages["cibuildwheel"],
-        groups=groups(runs),
+        **template_values(settings),
+        version=read_pins().packages["cibuildwheel"],
+        groups=group_runs(runs),
         finalize=[
             *(f"collected/{run.artifact}" for run in runs),
             "--output=dist",
@@ -83,9 +85,9 @@ def cibuildwheel_workflow(frame: Frame, runs: Sequence[Run], *, plain: bool) -> 
     )
 
 
-def groups(runs: Sequence[Run]) -> list[Group]:
+def group_runs(runs: Sequence[CibuildwheelRun]) -> list[RunGroup]:
     """The runs by target, and by the names of their variables: a job of a matrix has all or none."""
-    found: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
+    found: dict[tuple[str, tuple[str, ...]], list[CibuildwheelRun]] = {}
     for run in runs:
         members = found.setdefault((run.target, tuple(sorted(run.variables))), [])
         members.append(run)
@@ -100,7 +102,7 @@ def groups(runs: Sequence[Run]) -> list[Group]:
                 if len({run.variables[name] for run in some}) == 1
             }
             done.append(
-                Group(
+                RunGroup(
                     id=_free(target, ids),
                     runs=tuple(some),
                     same=same,

@@ -19,6 +19,8 @@ from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.wheelname import WheelName
+from polywheel.run.existing_wheels import PRESENT, State
+from polywheel.run.report import SHAPE
 from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import without_passwords
@@ -33,7 +35,7 @@ _NAMED = 3
 """Jobs with one warning that are shown."""
 
 
-def summary(reports: Reports, *, wheels: int, result: str | None) -> str:
+def summary(reports: MergedReport, *, wheels: int, result: str | None) -> str:
     """A table of all jobs, those that went wrong first, and why they did.
 
     ``wheels`` is how many are there in the end, ``result`` what CI says of the jobs, where it does.
@@ -41,37 +43,37 @@ def summary(reports: Reports, *, wheels: int, result: str | None) -> str:
     return "\n".join(_lines(reports, wheels, result)) + "\n"
 
 
-def _lines(reports: Reports, wheels: int, result: str | None) -> Iterator[str]:
-    lacking = reports.lacking
-    name = f"Wheels of {shown(reports.project)}" if reports.project else "Wheels"
+def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[str]:
+    missing = reports.missing
+    name = f"Wheels of {escape_markdown(reports.project)}" if reports.project else "Wheels"
     yield f"## {name}"
     yield ""
     size = sum(job["size"] or 0 for job in reports.jobs)
     counts = [counted(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
-    if lacking:
-        counts.append(f"**{len(lacking)} not made**")
+    if missing:
+        counts.append(f"**{len(missing)} not made**")
     yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines together"
     if result not in {None, "success"}:
         yield ""
-        yield f"The build jobs ended with **{shown(str(result))}**."
+        yield f"The build jobs ended with **{escape_markdown(str(result))}**."
     yield ""
     if reports.jobs:
-        yield from _table(reports, [*lacking, *reports.made])
+        yield from _table(reports, [*missing, *reports.made])
     yield from _failures(reports)
     yield from _warnings(reports)
 
 
-def _table(reports: Reports, jobs: list[Mapping[str, Any]]) -> Iterator[str]:
+def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str]:
     targets = {build["id"]: build["target"] for build in reports.builds}
     yield "| variant | Python | target | state | MB | s |"
     yield "|---|---|---|---|--:|--:|"
     for job in jobs[:_ROWS]:
-        state = shown(job["state"])
+        state = escape_markdown(job["state"])
         cells = (
-            shown(job["label"] or NON_VARIANT),
-            shown(", ".join(job["pythons"])),
-            shown(targets.get(job["build"]) or ", ".join(job["targets"])),
-            state if job["state"] in THERE else f"**{state}**",
+            escape_markdown(job["label"] or NON_VARIANT),
+            escape_markdown(", ".join(job["pythons"])),
+            escape_markdown(targets.get(job["build"]) or ", ".join(job["targets"])),
+            state if job["state"] in PRESENT else f"**{state}**",
             "" if job["size"] is None else f"{job['size'] / 1e6:.2f}",
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
         )
@@ -81,19 +83,19 @@ def _table(reports: Reports, jobs: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"and {len(jobs) - _ROWS} more"
 
 
-def _failures(reports: Reports) -> Iterator[str]:
+def _failures(reports: MergedReport) -> Iterator[str]:
     failed = [build for build in reports.builds if build["error"]]
     if failed:
         yield ""
         yield "### What went wrong"
         yield ""
     for build in failed[:_FAILURES]:
-        yield f"- {shown(build['id'])}: {shown(build['error'].strip().partition(chr(10))[0])}"
+        yield f"- {escape_markdown(build['id'])}: {escape_markdown(build['error'].strip().partition(chr(10))[0])}"
     if len(failed) > _FAILURES:
         yield f"- and {len(failed) - _FAILURES} more"
 
 
-def _warnings(reports: Reports) -> Iterator[str]:
+def _warnings(reports: MergedReport) -> Iterator[str]:
     if reports.warnings:
         yield ""
         yield "### Warnings and notes"
@@ -101,12 +103,12 @@ def _warnings(reports: Reports) -> Iterator[str]:
     for one in reports.warnings[:_FAILURES]:
         jobs = ", ".join(one["jobs"][:_NAMED])
         more = f" and {len(one['jobs']) - _NAMED} more" if len(one["jobs"]) > _NAMED else ""
-        yield f"- {one['level']}: {shown(one['text'])} ({shown(jobs)}{more})"
+        yield f"- {one['level']}: {escape_markdown(one['text'])} ({escape_markdown(jobs)}{more})"
     if len(reports.warnings) > _FAILURES:
         yield f"- and {len(reports.warnings) - _FAILURES} more"
 
 
-def shown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text in which Markdown finds nothing but the text; of a long one, the beginning."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(letter if letter in _SAFE else _reference(letter) for letter in cut)
@@ -122,11 +124,7 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-SHAPE = 1
-"""The version of reports (docs/report.md)."""
-THERE = frozenset({"built", "up-to-date"})
-"""States of a wheel that was made."""
-_STATES = THERE | {"failed", "stopped", "not-started", "no-python", "elsewhere"}
+_STATES = frozenset(State)
 _LEVELS = frozenset({"warning", "note"})
 _REPORTS = "report*.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -138,7 +136,7 @@ _JOB = ("id", "label", "build", "state", "file", "sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class CollectedFiles:
     """The files of a folder that are of use."""
 
     wheels: tuple[Path, ...]
@@ -148,7 +146,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reports:
+class MergedReport:
     """Several reports as one."""
 
     project: str | None
@@ -166,14 +164,14 @@ class Reports:
     """Each text once, with the jobs of all reports that have it."""
 
     @property
-    def lacking(self) -> list[Mapping[str, Any]]:
+    def missing(self) -> list[Mapping[str, Any]]:
         """Jobs whose wheel was not made."""
-        return [job for job in self.jobs if job["state"] not in THERE]
+        return [job for job in self.jobs if job["state"] not in PRESENT]
 
     @property
     def made(self) -> list[Mapping[str, Any]]:
         """The others."""
-        return [job for job in self.jobs if job["state"] in THERE]
+        return [job for job in self.jobs if job["state"] in PRESENT]
 
     def document(self, out: Path) -> dict[str, Any]:
         """The report of all jobs, for wheels that now lie in ``out``."""
@@ -183,7 +181,7 @@ class Reports:
             "out": str(out),
             "seconds": round(self.seconds, 3),
             "interrupted": False,
-            "exit-code": 1 if self.lacking else 0,
+            "exit-code": 1 if self.missing else 0,
             "warnings": [dict(one) for one in self.warnings],
             "stale": [],
             "builds": [dict(one) for one in self.builds],
@@ -191,15 +189,15 @@ class Reports:
         }
 
 
-def find(folder: Path) -> Found:
+def find_files(folder: Path) -> CollectedFiles:
     """The wheels and reports below a folder, by name. No link is followed. Raises WheelError."""
     try:
-        paths = sorted(_named(folder))
+        paths = sorted(_find_named(folder))
     except OSError as error:
         why = f"it can't be listed: {error.strerror or error}"
         raise WheelError(why, at=str(error.filename or folder)) from None
     regular = {path: path.is_file() and not path.is_symlink() for path in paths}
-    return Found(
+    return CollectedFiles(
         wheels=tuple(path for path in paths if regular[path] and path.suffix == _WHEEL),
         reports=tuple(path for path in paths if regular[path] and path.suffix != _WHEEL),
         problems=tuple(
@@ -210,7 +208,7 @@ def find(folder: Path) -> Found:
     )
 
 
-def _named(folder: Path) -> Iterator[Path]:
+def _find_named(folder: Path) -> Iterator[Path]:
     """What has the name of a wheel or of a report."""
     for base, folders, names in walk(folder):
         links = [name for name in folders if Path(base, name).is_symlink()]
@@ -219,7 +217,7 @@ def _named(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def merged(tables: Iterable[Table]) -> Reports:
+def merge_reports(tables: Iterable[Table]) -> MergedReport:
     """The reports of jobs as one; what is malformed is noted in their problems, and left out.
 
     A job that several tell of is told by the one that made it.
@@ -237,7 +235,7 @@ def merged(tables: Iterable[Table]) -> Reports:
         for one in table.array("warnings"):
             if isinstance(one, dict):
                 _add_warning(Table(one, table.file, ("warnings",), table.problems), warnings)
-        for key, into, read in (("builds", builds, _build), ("jobs", jobs, _job)):
+        for key, into, read in (("builds", builds, _read_build), ("jobs", jobs, _read_job)):
             for index, value in enumerate(table.array(key)):
                 name = f"{key}[{index}]"
                 if not isinstance(value, dict):
@@ -245,12 +243,12 @@ def merged(tables: Iterable[Table]) -> Reports:
                     continue
                 one = read(Table(value, table.file, (*table.path, name), table.problems))
                 if one is not None:
-                    if into is jobs and one["state"] in THERE:
+                    if into is jobs and one["state"] in PRESENT:
                         claims.append(one)
                     before = into.get(one["id"])
-                    if before is None or before["state"] not in THERE:
+                    if before is None or before["state"] not in PRESENT:
                         into[one["id"]] = one
-    return Reports(
+    return MergedReport(
         project=project,
         seconds=seconds,
         builds=tuple(builds[name] for name in sorted(builds)),
@@ -273,13 +271,13 @@ def _add_warning(table: Table, found: dict[tuple[str, str], dict[str, None]]) ->
         found.setdefault((level, text), {}).update(dict.fromkeys(jobs or ()))
 
 
-def _build(table: Table) -> dict[str, Any] | None:
+def _read_build(table: Table) -> dict[str, Any] | None:
     said = {key: table.string(key) for key in _BUILD}
     times = {key: table.number(key) or 0.0 for key in ("seconds", "hook-seconds")}
-    return _known(table, {**said, **times, "jobs": list(table.strings("jobs") or ())})
+    return _check_entry(table, {**said, **times, "jobs": list(table.strings("jobs") or ())})
 
 
-def _job(table: Table) -> dict[str, Any] | None:
+def _read_job(table: Table) -> dict[str, Any] | None:
     said: dict[str, Any] = {key: table.string(key) for key in _JOB}
     size = table.number("size")
     if size is not None and not 0 <= size <= _LARGEST:
@@ -287,10 +285,10 @@ def _job(table: Table) -> dict[str, Any] | None:
         size = None
     lists = {key: list(table.strings(key) or ()) for key in ("properties", "pythons", "targets")}
     numbers = {"size": None if size is None else int(size), "seconds": table.number("seconds")}
-    return _known(table, {**said, **lists, **numbers})
+    return _check_entry(table, {**said, **lists, **numbers})
 
 
-def _known(table: Table, said: dict[str, Any]) -> dict[str, Any] | None:
+def _check_entry(table: Table, said: dict[str, Any]) -> dict[str, Any] | None:
     if said["id"] is None or said["state"] not in _STATES:
         key = "id" if said["id"] is None else "state"
         table.wrong(key, f"expected {'an id' if key == 'id' else 'a state of a report'}")
@@ -298,7 +296,9 @@ def _known(table: Table, said: dict[str, Any]) -> dict[str, Any] | None:
     return said
 
 
-def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[Problem]]:
+def collect_wheels(
+    found: CollectedFiles, reports: MergedReport, out: Path
+) -> tuple[list[Path], list[Problem]]:
     """Copy the wheels into a folder, each whole or not at all; what is there, and what is wrong.
 
     A wheel must be one that the report of a job names, with its hash. Two wheels of one name must be
@@ -319,17 +319,17 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
         for name, job in expected.items()
         if name not in by_name
     ]
-    problems += _two_labels(reports)
+    problems += _label_conflicts(reports)
     done = []
     for name, paths in by_name.items():
         said = {sha256_of(path, follow_links=False) for path in paths}
         if name in contradicted:
             continue
         if name not in expected:
-            problems.append(_of_no_report(name, paths))
+            problems.append(_unlisted_wheel(name, paths))
         elif len(said) > 1:
-            problems.append(_two_of_a_name(name, paths))
-        elif said != {expected[name]["sha256"]} or not _copied(paths[0], out, *said):
+            problems.append(_different_wheels(name, paths))
+        elif said != {expected[name]["sha256"]} or not _copy_wheel(paths[0], out, *said):
             problems.append(
                 Problem(f"{name} is not the wheel that the report tells of", at=str(paths[0]))
             )
@@ -339,7 +339,7 @@ def gather(found: Found, reports: Reports, out: Path) -> tuple[list[Path], list[
 
 
 def expected_wheels(
-    reports: Reports, problems: list[Problem]
+    reports: MergedReport, problems: list[Problem]
 ) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
     """The jobs that the reports say were made, by the names of their wheels; and the names about
     which reports contradict each other. What is wrong is noted.
@@ -368,7 +368,7 @@ def expected_wheels(
     return expected, contradicted
 
 
-def _of_no_report(name: str, paths: Sequence[Path]) -> Problem:
+def _unlisted_wheel(name: str, paths: Sequence[Path]) -> Problem:
     return Problem(
         f"no report says that {name} was made: it is not collected",
         at=", ".join(map(str, paths)),
@@ -376,7 +376,7 @@ def _of_no_report(name: str, paths: Sequence[Path]) -> Problem:
     )
 
 
-def _two_labels(reports: Reports) -> Iterator[Problem]:
+def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
     """One set of properties has one label in a release, whichever job made its wheels."""
     labels: dict[frozenset[str], dict[str, str]] = {}
     for job in reports.made:
@@ -393,7 +393,7 @@ def _two_labels(reports: Reports) -> Iterator[Problem]:
             )
 
 
-def _two_of_a_name(name: str, paths: Sequence[Path]) -> Problem:
+def _different_wheels(name: str, paths: Sequence[Path]) -> Problem:
     return Problem(
         f"several jobs made a {name}, and not the same one",
         at=", ".join(map(str, paths)),
@@ -401,7 +401,7 @@ def _two_of_a_name(name: str, paths: Sequence[Path]) -> Problem:
     )
 
 
-def _copied(path: Path, out: Path, sha256: str) -> bool:
+def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
     """Copy a wheel; False, and nothing is there, where it has changed since its hash was taken."""
     target = out / path.name
     try:
@@ -423,7 +423,7 @@ class _ChangedError(Exception):
     """A file is no longer what it was."""
 
 
-def write_report(reports: Reports, path: Path, out: Path) -> None:
+def write_report(reports: MergedReport, path: Path, out: Path) -> None:
     """Write the report of all jobs, whole or not at all. Raises WheelError."""
     text = without_passwords(json.dumps(reports.document(out), indent=2)) + "\n"
     try:

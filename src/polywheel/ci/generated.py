@@ -46,7 +46,7 @@ class Repository:
         return inner if inner == "." else f"./{inner}"
 
 
-def repository_of(source: Path) -> Repository:
+def find_repository(source: Path) -> Repository:
     """The checkout of git that a project's folder lies in; the folder itself where it is in none."""
     start = source.resolve()
     for folder in (start, *start.parents):
@@ -60,7 +60,7 @@ _MOST = 4 * 1024 * 1024
 """Bytes of a workflow; GitHub and GitLab take less."""
 
 
-def header(command: Sequence[str]) -> str:
+def generated_header(command: Sequence[str]) -> str:
     """The lines that a file begins with which these arguments of polywheel made."""
     return (
         f"{_FIRST}: changes by hand get lost. To write it anew (with --check: to compare it):\n"
@@ -68,7 +68,7 @@ def header(command: Sequence[str]) -> str:
     )
 
 
-def difference(path: Path, text: str) -> str | None:
+def diff_file(path: Path, text: str) -> str | None:
     """A unified diff from what a file holds to what it should; None where it is that.
 
     Line breaks may be those of Windows. Raises ConfigError where it can't be read.

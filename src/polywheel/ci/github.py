@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polywheel.ci.rendering import Action, Expression, Rendered, rendered, uses
+from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template, uses
 from polywheel.errors import ConfigError
 
 RUNNER = "ubuntu-24.04"
@@ -41,7 +41,7 @@ class Publication:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Frame:
+class WorkflowSettings:
     """What workflows have in common, whatever builds."""
 
     header: str
@@ -61,23 +61,23 @@ class Frame:
         return "wheels" if self.source == "." else f"wheels of {self.source.removeprefix('./')}"
 
 
-def checked(frame: Frame) -> Frame:
-    """The frame, if GitHub would take it. Raises ConfigError."""
-    for option, texts in {"--branch": frame.branches, "--tag": frame.tags}.items():
+def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
+    """The settings, if GitHub would take it. Raises ConfigError."""
+    for option, texts in {"--branch": settings.branches, "--tag": settings.tags}.items():
         for text in texts:
             if not _REF.fullmatch(text):
                 raise ConfigError(f"malformed pattern {text!r}", at=option, hint="such as 'v*'")
-    if not _VERSION.fullmatch(frame.python) or int(frame.python[2:]) < 11:
-        raise ConfigError(f"{frame.python!r} is no Python from 3.11 on", at="--python")
-    _check_name("--runner", frame.runner)
-    if frame.publication is not None:
-        _check_name("--environment", frame.publication.environment)
-        address = frame.publication.repository_url
+    if not _VERSION.fullmatch(settings.python) or int(settings.python[2:]) < 11:
+        raise ConfigError(f"{settings.python!r} is no Python from 3.11 on", at="--python")
+    _check_name("--runner", settings.runner)
+    if settings.publication is not None:
+        _check_name("--environment", settings.publication.environment)
+        address = settings.publication.repository_url
         if address is not None and not _ADDRESS.fullmatch(address):
             raise ConfigError(
                 f"malformed address {address!r}", at="--repository-url", hint="https://…"
             )
-    return frame
+    return settings
 
 
 def _check_name(option: str, text: str) -> None:
@@ -86,13 +86,13 @@ def _check_name(option: str, text: str) -> None:
 
 
 def github_workflow(
-    frame: Frame, *, config: str | None, pr_subset: bool, max_jobs: int | None
+    settings: WorkflowSettings, *, config: str | None, pr_subset: bool, max_jobs: int | None
 ) -> str:
     """The workflow. ``config`` is the file of ``--config``, from the root of the repository."""
-    where = [frame.source, *([f"--config={config}"] if config is not None else [])]
-    return rendered(
+    where = [settings.source, *([f"--config={config}"] if config is not None else [])]
+    return render_template(
         "github.yml.j2",
-        **values(frame),
+        **template_values(settings),
         plan=[
             *where,
             "--format=github",
@@ -118,14 +118,14 @@ def _collect(result: str) -> Sequence[str]:
     ]
 
 
-def values(frame: Frame) -> dict[str, object]:
+def template_values(settings: WorkflowSettings) -> dict[str, object]:
     """What every template of a workflow takes."""
     return {
-        "header": Rendered(frame.header),
-        "frame": frame,
-        "polywheel": uses(frame.action),
+        "header": SafeYaml(settings.header),
+        "workflow": settings,
+        "polywheel": uses(settings.action),
         # An action of the checkout has to be there before it is used, and nothing else needs one.
-        "checkout": frame.action.local,
+        "checkout": settings.action.local,
     }
 
 
@@ -155,9 +155,9 @@ def gitlab_include(
     # GitLab knows wildcards there, and no way to say that a name has such a letter.
     if any(letter in file for letter in "*?[]{}$\\"):
         raise ConfigError(f"GitLab can't include a file of the name {file!r}", at="-o")
-    return rendered(
+    return render_template(
         "gitlab.yml.j2",
-        header=Rendered(header),
+        header=SafeYaml(header),
         file=f"/{file.removeprefix('./')}",
         source=source,
         config=config or "",

@@ -55,7 +55,7 @@ class Pins:
 
 
 @cache
-def pins() -> Pins:
+def read_pins() -> Pins:
     """What ``matrix/actions.toml`` says."""
     path = data_folder("matrix") / "actions.toml"
     document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -70,10 +70,10 @@ def pins() -> Pins:
     )
 
 
-def action(text: str | None) -> Action:
+def parse_action(text: str | None) -> Action:
     """The action of polywheel that the user names; the pinned one for None. Raises ConfigError."""
     if text is None:
-        return pins().polywheel
+        return read_pins().polywheel
     if not _USES.fullmatch(text) or "/../" in text:
         raise ConfigError(
             f"malformed action {text!r}",
@@ -98,56 +98,56 @@ class Expression(str):
     __slots__ = ()
 
 
-class Rendered(str):
+class SafeYaml(str):
     """YAML that is safe to put into a template."""
 
     __slots__ = ()
 
 
-def rendered(template: str, **values: object) -> str:
+def render_template(template: str, **values: object) -> str:
     """A template of ``matrix/templates``, filled in. Raises ConfigError without jinja2."""
     return _environment().get_template(template).render(**values)
 
 
-def scalar(value: object) -> Rendered:
+def scalar(value: object) -> SafeYaml:
     """A text, a number, or a list of them, in double quotes and brackets, all in one line."""
     if isinstance(value, (list, tuple)):
-        return Rendered(f"[{', '.join(map(scalar, value))}]")
+        return SafeYaml(f"[{', '.join(map(scalar, value))}]")
     if isinstance(value, str):
-        return Rendered(_quoted(_escaped(value)))
+        return SafeYaml(_quoted(_escaped(value)))
     if isinstance(value, (bool, int)):
-        return Rendered(json.dumps(value))
+        return SafeYaml(json.dumps(value))
     raise TypeError(f"{type(value).__name__} has no place in a workflow")
 
 
-def literal(value: object) -> Rendered:
+def literal(value: object) -> SafeYaml:
     """As :func:`scalar`, where nothing evaluates expressions: GitLab, and ``on:`` of GitHub."""
     if isinstance(value, (list, tuple)):
-        return Rendered(f"[{', '.join(map(literal, value))}]")
-    return Rendered(_quoted(value)) if isinstance(value, str) else scalar(value)
+        return SafeYaml(f"[{', '.join(map(literal, value))}]")
+    return SafeYaml(_quoted(value)) if isinstance(value, str) else scalar(value)
 
 
-def lines(values: Iterable[str], indent: int) -> Rendered:
+def lines(values: Iterable[str], indent: int) -> SafeYaml:
     """Texts, one a line, as one scalar; a block where that can be read as nothing else."""
     texts = list(values)
     if any("\n" in text or "\r" in text for text in texts):
         raise ConfigError("a text with a line break can't be handed to a step of CI")
     if all(isinstance(text, Expression) or _PLAIN.fullmatch(text) for text in texts):
-        return Rendered("|-" + "".join(f"\n{' ' * indent}{text}" for text in texts))
-    return Rendered(_quoted("\n".join(map(_escaped, texts))))
+        return SafeYaml("|-" + "".join(f"\n{' ' * indent}{text}" for text in texts))
+    return SafeYaml(_quoted("\n".join(map(_escaped, texts))))
 
 
-def variable(name: str) -> Rendered:
+def variable(name: str) -> SafeYaml:
     """The name of a variable, as a key or in an expression."""
     if not _VARIABLE.fullmatch(name):
         raise TypeError(f"{name!r} is no name of a variable")
-    return Rendered(name)
+    return SafeYaml(name)
 
 
-def uses(one: Action) -> Rendered:
+def uses(one: Action) -> SafeYaml:
     """An action, with its version behind it."""
     text = _quoted(one.uses) if not _PLAIN.fullmatch(one.uses) else one.uses
-    return Rendered(f"{text} # {one.version}" if one.version else text)
+    return SafeYaml(f"{text} # {one.version}" if one.version else text)
 
 
 def _escaped(text: str) -> str:
@@ -166,7 +166,7 @@ def _quoted(text: str) -> str:
 
 
 def _only_rendered(value: object) -> object:
-    if not isinstance(value, Rendered):
+    if not isinstance(value, SafeYaml):
         raise TypeError(f"a template puts {value!r} into a workflow as it is")
     return value
 
@@ -195,5 +195,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(scalar=scalar, literal=literal, lines=lines, variable=variable)
-    environment.globals["pin"] = lambda name: uses(pins().actions[name])
+    environment.globals["pin"] = lambda name: uses(read_pins().actions[name])
     return environment

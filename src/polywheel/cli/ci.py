@@ -8,11 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci.cibuildwheel import Run
-from polywheel.ci.collection import SHAPE, counted, find, gather, merged, summary, write_report
-from polywheel.ci.generated import Repository, difference, header, repository_of, write
+from polywheel.ci.cibuildwheel import CibuildwheelRun
+from polywheel.ci.collection import (
+    collect_wheels,
+    counted,
+    find_files,
+    merge_reports,
+    summary,
+    write_report,
+)
+from polywheel.ci.generated import Repository, diff_file, find_repository, generated_header, write
 from polywheel.cli import say
-from polywheel.cli.ci_options import command_line, frame_of, parse
+from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
 from polywheel.cli.plans import project_of, tell_warnings
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
@@ -24,12 +31,13 @@ from polywheel.matrix.plan_json import read_document
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from polywheel.run.executors.cibuildwheel import build_platform, by_variant, tables_of, variables
+from polywheel.run.report import SHAPE
 from polywheel.system.terminal import put
 
 _OURS = "polywheel.backend"
 
 
-def runs_of(project: Project, plan: Plan) -> list[Run]:
+def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
     """A run for each variant and target. Raises ConfigError where cibuildwheel can't make them."""
     _check_project(project)
     plan = by_variant(plan)
@@ -46,7 +54,7 @@ def runs_of(project: Project, plan: Plan) -> list[Run]:
             )
         told = variables(jobs, target, place, settings={}, environment={}, tables=tables, said={})
         label, runner = jobs[0].label, target.runner or ""
-        runs.append(Run(target=target.name, runner=runner, label=label, variables=told))
+        runs.append(CibuildwheelRun(target=target.name, runner=runner, label=label, variables=told))
     return runs
 
 
@@ -77,15 +85,15 @@ def collect(options: argparse.Namespace) -> int:
     """Collect; 0 where all is there, 1 where a wheel is missing, 4 where one is not right."""
     if not options.folder.is_dir():
         raise ConfigError(f"there is no folder {options.folder}", at="DIR")
-    found = find(options.folder)
+    found = find_files(options.folder)
     if not found.wheels and not found.reports and options.result in {None, "success"}:
         raise ConfigError(
             f"{options.folder} holds no wheel and no report",
             hint="name the folder of all artifacts",
         )
     tables, problems = _read_reports(found.reports)
-    reports = merged(tables)
-    wheels, wrong = gather(found, reports, options.output)
+    reports = merge_reports(tables)
+    wheels, wrong = collect_wheels(found, reports, options.output)
     problems += [*(one for table in tables for one in table.problems.found), *wrong]
     if options.report is not None:
         write_report(reports, options.report, options.output)
@@ -93,12 +101,12 @@ def collect(options: argparse.Namespace) -> int:
     _show_problems(problems)
     if problems:
         return WheelError.exit_code
-    lacking = reports.lacking
-    if lacking:
-        say(f"not made: {counted(len(lacking), 'wheel')}")
+    missing = reports.missing
+    if missing:
+        say(f"not made: {counted(len(missing), 'wheel')}")
     if options.result not in {None, "success"}:
         say(f"the jobs ended with {options.result}")
-    if lacking or options.result not in {None, "success"}:
+    if missing or options.result not in {None, "success"}:
         return BuildError.exit_code
     say(f"{counted(len(wheels), 'wheel')} in {options.output}")
     return 0
@@ -133,7 +141,7 @@ def run(arguments: Sequence[str]) -> int:
     project = project_of(options)
     plan = expand_project(project)
     tell_warnings(plan)
-    repository = repository_of(Path(options.source))
+    repository = find_repository(Path(options.source))
     text = _WRITERS[options.kind](options, project, plan, repository)
     if options.output == "-":
         print(text, end="")
@@ -156,7 +164,7 @@ def _path(options: argparse.Namespace, repository: Repository) -> Path:
 
 
 def _compare(path: Path, text: str, options: argparse.Namespace, repository: Repository) -> int:
-    changes = difference(path, text)
+    changes = diff_file(path, text)
     if changes is None:
         say(f"{path} is what it should be")
         return 0
@@ -195,7 +203,7 @@ def _github(
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
     _tell_of_repairs(plan)
     return github_workflow(
-        frame_of(options, repository, command_line(options, repository)),
+        read_workflow_settings(options, repository, command_line(options, repository)),
         config=_config(options, project, repository),
         pr_subset=options.pr_subset,
         max_jobs=options.max_jobs,
@@ -212,7 +220,7 @@ def _gitlab(
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
     _tell_of_repairs(plan)
     return gitlab_include(
-        header(command_line(options, repository)),
+        generated_header(command_line(options, repository)),
         file=repository.path(_path(options, repository), at="-o"),
         source=repository.path(Path(options.source), at="SOURCE"),
         config=_config(options, project, repository),
@@ -248,10 +256,10 @@ def _cibuildwheel(
 ) -> str:
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow
 
-    runs = runs_of(project, plan)
+    runs = plan_runs(project, plan)
     say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")
     return cibuildwheel_workflow(
-        frame_of(options, repository, command_line(options, repository)),
+        read_workflow_settings(options, repository, command_line(options, repository)),
         runs,
         plain=any(run.label is None for run in runs),
     )

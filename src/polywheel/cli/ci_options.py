@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polywheel.ci import github
-from polywheel.ci.generated import Repository, header
-from polywheel.ci.rendering import action
+from polywheel.ci.generated import Repository, generated_header
+from polywheel.ci.rendering import parse_action
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.plans import add_config
 from polywheel.errors import ConfigError
@@ -212,20 +212,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def frame_of(
+def read_workflow_settings(
     options: argparse.Namespace, repository: Repository, command: Sequence[str]
-) -> github.Frame:
+) -> github.WorkflowSettings:
     """What the options say of a workflow. Raises ConfigError."""
     publication = None
     if options.publish:
         publication = github.Publication(
             environment=options.environment, repository_url=options.repository_url
         )
-    return github.checked(
-        github.Frame(
-            header=header(command),
+    return github.check_settings(
+        github.WorkflowSettings(
+            header=generated_header(command),
             source=repository.path(Path(options.source), at="SOURCE"),
-            action=action(options.action),
+            action=parse_action(options.action),
             runner=options.runner,
             python=options.python,
             branches=tuple(options.branch or github.BRANCHES),

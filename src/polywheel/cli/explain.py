@@ -19,11 +19,11 @@ from polywheel.index.resolve.candidates import (
     CandidateSource,
     FolderSource,
     IndexSource,
-    page_of,
-    releases,
+    find_project_page,
+    find_releases,
 )
-from polywheel.index.resolve.choice import Answer, Choice, Chooser
-from polywheel.index.resolve.support import NOT_ASKED, asking
+from polywheel.index.resolve.resolver import RankedRelease, Resolution, Resolver
+from polywheel.index.resolve.support import PLUGIN_NOT_RUN, create_plugin_runner
 from polywheel.index.resolve.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
 from polywheel.system.terminal import one_line, put, put_json
@@ -38,14 +38,14 @@ def run(arguments: Sequence[str]) -> int:
     """Print the answer; 1 where the machine gets no wheel."""
     options = _parse(arguments)
     systems = _systems(options)
-    chooser = _chooser(options)
-    answers = [chooser.answer(system) for system in systems]
+    resolver = _create_resolver(options)
+    answers = [resolver.resolve(system) for system in systems]
     if options.all_systems is not None:
-        never = _never(chooser, answers)
+        never = _never(resolver, answers)
         if options.json:
-            put_json(_all_as_json(chooser, answers, never))
+            put_json(_all_as_json(resolver, answers, never))
         else:
-            put(_table(chooser, answers, never))
+            put(_table(resolver, answers, never))
         return 0
     (answer,) = answers
     if options.json:
@@ -119,17 +119,17 @@ def _systems(options: argparse.Namespace) -> list[System]:
     return [replace(one, enabled=one.enabled.union(options.enable)) for one in found]
 
 
-def _chooser(options: argparse.Namespace) -> Chooser:
-    place: CandidateSource
+def _create_resolver(options: argparse.Namespace) -> Resolver:
+    source: CandidateSource
     specifier, project = SpecifierSet(), options.name
     if "://" in options.what:
-        place = IndexSource(options.what)
+        source = IndexSource(options.what)
     elif options.index_url is None and Path(options.what).is_dir():
-        place = FolderSource(Path(options.what))
+        source = FolderSource(Path(options.what))
     elif options.what.startswith(".") or any(one in options.what for one in "/\\"):
         raise ConfigError(f"there is no folder {options.what}")
     else:
-        place, specifier, project = page_of(options.what, options.index_url or PYPI)
+        source, specifier, project = find_project_page(options.what, options.index_url or PYPI)
     if options.version is not None:
         try:
             specifier &= SpecifierSet(f"=={Version(options.version)}")
@@ -137,16 +137,18 @@ def _chooser(options: argparse.Namespace) -> Chooser:
             raise ConfigError(
                 f"{options.version!r} is no version (PEP 440)", at="--version"
             ) from None
-    ask = asking(place.at, fresh=options.fresh, notify=say) if options.trust else None
-    found = releases(place, project=project)
-    return Chooser(place, found, specifier=specifier, ask=ask)
+    ask = (
+        create_plugin_runner(source.at, fresh=options.fresh, notify=say) if options.trust else None
+    )
+    found = find_releases(source, project=project)
+    return Resolver(source, found, specifier=specifier, ask=ask)
 
 
-def _not_asked(choice: Choice) -> bool:
-    return any(NOT_ASKED in reason for one in choice.rejected for reason in one.of_variant)
+def _not_asked(choice: RankedRelease) -> bool:
+    return any(PLUGIN_NOT_RUN in reason for one in choice.rejected for reason in one.of_variant)
 
 
-def _lines(answer: Answer) -> Iterator[str]:
+def _lines(answer: Resolution) -> Iterator[str]:
     """The answer for a person: first what the machine gets."""
     last = answer.choices[-1]
     who = one_line(answer.system.name)
@@ -170,7 +172,7 @@ def _lines(answer: Answer) -> Iterator[str]:
         yield from _rejections(choice)
 
 
-def _rejections(choice: Choice) -> Iterator[str]:
+def _rejections(choice: RankedRelease) -> Iterator[str]:
     """A line for each variant that is ruled out, and for each other wheel that is."""
     wheels: dict[str, int] = {}
     for one in choice.rejected:
@@ -185,7 +187,7 @@ def _rejections(choice: Choice) -> Iterator[str]:
             yield f"Variant {label} rejected{several}: {'; '.join(one.of_variant)}"
 
 
-def _described(choice: Choice, label: str | None) -> str:
+def _described(choice: RankedRelease, label: str | None) -> str:
     if label is None:
         return "non-variant"
     if label == NULL_LABEL:
@@ -193,15 +195,17 @@ def _described(choice: Choice, label: str | None) -> str:
     return f"{label}: {', '.join(map(str, choice.variants[label].properties))}"
 
 
-def _never(chooser: Chooser, answers: Iterable[Answer]) -> list[str]:
+def _never(resolver: Resolver, answers: Iterable[Resolution]) -> list[str]:
     """The labels of the newest release that no system gets."""
-    newest = chooser.releases[0]
+    newest = resolver.releases[0]
     chosen = {answer.chosen for answer in answers}
     given = {file.label for file in newest.wheels if file in chosen}
     return sorted({file.label for file in newest.wheels if file.label is not None} - given)
 
 
-def _table(chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]) -> Iterator[str]:
+def _table(
+    resolver: Resolver, answers: Sequence[Resolution], never: Sequence[str]
+) -> Iterator[str]:
     names = [one_line(answer.system.name) for answer in answers]
     width = max(map(len, names))
     for name, answer in zip(names, answers, strict=True):
@@ -210,7 +214,7 @@ def _table(chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]) ->
         else:
             got = f"no wheel; builds {answer.sdist.filename}" if answer.sdist else "nothing"
         yield f"{name:{width}}  {got}"
-    newest = chooser.releases[0]
+    newest = resolver.releases[0]
     for label in never:
         yield f"never chosen of {newest}: {label}"
     for note in dict.fromkeys(n for answer in answers for one in answer.choices for n in one.notes):
@@ -218,9 +222,9 @@ def _table(chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]) ->
 
 
 def _all_as_json(
-    chooser: Chooser, answers: Sequence[Answer], never: Sequence[str]
+    resolver: Resolver, answers: Sequence[Resolution], never: Sequence[str]
 ) -> dict[str, Any]:
-    newest = chooser.releases[0]
+    newest = resolver.releases[0]
     return {
         "shape": SHAPE,
         "project": newest.project,
@@ -229,7 +233,7 @@ def _all_as_json(
     }
 
 
-def _got(answer: Answer) -> dict[str, Any]:
+def _got(answer: Resolution) -> dict[str, Any]:
     last = answer.choices[-1]
     chosen = answer.chosen
     variant = last.variants.get(chosen.label or "") if chosen is not None else None
@@ -243,7 +247,7 @@ def _got(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _as_json(answer: Answer) -> dict[str, Any]:
+def _as_json(answer: Resolution) -> dict[str, Any]:
     return {
         "shape": SHAPE,
         "project": answer.choices[-1].release.project,

@@ -12,7 +12,7 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import WheelError
-from polywheel.index.write.index import Indexed, write_index
+from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.releases import Release
 from polywheel.system.terminal import put, put_json
 
@@ -107,7 +107,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _as_json(done: Indexed) -> dict[str, Any]:
+def _as_json(done: IndexResult) -> dict[str, Any]:
     return {
         "shape": SHAPE,
         "releases": [

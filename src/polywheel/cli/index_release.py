@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.ci.collection import Reports, expected_wheels, merged
+from polywheel.ci.collection import MergedReport, expected_wheels, merge_reports
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, Problem
-from polywheel.index.wheel_file import FileName, ReadFile, parse_name
-from polywheel.index.write.releases import Expected, Release
+from polywheel.index.wheel_file import DistributionFile, FileName, parse_filename
+from polywheel.index.write.releases import ExpectedRelease, Release
 from polywheel.matrix.plan_json import read_document, read_plan, settle
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
+from polywheel.run.existing_wheels import State
 from polywheel.run.worker.checks import misfits
 from polywheel.system.files import sha256_of
 
@@ -25,7 +26,7 @@ _NAMED = 20
 """How many jobs without a wheel are named."""
 
 
-def expected_release(paths: Sequence[Path]) -> Expected:
+def expected_release(paths: Sequence[Path]) -> ExpectedRelease:
     """The release that a plan, or the reports of several machines, describe. Raises ConfigError."""
     tables = [
         read_document(path, _SHAPE, what="plan or report", hint=_HINT, closed=False)
@@ -91,7 +92,7 @@ class PlannedRelease:
         wheels = [
             file.name.wheel for one in releases for file in one.files if file.name.wheel is not None
         ]
-        lacking = [
+        missing = [
             Problem(
                 f"there is no wheel of {job.id}",
                 at=self.at,
@@ -101,7 +102,7 @@ class PlannedRelease:
             if not any(self._is_for(wheel, job) for wheel in wheels)
         ]
         return [
-            *_few(lacking, "jobs of the plan without a wheel"),
+            *_few(missing, "jobs of the plan without a wheel"),
             *self._other_properties(releases),
         ]
 
@@ -121,14 +122,14 @@ class PlannedRelease:
 
 def _reported(tables: Sequence[Table]) -> ReportedRelease:
     """Raises ConfigError for a malformed report, and for reports that contradict each other."""
-    reports = merged(tables)
+    reports = merge_reports(tables)
     for table in tables:
         settle(table.problems)
     problems: list[Problem] = []
     wheels, _ = expected_wheels(reports, problems)
     if problems:
         raise ConfigError.collected(problems)
-    elsewhere = [str(job["id"]) for job in reports.lacking if job["state"] == "elsewhere"]
+    elsewhere = [str(job["id"]) for job in reports.missing if job["state"] == State.ELSEWHERE]
     if elsewhere:
         more = f" and {len(elsewhere) - _NAMED} more" if len(elsewhere) > _NAMED else ""
         say(
@@ -149,12 +150,12 @@ class ReportedRelease:
     wheels: Mapping[str, str]
     """SHA-256 by filename, hexadecimal."""
 
-    reports: Reports
+    reports: MergedReport
     at: str
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
         """Wheels that no report names, and sdists of another project or version."""
-        named = [parse_name(file) for file in self.wheels]
+        named = [parse_filename(file) for file in self.wheels]
         releases = {(one.project, one.version) for one in named if one is not None}
         return {
             name.filename: "no report names it"
@@ -186,7 +187,7 @@ class ReportedRelease:
                 at=self.at,
                 hint="build it, and use the new report",
             )
-            for job in self.reports.lacking
+            for job in self.reports.missing
             if job["state"] != "elsewhere"
         ]
         if not self.wheels and not failed:
@@ -194,7 +195,7 @@ class ReportedRelease:
         return [*_few(missing, "missing wheels"), *other, *_few(failed, "jobs without a wheel")]
 
 
-def _sha256(file: ReadFile) -> str | None:
+def _sha256(file: DistributionFile) -> str | None:
     """The hash of a file; None where it can't be read, which is a problem of its release."""
     if file.sha256 is not None or file.problems:
         return file.sha256

@@ -31,7 +31,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_table)
 
 
-class OneVariant(NamedTuple):
+class SingleVariantDocument(NamedTuple):
     """A document with one variant, of which nothing else has been checked."""
 
     label: str
@@ -41,7 +41,7 @@ class OneVariant(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def one_variant(content: bytes) -> OneVariant | None:
+def parse_single_variant(content: bytes) -> SingleVariantDocument | None:
     """What a document is made of.
 
     None where it is no JSON, where it does not end with its variants, as those of every tool that
@@ -56,7 +56,7 @@ def one_variant(content: bytes) -> OneVariant | None:
         ((label, variant),) = variants.items()
     except (ValueError, AttributeError, RecursionError):
         return None
-    return OneVariant(label, variant, head)
+    return SingleVariantDocument(label, variant, head)
 
 
 @lru_cache(maxsize=64)
@@ -96,7 +96,7 @@ def _together(contents: frozenset[bytes]) -> VariantMetadata | None:
     """
     found: dict[bytes, dict[str, Any]] = {}
     for content in contents:
-        one = one_variant(content)
+        one = parse_single_variant(content)
         if one is None:
             return None
         variants = found.setdefault(one.head, {})

@@ -40,7 +40,7 @@ class UnusualError(Exception):
     """The wheel has to be looked at from all sides. What is wrong with it, if anything, is not said."""
 
 
-def variant_member(file: FileIO, name: WheelName) -> bytes | None:
+def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
     """The content of variant.json in a wheel; None for a non-variant wheel.
 
     Raises UnusualError where a glance does not tell: among others, where a wheel with a label has

@@ -15,8 +15,8 @@ from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.formats.variants_json import variants_json
-from polywheel.index.documents import one_variant
-from polywheel.index.variant_member import UnusualError, variant_member
+from polywheel.index.documents import parse_single_variant
+from polywheel.index.variant_member import UnusualError, read_variant_member
 from polywheel.model.wheelname import WheelName
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WHEEL = ".whl"
 SDISTS = (".tar.gz", ".zip")
+VARIANTS_JSON_SUFFIX = "-variants.json"
 
 # "Names and normalization" of the specifications, which `packaging` has in a module that takes as
 # long to import as all of this. Nor does its normalization refuse anything.
@@ -51,7 +52,7 @@ class FileName(NamedTuple):
         return self.wheel.label if self.wheel is not None else None
 
 
-class ReadFile(NamedTuple):
+class DistributionFile(NamedTuple):
     """What an index says of a file. Where there are problems, the rest means nothing.
 
     Unless it was asked for, nothing but ``document`` is sure to be there.
@@ -77,7 +78,7 @@ class ReadFile(NamedTuple):
         return self.folder / self.name.filename
 
 
-def parse_name(filename: str) -> FileName | None:
+def parse_filename(filename: str) -> FileName | None:
     """Project and version of a wheel or an sdist; None for what is neither.
 
     Raises WheelError for the name of a wheel that no index can have.
@@ -136,11 +137,19 @@ def _version(text: str) -> Version:
     return Version(text)
 
 
-def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
+def variants_json_filename(project: str, version: object) -> str:
+    """The filename of the variants.json of a release (PEP 825, "Index-level metadata").
+
+    ``project`` is the normalized name. It is written as in a wheel's filename.
+    """
+    return f"{project.replace('-', '_')}-{version}{VARIANTS_JSON_SUFFIX}"
+
+
+def read_files(paths: Iterable[Path], *, hashed: bool) -> list[DistributionFile]:
     """Read wheels and sdists, as :func:`read_file`. Raises WheelError for the name of neither."""
     files = []
     for path in paths:
-        name = parse_name(path.name)
+        name = parse_filename(path.name)
         if name is None:
             raise WheelError(f"{path.name} is neither a wheel nor an sdist", at=str(path.parent))
         is_file = path.is_file()
@@ -148,7 +157,7 @@ def read_files(paths: Iterable[Path], *, hashed: bool) -> list[ReadFile]:
     return files
 
 
-def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> ReadFile:
+def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> DistributionFile:
     """Read one file of a folder; what is wrong with it is told in its ``problems``.
 
     ``is_file``: not a folder of that name, nor a pipe. A wheel in which nothing is unusual is asked
@@ -164,36 +173,40 @@ def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> R
     except OSError as error:
         what = f"{name.filename} can't be read: {error.strerror or error}"
         problems = (Problem(what, str(folder)),)
-    return ReadFile(name=name, folder=folder, problems=problems)
+    return DistributionFile(name=name, folder=folder, problems=problems)
 
 
-def _glanced_at(folder: Path, name: FileName) -> ReadFile:
+def _glanced_at(folder: Path, name: FileName) -> DistributionFile:
     """A file, and of a wheel its variant. Raises WheelError and OSError."""
     document = None
     if name.wheel is not None:
         try:
             with FileIO(f"{folder}{os.sep}{name.filename}") as file:  # a Path takes as long as this
-                document = variant_member(file, name.wheel)
+                document = read_variant_member(file, name.wheel)
             if document is not None:
-                one = one_variant(document)
+                one = parse_single_variant(document)
                 if one is None or one.label != name.label:
                     raise UnusualError
         except UnusualError:
             return _examined(folder, name)
-    return ReadFile(name=name, folder=folder, document=document)
+    return DistributionFile(name=name, folder=folder, document=document)
 
 
-def _read_through(folder: Path, name: FileName) -> ReadFile:
+def _read_through(folder: Path, name: FileName) -> DistributionFile:
     """A file with its hash, and a wheel from all sides. Raises WheelError and OSError."""
     path = folder / name.filename
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    read = ReadFile(name=name, folder=folder) if name.wheel is None else _examined(folder, name)
+    read = (
+        DistributionFile(name=name, folder=folder)
+        if name.wheel is None
+        else _examined(folder, name)
+    )
     return read._replace(size=size, sha256=sha256)
 
 
-def _examined(folder: Path, name: FileName) -> ReadFile:
+def _examined(folder: Path, name: FileName) -> DistributionFile:
     """A wheel, looked at from all sides. Raises WheelError."""
     from polywheel.wheel.inspect import inspect_wheel  # few runs of a command need it
 
@@ -203,10 +216,10 @@ def _examined(folder: Path, name: FileName) -> ReadFile:
     document = wheel.variant_json
     if document is None and wheel.declared is not None:
         document = variants_json(wheel.declared)
-    return ReadFile(
+    return DistributionFile(
         name=name,
         folder=folder,
-        requires_python=_requires_python(wheel),
+        requires_python=_valid_requires_python(wheel),
         metadata=wheel.metadata if len(wheel.metadata) <= _MAX_CORE_METADATA else None,
         document=document,
     )
@@ -220,11 +233,16 @@ def _placed(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
     )
 
 
-def _requires_python(wheel: InspectedWheel) -> str | None:
-    """``Requires-Python``; one that no installer understands is left to the installer to find."""
+def requires_python(wheel: InspectedWheel) -> str:
+    """Return the Requires-Python in METADATA as one line; empty if there is none."""
+    return " ".join(str(wheel.headers.get("Requires-Python", "")).split())
+
+
+def _valid_requires_python(wheel: InspectedWheel) -> str | None:
+    """Return Requires-Python; None if it is missing, malformed, or too long for an index."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    text = " ".join(str(wheel.headers.get("Requires-Python", "")).split())
+    text = requires_python(wheel)
     if not text or len(text) > _MAX_SPECIFIER:
         return None
     try:

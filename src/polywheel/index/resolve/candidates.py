@@ -18,9 +18,16 @@ from polywheel.config.reader import parse_requirement
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
 from polywheel.formats.variant_json import MAX_SIZE, read_faulty_variant_json, read_variant_json
 from polywheel.formats.variants_json import unite
-from polywheel.index.resolve.uv_providers import objection
+from polywheel.index.resolve.uv_providers import uv_objection
 from polywheel.index.resolve.web import Link, fetch_file, read_project_page
-from polywheel.index.wheel_file import FileName, parse_name, read_files
+from polywheel.index.wheel_file import (
+    VARIANTS_JSON_SUFFIX,
+    FileName,
+    parse_filename,
+    read_files,
+    requires_python,
+    variants_json_filename,
+)
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.system.files import open_regular
 from polywheel.wheel.disagreements import of_names
@@ -28,11 +35,10 @@ from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 
 PYPI = "https://pypi.org/simple/"
-_VARIANTS = "-variants.json"
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class CandidateFile:
     """A wheel or an sdist that an installer may take."""
 
     name: FileName
@@ -48,32 +54,36 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Release:
+class CandidateRelease:
     """The files of one version, by filename."""
 
     project: str
     version: Version
-    wheels: tuple[File, ...]
-    sdists: tuple[File, ...]
+    wheels: tuple[CandidateFile, ...]
+    sdists: tuple[CandidateFile, ...]
     variants_json: Link | None
 
     @property
     def has_labels(self) -> bool:
         return any(wheel.label is not None for wheel in self.wheels)
 
+    @property
+    def variants_json_filename(self) -> str:
+        return variants_json_filename(self.project, self.version)
+
     def __str__(self) -> str:
         return f"{self.project} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
-class Variants:
+class ReleaseVariants:
     """What is known of the variants of a release."""
 
     metadata: VariantMetadata | None
     at: str
     """Where it stands, for messages."""
 
-    why_not: str | None = None
+    missing_reason: str | None = None
     """Why nothing is known, where there are labels."""
 
     notes: tuple[str, ...] = ()
@@ -104,10 +114,10 @@ class CandidateSource(Protocol):
     def variants_json(self, link: Link) -> bytes:
         """Its content. Raises WheelError or ConfigError."""
 
-    def from_wheels(self, release: Release) -> Variants:
+    def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
         """What is known where there is no variants.json."""
 
-    def inspect(self, wheel: File, variant: Variant | None, /) -> Inspection:
+    def inspect(self, wheel: CandidateFile, variant: Variant | None, /) -> Inspection:
         """What an installer finds when it opens the wheel that it has chosen."""
 
 
@@ -136,7 +146,7 @@ class FolderSource:
                 f"{link.filename} can't be read: {error.strerror or error}", at=self.at
             ) from None
 
-    def from_wheels(self, release: Release) -> Variants:
+    def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
         """What the wheels say themselves (PEP 825, "Variant ordering": either source will do)."""
         paths = [Path(one.link.url) for one in release.wheels if one.label is not None]
         documents = {}
@@ -147,12 +157,12 @@ class FolderSource:
                 documents[file.path.name] = read_variant_json(file.document, at=file.path.name)
         metadata = unite(documents, at=str(release)) if documents else None
         note = (
-            f"{_expected(release)} is missing: what follows is what the wheels say themselves. uv "
+            f"{release.variants_json_filename} is missing: what follows is what the wheels say themselves. uv "
             "takes no variant wheel without that file; `polywheel index` writes it"
         )
-        return Variants(metadata, self.at, "no wheel has a variant.json", (note,))
+        return ReleaseVariants(metadata, self.at, "no wheel has a variant.json", (note,))
 
-    def inspect(self, wheel: File, variant: Variant | None, /) -> Inspection:
+    def inspect(self, wheel: CandidateFile, variant: Variant | None, /) -> Inspection:
         """What stands in the wheel: all but the content of its files, which nobody reads here."""
         try:
             found = inspect_wheel(Path(wheel.link.url))
@@ -160,13 +170,14 @@ class FolderSource:
             return Inspection(refusal=error.problems[0].what)
         refusal = next(of_names(found.headers, found.name, found.dist_info), None)
         if refusal is None and variant is not None:
-            refusal = _of_variant(found, variant)
-        text = " ".join(str(found.headers.get("Requires-Python", "")).split())
+            refusal = _variant_mismatch(found, variant)
         note = None
         if found.disagreements:
             first = found.disagreements[0].what
             note = f"{wheel.filename} is not as it should be (polywheel show): {first}"
-        return Inspection(refusal=refusal, requires_python=text or None, note=note)
+        return Inspection(
+            refusal=refusal, requires_python=requires_python(found) or None, note=note
+        )
 
 
 class IndexSource:
@@ -183,16 +194,16 @@ class IndexSource:
         """Its content. Raises WheelError and ConfigError."""
         return fetch_file(link, limit=MAX_SIZE)
 
-    def from_wheels(self, release: Release) -> Variants:
+    def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
         """Nothing: for that every wheel would have to be fetched."""
-        return Variants(None, self.at, f"the index has no {_expected(release)}")
+        return ReleaseVariants(None, self.at, f"the index has no {release.variants_json_filename}")
 
-    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
+    def inspect(self, _: CandidateFile, __: Variant | None, /) -> Inspection:
         """Nothing: for that the wheel would have to be fetched."""
         return Inspection()
 
 
-def _of_variant(wheel: InspectedWheel, variant: Variant) -> str | None:
+def _variant_mismatch(wheel: InspectedWheel, variant: Variant) -> str | None:
     """Why a wheel is not of the variant that an index lists under its label."""
     if wheel.variant_json is None:
         return "there is no variant.json in it"
@@ -203,7 +214,7 @@ def _of_variant(wheel: InspectedWheel, variant: Variant) -> str | None:
     return None
 
 
-def page_of(requirement: str, index_url: str) -> tuple[IndexSource, SpecifierSet, str]:
+def find_project_page(requirement: str, index_url: str) -> tuple[IndexSource, SpecifierSet, str]:
     """The page of a project that is named as a requirement: ``torch``, ``torch==2.9``.
 
     With it the versions that are wanted, and the name of the project. Raises ConfigError for anything else.
@@ -222,92 +233,94 @@ def page_of(requirement: str, index_url: str) -> tuple[IndexSource, SpecifierSet
     return IndexSource(page), wanted.specifier, wanted.name
 
 
-def releases(place: CandidateSource, *, project: str | None = None) -> list[Release]:
+def find_releases(source: CandidateSource, *, project: str | None = None) -> list[CandidateRelease]:
     """The releases of the one project that lies there, newest first.
 
     ``project`` names it where there are several. What has no usable name is left out, as installers
     do. Raises ConfigError where there is no wheel, or no single project.
     """
-    links = place.links()
-    files: dict[str, dict[Version, list[File]]] = {}
+    links = source.links()
+    files: dict[str, dict[Version, list[CandidateFile]]] = {}
     for link in links:
         try:
-            name = parse_name(link.filename)
+            name = parse_filename(link.filename)
         except PolywheelError:
             continue
         if name is not None:
-            files.setdefault(name.project, {}).setdefault(name.version, []).append(File(name, link))
-    chosen = _chosen(files, project, place)
-    documents = _documents(links, chosen)
+            files.setdefault(name.project, {}).setdefault(name.version, []).append(
+                CandidateFile(name, link)
+            )
+    chosen = _select_project(files, project, source)
+    documents = _variants_json_links(links, chosen)
     return [
-        _release(chosen, version, files[chosen][version], documents.get(version))
+        _candidate_release(chosen, version, files[chosen][version], documents.get(version))
         for version in sorted(files[chosen], reverse=True)
     ]
 
 
-def variants_of(place: CandidateSource, release: Release) -> Variants:
+def read_variants(source: CandidateSource, release: CandidateRelease) -> ReleaseVariants:
     """What is known of the variants of a release; nothing is raised for what can't be read.
 
     An installer should go on without the variant wheels then (PEP 825, "Implementation
     requirements").
     """
     if not release.has_labels:
-        return Variants(None, place.at)
+        return ReleaseVariants(None, source.at)
     link = release.variants_json
     try:
         if link is None:
-            return place.from_wheels(release)
-        content = place.variants_json(link)
+            return source.read_from_wheels(release)
+        content = source.variants_json(link)
     except PolywheelError as error:
         what = link.filename if link is not None else "what the wheels say"
-        return _unusable(what, error.problems)
+        return _unusable_variants(what, error.problems)
     metadata, problems = read_faulty_variant_json(content, at=link.filename)
     if metadata is None:
-        return _unusable(link.filename, problems)
+        return _unusable_variants(link.filename, problems)
     note = None
     if problems:
         note = f"{link.filename} is not as it should be, and uv passes over such a release:\n"
-        note += _rendered(problems)
-    elif why := objection(json.loads(content)):
+        note += _render_problems(problems)
+    elif why := uv_objection(json.loads(content)):
         note = f"uv passes over {release}, wheels without variant too: {link.filename}: {why}"
-    return Variants(metadata, link.filename, notes=(note,) if note is not None else ())
+    return ReleaseVariants(metadata, link.filename, notes=(note,) if note is not None else ())
 
 
-def _unusable(what: str, problems: Sequence[Problem]) -> Variants:
-    note = f"{what} can't be used; uv passes over such a release:\n{_rendered(problems)}"
-    return Variants(None, what, f"{what} can't be used: {problems[0].what}", (note,))
+def _unusable_variants(what: str, problems: Sequence[Problem]) -> ReleaseVariants:
+    note = f"{what} can't be used; uv passes over such a release:\n{_render_problems(problems)}"
+    return ReleaseVariants(None, what, f"{what} can't be used: {problems[0].what}", (note,))
 
 
-def _rendered(problems: Iterable[Problem]) -> str:
+def _render_problems(problems: Iterable[Problem]) -> str:
     return "\n".join(problem.render() for problem in problems)
 
 
-def _chosen(files: Iterable[str], project: str | None, place: CandidateSource) -> str:
+def _select_project(files: Iterable[str], project: str | None, source: CandidateSource) -> str:
     there = sorted(files)
     if not there:
         raise ConfigError(
-            f"{place.at} holds no wheel", hint="name a folder of wheels, or a project of an index"
+            f"{source.at} holds no wheel", hint="name a folder of wheels, or a project of an index"
         )
     if project is None:
         if len(there) > 1:
             raise ConfigError(
-                f"{place.at} holds {len(there)} projects: {', '.join(there[:20])}",
+                f"{source.at} holds {len(there)} projects: {', '.join(there[:20])}",
                 hint="choose one with --name",
             )
         return there[0]
     name = canonicalize_name(project)
     if name not in there:
-        raise ConfigError(f"{place.at} holds no {project!r}", hint=nearest(name, there))
+        raise ConfigError(f"{source.at} holds no {project!r}", hint=nearest(name, there))
     return name
 
 
-def _documents(links: Iterable[Link], project: str) -> dict[Version, Link]:
+def _variants_json_links(links: Iterable[Link], project: str) -> dict[Version, Link]:
     """``{name}-{version}-variants.json`` by version (PEP 825, "Index-level metadata")."""
     found: dict[Version, Link] = {}
     for link in links:
-        if not link.filename.endswith(_VARIANTS):
+        if not link.filename.endswith(VARIANTS_JSON_SUFFIX):
             continue
-        name, dash, version = link.filename.removesuffix(_VARIANTS).rpartition("-")
+        name, dash, version = link.filename.removesuffix(VARIANTS_JSON_SUFFIX).rpartition("-")
         try:
             if dash and canonicalize_name(name) == project:
                 found.setdefault(Version(version), link)
@@ -316,18 +329,14 @@ def _documents(links: Iterable[Link], project: str) -> dict[Version, Link]:
     return found
 
 
-def _release(
-    project: str, version: Version, files: Iterable[File], document: Link | None
-) -> Release:
+def _candidate_release(
+    project: str, version: Version, files: Iterable[CandidateFile], document: Link | None
+) -> CandidateRelease:
     ordered = sorted(files, key=lambda one: one.filename)
-    return Release(
+    return CandidateRelease(
         project=project,
         version=version,
         wheels=tuple(one for one in ordered if one.name.wheel is not None),
         sdists=tuple(one for one in ordered if one.name.wheel is None),
         variants_json=document,
     )
-
-
-def _expected(release: Release) -> str:
-    return f"{release.project.replace('-', '_')}-{release.version}{_VARIANTS}"

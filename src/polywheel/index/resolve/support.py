@@ -17,6 +17,7 @@ from packaging.version import Version
 from polywheel.formats.ordering import Supported
 from polywheel.index.resolve import uv_providers
 from polywheel.index.resolve.systems import System
+from polywheel.index.resolve.uv_providers import Features
 from polywheel.model.answers import PluginQuery
 from polywheel.model.variant import (
     ABI_DEPENDENCY,
@@ -28,16 +29,15 @@ from polywheel.model.variant import (
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import PluginEnvironments, default_reference, that_hold
 
-Features = Mapping[str, Sequence[str]]
-Ask = Callable[[Sequence[Provider]], Mapping[str, Features]]
+PluginRunner = Callable[[Sequence[Provider]], Mapping[str, Features]]
 """What fits this machine, by namespace, as the plugins of these providers say it."""
 _NAMED = 8
 """How many values of one feature are named."""
-NOT_ASKED = "was not asked (it runs with --trust only)"
+PLUGIN_NOT_RUN = "was not asked (it runs with --trust only)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Support:
+class SupportedProperties:
     """What a system supports of the namespaces of one release."""
 
     supported: Supported
@@ -61,7 +61,7 @@ class Support:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Answer:
+class _NamespaceSupport:
     """What is known of one namespace without running anything."""
 
     because: str
@@ -71,7 +71,9 @@ class _Answer:
     note: str | None = None
 
 
-def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) -> Support:
+def find_support(
+    system: System, metadata: VariantMetadata, *, ask: PluginRunner | None
+) -> SupportedProperties:
     """What ``system`` supports of what the variants of ``metadata`` need.
 
     ``ask`` runs plugins; None where nobody has said that they may run. Raises ProviderError where
@@ -88,7 +90,7 @@ def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) ->
         if namespace not in metadata.namespaces:
             because[namespace,] = f"{namespace} is not in default-priorities.namespace"
             continue
-        answer = _answer(provider, system, ask)
+        answer = _namespace_support(provider, system, ask)
         if answer is None:
             to_ask.append(provider)
         else:
@@ -96,23 +98,25 @@ def support_of(system: System, metadata: VariantMetadata, *, ask: Ask | None) ->
             supported[namespace] = answer.features or {}
             notes += [answer.note] if answer.note is not None else []
         if provider.requires and uv_providers.builtin_namespace(provider) is None:
-            advice = uv_providers.advice(provider)
-            notes.append(f"uv installs no variant that needs {namespace}: {advice}")
+            reason = uv_providers.no_builtin_reason(provider)
+            notes.append(f"uv installs no variant that needs {namespace}: {reason}")
     if to_ask and ask is not None:
         supported |= ask(to_ask)
     if ABI_DEPENDENCY in namespaces:
         every = {prop for variant in variants for prop in variant.properties}
         needed = sorted(prop for prop in every if prop.namespace == ABI_DEPENDENCY)
-        supported[ABI_DEPENDENCY] = _fitting(needed, system.packages)
-        because |= _installed(needed, system.packages)
-    return Support(supported=supported, because=because, notes=tuple(notes))
+        supported[ABI_DEPENDENCY] = _compatible_abi_values(needed, system.packages)
+        because |= _abi_reasons(needed, system.packages)
+    return SupportedProperties(supported=supported, because=because, notes=tuple(notes))
 
 
-def _answer(provider: Provider, system: System, ask: Ask | None) -> _Answer | None:
+def _namespace_support(
+    provider: Provider, system: System, ask: PluginRunner | None
+) -> _NamespaceSupport | None:
     """What can be said of a provider's namespace; None where its plugin is to be asked."""
     namespace = provider.namespace
-    if why := _off(provider, system):
-        return _Answer(because=why)
+    if why := _disabled_reason(provider, system):
+        return _NamespaceSupport(because=why)
     if provider.static_properties:
         order = provider.feature_order or tuple(provider.static_properties)
         note = None
@@ -121,7 +125,7 @@ def _answer(provider: Provider, system: System, ask: Ask | None) -> _Answer | No
                 f"[supported.{namespace}] of the description is not used: the provider has static "
                 "properties, which go first"
             )
-        return _Answer(
+        return _NamespaceSupport(
             because="it is not among the static properties",
             features={name: provider.static_properties[name] for name in order},
             note=note,
@@ -129,17 +133,19 @@ def _answer(provider: Provider, system: System, ask: Ask | None) -> _Answer | No
     if system.described:
         missing = f"the description has no [supported.{namespace}]"
         features = system.supported.get(namespace)
-        return _Answer(because=missing if features is None else "", features=features)
+        return _NamespaceSupport(because=missing if features is None else "", features=features)
     builtin = uv_providers.builtin_namespace(provider)
     if builtin is not None:
         found = uv_providers.find(builtin)
-        because = f"{found.said} (found as uv's built-in provider does)"
-        return _Answer(because=because, features=found.features)
-    why = _unknown(provider, ask)
-    return None if why is None else _Answer(because=why)
+        because = f"{found.summary} (found as uv's built-in provider does)"
+        return _NamespaceSupport(because=because, features=found.features)
+    why = _no_plugin_reason(provider, ask)
+    return None if why is None else _NamespaceSupport(because=why)
 
 
-def asking(at: str, *, fresh: bool = False, notify: Callable[[str], None]) -> Ask:
+def create_plugin_runner(
+    at: str, *, fresh: bool = False, notify: Callable[[str], None]
+) -> PluginRunner:
     """Plugins asked in an isolated environment that is made for them, and kept.
 
     ``at`` says where the providers are declared, for messages.
@@ -168,7 +174,7 @@ def asking(at: str, *, fresh: bool = False, notify: Callable[[str], None]) -> As
     return ask
 
 
-def _off(provider: Provider, system: System) -> str | None:
+def _disabled_reason(provider: Provider, system: System) -> str | None:
     """Why a provider is disabled; None where it is not."""
     if provider.optional and provider.namespace not in system.enabled:
         return f"its provider is optional, and not enabled (--enable {provider.namespace})"
@@ -182,7 +188,7 @@ def _off(provider: Provider, system: System) -> str | None:
     return None
 
 
-def _unknown(provider: Provider, ask: Ask | None) -> str | None:
+def _no_plugin_reason(provider: Provider, ask: PluginRunner | None) -> str | None:
     """Why nobody can be asked what is supported; None where the plugin can."""
     if provider.builtin is not None:
         return f"its provider is built into installers ({provider.builtin}), and this is none"
@@ -194,10 +200,10 @@ def _unknown(provider: Provider, ask: Ask | None) -> str | None:
         return f"a marker of its provider can't be evaluated: {error}"
     if not here:
         return "no requirement of its provider is for this machine"
-    return f"the plugin of {provider.namespace} {NOT_ASKED}" if ask is None else None
+    return f"the plugin of {provider.namespace} {PLUGIN_NOT_RUN}" if ask is None else None
 
 
-def _fitting(
+def _compatible_abi_values(
     needed: Iterable[VariantProperty], packages: Mapping[str, Version]
 ) -> dict[str, tuple[str, ...]]:
     """The versions that match what is installed, by package (draft PEP, "ABI Dependency").
@@ -222,7 +228,7 @@ def _fitting(
     }
 
 
-def _installed(
+def _abi_reasons(
     needed: Iterable[VariantProperty], packages: Mapping[str, Version]
 ) -> dict[tuple[str, ...], str]:
     return {

@@ -34,8 +34,8 @@ from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
 _GLIBC = re.compile(r"manylinux_2_([0-9]{1,2})_([a-z0-9_]+)")
 _MUSL = re.compile(r"musllinux_1_([0-9]{1,2})_([a-z0-9_]+)")
 _MACOS = re.compile(r"macosx_([0-9]{1,2})_([0-9]{1,2})_(x86_64|arm64)")
-_OLDER = re.compile(r"(manylinux[0-9]{1,4})_([a-z0-9_]+)")
-_OLDER_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_LEGACY_GLIBC = re.compile(r"(manylinux[0-9]{1,4})_([a-z0-9_]+)")
+_LEGACY_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 """What manylinux_2_17 and its like were called before PEP 600."""
 _OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
 _OLDEST_GLIBC_ELSEWHERE = 17
@@ -50,12 +50,12 @@ _SYSTEMS = (
 """How the platform tags of a system begin, and its ``os_name``, ``sys_platform``, ``platform_system``."""
 
 
-def tags_here() -> Mapping[Tag, int]:
+def current_tags() -> Mapping[Tag, int]:
     """The tags of this Python on this machine, each with its place, best first."""
-    return _places(_plain_linux_last(sys_tags()))
+    return _tag_ranks(_linux_tags_last(sys_tags()))
 
 
-def _plain_linux_last(tags: Iterable[Tag]) -> Iterator[Tag]:
+def _linux_tags_last(tags: Iterable[Tag]) -> Iterator[Tag]:
     """Tags, those of ``linux_*`` behind the manylinux and musllinux ones of a Python and ABI.
 
     So uv has it. `packaging` 26.4, and pip with it, puts a wheel that was built on this very
@@ -65,26 +65,28 @@ def _plain_linux_last(tags: Iterable[Tag]) -> Iterator[Tag]:
         yield from sorted(group, key=lambda tag: tag.platform.startswith("linux_"))
 
 
-def tags_of(python: Version, platform: str | None, *, free_threaded: bool) -> Mapping[Tag, int]:
+def supported_tags(
+    python: Version, platform: str | None, *, free_threaded: bool
+) -> Mapping[Tag, int]:
     """The tags of a CPython on ``platform``, a platform tag; None is this machine."""
     platforms = list(platform_tags() if platform is None else _platforms(platform))
     release = python.major, python.minor
     interpreter = f"cp{python.major}{python.minor}"
     abi = f"{interpreter}t" if free_threaded else interpreter
     specific = cpython_tags(release, [abi], platforms)
-    return _places(
-        _plain_linux_last([*specific, *compatible_tags(release, interpreter, platforms)])
+    return _tag_ranks(
+        _linux_tags_last([*specific, *compatible_tags(release, interpreter, platforms)])
     )
 
 
-def _places(tags: Iterable[Tag]) -> dict[Tag, int]:
+def _tag_ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
     return {tag: place for place, tag in enumerate(dict.fromkeys(tags))}
 
 
 def _platforms(platform: str) -> Iterator[str]:
     """A platform tag and the older ones that fit where it does, best first."""
-    if (found := _OLDER.fullmatch(platform)) and found[1] in _OLDER_NAMES.values():
-        minor = next(minor for minor, name in _OLDER_NAMES.items() if name == found[1])
+    if (found := _LEGACY_GLIBC.fullmatch(platform)) and found[1] in _LEGACY_NAMES.values():
+        minor = next(minor for minor, name in _LEGACY_NAMES.items() if name == found[1])
         platform = f"manylinux_2_{minor}_{found[2]}"
     if found := _MACOS.fullmatch(platform):
         yield from mac_platforms((int(found[1]), int(found[2])), found[3])
@@ -92,8 +94,8 @@ def _platforms(platform: str) -> Iterator[str]:
         oldest = _OLDEST_GLIBC.get(found[2], _OLDEST_GLIBC_ELSEWHERE)
         for minor in range(int(found[1]), oldest - 1, -1):
             yield f"manylinux_2_{minor}_{found[2]}"
-            if minor in _OLDER_NAMES:
-                yield f"{_OLDER_NAMES[minor]}_{found[2]}"
+            if minor in _LEGACY_NAMES:
+                yield f"{_LEGACY_NAMES[minor]}_{found[2]}"
         yield f"linux_{found[2]}"
     elif found := _MUSL.fullmatch(platform):
         for minor in range(int(found[1]), -1, -1):
@@ -103,7 +105,7 @@ def _platforms(platform: str) -> Iterator[str]:
         yield platform
 
 
-def environment_of(python: Version, platform: str | None) -> Mapping[str, str]:
+def marker_environment(python: Version, platform: str | None) -> Mapping[str, str]:
     """The marker variables (PEP 508), those that follow from Python and platform tag set to them."""
     environment = {key: str(value) for key, value in default_environment().items()}
     environment |= {
@@ -132,7 +134,7 @@ def _machine(platform: str, machine: str) -> str:
     return machine
 
 
-def misfit(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
+def tag_mismatch(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
     """Why a wheel with these parts of a filename, of which none fits, does not."""
     best = next(iter(tags))
     for part, had, taken in (
@@ -186,10 +188,10 @@ def this_machine(*, enabled: Iterable[str] = ()) -> System:
         name="this machine",
         at=None,
         python=Version(environment["python_full_version"].rstrip("+")),
-        tags=tags_here(),
+        tags=current_tags(),
         environment=environment,
         enabled=frozenset(enabled),
-        packages=_installed(),
+        packages=_installed_packages(),
     )
 
 
@@ -214,13 +216,13 @@ def read_system(path: Path) -> System:
         name=name or path.stem,
         at=str(path),
         python=python,
-        tags=tags_of(python, platform, free_threaded=free_threaded)
+        tags=supported_tags(python, platform, free_threaded=free_threaded)
         if "python" in root or platform is not None
-        else tags_here(),
-        environment=environment_of(python, platform),
+        else current_tags(),
+        environment=marker_environment(python, platform),
         supported=_supported(root.table("supported")),
         enabled=frozenset(root.names("enabled", NAMESPACE)),
-        packages=_packages(root.table("packages")) if "packages" in root else _installed(),
+        packages=_packages(root.table("packages")) if "packages" in root else _installed_packages(),
     )
     root.finish()
     problems.settle()
@@ -314,26 +316,26 @@ def _packages(table: Table) -> dict[str, Version]:
     for name in table.every_key():
         text = table.string(name)
         try:
-            found[_feature(name)] = Version(text or "")
+            found[_feature_name(name)] = Version(text or "")
         except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             if text is not None:
                 table.wrong(name, f"{text!r} is no version (PEP 440)")
     return found
 
 
-def _installed() -> dict[str, Version]:
+def _installed_packages() -> dict[str, Version]:
     """The distributions beside this interpreter; the first of a name is the one that is imported."""
     found: dict[str, Version] = {}
     for distribution in distributions():
         metadata = distribution.metadata
         name, version = metadata["Name"], metadata["Version"]
         try:
-            found.setdefault(_feature(name or ""), Version(version or ""))
+            found.setdefault(_feature_name(name or ""), Version(version or ""))
         except ValueError:  # as above
             continue
     return found
 
 
-def _feature(name: str) -> str:
+def _feature_name(name: str) -> str:
     """A package as a feature of ``abi_dependency``, in which ``-`` can't stand."""
     return canonicalize_name(name).replace("-", "_")

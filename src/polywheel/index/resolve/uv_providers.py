@@ -33,16 +33,16 @@ _MOST = 99
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DetectedFeatures:
     """What a built-in provider finds on this machine."""
 
     features: Features
-    said: str
+    summary: str
     """The machine in a few words: what it has of all this, or why nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class _BuiltIn:
+class _BuiltInProvider:
     package: str
     version: str
     """A specifier must allow it."""
@@ -50,7 +50,7 @@ class _BuiltIn:
     plugin_apis: tuple[str | None, ...]
     """What ``plugin-api`` may be; None where it may be left out."""
 
-    find: Callable[[], Found]
+    find: Callable[[], DetectedFeatures]
 
 
 def builtin_namespace(provider: Provider) -> str | None:
@@ -74,12 +74,12 @@ def builtin_namespace(provider: Provider) -> str | None:
     return provider.namespace
 
 
-def find(namespace: str) -> Found:
+def find(namespace: str) -> DetectedFeatures:
     """What uv's built-in provider of a namespace finds on this machine. Raises nothing."""
     return _BUILT_IN[namespace].find()
 
 
-def advice(provider: Provider) -> str:
+def no_builtin_reason(provider: Provider) -> str:
     """Why uv installs no variant of a provider that it does not have built in."""
     if provider.optional:
         return "it is optional, and uv can't be told to use it"
@@ -103,7 +103,7 @@ _PROVIDER_KEYS = frozenset(
 )
 
 
-def objection(document: Mapping[str, Any]) -> str | None:
+def uv_objection(document: Mapping[str, Any]) -> str | None:
     """Why uv does not take a well-formed variants.json, and passes over its release; None if it does.
 
     It refuses what it does not know, where PEP 825 has readers ignore it.
@@ -122,42 +122,50 @@ def objection(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _x86_64() -> Found:
+def _x86_64() -> DetectedFeatures:
     if hardware.architecture() != "x86_64":
-        return Found({}, "this Python is not for x86-64")
+        return DetectedFeatures({}, "this Python is not for x86-64")
     levels = hardware.x86_64_levels()
     if levels is None:
-        return Found({"level": ("v1",)}, "the level of this processor can't be told, v1 is certain")
-    return Found({"level": levels}, f"this processor has the levels {', '.join(levels)}")
+        return DetectedFeatures(
+            {"level": ("v1",)}, "the level of this processor can't be told, v1 is certain"
+        )
+    return DetectedFeatures({"level": levels}, f"this processor has the levels {', '.join(levels)}")
 
 
-def _aarch64() -> Found:
+def _aarch64() -> DetectedFeatures:
     if hardware.architecture() != "aarch64":
-        return Found({}, "this Python is not for AArch64")
+        return DetectedFeatures({}, "this Python is not for AArch64")
     versions = hardware.aarch64_versions()
     if versions is None:
-        return Found(
+        return DetectedFeatures(
             {"version": ("8a",)}, "the version of this processor can't be told, 8a is certain"
         )
-    return Found({"version": versions}, f"this processor has the versions {', '.join(versions)}")
+    return DetectedFeatures(
+        {"version": versions}, f"this processor has the versions {', '.join(versions)}"
+    )
 
 
-def _nvidia() -> Found:
+def _nvidia() -> DetectedFeatures:
     forced, forced_gpu = os.environ.get(FORCED_DRIVER), os.environ.get(FORCED_ARCHITECTURE)
     try:
         driver = _pair(forced) if forced else hardware.cuda_driver()
         gpu = _pair(forced_gpu, exact=True) if forced_gpu else None
     except ValueError as error:
-        return Found({}, f"{FORCED_DRIVER} or {FORCED_ARCHITECTURE}: {error}")
+        return DetectedFeatures({}, f"{FORCED_DRIVER} or {FORCED_ARCHITECTURE}: {error}")
     if driver is None:
         told = "nvidia-smi tells no CUDA version" if hardware.has_nvidia_smi() else "no nvidia-smi"
-        return Found({}, f"there is no NVIDIA driver that is known of ({told})")
+        return DetectedFeatures({}, f"there is no NVIDIA driver that is known of ({told})")
     if not forced and driver[0] not in _CUDA_MAJORS:
-        return Found({}, f"uv does not know CUDA {driver[0]}.{driver[1]}, which the driver has")
+        return DetectedFeatures(
+            {}, f"uv does not know CUDA {driver[0]}.{driver[1]}, which the driver has"
+        )
     gpu = gpu or (None if forced_gpu == "" else hardware.compute_capability())
-    said = f"the driver has CUDA {driver[0]}.{driver[1]}"
-    said += f", the GPU the compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU is known of"
-    return Found(nvidia_features(driver, gpu), said)
+    summary = f"the driver has CUDA {driver[0]}.{driver[1]}"
+    summary += (
+        f", the GPU the compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU is known of"
+    )
+    return DetectedFeatures(nvidia_features(driver, gpu), summary)
 
 
 def nvidia_features(
@@ -202,28 +210,28 @@ def _pair(text: str, *, exact: bool = False) -> hardware.Version:
     return major, minor
 
 
-def _tpu() -> Found:
+def _tpu() -> DetectedFeatures:
     present = os.environ.get(FORCED_TPU, "").strip().lower() in {"1", "true", "yes"}
-    return Found(
+    return DetectedFeatures(
         {"present": ("true" if present else "false",)},
         f"{FORCED_TPU} is {'' if present else 'not '}set to 1",
     )
 
 
-_BUILT_IN: Mapping[str, _BuiltIn] = {
-    "x86_64": _BuiltIn(
+_BUILT_IN: Mapping[str, _BuiltInProvider] = {
+    "x86_64": _BuiltInProvider(
         "x86-64-variant-provider", "0.2.1", (None, "x86_64_variant_provider"), _x86_64
     ),
-    "aarch64": _BuiltIn(
+    "aarch64": _BuiltInProvider(
         "aarch64-variant-provider", "0.2.0", (None, "aarch64_variant_provider"), _aarch64
     ),
-    "nvidia": _BuiltIn(
+    "nvidia": _BuiltInProvider(
         "nvidia-variant-provider",
         "0.0.1",
         ("nvidia_variant_provider.plugin:NvidiaVariantPlugin",),
         _nvidia,
     ),
-    "tpu": _BuiltIn(
+    "tpu": _BuiltInProvider(
         "tpu-variant-provider", "0.1.0", ("tpu_variant_provider.plugin:TpuVariantPlugin",), _tpu
     ),
 }

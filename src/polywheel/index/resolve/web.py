@@ -64,7 +64,7 @@ class TooLongError(Exception):
     """The page has more tags and attributes than one that is meant for installers."""
 
 
-def tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attributes]]:
+def start_tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attributes]]:
     """The start tags with these names, in lower case, and their attributes.
 
     Of an attribute that is given twice the first counts. What is not closed at the end of the page
@@ -77,7 +77,7 @@ def tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attributes]]:
             raise TooLongError
         tag = _TAG.match(page, position)
         if tag is None:
-            position = _after_other(page, position)
+            position = _end_of_declaration(page, position)
             continue
         closing, name = tag[1], tag[2].lower()
         wanted = not closing and name in names
@@ -89,12 +89,12 @@ def tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attributes]]:
             if wanted and position:
                 yield name, attributes
         if not closing and name in _TEXT_ONLY and position:
-            position = _after_text(page, position, name)
+            position = _end_of_text(page, position, name)
         if not position:
             return
 
 
-def _after_other(page: str, position: int) -> int:
+def _end_of_declaration(page: str, position: int) -> int:
     """Where a comment, a declaration, or a single ``<`` ends; the end of the page where it doesn't."""
     if page.startswith("!--", position):
         # <!--> and <!---> are whole comments.
@@ -146,7 +146,7 @@ def _end(pattern: re.Pattern[str], page: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _after_text(page: str, position: int, name: str) -> int:
+def _end_of_text(page: str, position: int, name: str) -> int:
     """Where the end tag of an element that holds text alone begins; 0 where there is none."""
     end = re.compile(rf"</{name}[ \t\n\f\r/>]", re.IGNORECASE).search(page, position)
     return end.start() if end else 0
@@ -212,12 +212,12 @@ def read_project_page(url: str) -> list[Link]:
 
 def fetch(url: str, *, limit: int, accept: str = "*/*") -> Page:
     """What lies at an http or https address, at most ``limit`` bytes. Raises as above."""
-    _check(url)
+    _check_url(url)
     answers: list[Page | BaseException] = []
 
     def ask() -> None:
         try:
-            answers.append(_answer(url, limit=limit, accept=accept))
+            answers.append(_request(url, limit=limit, accept=accept))
         except BaseException as error:  # noqa: BLE001 -- it is raised below
             answers.append(error)
 
@@ -229,14 +229,14 @@ def fetch(url: str, *, limit: int, accept: str = "*/*") -> Page:
     while asking.is_alive() and monotonic() < until:
         asking.join(0.5)
     if not answers:
-        raise _unreachable(url, f"there was no whole answer in {DEADLINE:.0f} seconds")
+        raise _request_failed(url, f"there was no whole answer in {DEADLINE:.0f} seconds")
     (answer,) = answers
     if isinstance(answer, BaseException):
         raise answer from None
     return answer
 
 
-def _answer(url: str, *, limit: int, accept: str) -> Page:
+def _request(url: str, *, limit: int, accept: str) -> Page:
     """As ``fetch``, without a limit of time."""
     opener = OpenerDirector()
     for handler in (
@@ -256,11 +256,11 @@ def _answer(url: str, *, limit: int, accept: str) -> Page:
             found = Page(url=answer.geturl(), content_type=kind, content=content)
     except HTTPError as error:
         error.close()
-        raise _unreachable(url, f"{error.code} {error.reason}") from None
+        raise _request_failed(url, f"{error.code} {error.reason}") from None
     except URLError as error:
-        raise _unreachable(url, str(error.reason)) from None
+        raise _request_failed(url, str(error.reason)) from None
     except (OSError, HTTPException, ValueError) as error:
-        raise _unreachable(url, str(error) or type(error).__name__) from None
+        raise _request_failed(url, str(error) or type(error).__name__) from None
     if len(found.content) > limit:
         raise WheelError(f"an answer of more than {limit} bytes", at=url)
     return found
@@ -287,13 +287,13 @@ class _Redirects(HTTPRedirectHandler):
         headers: Message,
         newurl: str,
     ) -> Request | None:
-        _check(newurl)
+        _check_url(newurl)
         if req.type == "https" and urlsplit(newurl).scheme != "https":
             raise ConfigError(f"redirected from https to {newurl}", at=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
-def _check(url: str) -> None:
+def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.username is None
@@ -309,7 +309,7 @@ def _check(url: str) -> None:
         )
 
 
-def _unreachable(url: str, why: str) -> PolywheelError:
+def _request_failed(url: str, why: str) -> PolywheelError:
     return ConfigError(
         f"nothing can be had from there: {one_line(why, longest=_MAX_TEXT)}",
         at=url,
@@ -339,7 +339,7 @@ def _html_links(page: Page) -> Iterator[Link]:
     anchors: list[Mapping[str, str]] = []
     try:
         text = page.content.decode("utf-8", errors="replace")
-        for name, attributes in tags(text, frozenset({"a", "base"})):
+        for name, attributes in start_tags(text, frozenset({"a", "base"})):
             if name == "a" and "href" in attributes:
                 anchors.append(attributes)
                 _check_count(anchors, page)
@@ -351,7 +351,7 @@ def _html_links(page: Page) -> Iterator[Link]:
         ) from None
     with suppress(ValueError):
         base = html.unescape(base)
-    address = _joined(page.url, base) or page.url
+    address = _join_url(page.url, base) or page.url
     for anchor in anchors:
         try:
             href, required, yanked = (
@@ -378,7 +378,7 @@ def _check_count(entries: Sized, page: Page) -> None:
         raise WheelError(f"a page of more than {MAX_LINKS} files", at=page.url)
 
 
-def _joined(base: str, url: str) -> str | None:
+def _join_url(base: str, url: str) -> str | None:
     """An absolute address; None for what is none."""
     try:
         return urljoin(base, url)
@@ -399,7 +399,7 @@ def _link(
     texts = (filename, url, requires_python or "", yanked or "", sha256 or "")
     if any(not isinstance(text, str) for text in texts):
         raise TypeError
-    absolute = _joined(base, url)
+    absolute = _join_url(base, url)
     if absolute is None or len(requires_python or "") > _MAX_TEXT:
         return
     if not filename or len(filename) > _MAX_TEXT or not filename.isprintable():

@@ -9,30 +9,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polywheel.errors import ConfigError, Problem
 from polywheel.formats.variants_json import variants_json
-from polywheel.index.wheel_file import parse_name
-from polywheel.index.write.output import MANIFEST, ROOT, Output
-from polywheel.index.write.pages import project_page, root_page
+from polywheel.index.wheel_file import (
+    VARIANTS_JSON_SUFFIX,
+    parse_filename,
+    variants_json_filename,
+)
+from polywheel.index.write.output import MANIFEST, ROOT, OutputFolder
 from polywheel.index.write.releases import (
-    VARIANTS_JSON,
-    Expected,
+    ExpectedRelease,
     Release,
     read_releases,
-    variants_name,
-)
-from polywheel.index.write.simple import (
-    CORE_METADATA,
-    ListedRelease,
-    listed,
-    listed_before,
-    project_json,
-    root_json,
 )
 
 if TYPE_CHECKING:
     from polywheel.index.wheel_file import FileName
+    from polywheel.index.write.pages import SimpleTree
 
 
-class Indexed(NamedTuple):
+class IndexResult(NamedTuple):
     """What became of the files of a folder."""
 
     published: tuple[Release, ...]
@@ -53,8 +47,8 @@ def write_index(
     *,
     simple: bool,
     notify: Callable[[str], None],
-    expected: Expected | None = None,
-) -> Indexed:
+    expected: ExpectedRelease | None = None,
+) -> IndexResult:
     """Write ``{name}-{version}-variants.json`` for every release of ``folder`` that has variants.
 
     Of a wheel its variant alone is looked at, unless something about it is unusual.
@@ -66,9 +60,9 @@ def write_index(
     where jinja2 is missing; WheelError where ``out`` can't be written.
     """
     if simple:
-        from polywheel.index.write.pages import root_page
+        from polywheel.index.write.pages import SimpleTree, root_page
 
-        root_page([])  # what it needs must not be found missing half way through
+        root_page([])  # fail before the first file is written if jinja2 is missing
     left_out: Mapping[str, str] = {}
     if expected is None:
         releases, problems = read_releases(folder, hashed=simple)
@@ -77,20 +71,20 @@ def write_index(
     if not releases and not problems and not (out / MANIFEST).exists():
         raise ConfigError(f"{folder} holds no wheel", hint="name the folder in which they are")
     with ExitStack() as opened:
-        output = Output(out, opened, notify=notify)
-        tree = Tree(output, in_place=out.resolve() == folder.resolve()) if simple else None
+        output = OutputFolder(out, opened, notify=notify)
+        tree = SimpleTree(output, in_place=out.resolve() == folder.resolve()) if simple else None
         done = _write_all(releases, problems, output, tree, notify, others=_documents(left_out))
     return done._replace(left_out=left_out)
 
 
 def _documents(left_out: Iterable[str]) -> set[str]:
     """The documents of the releases that other wheels of the folder belong to."""
-    names = (parse_name(file) for file in left_out)
-    return {variants_name(one.project, one.version) for one in names if one is not None}
+    names = (parse_filename(file) for file in left_out)
+    return {variants_json_filename(one.project, one.version) for one in names if one is not None}
 
 
 def _read_expected(
-    folder: Path, expected: Expected, *, hashed: bool
+    folder: Path, expected: ExpectedRelease, *, hashed: bool
 ) -> tuple[list[Release], list[Problem], Mapping[str, str]]:
     """The release that is expected, what it lacks, and the files that do not belong to it."""
     left_out: dict[str, str] = {}
@@ -109,12 +103,12 @@ def _read_expected(
 def _write_all(
     releases: Sequence[Release],
     strays: Sequence[Problem],
-    output: Output,
-    tree: Tree | None,
+    output: OutputFolder,
+    tree: SimpleTree | None,
     notify: Callable[[str], None],
     *,
     others: Collection[str],
-) -> Indexed:
+) -> IndexResult:
     """Write what is good, keep what earlier runs wrote of the rest, remove what is stale.
 
     The documents ``others`` are kept, unless this run writes them.
@@ -142,10 +136,12 @@ def _write_all(
         notify(f"{ROOT}/ is that of an earlier run: add --simple to bring it up to date")
     removed = output.finish(
         # What belongs to the tree is looked after by the runs that write one.
-        keep=lambda path: path in kept or (tree is None and not path.endswith(VARIANTS_JSON)),
+        keep=lambda path: (
+            path in kept or (tree is None and not path.endswith(VARIANTS_JSON_SUFFIX))
+        ),
         archives=tree is not None and not tree.in_place,
     )
-    return Indexed(
+    return IndexResult(
         published=tuple(published),
         withheld=tuple(withheld),
         removed=tuple(removed),
@@ -153,56 +149,10 @@ def _write_all(
     )
 
 
-def _write(release: Release, output: Output, tree: Tree | None) -> None:
+def _write(release: Release, output: OutputFolder, tree: SimpleTree | None) -> None:
     document = None
     if release.metadata is not None:
         document = variants_json(release.metadata)
         output.write(release.variants_json, document)
     if tree is not None:
         tree.add(release, document)
-
-
-class Tree:
-    """Takes one release after the other; ``in_place``: the wheels lie in the output already."""
-
-    def __init__(self, output: Output, *, in_place: bool) -> None:
-        self.in_place = in_place
-        self._output = output
-        self._listed: dict[str, list[ListedRelease]] = {}
-
-    def announce(self, releases: Sequence[Release]) -> None:
-        """Note the files of releases, before the first is taken."""
-        if not self.in_place:
-            files = [file for release in releases for file in release.files]
-            self._output.announce({one.path.name: one.sha256 for one in files if one.sha256})
-
-    def take(self, release: Release) -> Sequence[Problem]:
-        """Have the files of a release in the output; what keeps them from it."""
-        if self.in_place:
-            return ()
-        found = [self._output.take(file.path, file.sha256 or "") for file in release.files]
-        return [problem for problem in found if problem is not None]
-
-    def add(self, release: Release, variants_json: bytes | None) -> None:
-        """List a release, whose files have been taken."""
-        for file in release.files:
-            if file.metadata is not None:
-                self._output.write(file.name.filename + CORE_METADATA, file.metadata)
-        self._listed.setdefault(release.project, []).append(listed(release, variants_json))
-
-    def keep(self, release: Release) -> set[str]:
-        """List a release as it was listed before; the names of what was there of it."""
-        names = {release.variants_json, *(file.name.filename for file in release.files)}
-        before = listed_before(release, self._output)
-        if before is not None:
-            self._listed.setdefault(release.project, []).append(before)
-            names.update(file.filename for file in before.every())
-        return names | {name + CORE_METADATA for name in names}
-
-    def write(self) -> None:
-        """The pages of all that is listed."""
-        for project, releases in self._listed.items():
-            self._output.write(f"{ROOT}/{project}/index.json", project_json(project, releases))
-            self._output.write(f"{ROOT}/{project}/index.html", project_page(project, releases))
-        self._output.write(f"{ROOT}/index.json", root_json(self._listed))
-        self._output.write(f"{ROOT}/index.html", root_page(self._listed))

@@ -32,7 +32,7 @@ _GENERATED = r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)"
 _ARCHIVE = r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)"
 
 
-class Output:
+class OutputFolder:
     """Writes below ``root``. Paths are relative, with ``/``. Every method raises WheelError.
 
     ``opened`` is closed when all has been written.
@@ -130,16 +130,16 @@ class Output:
         ``archives`` whether wheels and sdists are this run's to remove.
         """
         removed = []
-        listed = dict(self._written)
+        files = dict(self._written)
         for path in sorted(set(self._before) - set(self._written)):
             if re.fullmatch(_ARCHIVE, path) and not archives:
                 continue
             if keep(path):
-                listed[path] = self._before[path]
+                files[path] = self._before[path]
             elif self._remove(path):
                 removed.append(path)
-        if listed or (self.root / MANIFEST).exists():
-            self._list(listed)
+        if files or (self.root / MANIFEST).exists():
+            self._list(files)
         return removed
 
     def _list(self, files: Mapping[str, str]) -> None:
@@ -217,10 +217,10 @@ def _files(document: object) -> dict[str, str]:
     """What a manifest lists of what an index is made of; raises ValueError where it is none."""
     if not isinstance(document, dict) or document.get("shape") != _SHAPE:
         raise ValueError(f"its shape is not {_SHAPE}")
-    listed = document.get("files")
+    files = document.get("files")
     return {
         path: digest
-        for path, digest in (listed.items() if isinstance(listed, dict) else ())
+        for path, digest in (files.items() if isinstance(files, dict) else ())
         if isinstance(digest, str)
         and not path.startswith(".")
         and any(re.fullmatch(pattern, path) for pattern in (_PAGE, _GENERATED, _ARCHIVE))

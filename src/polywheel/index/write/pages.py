@@ -6,15 +6,26 @@ rows and Python by platform as columns, whose cells hold the anchors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from polywheel.data import data_folder
-from polywheel.errors import ConfigError
-from polywheel.index.write.simple import API_VERSION, Listed, ListedRelease
+from polywheel.errors import ConfigError, Problem
+from polywheel.index.write.output import ROOT, OutputFolder
+from polywheel.index.write.releases import Release
+from polywheel.index.write.simple import (
+    API_VERSION,
+    CORE_METADATA,
+    ListedFile,
+    ListedRelease,
+    find_listed_release,
+    list_release,
+    project_json,
+    root_json,
+)
 from polywheel.model.variant import NULL_LABEL, VariantMetadata
 from polywheel.model.wheelname import WheelName
 
@@ -32,7 +43,7 @@ class Row:
 
     label: str | None
     properties: tuple[str, ...]
-    cells: tuple[tuple[Listed, ...], ...]
+    cells: tuple[tuple[ListedFile, ...], ...]
     """The wheels of each column."""
 
 
@@ -76,7 +87,7 @@ def _table(release: ListedRelease) -> Table | None:
     if not wheels:
         return None
     columns = sorted({_column(name) for name, _ in wheels}, key=_natural)
-    found: dict[tuple[str | None, Column], list[Listed]] = {}
+    found: dict[tuple[str | None, Column], list[ListedFile]] = {}
     for name, file in wheels:
         found.setdefault((name.label, _column(name)), []).append(file)
     rows = [
@@ -153,3 +164,49 @@ def _environment() -> Environment:
     )
     environment.filters["size"] = readable_size
     return environment
+
+
+class SimpleTree:
+    """Takes one release after the other; ``in_place``: the wheels lie in the output already."""
+
+    def __init__(self, output: OutputFolder, *, in_place: bool) -> None:
+        self.in_place = in_place
+        self._output = output
+        self._listed: dict[str, list[ListedRelease]] = {}
+
+    def announce(self, releases: Sequence[Release]) -> None:
+        """Note the files of releases, before the first is taken."""
+        if not self.in_place:
+            files = [file for release in releases for file in release.files]
+            self._output.announce({one.path.name: one.sha256 for one in files if one.sha256})
+
+    def take(self, release: Release) -> Sequence[Problem]:
+        """Have the files of a release in the output; what keeps them from it."""
+        if self.in_place:
+            return ()
+        found = [self._output.take(file.path, file.sha256 or "") for file in release.files]
+        return [problem for problem in found if problem is not None]
+
+    def add(self, release: Release, variants_json: bytes | None) -> None:
+        """List a release, whose files have been taken."""
+        for file in release.files:
+            if file.metadata is not None:
+                self._output.write(file.name.filename + CORE_METADATA, file.metadata)
+        self._listed.setdefault(release.project, []).append(list_release(release, variants_json))
+
+    def keep(self, release: Release) -> set[str]:
+        """List a release as it was listed before; the names of what was there of it."""
+        names = {release.variants_json, *(file.name.filename for file in release.files)}
+        before = find_listed_release(release, self._output)
+        if before is not None:
+            self._listed.setdefault(release.project, []).append(before)
+            names.update(file.filename for file in before.all_files())
+        return names | {name + CORE_METADATA for name in names}
+
+    def write(self) -> None:
+        """The pages of all that is listed."""
+        for project, releases in self._listed.items():
+            self._output.write(f"{ROOT}/{project}/index.json", project_json(project, releases))
+            self._output.write(f"{ROOT}/{project}/index.html", project_page(project, releases))
+        self._output.write(f"{ROOT}/index.json", root_json(self._listed))
+        self._output.write(f"{ROOT}/index.html", root_page(self._listed))

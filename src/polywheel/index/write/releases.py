@@ -11,13 +11,18 @@ from packaging.version import Version
 
 from polywheel.errors import ConfigError, PolywheelError, Problem
 from polywheel.index.documents import read_together
-from polywheel.index.wheel_file import FileName, ReadFile, parse_name, read_file
+from polywheel.index.wheel_file import (
+    DistributionFile,
+    FileName,
+    parse_filename,
+    read_file,
+    variants_json_filename,
+)
 
 if TYPE_CHECKING:
     from polywheel.model.variant import VariantMetadata
 
 
-VARIANTS_JSON = "-variants.json"
 _MAX_WORKERS = 16
 
 _Entry = tuple[FileName, bool]
@@ -32,7 +37,7 @@ class Release(NamedTuple):
     """Normalized."""
 
     version: Version
-    files: tuple[ReadFile, ...]
+    files: tuple[DistributionFile, ...]
     """Sorted by filename."""
 
     metadata: VariantMetadata | None
@@ -43,18 +48,13 @@ class Release(NamedTuple):
     @property
     def variants_json(self) -> str:
         """The name of its file (PEP 825, "Index-level metadata"): normalized as in a wheel's."""
-        return variants_name(self.project, self.version)
+        return variants_json_filename(self.project, self.version)
 
     def __str__(self) -> str:
         return f"{self.project} {self.version}"
 
 
-def variants_name(project: str, version: object) -> str:
-    """The name of the document of a release; ``project`` is normalized."""
-    return f"{project.replace('-', '_')}-{version}{VARIANTS_JSON}"
-
-
-class Expected(Protocol):
+class ExpectedRelease(Protocol):
     """What belongs to the release that is indexed: by a plan, or by reports."""
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
@@ -76,7 +76,7 @@ def read_releases(
     if leave_out is not None:
         left_out = leave_out([name for name, _ in entries])
         entries = [entry for entry in entries if entry[0].filename not in left_out]
-    grouped: dict[tuple[str, Version], list[ReadFile]] = {}
+    grouped: dict[tuple[str, Version], list[DistributionFile]] = {}
     for file in _read_all(folder, entries, hashed=hashed):
         # 1.0 and 1.0.0 are one version.
         grouped.setdefault((file.name.project, file.name.version), []).append(file)
@@ -89,32 +89,34 @@ def _entries(folder: Path) -> tuple[list[_Entry], list[Problem]]:
     strays: list[Problem] = []
     try:
         with os.scandir(folder) as entries:
-            listed = {entry.name: entry.is_file() for entry in entries}
+            is_file = {entry.name: entry.is_file() for entry in entries}
     except OSError as error:
         raise ConfigError(
             f"{folder} can't be listed: {error.strerror or error}",
             hint="name the folder in which the wheels are",
         ) from None
-    for filename in sorted(listed):
+    for filename in sorted(is_file):
         if filename.startswith("."):
             continue  # what is being written, and what other tools hide
         try:
-            name = parse_name(filename)
+            name = parse_filename(filename)
         except PolywheelError as error:
             strays += [Problem(one.what, str(folder), one.hint) for one in error.problems]
             continue
         if name is not None:
-            found.append((name, listed[filename]))
+            found.append((name, is_file[filename]))
     return found, strays
 
 
-def _read_all(folder: Path, entries: Sequence[_Entry], *, hashed: bool) -> Iterable[ReadFile]:
+def _read_all(
+    folder: Path, entries: Sequence[_Entry], *, hashed: bool
+) -> Iterable[DistributionFile]:
     """Every file, in the order of ``entries``.
 
     To hash a large file is not Python's work, so threads help; to take a glance at one is.
     """
 
-    def read(entry: _Entry) -> ReadFile:
+    def read(entry: _Entry) -> DistributionFile:
         name, is_file = entry
         return read_file(folder, name, is_file=is_file, hashed=hashed)
 
@@ -130,7 +132,7 @@ def _read_all(folder: Path, entries: Sequence[_Entry], *, hashed: bool) -> Itera
             raise
 
 
-def _release(files: tuple[ReadFile, ...]) -> Release:
+def _release(files: tuple[DistributionFile, ...]) -> Release:
     problems = [problem for file in files for problem in file.problems]
     # One spelling of those that mean the same, whatever the order.
     version = min({file.name.version for file in files}, key=lambda one: (len(str(one)), str(one)))

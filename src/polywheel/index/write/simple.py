@@ -18,8 +18,8 @@ from packaging.version import Version
 
 from polywheel.errors import PolywheelError
 from polywheel.formats.variant_json import read_variant_json
-from polywheel.index.wheel_file import FileName, parse_name
-from polywheel.index.write.output import ROOT, Output
+from polywheel.index.wheel_file import FileName, parse_filename
+from polywheel.index.write.output import ROOT, OutputFolder
 from polywheel.index.write.releases import Release
 from polywheel.model.variant import VariantMetadata
 
@@ -31,7 +31,7 @@ _ABOVE = "../../"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class ListedFile:
     """One file as a project's page lists it."""
 
     filename: str
@@ -61,7 +61,7 @@ class Listed:
         return entry
 
     @classmethod
-    def of_json(cls, entry: dict[str, Any]) -> Listed:
+    def of_json(cls, entry: dict[str, Any]) -> ListedFile:
         """What :meth:`as_json` made of a file."""
         return cls(
             filename=unquote(entry["url"].removeprefix(_ABOVE)),
@@ -77,23 +77,23 @@ class ListedRelease:
     """One version on a project's page."""
 
     version: Version
-    files: tuple[tuple[FileName, Listed], ...]
-    variants_json: Listed | None
+    files: tuple[tuple[FileName, ListedFile], ...]
+    variants_json: ListedFile | None
     metadata: VariantMetadata | None
 
-    def every(self) -> Iterator[Listed]:
+    def all_files(self) -> Iterator[ListedFile]:
         for _, file in self.files:
             yield file
         if self.variants_json is not None:
             yield self.variants_json
 
 
-def listed(release: Release, variants_json: bytes | None) -> ListedRelease:
+def list_release(release: Release, variants_json: bytes | None) -> ListedRelease:
     """A release that is published; its files have been hashed."""
     files = [
         (
             file.name,
-            Listed(
+            ListedFile(
                 filename=file.name.filename,
                 sha256=file.sha256 or "",
                 size=file.size,
@@ -108,7 +108,7 @@ def listed(release: Release, variants_json: bytes | None) -> ListedRelease:
         files=tuple(files),
         variants_json=None
         if variants_json is None
-        else Listed(
+        else ListedFile(
             filename=release.variants_json,
             sha256=_digest(variants_json),
             size=len(variants_json),
@@ -117,15 +117,15 @@ def listed(release: Release, variants_json: bytes | None) -> ListedRelease:
     )
 
 
-def listed_before(release: Release, output: Output) -> ListedRelease | None:
+def find_listed_release(release: Release, output: OutputFolder) -> ListedRelease | None:
     """A release that can't be published, as the page of an earlier run lists it; None if it does not."""
     content = output.read(f"{ROOT}/{release.project}/index.json")
     try:
         entries = json.loads(content or b"{}")["files"]
-        there = [Listed.of_json(entry) for entry in entries]
+        there = [ListedFile.of_json(entry) for entry in entries]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # there is none, or it is none of ours
-    files: list[tuple[FileName, Listed]] = []
+    files: list[tuple[FileName, ListedFile]] = []
     variants_json = None
     for file in there:
         if file.filename == release.variants_json:
@@ -147,12 +147,12 @@ def listed_before(release: Release, output: Output) -> ListedRelease | None:
 
 def _name(filename: str) -> FileName | None:
     try:
-        return parse_name(filename)
+        return parse_filename(filename)
     except PolywheelError:
         return None
 
 
-def _metadata_before(file: Listed | None, output: Output) -> VariantMetadata | None:
+def _metadata_before(file: ListedFile | None, output: OutputFolder) -> VariantMetadata | None:
     content = output.read(file.filename) if file is not None else None
     if content is None:
         return None
@@ -165,7 +165,7 @@ def _metadata_before(file: Listed | None, output: Output) -> VariantMetadata | N
 def project_json(project: str, releases: Iterable[ListedRelease]) -> bytes:
     """``simple/{project}/index.json`` (PEP 691, with sizes and versions of PEP 700)."""
     ordered = sorted(releases, key=lambda one: one.version)
-    files = [file.as_json() for release in ordered for file in release.every()]
+    files = [file.as_json() for release in ordered for file in release.all_files()]
     return _json(
         {
             "meta": {"api-version": API_VERSION},

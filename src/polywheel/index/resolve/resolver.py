@@ -23,9 +23,15 @@ from packaging.version import Version
 
 from polywheel.errors import ConfigError, nearest
 from polywheel.formats.ordering import Ranked, in_order, ranks
-from polywheel.index.resolve.candidates import CandidateSource, File, Release, Variants, variants_of
-from polywheel.index.resolve.support import Ask, Support, support_of
-from polywheel.index.resolve.systems import System, misfit
+from polywheel.index.resolve.candidates import (
+    CandidateFile,
+    CandidateRelease,
+    CandidateSource,
+    ReleaseVariants,
+    read_variants,
+)
+from polywheel.index.resolve.support import PluginRunner, SupportedProperties, find_support
+from polywheel.index.resolve.systems import System, tag_mismatch
 from polywheel.model.variant import Variant
 
 _CLAUSE = re.compile(
@@ -91,10 +97,10 @@ _MOST_TAGS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rejected:
+class RejectedWheel:
     """A wheel that the machine can't have, and every reason for that."""
 
-    file: File
+    file: CandidateFile
     of_variant: tuple[str, ...]
     """Reasons that hold for every wheel of its variant."""
 
@@ -106,17 +112,17 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class RankedRelease:
     """How the wheels of one release stand to one system."""
 
-    release: Release
-    fitting: tuple[File, ...]
+    release: CandidateRelease
+    fitting: tuple[CandidateFile, ...]
     """In the order in which an installer tries them: the first is the one that it takes."""
 
-    rejected: tuple[Rejected, ...]
+    rejected: tuple[RejectedWheel, ...]
     """In the same order, variants that are not supported after those that are, by label."""
 
-    sdist: File | None
+    sdist: CandidateFile | None
     """What an installer would build where no wheel fits."""
 
     variants: Mapping[str, Variant]
@@ -125,39 +131,39 @@ class Choice:
     notes: tuple[str, ...] = ()
 
     @property
-    def chosen(self) -> File | None:
+    def chosen(self) -> CandidateFile | None:
         return self.fitting[0] if self.fitting else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Resolution:
     """What one system gets of a project."""
 
     system: System
-    choices: tuple[Choice, ...]
+    choices: tuple[RankedRelease, ...]
     """The releases that were looked at, in order; only from the last one something may fit."""
 
     @property
-    def chosen(self) -> File | None:
+    def chosen(self) -> CandidateFile | None:
         return self.choices[-1].chosen
 
     @property
-    def sdist(self) -> File | None:
+    def sdist(self) -> CandidateFile | None:
         """What would be built, no wheel being there."""
         last = self.choices[-1]
         return last.sdist if last.chosen is None else None
 
 
-class Chooser:
+class Resolver:
     """Answers for one project and any number of systems; variant metadata are read once."""
 
     def __init__(
         self,
         place: CandidateSource,
-        found: Iterable[Release],
+        found: Iterable[CandidateRelease],
         *,
         specifier: SpecifierSet | None = None,
-        ask: Ask | None = None,
+        ask: PluginRunner | None = None,
     ) -> None:
         """``specifier``: the versions that are wanted; ``ask``: runs plugins, None if they may not.
 
@@ -171,13 +177,13 @@ class Chooser:
             for one in specifier or ()
         )
         self._ask = ask
-        self._variants: dict[Version, Variants] = {}
+        self._variants: dict[Version, ReleaseVariants] = {}
 
-    def answer(self, system: System) -> Answer:
+    def resolve(self, system: System) -> Resolution:
         """What the system gets. Raises ProviderError where a plugin fails."""
         looked_at = []
         for release in self.releases:
-            choice = self.choose(release, system)
+            choice = self.rank(release, system)
             looked_at.append(choice)
             if choice.chosen is not None or choice.sdist is not None:
                 break
@@ -188,16 +194,16 @@ class Chooser:
         if last.release.version in self._last_resort:
             note = f"{last.release} is a pre-release, and taken as nothing of a final release fits"
             looked_at[-1] = replace(last, notes=(*last.notes, note))
-        return Answer(system=system, choices=tuple(looked_at))
+        return Resolution(system=system, choices=tuple(looked_at))
 
-    def choose(self, release: Release, system: System) -> Choice:
+    def rank(self, release: CandidateRelease, system: System) -> RankedRelease:
         """How the wheels of one release stand to a system."""
         variants = self.variants(release)
-        support = Support(supported={}, because={})
+        support = SupportedProperties(supported={}, because={})
         ordered: list[Ranked] = []
         unfit: list[Ranked] = []
         if variants.metadata is not None:
-            support = support_of(system, variants.metadata, ask=self._ask)
+            support = find_support(system, variants.metadata, ask=self._ask)
             known = ranks(variants.metadata.namespaces, support.supported)
             # Only what is there to be taken.
             labels = {wheel.label for wheel in release.wheels}
@@ -211,7 +217,7 @@ class Chooser:
             groups.setdefault(label, _unknown(label, variants))
         groups[None] = ()
         fitting, rejected = self._sorted(release, groups, system)
-        choice = Choice(
+        choice = RankedRelease(
             release=release,
             fitting=tuple(fitting),
             rejected=tuple(rejected),
@@ -221,7 +227,7 @@ class Chooser:
         )
         return self._inspected(choice, system)
 
-    def _inspected(self, choice: Choice, system: System) -> Choice:
+    def _inspected(self, choice: RankedRelease, system: System) -> RankedRelease:
         """The choice, the best wheel of which an installer looks at, its Requires-Python too.
 
         Where it can't be installed, uv takes nothing of the release, neither another wheel nor an
@@ -244,26 +250,29 @@ class Chooser:
         behind = f"it comes after {best.filename}, and uv looks for no other then"
         reasons = (refusal, *[behind] * (len(choice.fitting) - 1))
         refused = [
-            Rejected(file=wheel, of_variant=(), of_file=(why,))
+            RejectedWheel(file=wheel, of_variant=(), of_file=(why,))
             for wheel, why in zip(choice.fitting, reasons, strict=True)
         ]
         return replace(choice, fitting=(), rejected=(*refused, *choice.rejected), sdist=None)
 
-    def variants(self, release: Release) -> Variants:
+    def variants(self, release: CandidateRelease) -> ReleaseVariants:
         """What is known of the variants of a release."""
         if release.version not in self._variants:
-            self._variants[release.version] = variants_of(self.place, release)
+            self._variants[release.version] = read_variants(self.place, release)
         return self._variants[release.version]
 
-    def _buildable(self, sdist: File, system: System) -> bool:
+    def _buildable(self, sdist: CandidateFile, system: System) -> bool:
         """As far as an index tells: the sdists of a folder are not opened."""
         required = sdist.link.requires_python or ""
         taken = refused_by_uv(required, system.python) is None
         return taken and (sdist.link.yanked is None or self.pinned)
 
     def _sorted(
-        self, release: Release, groups: Mapping[str | None, tuple[str, ...]], system: System
-    ) -> tuple[list[File], list[Rejected]]:
+        self,
+        release: CandidateRelease,
+        groups: Mapping[str | None, tuple[str, ...]],
+        system: System,
+    ) -> tuple[list[CandidateFile], list[RejectedWheel]]:
         """The wheels that fit, in order, and the others; both by group first."""
         places = _Places(system.tags)
         # Where nothing else tells them apart, uv takes the last of the variant wheels by filename, and
@@ -273,25 +282,25 @@ class Chooser:
         placed = [(places.best(wheel), wheel) for wheel in (*labelled, *plain)]
         placed.sort(key=lambda one: _build(one[1]), reverse=True)
         placed.sort(key=lambda one: len(system.tags) if one[0] is None else one[0])
-        by_label: dict[str | None, list[tuple[int | None, File]]] = {}
+        by_label: dict[str | None, list[tuple[int | None, CandidateFile]]] = {}
         for place, wheel in placed:
             by_label.setdefault(wheel.label, []).append((place, wheel))
-        fitting: list[File] = []
-        rejected: list[Rejected] = []
+        fitting: list[CandidateFile] = []
+        rejected: list[RejectedWheel] = []
         for label, reasons in groups.items():
             for place, wheel in by_label.get(label, ()):
                 own = tuple(self._own_reasons(wheel, place is None, system))
                 if reasons or own:
-                    rejected.append(Rejected(file=wheel, of_variant=reasons, of_file=own))
+                    rejected.append(RejectedWheel(file=wheel, of_variant=reasons, of_file=own))
                 else:
                     fitting.append(wheel)
         return fitting, rejected
 
-    def _own_reasons(self, wheel: File, misfits: bool, system: System) -> Iterator[str]:
+    def _own_reasons(self, wheel: CandidateFile, misfits: bool, system: System) -> Iterator[str]:
         """Why this file can't be taken, whatever its variant."""
         name = wheel.name.wheel
         if misfits and name is not None:
-            yield misfit(name.python, name.abi, name.platform, system.tags)
+            yield tag_mismatch(name.python, name.abi, name.platform, system.tags)
         if wheel.link.yanked is not None and not self.pinned:
             yield f"it is yanked: {wheel.link.yanked}" if wheel.link.yanked else "it is yanked"
         required = wheel.link.requires_python
@@ -300,8 +309,8 @@ class Chooser:
 
 
 def _wanted(
-    found: list[Release], specifier: SpecifierSet
-) -> tuple[list[Release], frozenset[Version]]:
+    found: list[CandidateRelease], specifier: SpecifierSet
+) -> tuple[list[CandidateRelease], frozenset[Version]]:
     """The releases that an installer looks at, in order, and which of them are a last resort.
 
     Those are pre-releases where there are final releases, and ``specifier`` names no pre-release
@@ -322,14 +331,14 @@ def _wanted(
     return wanted, frozenset(last_resort)
 
 
-def _unknown(label: str, variants: Variants) -> tuple[str, ...]:
+def _unknown(label: str, variants: ReleaseVariants) -> tuple[str, ...]:
     """Why nothing is known of the variant of a label that wheels have."""
     if variants.metadata is None:
-        return (variants.why_not or "nothing says what its label stands for",)
+        return (variants.missing_reason or "nothing says what its label stands for",)
     return (f"{variants.at} has no variant {label!r}",)
 
 
-def _build(wheel: File) -> tuple[int, str]:
+def _build(wheel: CandidateFile) -> tuple[int, str]:
     """The build tag: -1 where there is none, which is lower than any."""
     name = wheel.name.wheel
     found = _BUILD.fullmatch(name.build) if name is not None and name.build is not None else None
@@ -343,7 +352,7 @@ class _Places:
         self._tags = tags
         self._known: dict[tuple[str, str, str], int | None] = {}
 
-    def best(self, wheel: File) -> int | None:
+    def best(self, wheel: CandidateFile) -> int | None:
         """None where no tag fits."""
         name = wheel.name.wheel
         if name is None:

@@ -14,17 +14,17 @@ from packaging.version import Version
 
 from polywheel.errors import ConfigError, WheelError
 from polywheel.index.resolve.candidates import (
-    File,
+    CandidateFile,
+    CandidateRelease,
     FolderSource,
     Inspection,
-    Release,
-    Variants,
-    page_of,
-    releases,
+    ReleaseVariants,
+    find_project_page,
+    find_releases,
 )
-from polywheel.index.resolve.choice import Answer, Chooser
-from polywheel.index.resolve.support import support_of
-from polywheel.index.resolve.systems import System, environment_of, tags_of, this_machine
+from polywheel.index.resolve.resolver import Resolution, Resolver
+from polywheel.index.resolve.support import find_support
+from polywheel.index.resolve.systems import System, marker_environment, supported_tags, this_machine
 from polywheel.index.resolve.web import Link
 from polywheel.model.variant import Provider, Variant, VariantMetadata
 
@@ -55,10 +55,10 @@ class Shelf:
     def variants_json(self, link: Link) -> bytes:
         return self.documents[link.filename]
 
-    def from_wheels(self, release: Release) -> Variants:
-        return Variants(None, self.at, f"there is no file for {release}")
+    def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
+        return ReleaseVariants(None, self.at, f"there is no file for {release}")
 
-    def inspect(self, _: File, __: Variant | None, /) -> Inspection:
+    def inspect(self, _: CandidateFile, __: Variant | None, /) -> Inspection:
         return Inspection()
 
 
@@ -84,8 +84,8 @@ def system(
         name="test",
         at="test.toml",
         python=python,
-        tags=tags_of(python, "manylinux_2_28_x86_64", free_threaded=False),
-        environment=environment_of(python, "manylinux_2_28_x86_64"),
+        tags=supported_tags(python, "manylinux_2_28_x86_64", free_threaded=False),
+        environment=marker_environment(python, "manylinux_2_28_x86_64"),
         supported=supported or {},
         **others,
     )
@@ -94,17 +94,17 @@ def system(
 V2 = system({"x86_64": {"level": ["v2", "v1"]}})
 
 
-def answer(shelf: Shelf, on: System = V2, specifier: str = "") -> Answer:
-    return Chooser(shelf, releases(shelf), specifier=SpecifierSet(specifier)).answer(on)
+def resolve(shelf: Shelf, on: System = V2, specifier: str = "") -> Resolution:
+    return Resolver(shelf, find_releases(shelf), specifier=SpecifierSet(specifier)).resolve(on)
 
 
-def rejections(given: Answer, release: int = -1) -> dict[str, list[str]]:
+def rejections(given: Resolution, release: int = -1) -> dict[str, list[str]]:
     return {one.file.filename: list(one.reasons) for one in given.choices[release].rejected}
 
 
 def only_reason(shelf: Shelf, on: System = V2) -> str:
     """Why the one variant wheel of a release is rejected."""
-    ((_, (reason,)),) = rejections(answer(shelf, on)).items()
+    ((_, (reason,)),) = rejections(resolve(shelf, on)).items()
     return reason
 
 
@@ -134,7 +134,7 @@ def test_groups_then_tags_then_builds() -> None:
             )
         },
     )
-    (choice,) = answer(shelf).choices
+    (choice,) = resolve(shelf).choices
     assert [file.filename.removeprefix("demo-1.0-") for file in choice.fitting] == [
         "py2.py3-none-manylinux1_x86_64.manylinux_2_28_x86_64-v2.whl",
         "10b-py3-none-any-v2.whl",
@@ -165,7 +165,7 @@ def test_every_reason_is_told() -> None:
         },
         yanked="broken",
     )
-    assert rejections(answer(shelf)) == {
+    assert rejections(resolve(shelf)) == {
         "demo-1.0-cp311-cp311-win_amd64-x.whl": [
             (
                 "none of gpu :: arch :: a, gpu :: arch :: b is supported: "
@@ -197,7 +197,7 @@ def test_a_name_that_stands_for_too_many_tags_fits_nowhere() -> None:
     many = ".".join(f"py3{number}" for number in range(12))
     platforms = ".".join(["any", *(f"p{number}" for number in range(50))])
     assert (
-        not answer(Shelf([f"demo-1.0-{many}.py3-{many}.none-{platforms}.whl"])).choices[0].fitting
+        not resolve(Shelf([f"demo-1.0-{many}.py3-{many}.none-{platforms}.whl"])).choices[0].fitting
     )
 
 
@@ -205,18 +205,20 @@ def test_requires_python_and_yanking() -> None:
     wheel = ["demo-1.0-py3-none-any.whl"]
     reason = only_reason(Shelf(wheel, requires_python=">=3.13"))
     assert reason == "it requires Python >=3.13, and this is 3.12.0"
-    assert answer(Shelf(wheel, requires_python=">=3.12")).chosen
+    assert resolve(Shelf(wheel, requires_python=">=3.12")).chosen
     assert "Requires-Python 'nonsense' can't be read" in only_reason(
         Shelf(wheel, requires_python="nonsense")
     )
     assert only_reason(Shelf(wheel, yanked="")) == "it is yanked"
-    assert answer(Shelf(wheel, yanked=""), specifier="==1.0").chosen
-    assert not answer(Shelf(wheel, yanked=""), specifier=">=1.0").chosen
-    assert not answer(Shelf(wheel, yanked=""), specifier="==1.*").chosen
+    assert resolve(Shelf(wheel, yanked=""), specifier="==1.0").chosen
+    assert not resolve(Shelf(wheel, yanked=""), specifier=">=1.0").chosen
+    assert not resolve(Shelf(wheel, yanked=""), specifier="==1.*").chosen
 
 
 def test_the_upper_bound_of_requires_python_is_for_pip_alone() -> None:
-    (note,) = answer(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).choices[0].notes
+    (note,) = (
+        resolve(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).choices[0].notes
+    )
     assert note.startswith(
         "pip does not take demo-1.0-py3-none-any.whl, which requires Python <3.12"
     )
@@ -227,7 +229,7 @@ def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
     names = ["demo-1.0-py3-none-manylinux_2_17_x86_64.whl", "demo-1.0-py3-none-any.whl"]
     shelf = Shelf([*names, "demo-1.0.tar.gz", "demo-0.9-py3-none-any.whl"])
     shelf.links()[0] = replace(shelf.links()[0], requires_python=">=3.13")
-    given = answer(shelf)
+    given = resolve(shelf)
     assert given.chosen is not None
     assert given.chosen.filename == "demo-0.9-py3-none-any.whl"
     rejected = rejections(given, 0)
@@ -237,7 +239,7 @@ def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
 
 def test_wheels_that_nothing_tells_apart() -> None:
     names = ("py2.py3-none-any", "py3-none-any", "py3.py4-none-any")
-    plain = answer(Shelf([f"demo-1.0-{one}.whl" for one in names]))
+    plain = resolve(Shelf([f"demo-1.0-{one}.whl" for one in names]))
     assert [one.filename for one in plain.choices[0].fitting] == [
         f"demo-1.0-{one}.whl" for one in names
     ]
@@ -245,7 +247,7 @@ def test_wheels_that_nothing_tells_apart() -> None:
         [f"demo-1.0-{one}-x.whl" for one in names],
         {"demo-1.0-variants.json": document({"x": LEVEL_V2})},
     )
-    assert [one.filename for one in answer(shelf).choices[0].fitting] == [
+    assert [one.filename for one in resolve(shelf).choices[0].fitting] == [
         f"demo-1.0-{one}-x.whl" for one in reversed(names)
     ]
 
@@ -255,7 +257,7 @@ def provided(provider: Mapping[str, Any], on: System = V2) -> str | None:
     namespace = "blas" if "static-properties" in provider else "x86_64"
     properties = {"blas": {"library": ["mkl"]}} if namespace == "blas" else LEVEL_V2
     shelf = one_variant(properties, namespaces=(namespace,), providers={namespace: provider})
-    return None if answer(shelf, on).chosen else only_reason(shelf, on)
+    return None if resolve(shelf, on).chosen else only_reason(shelf, on)
 
 
 def test_who_answers_for_a_namespace() -> None:
@@ -295,7 +297,7 @@ def test_static_properties_go_before_the_description() -> None:
     shelf = one_variant(
         {"blas": {"library": ["mkl"]}}, namespaces=("blas",), providers={"blas": STATIC}
     )
-    given = answer(shelf, system({"blas": {"library": ["openblas"]}}))
+    given = resolve(shelf, system({"blas": {"library": ["openblas"]}}))
     assert given.chosen
     (note,) = given.choices[0].notes
     assert note.startswith("[supported.blas] of the description is not used")
@@ -319,7 +321,7 @@ def test_many_values_that_are_not_among_the_static_properties() -> None:
     documents = {
         "demo-1.0-variants.json": document(variants, namespaces=("blas",), providers=providers)
     }
-    given = answer(Shelf(wheels, documents))
+    given = resolve(Shelf(wheels, documents))
     assert given.chosen is not None
     assert given.chosen.label == "mkl"
     assert not given.choices[0].notes
@@ -331,7 +333,7 @@ def test_a_document_without_providers() -> None:
     """PEP 825 alone has none: only a description can answer."""
     bare = {"default-priorities": {"namespace": ["x86_64"]}, "variants": {"x": LEVEL_V2}}
     shelf = Shelf(["demo-1.0-py3-none-any-x.whl"], {"demo-1.0-variants.json": bare})
-    assert answer(shelf).chosen
+    assert resolve(shelf).chosen
     reason = only_reason(shelf, replace(system(), at=None))
     assert reason == "x86_64 :: level :: v2 is not supported: it has no provider"
 
@@ -345,10 +347,10 @@ def test_plugins_are_asked_for_what_is_used_and_nothing_else() -> None:
 
     providers = {"x86_64": {"requires": ["provider-variant-x86-64"]}, "gpu": PLUGIN}
     metadata = one_variant(LEVEL_V2, namespaces=("x86_64", "gpu"), providers=providers)
-    chooser = Chooser(metadata, releases(metadata), ask=ask)
-    assert chooser.answer(this_machine()).chosen
+    chooser = Resolver(metadata, find_releases(metadata), ask=ask)
+    assert chooser.resolve(this_machine()).chosen
     assert asked == ["x86_64"]
-    assert chooser.answer(V2).chosen
+    assert chooser.resolve(V2).chosen
     assert asked == ["x86_64"], "a described system needs no plugin"
 
 
@@ -372,7 +374,7 @@ def test_abi_dependencies(value: str, installed: str, *, fits: bool) -> None:
     shelf = one_variant({"abi_dependency": {"torch": [value]}})
     on = system(packages={"torch": Version(installed)})
     if fits:
-        assert answer(shelf, on).chosen
+        assert resolve(shelf, on).chosen
     else:
         reason = only_reason(shelf, on)
         what = f"abi_dependency :: torch :: {value} is not supported: torch {Version(installed)}"
@@ -396,16 +398,16 @@ def test_abi_dependencies_with_few_components_go_first() -> None:
         {"demo-1.0-variants.json": document(variants)},
     )
     installed = {"torch": Version("2.9.1"), "numpy": Version("2.3.4")}
-    (choice,) = answer(shelf, system(packages=installed)).choices
+    (choice,) = resolve(shelf, system(packages=installed)).choices
     assert [file.label for file in choice.fitting] == ["d", "c", "b", "a"]
 
 
 def test_a_label_of_which_nothing_is_known() -> None:
     names = ["demo-1.0-py3-none-any-x.whl", "demo-1.0-py3-none-any-null.whl"]
-    assert rejections(answer(Shelf(names))) == {
+    assert rejections(resolve(Shelf(names))) == {
         name: ["there is no file for demo 1.0"] for name in reversed(names)
     }
-    given = answer(Shelf(names, {"demo-1.0-variants.json": document({"y": LEVEL_V2})}))
+    given = resolve(Shelf(names, {"demo-1.0-variants.json": document({"y": LEVEL_V2})}))
     assert rejections(given)["demo-1.0-py3-none-any-x.whl"] == [
         "demo-1.0-variants.json has no variant 'x'"
     ]
@@ -416,7 +418,7 @@ def test_variant_metadata_that_cannot_be_read_leave_the_non_variant_wheel() -> N
     shelf = Shelf(["demo-1.0-py3-none-any-x.whl", "demo-1.0-py3-none-any.whl"])
     shelf.documents["demo-1.0-variants.json"] = b"[\x1b"
     shelf.links().append(Link(filename="demo-1.0-variants.json", url=""))
-    given = answer(shelf)
+    given = resolve(shelf)
     assert given.chosen is not None
     assert given.chosen.label is None
     (reason,) = rejections(given)["demo-1.0-py3-none-any-x.whl"]
@@ -427,21 +429,21 @@ def test_variant_metadata_that_cannot_be_read_leave_the_non_variant_wheel() -> N
 
 def test_an_older_release_is_taken_where_nothing_of_a_newer_one_fits() -> None:
     old, new = "demo-1.0-py3-none-any.whl", "demo-1.1-py3-none-win32.whl"
-    given = answer(Shelf([old, new]))
+    given = resolve(Shelf([old, new]))
     assert [str(choice.release.version) for choice in given.choices] == ["1.1", "1.0"]
     assert given.chosen is not None
     assert given.chosen.filename == old
     # An sdist fits everywhere, as far as anybody can tell.
-    given = answer(Shelf([old, new, "demo-1.1.tar.gz"]))
+    given = resolve(Shelf([old, new, "demo-1.1.tar.gz"]))
     assert given.chosen is None
     assert given.sdist is not None
     assert given.sdist.filename == "demo-1.1.tar.gz"
     shelf = Shelf(["demo-1.0.tar.gz"], requires_python=">=3.13")
-    assert answer(shelf).sdist is None
+    assert resolve(shelf).sdist is None
 
 
 def test_where_nothing_fits_at_all_the_newest_release_is_explained() -> None:
-    given = answer(Shelf([f"demo-1.{minor}-py3-none-win32.whl" for minor in range(3)]))
+    given = resolve(Shelf([f"demo-1.{minor}-py3-none-win32.whl" for minor in range(3)]))
     assert [str(choice.release.version) for choice in given.choices] == ["1.2"]
     assert given.chosen is None
 
@@ -450,12 +452,12 @@ def test_prereleases_and_specifiers() -> None:
     shelf = Shelf([f"demo-{one}-py3-none-any.whl" for one in ("1.0", "1.1", "2.0rc1")])
 
     def version(specifier: str) -> str:
-        return str(answer(shelf, specifier=specifier).choices[-1].release.version)
+        return str(resolve(shelf, specifier=specifier).choices[-1].release.version)
 
     assert [version(one) for one in ("", "<1.1", "==2.0rc1")] == ["1.1", "1.0", "2.0rc1"]
     with pytest.raises(ConfigError, match="no version is as wanted: ==3"):
         version("==3")
-    alone = answer(Shelf(["demo-2.0rc1-py3-none-any.whl"]))
+    alone = resolve(Shelf(["demo-2.0rc1-py3-none-any.whl"]))
     assert alone.chosen is not None
 
 
@@ -463,16 +465,16 @@ def test_a_prerelease_is_taken_where_no_final_release_fits() -> None:
     """As pip and uv do; pre-releases in their own order, after every final release."""
     wheels = ["demo-1.0-py3-none-win32.whl", "demo-1.1-py3-none-win32.whl"]
     early = ["demo-0.9rc1-py3-none-any.whl", "demo-1.1rc1-py3-none-any.whl"]
-    given = answer(Shelf([*wheels, *early, "demo-1.2a1-py3-none-win32.whl"]))
+    given = resolve(Shelf([*wheels, *early, "demo-1.2a1-py3-none-win32.whl"]))
     tried = [str(choice.release.version) for choice in given.choices]
     assert tried == ["1.1", "1.0", "1.2a1", "1.1rc1"]
     assert given.chosen is not None
     assert given.chosen.filename == early[1]
     (note,) = given.choices[-1].notes
     assert note == "demo 1.1rc1 is a pre-release, and taken as nothing of a final release fits"
-    assert answer(Shelf([*wheels, *early]), specifier=">=1").choices[-1].chosen
-    assert answer(Shelf([*wheels, *early, "demo-1.0.tar.gz"])).sdist is not None
-    nothing = answer(Shelf([*wheels, "demo-1.2rc1-py3-none-win32.whl"]))
+    assert resolve(Shelf([*wheels, *early]), specifier=">=1").choices[-1].chosen
+    assert resolve(Shelf([*wheels, *early, "demo-1.0.tar.gz"])).sdist is not None
+    nothing = resolve(Shelf([*wheels, "demo-1.2rc1-py3-none-win32.whl"]))
     assert [str(choice.release.version) for choice in nothing.choices] == ["1.1"]
     assert not nothing.choices[0].notes
 
@@ -486,7 +488,7 @@ def test_variants_json_of_another_spelling_and_another_project() -> None:
             "demo_pkg-one-variants.json": document({"y": LEVEL_V2}),
         },
     )
-    assert answer(shelf).chosen
+    assert resolve(shelf).chosen
 
 
 def test_metadata_are_read_once_for_many_systems() -> None:
@@ -500,8 +502,8 @@ def test_metadata_are_read_once_for_many_systems() -> None:
     shelf = Counting(
         ["demo-1.0-py3-none-any-x.whl"], {"demo-1.0-variants.json": document({"x": LEVEL_V2})}
     )
-    chooser = Chooser(shelf, releases(shelf))
-    assert [chooser.answer(one).chosen is None for one in (V2, system(), V2)] == [
+    chooser = Resolver(shelf, find_releases(shelf))
+    assert [chooser.resolve(one).chosen is None for one in (V2, system(), V2)] == [
         False,
         True,
         False,
@@ -512,15 +514,15 @@ def test_metadata_are_read_once_for_many_systems() -> None:
 def test_several_projects_in_one_place(tmp_path: Path) -> None:
     shelf = Shelf(["demo-1.0-py3-none-any.whl", "other-1.0-py3-none-any.whl", "notes.txt"])
     with pytest.raises(ConfigError, match="holds 2 projects: demo, other"):
-        releases(shelf)
-    assert [str(one) for one in releases(shelf, project="Other")] == ["other 1.0"]
+        find_releases(shelf)
+    assert [str(one) for one in find_releases(shelf, project="Other")] == ["other 1.0"]
     with pytest.raises(ConfigError, match="holds no 'demp'") as caught:
-        releases(shelf, project="demp")
+        find_releases(shelf, project="demp")
     assert caught.value.problems[0].hint == "did you mean 'demo'?"
     with pytest.raises(ConfigError, match="holds no wheel"):
-        releases(FolderSource(tmp_path))
+        find_releases(FolderSource(tmp_path))
     with pytest.raises(ConfigError, match="can't be listed"):
-        releases(FolderSource(tmp_path / "nowhere"))
+        find_releases(FolderSource(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -532,7 +534,7 @@ def test_several_projects_in_one_place(tmp_path: Path) -> None:
 )
 def test_the_page_of_a_name(text: str, page: str) -> None:
     for base in ("https://host/simple", "https://host/simple/"):
-        assert page_of(text, base)[0].at == page
+        assert find_project_page(text, base)[0].at == page
 
 
 @pytest.mark.parametrize(
@@ -540,19 +542,19 @@ def test_the_page_of_a_name(text: str, page: str) -> None:
 )
 def test_what_names_no_project(text: str) -> None:
     with pytest.raises(ConfigError, match="is no folder, no address and no name"):
-        page_of(text, "https://host/simple/")
+        find_project_page(text, "https://host/simple/")
 
 
 def test_a_wheel_of_a_folder_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "demo-1.0-py3-none-any.whl").write_bytes(b"no archive")
     folder = FolderSource(tmp_path)
-    given = Chooser(folder, releases(folder)).answer(V2)
+    given = Resolver(folder, find_releases(folder)).resolve(V2)
     assert given.chosen is None
     assert len(rejections(given)["demo-1.0-py3-none-any.whl"]) == 1
 
 
 def test_support_of_a_release_without_variants_is_empty() -> None:
-    assert support_of(V2, VariantMetadata(), ask=None).supported == {}
+    assert find_support(V2, VariantMetadata(), ask=None).supported == {}
 
 
 def test_wheel_error_for_a_file_that_is_gone(tmp_path: Path) -> None:
