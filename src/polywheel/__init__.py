@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from polywheel.run.loop import RunObserver
     from polywheel.run.options import RunOptions
     from polywheel.run.report import Report
-    from polywheel.wheel.finalize import Finalization, Finalized
+    from polywheel.wheel.finalize import Finalization, FinalizedWheel
     from polywheel.wheel.inspected_wheel import InspectedWheel
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ __all__ = [
     "BuildError",
     "ConfigError",
     "Finalization",
-    "Finalized",
+    "FinalizedWheel",
     "InspectedWheel",
     "Job",
     "Outcome",
@@ -81,7 +81,7 @@ _MODULES = {
     "polywheel.run.loop": ("RunObserver",),
     "polywheel.run.options": ("RunOptions",),
     "polywheel.run.report": ("Report",),
-    "polywheel.wheel.finalize": ("Finalization", "Finalized"),
+    "polywheel.wheel.finalize": ("Finalization", "FinalizedWheel"),
     "polywheel.wheel.inspected_wheel": ("InspectedWheel",),
 }
 
@@ -164,8 +164,8 @@ def label(
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)
-    selection = labels.selected(tuple(properties), label, null=null)
-    project = labels.project_of(file, selection, tuple(providers), metadata_fields=True)
+    selection = labels.parse_selection(tuple(properties), label, null=null)
+    project = labels.read_label_project(file, selection, tuple(providers), metadata_fields=True)
     stamp = labels.make_label(selection, project, validate=validate, fresh=False, notify=notify)
     folder = labels.output_folder(wheel, None if output is None else Path(output))
     return labels.label_wheel(wheel, folder, stamp, overwrite=overwrite, notify=notify)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from polywheel.system.terminal import drop_output, log_line, one_line, prepare_streams, put
+from polywheel.system.terminal import drop_output, log_line, one_line, prepare_streams, print_lines
 
 INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
 """Exit codes: after SIGINT and SIGPIPE as a shell has them; EX_SOFTWARE of sysexits.h."""
@@ -118,7 +118,7 @@ class WheelError(PolywheelError):
 
 def show_error(error: PolywheelError) -> None:
     """Print what is wrong on standard error. Raises OSError."""
-    put(error.lines(), stream=sys.stderr)
+    print_lines(error.lines(), stream=sys.stderr)
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -185,7 +185,7 @@ def _show_unexpected(error: BaseException) -> None:
     import traceback
 
     text = "".join(traceback.format_exception(error))
-    put(text.rstrip("\n").split("\n"), stream=sys.stderr)
+    print_lines(text.rstrip("\n").split("\n"), stream=sys.stderr)
     last = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     show_error(
         PolywheelError(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from packaging.version import Version
 
-from polywheel.formats.ordering import Supported
+from polywheel.formats.ordering import SupportedValues
 from polywheel.index.resolve.candidates import (
     CandidateFile,
     CandidateRelease,
@@ -30,7 +30,7 @@ LIBRARIES = ("openblas", "mkl", "blis", "atlas", "accelerate")
 CUDA = tuple(f"12.{minor}" for minor in range(49, -1, -1))
 """Best first, as a provider lists them."""
 SM_ARCHS = ("75_real", "80_real", "90_real")
-SYSTEM: Supported = {
+SYSTEM: SupportedValues = {
     "x86_64": {"level": ["v3", "v2", "v1"]},
     "nvidia": {
         "cuda_version_lower_bound": CUDA[1:],

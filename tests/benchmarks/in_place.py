@@ -19,7 +19,7 @@ from polywheel.model.variant import Variant, VariantProperty
 from polywheel.wheel.archive.rewrite import Change
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import Stamp, stamping, strip_variant_fields
+from polywheel.wheel.stamp import Stamp, stamp_change, strip_variant_fields
 
 
 def written() -> int:
@@ -46,7 +46,7 @@ def main() -> None:
         target = place / f"{original.stem}-fa7c1393.whl"
 
         def change(found: DistInfo) -> Change:
-            return stamping(found, stamp, name=target.name, notify=print)
+            return stamp_change(found, stamp, name=target.name, notify=print)
 
         seconds, most = [], 0
         for _ in range(7):

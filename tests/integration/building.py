@@ -34,7 +34,7 @@ from pyproject_hooks import (
 
 from polywheel.model.answers import PluginQuery
 from polywheel.providers.client import ask_plugins
-from polywheel.system.locks import held
+from polywheel.system.locks import hold_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ("meson", "scikit-build-core", "setuptools")
@@ -238,7 +238,7 @@ def wide_registers(wheel: Path, scratch: Path) -> int:
 def downloads(name: str) -> Iterator[Path]:
     """A folder of the checkout for what tests download, for one process at a time."""
     folder = ROOT / ".cache" / name
-    with held(folder / ".lock", stop=Event(), waiting=lambda: None):
+    with hold_lock(folder / ".lock", stop=Event(), waiting=lambda: None):
         yield folder
 
 

@@ -116,5 +116,5 @@ def test_pydoc_shows_it() -> None:
 
 def test_the_documentation_names_everything() -> None:
     for name in polywheel.__all__:
-        if name not in {"__version__", "Finalized", "Problem"}:
+        if name not in {"__version__", "FinalizedWheel", "Problem"}:
             assert f"`{name}" in API or f".{name}`" in API or f"{name}(" in API, name

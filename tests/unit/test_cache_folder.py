@@ -63,7 +63,7 @@ def test_one_in_a_folder_that_everybody_can_write_to_is_refused(cache: Path, the
     made(cache.parent, 0o777)
     if there:
         made(cache, 0o700)
-    with pytest.raises(ConfigError, match="on the way to the cache folder, is writable"):
+    with pytest.raises(ConfigError, match="on the path to the cache folder, is writable"):
         cache_directory()
     assert cache.exists() == there
 
@@ -78,7 +78,7 @@ def test_a_link_is_followed_to_the_end(cache: Path, tmp_path: Path) -> None:
     made(tmp_path / "shared" / "real", 0o700)
     made(cache.parent, 0o700)
     cache.symlink_to(Path("..", "shared", "real"))
-    with pytest.raises(ConfigError, match=r"shared, on the way"):
+    with pytest.raises(ConfigError, match=r"shared, on the path"):
         cache_directory()
     (tmp_path / "shared").chmod(0o755)
     assert cache_directory() == cache
@@ -97,7 +97,7 @@ def test_root_refuses_what_belongs_to_somebody_else(cache: Path, whose: str) -> 
     """A container that runs as root, with a folder of the host's user mounted into it."""
     made(cache, 0o700)
     os.chown(cache if whose == "cache" else cache.parent, STRANGER, STRANGER)
-    with pytest.raises(ConfigError, match=f"belongs to user {STRANGER}, and this is user 0"):
+    with pytest.raises(ConfigError, match=f"belongs to user {STRANGER}, not to user 0"):
         cache_directory()
 
 
@@ -172,9 +172,9 @@ def test_a_group_with_one_member_is_as_good_as_none() -> None:
 def test_nothing_of_a_shared_cache_is_used(cache: Path) -> None:
     """Neither a copy of polywheel nor an environment, and nothing is written to it."""
     made(cache, 0o777)
-    with pytest.raises(PolywheelError, match="would be executed"):
+    with pytest.raises(PolywheelError, match="polywheel would run them"):
         own_package_folder()
-    with pytest.raises(PolywheelError, match="would be executed"):
+    with pytest.raises(PolywheelError, match="polywheel would run them"):
         PluginEnvironments(notify=print).python(["demo"])
     assert list(cache.iterdir()) == []
 
@@ -185,5 +185,5 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("POLYWHEEL_CACHE_DIR", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(ConfigError, match="there is no cache folder"):
+    with pytest.raises(ConfigError, match="no cache folder"):
         cache_directory()

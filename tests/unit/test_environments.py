@@ -26,7 +26,7 @@ from polywheel.environments.installers import find_uv
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import BuildError, ConfigError
 from polywheel.providers.plugins import PluginEnvironments
-from polywheel.system.locks import held
+from polywheel.system.locks import hold_lock
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
@@ -210,7 +210,7 @@ def test_another_run_is_waited_for_no_longer_than_a_build_may_take(here: Interpr
     other = Environments(fresh=True, notify=said.append, patience=0.2)
     lock = made.folder.with_suffix(".lock")
     with (
-        held(lock, stop=Event(), waiting=lambda: None),
+        hold_lock(lock, stop=Event(), waiting=lambda: None),
         pytest.raises(BuildError, match="seconds for another run"),
     ):
         other.get(here, [])

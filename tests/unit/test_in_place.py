@@ -28,12 +28,13 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
+from polywheel.system.files import rename
 from polywheel.system.locks import try_lock
 from polywheel.wheel import in_place
 from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
 from polywheel.wheel.dist_info import read_dist_info
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import MakeChange, move, stamp_wheel, stamping
+from polywheel.wheel.stamp import MakeChange, stamp_change, stamp_wheel
 
 LARGE = {"demo/noise.bin": random.Random(1).randbytes(400_000)}
 KINDS = {
@@ -49,7 +50,7 @@ each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)
 
 
 def making() -> MakeChange:
-    return lambda found: stamping(found, stamp(), name=LABELLED, notify=print)
+    return lambda found: stamp_change(found, stamp(), name=LABELLED, notify=print)
 
 
 def beside(folder: Path) -> Path:
@@ -212,7 +213,7 @@ def test_a_full_disk_leaves_every_byte_as_it_was(behind: bytes, tmp_path: Path) 
         import wheels
         from polywheel.errors import WheelError
         from polywheel.wheel.in_place import change_in_place
-        from polywheel.wheel.stamp import stamping
+        from polywheel.wheel.stamp import stamp_change
         path = Path(sys.argv[1])
         old, target = path.read_bytes(), path.with_name(wheels.LABELLED)
         make = lambda found: stamping(found, wheels.stamp(), name=target.name, notify=wheels.silent)
@@ -245,10 +246,10 @@ def test_a_name_that_can_not_be_given_leaves_every_byte_as_it_was(
 
     def taken_meanwhile(source: Path, target: Path, *, overwrite: bool) -> None:
         target.write_bytes(b"of another run")
-        move(source, target, overwrite=overwrite)
+        rename(source, target, overwrite=overwrite)
 
-    monkeypatch.setattr(in_place, "move", taken_meanwhile)
-    with pytest.raises(WheelError, match="is there already"):
+    monkeypatch.setattr(in_place, "rename", taken_meanwhile)
+    with pytest.raises(WheelError, match="already exists"):
         stamp_in_place(path)
     assert path.read_bytes() == KINDS["zipfile"]
     assert (tmp_path / LABELLED).read_bytes() == b"of another run"
@@ -313,7 +314,7 @@ def test_a_run_killed_between_the_two_names_is_ended_by_the_next(tmp_path: Path)
 def test_a_name_that_is_taken_stays(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(KINDS["zipfile"])
     (tmp_path / LABELLED).write_bytes(b"another")
-    with pytest.raises(WheelError, match="is there already"):
+    with pytest.raises(WheelError, match="already exists"):
         stamp_in_place(tmp_path / NAME)
     assert (tmp_path / NAME).read_bytes() == KINDS["zipfile"]
     assert (tmp_path / LABELLED).read_bytes() == b"another"
@@ -340,9 +341,9 @@ def test_the_lock_is_held_until_the_wheel_has_its_name(
             change_in_place(
                 path, tmp_path / "demo-1.0-py3-none-any-v4.whl", making(), overwrite=False
             )
-        move(source, target, overwrite=overwrite)
+        rename(source, target, overwrite=overwrite)
 
-    monkeypatch.setattr(in_place, "move", with_another_run)
+    monkeypatch.setattr(in_place, "rename", with_another_run)
     stamp_in_place(path)
     assert names(tmp_path) == [LABELLED]
     assert (tmp_path / LABELLED).read_bytes() == stamped(beside(tmp_path), KINDS["zipfile"])

@@ -20,7 +20,7 @@ from wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.variant_json import read_variant_json, variant_json
-from polywheel.formats.variants_json import unite, variants_json
+from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.index.documents import parse_single_variant, read_together
 from polywheel.index.variant_member import UnusualError, read_variant_member
 from polywheel.index.wheel_file import parse_filename, read_file
@@ -294,7 +294,7 @@ def joined_by_hand(documents: dict[str, bytes]) -> VariantMetadata | str:
             wheel: read_variant_json(content, at=f"{wheel}: variant.json")
             for wheel, content in documents.items()
         }
-        return unite(read, at="demo 1.0")
+        return merge_metadata(read, at="demo 1.0")
     except PolywheelError as error:
         return str(error)
 

@@ -17,7 +17,7 @@ from variantlib.variants_json import VariantsJson
 
 from polywheel.errors import WheelError
 from polywheel.formats.variant_json import SCHEMA, SCHEMA_WITHOUT_PROVIDERS, read_variant_json
-from polywheel.formats.variants_json import unite, variants_json
+from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.index.write.index import write_index
 from polywheel.model.variant import (
     Provider,
@@ -37,21 +37,21 @@ def silent(message: str) -> None:
 
 def conflict(**wheels: VariantMetadata) -> str:
     with pytest.raises(WheelError) as raised:
-        unite(wheels, at="demo 1.0")
+        merge_metadata(wheels, at="demo 1.0")
     assert raised.value.exit_code == 4
     return str(raised.value)
 
 
 def test_the_union_of_two_wheels() -> None:
-    assert unite({"a": ONE, "b": TWO}, at="") == declared(
+    assert merge_metadata({"a": ONE, "b": TWO}, at="") == declared(
         variants=[variant("one", V1), variant("two", V2, MKL)]
     )
 
 
 def test_the_longer_list_of_namespaces_is_taken() -> None:
     null = declared("x86_64", variants=[variant("null")])
-    assert unite({"a": null, "b": TWO}, at="").namespaces == ("x86_64", "blas")
-    assert set(unite({"a": null, "b": TWO}, at="").providers) == {"x86_64", "blas"}
+    assert merge_metadata({"a": null, "b": TWO}, at="").namespaces == ("x86_64", "blas")
+    assert set(merge_metadata({"a": null, "b": TWO}, at="").providers) == {"x86_64", "blas"}
 
 
 def test_neither_list_of_namespaces_begins_with_the_other() -> None:
@@ -92,7 +92,7 @@ def test_every_part_of_a_provider_counts(changed: Provider) -> None:
 def test_a_marker_of_2025_makes_no_difference_as_it_is_not_written() -> None:
     marked = replace(PROVIDERS["x86_64"], enable_if="platform_machine == 'x86_64'")
     older = declared(providers=PROVIDERS | {"x86_64": marked}, variants=[variant("two", V2)])
-    assert unite({"a": ONE, "b": older}, at="").providers == PROVIDERS
+    assert merge_metadata({"a": ONE, "b": older}, at="").providers == PROVIDERS
 
 
 def test_everything_wrong_is_told_together() -> None:
@@ -127,7 +127,7 @@ def test_a_value_that_no_provider_knows_is_listed_all_the_same(tmp_path: Path) -
     """PEP 825, "Index-level metadata": every variant of the release. It fits nowhere."""
     atlas = "blas :: library :: atlas"
     free = declared(providers={}, variants=[variant("free", atlas)])
-    assert set(unite({"a": ONE, "b": free}, at="").variants) == {"one", "free"}
+    assert set(merge_metadata({"a": ONE, "b": free}, at="").variants) == {"one", "free"}
     write_wheel(tmp_path, variant("free", atlas))
     write_wheel(tmp_path, variant("mkl", MKL))
     for simple in (False, True):
@@ -139,7 +139,7 @@ def test_a_value_that_no_provider_knows_is_listed_all_the_same(tmp_path: Path) -
 
 def test_abi_dependencies_need_no_provider() -> None:
     torch = declared(variants=[variant("torch", V1, "abi_dependency :: torch :: 2.9")])
-    assert set(unite({"a": ONE, "b": torch}, at="").variants) == {"one", "torch"}
+    assert set(merge_metadata({"a": ONE, "b": torch}, at="").variants) == {"one", "torch"}
 
 
 def test_the_schema_is_that_of_what_is_there() -> None:
@@ -154,7 +154,9 @@ def test_priorities_of_features_have_no_place() -> None:
         feature_priorities=(VariantFeature("x86_64", "level"),),
         property_priorities=(VariantProperty.parse(V1),),
     )
-    assert unite({"a": ordered, "b": TWO}, at="") == unite({"a": ONE, "b": TWO}, at="")
+    assert merge_metadata({"a": ordered, "b": TWO}, at="") == merge_metadata(
+        {"a": ONE, "b": TWO}, at=""
+    )
 
 
 NAMESPACES = ("a", "b", "c", "d")
@@ -199,7 +201,7 @@ def test_the_order_of_the_wheels_does_not_matter(
 
     def outcome(found: dict[str, VariantMetadata]) -> bytes | str:
         try:
-            return variants_json(unite(found, at="demo 1.0"))
+            return variants_json(merge_metadata(found, at="demo 1.0"))
         except WheelError as error:
             return str(error)
 

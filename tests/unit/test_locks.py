@@ -22,14 +22,14 @@ def test_one_holds_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EDEADLK])
 def test_errors_that_mean_held_on_windows(number: int) -> None:
-    assert not locks._taken(lambda: _fail(number), locks._HELD_ON_WINDOWS)
+    assert not locks._try(lambda: _fail(number), locks._HELD_ON_WINDOWS)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOLCK, errno.EIO])
 def test_other_errors_do_not_mean_held(number: int) -> None:
     """Whoever took them for it would wait for ever."""
     with pytest.raises(OSError, match="said by the test") as caught:
-        locks._taken(lambda: _fail(number), locks._HELD_ON_WINDOWS)
+        locks._try(lambda: _fail(number), locks._HELD_ON_WINDOWS)
     assert caught.value.errno == number
 
 

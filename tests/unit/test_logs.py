@@ -11,13 +11,13 @@ from threading import Event
 import pytest
 
 from polywheel.system import logs
-from polywheel.system.logs import keep_tool_logs, last_lines, opened_log, remove_logs, tool_logs
+from polywheel.system.logs import keep_tool_logs, last_lines, open_log, remove_logs, tool_logs
 from polywheel.system.processes import run_child
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MOST", 100_000)
+    monkeypatch.setattr(logs, "MAX_LOG_SIZE", 100_000)
     monkeypatch.setattr(logs, "_FRONT", 20_000)
     monkeypatch.setattr(logs, "_END", 5_000)
 
@@ -93,7 +93,7 @@ def test_a_process_that_outlives_the_step_can_still_write(tmp_path: Path) -> Non
     """The log is a file, and no pipe that would break."""
     log = tmp_path / "log"
     code = "import sys, time; sys.stdin.read(); print('later', flush=True)"
-    with opened_log(log) as opened:
+    with open_log(log) as opened:
         child = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=opened.file.fileno()
         )

@@ -12,13 +12,18 @@ from variantlib.models.variant import VariantDescription
 from variantlib.models.variant import VariantProperty as TheirProperty
 from variantlib.resolver.lib import sort_and_filter_supported_variants
 
-from polywheel.formats.ordering import Supported, in_order, ranked, ranks
+from polywheel.formats.ordering import (
+    SupportedValues,
+    rank_properties,
+    rank_variant,
+    sort_variants,
+)
 from polywheel.model.variant import Variant, VariantProperty
 
 NAMESPACES = ("gpu", "cpu", "blas")
 FEATURES = ("level", "arch", "flag")
 VALUES = ("v1", "v2", "v3", "4.0")
-SUPPORTED: Supported = {
+SUPPORTED: SupportedValues = {
     "gpu": {"arch": ["v2", "v1"], "level": ["4.0"]},
     "cpu": {"level": ["v3", "v2", "v1"], "flag": ["v1"]},
     "blas": {"arch": ["v1", "v2", "v3"]},
@@ -29,8 +34,8 @@ def variant(label: str, *properties: str) -> Variant:
     return Variant.of([VariantProperty.parse(text) for text in properties], label)
 
 
-def order(variants: Iterable[Variant], supported: Supported = SUPPORTED) -> list[str]:
-    fitting, _ = in_order(variants, ranks(NAMESPACES, supported))
+def order(variants: Iterable[Variant], supported: SupportedValues = SUPPORTED) -> list[str]:
+    fitting, _ = sort_variants(variants, rank_properties(NAMESPACES, supported))
     return [one.variant.label for one in fitting]
 
 
@@ -64,9 +69,9 @@ def test_the_label_decides_between_equals() -> None:
 
 
 def test_every_feature_of_which_no_value_is_supported_is_named() -> None:
-    one = ranked(
+    one = rank_variant(
         variant("x", "cpu::level::v9", "cpu::level::v8", "cpu::flag::v1", "spice::hot::on"),
-        ranks(NAMESPACES, SUPPORTED),
+        rank_properties(NAMESPACES, SUPPORTED),
     )
     assert not one.fits
     assert [[str(prop) for prop in feature] for feature in one.unsupported] == [
@@ -76,9 +81,9 @@ def test_every_feature_of_which_no_value_is_supported_is_named() -> None:
 
 
 def test_a_namespace_that_is_not_in_the_list_is_not_supported() -> None:
-    known = ranks(["cpu"], SUPPORTED)
-    assert not ranked(variant("x", "gpu::arch::v1"), known).fits
-    assert ranked(variant("x", "cpu::level::v1"), known).fits
+    known = rank_properties(["cpu"], SUPPORTED)
+    assert not rank_variant(variant("x", "gpu::arch::v1"), known).fits
+    assert rank_variant(variant("x", "cpu::level::v1"), known).fits
 
 
 def test_the_reserved_namespace_comes_last_and_need_not_be_listed() -> None:
@@ -93,7 +98,7 @@ def test_the_reserved_namespace_comes_last_and_need_not_be_listed() -> None:
 
 def test_nothing_supported_leaves_the_null_variant() -> None:
     variants = [variant("null"), variant("a", "cpu::level::v1")]
-    fitting, others = in_order(variants, ranks(NAMESPACES, {}))
+    fitting, others = sort_variants(variants, rank_properties(NAMESPACES, {}))
     assert [one.variant.label for one in fitting] == ["null"]
     assert [one.variant.label for one in others] == ["a"]
 
@@ -124,7 +129,7 @@ def test_as_the_pseudocode_of_the_pep(
 ) -> None:
     variants = labelled(sets)
     mixed.shuffle(variants)
-    fitting, others = in_order(variants, ranks(namespaces, supported))
+    fitting, others = sort_variants(variants, rank_properties(namespaces, supported))
     expected = sorted(
         _Wheel(one, namespaces, supported) for one in variants if _compatible(one, supported)
     )
@@ -196,7 +201,7 @@ def test_as_variantlib(
         ],
         namespace_priorities=list(namespaces),
     )
-    fitting, _ = in_order(variants, ranks(namespaces, supported))
+    fitting, _ = sort_variants(variants, rank_properties(namespaces, supported))
     # variantlib adds a null variant of its own.
     assert [one.variant.label for one in fitting] == [
         one.label for one in theirs if not one.is_null_variant()

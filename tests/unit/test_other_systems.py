@@ -17,7 +17,11 @@ from polywheel.run.source.tree import has_mode
 from polywheel.run.source.unpack import _Unpacking, unpack_sdist
 from polywheel.run.workplace import build_place
 from polywheel.system import source_files
-from polywheel.system.files import folder_name, means_another_file, persist
+from polywheel.system.files import (
+    is_reserved_on_windows,
+    portable_folder_name,
+    retry_permission_errors,
+)
 from polywheel.system.processes import BasicLimits, ExtendedLimits
 
 ODD = ["v3.", "v3..", "v3 ", "con", "nul.v3", "COM1", "lpt9.x.y", "a:b", "a?", "a\tb", ".", ".."]
@@ -26,15 +30,15 @@ USUAL = ["v3", "x86_64_v3", "linux-x86_64-cp312-v3", "console", "com", "com10", 
 
 @pytest.mark.parametrize("name", ODD)
 def test_names_that_windows_does_not_keep(name: str) -> None:
-    assert means_another_file(name)
-    found = folder_name(name)
-    assert not means_another_file(found)
-    assert len({folder_name(one) for one in (*ODD, *USUAL)}) == len({*ODD, *USUAL})
+    assert is_reserved_on_windows(name)
+    found = portable_folder_name(name)
+    assert not is_reserved_on_windows(found)
+    assert len({portable_folder_name(one) for one in (*ODD, *USUAL)}) == len({*ODD, *USUAL})
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_names_that_all_systems_keep(name: str) -> None:
-    assert folder_name(name) == name
+    assert portable_folder_name(name) == name
 
 
 def test_builds_of_labels_that_differ_by_a_dot_have_two_folders(tmp_path: Path) -> None:
@@ -139,11 +143,11 @@ def test_what_is_refused_for_a_moment_is_tried_again() -> None:
         if len(calls) < 3:
             raise PermissionError(13, "used by another process")
 
-    persist(act, seconds=10)
+    retry_permission_errors(act, seconds=10)
     assert len(calls) == 3
     calls.clear()
     with pytest.raises(PermissionError):
-        persist(act, seconds=0)
+        retry_permission_errors(act, seconds=0)
     assert len(calls) == 1
 
 

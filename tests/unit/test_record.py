@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.wheel.record import Row, agrees, digest, parse_record, updated_record
+from polywheel.wheel.record import Row, digest, parse_record, row_matches, updated_record
 
 
 def parsed(content: bytes) -> tuple[Row, ...]:
@@ -78,8 +78,8 @@ def test_a_digest_is_sha256_in_url_safe_base64_without_padding() -> None:
 def test_a_hash_of_any_good_algorithm_is_compared(algorithm: str, padding: str) -> None:
     encoded = base64.urlsafe_b64encode(hashlib.new(algorithm, b"x").digest()).decode().rstrip("=")
     row = Row("", "a", f"{algorithm}={encoded}{padding}", "1")
-    assert agrees(row, b"x")
-    assert not agrees(row, b"y")
+    assert row_matches(row, b"x")
+    assert not row_matches(row, b"y")
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_a_hash_of_any_good_algorithm_is_compared(algorithm: str, padding: str) 
 )
 def test_a_hash_that_says_nothing_agrees_with_nothing(value: str) -> None:
     # md5 and sha1 are not permitted (PEP 427); shake needs a length that RECORD does not give.
-    assert not agrees(Row("", "a", value, ""), b"x")
+    assert not row_matches(Row("", "a", value, ""), b"x")
 
 
 def test_a_size_is_compared_and_what_is_not_given_is_not() -> None:
-    assert agrees(Row("", "a", "", "3"), b"abc")
-    assert not agrees(Row("", "a", "", "4"), b"abc")
-    assert not agrees(Row("", "a", "", "03"), b"abc")
-    assert agrees(Row("", "a", "", ""), b"abc")
+    assert row_matches(Row("", "a", "", "3"), b"abc")
+    assert not row_matches(Row("", "a", "", "4"), b"abc")
+    assert not row_matches(Row("", "a", "", "03"), b"abc")
+    assert row_matches(Row("", "a", "", ""), b"abc")
 
 
 def test_a_changed_file_keeps_its_place_and_the_other_lines_their_letters() -> None:
@@ -141,4 +141,4 @@ def test_a_csv_reader_finds_every_path_that_was_written(path: str, content: byte
     ]
     (row,) = parsed(new)
     assert row.path == path
-    assert agrees(row, content)
+    assert row_matches(row, content)

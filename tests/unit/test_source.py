@@ -18,8 +18,14 @@ import pytest
 
 from polywheel.errors import BuildError, ConfigError, PolywheelError
 from polywheel.run.source import unpack
-from polywheel.run.source.git import own_objects
-from polywheel.run.source.snapshot import Source, opened_tree, read_source, sdist_source, source_in
+from polywheel.run.source.git import copy_borrowed_objects
+from polywheel.run.source.snapshot import (
+    Source,
+    open_source_tree,
+    read_opened_source,
+    read_source,
+    unpack_source,
+)
 from polywheel.run.source.unpack import unpack_sdist
 
 FILES = {"pyproject.toml": "", "src/demo.c": "int a;\n", "ünï cöde/a b.txt": "1\n"}
@@ -98,8 +104,8 @@ def stamp(folder: Path) -> dict[str, tuple[object, ...]]:
 @contextmanager
 def opened_source(path: Path, *, clean: bool = False) -> Iterator[Source]:
     """The source of a run."""
-    with opened_tree(path, clean=clean) as tree:
-        yield source_in(tree, path)
+    with open_source_tree(path, clean=clean) as tree:
+        yield read_opened_source(tree, path)
 
 
 def copy(root: Path, place: Path) -> Path:
@@ -549,13 +555,13 @@ def test_fresh_compares_content(tmp_path: Path) -> None:
     """Sizes and times are compared without it."""
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
-    frozen, sdist = read_source(root).frozen().root, sdist_source(path).root
+    frozen, sdist = read_source(root).frozen().root, unpack_source(path).root
     for one in (frozen / "src" / "demo.c", sdist / "pyproject.toml"):
         status, content = one.stat(), one.read_bytes()
         one.write_bytes(b"#" * len(content))
         os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert read_source(root).frozen(fresh=True).root == frozen
-    assert sdist_source(path, fresh=True).root == sdist
+    assert unpack_source(path, fresh=True).root == sdist
     assert (frozen / "src" / "demo.c").read_text("utf-8") == FILES["src/demo.c"]
     assert not (sdist / "pyproject.toml").read_bytes().startswith(b"##")
 
@@ -563,7 +569,7 @@ def test_fresh_compares_content(tmp_path: Path) -> None:
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
-    old, kept = read_source(root).frozen().root, sdist_source(path).root.parent
+    old, kept = read_source(root).frozen().root, unpack_source(path).root.parent
     write(root, {"src/demo.c": "int second;\n"})
     recent = read_source(root).frozen().root
     for one in (old.parent, kept):
@@ -572,7 +578,7 @@ def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     read_source(root).frozen()
     assert not old.exists()
     assert recent.exists()
-    assert sdist_source(path).root.parent == kept
+    assert unpack_source(path).root.parent == kept
     assert kept.stat().st_mtime > 10**9, "it counts as used"
 
 
@@ -604,11 +610,11 @@ def test_a_commit_during_a_clean_run_has_no_effect(tmp_path: Path) -> None:
     """The project is read from the checkout that is built: HEAD is resolved once."""
     root = checkout(tmp_path / "project")
     version = describe(root)
-    with opened_tree(root, clean=True) as tree:
+    with open_source_tree(root, clean=True) as tree:
         write(root, {"src/demo.c": "int later;\n", "later.c": ""})
         git(root, "add", "-A")
         git(root, "commit", "-q", "-m", "later")
-        source = source_in(tree, root)
+        source = read_opened_source(tree, root)
         source.copy_to(tmp_path / "copy")
     assert source.root == tree
     assert describe(tmp_path / "copy") == version
@@ -693,10 +699,10 @@ def test_a_zip_gives_the_same_every_time(tmp_path: Path, monkeypatch: pytest.Mon
             info.external_attr = 0o100755 << 16
             archive.writestr(info, content)
         archive.mkdir("demo-1.0/empty")
-    first = sdist_source(path)
+    first = unpack_source(path)
     assert first.epoch == 10**9
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "another"))
-    second = sdist_source(path)
+    second = unpack_source(path)
     assert (second.digest, second.epoch, second.files) == (first.digest, first.epoch, first.files)
 
 
@@ -759,7 +765,7 @@ def test_a_hostile_zip(name: str, tmp_path: Path) -> None:
         archive.writestr("demo-1.0/pyproject.toml", "")
         archive.writestr(name, "")
     with pytest.raises(BuildError, match="leads out of it"):
-        sdist_source(path)
+        unpack_source(path)
     assert not list(tmp_path.rglob("evil"))
 
 
@@ -772,7 +778,7 @@ def test_a_link_in_a_zip(tmp_path: Path) -> None:
         archive.writestr("demo-1.0/pyproject.toml", "")
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(BuildError, match="link that leads out"):
-        sdist_source(path)
+        unpack_source(path)
 
 
 @pytest.mark.parametrize(
@@ -785,7 +791,7 @@ def test_an_sdist_that_never_ends(
     for name, value in limits.items():
         monkeypatch.setattr(unpack, name, value)
     with pytest.raises(BuildError, match=said):
-        sdist_source(tar(tmp_path / "demo-1.0.tar.gz", SDIST))
+        unpack_source(tar(tmp_path / "demo-1.0.tar.gz", SDIST))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 60])
@@ -793,10 +799,10 @@ def test_a_broken_sdist(keep: int, tmp_path: Path) -> None:
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BuildError, match="can't be unpacked"):
-        sdist_source(path)
+        unpack_source(path)
     (tmp_path / "demo-1.0.zip").write_bytes(b"PK\3\4")
     with pytest.raises(BuildError, match="can't be unpacked"):
-        sdist_source(tmp_path / "demo-1.0.zip")
+        unpack_source(tmp_path / "demo-1.0.zip")
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:
@@ -808,10 +814,10 @@ def test_what_is_no_source(tmp_path: Path) -> None:
 
 def test_a_kept_sdist_that_was_cut_short_is_unpacked_again(tmp_path: Path) -> None:
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
-    first: Source = sdist_source(path)
+    first: Source = unpack_source(path)
     (first.root.parent / "polywheel-source.json").write_text("{", encoding="utf-8")
     (first.root / "run.sh").unlink()
-    assert sdist_source(path) == first
+    assert unpack_source(path) == first
     assert (first.root / "run.sh").is_file()
 
 
@@ -821,7 +827,7 @@ def test_a_copy_that_goes_where_the_original_is_not(tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", "--shared", str(origin), "clone")
     clone = tmp_path / "clone"
     read_source(clone).copy_to(tmp_path / "copy")
-    own_objects(tmp_path / "copy")
+    copy_borrowed_objects(tmp_path / "copy")
     shutil.rmtree(origin)
     shutil.rmtree(clone)
     assert git(tmp_path / "copy", "describe", "--tags") == "v1.0"

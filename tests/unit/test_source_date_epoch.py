@@ -12,7 +12,7 @@ import pytest
 from polywheel.errors import ConfigError
 from polywheel.run import orchestrator
 from polywheel.run.options import RunOptions
-from polywheel.wheel.stamp import source_date_epoch
+from polywheel.system.source_date_epoch import source_date_epoch
 
 FIRST, LAST = 315_532_800, 4_354_819_198
 

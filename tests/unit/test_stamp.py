@@ -165,7 +165,7 @@ def test_metadata_is_given_to_the_stamp_as_it_is(tmp_path: Path) -> None:
     said: list[str] = []
     what = Stamp(metadata=metadata, variant_json=b"{}")
     new = stamped(tmp_path, content, what, notify=said.append)
-    assert ["will not give back" in message for message in said] == [True]
+    assert ["can't restore the original" in message for message in said] == [True]
     assert seen == [odd]
     assert files_of(new)[METADATA] == b""
     check_record(new)

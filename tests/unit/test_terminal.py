@@ -27,12 +27,12 @@ from polywheel.run.report import Report
 from polywheel.run.worker.requests import StepFailedError, TimeBudget, _checked
 from polywheel.system.processes import ChildResult
 from polywheel.system.terminal import (
-    encodable,
+    escape_unencodable,
     json_text,
     log_line,
     one_line,
-    put,
-    put_json,
+    print_json,
+    print_lines,
     without_passwords,
 )
 
@@ -94,7 +94,7 @@ def test_nothing_is_a_command_to_a_ci_system(text: str) -> None:
     for shown in (one_line(text), log_line(text), one_line(one_line(text))):
         assert not is_command(shown)
     stream = io.StringIO()
-    put([text, f"note: {text}"], stream=stream)
+    print_lines([text, f"note: {text}"], stream=stream)
     assert not any(map(is_command, stream.getvalue().splitlines()))
 
 
@@ -105,7 +105,7 @@ def test_any_text_is_one_line_and_escaped_once(text: str) -> None:
     assert shown.isprintable()
     assert not is_command(shown)
     assert one_line(shown) == shown
-    assert encodable(shown, io.TextIOWrapper(io.BytesIO(), encoding="ascii")).isascii()
+    assert escape_unencodable(shown, io.TextIOWrapper(io.BytesIO(), encoding="ascii")).isascii()
 
 
 def test_long_text_is_cut() -> None:
@@ -133,7 +133,7 @@ def test_notes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_documents_hold_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     document = {text: [text, "##", "###", "\\##[", "ä"] for text in COMMANDS}
-    put_json(document)
+    print_json(document)
     out = capsys.readouterr().out
     assert json.loads(out) == document
     assert not any(map(is_command, out.splitlines()))
@@ -250,7 +250,7 @@ def test_what_rich_takes_for_markup_is_text(
 )
 def test_every_encoding_takes_every_text(encoding: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    put(["→ … — ● ä 漢 \udc80"], stream=stream)
+    print_lines(["→ … — ● ä 漢 \udc80"], stream=stream)
     shown = stream.buffer.getvalue().decode(encoding)
     assert shown.endswith("\\udc80\n")
     if encoding == "ascii":
@@ -293,8 +293,8 @@ def test_passwords_reach_no_message_and_no_document(
     url = "https://bob:s3cret@host/x.whl"
     error = ConfigError(f"can't install {url}", at=url, hint=url, output=[f"failed: {url}"])
     show_error(error)
-    put([url])
-    put_json({"requires": [url]})
+    print_lines([url])
+    print_json({"requires": [url]})
     stream = io.StringIO()
     with json_events(stream) as watcher:
         watcher.said(f"installing {url}")
@@ -316,7 +316,7 @@ def test_passwords_reach_no_message_and_no_document(
         assert "s3cret" not in text
         assert "https://bob:****@host/x.whl" in text
     # What polywheel reads again has to stay what it is.
-    put_json({"command": url}, exact=True)
+    print_json({"command": url}, exact=True)
     assert url in capsys.readouterr().out
 
 

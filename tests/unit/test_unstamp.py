@@ -38,7 +38,7 @@ from wheels import (
 from polywheel.errors import WheelError
 from polywheel.formats.metadata import with_variant_fields
 from polywheel.wheel.stamp import Stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
-from polywheel.wheel.unstamp import FIELD, only_removes_fields
+from polywheel.wheel.unstamp import UNDO_FIELD, only_removes_fields
 
 
 def stamp(label: str = "v3") -> Stamp:
@@ -195,7 +195,7 @@ def test_a_signature_too_large_to_keep_is_told(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(zipped(files))
     said: list[str] = []
     stamp_wheel(tmp_path / NAME, tmp_path / LABELLED, stamp(), notify=said.append)
-    assert "will not give back all" in said[-1]
+    assert "can't restore the original" in said[-1]
     assert files_of(unstamped(tmp_path, (tmp_path / LABELLED).read_bytes())) == wheel_files()
 
 
@@ -205,7 +205,7 @@ def with_undo_data(content: bytes, undo: bytes) -> bytes:
     length, start = struct.unpack_from("<2L", content, end + 12)
     entry = content.rindex(VARIANT_JSON.encode(), 0, start + length) - 46
     name, extra = struct.unpack_from("<2H", content, entry + 28)
-    field = struct.pack("<2H", FIELD, len(undo)) + undo
+    field = struct.pack("<2H", UNDO_FIELD, len(undo)) + undo
     at = entry + 46 + name
     changed = bytearray(content[:at] + field + content[at + extra :])
     struct.pack_into("<H", changed, entry + 30, len(field))
@@ -216,7 +216,7 @@ def with_undo_data(content: bytes, undo: bytes) -> bytes:
 def undo_data(content: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         extra = archive.getinfo(VARIANT_JSON).extra
-    assert int.from_bytes(extra[:2], "little") == FIELD
+    assert int.from_bytes(extra[:2], "little") == UNDO_FIELD
     return dict(json.loads(zlib.decompress(extra[4:])))
 
 
@@ -407,7 +407,7 @@ def test_a_malformed_undo_field_is_an_error(
 ) -> None:
     folder = tmp_path_factory.mktemp("junk")
     new = bytearray(stamped(folder, KINDS["streamed"], stamp()))
-    start = new.index(FIELD.to_bytes(2, "little"), new.index(b"PK\x01\x02")) + 4
+    start = new.index(UNDO_FIELD.to_bytes(2, "little"), new.index(b"PK\x01\x02")) + 4
     length = int.from_bytes(new[start - 2 : start], "little")
     at = min(at, length - len(junk)) if len(junk) <= length else 0
     junk = junk[: length - at]

@@ -11,7 +11,7 @@ import pytest
 
 from polywheel.errors import BuildError
 from polywheel.run.workplace import Workplace, group_file, remove_abandoned_work, workplace
-from polywheel.system.locks import held
+from polywheel.system.locks import hold_lock
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")
 
@@ -91,15 +91,15 @@ def test_what_killed_runs_left_is_removed_and_what_is_in_use_stays(tmp_path: Pat
 
 def test_waiting_for_a_lock_ends_with_the_run_and_with_its_time(tmp_path: Path) -> None:
     path, said, stop = tmp_path / "lock", [], Event()
-    with held(path, stop=stop, waiting=lambda: None):
-        waits = held(path, stop=stop, waiting=lambda: said.append("waiting"), seconds=0.2)
+    with hold_lock(path, stop=stop, waiting=lambda: None):
+        waits = hold_lock(path, stop=stop, waiting=lambda: said.append("waiting"), seconds=0.2)
         with pytest.raises(BuildError, match="seconds for another run"), waits:
             pass
         assert said == ["waiting"]
         stop.set()
         with (
             pytest.raises(BuildError, match="stopped"),
-            held(path, stop=stop, waiting=lambda: None),
+            hold_lock(path, stop=stop, waiting=lambda: None),
         ):
             pass
 

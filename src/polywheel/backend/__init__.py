@@ -19,7 +19,7 @@ from polywheel.backend.hook_call import HookCall, needs_requirements, optional_h
 from polywheel.config.project import Project
 from polywheel.errors import UnsupportedError, known_error, show_error
 from polywheel.model.variant import Variant, VariantProperty
-from polywheel.system.terminal import one_line, put
+from polywheel.system.terminal import one_line, print_lines
 
 _Settings = Mapping[str, str | Sequence[str]] | None
 
@@ -132,7 +132,7 @@ def variants_of_matrix(
 
 def say(line: str) -> None:
     """Print a line about the build: to standard error, since standard output is the frontend's."""
-    put([f"polywheel: {line}"], stream=sys.stderr)
+    print_lines([f"polywheel: {line}"], stream=sys.stderr)
 
 
 @contextmanager

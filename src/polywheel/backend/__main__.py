@@ -12,7 +12,7 @@ from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.errors import exit_code_of
 from polywheel.providers.plugins import PluginEnvironments
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     plugins = PluginEnvironments(fresh=options.fresh, notify=say)
     found = setup_report(build, plugins, notify=say)
     if options.json:
-        put_json(found)
+        print_json(found)
     else:
-        put(setup_report_lines(found))
+        print_lines(setup_report_lines(found))
     return 0
 
 

@@ -21,7 +21,7 @@ from polywheel.setup.delivery import FLAG_VARIABLES
 from polywheel.setup.presets import project_presets
 from polywheel.wheel.archive.archive import Archive, open_archive
 from polywheel.wheel.archive.entry import DEFLATED, STORED
-from polywheel.wheel.disagreements import is_build_of, of_names
+from polywheel.wheel.disagreements import is_build_of, name_disagreements
 from polywheel.wheel.dist_info import read_dist_info
 
 _MAGIC = (
@@ -101,7 +101,9 @@ def check_built_wheel(
         headers = parse_metadata(found.metadata, at=f"{wheel.name}: METADATA")
         expected = _expects_compiled_code(name, project, choice, flags) if compiled else None
         lacking = expected if expected and compiled_member(archive) is None else None
-    problems = [Problem(what, wheel.name) for what in of_names(headers, name, found.folder)]
+    problems = [
+        Problem(what, wheel.name) for what in name_disagreements(headers, name, found.folder)
+    ]
     if other := another_release(name, project=project.name, version=project.version):
         problems.append(Problem(f"the real backend built {other}", wheel.name, _DECLARED))
     if lacking is not None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from polywheel import __version__
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import exit_code_of
-from polywheel.system.terminal import put
+from polywheel.system.terminal import print_lines
 
 COMMANDS = {
     "build": "build the wheels of a matrix, in parallel, each thing once",
@@ -78,4 +78,4 @@ def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def say(line: str, *more: str) -> None:
     """Say what is going on: not on standard output, which is for answers."""
-    put([f"polywheel: {line}", *more], stream=sys.stderr)
+    print_lines([f"polywheel: {line}", *more], stream=sys.stderr)

@@ -30,7 +30,7 @@ from polywheel.run.orchestrator import builds_here
 from polywheel.run.preparation import prepared_run
 from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
 from polywheel.run.report import Report, warnings_as_json
-from polywheel.system.terminal import json_text, put
+from polywheel.system.terminal import json_text, print_lines
 
 _NAMED = 20
 """How many failures are named at the end, how many warnings, and how many stale wheels."""
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
         sys.stdout.write(json_text(finish) + "\n")
     else:
-        put(_summary(report, prune=options.prune))
+        print_lines(_summary(report, prune=options.prune))
     if unwritten is not None:
         raise unwritten
     return report.exit_code

@@ -32,7 +32,7 @@ from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from polywheel.run.executors.cibuildwheel import build_platform, by_variant, tables_of, variables
 from polywheel.run.report import SHAPE
-from polywheel.system.terminal import put
+from polywheel.system.terminal import print_lines
 
 _OURS = "polywheel.backend"
 
@@ -97,7 +97,7 @@ def collect(options: argparse.Namespace) -> int:
     problems += [*(one for table in tables for one in table.problems.found), *wrong]
     if options.report is not None:
         write_report(reports, options.report, options.output)
-    put(summary(reports, wheels=len(wheels), result=options.result).splitlines())
+    print_lines(summary(reports, wheels=len(wheels), result=options.result).splitlines())
     _show_problems(problems)
     if problems:
         return WheelError.exit_code
@@ -128,7 +128,7 @@ def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
 
 def _show_problems(problems: list[Problem]) -> None:
     for problem in problems[:_NAMED]:
-        put(problem.lines(), stream=sys.stderr)
+        print_lines(problem.lines(), stream=sys.stderr)
     if len(problems) > _NAMED:
         say(f"and {len(problems) - _NAMED} more")
 
@@ -168,7 +168,7 @@ def _compare(path: Path, text: str, options: argparse.Namespace, repository: Rep
     if changes is None:
         say(f"{path} is what it should be")
         return 0
-    put(changes.splitlines())
+    print_lines(changes.splitlines())
     state = "is not what it should be" if path.exists() else "is missing"
     say(f"{path} {state}; to write it, run in {repository.root}:")
     say(f"    polywheel {shlex.join(command_line(options, repository))}")

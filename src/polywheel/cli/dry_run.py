@@ -24,7 +24,7 @@ from polywheel.providers.plugins import PluginEnvironments
 from polywheel.run.equal_setups import same_setups
 from polywheel.setup.comparison import NO_SETUP
 from polywheel.system.limits import cpu_count
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 
 _Asked = tuple[Variant, str | None]
 """A variant, and the Python that it is explained for; None where that makes no difference."""
@@ -132,9 +132,9 @@ def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
     """
     document = dry_run.document()
     if as_json:
-        put_json(document)
+        print_json(document)
     else:
-        put(_lines(document))
+        print_lines(_lines(document))
     plan = dry_run.plan
     equal = equal_when_built(dry_run.project, plan.jobs, same_setups(plan, _digests(document)))
     for one in equal:

@@ -26,7 +26,7 @@ from polywheel.index.resolve.resolver import RankedRelease, Resolution, Resolver
 from polywheel.index.resolve.support import PLUGIN_NOT_RUN, create_plugin_runner
 from polywheel.index.resolve.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
-from polywheel.system.terminal import one_line, put, put_json
+from polywheel.system.terminal import one_line, print_json, print_lines
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -43,15 +43,15 @@ def run(arguments: Sequence[str]) -> int:
     if options.all_systems is not None:
         never = _never(resolver, answers)
         if options.json:
-            put_json(_all_as_json(resolver, answers, never))
+            print_json(_all_as_json(resolver, answers, never))
         else:
-            put(_table(resolver, answers, never))
+            print_lines(_table(resolver, answers, never))
         return 0
     (answer,) = answers
     if options.json:
-        put_json(_as_json(answer))
+        print_json(_as_json(answer))
     else:
-        put(_lines(answer))
+        print_lines(_lines(answer))
     for note in dict.fromkeys(note for choice in answer.choices for note in choice.notes):
         say(*f"note: {note}".split("\n"))
     if not options.trust and any(map(_not_asked, answer.choices)):

@@ -10,8 +10,8 @@ from pathlib import Path
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import show_error
-from polywheel.system.terminal import put, put_json
-from polywheel.wheel.finalize import Finalized, finalize
+from polywheel.system.terminal import print_json, print_lines
+from polywheel.wheel.finalize import FinalizedWheel, finalize
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -29,9 +29,9 @@ def run(arguments: Sequence[str]) -> int:
     )
     if options.json:
         wheels = [_as_json(one) for one in found.done]
-        put_json({"shape": SHAPE, "wheels": wheels})
+        print_json({"shape": SHAPE, "wheels": wheels})
     else:
-        put(_line(one) for one in found.done)
+        print_lines(_line(one) for one in found.done)
     for error in found.errors:
         show_error(error)
     return max((error.exit_code for error in found.errors), default=0)
@@ -44,7 +44,7 @@ def _matched(patterns: Iterable[str]) -> Iterator[str]:
         yield from found or [text]
 
 
-def _line(one: Finalized) -> str:
+def _line(one: FinalizedWheel) -> str:
     what = "no variant"
     if one.variant is not None:
         what = ", ".join(map(str, one.variant.properties)) or "the null variant"
@@ -53,7 +53,7 @@ def _line(one: Finalized) -> str:
     return f"{one.written}: {what}, nothing to do"
 
 
-def _as_json(one: Finalized) -> dict[str, object]:
+def _as_json(one: FinalizedWheel) -> dict[str, object]:
     variant = one.variant
     return {
         "wheel": str(one.wheel),

@@ -14,7 +14,7 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.errors import WheelError
 from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.releases import Release
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -34,15 +34,15 @@ def run(arguments: Sequence[str]) -> int:
         expected = expected_release(options.release)
     done = write_index(folder, out, simple=options.simple, notify=say, expected=expected)
     if options.json:
-        put_json(_as_json(done))
+        print_json(_as_json(done))
     else:
-        put(map(_line, done.published))
+        print_lines(map(_line, done.published))
     for file, why in done.left_out.items():
         say(f"{file} is left out: {why}")
     for path in done.removed:
         say(f"{path} is stale, and removed")
     for problem in done.problems:
-        put(problem.lines(), stream=sys.stderr)
+        print_lines(problem.lines(), stream=sys.stderr)
     for release in done.withheld:
         say(f"{release} is not written: what an earlier run wrote of it stays as it is")
     return WheelError.exit_code if done.problems else 0

@@ -10,14 +10,14 @@ from typing import Any
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.label import (
     WheelLabel,
     label_wheel,
     make_label,
     output_folder,
-    project_of,
-    selected,
+    parse_selection,
+    read_label_project,
 )
 
 SHAPE = 1
@@ -28,8 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     """Label the wheels; exit code 0, or that of the worst error."""
     options = _parse(arguments)
     wheels = wheel_paths(options.wheels)
-    selection = selected(options.property, options.label, null=options.null)
-    project = project_of(
+    selection = parse_selection(options.property, options.label, null=options.null)
+    project = read_label_project(
         options.pyproject, selection, options.provider, metadata_fields=options.metadata_fields
     )
     label = make_label(
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     written, code = each_wheel(wheels, lambda wheel: _one(wheel, label, options))
     if options.json:
-        put_json({"shape": SHAPE, "wheels": written})
+        print_json({"shape": SHAPE, "wheels": written})
     return code
 
 
@@ -53,7 +53,7 @@ def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[st
     properties = [str(prop) for prop in label.variant.properties]
     if not options.json:
         what = ", ".join(properties) or "the null variant"
-        put([f"{wheel.name} -> {target}: {what}"])
+        print_lines([f"{wheel.name} -> {target}: {what}"])
     return {
         "wheel": str(wheel),
         "written": str(target),

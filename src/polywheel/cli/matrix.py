@@ -14,7 +14,7 @@ from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 
 FORMATS = ("table", "json", "labels", "github", "gitlab")
 _FOR_CI = ("github", "gitlab")
@@ -120,11 +120,11 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
     if options.format == "json":
         from polywheel.matrix.plan_json import plan_as_json
 
-        put_json(plan_as_json(plan), exact=True)
+        print_json(plan_as_json(plan), exact=True)
     elif options.format == "labels":
         from polywheel.matrix.selection import labels
 
-        put(labels(plan.jobs))
+        print_lines(labels(plan.jobs))
     elif options.format in _FOR_CI:
         print(_for_ci(plan, options))
     else:
@@ -186,6 +186,6 @@ def _print_difference(plan: Plan, options: argparse.Namespace) -> None:
 
 def _print(options: argparse.Namespace, document: dict[str, Any], lines: Iterable[str]) -> None:
     if options.format == "json":
-        put_json(document)
+        print_json(document)
     else:
-        put(lines)
+        print_lines(lines)

@@ -22,7 +22,7 @@ from polywheel.providers.survey import (
     with_answers,
 )
 from polywheel.setup.presets import load_preset, preset_names
-from polywheel.system.terminal import one_line, put_json
+from polywheel.system.terminal import one_line, print_json
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
     found = [with_answers(one, answers) if one.query else _with_preset(one) for one in providers]
     if options.json:
-        put_json({"shape": SHAPE, "providers": [surveyed(one) for one in found]})
+        print_json({"shape": SHAPE, "providers": [surveyed(one) for one in found]})
     else:
         _print_table([surveyed(one) for one in found])
     return 0

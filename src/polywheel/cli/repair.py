@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from polywheel.cli.arguments import CommandParser
 from polywheel.errors import ConfigError
-from polywheel.system.terminal import put
+from polywheel.system.terminal import print_lines
 from polywheel.wheel.repair import parse_command, repair
 
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     note = ""
     if done.variant is not None and not labelled:
         note = "; 'polywheel finalize' puts its label back"
-    put([f"{task.wheel} -> {done.wheel}: {what}{note}"])
+    print_lines([f"{task.wheel} -> {done.wheel}: {what}{note}"])
     return 0
 
 

@@ -25,7 +25,7 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.variant import Provider, Variant
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 
@@ -51,9 +51,9 @@ def run(arguments: Sequence[str]) -> int:
             lines = [_first_line(wheel)]
             if not options.brief:
                 lines += [f"  {line}" for line in _details(wheel)]
-            put(lines, longest=_LONGEST)
+            print_lines(lines, longest=_LONGEST)
     if options.json:
-        put_json({"shape": SHAPE, "wheels": found})
+        print_json({"shape": SHAPE, "wheels": found})
     return code
 
 

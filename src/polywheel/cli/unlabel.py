@@ -11,7 +11,7 @@ from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
 from polywheel.model.wheelname import WheelName
-from polywheel.system.terminal import put, put_json
+from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.label import output_folder, unlabel_wheel
 
 SHAPE = 1
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     written, code = each_wheel(wheel_paths(options.wheels), lambda wheel: _one(wheel, options))
     if options.json:
-        put_json({"shape": SHAPE, "wheels": written})
+        print_json({"shape": SHAPE, "wheels": written})
     return code
 
 
@@ -38,10 +38,10 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     )
     if target is None:
         if not options.json:
-            put([f"{wheel.name}: no variant, nothing to do"])
+            print_lines([f"{wheel.name}: no variant, nothing to do"])
         return {"wheel": str(wheel), "written": None, "label": None}
     if not options.json:
-        put([f"{wheel.name} -> {target}: no variant"])
+        print_lines([f"{wheel.name} -> {target}: no variant"])
     return {"wheel": str(wheel), "written": str(target), "label": name.label}
 
 

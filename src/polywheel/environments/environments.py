@@ -34,9 +34,14 @@ from polywheel.environments.installers import (
 )
 from polywheel.errors import BuildError
 from polywheel.system.cache import cache_directory
-from polywheel.system.locks import first_free, held
+from polywheel.system.locks import hold_lock, lock_first_free
 from polywheel.system.logs import last_lines
-from polywheel.system.manifest import look, record_files, record_more, write_synced
+from polywheel.system.manifest import (
+    read_folder_state,
+    record_files,
+    record_new_files,
+    write_synced,
+)
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
 
@@ -182,7 +187,7 @@ class Environments:
     def _found_or_made(
         self, place: Path, interpreter: Interpreter, wanted: Sequence[str]
     ) -> Environment:
-        with held(
+        with hold_lock(
             place.with_suffix(".lock"),
             stop=self._stop,
             waiting=lambda: self._notify("waiting for another run that makes an environment"),
@@ -204,7 +209,10 @@ class Environments:
         # The installer inherits the lock. One that outlives a killed run is not disturbed, and
         # nobody waits for it either: it may have left a process running.
         places = (one for one in _places(usual) if self._fresh or not _is_in_use(one))
-        with first_free(place.with_suffix(".installing") for place in places) as (lock, handle):
+        with lock_first_free(place.with_suffix(".installing") for place in places) as (
+            lock,
+            handle,
+        ):
             place = lock.with_suffix("")
             if self._fresh:
                 _refuse_in_use(place)
@@ -331,14 +339,14 @@ def _is_sound(environment: Environment) -> bool:
     others belong to it from now on. Raises OSError.
     """
     place = environment.folder
-    condition = look(place)
+    condition = read_folder_state(place)
     if condition is None or not all(name.endswith(_BYTECODE) for name in condition.missing):
         return False
     if new := [name for name in condition.new if name.endswith(_BYTECODE)]:
         sound = _loadable(environment, new)
         for name in set(new).difference(sound):
             (place / name).unlink(missing_ok=True)
-        record_more(place, condition, sound)
+        record_new_files(place, condition, sound)
     return True
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from polywheel.model.variant import ABI_DEPENDENCY, Variant, VariantProperty
 
-Supported = Mapping[str, Mapping[str, Sequence[str]]]
+SupportedValues = Mapping[str, Mapping[str, Sequence[str]]]
 """By namespace its features, best first, and by feature its values, best first."""
 
 Rank = tuple[int, int, int]
@@ -25,7 +25,7 @@ _END: Rank = (sys.maxsize, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedVariant:
     """A variant, and how it stands to a system."""
 
     variant: Variant
@@ -46,7 +46,7 @@ class Ranked:
         return (*self.best, _END), self.variant.label
 
 
-def ranks(namespaces: Sequence[str], supported: Supported) -> Ranks:
+def rank_properties(namespaces: Sequence[str], supported: SupportedValues) -> Ranks:
     """The rank of every supported property.
 
     ``namespaces`` is ``default-priorities.namespace``. A namespace that is not in it has no rank,
@@ -61,7 +61,7 @@ def ranks(namespaces: Sequence[str], supported: Supported) -> Ranks:
     }
 
 
-def ranked(variant: Variant, known: Ranks) -> Ranked:
+def rank_variant(variant: Variant, known: Ranks) -> RankedVariant:
     """How a variant stands to the system whose ranks are ``known`` (steps 4 to 6)."""
     best: dict[tuple[str, str], Rank | None] = {}
     for prop in variant.properties:
@@ -77,20 +77,22 @@ def ranked(variant: Variant, known: Ranks) -> Ranked:
         for feature, rank in best.items()
         if rank is None
     )
-    return Ranked(
+    return RankedVariant(
         variant, tuple(sorted(rank for rank in best.values() if rank is not None)), unsupported
     )
 
 
-def in_order(variants: Iterable[Variant], known: Ranks) -> tuple[list[Ranked], list[Ranked]]:
+def sort_variants(
+    variants: Iterable[Variant], known: Ranks
+) -> tuple[list[RankedVariant], list[RankedVariant]]:
     """The variants that fit, best first, and those that do not, by label.
 
     The null variant has no feature, so it is the last of those that fit.
     """
-    fitting: list[Ranked] = []
-    others: list[Ranked] = []
+    fitting: list[RankedVariant] = []
+    others: list[RankedVariant] = []
     for variant in variants:
-        one = ranked(variant, known)
+        one = rank_variant(variant, known)
         (fitting if one.fits else others).append(one)
     fitting.sort(key=lambda one: one.sort_key)
     others.sort(key=lambda one: one.variant.label)

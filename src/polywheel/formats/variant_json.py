@@ -16,6 +16,7 @@ from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem, WheelError
 from polywheel.model.variant import Provider, Variant, VariantMetadata
+from polywheel.system.files import refuse_constant, unique_keys
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json"
 SCHEMA_WITHOUT_PROVIDERS = "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json"
@@ -215,7 +216,7 @@ def _load(content: bytes, at: str, limit: int) -> dict[str, Any]:
         )
     try:
         document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_table, parse_constant=_refused
+            content.decode("utf-8"), object_pairs_hook=_table, parse_constant=refuse_constant
         )
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
@@ -226,14 +227,7 @@ def _load(content: bytes, at: str, limit: int) -> dict[str, Any]:
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table; a key that stands twice means one thing to one reader and another to the next."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one table")
+    table = unique_keys(pairs)
     if max(map(len, table), default=0) > _MAX_KEY:
         raise ValueError(f"a key has more than {_MAX_KEY} letters")
     return table
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no value")

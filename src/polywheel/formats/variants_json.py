@@ -35,7 +35,7 @@ def variants_json(metadata: VariantMetadata) -> bytes:
     return variant_document(metadata, metadata.variants.values(), indent=None)
 
 
-def unite(wheels: Mapping[str, VariantMetadata], *, at: str) -> VariantMetadata:
+def merge_metadata(wheels: Mapping[str, VariantMetadata], *, at: str) -> VariantMetadata:
     """What the variant wheels of one release say, by the name of each wheel, as one.
 
     The namespaces are the longest list, the variants and the providers the union of all.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from polywheel.errors import PolywheelError
 from polywheel.formats.variant_json import read_variant_json
-from polywheel.formats.variants_json import unite
+from polywheel.formats.variants_json import merge_metadata
 from polywheel.model.variant import VariantMetadata
 
 VARIANT_JSON = "variant.json"
@@ -85,7 +85,7 @@ def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata
         wheel: read_variant_json(content, at=f"{wheel}: {VARIANT_JSON}")
         for wheel, content in documents.items()
     }
-    return unite(each, at=at)
+    return merge_metadata(each, at=at)
 
 
 @lru_cache(maxsize=64)
@@ -105,6 +105,6 @@ def _together(contents: frozenset[bytes]) -> VariantMetadata | None:
     joined = [{**(_rest(head) or {}), "variants": variants} for head, variants in found.items()]
     try:
         read = [read_variant_json(json.dumps(one).encode(), at="") for one in joined]
-        return unite({str(number): one for number, one in enumerate(read)}, at="")
+        return merge_metadata({str(number): one for number, one in enumerate(read)}, at="")
     except (PolywheelError, RecursionError):
         return None

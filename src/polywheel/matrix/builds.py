@@ -25,7 +25,13 @@ from polywheel.setup.comparison import comparable, without_folders
 from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
 from polywheel.system.files import open_regular
-from polywheel.system.source_files import JOURNAL, entries, files_below, git_prefix, known_to_git
+from polywheel.system.source_files import (
+    JOURNAL,
+    files_below,
+    git_prefix,
+    git_source_files,
+    source_entries,
+)
 
 PREFIX = "POLYWHEEL_VARIANT_"
 """How the variables begin that the real backend gets: the label and the properties."""
@@ -50,7 +56,7 @@ def why_variant_is_read(root: Path, *, most: int = _MOST) -> str | None:
     """
     mark = PREFIX.encode()
     read = 0
-    for name, _ in entries(root, _names(root)):
+    for name, _ in source_entries(root, _names(root)):
         content = _content(root / name)
         if mark in content.upper():
             return f"{name} mentions {PREFIX}, so a build may read its variant"
@@ -66,7 +72,7 @@ def why_variant_is_read(root: Path, *, most: int = _MOST) -> str | None:
 def _names(root: Path) -> Iterable[str]:
     """The files of a source; outside of git too many rather than too few."""
     try:
-        names = known_to_git(root, git_prefix(root))
+        names = git_source_files(root, git_prefix(root))
     except BuildError:
         names = None
     if names is None:

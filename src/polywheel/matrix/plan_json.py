@@ -19,7 +19,7 @@ from polywheel.matrix.platforms import python_order
 from polywheel.model.matrix import Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
 from polywheel.model.variant import LABEL, NAMESPACE, NULL_LABEL, VariantProperty
-from polywheel.system.files import unique_keys
+from polywheel.system.files import refuse_constant, unique_keys
 
 MAX_SIZE = 256 * 1024 * 1024
 """Bytes of a file: the plan of a hundred thousand cells takes less."""
@@ -50,7 +50,7 @@ def parse_document(
         raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB are not read", at=at)
     try:
         document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_number
+            content.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=refuse_constant
         )
     except UnicodeDecodeError as error:
         raise ConfigError(f"not UTF-8: byte {error.start} can't be decoded", at=at) from None
@@ -69,10 +69,6 @@ def parse_document(
         said = "shape is missing" if "shape" not in table else f"expected the shape {shape}"
         raise ConfigError(f"this is no {what}: {said}", at=table.at("shape"), hint=hint)
     return table
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
 
 
 def tables(table: Table, key: str) -> Iterator[Table]:

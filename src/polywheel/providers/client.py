@@ -26,7 +26,7 @@ from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.errors import ProviderError
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import FEATURE, NAMESPACE, VALUE
-from polywheel.system.processes import killer
+from polywheel.system.processes import create_killer
 from polywheel.system.temporary import temporary_folder
 from polywheel.system.terminal import log_line, one_line
 
@@ -56,7 +56,7 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
             start_new_session=sys.platform != "win32",
             creationflags=flags,
         )
-    kill = killer(process)
+    kill = create_killer(process)
     try:
         ended = _wait(process, timeout)
     finally:

@@ -26,14 +26,14 @@ from polywheel.run.loop import BuildExecutor, BuildLoop, RunObserver
 from polywheel.run.options import RunOptions
 from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report
-from polywheel.run.source.snapshot import Source, source_in
+from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.worker.jobserver import compile_slots
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.run.workplace import remove_abandoned_work
 from polywheel.system.cache import cache_directory
-from polywheel.system.processes import interrupt, on_interrupt
+from polywheel.system.processes import on_interrupt, raise_interrupt
+from polywheel.system.source_date_epoch import source_date_epoch
 from polywheel.system.temporary import remove_abandoned
-from polywheel.wheel.stamp import source_date_epoch
 
 
 def run_plan(
@@ -65,11 +65,11 @@ def run_plan(
     builds = builds_here(plan, here, within=wishes.cibuildwheel is not None)
     with (
         _as_build_error(),
-        on_interrupt(interrupt),
+        on_interrupt(raise_interrupt),
         opened_journal(wishes.out) as journal,
         compile_slots(wishes.at_once, wishes.at_once) as slots,
     ):
-        read = source_in(tree, source, without=wishes.no_source())
+        read = read_opened_source(tree, source, without=wishes.no_source())
         for note in journal.notes:
             watcher.said(note)
         _remove_abandoned(wishes.out, _place(source))

@@ -24,7 +24,7 @@ from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.report import Report
-from polywheel.run.source.snapshot import opened_tree
+from polywheel.run.source.snapshot import open_source_tree
 from polywheel.setup.profiles import choose_backend
 
 
@@ -78,7 +78,7 @@ def prepared_run(
     project's own matrix; ``plan_name`` names it in messages. ``clean`` builds what is committed, ``fresh``
     unpacks an sdist again. Raises ConfigError and BuildError.
     """
-    with opened_tree(source, clean=clean, fresh=fresh) as tree:
+    with open_source_tree(source, clean=clean, fresh=fresh) as tree:
         project = read_project(tree, variants=True, config=config)
         if plan is None:
             plan = expand_project(project)

@@ -18,7 +18,7 @@ from polywheel.run.loop import RunObserver
 from polywheel.run.report import warnings_as_json
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
-from polywheel.system.terminal import encodable, json_text, log_line
+from polywheel.system.terminal import escape_unencodable, json_text, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -327,7 +327,7 @@ def _writer(stream: TextIO, tidy: Callable[[str], str] = log_line) -> Callable[[
         with lock:
             for end in list(open_ends):
                 try:
-                    end.write(encodable(text, end) + "\n")
+                    end.write(escape_unencodable(text, end) + "\n")
                     end.flush()
                 except OSError:  # a pipe into `head`: what is built is built all the same
                     open_ends.clear()

@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.errors import PolywheelError
-from polywheel.system.files import folder_name, read_regular
-from polywheel.system.locks import first_free, try_lock
+from polywheel.system.files import portable_folder_name, read_regular
+from polywheel.system.locks import lock_first_free, try_lock
 from polywheel.system.logs import keep_tool_logs
-from polywheel.system.processes import group_lives
+from polywheel.system.processes import is_group_alive
 from polywheel.system.temporary import remove_tree
 
 _LOCK = "lock"
@@ -73,12 +73,12 @@ def _is_idle(folder: Path) -> bool:
         number = int(read_regular(folder / _GROUP, limit=_MOST_DIGITS))
     except (OSError, ValueError):
         return True
-    return not group_lives(number)
+    return not is_group_alive(number)
 
 
 def build_place(place: Path, build: str, *, cibuildwheel: bool = False) -> Path:
     """The usual folder of a build, below that of its source."""
-    name = folder_name(build)
+    name = portable_folder_name(build)
     return place / _CIBUILDWHEEL / name if cibuildwheel else place / name
 
 
@@ -90,7 +90,7 @@ def workplace(place: Path) -> Iterator[Workplace]:
     """
     folders = (place if number == 1 else place / str(number) for number in count(1))
     locks = (folder / _LOCK for folder in folders)
-    with first_free(locks, fits=lambda lock: _is_idle(lock.parent)) as (lock, descriptor):
+    with lock_first_free(locks, fits=lambda lock: _is_idle(lock.parent)) as (lock, descriptor):
         work = Workplace(folder=lock.parent, lock=descriptor)
         # Nothing of an earlier build stays: equal sizes and times say nothing about content.
         work.clear()

@@ -20,7 +20,7 @@ from polywheel.config.selection import ConfigSettings
 from polywheel.errors import BuildError, ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildDirectory
 from polywheel.model.variant import Variant
-from polywheel.system.files import folder_name
+from polywheel.system.files import portable_folder_name
 
 _OURS = "polywheel"
 _VARIABLES = (
@@ -86,7 +86,7 @@ def own_build_directory(
     if kept is None:  # the backend takes a new temporary directory each time
         return _lasting(directory, lasting) if lasting is not None else OwnDirectory()
     digest = _digest(variant, settings, environment, told)
-    folder = folder_name(f"{variant.label}-{digest}")
+    folder = portable_folder_name(f"{variant.label}-{digest}")
     path = os.path.join(project.source, kept, _OURS, folder)
     how, _, name = directory.via.partition(":")
     replaced = frozenset(

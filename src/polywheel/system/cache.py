@@ -1,8 +1,8 @@
-"""The cache folder: where it is, and that nobody else can put anything into it.
+"""The cache folder: its location, and the check that no other user can write to it.
 
-Programs are run from the cache: the plugins, the build tools, and a copy of polywheel itself, all at
-paths that anybody can foresee. So the folder must belong to the user, and nobody else may be able to
-write to it, or to replace it or a folder that it lies in.
+polywheel runs programs from the cache: plugins, build tools, and a copy of itself. Their paths are
+predictable. So the folder must belong to the user, and other users must not be able to write to it, or
+to replace it or one of its parent folders.
 """
 
 from __future__ import annotations
@@ -18,41 +18,39 @@ from polywheel.errors import ConfigError
 
 VARIABLE = "POLYWHEEL_CACHE_DIR"
 _MOST_LINKS = 40
-"""Symbolic links in one path, as Linux has it (path_resolution(7))."""
+"""Symbolic links in one path: the limit of Linux (path_resolution(7))."""
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_directory() -> Path:
-    """The cache folder. It is created, for the user alone, where it does not exist yet.
+    """Return the cache folder. Create it, private to the user, if it does not exist yet.
 
-    Raises ConfigError where it can't be created, and where somebody else can write to it or owns it.
+    Raises ConfigError if it can't be created, or if another user owns it or can write to it.
     """
-    path = _named_or_usual()
+    path = _configured_or_default()
     try:
-        if sys.platform != "win32":  # there it lies in the user's profile, which is private
+        if sys.platform != "win32":  # the folder is in the user's profile, which is private
             _refuse_shared(path)
         if not path.is_dir():
             _create(path)
-            if sys.platform != "win32":  # somebody else may have created it meanwhile
+            if sys.platform != "win32":  # another user may have created it meanwhile
                 _refuse_shared(path)
     except OSError as error:
         raise ConfigError(
             f"the cache folder can't be used: {error.strerror or error}",
             at=str(path),
-            hint=f"name another folder in {VARIABLE}",
+            hint=f"set {VARIABLE} to another folder",
         ) from None
     return path
 
 
-def _named_or_usual() -> Path:
+def _configured_or_default() -> Path:
     if given := os.environ.get(VARIABLE):
-        return Path(given).absolute()  # it is used from other working directories too
+        return Path(given).absolute()  # child processes have other working directories
     try:
         home = _home()
     except RuntimeError as error:
-        raise ConfigError(
-            f"there is no cache folder: {error}", hint=f"name one in {VARIABLE}"
-        ) from None
+        raise ConfigError(f"no cache folder: {error}", hint=f"set {VARIABLE} to a folder") from None
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
         return base / "polywheel" / "Cache"
@@ -62,10 +60,10 @@ def _named_or_usual() -> Path:
 
 
 def _home() -> Path:
-    """The user's home folder. Raises RuntimeError where there is none.
+    """Return the user's home folder. Raises RuntimeError if there is none.
 
-    Where ``HOME`` is the folder of another user, as under sudo and in the containers of GitHub's jobs, it
-    is the one that the system has for this user.
+    ``HOME`` may be the folder of another user, as under sudo and in the containers of GitHub's jobs. Then
+    it is the home folder in the system's user database.
     """
     home = Path.home()
     if sys.platform == "win32":
@@ -81,45 +79,45 @@ def _home() -> Path:
 
 
 def _create(path: Path) -> None:
-    """Create a folder and those that it lies in, all for the user alone."""
+    """Create a folder and its missing parents, all private to the user."""
     if not path.parent.is_dir():
         _create(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _refuse_shared(path: Path) -> None:
-    """Raise ConfigError where somebody else can write to a folder, or to one on the way to it."""
+    """Raise ConfigError if another user can write to a folder or to one of its parents."""
     if sys.platform == "win32":
         return
     user = os.geteuid()
-    # In a user namespace, root of the machine may have another number. Who owns / can do anything.
+    # In a user namespace, root of the machine may have another number. The owner of / can do anything.
     trusted = {user, 0, Path("/").stat().st_uid}
     steps = list(_steps(path))
     for step, status in steps:
         last = (step, status) == steps[-1] and path.is_dir()
         why = refusal(status, trusted=trusted, user=user, last=last)
         if why is not None:
-            what, hint = f"{step}, on the way to the cache folder,", ""
+            what, hint = f"{step}, on the path to the cache folder,", ""
             if last:
                 what = "the cache folder"
                 hint = f"empty it and make it private to user {user} (chown, chmod 700), or "
             raise ConfigError(
-                f"{what} {why}: what is put there would be executed",
+                f"{what} {why}: other users could put programs there, and polywheel would run them",
                 at=str(path),
-                hint=f"{hint}name a folder of your own in {VARIABLE}",
+                hint=f"{hint}set {VARIABLE} to a folder of your own",
             )
 
 
 def refusal(
     status: os.stat_result, *, trusted: Collection[int], user: int, last: bool
 ) -> str | None:
-    """Why a folder, or a link, on the way to the cache is not to be trusted; None if it is.
+    """Return why a folder or link on the path of the cache is not trusted; None if it is trusted.
 
-    ``last`` is the cache folder itself: in one on the way to it, that is writable for everybody, the
-    sticky bit keeps others from replacing what they do not own (such as /tmp).
+    ``last`` is true for the cache folder itself. A parent may be writable for everybody if it has the
+    sticky bit, as /tmp does: then users can't replace files of other users.
     """
     if status.st_uid not in trusted or (last and status.st_uid not in {user, 0}):
-        return f"belongs to user {status.st_uid}, and this is user {user}"
+        return f"belongs to user {status.st_uid}, not to user {user}"
     if stat.S_ISLNK(status.st_mode) or (status.st_mode & stat.S_ISVTX and not last):
         return None
     others = status.st_mode & _WRITABLE_BY_OTHERS
@@ -131,7 +129,7 @@ def refusal(
 
 
 def _is_private_group(group: int, user: int) -> bool:
-    """Whether a group is that of one user alone, which many systems create with the user."""
+    """Whether a group has only one user. Many systems create such a group with each user."""
     if sys.platform == "win32":
         return False
     import grp
@@ -146,16 +144,16 @@ def _is_private_group(group: int, user: int) -> bool:
 
 
 def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every folder and link that the system passes on the way to a path, and the path itself.
+    """Yield every folder and link that the system follows to a path, and the path itself.
 
-    It ends at the first that does not exist. Raises OSError.
+    Stops at the first path that does not exist. Raises OSError.
     """
     at = Path(path.anchor)
-    left = list(reversed(path.parts[1:]))
+    remaining = list(reversed(path.parts[1:]))
     links = 0
     yield at, at.lstat()
-    while left:
-        name = left.pop()
+    while remaining:
+        name = remaining.pop()
         if name == "..":
             at = at.parent
             continue
@@ -172,6 +170,6 @@ def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
         if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target = step.readlink()
-        left.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+        remaining.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
         if target.is_absolute():
             at = Path(target.anchor)

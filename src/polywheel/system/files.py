@@ -1,6 +1,6 @@
-"""Read files and folders that others made, and compute portable file names.
+"""Read untrusted files and folders, and compute portable file names.
 
-A path that others made may be anything: a link, a pipe, a huge file, or a very deep folder.
+An untrusted path may be anything: a link, a pipe, a huge file, or a very deep folder.
 """
 
 from __future__ import annotations
@@ -14,59 +14,61 @@ import time
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])", re.IGNORECASE)
 _ODD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
-def means_another_file(name: str) -> bool:
-    """Whether Windows takes a name of a file or folder for another one, or for a device.
+def is_reserved_on_windows(name: str) -> bool:
+    """Whether a file or folder name means another file, or a device, on Windows.
 
-    https://learn.microsoft.com/windows/win32/fileio/naming-a-file: no dots or blanks at the end, and
-    no name of a device, whatever stands behind the first dot.
+    https://learn.microsoft.com/windows/win32/fileio/naming-a-file: names must not end with a dot or a
+    space. The part before the first dot must not be the name of a device.
     """
     base = name.partition(".")[0].rstrip(" ")
     odd = name.rstrip(". ") != name or _ODD.search(name) is not None
     return odd or _DEVICE.fullmatch(base) is not None
 
 
-def folder_name(text: str) -> str:
-    """A text as the name of a folder: itself, or another one where Windows would not keep it.
+def portable_folder_name(text: str) -> str:
+    """Return a folder name for a text: the text itself, or another name if Windows would change it.
 
     Different texts have different names.
     """
-    if not means_another_file(text):
+    if not is_reserved_on_windows(text):
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"_{_ODD.sub('_', text).rstrip('. ')}-{digest}"
 
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of a file in which a child process answers."""
+"""Bytes of a file with the response of a child process."""
 
 _PATIENCE = 2.0
-"""Seconds for which renaming is tried again on Windows."""
-_LOOK = 0.02
-DEEPEST = 200
-"""Folders that may lie in one another: more than in any project. Functions of the standard library
-call themselves once or more for each, and Python ends that at a thousand.
+"""Seconds for which a rename is retried on Windows."""
+_RETRY_INTERVAL = 0.02
+MAX_DEPTH = 200
+"""Nested folders: more than in any project. Functions of the standard library recurse once or more for
+each level, and Python limits recursion to a thousand levels.
 """
+TOO_DEEP = f"folders are nested more than {MAX_DEPTH} levels deep"
+"""The message for folders below that limit."""
 
 
 def open_regular(path: str | Path, *, follow_links: bool = True) -> BufferedReader:
     """Open a regular file for reading.
 
-    Raises OSError for anything else, without waiting for the other end of a pipe; with
-    ``follow_links=False`` also for a symbolic link.
+    Raises OSError for any other kind of file, without waiting for the other end of a pipe. With
+    ``follow_links=False``, also raises OSError for a symbolic link.
     """
-    # Before it is opened: opening a device may do something.
+    # Check before opening: opening a device may have side effects.
     status = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116  # called a thousand times
     _refuse_others(status, path)
     more = getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
     try:
-        _refuse_others(os.fstat(file.fileno()), path)  # it may be another one by now
+        _refuse_others(os.fstat(file.fileno()), path)  # it may have been replaced
     except BaseException:
         file.close()
         raise
@@ -80,7 +82,7 @@ def _refuse_others(status: os.stat_result, path: str | Path) -> None:
 
 
 def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> bytes:
-    """The content of a regular file. Raises OSError, also for more than ``limit`` bytes."""
+    """Return the content of a regular file. Raises OSError, also for more than ``limit`` bytes."""
     with open_regular(path, follow_links=follow_links) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -89,17 +91,15 @@ def read_regular(path: str | Path, *, limit: int, follow_links: bool = True) -> 
 
 
 def sha256_of(path: Path, *, follow_links: bool = True) -> str:
-    """The hash of a regular file of any size, hexadecimal. Raises OSError."""
-    import hashlib  # every command reads files, and few take hashes
-
+    """Return the SHA-256 of a regular file of any size, in hexadecimal. Raises OSError."""
     with open_regular(path, follow_links=follow_links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table of a JSON document, as ``object_pairs_hook``. Raises ValueError for a key that repeats.
+    """Build a table of a JSON document, as ``object_pairs_hook``.
 
-    Readers differ in which of the two they take.
+    Raises ValueError for a duplicate key: readers differ in which of the two values they use.
     """
     table = dict(pairs)
     if len(table) != len(pairs):
@@ -107,17 +107,48 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def refuse_constant(constant: str) -> NoReturn:
+    """Raise ValueError for ``NaN`` and ``Infinity``, which are not JSON, as ``parse_constant``."""
+    raise ValueError(f"{constant} is not a JSON value")
+
+
 def replace(source: Path, target: Path) -> None:
-    """Give a file or folder another name, which a file may have already. Raises OSError.
+    """Rename a file or folder. An existing target file is replaced. Raises OSError.
 
-    On Windows that fails while anybody has one of them open, and there are programs that look into
-    every new file: it is tried again for a while.
+    On Windows a rename fails while a process has one of the files open, and virus scanners open every new
+    file. So it is retried for a while.
     """
-    persist(lambda: source.replace(target), seconds=_PATIENCE if os.name == "nt" else 0.0)
+    seconds = _PATIENCE if os.name == "nt" else 0.0
+    retry_permission_errors(lambda: source.replace(target), seconds=seconds)
 
 
-def persist(act: Callable[[], object], *, seconds: float) -> None:
-    """Do something that may be refused for a moment. Raises OSError if it still is at the end."""
+def rename(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename a file. Without ``overwrite``, raises FileExistsError if the target exists.
+
+    That includes a target that another process creates during this call, if the file system has hard
+    links. Raises OSError.
+    """
+    if overwrite:
+        replace(source, target)
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        replace(source, target)
+    else:
+        try:
+            source.unlink()
+        except OSError:
+            target.unlink()
+            raise
+
+
+def retry_permission_errors(act: Callable[[], object], *, seconds: float) -> None:
+    """Call a function, and retry it for ``seconds`` while it raises PermissionError. Raises OSError."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -125,15 +156,15 @@ def persist(act: Callable[[], object], *, seconds: float) -> None:
         except PermissionError:
             if time.monotonic() >= until:
                 raise
-            time.sleep(_LOOK)
+            time.sleep(_RETRY_INTERVAL)
         else:
             return
 
 
 def walk(folder: str | Path, *, strict: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As :func:`os.walk`, top down.
+    """Like :func:`os.walk`, top down.
 
-    Raises OSError where folders lie too deep, and with ``strict`` also for one that can't be listed.
+    Raises OSError if folders are nested too deeply, and with ``strict`` if a folder can't be listed.
     """
 
     def unreadable(error: OSError) -> None:
@@ -141,12 +172,7 @@ def walk(folder: str | Path, *, strict: bool = True) -> Iterator[tuple[str, list
             raise error
 
     top = os.fspath(folder).rstrip(os.sep).count(os.sep)
-    for found in os.walk(folder, onerror=unreadable):
-        if found[0].count(os.sep) - top > DEEPEST:
-            raise OSError(errno.ENAMETOOLONG, too_deep(), found[0])
-        yield found
-
-
-def too_deep() -> str:
-    """What is wrong where folders lie too deep."""
-    return f"more than {DEEPEST} folders lie in one another"
+    for step in os.walk(folder, onerror=unreadable):
+        if step[0].count(os.sep) - top > MAX_DEPTH:
+            raise OSError(errno.ENAMETOOLONG, TOO_DEEP, step[0])
+        yield step

@@ -1,4 +1,4 @@
-"""What this machine has, as far as this process may use it."""
+"""The processors and the memory that this process may use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-"""Where a container sees its own limits (cgroup v2)."""
+"""The limits of a container, as seen from inside it (cgroup v2)."""
 
 
 def cpu_count() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0)) or 1
     else:
@@ -24,12 +24,12 @@ def cpu_count() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that programs may still take; None where the system does not say."""
-    known = [one for one in (_of_the_system(), _of_the_container()) if one is not None]
+    """Return the bytes that programs may still allocate; None if the system does not report them."""
+    known = [size for size in (_system_memory(), _container_memory()) if size is not None]
     return min(known) if known else None
 
 
-def _of_the_system() -> int | None:
+def _system_memory() -> int | None:
     for line in _text(Path("/proc/meminfo")).splitlines():
         name, _, rest = line.partition(":")
         if name == "MemAvailable":
@@ -38,23 +38,23 @@ def _of_the_system() -> int | None:
     if sys.platform == "win32":
         return None
     try:
-        # What is free is not told everywhere; half of all is a guess on the safe side.
+        # Not every system reports free memory. Half of all memory is a safe guess.
         return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _of_the_container() -> int | None:
+def _container_memory() -> int | None:
     most, used = _text(_CGROUP / "memory.max"), _text(_CGROUP / "memory.current")
     if not (most.isdigit() and used.isdigit()):
         return None
-    # Pages of files that nobody has touched for a while are given back at once.
-    given_back = 0
+    # The kernel frees file pages that have not been used for a while as soon as memory is needed.
+    reclaimable = 0
     for line in _text(_CGROUP / "memory.stat").splitlines():
         name, _, number = line.partition(" ")
         if name == "inactive_file" and number.isdigit():
-            given_back = int(number)
-    return max(0, int(most) - int(used) + given_back)
+            reclaimable = int(number)
+    return max(0, int(most) - int(used) + reclaimable)
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Locks on open files; they go with the process that holds them."""
+"""Locks on open files. The system releases a lock when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from typing import BinaryIO
 
 from polywheel.errors import BuildError
 
-_LOOK = 0.1
-"""Seconds after which a lock that somebody else holds is tried again."""
+_RETRY_INTERVAL = 0.1
+"""Seconds after which a lock that another process holds is tried again."""
 _BEYOND_THE_END = 1 << 30
-"""Windows locks bytes, which nobody else can read then. So this is one that is rarely there."""
+"""Windows locks bytes, and other processes can't read locked bytes. So this one is far behind the end."""
 _HELD_ON_WINDOWS = frozenset({errno.EACCES, errno.EDEADLK})
-"""What ``_locking`` of the C library says where another process has the lock."""
+"""The errors of ``_locking`` of the C library if another process has the lock."""
 
 
 def try_lock(file: BinaryIO) -> bool:
-    """Take the exclusive lock of an open file; False where somebody else holds it.
+    """Take the exclusive lock of an open file. Return False if another process holds it.
 
-    The position in the file may change. Raises OSError where the file system has no locks.
+    The position in the file may change. Raises OSError if the file system has no locks.
     """
     if sys.platform == "win32":
         import msvcrt
 
         file.seek(_BEYOND_THE_END)
-        return _taken(lambda: msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1), _HELD_ON_WINDOWS)
+        return _try(lambda: msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1), _HELD_ON_WINDOWS)
     import fcntl
 
-    return _taken(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), {errno.EWOULDBLOCK})
+    return _try(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), {errno.EWOULDBLOCK})
 
 
 @contextmanager
-def held(
+def hold_lock(
     path: Path, *, stop: Event, waiting: Callable[[], None], seconds: float | None = None
 ) -> Iterator[None]:
-    """Hold the lock of a file, which is made. No child inherits it: who holds it is a living run.
+    """Hold the lock of a file. The file is created. Children do not inherit the lock.
 
-    ``waiting`` is called once where somebody else has it. Raises BuildError once ``stop`` is set,
-    or ``seconds`` are over.
+    ``waiting`` is called once if another process holds the lock. Raises BuildError if ``stop`` is set,
+    or after ``seconds``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     until = None if seconds is None else time.monotonic() + seconds
     with path.open("a+b") as file:
-        said = False
+        notified = False
         while not try_lock(file):
-            if not said:
+            if not notified:
                 waiting()
-                said = True
-            if stop.wait(_LOOK):
+                notified = True
+            if stop.wait(_RETRY_INTERVAL):
                 raise BuildError("it was stopped")
             if until is not None and time.monotonic() > until:
                 raise BuildError(f"it waited {seconds:g} seconds for another run", at=str(path))
@@ -61,13 +61,13 @@ def held(
 
 
 @contextmanager
-def first_free(
+def lock_first_free(
     paths: Iterable[Path], *, fits: Callable[[Path], bool] = lambda _: True
 ) -> Iterator[tuple[Path, int]]:
-    """Hold the lock of the first of these files, which is made, that nobody else holds.
+    """Hold the lock of the first of these files that no other process holds. The file is created.
 
-    ``fits`` says of one whose lock is held whether it will do. Yields its path, and its descriptor
-    for children that are to hold it too. Raises OSError.
+    ``fits`` decides whether a locked file is suitable. Yields its path, and its descriptor for children
+    that have to hold the lock too. Raises OSError.
     """
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +78,8 @@ def first_free(
     raise ValueError("there are no more files to lock")
 
 
-def _taken(lock: Callable[[], object], held: frozenset[int] | set[int]) -> bool:
-    """Whether a lock was taken; False for an error that means that somebody else holds it."""
+def _try(lock: Callable[[], object], held: frozenset[int] | set[int]) -> bool:
+    """Whether a lock was taken; False for an error that means that another process holds it."""
     try:
         lock()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Which files a folder of the cache has: so that one that lost a file, or a part of one, is noticed.
+"""Record the files of a cache folder, to detect files that are lost or truncated later.
 
-A full disk, a program that cleans up, or a person may have taken something away. Sizes and times of
-modification say so at a small fraction of what it costs to read all content.
+A full disk, a cleanup program, or a person may have removed something. Comparing sizes and modification
+times detects this at a small fraction of the cost of reading all content.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from polywheel.system.temporary import replacing
 _NAME = "polywheel-files.json"
 
 _Files = Mapping[str, tuple[int, int]]
-"""By path: bytes, and time of modification in nanoseconds."""
+"""By path: size in bytes, and modification time in nanoseconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Condition:
-    """What a folder has, compared with what was recorded."""
+class FolderState:
+    """The files that a folder has, and the files that were recorded."""
 
     recorded: _Files
     found: _Files
 
     @property
     def missing(self) -> list[str]:
-        """What was recorded, and is not there, or not unchanged."""
+        """Files that were recorded, and are missing or changed."""
         return [name for name, file in self.recorded.items() if self.found.get(name) != file]
 
     @property
     def new(self) -> list[str]:
-        """What was not recorded, or not as it is now."""
+        """Files that were not recorded, or changed since."""
         return [name for name, file in self.found.items() if self.recorded.get(name) != file]
 
 
 def record_files(folder: Path, *, without: str | None = None) -> None:
-    """Note what is in a folder, in that folder: all files, but those whose names end in ``without``.
+    """Record all files of a folder, except files whose names end with ``without``, in that folder.
 
     Raises OSError.
     """
@@ -50,25 +50,25 @@ def record_files(folder: Path, *, without: str | None = None) -> None:
     _write(folder, files)
 
 
-def record_more(folder: Path, condition: Condition, names: Iterable[str]) -> None:
-    """Count files among what is in a folder from now on. Raises OSError."""
+def record_new_files(folder: Path, condition: FolderState, names: Iterable[str]) -> None:
+    """Add files to the recorded files of a folder. Raises OSError."""
     _write(folder, {**condition.recorded, **{name: condition.found[name] for name in names}})
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a folder has everything that was recorded of it, unchanged. Raises OSError."""
-    condition = look(folder)
-    return condition is not None and not condition.missing
+    """Whether a folder has all its recorded files, unchanged. Raises OSError."""
+    state = read_folder_state(folder)
+    return state is not None and not state.missing
 
 
-def look(folder: Path) -> Condition | None:
-    """The condition of a folder; None where nothing was recorded of it. Raises OSError."""
+def read_folder_state(folder: Path) -> FolderState | None:
+    """Return the state of a folder; None if nothing was recorded for it. Raises OSError."""
     try:
         document = json.loads((folder / _NAME).read_text(encoding="ascii"))
         recorded = {str(name): (int(size), int(time)) for name, (size, time) in document.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return Condition(recorded=recorded, found=_files_in(folder))
+    return FolderState(recorded=recorded, found=_files_in(folder))
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -81,24 +81,24 @@ def write_synced(path: Path, text: str) -> None:
 
 def _write(folder: Path, files: _Files) -> None:
     with replacing(folder / _NAME) as part:
-        # Names that are no UTF-8 are escaped, and come back as they were.
+        # Names that are not UTF-8 are escaped, and read back unchanged.
         write_synced(part, json.dumps(files, separators=(",", ":")))
 
 
 def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Files and links below a folder, without the note of this module. Raises OSError.
+    """Return the files and links below a folder, without the record of this module. Raises OSError.
 
-    Others may be at work in it: what disappears meanwhile is not there.
+    Other processes may be using the folder: files that disappear meanwhile are left out.
     """
     found = {}
-    left = [("", folder)]
-    while left:
-        prefix, place = left.pop()
-        with suppress(FileNotFoundError), os.scandir(place) as entries:
+    waiting = [("", folder)]
+    while waiting:
+        prefix, current = waiting.pop()
+        with suppress(FileNotFoundError), os.scandir(current) as entries:
             for entry in entries:
                 name = f"{prefix}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
-                    left.append((f"{name}/", Path(entry.path)))
+                    waiting.append((f"{name}/", Path(entry.path)))
                 elif name != _NAME:
                     with suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)

@@ -1,8 +1,8 @@
 """Run a child process: own process group, no input, output to a log file, a time limit.
 
-A child that leaves its process group (a daemon with a session of its own) can't be ended. On Windows a
-job object ends a process with everything that it started: Windows does not end a process with its
-parent, and ``taskkill /T`` does not find one whose parent has ended.
+A child that leaves its process group (a daemon with a session of its own) can't be ended. On Windows, a
+job object ends a process and all its descendants: Windows does not end a process with its parent, and
+``taskkill /T`` does not find a process whose parent has ended.
 https://learn.microsoft.com/windows/win32/procthread/job-objects
 
 Children have process groups of their own, so a signal that ends a run has to end them first.
@@ -25,7 +25,7 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from polywheel.system.logs import Log, opened_log
+from polywheel.system.logs import Log, open_log
 
 _KILL_ON_JOB_CLOSE, _BREAKAWAY_OK = 0x2000, 0x0800
 _EXTENDED_LIMITS = 9
@@ -64,17 +64,17 @@ class ExtendedLimits(ctypes.Structure):
 if sys.platform == "win32":
 
     class Job:
-        """A job with one process, and with all that this starts from now on."""
+        """A job object with one process and all its future descendants."""
 
         def __init__(self, process: int) -> None:
-            """Put a process, by its number, into a new job. Raises OSError."""
+            """Put a process, given by its number, into a new job. Raises OSError."""
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
             for name in ("CreateJobObjectW", "OpenProcess"):
                 getattr(self._kernel, name).restype = ctypes.c_void_p
             self._handle = ctypes.c_void_p(self._checked(self._kernel.CreateJobObjectW(None, None)))
             try:
                 limits = ExtendedLimits()
-                # A daemon may ask to be left out, as one of POSIX makes a session of its own.
+                # A daemon may ask to leave the job, as a POSIX daemon creates a session of its own.
                 limits.basic.limit_flags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
                 size = ctypes.sizeof(limits)
                 self._checked(
@@ -106,11 +106,11 @@ if sys.platform == "win32":
 
 
 GRACE = 10.0
-"""Seconds that a child has to end by itself when it is asked to."""
+"""Seconds that a child has to end itself after it is asked to."""
 _NO_PROCESS = 1 << 31
-"""The number of a process is below this."""
-_LOOK = 0.1
-"""Seconds after which the clock, and whether to stop, are looked at again."""
+"""Process numbers are below this."""
+_POLL_INTERVAL = 0.1
+"""Seconds after which the time limit and the stop event are checked again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,10 +118,10 @@ class ChildResult:
     """How a child ended."""
 
     code: int
-    """Its exit code; negative where a signal ended it."""
+    """Its exit code; negative if a signal ended it."""
 
     late: bool = False
-    """Whether it was ended because its time was over."""
+    """Whether it was ended because of its time limit."""
 
     stopped: bool = False
     """Whether it was ended because the run was stopped."""
@@ -139,23 +139,23 @@ def run_child(
     grace: float = GRACE,
     ask: int = signal.SIGTERM,
 ) -> ChildResult:
-    """Run a command to its end, or until ``stop`` is set or ``seconds`` are over.
+    """Run a command until it ends, ``stop`` is set, or ``seconds`` are over. Return how it ended.
 
-    All processes of its group end with it: where it ends by itself at once, else they are asked to
-    (with the signal ``ask``) and have ``grace`` seconds before they are killed. ``keep_open`` are
-    file descriptors that it inherits. A log that grows too large is shortened meanwhile. Raises
-    OSError where it can't be started.
+    All processes of its group end with it. If the command ends by itself, they are killed at once.
+    Otherwise they get the signal ``ask`` and have ``grace`` seconds before they are killed. ``keep_open``
+    are file descriptors that the command inherits. A log that grows too large is shortened meanwhile.
+    Raises OSError if the command can't be started.
     """
     until = None if seconds is None else time.monotonic() + seconds
     late = stopped = False
     with ExitStack() as opened:
-        output = opened.enter_context(opened_log(log))
-        child = _started(command, folder, environment, output.file.fileno(), keep_open)
-        kill = killer(child)
-        watch = opened.enter_context(_watched(child))
+        output = opened.enter_context(open_log(log))
+        child = _start(command, folder, environment, output.file.fileno(), keep_open)
+        kill = create_killer(child)
+        watch = opened.enter_context(_watch(child))
         ended = False
         try:
-            while not (ended := _wait(child, watch, _LOOK)):
+            while not (ended := _wait(child, watch, _POLL_INTERVAL)):
                 output.shorten()
                 stopped = stop.is_set()
                 late = not stopped and until is not None and time.monotonic() > until
@@ -166,7 +166,7 @@ def run_child(
     return ChildResult(code=child.returncode, late=late, stopped=stopped)
 
 
-def _started(
+def _start(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
@@ -196,8 +196,8 @@ def _started(
 
 
 @contextmanager
-def _watched(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
-    """A descriptor that can be read from when the child has ended; None where there is no such thing."""
+def _watch(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
+    """Open a descriptor that becomes readable when the child ends; None if the system has none."""
     watch = None
     if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with suppress(OSError):  # an old kernel, or a container that forbids it
@@ -210,10 +210,10 @@ def _watched(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
 
 
 def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> bool:
-    """Wait for the end of a child, but no longer; whether it has ended.
+    """Wait up to ``seconds`` for the end of a child. Return whether it has ended.
 
-    With a descriptor it is known at once, and the child is not reaped: as long as it is not, its
-    number is that of its group and of nothing else.
+    With a descriptor the end is seen at once, and the child is not reaped. Until it is reaped, its number
+    is not used again, so it still names the group of the child.
     """
     if watch is not None and sys.platform != "win32":
         poll = select.poll()
@@ -233,16 +233,16 @@ def _end(
     grace: float,
     ask: int,
 ) -> None:
-    """Ask the group to end where there is grace, give it that time, then kill what is left of it."""
+    """Ask the group to end, wait ``grace`` seconds, then kill the remaining processes."""
     try:
         if grace > 0 and _ask(child, ask):
             until = time.monotonic() + grace
-            while not (ended := _wait(child, watch, _LOOK)) and time.monotonic() < until:
+            while not (ended := _wait(child, watch, _POLL_INTERVAL)) and time.monotonic() < until:
                 output.shorten()
             if ended:
-                # Reaped, so that the group is gone as soon as the others have ended.
+                # Reap the child, so that the group is gone as soon as the other processes have ended.
                 child.wait()
-                while group_lives(child.pid) and time.monotonic() < until:
+                while is_group_alive(child.pid) and time.monotonic() < until:
                     output.shorten()
                     time.sleep(0.05)
     finally:
@@ -251,7 +251,7 @@ def _end(
 
 
 def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
-    """Ask a group to end; False where that can't be done: it is gone, or there is no console."""
+    """Ask a group to end. Return False if that is impossible: it is gone, or there is no console."""
     try:
         if sys.platform == "win32":
             child.send_signal(signal.CTRL_BREAK_EVENT)
@@ -262,43 +262,43 @@ def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
     return True
 
 
-def group_lives(group: int) -> bool:
-    """Whether there is a process in the group of this number; a number may be used again."""
+def is_group_alive(group: int) -> bool:
+    """Whether the group of this number has a process. Numbers may be used again."""
     if sys.platform == "win32" or not 1 < group < _NO_PROCESS:
         return False
     try:
         os.killpg(group, 0)
-    except OSError:  # none; that of another user; on macOS, where all that is left are zombies
+    except OSError:  # no process, another user's process, or on macOS only zombies
         return False
-    return sys.platform != "linux" or _lives_in(group)
+    return sys.platform != "linux" or _has_live_process(group)
 
 
-def _lives_in(group: int) -> bool:
-    """Whether a group has somebody who is not dead already, and only waits for init to see it.
+def _has_live_process(group: int) -> bool:
+    """Whether a group has a process that is not a zombie.
 
-    Not every container has an init that looks.
+    Not every container has an init process that reaps zombies.
     """
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError):  # it has ended meanwhile
-            # State, parent, group: proc_pid_stat(5), behind a name that may hold anything.
+            # State, parent, group: proc_pid_stat(5). The name before them may contain anything.
             state, _, its_group = path.read_bytes().rpartition(b")")[2].split()[:3]
             if int(its_group) == group and state not in {b"Z", b"X"}:
                 return True
     return False
 
 
-def killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
-    """A function that kills a child, which leads a group of its own, and all that it has started."""
+def create_killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
+    """Return a function that kills a child, which leads its own group, and all its descendants."""
     if sys.platform == "win32":
         try:
             return Job(child.pid).kill
-        except OSError:  # it has ended, or this process may not
+        except OSError:  # it has ended, or this process lacks the permission
             return lambda: _kill_tree(child)
     return lambda: _kill_group(child)
 
 
 def _kill_tree(child: subprocess.Popen[bytes]) -> None:
-    """What Windows knows to be a descendant: not where the process between has ended."""
+    """Kill the descendants that Windows finds: none whose parent has ended."""
     subprocess.run(
         ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607  # a part of Windows
         stdin=subprocess.DEVNULL,
@@ -310,19 +310,19 @@ def _kill_tree(child: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    # The group outlives its leader for as long as anybody is in it.
+    # The group outlives its leader while it has another process.
     if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left
+        with suppress(ProcessLookupError, PermissionError):  # no process is left
             os.killpg(child.pid, signal.SIGKILL)
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""Ctrl-C; a CI system that cancels; a terminal that is closed; Ctrl-Break of Windows."""
+"""Ctrl-C, a canceled CI job, a closed terminal, and Ctrl-Break of Windows."""
 
 
 @contextmanager
 def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """Call ``act`` for every signal that is to end the run, in the main thread; nothing elsewhere.
+    """Call ``act`` for every signal that ends the run. Does nothing outside of the main thread.
 
     A signal that is ignored (``nohup``, a shell's ``&``) stays ignored.
     """
@@ -345,6 +345,6 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def interrupt() -> None:
-    """What Ctrl-C does by itself."""
+def raise_interrupt() -> None:
+    """Raise KeyboardInterrupt, as Ctrl-C does by default."""
     raise KeyboardInterrupt

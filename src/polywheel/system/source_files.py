@@ -1,4 +1,4 @@
-"""Which files of a folder are its source: git says so, or usage where git does not know the folder."""
+"""List the source files of a folder: those that git lists, or all but well-known generated folders."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polywheel.errors import BuildError
 from polywheel.system.files import walk
 from polywheel.system.temporary import temporary_folder
 
-LOCAL_VARIABLES = (
+GIT_LOCAL_VARIABLES = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"),
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
     *("GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
 )
-"""Variables that a hook of git sets, and that would lead from a copy to the original."""
+"""Variables that git hooks set. They would make git in a copy use the original repository."""
 
 _IGNORED = {
     *(".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox", ".cache", ".eggs"),
@@ -29,19 +29,19 @@ _IGNORED_AT_TOP = {"build", "dist", "target", "_skbuild"}
 
 
 JOURNAL = ".polywheel-journal.jsonl"
-"""The file that a run of polywheel keeps in its output folder, which is no source."""
+"""The file that a run of polywheel keeps in its output folder. It is not source."""
 
 
 def git_prefix(folder: Path) -> str | None:
-    """Where in its checkout a folder lies (``python/``; ``""`` at the top); None where in none."""
-    return git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
+    """Return the path of a folder in its checkout (``python/``; ``""`` at the top); None if it is in none."""
+    return run_git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
 
 
-def known_to_git(root: Path, prefix: str | None) -> list[str] | None:
-    """The files of a source that git would take; None where git is not about it.
+def git_source_files(root: Path, prefix: str | None) -> list[str] | None:
+    """Return the source files that git lists; None if the folder does not belong to a checkout.
 
-    ``prefix`` is what :func:`git_prefix` says. A folder within a checkout that git ignores, or has
-    nothing of, is no part of it. Raises BuildError where git can't say.
+    ``prefix`` is the result of :func:`git_prefix`. A folder inside a checkout does not belong to it if git
+    ignores it or has no file of it. Raises BuildError if git fails.
     """
     names = _git_files(root) if prefix is not None else []
     if prefix != "" and not {"pyproject.toml", "setup.py"}.intersection(names):
@@ -50,35 +50,37 @@ def known_to_git(root: Path, prefix: str | None) -> list[str] | None:
 
 
 def _git_files(folder: Path) -> list[str]:
-    """What git would take below a folder: tracked files, and new ones that it does not ignore.
+    """List the files below a folder: tracked files, and new files that git does not ignore.
 
-    A repository within (a submodule, or one that git does not know) gives what it would take itself.
-    Raises BuildError where git can't say.
+    The files of inner repositories (submodules, or repositories that git does not track) are included.
+    Raises BuildError if git fails.
     """
-    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if said is None:
+    output = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if output is None:
         raise BuildError(
-            "git can't list the files of this checkout", at=str(folder), hint="see git status there"
+            "git can't list the files of this checkout", at=str(folder), hint="run git status there"
         )
     found = set()
-    for name in filter(None, said.split("\0")):
+    for name in filter(None, output.split("\0")):
         inner = folder / name
-        if not is_folder(inner):
+        if not is_real_folder(inner):
             found.add(name)
         elif (inner / ".git").exists():
-            found.update(f"{name.rstrip('/')}/{one}" for one in _git_files(inner))
+            found.update(f"{name.rstrip('/')}/{file}" for file in _git_files(inner))
     return sorted(found)
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, and no link to one."""
+def is_real_folder(path: Path) -> bool:
+    """Whether a path is a folder, and not a link to a folder."""
     return path.is_dir() and not path.is_symlink()
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git says, without the last line break; None where it fails. It writes nothing."""
-    environment = {name: text for name, text in os.environ.items() if name not in LOCAL_VARIABLES}
-    # A checkout that another user owns (in a container, say) is built all the same.
+def run_git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of git without the last line break; None if it fails. It writes nothing."""
+    environment = {
+        name: text for name, text in os.environ.items() if name not in GIT_LOCAL_VARIABLES
+    }
+    # A checkout of another user (for example in a container) is built too.
     options = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     try:
         done = subprocess.run(
@@ -97,16 +99,17 @@ def git(folder: Path, *arguments: str) -> str | None:
 def files_below(
     root: Path, *, ignore: bool = False, ignore_at_top: bool = True, strict: bool = True
 ) -> Iterator[str]:
-    """Files and symbolic links below a folder, as relative paths with ``/``.
+    """Yield files and symbolic links below a folder, as relative paths with ``/``.
 
-    ``ignore`` leaves out what is plainly no source; with ``ignore_at_top`` also ``build`` and its like.
-    Raises BuildError for folders that lie too deep, and with ``strict`` for one that can't be listed.
+    ``ignore`` leaves out well-known folders that are not source; with ``ignore_at_top`` also ``build`` and
+    similar folders at the top. Raises BuildError if folders are nested too deeply, and with ``strict`` if
+    a folder can't be listed.
     """
     folders = walk(root, strict=strict)
     try:
         yield from _below(root, folders, ignore=ignore, ignore_at_top=ignore_at_top)
     except OSError as error:
-        raise unreadable(Path(error.filename or root), error) from None
+        raise unreadable_error(Path(error.filename or root), error) from None
 
 
 def _below(
@@ -128,34 +131,37 @@ def _below(
             left_out |= {name for name in folders if (here / name / "pyvenv.cfg").exists()}
         folders[:] = sorted(set(folders) - left_out - set(links))
         for name in (*names, *links):
-            if not ignore or name != ".git":  # a worktree has a file of this name
+            if not ignore or name != ".git":  # in a worktree, .git is a file
                 yield (relative / name).as_posix()
 
 
-def entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """The files and links among these names; what a relative link out of the tree leads to."""
+def source_entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files and links among these names, with their status.
+
+    A relative link that leads out of the tree counts as its target.
+    """
     for name in names:
         path = root / name
         try:
-            status = path.lstat() if stays_link(root, name) else path.stat()
+            status = path.lstat() if is_copied_as_link(root, name) else path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            continue  # deleted, and git does not know yet
+            continue  # deleted, but not yet in git
         except OSError as error:
-            raise unreadable(path, error) from None
+            raise unreadable_error(path, error) from None
         if stat.S_ISDIR(status.st_mode):
-            if path.resolve() in {one.resolve() for one in path.parents}:
-                continue  # a link to a folder that it lies in: a copy would have no end
-            inner = sorted(f"{name}/{one}" for one in files_below(path, ignore=True))
-            yield from entries(root, inner)
-        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # no pipe, no socket
+            if path.resolve() in {parent.resolve() for parent in path.parents}:
+                continue  # a link to its own parent: a copy would be infinite
+            inner = sorted(f"{name}/{file}" for file in files_below(path, ignore=True))
+            yield from source_entries(root, inner)
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):  # not a pipe or a socket
             yield name, status
 
 
-def stays_link(root: Path, name: str) -> bool:
-    """Whether a name is that of a link that a copy of the tree has too.
+def is_copied_as_link(root: Path, name: str) -> bool:
+    """Whether a name is a symbolic link that stays a link in a copy of the tree.
 
-    A relative one that leads out of the tree would lead elsewhere from a copy. Where nobody may make
-    links, a copy has what they lead to.
+    A relative link that leads out of the tree would have another target in a copy. If this process can't
+    create links, a copy has their targets.
     """
     path = root / name
     if not path.is_symlink() or not can_link():
@@ -164,12 +170,14 @@ def stays_link(root: Path, name: str) -> bool:
     reached = PurePath(os.path.normpath(PurePath(name).parent / link))
     if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
         return True
-    return path.resolve() in root.resolve().parents  # a copy of it would hold the tree again
+    return (
+        path.resolve() in root.resolve().parents
+    )  # a copy of its target would contain the tree again
 
 
 @cache
 def can_link() -> bool:
-    """Whether this process may make symbolic links: on Windows that takes a privilege."""
+    """Whether this process may create symbolic links. On Windows that needs a privilege."""
     if os.name != "nt":
         return True
     with temporary_folder() as folder:
@@ -180,7 +188,7 @@ def can_link() -> bool:
     return True
 
 
-def unreadable(path: Path, error: OSError) -> BuildError:
-    """The error for a file of a source that can't be read."""
+def unreadable_error(path: Path, error: OSError) -> BuildError:
+    """Return the error for a source file that can't be read."""
     why = error.strerror or error
     return BuildError(f"a file of the source can't be read: {why}", at=str(path))

@@ -1,8 +1,8 @@
-"""Temporary folders that the next run removes where a process was killed before it could.
+"""Temporary folders. The next run removes the folders of killed processes.
 
-A folder has a name that nobody else gives, and a file :data:`_LOCK` in it. Its owner holds the lock of
-that file for as long as it lives. What nobody holds has no owner any more. That is sure where a
-process number would not be: numbers are used again, and containers have numbers of their own.
+A folder has a name with a fixed pattern, and contains a file :data:`_LOCK`. The owner holds the lock of
+that file as long as it runs. A folder whose lock is free has no owner any more. A process number would not
+be reliable: numbers are used again, and containers have numbers of their own.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from polywheel.system.files import DEEPEST, replace
+from polywheel.system.files import MAX_DEPTH, rename
 from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
 _NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
 _USERS = ".users"
 _JUST_USED = 60.0
-"""Seconds in which a folder is not removed, however many there are."""
+"""Seconds after its last use in which a folder is not removed, regardless of the number of folders."""
 _TRIES = 100
 _LONG = 1000
-"""Characters of a relative path: where paths may have 4096 bytes, less than that."""
+"""Characters of a relative path, well below the limit of 4096 bytes for paths."""
 
 
 @contextmanager
 def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A new folder of this process, which is removed at the end.
+    """Create a folder of this process, and remove it at the end.
 
-    It lies in ``parent``, hidden, or in the system's folder for temporary files. What killed
-    processes have left there is removed, once in the life of this process. Raises OSError.
+    It is a hidden folder in ``parent``, or a folder in the system's folder for temporary files. Folders
+    that killed processes have left there are removed, once per process. Raises OSError.
     """
-    where = _temporary_directory() if parent is None else parent
-    remove_abandoned_once(where)
-    folder, lock = _new_folder(where, "" if parent is None else ".")
+    container = _temporary_directory() if parent is None else parent
+    remove_abandoned_once(container)
+    folder, lock = _create_folder(container, "" if parent is None else ".")
     try:
         yield folder
     finally:
@@ -49,10 +49,10 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def _temporary_directory() -> Path:
-    """The system's folder for temporary files, as :mod:`tempfile` chooses it.
+    """Return the system's folder for temporary files, as :mod:`tempfile` chooses it.
 
-    That module tries a folder with a file of a random name, which stays if the process is killed then.
-    So it is only asked if the usual folder can't be written to.
+    That module tests a folder with a file of a random name, which stays if the process is killed then.
+    So it is used only if the usual folder is not writable.
     """
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None and tempfile.tempdir is not None:  # already known, or set on purpose
@@ -67,22 +67,23 @@ def _temporary_directory() -> Path:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A path for new content, which takes the place of ``target`` at the end.
+def replacing(target: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a path for new content, and rename it to ``target`` at the end.
 
-    So ``target`` appears complete, or stays as it was. Raises OSError.
+    So ``target`` is either complete or unchanged. Raises FileExistsError if it exists and ``overwrite`` is
+    false. Raises OSError.
     """
     with temporary_folder(target.parent) as folder:
         part = folder / "part"
         yield part
-        replace(part, target)
+        rename(part, target, overwrite=overwrite)
 
 
 def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders in ``parent`` that no living process owns.
 
-    Folders of other users, and whatever is no temporary folder of polywheel, stay. Links are not
-    followed. What can't be removed stays.
+    Folders of other users, and folders that are not temporary folders of polywheel, are kept. Links are
+    not followed. A folder that can't be removed is kept.
     """
     try:
         with os.scandir(parent) as entries:
@@ -97,24 +98,24 @@ def remove_abandoned(parent: Path) -> None:
 
 @cache
 def remove_abandoned_once(parent: Path) -> None:
-    """The same, once in the life of this process."""
+    """Like :func:`remove_abandoned`, once per process."""
     remove_abandoned(parent)
 
 
 @cache
 def mark_as_used(folder: Path) -> None:
-    """Have a folder counted as used for as long as this process lives. Raises OSError."""
+    """Mark a folder as used until this process ends. Raises OSError."""
     users = folder.with_name(f"{folder.name}{_USERS}")
     users.mkdir(exist_ok=True)
-    atexit.register(_remove, *_new_folder(users, ""))
+    atexit.register(_remove, *_create_folder(users, ""))
 
 
 def remove_unused(parent: Path, *, most: int, seconds: float) -> None:
-    """Remove the folders in ``parent`` that no living process uses and that are too old or too many.
+    """Remove the folders in ``parent`` that no living process uses, and that are too old or too many.
 
-    The ``most`` that were used last stay, and all that were used less than a minute ago, but none of
-    which the last use is more than ``seconds`` ago. A use is :func:`mark_as_used` and a new time of
-    modification. Raises OSError where ``parent`` can't be listed.
+    The ``most`` folders that were used last are kept, and all folders that were used less than a minute ago.
+    Folders whose last use is more than ``seconds`` ago are removed. A use is a call of :func:`mark_as_used`
+    and a new modification time. Raises OSError if ``parent`` can't be listed.
     """
     with os.scandir(parent) as entries:
         found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
@@ -140,13 +141,13 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    """Raises OSError where it can't be removed, or where its owner is at work."""
+    """Remove a folder without an owner. Raises OSError if it can't be removed."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(folder / _LOCK, flags)
     except FileNotFoundError:
-        # Killed before it had a lock, or in the end; an owner that is about to lock it makes
-        # another one. Anything else that has the name is not empty, and stays.
+        # Its owner was killed before it created the lock, or at the end. An owner that is about to lock
+        # it creates another folder. Other folders with such a name are not empty, and are kept.
         folder.rmdir()
         return
     with os.fdopen(descriptor, "r+b") as lock:
@@ -154,8 +155,8 @@ def _remove_if_abandoned(folder: Path) -> None:
             _remove(folder, lock)
 
 
-def _new_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
-    """A new folder, and its lock, which this process holds."""
+def _create_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
+    """Create a folder. Return it and its lock, which this process holds."""
     for _ in range(_TRIES):
         folder = parent / f"{dot}polywheel-tmp-{os.urandom(6).hex()}"
         try:
@@ -165,8 +166,8 @@ def _new_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
         with ExitStack() as opened:
             try:
                 lock = opened.enter_context((folder / _LOCK).open("x+b"))
-                # Somebody who cleans up may have come between, and taken it for abandoned.
-                if _locked(lock) and os.path.samestat(
+                # Another process may have removed the folder as abandoned before it was locked.
+                if _lock(lock) and os.path.samestat(
                     os.fstat(lock.fileno()), (folder / _LOCK).lstat()
                 ):
                     opened.pop_all()
@@ -177,18 +178,18 @@ def _new_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
                 with suppress(OSError):
                     folder.rmdir()
                 raise
-    raise FileExistsError(f"no temporary folder can be made in {parent}")
+    raise FileExistsError(f"can't create a temporary folder in {parent}")
 
 
-def _locked(lock: BinaryIO) -> bool:
+def _lock(lock: BinaryIO) -> bool:
     try:
         return try_lock(lock)
-    except OSError:  # a file system without locks: nobody can take the folder for abandoned
+    except OSError:  # a file system without locks: no process can remove the folder as abandoned
         return True
 
 
 def _remove(folder: Path, lock: BinaryIO) -> None:
-    """Remove a folder whose lock is held; the lock last, so that a kill leaves it abandoned."""
+    """Remove a folder whose lock is held. The lock goes last, so a kill leaves an abandoned folder."""
     with suppress(OSError):
         with os.scandir(folder) as entries:
             inside = [Path(entry.path) for entry in entries if entry.name != _LOCK]
@@ -196,20 +197,20 @@ def _remove(folder: Path, lock: BinaryIO) -> None:
             remove_tree(path)
     if os.name == "nt":  # an open file can't be removed there
         lock.close()
-    # Elsewhere it is held to the end: an owner that has opened it and not locked it yet makes
+    # On other systems it is held to the end: an owner that has opened it but not locked it yet creates
     # another folder.
     with lock, suppress(OSError):
-        # Not where something is left: the next run tries again.
+        # If something is left, the next run tries again.
         if set(os.listdir(folder)) <= {_LOCK}:  # noqa: PTH208
             (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, as far as that can be done.
+    """Remove a file, or a folder with its content, as far as possible.
 
-    Links are not followed. Folders without write permission, and folders that lie a thousand deep in
-    one another, are no obstacle.
+    Links are not followed. Folders without write permission, and folders that are nested a thousand levels
+    deep, are removed too.
     """
     if path.is_symlink() or not path.is_dir():
         _unlink(path)
@@ -224,8 +225,8 @@ def remove_tree(path: Path) -> None:
             if not entry.is_dir(follow_symlinks=False):
                 _unlink(inner)
                 continue
-            deep = depth >= DEEPEST or len(entry.path) > top + _LONG
-            if deep:  # up, so that no path grows longer than a path may be
+            deep = depth >= MAX_DEPTH or len(entry.path) > top + _LONG
+            if deep:  # move it up, so that no path exceeds the length limit
                 moved += 1
                 with suppress(OSError):
                     inner.chmod(0o700)
@@ -237,7 +238,7 @@ def remove_tree(path: Path) -> None:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, which is made one that can be changed."""
+    """Make a folder writable, and return its entries."""
     with suppress(OSError):
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             folder.chmod(0o700)
@@ -250,7 +251,7 @@ def _unlink(path: Path) -> None:
     with suppress(OSError):
         try:
             path.unlink()
-        except PermissionError:  # Windows removes no read-only file
+        except PermissionError:  # Windows does not remove read-only files
             if path.is_symlink():
                 raise
             path.chmod(0o600)

@@ -34,7 +34,7 @@ _NAMED = 8
 
 def disagreements(wheel: InspectedWheel) -> Iterator[str]:
     """What two parts of a wheel say differently; RECORD is not looked at."""
-    yield from of_names(wheel.headers, wheel.name, wheel.dist_info)
+    yield from name_disagreements(wheel.headers, wheel.name, wheel.dist_info)
     yield from tag_disagreements(wheel)
     yield from _of_labels(wheel)
     if hidden := hidden_fields(wheel.metadata):
@@ -51,7 +51,7 @@ def disagreements(wheel: InspectedWheel) -> Iterator[str]:
             yield from _of_providers(wheel.fields.metadata, document)
 
 
-def of_names(headers: Message, filename: WheelName, dist_info: str) -> Iterator[str]:
+def name_disagreements(headers: Message, filename: WheelName, dist_info: str) -> Iterator[str]:
     """Name and version of METADATA and of the dist-info folder against those of the filename."""
     name, version = (_text(headers, key) for key in ("Name", "Version"))
     if canonicalize_name(name) != canonicalize_name(filename.distribution):
@@ -282,7 +282,7 @@ def _text(headers: Message, name: str) -> str:
     return " ".join(str(headers.get(name, "")).split())
 
 
-def disagreements_as(wheel: InspectedWheel, label: str) -> tuple[Problem, ...]:
+def disagreements_with_label(wheel: InspectedWheel, label: str) -> tuple[Problem, ...]:
     """Everything that would disagree in this wheel if its filename had this label."""
     now = set(disagreements(wheel))
     renamed = replace(wheel, name=replace(wheel.name, label=label))

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.archive.archive import Archive
 from polywheel.wheel.archive.entry import Member
-from polywheel.wheel.record import Record, agrees, parse_record
+from polywheel.wheel.record import Record, parse_record, row_matches
 
 VARIANT_JSON = "variant.json"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
@@ -46,7 +46,7 @@ class DistInfo:
         contents = {"METADATA": self.metadata, VARIANT_JSON: self.variant_json}
         for name, content in contents.items():
             row = self.record.row(self.path(name))
-            if content is not None and row is not None and not agrees(row, content):
+            if content is not None and row is not None and not row_matches(row, content):
                 yield f"the hash of {self.path(name)} is not the one in RECORD"
 
     def _columns_agree(self) -> bool:

@@ -17,19 +17,20 @@ from packaging.version import Version
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.system.temporary import remove_abandoned_once, temporary_folder
-from polywheel.wheel.disagreements import disagreements_as
+from polywheel.system.files import rename
+from polywheel.system.temporary import remove_abandoned_once, replacing
+from polywheel.wheel.disagreements import disagreements_with_label
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspect import inspect_wheel, read_variant
 from polywheel.wheel.inspected_wheel import InspectedWheel
-from polywheel.wheel.stamp import move, taken
+from polywheel.wheel.stamp import name_taken
 
 _Release = tuple[str, Version | str]
 """Project and version, normalized."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finalized:
+class FinalizedWheel:
     """A wheel that has its final name."""
 
     wheel: Path
@@ -49,7 +50,7 @@ class Finalized:
 class Finalization:
     """What became of each wheel."""
 
-    done: tuple[Finalized, ...]
+    done: tuple[FinalizedWheel, ...]
     errors: tuple[PolywheelError, ...]
     """One for each wheel, or set of wheels, that was left as it is."""
 
@@ -133,7 +134,7 @@ def _plan(wheel: Path, out: Path | None, *, plain: bool, hashes: bool) -> _Plann
     variant = _variant(found)
     # A label that is in the name already must be right: it is no mistake to write over.
     labelled = found.name.label is not None
-    problems = found.disagreements if labelled else disagreements_as(found, variant.label)
+    problems = found.disagreements if labelled else disagreements_with_label(found, variant.label)
     if problems:
         raise WheelError.collected(problems)
     name = str(replace(found.name, label=variant.label))
@@ -246,7 +247,7 @@ def _collisions(
                 break
         else:
             if target.exists() and not force and not _same(first, target):
-                was = taken(target).problems[0]
+                was = name_taken(target).problems[0]
                 what = (
                     f"{first} would be {target.name}, which is there already, and is not the same"
                 )
@@ -279,7 +280,7 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def _carry_out(one: _Planned, *, force: bool) -> Finalized:
+def _carry_out(one: _Planned, *, force: bool) -> FinalizedWheel:
     changed = True
     _refuse_changed(one)
     try:
@@ -289,24 +290,24 @@ def _carry_out(one: _Planned, *, force: bool) -> Finalized:
             if changed:
                 one.wheel.unlink()
         elif one.in_place:
-            move(one.wheel, one.target, overwrite=force)
+            rename(one.wheel, one.target, overwrite=force)
         else:
             _copy(one, overwrite=force)
+    except FileExistsError:
+        raise name_taken(one.target) from None
     except OSError as error:
         raise WheelError(
             f"{one.wheel.name} can't become {one.target.name}: {error.strerror or error}",
             at=str(one.target.parent),
         ) from None
-    return Finalized(wheel=one.wheel, written=one.target, variant=one.variant, changed=changed)
+    return FinalizedWheel(wheel=one.wheel, written=one.target, variant=one.variant, changed=changed)
 
 
 def _copy(one: _Planned, *, overwrite: bool) -> None:
     """A copy under its final name, whole or not at all. Raises OSError and WheelError."""
-    with temporary_folder(one.target.parent) as folder:
-        part = folder / "part"
+    with replacing(one.target, overwrite=overwrite) as part:
         shutil.copy2(one.wheel, part)
         _refuse_changed(one)
-        move(part, one.target, overwrite=overwrite)
 
 
 def _described(variant: Variant | None) -> str:

@@ -41,12 +41,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
-from polywheel.system.files import open_regular
+from polywheel.system.files import open_regular, rename
 from polywheel.system.locks import try_lock
 from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
 from polywheel.wheel.archive.rewrite import Change, write_directory, write_end, write_members
 from polywheel.wheel.dist_info import find_dist_info
-from polywheel.wheel.stamp import Check, MakeChange, changed_wheel, move, taken
+from polywheel.wheel.stamp import Check, MakeChange, name_taken, write_changed_wheel
 
 _LARGEST_END = 32 * 1024 * 1024
 """Bytes that are kept in memory, more than once; no dist-info is as large."""
@@ -66,15 +66,19 @@ def change_in_place(
             # Where a run was killed while it gave the new name, the file has both.
             both = target != path and target.exists() and _is_second_name(target, path)
             if target != path and target.exists() and not (both or overwrite):
-                raise taken(target)
+                raise name_taken(target)
             overwrite = overwrite or both or target == path
             outcome = _change_end(path, target, make, check)
             if isinstance(outcome, Change):
-                changed_wheel(path, target, lambda _: outcome, overwrite=overwrite, check=check)
+                write_changed_wheel(
+                    path, target, lambda _: outcome, overwrite=overwrite, check=check
+                )
                 if target != path:
                     path.unlink()
             elif target != path:
                 _rename(path, target, outcome, overwrite=overwrite)
+    except FileExistsError:
+        raise name_taken(target) from None
     except OSError as error:
         raise WheelError(
             f"{path.name} can't be changed: {error.strerror or error}", at=str(path.parent)
@@ -84,8 +88,8 @@ def change_in_place(
 def _rename(path: Path, target: Path, before: _Before, *, overwrite: bool) -> None:
     """Step 4; where it can't be done, the wheel becomes what it was."""
     try:
-        move(path, target, overwrite=overwrite)
-    except (OSError, WheelError):
+        rename(path, target, overwrite=overwrite)
+    except OSError:
         if path.exists() and not (target.exists() and _is_second_name(target, path)):
             with path.open("r+b") as file:
                 _shielded(lambda: before.restore(file))

@@ -16,7 +16,12 @@ from polywheel.system.files import open_regular
 from polywheel.wheel.archive.archive import Archive, open_archive
 from polywheel.wheel.disagreements import disagreements, tag_disagreements
 from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
-from polywheel.wheel.inspected_wheel import METADATA, InspectedWheel, of_hashes, of_record
+from polywheel.wheel.inspected_wheel import (
+    METADATA,
+    InspectedWheel,
+    hash_disagreements,
+    record_disagreements,
+)
 
 WHEEL = "WHEEL"
 _MAX_WHEEL_FILE = 1024 * 1024
@@ -34,14 +39,14 @@ def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
     WheelName.parse(path.name)
     try:
         with open_regular(path) as file:
-            return examine_open(file, path, hashes=hashes)
+            return inspect_open_wheel(file, path, hashes=hashes)
     except OSError as error:
         raise WheelError(
             f"{path.name} can't be read: {error.strerror or error}", at=str(path.parent)
         ) from None
 
 
-def examine_open(file: BinaryIO, path: Path, *, hashes: bool = False) -> InspectedWheel:
+def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> InspectedWheel:
     """As :func:`inspect_wheel`, of an open file that is at ``path``, or will be. Raises OSError too."""
     name = WheelName.parse(path.name)
     size = file.seek(0, 2)
@@ -49,9 +54,9 @@ def examine_open(file: BinaryIO, path: Path, *, hashes: bool = False) -> Inspect
     info = find_dist_info(archive)
     wheel_file = _wheel_file(archive, info.path(WHEEL))
     contents = {METADATA: info.metadata, VARIANT_JSON: info.variant_json, WHEEL: wheel_file}
-    recorded = list(of_record(info, contents))
+    recorded = list(record_disagreements(info, contents))
     if hashes:
-        recorded += of_hashes(info)
+        recorded += hash_disagreements(info)
     headers = parse_metadata(info.metadata, at=f"{path}: {METADATA}")
     document, faults = _document(info.variant_json, f"{path.name}: {VARIANT_JSON}")
     examined = InspectedWheel(
@@ -121,7 +126,7 @@ def refuse_disagreements(
     ``file`` holds the new wheel, which was made of ``source``. Tags of WHEEL that are not those of
     the filename are told to ``notify`` alone: many wheels on PyPI have them, and pip takes those.
     """
-    found = examine_open(file, target)
+    found = inspect_open_wheel(file, target)
     harmless = set(tag_disagreements(found))
     if wrong := [problem for problem in found.disagreements if problem.what not in harmless]:
         raise WheelError.collected(

@@ -127,7 +127,7 @@ _LEAST_DIGEST = 32
 """Bytes: SHA-256 or better (PEP 427)."""
 
 
-def of_record(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
+def record_disagreements(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
     """Rows that lack, rows too many, wrong sizes, and hashes of the ``contents`` of dist-info.
 
     A hash may be left out.
@@ -144,7 +144,7 @@ def of_record(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[
         yield from _of_hash(path, row.hash, hashed)
 
 
-def of_hashes(info: DistInfo) -> Iterator[str]:
+def hash_disagreements(info: DistInfo) -> Iterator[str]:
     """Every member, read through in the order of the file, against its hash in RECORD.
 
     A member that can't be read is told of, and the others are read all the same.

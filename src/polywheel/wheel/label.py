@@ -38,11 +38,11 @@ from polywheel.wheel.inspect import inspect_wheel, read_variant, refuse_disagree
 from polywheel.wheel.stamp import (
     Stamp,
     make_stamp,
+    stamp_change,
     stamp_wheel,
-    stamping,
     strip_variant_fields,
+    unstamp_change,
     unstamp_wheel,
-    unstamping,
 )
 
 OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
@@ -106,7 +106,7 @@ def _name(project: Project) -> str | None:
 _NOT_ASKED = "--no-validate labels without asking plugins"
 
 
-def selected(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
+def parse_selection(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
     """What the options ask for. Raises ConfigError with all that is malformed or contradictory."""
     problems = Problems()
     texts = [text for value in properties for text in value.split(",")]
@@ -130,7 +130,7 @@ def selected(properties: Sequence[str], label: str | None, *, null: bool) -> Sel
     return found
 
 
-def project_of(
+def read_label_project(
     file: Path | None, selection: Selection, providers: Sequence[str], *, metadata_fields: bool
 ) -> Project:
     """The project that says what variants mean: its file, or what options say in its place."""
@@ -222,7 +222,7 @@ def labelled_name(wheel: Path, label: WheelLabel) -> str:
     return str(replace(name, label=label.variant.label))
 
 
-def refuse_namesakes(target: Path, variant: Variant, *, besides: Path) -> None:
+def refuse_conflicting_wheels(target: Path, variant: Variant, *, besides: Path) -> None:
     """Raise WheelError where a wheel of the release, beside the target, contradicts its variant.
 
     One label means one set of properties, for every wheel of a version (PEP 825, "Variant label"),
@@ -276,12 +276,12 @@ def label_wheel(
     """
     target = folder / labelled_name(wheel, label)
     if not overwrite:
-        refuse_namesakes(target, label.variant, besides=wheel)
+        refuse_conflicting_wheels(target, label.variant, besides=wheel)
     check = partial(refuse_disagreements, source=wheel, notify=notify)
     if in_place:
 
         def change(dist_info: DistInfo) -> Change:
-            return stamping(dist_info, label.stamp, name=target.name, notify=notify)
+            return stamp_change(dist_info, label.stamp, name=target.name, notify=notify)
 
         change_in_place(wheel, target, change, overwrite=overwrite, check=check)
     else:
@@ -310,7 +310,7 @@ def unlabel_wheel(
         change_in_place(
             wheel,
             target,
-            lambda dist_info: unstamping(dist_info, strip_variant_fields),
+            lambda dist_info: unstamp_change(dist_info, strip_variant_fields),
             overwrite=overwrite,
             check=check,
         )

@@ -94,7 +94,7 @@ def digest(content: bytes) -> str:
     return "sha256=" + encoded.rstrip(b"=").decode("ascii")
 
 
-def agrees(row: Row, content: bytes) -> bool:
+def row_matches(row: Row, content: bytes) -> bool:
     """Whether a row's hash and size, where it gives them, are those of the content."""
     if row.size and row.size != str(len(content)):
         return False
@@ -133,7 +133,7 @@ def updated_record(
     return (newline.join(lines) + newline).encode("utf-8")
 
 
-def canonical(record: Record, content: bytes, path: str, file: bytes) -> bool:
+def is_canonical(record: Record, content: bytes, path: str, file: bytes) -> bool:
     """Whether RECORD would come out the same if the row of ``path`` were written anew.
 
     ``content`` is RECORD as it stands, ``file`` that of the path.

@@ -15,7 +15,8 @@ from pathlib import Path
 from polywheel.errors import BuildError, ConfigError, PolywheelError, WheelError, nearest
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.disagreements import disagreements_as
+from polywheel.system.files import rename
+from polywheel.wheel.disagreements import disagreements_with_label
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
@@ -30,7 +31,7 @@ _SUFFIX = ".whl"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Repaired:
+class RepairedWheel:
     """What a repair came to."""
 
     wheel: Path
@@ -83,7 +84,7 @@ def parse_command(
     return task
 
 
-def repair(task: RepairTask, *, labelled: bool) -> Repaired:
+def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
     """Run the command of a task on the plain name of its wheel; the wheel that came of it.
 
     It appears in the folder under its final name, with the label where ``labelled`` asks for it,
@@ -213,7 +214,7 @@ def _run(command: Sequence[str]) -> None:
 
 def _taken_out(
     made: Path, folder: Path, before: InspectedWheel, variant: Variant | None
-) -> Repaired:
+) -> RepairedWheel:
     """Check the one wheel in ``made`` and move it, with the label of a variant, to ``folder``."""
     wheels = sorted(
         path for path in made.glob(f"*{_SUFFIX}") if path.is_file() and not path.is_symlink()
@@ -233,13 +234,13 @@ def _taken_out(
         problems = [replace(one, at="the repaired wheel") for one in error.problems]
         raise WheelError.collected(problems) from None
     name = str(replace(WheelName.parse(wheels[0].name), label=variant.label if variant else None))
-    wheels[0].replace(folder / name)
+    rename(wheels[0], folder / name, overwrite=True)
     for other in made.iterdir():  # reports and the like
         # A link would lead nowhere from there, and a pipe would hold up who reads it.
         plain = not other.is_symlink() and (other.is_file() or other.is_dir())
         if plain and not (folder / other.name).exists():
             other.replace(folder / other.name)
-    return Repaired(wheel=folder / name, variant=before.variant)
+    return RepairedWheel(wheel=folder / name, variant=before.variant)
 
 
 def _refuse_loss(before: InspectedWheel, after: InspectedWheel) -> None:
@@ -252,7 +253,7 @@ def _refuse_loss(before: InspectedWheel, after: InspectedWheel) -> None:
         raise WheelError(
             f"it was the variant {before.variant.label!r}, and after the repair it is another"
         )
-    known = {one.what for one in disagreements_as(before, before.variant.label)}
-    found = disagreements_as(after, before.variant.label)
+    known = {one.what for one in disagreements_with_label(before, before.variant.label)}
+    found = disagreements_with_label(after, before.variant.label)
     if new := [one for one in found if one.what not in known]:
         raise WheelError.collected(new)

@@ -1,4 +1,7 @@
-"""Stamp a wheel: new METADATA, variant.json, a new RECORD, and another filename."""
+"""Stamp a wheel: new METADATA, variant.json, a new RECORD, and another filename.
+
+Restoring the original wheel from a stamped one is the reverse, see :mod:`polywheel.wheel.unstamp`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.config.project import Project
-from polywheel.errors import ConfigError, WheelError
+from polywheel.errors import WheelError
 from polywheel.formats.metadata import new_dependencies, variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.wheelname import WheelName
 from polywheel.setup.resolve import ResolvedSetup
 from polywheel.system.files import open_regular
-from polywheel.system.temporary import temporary_folder
+from polywheel.system.source_date_epoch import EARLIEST, LATEST, source_date_epoch
+from polywheel.system.temporary import replacing, temporary_folder
 from polywheel.wheel.archive.archive import open_archive
 from polywheel.wheel.archive.entry import Member
 from polywheel.wheel.archive.rewrite import Change, HeadStart, NewMember, rewrite
@@ -26,105 +30,59 @@ from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_d
 from polywheel.wheel.record import parse_record, updated_record
 from polywheel.wheel.unstamp import OriginalFiles, Strip, original_wheel, undo_field
 
-EARLIEST, LATEST = 315_532_800, 4_354_819_198
-"""1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z, in seconds since 1970: the first and the last moment
-that an entry of a zip archive can name."""
-
 Notify = Callable[[str], None]
+MakeChange = Callable[[DistInfo], Change]
+Check = Callable[[BinaryIO, Path], None]
+"""Raises WheelError if a new wheel is wrong. It gets the content and the future path of the wheel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What to put into a wheel."""
+    """The variant data to put into a wheel."""
 
     metadata: Callable[[bytes], bytes]
-    """From the METADATA that the wheel has to the one that it shall have."""
+    """Makes the new METADATA from the METADATA of the wheel."""
 
     variant_json: bytes
     epoch: int | None = None
-    """SOURCE_DATE_EPOCH: the time of entries that are new; without it, that of METADATA."""
+    """SOURCE_DATE_EPOCH: the time of new entries. If it is None, they have the time of METADATA."""
 
     strip: Strip = bytes
-    """From a METADATA with variant fields to one without."""
+    """Removes the variant fields from METADATA."""
 
 
-def stamping(found: DistInfo, stamp: Stamp, *, name: str, notify: Notify) -> Change:
-    """The change that stamps a wheel; a stamp that it has already is taken off before.
+def make_stamp(project: Project, resolved: ResolvedSetup) -> Stamp:
+    """Return the stamp for wheels of a variant and for their prepared metadata. Raises ConfigError."""
+    add_fields = project.settings.metadata_fields
+    dependencies = [dependency.value for dependency in resolved.setup.dependencies]
 
-    A signature of RECORD is void with the old RECORD: it is left out, and ``notify`` is told;
-    ``name`` is that of the new wheel, for messages.
+    def edit(content: bytes) -> bytes:
+        fields = variant_fields(resolved.variant, resolved.metadata) if add_fields else ()
+        return with_variant_fields(content, [*new_dependencies(content, dependencies), *fields])
+
+    return Stamp(
+        metadata=edit,
+        variant_json=variant_json(resolved.variant, resolved.metadata),
+        epoch=source_date_epoch(),
+        strip=strip_variant_fields,
+    )
+
+
+def strip_variant_fields(metadata: bytes) -> bytes:
+    """Return METADATA without its variant fields."""
+    return with_variant_fields(metadata, ())
+
+
+def stamp_into_folder(
+    wheel: Path, folder: Path, stamp: Stamp, *, label: str | None, notify: Notify
+) -> str:
+    """Write a stamped copy of a wheel to a folder. Return its name, with the label if there is one.
+
+    The wheel appears complete or not at all. Raises WheelError.
     """
-    plain = original_wheel(found, stamp.strip)
-    metadata, record = found.path("METADATA"), found.path("RECORD")
-    variant_json = found.path(VARIANT_JSON)
-    there = found.archive.table.position
-    changed = {metadata: stamp.metadata(plain.metadata.content), variant_json: stamp.variant_json}
-    dropped = tuple(path for one in SIGNATURES if (path := found.path(one)) in there)
-    rows = found.record
-    if plain.record.around is not None and plain.record.content is not found.record_content:
-        rows = parse_record(plain.record.content, at=str(found.archive.path))
-    gone = (*dropped, *plain.signatures)
-    new_record = updated_record(rows, own=record, changed=changed, dropped=gone)
-    new = {
-        metadata: NewMember(metadata, changed[metadata], found.member(metadata)),
-        record: NewMember(record, new_record, found.member(record)),
-    }
-    for path in dropped:
-        notify(f"warning: {path} signed the old RECORD and is left out of {name}")
-    undo = undo_field(
-        found, plain, metadata=changed[metadata], record=new_record, strip=stamp.strip
-    )
-    if undo is None:
-        notify(f"warning: polywheel unlabel will not give back all of what {name} was made from")
-    like = found.member(variant_json if variant_json in there else metadata)
-    if variant_json not in there:
-        like = _dated(like, stamp.epoch)
-    stamped = NewMember(variant_json, stamp.variant_json, like, extra=undo or b"")
-    if variant_json in there:
-        return Change({**new, variant_json: stamped}, {}, dropped)
-    return Change(new, {record: [stamped]}, dropped)
-
-
-def unstamping(found: DistInfo, strip: Strip) -> Change:
-    """The change that gives the non-variant wheel back; an empty one where nothing is stamped."""
-    there = found.archive.table.position
-    variant_json = found.path(VARIANT_JSON)
-    if variant_json not in there and strip(found.metadata) == found.metadata:
-        return Change({})
-    plain = original_wheel(found, strip)
-    replaced = {
-        path: _coming_back(path, former)
-        for path, former in (
-            (found.path("METADATA"), plain.metadata),
-            (found.path("RECORD"), plain.record),
-        )
-    }
-    added: dict[str, list[NewMember]] = {}
-    for path, former in plain.signatures.items():
-        added.setdefault(plain.before[path], []).append(_coming_back(path, former))
-    stale = {found.path(one) for one in SIGNATURES} & {*there}
-    dropped = stale | ({variant_json} & {*there})
-    return Change(replaced, added, sorted(dropped))
-
-
-def _coming_back(path: str, former: OriginalFiles) -> NewMember:
-    return NewMember(path, former.content, former.entry, thorough=True, around=former.around)
-
-
-def _dated(like: Member, epoch: int | None) -> Member:
-    if epoch is None:
-        return like
-    moment = time.gmtime(min(max(epoch, EARLIEST), LATEST))
-    return replace(
-        like,
-        date=(moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
-        time=moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2,
-    )
-
-
-MakeChange = Callable[[DistInfo], Change]
-Check = Callable[[BinaryIO, Path], None]
-"""Raises WheelError for a new wheel that is not right: its content, and the path that it will have."""
+    name = str(replace(WheelName.parse(wheel.name), label=label))
+    stamp_wheel(wheel, folder / name, stamp, notify=notify)
+    return name
 
 
 def stamp_wheel(
@@ -136,17 +94,17 @@ def stamp_wheel(
     overwrite: bool = True,
     check: Check | None = None,
 ) -> None:
-    """Write ``source``, stamped, to ``target``, whose name the caller has made.
+    """Write a stamped copy of ``source`` to ``target``.
 
-    ``target`` appears whole or not at all, and in place of a file of that name where ``overwrite``
-    allows it, once ``check`` has seen it; ``source`` stays as it is. Members that do not change are
-    copied as they stand in the file. Raises WheelError.
+    ``target`` appears complete or not at all, after ``check`` has accepted it. An existing file is
+    replaced if ``overwrite`` is true. ``source`` is unchanged. Unchanged members are copied in compressed
+    form. Raises WheelError.
     """
 
-    def change(found: DistInfo) -> Change:
-        return stamping(found, stamp, name=target.name, notify=notify)
+    def change(info: DistInfo) -> Change:
+        return stamp_change(info, stamp, name=target.name, notify=notify)
 
-    changed_wheel(source, target, change, overwrite=overwrite, check=check)
+    write_changed_wheel(source, target, change, overwrite=overwrite, check=check)
 
 
 def unstamp_wheel(
@@ -157,33 +115,110 @@ def unstamp_wheel(
     overwrite: bool = True,
     check: Check | None = None,
 ) -> None:
-    """Write ``source`` without its stamp to ``target``; one that has none is copied.
+    """Write ``source`` without its stamp to ``target``. A wheel without a stamp is copied.
 
-    Every member comes back as it was before, in content, order, mode and time; the archive byte
-    for byte where METADATA and RECORD were deflated as zlib does by default. Raises WheelError.
+    Every member gets back its content, order, mode, and time. The archive is equal byte for byte if
+    METADATA and RECORD were deflated with zlib's default level. Raises WheelError.
     """
-    changed_wheel(
-        source, target, lambda found: unstamping(found, strip), overwrite=overwrite, check=check
+    write_changed_wheel(
+        source, target, lambda info: unstamp_change(info, strip), overwrite=overwrite, check=check
     )
 
 
-def changed_wheel(
+def stamp_change(info: DistInfo, stamp: Stamp, *, name: str, notify: Notify) -> Change:
+    """Return the change that stamps a wheel. An existing stamp is removed first.
+
+    A signature of RECORD is not valid for the new RECORD. It is dropped, and ``notify`` gets a warning.
+    ``name`` is the name of the new wheel, for messages.
+    """
+    original = original_wheel(info, stamp.strip)
+    metadata, record = info.path("METADATA"), info.path("RECORD")
+    variant_json = info.path(VARIANT_JSON)
+    existing = info.archive.table.position
+    changed = {
+        metadata: stamp.metadata(original.metadata.content),
+        variant_json: stamp.variant_json,
+    }
+    dropped = tuple(path for file in SIGNATURES if (path := info.path(file)) in existing)
+    rows = info.record
+    if original.record.around is not None and original.record.content is not info.record_content:
+        rows = parse_record(original.record.content, at=str(info.archive.path))
+    unlisted = (*dropped, *original.signatures)
+    new_record = updated_record(rows, own=record, changed=changed, dropped=unlisted)
+    new = {
+        metadata: NewMember(metadata, changed[metadata], info.member(metadata)),
+        record: NewMember(record, new_record, info.member(record)),
+    }
+    for path in dropped:
+        notify(f"warning: {path} signed the old RECORD and is left out of {name}")
+    undo = undo_field(
+        info, original, metadata=changed[metadata], record=new_record, strip=stamp.strip
+    )
+    if undo is None:
+        notify(f"warning: polywheel unlabel can't restore the original of {name} completely")
+    like = info.member(variant_json if variant_json in existing else metadata)
+    if variant_json not in existing:
+        like = _with_time(like, stamp.epoch)
+    stamped = NewMember(variant_json, stamp.variant_json, like, extra=undo or b"")
+    if variant_json in existing:
+        return Change({**new, variant_json: stamped}, {}, dropped)
+    return Change(new, {record: [stamped]}, dropped)
+
+
+def _with_time(like: Member, epoch: int | None) -> Member:
+    if epoch is None:
+        return like
+    moment = time.gmtime(min(max(epoch, EARLIEST), LATEST))
+    return replace(
+        like,
+        date=(moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
+        time=moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2,
+    )
+
+
+def unstamp_change(info: DistInfo, strip: Strip) -> Change:
+    """Return the change that restores the non-variant wheel. It is empty if there is no stamp."""
+    existing = info.archive.table.position
+    variant_json = info.path(VARIANT_JSON)
+    if variant_json not in existing and strip(info.metadata) == info.metadata:
+        return Change({})
+    original = original_wheel(info, strip)
+    replaced = {
+        path: _restored(path, file)
+        for path, file in (
+            (info.path("METADATA"), original.metadata),
+            (info.path("RECORD"), original.record),
+        )
+    }
+    added: dict[str, list[NewMember]] = {}
+    for path, file in original.signatures.items():
+        added.setdefault(original.before[path], []).append(_restored(path, file))
+    stale = {info.path(file) for file in SIGNATURES} & {*existing}
+    dropped = stale | ({variant_json} & {*existing})
+    return Change(replaced, added, sorted(dropped))
+
+
+def _restored(path: str, file: OriginalFiles) -> NewMember:
+    return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
+
+
+def write_changed_wheel(
     source: Path, target: Path, make: MakeChange, *, overwrite: bool, check: Check | None = None
 ) -> None:
-    """Write ``source`` with a change to ``target``, which appears whole or not at all."""
+    """Write ``source`` with a change to ``target``, which appears complete or not at all."""
     if not overwrite and target.exists():
-        raise taken(target)
-    # The source is closed before the target is moved, so that the two may be one on Windows too.
+        raise name_taken(target)
+    # The source is closed before the target is renamed: on Windows, the two may be one file.
     with (
-        _appearing(target, like=source, overwrite=overwrite) as output,
-        _opened(source) as file,
+        _new_file(target, like=source, overwrite=overwrite) as output,
+        _open_source(source) as file,
         HeadStart(file, output) as head_start,
     ):
         before = os.fstat(file.fileno())
         archive = open_archive(file, source, seen=head_start.begin)
-        found = find_dist_info(archive)
-        change = make(found)
-        found.check()  # after the change is made: it has begun to deflate what is large
+        info = find_dist_info(archive)
+        change = make(info)
+        info.check()  # after the change, which deflates large members in a thread
         rewrite(archive, output, change, front=head_start)
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -193,7 +228,7 @@ def changed_wheel(
             check(output, target)
 
 
-def _opened(source: Path) -> BinaryIO:
+def _open_source(source: Path) -> BinaryIO:
     try:
         return open_regular(source)
     except OSError as error:
@@ -203,9 +238,36 @@ def _opened(source: Path) -> BinaryIO:
 
 
 @contextmanager
+def _new_file(target: Path, *, like: Path, overwrite: bool) -> Iterator[BinaryIO]:
+    """Open a temporary file that becomes ``target`` at the end, with the mode of ``like``.
+
+    Raises WheelError.
+    """
+    try:
+        with replacing(target, overwrite=overwrite) as part:
+            with part.open("x+b") as file:
+                yield file
+            shutil.copymode(like, part)
+    except FileExistsError:
+        raise name_taken(target) from None
+    except OSError as error:
+        raise WheelError(
+            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
+        ) from None
+
+
+def name_taken(target: Path) -> WheelError:
+    """Return the error for a wheel whose name exists already."""
+    return WheelError(
+        f"{target.name} already exists", at=str(target.parent), hint="use --force to overwrite it"
+    )
+
+
+@contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder in the one for a wheel, which is made: what is big stays on the file system
-    that has room. Raises WheelError.
+    """Create a temporary folder in the folder for a wheel, which is created too.
+
+    So large files stay on the file system that has room for them. Raises WheelError.
     """
     with ExitStack() as opened:
         try:
@@ -216,118 +278,3 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
                 f"no wheel can be written there: {error.strerror or error}", at=str(folder)
             ) from None
         yield scratch.resolve()
-
-
-@contextmanager
-def _appearing(target: Path, *, like: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """A file that becomes ``target``, with the mode of ``like``, once all has been written to it.
-
-    Until then it lies in a temporary folder beside. Raises WheelError.
-    """
-    try:
-        with temporary_folder(target.parent) as folder:
-            part = folder / "part"
-            with part.open("x+b") as file:
-                yield file
-            shutil.copymode(like, part)
-            move(part, target, overwrite=overwrite)
-    except OSError as error:
-        raise WheelError(
-            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
-        ) from None
-
-
-def move(source: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a file another name; without ``overwrite``, one that nobody has yet.
-
-    Raises WheelError where the name is taken, OSError where it can't be done.
-    """
-    if overwrite:
-        source.replace(target)
-        return
-    try:
-        # A name that is taken while this runs is seen here, and in no other way.
-        os.link(source, target)
-    except FileExistsError:
-        raise taken(target) from None
-    except OSError:  # a file system without links
-        if target.exists():
-            raise taken(target) from None
-        source.replace(target)
-    else:
-        try:
-            source.unlink()
-        except OSError:
-            target.unlink()
-            raise
-
-
-def taken(target: Path) -> WheelError:
-    return WheelError(
-        f"{target.name} is there already",
-        at=str(target.parent),
-        hint="--force writes over it",
-    )
-
-
-def make_stamp(project: Project, asked: ResolvedSetup) -> Stamp:
-    """What is put into a wheel of a variant, and into its prepared metadata. Raises ConfigError."""
-    wanted = project.settings.metadata_fields
-    dependencies = [one.value for one in asked.setup.dependencies]
-
-    def edited(content: bytes) -> bytes:
-        fields = variant_fields(asked.variant, asked.metadata) if wanted else ()
-        return with_variant_fields(content, [*new_dependencies(content, dependencies), *fields])
-
-    return Stamp(
-        metadata=edited,
-        variant_json=variant_json(asked.variant, asked.metadata),
-        epoch=source_date_epoch(),
-        strip=strip_variant_fields,
-    )
-
-
-def stamp_into_folder(
-    built: Path, folder: Path, stamp: Stamp, *, label: str | None, notify: Callable[[str], None]
-) -> str:
-    """Write a plain wheel, stamped, into a folder; its new name, with a label or without one.
-
-    Raises WheelError. The wheel appears under that name whole or not at all.
-    """
-    name = str(replace(WheelName.parse(built.name), label=label))
-    stamp_wheel(built, folder / name, stamp, notify=notify)
-    return name
-
-
-def strip_variant_fields(metadata: bytes) -> bytes:
-    """METADATA without its variant fields."""
-    return with_variant_fields(metadata, ())
-
-
-def source_date_epoch() -> int | None:
-    """The variable SOURCE_DATE_EPOCH in seconds since 1970, at least :data:`EARLIEST`.
-
-    None where it is not set, or empty. Blanks around the digits are allowed. Times before 1980 become
-    1980, as in other tools that write archives: 0 and 1 are in common use. Raises ConfigError for
-    any other text, and for times after 2107, which are mostly milliseconds.
-    """
-    text = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
-    if not text:
-        return None
-    at = "environment variable SOURCE_DATE_EPOCH"
-    shown = text if len(text) <= 40 else f"{text[:40]}…"
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is not a number of seconds: {shown!r}",
-            at=at,
-            hint="expected the seconds since 1970, as digits",
-        )
-    digits = text.lstrip("0") or "0"
-    # Python converts at most 4300 digits.
-    if len(digits) > len(str(LATEST)) or int(digits) > LATEST:
-        raise ConfigError(
-            f"SOURCE_DATE_EPOCH is {shown}: a time after 2107, which no wheel can express",
-            at=at,
-            hint="it is in seconds, not in milliseconds",
-        )
-    return max(int(digits), EARLIEST)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError
-from polywheel.system.files import unique_keys
+from polywheel.system.files import refuse_constant, unique_keys
 from polywheel.wheel.archive.archive import MAX_TRAILING, Neighbours
 from polywheel.wheel.archive.entry import (
     CENTRAL,
@@ -41,7 +41,7 @@ from polywheel.wheel.archive.entry import (
 )
 from polywheel.wheel.archive.rewrite import LAST, plain_headers
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
-from polywheel.wheel.record import Record, agrees, canonical, parse_record, updated_record
+from polywheel.wheel.record import Record, is_canonical, parse_record, row_matches, updated_record
 
 _FLAGS = HAS_DESCRIPTOR | UTF8 | 0b110
 """Those of a member: the last two say how much effort went into deflating it."""
@@ -92,7 +92,7 @@ def _fields(metadata: bytes) -> tuple[list[bytes], bytes]:
     return fields, metadata[at:]
 
 
-def lists_the_same(
+def lists_same_files(
     now: Record, former: Record, *, restored: Mapping[str, bytes], stamped: Collection[str]
 ) -> bool:
     """Whether two RECORDs list the same, but for files that a stamp changes.
@@ -105,7 +105,7 @@ def lists_the_same(
     for path in stamped:
         row = former_rows.pop(path, None)
         rows.pop(path, None)
-        if row is not None and not (path in restored and agrees(row, restored[path])):
+        if row is not None and not (path in restored and row_matches(row, restored[path])):
             return False
     listed, former_listed = (
         {path: (row.hash, row.size) for path, row in each.items()} for each in (rows, former_rows)
@@ -113,7 +113,7 @@ def lists_the_same(
     return listed == former_listed
 
 
-def may_come_back(
+def is_restorable(
     path: str, content: bytes, entry: Member, around: Neighbours | None, *, now: Member | None
 ) -> bool:
     """Whether these headers are those of a regular file of this path and content.
@@ -163,7 +163,7 @@ def may_come_back(
     )
 
 
-FIELD = 0x7770
+UNDO_FIELD = 0x7770
 """The id of the extra field; PKWARE's list has nothing there."""
 _SHAPE = 1
 _MAX_FIELD = 60_000
@@ -278,7 +278,7 @@ def undo_field(
     packed = zlib.compress(text)
     if len(text) > _MAX_INFLATED or len(packed) > _MAX_FIELD:
         return None
-    return struct.pack("<2H", FIELD, len(packed)) + packed
+    return struct.pack("<2H", UNDO_FIELD, len(packed)) + packed
 
 
 def _usual(found: DistInfo, plain: OriginalWheel) -> bool:
@@ -292,7 +292,7 @@ def _usual(found: DistInfo, plain: OriginalWheel) -> bool:
     if plain.record.content is not found.record_content:
         return plain.record.around is None
     path = found.path("METADATA")
-    return canonical(found.record, found.record_content, path, plain.metadata.content)
+    return is_canonical(found.record, found.record_content, path, plain.metadata.content)
 
 
 def _part(former: OriginalFiles, now: bytes) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def _kept(found: DistInfo, strip: Strip) -> OriginalWheel | None:
     Raises WheelError, see :func:`original_wheel`.
     """
     member = found.member(found.path(VARIANT_JSON))
-    packed = next((raw[4:] for kind, raw in extra_fields(member.extra) if kind == FIELD), None)
+    packed = next((raw[4:] for kind, raw in extra_fields(member.extra) if kind == UNDO_FIELD), None)
     if packed is None:
         return None
     path = found.archive.path
@@ -378,11 +378,11 @@ def _excess(
     restored = {paths["METADATA"]: plain.metadata, **plain.signatures}
     for path, former in {**restored, paths["RECORD"]: plain.record}.items():
         now = found.archive.member(path)
-        if not may_come_back(path, former.content, former.entry, former.around, now=now):
+        if not is_restorable(path, former.content, former.entry, former.around, now=now):
             return f"{path} would have headers of another file"
     if not only_removes_fields(metadata, plain.metadata.content, strip):
         return "METADATA would get other content"
-    listed = lists_the_same(
+    listed = lists_same_files(
         record,
         parse_record(plain.record.content, at=str(found.archive.path)),
         restored={path: former.content for path, former in restored.items()},
@@ -394,14 +394,10 @@ def _excess(
 def _unpacked(packed: bytes) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed, _MAX_INFLATED)
-    document = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refused)
+    document = json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant)
     if not inflater.eof or inflater.unused_data or document["shape"] != _SHAPE:
         raise ValueError("not undo data of this shape")
     return dict(document)
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no value")
 
 
 def _former(part: dict[str, Any], now: bytes, path: Path) -> OriginalFiles:

@@ -17,7 +17,7 @@ from packaging.version import Version
 from polywheel.config.reader import parse_requirement
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
 from polywheel.formats.variant_json import MAX_SIZE, read_faulty_variant_json, read_variant_json
-from polywheel.formats.variants_json import unite
+from polywheel.formats.variants_json import merge_metadata
 from polywheel.index.resolve.uv_providers import uv_objection
 from polywheel.index.resolve.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import (
@@ -30,7 +30,7 @@ from polywheel.index.wheel_file import (
 )
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.system.files import open_regular
-from polywheel.wheel.disagreements import of_names
+from polywheel.wheel.disagreements import name_disagreements
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 
@@ -155,7 +155,7 @@ class FolderSource:
                 raise WheelError.collected(file.problems)
             if file.document is not None:
                 documents[file.path.name] = read_variant_json(file.document, at=file.path.name)
-        metadata = unite(documents, at=str(release)) if documents else None
+        metadata = merge_metadata(documents, at=str(release)) if documents else None
         note = (
             f"{release.variants_json_filename} is missing: what follows is what the wheels say themselves. uv "
             "takes no variant wheel without that file; `polywheel index` writes it"
@@ -168,7 +168,7 @@ class FolderSource:
             found = inspect_wheel(Path(wheel.link.url))
         except PolywheelError as error:
             return Inspection(refusal=error.problems[0].what)
-        refusal = next(of_names(found.headers, found.name, found.dist_info), None)
+        refusal = next(name_disagreements(found.headers, found.name, found.dist_info), None)
         if refusal is None and variant is not None:
             refusal = _variant_mismatch(found, variant)
         note = None

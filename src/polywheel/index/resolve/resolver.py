@@ -22,7 +22,7 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from polywheel.errors import ConfigError, nearest
-from polywheel.formats.ordering import Ranked, in_order, ranks
+from polywheel.formats.ordering import RankedVariant, rank_properties, sort_variants
 from polywheel.index.resolve.candidates import (
     CandidateFile,
     CandidateRelease,
@@ -200,14 +200,14 @@ class Resolver:
         """How the wheels of one release stand to a system."""
         variants = self.variants(release)
         support = SupportedProperties(supported={}, because={})
-        ordered: list[Ranked] = []
-        unfit: list[Ranked] = []
+        ordered: list[RankedVariant] = []
+        unfit: list[RankedVariant] = []
         if variants.metadata is not None:
             support = find_support(system, variants.metadata, ask=self._ask)
-            known = ranks(variants.metadata.namespaces, support.supported)
+            known = rank_properties(variants.metadata.namespaces, support.supported)
             # Only what is there to be taken.
             labels = {wheel.label for wheel in release.wheels}
-            ordered, unfit = in_order(
+            ordered, unfit = sort_variants(
                 (one for label, one in variants.metadata.variants.items() if label in labels),
                 known,
             )

@@ -14,7 +14,7 @@ from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentN
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from polywheel.formats.ordering import Supported
+from polywheel.formats.ordering import SupportedValues
 from polywheel.index.resolve import uv_providers
 from polywheel.index.resolve.systems import System
 from polywheel.index.resolve.uv_providers import Features
@@ -40,7 +40,7 @@ PLUGIN_NOT_RUN = "was not asked (it runs with --trust only)"
 class SupportedProperties:
     """What a system supports of the namespaces of one release."""
 
-    supported: Supported
+    supported: SupportedValues
     because: Mapping[tuple[str, ...], str]
     """Why nothing is supported of a namespace, or of a namespace and feature."""
 

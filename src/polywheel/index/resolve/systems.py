@@ -28,7 +28,7 @@ from packaging.version import Version
 
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.errors import ConfigError
-from polywheel.formats.ordering import Supported
+from polywheel.formats.ordering import SupportedValues
 from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
 
 _GLIBC = re.compile(r"manylinux_2_([0-9]{1,2})_([a-z0-9_]+)")
@@ -167,7 +167,7 @@ class System:
     environment: Mapping[str, str]
     """What markers are about (PEP 508)."""
 
-    supported: Supported = field(default_factory=dict)
+    supported: SupportedValues = field(default_factory=dict)
     """Described: all that it supports of namespaces whose provider has to be asked."""
 
     enabled: frozenset[str] = frozenset()

@@ -38,7 +38,7 @@ from polywheel.run.existing_wheels import (
 )
 from polywheel.run.fingerprint import digest_of
 from polywheel.run.own_package import write_own_wheel
-from polywheel.run.source.git import own_objects
+from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
 from polywheel.run.worker.checks import misfits
 from polywheel.run.worker.publish import Publisher, two_jobs
@@ -237,7 +237,7 @@ class CibuildwheelExecutor:
         ):
             self.source.copy_to(work.source)
             if _place(build).contained:
-                own_objects(work.source)
+                copy_borrowed_objects(work.source)
             write_own_wheel(self.shop.polywheel, work.source / _SERVED)
             yield work.source, work.lock
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polywheel.errors import BuildError, ConfigError
-from polywheel.system.source_files import git, is_folder
+from polywheel.system.source_files import is_real_folder, run_git
 
 _CONFIGURED = (
     *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks", "core.ignorecase"),
@@ -65,46 +65,46 @@ class Repository:
             os.utime(folder / "index", ns=(self.index_time, self.index_time))
 
 
-def untracked(folder: Path) -> set[str]:
+def untracked_files(folder: Path) -> set[str]:
     """The files below a folder that are new: git neither tracks nor ignores them."""
-    said = git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
+    said = run_git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
     return set(filter(None, said.split("\0")))
 
 
-def repositories(root: Path, at: str = "") -> Iterator[Repository]:
+def find_repositories(root: Path, at: str = "") -> Iterator[Repository]:
     """The repository at the root of a checkout, and those within it that are there."""
     folder = root / at
-    said = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
+    said = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
     names = [name.rstrip("/") for name in said.split("\0") if name]
-    within = [name for name in names if is_folder(folder / name)]
+    within = [name for name in names if is_real_folder(folder / name)]
     there = [name for name in within if (folder / name / ".git").exists()]
     yield _repository(folder, at, empty=tuple(name for name in within if name not in there))
     for name in there:
-        yield from repositories(root, f"{at}/{name}".strip("/"))
+        yield from find_repositories(root, f"{at}/{name}".strip("/"))
 
 
 def check_out(root: Path, tree: Path) -> None:
     """Fill ``tree`` with what is committed in a checkout, as a checkout. Raises BuildError."""
-    for one in repositories(root):
+    for one in find_repositories(root):
         commit = one.head
         if one.at:  # of what is within, the commit that the one around it names
-            commit = git(tree, "rev-parse", "--verify", "-q", f"HEAD:{one.at}")
+            commit = run_git(tree, "rev-parse", "--verify", "-q", f"HEAD:{one.at}")
         if commit is None:
             continue
         one.write(tree)
         place = tree / one.at
-        if git(place, "reset", "--hard", "--quiet", commit) is None:
+        if run_git(place, "reset", "--hard", "--quiet", commit) is None:
             raise BuildError("what is committed can't be checked out", at=str(root / one.at))
 
 
-def top(folder: Path) -> Path:
+def checkout_root(folder: Path) -> Path:
     """The root of the checkout that a folder lies in; the folder itself where it lies in none."""
-    return Path(git(folder, "rev-parse", "--show-toplevel") or folder)
+    return Path(run_git(folder, "rev-parse", "--show-toplevel") or folder)
 
 
-def need_commit(folder: Path) -> None:
+def require_commit(folder: Path) -> None:
     """Raise ConfigError where a folder is in no checkout that has a commit."""
-    known = shutil.which("git") and git(folder, "rev-parse", "--verify", "-q", "HEAD")
+    known = shutil.which("git") and run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
     if not known:
         raise ConfigError(
             f"{folder} is no checkout of git with a commit", at="--clean", hint="drop --clean"
@@ -113,18 +113,18 @@ def need_commit(folder: Path) -> None:
 
 def commit_time(folder: Path) -> int | None:
     """When the commit that is checked out was made, in seconds since 1970."""
-    said = git(folder, "log", "-1", "--format=%ct") or ""
+    said = run_git(folder, "log", "-1", "--format=%ct") or ""
     return int(said) if said.isdigit() else None
 
 
 def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Repository:
-    head = git(folder, "rev-parse", "--verify", "-q", "HEAD")
-    branch = git(folder, "symbolic-ref", "-q", "HEAD")
-    tags = git(folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags") or ""
+    head = run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
+    branch = run_git(folder, "symbolic-ref", "-q", "HEAD")
+    tags = run_git(folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags") or ""
     refs = "".join(f"{line}\n" for line in tags.splitlines())
     if branch and head:
         refs += f"{head} {branch}\n"
-    status = git(folder, "status", "--porcelain", "--untracked-files=no") or ""
+    status = run_git(folder, "status", "--porcelain", "--untracked-files=no") or ""
     index = _inside(folder, "index")
     files = {
         "HEAD": f"ref: {branch}\n" if branch else f"{head}\n",
@@ -138,7 +138,7 @@ def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Reposi
             content[name] = path.read_bytes()
     if index.is_file():
         content["index"] = index.read_bytes()
-        shared = git(folder, "rev-parse", "--shared-index-path")
+        shared = run_git(folder, "rev-parse", "--shared-index-path")
         if shared:
             content[Path(shared).name] = (folder / shared).read_bytes()
     seen = "\0".join((head or "", branch or "", tags, status))
@@ -168,13 +168,13 @@ def _lender(objects: Path) -> str:
 
 def _inside(folder: Path, name: str) -> Path:
     """A path in the repository of a folder; a worktree has some of its own, and shares the others."""
-    return (folder / (git(folder, "rev-parse", "--git-path", name) or f".git/{name}")).resolve()
+    return (folder / (run_git(folder, "rev-parse", "--git-path", name) or f".git/{name}")).resolve()
 
 
 def _config(folder: Path) -> str:
     """The configuration of a copy: what says when a file has changed, and no work behind its back."""
     said: dict[str, str | None] = {}
-    for entry in (git(folder, "config", "--list", "-z") or "").split("\0"):
+    for entry in (run_git(folder, "config", "--list", "-z") or "").split("\0"):
         key, assigned, value = entry.partition("\n")
         if key in _CONFIGURED or key.startswith("filter."):
             said[key] = value if assigned else None
@@ -203,7 +203,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def own_objects(tree: Path) -> None:
+def copy_borrowed_objects(tree: Path) -> None:
     """Give the repositories of a copy the objects that they borrow, for where it is to be moved to.
 
     They are linked where the file system can, as nobody ever writes to one.

@@ -14,7 +14,7 @@ _MADE_ANEW = ("cache/", "wcache/", "store/lock", "wlock")
 """What Mercurial writes into ``.hg`` whenever it looks, or holds while it works."""
 
 
-KEPT_BY_LOOKING = (".hg/dirstate",)
+CHANGED_BY_STATUS = (".hg/dirstate",)
 """Which commit is checked out, and what Mercurial saw of the files when it looked the last time."""
 
 
@@ -40,7 +40,7 @@ class Checkout:
         """Nothing more: all of the repository is among the files."""
 
 
-def opened_checkout(root: Path) -> Checkout | None:
+def read_checkout(root: Path) -> Checkout | None:
     """None where a folder is not the root of a checkout, or there is no Mercurial."""
     if not (root / ".hg").is_dir() or shutil.which("hg") is None:
         return None

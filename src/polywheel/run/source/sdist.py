@@ -17,15 +17,15 @@ from polywheel.environments.environments import Environment, Environments, Inter
 from polywheel.errors import BuildError
 from polywheel.run.build_requirements import checked
 from polywheel.run.fingerprint import digest_of, variables
-from polywheel.run.source.git import top
-from polywheel.run.source.snapshot import Source, kept_source, read_source, sdist_source
+from polywheel.run.source.git import checkout_root
+from polywheel.run.source.snapshot import Source, cached_source, read_source, unpack_source
 from polywheel.run.source.tree import content_digest
 from polywheel.run.worker.requests import StepFailedError, TimeBudget, WorkerContext, run_step
 from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import sha256_of
-from polywheel.system.locks import held
-from polywheel.system.source_files import entries
+from polywheel.system.locks import hold_lock
+from polywheel.system.source_files import source_entries
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out what is not committed."""
@@ -72,13 +72,13 @@ class SdistMaker:
         whole = self._around(tree.root, part) if tree.prefix else part
         base = self._base()
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
-        with held(
+        with hold_lock(
             self.place / "sdist.lock",
             stop=self.shop.stop,
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
             seconds=self.shop.seconds,
         ):
-            found, why = (None, None) if self.fresh else (kept_source(kept), _reason(kept))
+            found, why = (None, None) if self.fresh else (cached_source(kept), _reason(kept))
             if found is None and why is None:
                 try:
                     found = self._made(whole, part.prefix, kept)
@@ -112,7 +112,7 @@ class SdistMaker:
 
         Raises BuildError where the part has changed since it was read.
         """
-        around = read_source(top(root), without=[*self.without, self.log.parent])
+        around = read_source(checkout_root(root), without=[*self.without, self.log.parent])
         whole = around.frozen(fresh=self.fresh)
         if _contents(whole.root / part.prefix, part.files) != _contents(part.root, part.files):
             raise BuildError("the source changed while it was read", hint="run it again")
@@ -173,11 +173,13 @@ class SdistMaker:
         made = out / Path(str(said["sdist"])).name
         if not made.is_file():
             raise StepFailedError(f"the real backend names an sdist that is not there: {made.name}")
-        return sdist_source(made, kept=kept, epoch=self.shop.epoch, fresh=self.fresh)
+        return unpack_source(made, kept=kept, epoch=self.shop.epoch, fresh=self.fresh)
 
 
 def _contents(root: Path, files: Sequence[str]) -> list[tuple[str, bytes]]:
-    return [(name, content_digest(root / name, status)) for name, status in entries(root, files)]
+    return [
+        (name, content_digest(root / name, status)) for name, status in source_entries(root, files)
+    ]
 
 
 def _first_line(error: BuildError) -> str:

@@ -19,15 +19,21 @@ from typing import NamedTuple
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run.source import git, mercurial
 from polywheel.run.source.git import Repository
-from polywheel.run.source.tree import content_digest, copy_files, remove
+from polywheel.run.source.tree import content_digest, copy_files, remove_folder
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.cache import cache_directory
-from polywheel.system.files import DEEPEST, sha256_of, too_deep
+from polywheel.system.files import MAX_DEPTH, TOO_DEEP, sha256_of
 from polywheel.system.files import replace as rename
 from polywheel.system.manifest import is_intact, record_files, write_synced
-from polywheel.system.source_files import JOURNAL, entries, files_below, git_prefix, known_to_git
+from polywheel.system.source_date_epoch import EARLIEST, LATEST
+from polywheel.system.source_files import (
+    JOURNAL,
+    files_below,
+    git_prefix,
+    git_source_files,
+    source_entries,
+)
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
-from polywheel.wheel.stamp import EARLIEST, LATEST
 
 _NOTE = "polywheel-source.json"
 _SNAPSHOT = "source"
@@ -90,7 +96,7 @@ class Source:
         kept = cache_directory() / "snapshots" / self.digest[:32]
         try:
             if fresh and is_intact(kept) and not self.is_content_of(kept / _SNAPSHOT):
-                remove(kept)
+                remove_folder(kept)
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
             if not is_intact(kept):
@@ -119,7 +125,7 @@ class Source:
 
 
 @contextmanager
-def opened_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iterator[Path]:
+def open_source_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iterator[Path]:
     """The folder of the source in a folder or an sdist, in which its pyproject.toml is.
 
     ``clean`` checks out what is committed. That is done once: the project, the plan, and the builds
@@ -131,8 +137,8 @@ def opened_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iter
         if not clean:
             yield path.resolve()
             return
-        git.need_commit(path)
-        top = git.top(path)
+        git.require_commit(path)
+        top = git.checkout_root(path)
         inside = git_prefix(path) or ""
         with temporary_folder() as folder:
             tree = folder.resolve() / top.name
@@ -146,21 +152,21 @@ def opened_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iter
     elif clean:
         raise ConfigError(f"{path.name} is no checkout of git", at="--clean", hint="drop --clean")
     else:
-        yield sdist_source(path, fresh=fresh).root
+        yield unpack_source(path, fresh=fresh).root
 
 
-def source_in(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Source:
-    """The source in a folder that :func:`opened_tree` made of ``origin``.
+def read_opened_source(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Source:
+    """The source in a folder that :func:`open_source_tree` made of ``origin``.
 
     Files in one of the paths ``without``, or in the output directory of a run, are not part of it.
     Raises ConfigError and BuildError.
     """
     if origin.is_file():
-        return kept_source(tree.parent) or sdist_source(origin)
+        return cached_source(tree.parent) or unpack_source(origin)
     return read_source(tree, without=without)
 
 
-def sdist_source(
+def unpack_source(
     path: Path, *, kept: Path | None = None, epoch: int | None = None, fresh: bool = False
 ) -> Source:
     """The source in an sdist, unpacked into the folder ``kept`` if it is not there already.
@@ -171,7 +177,7 @@ def sdist_source(
     """
     try:
         kept = kept or cache_directory() / "sdists" / sha256_of(path)[:32]
-        found = kept_source(kept)
+        found = cached_source(kept)
         if found is not None and not fresh:
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -191,13 +197,13 @@ def sdist_source(
             # Names that are no UTF-8 are escaped, and come back as they were.
             write_synced(made / _NOTE, json.dumps(note))
             if found is None or not source.is_content_of(found.root):
-                remove(kept)
+                remove_folder(kept)
                 rename(made, kept)
     except OSError as error:
         raise BuildError(
             f"{path.name} can't be unpacked: {error.strerror or error}", at=str(path)
         ) from None
-    found = kept_source(kept)
+    found = cached_source(kept)
     if found is None:
         raise BuildError(f"{path.name} was unpacked, and is gone again", at=str(kept))
     return found
@@ -206,11 +212,11 @@ def sdist_source(
 def _keep(made: Path, kept: Path) -> None:
     """Give a folder its name in the cache; one that is there already stays, where it is intact."""
     if not is_intact(kept):
-        remove(kept)
+        remove_folder(kept)
         rename(made, kept)
 
 
-def kept_source(kept: Path) -> Source | None:
+def cached_source(kept: Path) -> Source | None:
     """The source that was unpacked there; None where none was."""
     try:
         if not kept.is_dir():
@@ -241,20 +247,20 @@ def read_source(
     inside = None if whole else git_prefix(root)
     hg = None
     if inside != "" and not whole:  # also one that a checkout of git has within it, and ignores
-        hg = mercurial.opened_checkout(root)
+        hg = mercurial.read_checkout(root)
     if hg is not None:
         found = _read(root, _without(root, hg.files, without), [hg])
         epoch = epoch or hg.time or found.newest
         return _as_source(root, found, epoch, repositories=(hg,), changed=hg.changed)
-    names = known_to_git(root, inside)
+    names = git_source_files(root, inside)
     if names is None:
         inside = None  # git is about something else, which has this folder in it
         names = sorted(files_below(root, ignore=not whole))
-    repositories = tuple(git.repositories(root)) if inside == "" else ()
+    repositories = tuple(git.find_repositories(root)) if inside == "" else ()
     found = _read(root, _without(root, names, without), repositories)
     committed = git.commit_time(root) if inside is not None else None
     changed = any(one.changed for one in repositories) or (
-        inside is None or not git.untracked(root).isdisjoint(found.files)
+        inside is None or not git.untracked_files(root).isdisjoint(found.files)
     )
     epoch = epoch or committed or found.newest
     return _as_source(
@@ -298,11 +304,11 @@ def _read(
     for one in repositories:
         total.update(f"{one.at}\0{one.state}\n".encode("utf-8", "surrogateescape"))
     newest = 0.0
-    for name, status in entries(root, names):
-        if name.count("/") > DEEPEST:
-            raise BuildError(f"in the source, {too_deep()}", at=f"{name[:100]}…")
+    for name, status in source_entries(root, names):
+        if name.count("/") > MAX_DEPTH:
+            raise BuildError(f"in the source, {TOO_DEEP}", at=f"{name[:100]}…")
         files.append(name)
-        if name.startswith(mercurial.KEPT_BY_LOOKING):
+        if name.startswith(mercurial.CHANGED_BY_STATUS):
             continue
         newest = max(newest, status.st_mtime)
         total.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from polywheel.system.files import replace
-from polywheel.system.source_files import stays_link, unreadable
+from polywheel.system.source_files import is_copied_as_link, unreadable_error
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 _CHUNK = 1 << 20
@@ -34,7 +34,7 @@ def copy_files(root: Path, names: Collection[str], place: Path) -> None:
         _copy_file(root, name, place / name)
 
 
-def remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder; whoever is killed meanwhile leaves nothing that could be taken for it."""
     if folder.parent.is_dir():
         with temporary_folder(folder.parent) as gone, suppress(FileNotFoundError):
@@ -51,7 +51,7 @@ def content_digest(path: Path, status: os.stat_result) -> bytes:
             while chunk := file.read(_CHUNK):
                 found.update(chunk)
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
     return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + found.digest()
 
 
@@ -78,7 +78,7 @@ def has_mode(status: os.stat_result, mode: int, *, posix: bool) -> bool:
 
 def _copy_file(root: Path, name: str, target: Path) -> None:
     origin = root / name
-    if stays_link(root, name):
+    if is_copied_as_link(root, name):
         link = origin.readlink()
         if target.is_symlink() and target.readlink() == link:
             return

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.run.source.tar import Kind, Member, TarError, TarReader
-from polywheel.system.files import DEEPEST, means_another_file, too_deep, walk
+from polywheel.system.files import MAX_DEPTH, TOO_DEEP, is_reserved_on_windows, walk
 from polywheel.wheel.archive.archive import open_archive
 
 MOST_BYTES = 16 << 30
@@ -184,10 +184,10 @@ class _Unpacking:
         place = PurePosixPath(name)
         if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
             raise self._error(f"holds a file that leads out of it: {name!r}")
-        if self.windows and any(map(means_another_file, place.parts)):
+        if self.windows and any(map(is_reserved_on_windows, place.parts)):
             raise self._error(f"holds a file that Windows has no name for: {name!r}")
-        if len(place.parts) > DEEPEST:
-            raise self._error(f"can't be unpacked: {too_deep()}")
+        if len(place.parts) > MAX_DEPTH:
+            raise self._error(f"can't be unpacked: {TOO_DEEP}")
         return place
 
     def _target(self, place: PurePosixPath) -> Path:

@@ -22,7 +22,7 @@ from polywheel.run.worker.jobserver import JobserverSettings
 from polywheel.run.workplace import group_file
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.processes import ChildResult, run_child
-from polywheel.system.source_files import LOCAL_VARIABLES
+from polywheel.system.source_files import GIT_LOCAL_VARIABLES
 from polywheel.system.temporary import temporary_folder
 
 _WORKER = Path("polywheel", "run", "worker", "_script.py")
@@ -30,7 +30,7 @@ _LEFT_OUT = {
     *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"),
     # Bytecode is worth the more the more jobs an environment serves.
     "PYTHONDONTWRITEBYTECODE",
-    *LOCAL_VARIABLES,
+    *GIT_LOCAL_VARIABLES,
 }
 """Variables of the environment around, and not of a build in one of its own."""
 

@@ -36,7 +36,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.setup.comparison import NO_SETUP
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.temporary import temporary_folder
-from polywheel.system.terminal import put
+from polywheel.system.terminal import print_lines
 from polywheel.wheel.stamp import make_stamp, stamp_into_folder
 
 HOOK = "get_requires_for_build_wheel"
@@ -248,4 +248,4 @@ def _no_others(_: Project, __: tuple[VariantProperty, ...]) -> Mapping[str, Vari
 
 
 def _say(line: str) -> None:
-    put([f"polywheel: {line}"], stream=sys.stderr)
+    print_lines([f"polywheel: {line}"], stream=sys.stderr)
