@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     )
     from polywheel.model.plan import Build, Job, Plan
     from polywheel.model.variant import Variant, VariantProperty
-    from polywheel.run.existing_wheels import Outcome, State
     from polywheel.run.loop import RunObserver
     from polywheel.run.options import RunOptions
+    from polywheel.run.outcome import Outcome, State
     from polywheel.run.report import Report
     from polywheel.wheel.finalize import Finalization, FinalizedWheel
     from polywheel.wheel.inspected_wheel import InspectedWheel
@@ -77,7 +77,7 @@ _MODULES = {
     ),
     "polywheel.model.plan": ("Build", "Job", "Plan"),
     "polywheel.model.variant": ("Variant", "VariantProperty"),
-    "polywheel.run.existing_wheels": ("Outcome", "State"),
+    "polywheel.run.outcome": ("Outcome", "State"),
     "polywheel.run.loop": ("RunObserver",),
     "polywheel.run.options": ("RunOptions",),
     "polywheel.run.report": ("Report",),
@@ -129,10 +129,10 @@ def build(
 
     from polywheel.run.loop import RunObserver
     from polywheel.run.options import RunOptions
-    from polywheel.run.preparation import prepared_run
+    from polywheel.run.preparation import prepare_run
 
     options = options or RunOptions(out=Path("dist"))
-    with prepared_run(
+    with prepare_run(
         Path(source), config=options.config, plan=plan, fresh=options.fresh
     ) as prepared:
         return prepared.run(prepared.plan, options, observer or RunObserver())

@@ -179,7 +179,9 @@ def fake_jobs() -> None:
     def once() -> float:
         tasks = [Task(id=str(number), seconds=float(number % 7)) for number in range(1000)]
         start = time.perf_counter()
-        found = run_all(tasks, work, limits=Limits(at_once=2), stop=stop, failed=lambda _: False)
+        found = run_all(
+            tasks, work, limits=Limits(max_parallel=2), stop=stop, failed=lambda _: False
+        )
         assert len(found) == 1000
         return time.perf_counter() - start
 

@@ -49,7 +49,7 @@ from polywheel.model.answers import PluginQuery
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.providers.client import answer_of, read_answers, read_call, read_log
-from polywheel.run.journal import opened_journal
+from polywheel.run.journal import open_journal
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.run.worker import requests
 from polywheel.setup.profiles import choose_backend
@@ -653,7 +653,7 @@ def bad_journal(chance: Random) -> bytes:
 def read_journal(content: bytes, folder: Path) -> None:
     """Never an error: a line that is damaged does not count."""
     put(folder, ".polywheel-journal.jsonl", content)
-    with opened_journal(folder) as journal:
+    with open_journal(folder) as journal:
         entry = journal.entry("linux-x86_64-cp311-v3")
         if entry is not None:
             journal.finished(entry.job, entry.key)

@@ -405,7 +405,7 @@ def test_a_file_in_the_way_of_the_output_directory(builds: Builds) -> None:
 def test_a_file_in_the_way_of_the_logs(builds: Builds, tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("mine")
     said = builds("--log-dir", str(tmp_path / "logs"), code=4)
-    assert "error: the folder for logs can't be made" in said.err
+    assert "error: the folder for logs can't be created" in said.err
 
 
 def test_a_wheel_of_another_origin_is_not_written_over(builds: Builds) -> None:
@@ -522,7 +522,7 @@ def test_a_build_with_an_old_make_in_it_is_run_again_without_the_pool(tmp_path: 
     assert builds.labels == ["a", "b", "c"]
     first = builds.log("a")
     assert "internal error: invalid --jobserver-auth string" in first
-    assert "polywheel: this build has a make before 4.4: once more" in first
+    assert "polywheel: this build uses a make before 4.4; trying again" in first
     assert "made by make" in first
     # Once is enough: the others are not told of the pool at all.
     assert builds.begun == ["a", "a", "b", "c"]
@@ -533,7 +533,7 @@ def test_a_python_that_is_not_there(tmp_path: Path) -> None:
     source = demo(tmp_path / "demo", "a", pythons=[HERE, "3.99"])
     builds = Builds(source, tmp_path / "out")
     said = builds(code=1)
-    assert "there is no Python 3.99 here; --install-python gets it" in said.err
+    assert "no Python 3.99 was found; use --install-python to install it" in said.err
     assert builds.labels == ["a"]
     assert [one["state"] for one in said.report["builds"]] == ["built", "no-python"]
 
@@ -547,7 +547,7 @@ def test_builds_for_other_machines_are_elsewhere(tmp_path: Path) -> None:
     # Asked for, it counts; and where nothing else was, nothing is done.
     builds("--target", OTHER_TARGET, "--target", this_target(), code=1)
     said = builds("--target", OTHER_TARGET, code=1)
-    assert f"nothing of this can be built here: this machine is {this_target()}" in said.err
+    assert f"no build is for this machine: it is {this_target()}" in said.err
     assert OTHER_TARGET in said.err
 
 

@@ -271,8 +271,8 @@ def test_files_of_a_build_that_failed_are_kept_where_that_is_asked_for(tmp_path:
     source = demo(tmp_path / "demo", "v1", "v2", does={"v1": "fail"})
     builds = Builds(source, tmp_path / "out")
     said = builds("--keep-work", code=1)
-    (line,) = (line for line in said.err.splitlines() if "its files are kept in" in line)
-    place = Path(line.partition("are kept in ")[2].removesuffix(" until it is built again"))
+    (line,) = (line for line in said.err.splitlines() if "its files stay in" in line)
+    place = Path(line.partition("stay in ")[2].removesuffix(" until the next build"))
     assert "-v1: " in line
     assert (place / "source" / "backend.py").is_file()
     (other,) = place.parent.glob("*-v2")

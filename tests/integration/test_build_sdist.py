@@ -316,7 +316,7 @@ def test_requirements_of_sdists_that_are_none(answer: str, said: str, tmp_path: 
     more = f"def get_requires_for_build_sdist(config_settings=None):\n    return {answer}\n"
     builds = Builds(told(tmp_path / "told", more=more), tmp_path / "out", on(tmp_path / "cache"))
     done = builds(code=1)
-    assert f"error: making the sdist: {said}, which is no requirement: " in done.err
+    assert f"error: making the sdist: {said}, which is not a valid requirement: " in done.err
     assert f"at: {tmp_path / 'out' / 'logs' / 'sdist.log'}" in done.err
 
 
@@ -433,10 +433,10 @@ def test_with_fresh_backends_are_asked_again() -> None:
     def needs(*, fresh: bool) -> BuildRequirements:
         return BuildRequirements(
             requires=[],
-            foreseen={},
+            expected={},
             plugins={},
             source="digest",
-            shop=workshop(),
+            context=workshop(),
             environments=Environments(fresh=fresh, notify=print),
             fresh=fresh,
         )
@@ -445,12 +445,12 @@ def test_with_fresh_backends_are_asked_again() -> None:
     first = needs(fresh=False)
     guess = first.environment(here, jobs)
     assert not guess.certain
-    assert first.learnt(here, jobs, guess.environment, []).certain
+    assert first.remember(here, jobs, guess.environment, []).certain
     del first, guess
     again = needs(fresh=False)
     assert again.environment(here, jobs).certain
-    assert again.kept(here, jobs) is not None
+    assert again.find_environment(here, jobs) is not None
     del again
     anew = needs(fresh=True)
     assert not anew.environment(here, jobs).certain
-    assert anew.kept(here, jobs) is None
+    assert anew.find_environment(here, jobs) is None

@@ -458,7 +458,7 @@ def test_contourpy(tmp_path: Path, python312: str) -> None:
 def test_a_project_that_wants_another_polywheel(tmp_path: Path) -> None:
     source = seen_project(tmp_path / "project", requires='"polywheel>=99"')
     done = Builds(source, tmp_path / "out")(code=2)
-    assert f"the project wants polywheel>=99, and this is polywheel {__version__}" in done.err
+    assert f"the project requires polywheel>=99, and this is polywheel {__version__}" in done.err
     assert "at: pyproject.toml: build-system.requires" in done.err
 
 

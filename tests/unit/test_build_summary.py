@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polywheel.cli.build import _failures
-from polywheel.run.existing_wheels import Outcome, State
+from polywheel.run.outcome import Outcome, State
 
 
 def failed(build: str, error: str, log: Path | None = None) -> Outcome:

@@ -13,8 +13,8 @@ from setups import plugin_answer, rules, variant
 from polywheel.errors import Problem
 from polywheel.matrix.expansion import equal_when_built, expand_project
 from polywheel.model.plan import EqualVariants
-from polywheel.run.equal_setups import with_equal_setups
-from polywheel.run.existing_wheels import Outcome, State, Wheel
+from polywheel.run.equal_setups import report_equal_setups
+from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.setup.comparison import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
 
@@ -156,7 +156,7 @@ def test_jobs_of_one_python_and_target_are_compared() -> None:
         outcome(JOBS[2], ""),  # made by an older version
         outcome(JOBS[3], "a"),
     ]
-    same = with_equal_setups(PLAN, outcomes, lambda sets: asked.extend(sets) or ())  # type: ignore[func-returns-value]
+    same = report_equal_setups(PLAN, outcomes, lambda sets: asked.extend(sets) or ())  # type: ignore[func-returns-value]
     assert same == outcomes
     v2, v3 = f"{PLACE}-v2", f"{PLACE}-v3"
     assert asked == [(v2, v3)]
@@ -166,7 +166,7 @@ def test_wheels_that_ask_the_same_where_strict_are_no_success() -> None:
     v2, v3 = (f"{PLACE}-{label}" for label in ("v2", "v3"))
     equal = EqualVariants(jobs=(v2, v3), problem=Problem("what", "where", "hint"), is_error=True)
     failed = replace(outcome(v3, "a", State.FAILED), error="its own")
-    found = with_equal_setups(PLAN, [outcome(v2, "a"), failed], lambda _: [equal])
+    found = report_equal_setups(PLAN, [outcome(v2, "a"), failed], lambda _: [equal])
     assert [(one.state, one.wheels) for one in found] == [(State.FAILED, ())] * 2
     assert [one.error for one in found] == [
         "what (where); hint; strict = true makes this an error",

@@ -15,7 +15,7 @@ import pytest
 
 from polywheel.errors import BuildError, WheelError
 from polywheel.run import journal as journal_module
-from polywheel.run.journal import Entry, Journal, opened_journal
+from polywheel.run.journal import Entry, Journal, open_journal
 from polywheel.system.files import sha256_of
 from polywheel.system.source_files import JOURNAL as NAME
 
@@ -43,7 +43,7 @@ def written(folder: Path, content: bytes) -> Iterator[Journal]:
     """The journal of a folder whose file has this content."""
     folder.mkdir(exist_ok=True)
     (folder / NAME).write_bytes(content)
-    with opened_journal(folder) as journal:
+    with open_journal(folder) as journal:
         yield journal
 
 
@@ -53,25 +53,25 @@ def line(entry: Entry, *, sort: bool = False, **other: Any) -> bytes:
 
 
 def test_what_is_added_is_there_in_the_next_run(tmp_path: Path) -> None:
-    with opened_journal(tmp_path / "new" / "out") as journal:
+    with open_journal(tmp_path / "new" / "out") as journal:
         assert journal.entry("any-py3-v3") is None
         assert journal.seconds("any-py3-v3") is None
         entry = finish(tmp_path / "new" / "out")
         journal.add(entry)
         assert journal.finished("any-py3-v3", "k1") == entry
-    with opened_journal(tmp_path / "new" / "out") as journal:
+    with open_journal(tmp_path / "new" / "out") as journal:
         assert journal.finished("any-py3-v3", "k1") == entry
         assert journal.seconds("any-py3-v3") == 1.5
         assert journal.maker(FILE, entry.sha256) == "any-py3-v3"
 
 
 def test_the_newest_line_of_a_job_counts_and_all_contents_are_known(tmp_path: Path) -> None:
-    with opened_journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         old = finish(tmp_path, content=b"old")
         journal.add(old)
         new = finish(tmp_path, content=b"new", key="k2")
         journal.add(new)
-    with opened_journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         assert journal.entry("any-py3-v3") == new
         assert journal.finished("any-py3-v3", "k1") is None
         assert journal.finished("any-py3-v3", "k2") == new
@@ -79,7 +79,7 @@ def test_the_newest_line_of_a_job_counts_and_all_contents_are_known(tmp_path: Pa
 
 
 def test_a_line_does_not_count_once_the_key_or_the_file_is_another(tmp_path: Path) -> None:
-    with opened_journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         entry = finish(tmp_path)
         journal.add(entry)
         assert journal.finished("any-py3-v3", "k2") is None
@@ -127,7 +127,7 @@ def test_lines_of_others_are_passed_over_and_stay(tmp_path: Path, strange: bytes
         journal.add(second)
     content = (tmp_path / NAME).read_bytes()
     assert content.startswith(strange + line(first) + strange)
-    with opened_journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         assert journal.finished("any-py3-v4", "k1") == second
 
 
@@ -168,21 +168,21 @@ def test_a_line_that_no_run_has_written_does_not_count(
 
 
 def test_a_second_run_says_that_there_is_one(tmp_path: Path) -> None:
-    with opened_journal(tmp_path), pytest.raises(BuildError) as caught, opened_journal(tmp_path):
+    with open_journal(tmp_path), pytest.raises(BuildError) as caught, open_journal(tmp_path):
         pytest.fail("two runs have one directory")
     (problem,) = caught.value.problems
     assert problem.what == "another polywheel build is writing to this directory"
     assert problem.at == str(tmp_path)
     assert problem.hint
-    with opened_journal(tmp_path):
+    with open_journal(tmp_path):
         pass
 
 
 def test_the_lock_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from polywheel.run.journal import opened_journal\n"
-        "with opened_journal(Path(sys.argv[1])):\n"
+        "from polywheel.run.journal import open_journal\n"
+        "with open_journal(Path(sys.argv[1])):\n"
         "    print('have it', flush=True); time.sleep(300)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -190,25 +190,25 @@ def test_the_lock_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
         try:
             assert other.stdout is not None
             assert other.stdout.readline().strip() == b"have it"
-            with pytest.raises(BuildError), opened_journal(tmp_path):
+            with pytest.raises(BuildError), open_journal(tmp_path):
                 pass
         finally:
             other.kill()
-    with opened_journal(tmp_path):
+    with open_journal(tmp_path):
         pass
 
 
 def test_a_directory_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file in the way")
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):
-        with pytest.raises(WheelError, match="can't be written") as caught, opened_journal(folder):
+        with pytest.raises(WheelError, match="can't be written") as caught, open_journal(folder):
             pass
         assert caught.value.problems[0].at == str(folder)
 
 
 def test_something_else_of_its_name_is_an_error(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
-    with pytest.raises(WheelError, match="can't be written"), opened_journal(tmp_path):
+    with pytest.raises(WheelError, match="can't be written"), open_journal(tmp_path):
         pass
 
 
@@ -216,7 +216,7 @@ def test_of_a_journal_of_no_size_that_a_run_would_write_the_end_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that reads it goes on, and can add to it."""
-    monkeypatch.setattr(journal_module, "_MOST", 1000)
+    monkeypatch.setattr(journal_module, "_MAX_SIZE", 1000)
     first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
     front = line(second) + b"x" * 2000 + b"\n"
     with written(tmp_path, front + line(first)) as journal:
@@ -292,7 +292,7 @@ def test_a_name_that_the_file_system_can_not_have_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some file systems have shorter names than 255 bytes."""
-    monkeypatch.setattr(journal_module, "_LONGEST_NAME", 1000)
+    monkeypatch.setattr(journal_module, "_MAX_NAME", 1000)
     entry = finish(tmp_path)
     long = "demo-1.0-py3-none-any-" + "v" * 300 + ".whl"
     with written(tmp_path, line(entry, file=long)) as journal:
@@ -316,7 +316,7 @@ def test_a_line_that_can_not_be_written_leaves_none_behind(
 ) -> None:
     """A disk that is full after half a line, and has room again later."""
     first, second = finish(tmp_path), finish(tmp_path, OTHER, job="any-py3-v4")
-    with opened_journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         journal.add(first)
 
         def full(_: int) -> None:

@@ -15,7 +15,7 @@ from polywheel.errors import BuildError
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.source.tree import has_mode
 from polywheel.run.source.unpack import _Unpacking, unpack_sdist
-from polywheel.run.workplace import build_place
+from polywheel.run.work_folder import work_folder_path
 from polywheel.system import source_files
 from polywheel.system.files import (
     is_reserved_on_windows,
@@ -43,7 +43,7 @@ def test_names_that_all_systems_keep(name: str) -> None:
 
 def test_builds_of_labels_that_differ_by_a_dot_have_two_folders(tmp_path: Path) -> None:
     """Windows leaves out a dot at the end."""
-    first, second = (build_place(tmp_path, f"any-py3-v3{dot}") for dot in ("", "."))
+    first, second = (work_folder_path(tmp_path, f"any-py3-v3{dot}") for dot in ("", "."))
     assert first != second
     assert not second.name.endswith(".")
 

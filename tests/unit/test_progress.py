@@ -17,17 +17,17 @@ from rich.table import Table
 
 from polywheel.model.plan import Build
 from polywheel.run import progress
-from polywheel.run.existing_wheels import Outcome, State, Wheel
 from polywheel.run.loop import RunObserver
+from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.progress import (
     LastLine,
-    failure,
+    failure_lines,
+    format_size,
     is_terminal,
     json_events,
     live_table,
+    log_tail,
     plain_lines,
-    sized,
-    tail,
 )
 from polywheel.system.terminal import log_line
 
@@ -58,29 +58,29 @@ def up_to_date(name: str) -> Outcome:
     return Outcome(build=name, state=State.UP_TO_DATE, wheels=(wheel(name),))
 
 
-def a_run(watcher: RunObserver, log: Path) -> None:
+def a_run(observer: RunObserver, log: Path) -> None:
     """Two that are there, two without a Python, one that is built, one that fails."""
     log.write_text("".join(f"line {number}\n" for number in range(100)), encoding="utf-8")
     others = [up_to_date("a"), up_to_date("b"), no_python("c"), no_python("d")]
-    watcher.said("Python 3.12: installing meson-python")
-    watcher.begun([build("e"), build("f")], others)
+    observer.note("Python 3.12: installing meson-python")
+    observer.begin([build("e"), build("f")], others)
     for outcome in others:
-        watcher.ended(outcome)
-    watcher.started(build("e"))
-    watcher.started(build("f"))
-    watcher.ended(built("e"))
-    watcher.ended(failed("f", log))
+        observer.build_ended(outcome)
+    observer.build_started(build("e"))
+    observer.build_started(build("f"))
+    observer.build_ended(built("e"))
+    observer.build_ended(failed("f", log))
 
 
 def test_plain_lines(tmp_path: Path) -> None:
     stream = io.StringIO()
     log = tmp_path / "f.log"
-    with plain_lines(stream) as watcher:
-        a_run(watcher, log)
+    with plain_lines(stream) as observer:
+        a_run(observer, log)
     assert stream.getvalue().splitlines() == [
         "polywheel: Python 3.12: installing meson-python",
         "2 up to date",
-        "2 left out: there is no Python 3.99 here",
+        "2 skipped: there is no Python 3.99 here",
         "e: started",
         "f: started",
         "[1/2] e: built in 2.0 s: e.whl (1.2 MB)",
@@ -95,8 +95,8 @@ def test_plain_lines(tmp_path: Path) -> None:
 def test_json_events(tmp_path: Path) -> None:
     stream = io.StringIO()
     log = tmp_path / "f.log"
-    with json_events(stream) as watcher:
-        a_run(watcher, log)
+    with json_events(stream) as observer:
+        a_run(observer, log)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     times = [one.pop("time") for one in events]
     assert times == sorted(times)
@@ -157,8 +157,8 @@ class Terminal(io.StringIO):
 @contextmanager
 def table(logs: Path, stream: Terminal) -> Iterator[RunObserver]:
     console = Console(file=stream, width=100, height=30, force_terminal=True)
-    with live_table(stream, logs, console=console) as watcher:
-        yield watcher
+    with live_table(stream, logs, console=console) as observer:
+        yield observer
 
 
 @pytest.fixture(autouse=True)
@@ -171,11 +171,11 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table(tmp_path: Path) -> None:
     stream = Terminal()
     log = tmp_path / "f.log"
-    with table(tmp_path, stream) as watcher:
-        a_run(watcher, log)
+    with table(tmp_path, stream) as observer:
+        a_run(observer, log)
     shown = shown_text(stream)
     assert "2 up to date" in shown
-    assert "2 left out: there is no Python 3.99 here" in shown
+    assert "2 skipped: there is no Python 3.99 here" in shown
     assert "e: built in 2.0 s: e.whl (1.2 MB)" in shown
     assert "f: failed" in shown
     assert "line 99" in shown
@@ -186,11 +186,11 @@ def test_the_table(tmp_path: Path) -> None:
 def test_the_table_while_it_moves(tmp_path: Path) -> None:
     stream = Terminal()
     (tmp_path / "e.log").write_text("compiling\n\x1b[31m[3/9] axpy.c\x1b[0m\n\n", encoding="utf-8")
-    with table(tmp_path, stream) as watcher:
-        watcher.begun([build("e"), build("f"), build("g")], [])
-        watcher.started(build("e"))
-        watcher.started(build("f"))
-        watcher.ended(failed("f"))
+    with table(tmp_path, stream) as observer:
+        observer.begin([build("e"), build("f"), build("g")], [])
+        observer.build_started(build("e"))
+        observer.build_started(build("f"))
+        observer.build_ended(failed("f"))
         stream.truncate(0)
         while "[3/9] axpy.c" not in stream.getvalue() or "1 failed" not in stream.getvalue():
             pass
@@ -207,8 +207,8 @@ def shown_text(stream: Terminal) -> str:
 def test_no_color_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    with table(tmp_path, stream) as watcher:
-        a_run(watcher, tmp_path / "f.log")
+    with table(tmp_path, stream) as observer:
+        a_run(observer, tmp_path / "f.log")
     assert "f: failed" in stream.getvalue()
     assert not COLOUR.search(stream.getvalue())
 
@@ -222,14 +222,14 @@ def test_what_a_log_says_does_a_terminal_no_harm(tmp_path: Path) -> None:
     log = tmp_path / "f.log"
     log.write_bytes(EVIL.encode() + b"\xff\n")
     plain, shown = io.StringIO(), Terminal()
-    with plain_lines(plain) as watcher:
-        watcher.said(EVIL)
-        watcher.ended(failed("f", log, EVIL))
-    with table(tmp_path, shown) as watcher:
-        watcher.begun([build("f")], [])
-        watcher.said(EVIL)
-        watcher.started(build("f"))
-        watcher.ended(failed("f", log, EVIL))
+    with plain_lines(plain) as observer:
+        observer.note(EVIL)
+        observer.build_ended(failed("f", log, EVIL))
+    with table(tmp_path, shown) as observer:
+        observer.begin([build("f")], [])
+        observer.note(EVIL)
+        observer.build_started(build("f"))
+        observer.build_ended(failed("f", log, EVIL))
     for text in (plain.getvalue(), shown.getvalue()):
         assert "title" not in text
         assert "\x1b[2J" not in text
@@ -241,7 +241,7 @@ def test_what_a_log_says_does_a_terminal_no_harm(tmp_path: Path) -> None:
 def test_a_log_that_is_long(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("first\n" + "x" * 300_000 + "\n" + "short\r\nlast\n \n", encoding="utf-8")
-    lines = tail(log)
+    lines = log_tail(log)
     assert lines[-2:] == ["short", "last"]
     assert lines[0].endswith("…")
     assert len(lines[0]) == 200
@@ -249,12 +249,14 @@ def test_a_log_that_is_long(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there(tmp_path: Path) -> None:
-    assert tail(tmp_path / "none") == []
+    assert log_tail(tmp_path / "none") == []
     assert LastLine(tmp_path / "none").line() == ""
     seen: dict[tuple[str, ...], str] = {}
-    assert failure(failed("f", tmp_path / "none", "it broke"), seen) == ["  error: it broke"]
-    assert failure(failed("g", tmp_path / "none", "it broke"), seen) == ["  the same error as f"]
-    assert failure(failed("h", tmp_path / "none", "other"), seen) == ["  error: other"]
+    assert failure_lines(failed("f", tmp_path / "none", "it broke"), seen) == ["  error: it broke"]
+    assert failure_lines(failed("g", tmp_path / "none", "it broke"), seen) == [
+        "  the same error as f"
+    ]
+    assert failure_lines(failed("h", tmp_path / "none", "other"), seen) == ["  error: other"]
 
 
 def test_the_last_line_of_a_log_that_grows(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_the_table_looks_at_no_more_than_it_shows(
     view = progress._View(Console(width=100, height=30), tmp_path)
     for number in range(200):
         (tmp_path / f"{number}.log").write_text("compiling a.c\n" * 10_000, encoding="utf-8")
-        view.started(build(str(number)))
+        view.build_started(build(str(number)))
     monkeypatch.setattr(progress, "log_line", counted)
     (table, *_) = view.__rich__().renderables
     assert isinstance(table, Table)
@@ -305,11 +307,11 @@ def test_the_table_looks_at_no_more_than_it_shows(
 
 def test_threads_do_not_mix_their_lines() -> None:
     stream = io.StringIO()
-    with plain_lines(stream) as watcher:
+    with plain_lines(stream) as observer:
 
         def talk() -> None:
             for _ in range(100):
-                watcher.said("x" * 50)
+                observer.note("x" * 50)
 
         threads = [threading.Thread(target=talk) for _ in range(4)]
         for thread in threads:
@@ -333,17 +335,17 @@ class Closed(io.StringIO):
 def test_a_reader_that_goes_away_does_not_end_the_run(face: object) -> None:
     stream = Closed()
     assert callable(face)
-    with face(stream) as watcher:
-        watcher.said("one")
-        watcher.said("two")
+    with face(stream) as observer:
+        observer.note("one")
+        observer.note("two")
     assert stream.writes == 1
 
 
 def test_letters_that_the_stream_does_not_have() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    with plain_lines(stream) as watcher:
-        watcher.said("größer")
+    with plain_lines(stream) as observer:
+        observer.note("größer")
     assert raw.getvalue() == rb"polywheel: gr\xf6\xdfer" + b"\n"
 
 
@@ -358,4 +360,4 @@ def test_where_a_table_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
     ("count", "said"), [(0, "0 bytes"), (5_900, "5.9 kB"), (10**6, "1.0 MB"), (2 * 10**9, "2.0 GB")]
 )
 def test_sizes(count: int, said: str) -> None:
-    assert sized(count) == said
+    assert format_size(count) == said

@@ -15,8 +15,8 @@ from wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.run.existing_wheels import State, Wheel
-from polywheel.run.journal import Entry, Journal, opened_journal
+from polywheel.run.journal import Entry, Journal, open_journal
+from polywheel.run.outcome import State, Wheel
 from polywheel.run.worker.publish import Publisher
 from polywheel.system.files import sha256_of
 
@@ -52,7 +52,7 @@ class Out:
 
 @contextmanager
 def opened(folder: Path, *, force: bool = False) -> Iterator[Out]:
-    with opened_journal(folder) as journal:
+    with open_journal(folder) as journal:
         targets = {LINUX.name: LINUX}
         publisher = Publisher(out=folder, journal=journal, targets=targets, force=force)
         yield Out(folder, journal, publisher)

@@ -12,16 +12,16 @@ from plans import job, plan_of
 
 from polywheel.errors import WheelError
 from polywheel.matrix.shards import read_durations
-from polywheel.run.existing_wheels import (
+from polywheel.run.executors.cibuildwheel import logged_messages
+from polywheel.run.outcome import (
     PRESENT,
     Message,
     Outcome,
-    StaleWheel,
     State,
     Wheel,
-    logged_messages,
 )
 from polywheel.run.report import SHAPE, Report, warnings_as_json
+from polywheel.run.stale import StaleWheel
 
 PLAN = plan_of(
     [job(None), job("null")],
@@ -180,8 +180,8 @@ def test_the_exit_code_is_0_only_where_all_of_it_is_there(state: State) -> None:
 def test_what_is_elsewhere_counts_where_it_was_asked_for() -> None:
     there = done(PLAIN), done(V2), done(V3)
     assert report(*there).exit_code == 0
-    assert report(*there, all_of_it=True).exit_code == 1
-    assert report(*there, all_of_it=True, elsewhere=()).exit_code == 0
+    assert report(*there, elsewhere_fails=True).exit_code == 1
+    assert report(*there, elsewhere_fails=True, elsewhere=()).exit_code == 0
 
 
 def test_after_an_interrupt_the_exit_code_is_130() -> None:

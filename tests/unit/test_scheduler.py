@@ -39,7 +39,7 @@ def run(
         found = run_all(
             what,
             work,
-            limits=limits or Limits(at_once=1),
+            limits=limits or Limits(max_parallel=1),
             stop=stop or Event(),
             failed=lambda result: result.startswith("bad"),
             started=started,
@@ -94,7 +94,7 @@ def test_never_more_at_once_than_allowed_and_as_many_where_there_is_work(at_once
             together.wait(SOON)  # the first ones do all run at the same time
         return gauge(task)
 
-    assert sorted(run(tasks(30), work, limits=Limits(at_once=at_once))) == sorted(
+    assert sorted(run(tasks(30), work, limits=Limits(max_parallel=at_once))) == sorted(
         task.id for task in tasks(30)
     )
     assert gauge.most <= at_once
@@ -114,13 +114,13 @@ def test_a_place_is_filled_as_soon_as_it_is_free() -> None:
         if len(done) == 9:
             others_done.set()
 
-    run(tasks(10), work, limits=Limits(at_once=2), finished=finished)
+    run(tasks(10), work, limits=Limits(max_parallel=2), finished=finished)
     assert done[-1] == "job0"
 
 
 def test_memory_of_what_runs_stays_below_what_was_free() -> None:
     gauge = Gauge()
-    limits = Limits(at_once=8, free_memory=lambda: 350)
+    limits = Limits(max_parallel=8, free_memory=lambda: 350)
     assert len(run(tasks(40, memory=100), gauge, limits=limits)) == 40
     assert gauge.most_memory <= 300
     assert gauge.most == 3
@@ -129,7 +129,7 @@ def test_memory_of_what_runs_stays_below_what_was_free() -> None:
 def test_a_task_that_needs_more_than_there_is_runs_alone() -> None:
     gauge = Gauge()
     what = [*tasks(3, memory=10), Task(id="huge", memory=1000), *tasks(3)]
-    run(what, gauge, limits=Limits(at_once=4, free_memory=lambda: 100))
+    run(what, gauge, limits=Limits(max_parallel=4, free_memory=lambda: 100))
     assert gauge.most_memory == 1000
 
 
@@ -160,7 +160,7 @@ def test_nothing_starts_beside_another_while_memory_is_short() -> None:
             assert second.wait(SOON)
         return task.id
 
-    limits = Limits(at_once=2, free_memory=free)
+    limits = Limits(max_parallel=2, free_memory=free)
     assert sorted(run(tasks(2, memory=100), work, limits=limits, started=started)) == [
         "job0",
         "job1",
@@ -169,7 +169,7 @@ def test_nothing_starts_beside_another_while_memory_is_short() -> None:
 
 def test_short_memory_is_no_reason_to_wait_for_ever() -> None:
     """Where nothing runs, nothing of ours will give memory back."""
-    limits = Limits(at_once=2, free_memory=lambda: 0)
+    limits = Limits(max_parallel=2, free_memory=lambda: 0)
     assert run(tasks(3, memory=100), limits=limits) == ["job0", "job1", "job2"]
 
 
@@ -181,7 +181,7 @@ def test_where_nobody_knows_what_is_free_memory_is_no_limit() -> None:
         together.wait(SOON)
         return gauge(task)
 
-    assert len(run(tasks(4, memory=1 << 60), work, limits=Limits(at_once=4))) == 4
+    assert len(run(tasks(4, memory=1 << 60), work, limits=Limits(max_parallel=4))) == 4
 
 
 def test_a_failure_leaves_the_others_alone() -> None:
@@ -201,7 +201,7 @@ def test_the_first_failure_ends_it_where_it_is_to_fail_fast() -> None:
         assert running.wait(SOON)
         return "bad"
 
-    limits = Limits(at_once=2, keep_going=False)
+    limits = Limits(max_parallel=2, keep_going=False)
     assert run(tasks(50), work, limits=limits, stop=stop) == ["bad", "stopped"]
 
 
@@ -228,7 +228,7 @@ def test_an_exception_of_the_work_is_raised_after_all_has_ended() -> None:
         return task.id
 
     with pytest.raises(ZeroDivisionError):
-        run(tasks(9), work, limits=Limits(at_once=2), stop=stop)
+        run(tasks(9), work, limits=Limits(max_parallel=2), stop=stop)
     assert ended.is_set()
 
 
@@ -246,7 +246,7 @@ def test_an_exception_of_a_callback_is_raised_after_all_has_ended() -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        run(tasks(9), work, limits=Limits(at_once=3), stop=stop, finished=finished)
+        run(tasks(9), work, limits=Limits(max_parallel=3), stop=stop, finished=finished)
     assert sorted(seen) == ["job0", "job1", "job2"]
 
 
@@ -265,7 +265,7 @@ def test_keyboard_interrupt_is_raised_again_after_all_has_ended() -> None:
         seen.append(one.result)
 
     with pytest.raises(KeyboardInterrupt):
-        run(tasks(9), work, limits=Limits(at_once=2), stop=stop, finished=finished)
+        run(tasks(9), work, limits=Limits(max_parallel=2), stop=stop, finished=finished)
     assert sorted(seen) == ["job0", "job1"]
 
 
@@ -284,7 +284,10 @@ def test_a_signal_that_sets_the_event_loses_no_result(name: str) -> None:
         return task.id
 
     with on_interrupt(stop.set):
-        assert sorted(run(tasks(9), work, limits=Limits(at_once=2), stop=stop)) == ["job0", "job1"]
+        assert sorted(run(tasks(9), work, limits=Limits(max_parallel=2), stop=stop)) == [
+            "job0",
+            "job1",
+        ]
     assert signal.getsignal(number) == before
 
 
@@ -319,7 +322,7 @@ def test_a_thousand_jobs_take_the_memory_of_a_few() -> None:
     what = tasks(1000)
     tracemalloc.start()
     try:
-        run(what, limits=Limits(at_once=8), finished=finished)
+        run(what, limits=Limits(max_parallel=8), finished=finished)
     finally:
         tracemalloc.stop()
     assert seen == 1000

@@ -110,7 +110,7 @@ def test_a_cache_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_is_needed_and_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_package, "_PACKAGES", ("polywheel", "no_such_package"))
-    with pytest.raises(BuildError, match="no_such_package is not there"):
+    with pytest.raises(BuildError, match="no_such_package was not found"):
         own_package_folder()
 
 
@@ -132,7 +132,9 @@ def test_a_project_that_wants_another_version(requirement: str) -> None:
     with pytest.raises(ConfigError) as caught:
         requirements_without_polywheel((requirement,), at="pyproject.toml: build-system.requires")
     (problem,) = caught.value.problems
-    assert problem.what == f"the project wants {requirement}, and this is polywheel {__version__}"
+    assert (
+        problem.what == f"the project requires {requirement}, and this is polywheel {__version__}"
+    )
     assert problem.at == "pyproject.toml: build-system.requires"
 
 

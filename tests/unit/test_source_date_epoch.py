@@ -21,8 +21,8 @@ def of_a_run(monkeypatch: pytest.MonkeyPatch) -> int:
     """The time that builds of ``polywheel build`` are given."""
     monkeypatch.setattr(orchestrator, "own_package_folder", lambda: Path("polywheel"))
     tree = cast(Any, SimpleNamespace(epoch=5))
-    wishes = RunOptions(out=Path("out"), at_once=1, logs=Path("logs"))
-    return orchestrator._workshop(tree, wishes, Event()).epoch
+    options = RunOptions(out=Path("out"), max_parallel=1, logs=Path("logs"))
+    return orchestrator._worker_context(tree, options, Event()).epoch
 
 
 @pytest.mark.parametrize(

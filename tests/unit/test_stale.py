@@ -10,8 +10,8 @@ from plans import job, plan_of
 
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job, Plan
-from polywheel.run.existing_wheels import Planned, StaleWheel, find_stale, prune
-from polywheel.run.journal import Entry, opened_journal
+from polywheel.run.journal import Entry, open_journal
+from polywheel.run.stale import FullPlan, StaleWheel, find_stale, prune
 from polywheel.system.files import sha256_of
 
 LINUX, MACOS = "linux-x86_64", "macos-arm64"
@@ -38,14 +38,14 @@ def stale(
     foreign: Sequence[str] = (),
 ) -> dict[str, str]:
     """Why wheels are stale, by name; ``journal`` has who made which file, the newest line last."""
-    with opened_journal(out) as opened:
+    with open_journal(out) as opened:
         for maker, file in journal:
             (out / file).write_text(f"{maker.id} {file}", encoding="utf-8")
             digest = sha256_of(out / file)
             opened.add(Entry(job=maker.id, key="k", file=file, sha256=digest, seconds=1.0))
         for file in foreign:
             (out / file).touch()
-        planned = Planned(plan=plan(*jobs), complete=complete, labels=lambda: labels)
+        planned = FullPlan(plan=plan(*jobs), complete=complete, labels=lambda: labels)
         found = find_stale(out, opened, planned, made)
     assert all(one.own == (one.file not in foreign) for one in found)
     return {one.file: one.why for one in found}

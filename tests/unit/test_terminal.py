@@ -21,7 +21,7 @@ from polywheel.cli import main, say
 from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem, show_error
 from polywheel.init.tables import _string
 from polywheel.model.plan import Build
-from polywheel.run.existing_wheels import Outcome, State
+from polywheel.run.outcome import Outcome, State
 from polywheel.run.progress import json_events, plain_lines
 from polywheel.run.report import Report
 from polywheel.run.worker.requests import StepFailedError, TimeBudget, _checked
@@ -145,12 +145,12 @@ def test_events_and_failures_hold_no_command(tmp_path: Path) -> None:
     log.write_text("\n".join(COMMANDS), encoding="utf-8")
     for face in (json_events, plain_lines):
         stream = io.StringIO()
-        with face(stream) as watcher:
-            watcher.begun([Build(id="b", python="3.12", target="t", jobs=("b",))], [])
+        with face(stream) as observer:
+            observer.begin([Build(id="b", python="3.12", target="t", jobs=("b",))], [])
             for text in COMMANDS:
-                watcher.said(text)
+                observer.note(text)
                 error = PolywheelError(text, at=text, hint=text).render().removeprefix("error: ")
-                watcher.ended(Outcome(build="b", state=State.FAILED, error=error, log=log))
+                observer.build_ended(Outcome(build="b", state=State.FAILED, error=error, log=log))
         lines = stream.getvalue().splitlines()
         assert lines
         assert not any(map(is_command, lines))
@@ -296,10 +296,10 @@ def test_passwords_reach_no_message_and_no_document(
     print_lines([url])
     print_json({"requires": [url]})
     stream = io.StringIO()
-    with json_events(stream) as watcher:
-        watcher.said(f"installing {url}")
-    with plain_lines(stream) as watcher:
-        watcher.said(f"installing {url}")
+    with json_events(stream) as observer:
+        observer.note(f"installing {url}")
+    with plain_lines(stream) as observer:
+        observer.note(f"installing {url}")
     outcome = Outcome(build="a", state=State.FAILED, error=error.render())
     plan = plan_of([job(None)])
     report = Report(

@@ -14,7 +14,7 @@ from plans import job, plan_of
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.run.executors.cibuildwheel import (
+from polywheel.run.executors.cibuildwheel_options import (
     BuildPlatform,
     build_platform,
     by_variant,
@@ -181,9 +181,9 @@ def test_tables_that_are_none(document: dict[str, object]) -> None:
 
 
 def test_a_container_engine_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="there is no no-such-engine"):
+    with pytest.raises(ConfigError, match="no container engine was found: no-such-engine"):
         container_engine({"linux": {"container-engine": "no-such-engine; create_args: -x"}})
-    with pytest.raises(ConfigError, match="there is no no-such-engine"):
+    with pytest.raises(ConfigError, match="no container engine was found: no-such-engine"):
         container_engine({"container-engine": {"name": "no-such-engine"}})
 
 

@@ -19,7 +19,7 @@ from polywheel.config.reader import Table
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.wheelname import WheelName
-from polywheel.run.existing_wheels import PRESENT, State
+from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
 from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing

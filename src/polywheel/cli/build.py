@@ -22,13 +22,19 @@ from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
 from polywheel.matrix.shards import read_durations
 from polywheel.providers.plugins import PluginEnvironments
-from polywheel.run.executors.cibuildwheel import by_variant
-from polywheel.run.existing_wheels import Outcome, State
+from polywheel.run.executors.create import plan_for_executor
 from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
-from polywheel.run.orchestrator import builds_here
-from polywheel.run.preparation import prepared_run
-from polywheel.run.progress import is_terminal, json_events, live_table, plain_lines, sized, tail
+from polywheel.run.outcome import Outcome, State
+from polywheel.run.preparation import prepare_run
+from polywheel.run.progress import (
+    format_size,
+    is_terminal,
+    json_events,
+    live_table,
+    log_tail,
+    plain_lines,
+)
 from polywheel.run.report import Report, warnings_as_json
 from polywheel.system.terminal import json_text, print_lines
 
@@ -44,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     source, here = Path(options.source), this_target()
     config = Path(options.config) if options.config is not None else config_file()
     plan = read_plan(options.plan) if options.plan else None
-    with prepared_run(
+    with prepare_run(
         source,
         config=config,
         plan=plan,
@@ -54,23 +60,23 @@ def run(arguments: Sequence[str]) -> int:
     ) as prepared:
         plan = chosen(prepared.plan, options)
         if options.dry_run:
-            within = options.cibuildwheel is not None
-            plan = by_variant(plan) if within else plan
-            ours = builds_here(plan, here, within=within)
+            plan, builds = plan_for_executor(
+                plan, here, cibuildwheel=options.cibuildwheel is not None
+            )
             dry_run = DryRun(
                 plan=plan,
                 project=prepared.project,
                 choice=prepared.choice,
                 settings=options.settings,
-                here=frozenset(build.id for build in ours),
+                here=frozenset(build.id for build in builds),
                 machine=here,
                 plugins=PluginEnvironments(fresh=options.fresh, notify=say),
             )
             print_dry_run(dry_run, as_json=options.json)
             return 0
-        wishes = _wishes(options, config)
-        with _watcher(options, wishes.logs) as watcher:
-            report = prepared.run(plan, wishes, watcher)
+        run_options = _run_options(options, config)
+        with _observer(options, run_options.logs) as observer:
+            report = prepared.run(plan, run_options, observer)
     unwritten = _write_report(report, options.report)
     if options.json:
         finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
@@ -92,10 +98,10 @@ def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
     return None
 
 
-def _wishes(options: argparse.Namespace, config: Path | None) -> RunOptions:
+def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions:
     return RunOptions(
         out=options.output,
-        at_once=options.jobs,
+        max_parallel=options.jobs,
         logs=options.log_dir or Path(),
         keep_going=not options.fail_fast,
         fresh=options.fresh,
@@ -106,15 +112,15 @@ def _wishes(options: argparse.Namespace, config: Path | None) -> RunOptions:
         config=config,
         settings=options.settings,
         cibuildwheel=options.cibuildwheel,
-        seconds=options.job_timeout,
+        timeout=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
-        recorded=read_durations(Path(options.durations)) if options.durations else {},
-        all_of_it=bool(options.target or options.only),
+        durations=read_durations(Path(options.durations)) if options.durations else {},
+        elsewhere_fails=bool(options.target or options.only),
     )
 
 
-def _watcher(options: argparse.Namespace, logs: Path) -> AbstractContextManager[RunObserver]:
+def _observer(options: argparse.Namespace, logs: Path) -> AbstractContextManager[RunObserver]:
     if options.json:
         return json_events(sys.stdout)
     if is_terminal(sys.stderr) and find_spec("rich") is not None:
@@ -157,7 +163,7 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
     by_error: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in failed:
         # Backends fail with one message for every reason: then the end of the log tells.
-        said = tail(outcome.log)[-1:] if outcome.log is not None else []
+        said = log_tail(outcome.log)[-1:] if outcome.log is not None else []
         by_error.setdefault((_without_python(outcome.error or ""), *said), []).append(outcome)
     for (error, *_), outcomes in list(by_error.items())[:_NAMED]:
         why, first = error.partition("\n")[0], outcomes[0]
@@ -198,7 +204,7 @@ def _summary(report: Report, *, prune: bool) -> Iterator[str]:
     parts = [f"{count} {state.replace('-', ' ')}" for state, count in _counted(report).items()]
     yield f"builds: {', '.join(parts) or 'none'}"
     wheels = [wheel for one in report.outcomes for wheel in one.wheels]
-    size = sized(sum(wheel.size for wheel in wheels))
+    size = format_size(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
     if following := _next(report):
         yield f"next: {following}"

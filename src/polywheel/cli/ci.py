@@ -30,7 +30,12 @@ from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import read_document
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
-from polywheel.run.executors.cibuildwheel import build_platform, by_variant, tables_of, variables
+from polywheel.run.executors.cibuildwheel_options import (
+    build_platform,
+    by_variant,
+    tables_of,
+    variables,
+)
 from polywheel.run.report import SHAPE
 from polywheel.system.terminal import print_lines
 
@@ -52,7 +57,9 @@ def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
                 at=target.at,
                 hint="polywheel ci github builds for any",
             )
-        told = variables(jobs, target, place, settings={}, environment={}, tables=tables, said={})
+        told = variables(
+            jobs, target, place, settings={}, environment={}, tables=tables, environ={}
+        )
         label, runner = jobs[0].label, target.runner or ""
         runs.append(CibuildwheelRun(target=target.name, runner=runner, label=label, variables=told))
     return runs

@@ -21,7 +21,7 @@ from polywheel.model.plan import Build, Plan
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import PluginEnvironments
-from polywheel.run.equal_setups import same_setups
+from polywheel.run.equal_setups import group_by_setup
 from polywheel.setup.comparison import NO_SETUP
 from polywheel.system.limits import cpu_count
 from polywheel.system.terminal import print_json, print_lines
@@ -136,7 +136,7 @@ def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
     else:
         print_lines(_lines(document))
     plan = dry_run.plan
-    equal = equal_when_built(dry_run.project, plan.jobs, same_setups(plan, _digests(document)))
+    equal = equal_when_built(dry_run.project, plan.jobs, group_by_setup(plan, _digests(document)))
     for one in equal:
         if not one.is_error:
             say(f"warning: {one}")

@@ -15,7 +15,7 @@ from polywheel.index.write.releases import ExpectedRelease, Release
 from polywheel.matrix.plan_json import read_document, read_plan, settle
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
-from polywheel.run.existing_wheels import State
+from polywheel.run.outcome import State
 from polywheel.run.worker.checks import misfits
 from polywheel.system.files import sha256_of
 

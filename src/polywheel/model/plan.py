@@ -73,7 +73,7 @@ class Job:
         --frontend cibuildwheel`` adds them. Raises ConfigError for a target that cibuildwheel does not
         know.
         """
-        from polywheel.run.executors.cibuildwheel import job_environment
+        from polywheel.run.executors.cibuildwheel_options import job_environment
 
         return job_environment(self)
 

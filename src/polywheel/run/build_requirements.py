@@ -1,4 +1,6 @@
-"""What builds need besides ``build-system.requires``: the backend is asked once, its answer is kept."""
+"""Requirements of builds besides ``build-system.requires``. The backend is asked once; its answer
+is cached.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from polywheel.environments.environments import (
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.plugins import plugin_requires, without_plugin
-from polywheel.run.fingerprint import digest_of, tools, variables
+from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import replacing
@@ -34,20 +36,23 @@ if TYPE_CHECKING:
 
 
 def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, tuple[str, ...]]:
-    """By job, the plugins that its build asks, as far as they are the same for every Python.
+    """Return the requirements of each job's plugins, as far as they are the same for every Python.
 
-    Builds say for themselves what they need; a good guess saves making an environment for that.
+    A build reports its requirements itself. A good guess saves an environment only for that
+    question.
     """
     plugins = {
-        namespace: _of_namespace(project, namespace) for namespace in project.metadata.providers
+        namespace: _requirements_of(project, namespace) for namespace in project.metadata.providers
     }
     always = [
-        namespace for namespace, one in project.metadata.providers.items() if one.build_requires
+        namespace
+        for namespace, provider in project.metadata.providers.items()
+        if provider.build_requires
     ]
     return {
         job.id: tuple(
             text
-            for namespace in sorted({*always, *(one.namespace for one in job.properties)})
+            for namespace in sorted({*always, *(prop.namespace for prop in job.properties)})
             for text in plugins.get(namespace, ())
         )
         if job.label is not None
@@ -57,33 +62,35 @@ def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, t
 
 
 def plugin_namespaces(project: Project) -> Mapping[str, str]:
-    """The namespace for each normalized name of a distribution with its plugin."""
+    """Return the namespace for each normalized name of a distribution with a plugin."""
     return {
         canonicalize_name(Requirement(text).name): namespace
         for namespace in project.metadata.providers
-        for text in _of_namespace(project, namespace)
+        for text in _requirements_of(project, namespace)
     }
 
 
-def _of_namespace(project: Project, namespace: str) -> tuple[str, ...]:
-    requires = plugin_requires(project, project.metadata.providers[namespace])
-    return () if any(";" in text for text in requires) else requires
+def _requirements_of(project: Project, namespace: str) -> tuple[str, ...]:
+    requirements = plugin_requires(project, project.metadata.providers[namespace])
+    return () if any(";" in text for text in requirements) else requirements
 
 
-_IN_PLACE_OF_OTHERS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
-"""What keeps a hook, where it is on PATH, from asking for a package, beside cmake and ninja."""
+_OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
+"""Programs besides cmake and ninja: if they are on PATH, some backends do not require a package for
+them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundEnvironment:
-    """An environment for jobs."""
+class BuildEnvironment:
+    """The environment of a build."""
 
     environment: Environment
-    wanted: tuple[str, ...]
-    """What was installed into it, by name."""
+    requirements: tuple[str, ...]
+    """The requirements that were installed into it, normalized."""
 
     certain: bool
-    """Whether that is what the jobs' backend has asked for, and not only a guess."""
+    """Whether the backend asked for these requirements; otherwise they are a guess."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,53 +100,53 @@ class BuildRequirements:
     requires: Sequence[str]
     """``build-system.requires`` without polywheel."""
 
-    foreseen: Mapping[str, Sequence[str]]
-    """By job, what it will ask for, as far as that is known before."""
+    expected: Mapping[str, Sequence[str]]
+    """The requirements that each job is expected to ask for."""
 
     source: str
     """The digest of the source."""
 
-    shop: WorkerContext
+    context: WorkerContext
     environments: Environments
     plugins: Mapping[str, str]
-    """The namespace for each name of a distribution that has its provider's plugin."""
+    """The namespace for each normalized name of a distribution with a plugin."""
 
     fresh: bool = False
-    """Whether backends are asked again, whatever they said in earlier runs."""
+    """Whether backends are asked again, even if their answer is cached."""
 
-    def kept(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
-        """The environment that jobs were built in, where it is known and still there."""
+    def find_environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
+        """Return the environment that jobs were built in; None if it is not known or was removed."""
         guess = self._guess(jobs)
         base = self.environments.kept(interpreter, guess)
-        more = self._remembered(base, jobs) if base is not None else None
+        more = self._cached_answer(base, jobs) if base is not None else None
         return None if more is None else self.environments.kept(interpreter, [*guess, *more])
 
-    def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> FoundEnvironment:
-        """The environment with all that jobs need, as far as that is known. Raises BuildError."""
+    def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> BuildEnvironment:
+        """Return the environment with all known requirements of jobs. Raises BuildError."""
         guess = self._guess(jobs)
         base = self._get(interpreter, guess)
-        more = self._remembered(base, jobs)
+        more = self._cached_answer(base, jobs)
         if more is None:
-            return FoundEnvironment(
-                environment=base, wanted=normalized_requirements(guess), certain=False
+            return BuildEnvironment(
+                environment=base, requirements=normalized_requirements(guess), certain=False
             )
-        return self._with(interpreter, [*guess, *more])
+        return self._certain(interpreter, [*guess, *more])
 
-    def learnt(
+    def remember(
         self, interpreter: Interpreter, jobs: Sequence[Job], base: Environment, more: Sequence[str]
-    ) -> FoundEnvironment:
-        """The environment that jobs need, as their backend says in the one that was a guess.
+    ) -> BuildEnvironment:
+        """Cache the answer ``more`` of the backend in the guessed environment ``base``.
 
-        Raises BuildError.
+        Returns the environment that jobs need. Raises BuildError.
         """
-        checked(more)
-        _remember(self._memory(base, jobs), more)
-        return self._with(interpreter, [*self._guess(jobs), *more])
+        check_requirements(more)
+        _write_answer(self._answer_file(base, jobs), more)
+        return self._certain(interpreter, [*self._guess(jobs), *more])
 
-    def _with(self, interpreter: Interpreter, requirements: Sequence[str]) -> FoundEnvironment:
-        return FoundEnvironment(
+    def _certain(self, interpreter: Interpreter, requirements: Sequence[str]) -> BuildEnvironment:
+        return BuildEnvironment(
             environment=self._get(interpreter, requirements),
-            wanted=normalized_requirements(requirements),
+            requirements=normalized_requirements(requirements),
             certain=True,
         )
 
@@ -147,68 +154,68 @@ class BuildRequirements:
         try:
             return self.environments.get(interpreter, requirements)
         except BuildError as error:
-            said = " ".join(line for one in error.problems for line in one.output).lower()
-            blamed = [
+            output = " ".join(line for problem in error.problems for line in problem.output).lower()
+            names = {canonicalize_name(parse_requirement(text).name) for text in requirements}
+            namespaces = [
                 self.plugins[name]
-                for name in sorted(
-                    {canonicalize_name(parse_requirement(one).name) for one in requirements}
-                )
-                if name in self.plugins and name in said
+                for name in sorted(names)
+                if name in self.plugins and name in output
             ]
-            if not blamed:
+            if not namespaces:
                 raise
+            hint = without_plugin(namespaces[0])
             raise BuildError.collected(
-                replace(one, hint=one.hint or without_plugin(blamed[0])) for one in error.problems
+                replace(problem, hint=problem.hint or hint) for problem in error.problems
             ) from None
 
     def _guess(self, jobs: Sequence[Job]) -> list[str]:
-        more = [text for job in jobs for text in self.foreseen.get(job.id, ())]
+        more = [text for job in jobs for text in self.expected.get(job.id, ())]
         return [*self.requires, *dict.fromkeys(more)]
 
-    def _remembered(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
+    def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
         if self.fresh:
             return None
         try:
-            said = json.loads(self._memory(base, jobs).read_text(encoding="utf-8"))
-            return list(normalized_requirements(said))
+            answer = json.loads(self._answer_file(base, jobs).read_text(encoding="utf-8"))
+            return list(normalized_requirements(answer))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
 
-    def _memory(self, base: Environment, jobs: Sequence[Job]) -> Path:
+    def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
         digest = digest_of(
             {
                 "source": self.source,
-                "polywheel": self.shop.polywheel.name,
+                "polywheel": self.context.polywheel.name,
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
-                "variables": variables(),
-                "tools": tools(),
-                "others": [shutil.which(name) for name in _IN_PLACE_OF_OTHERS],
-                "settings": dict(self.shop.settings),
+                "variables": build_variables(),
+                "tools": installed_tools(),
+                "others": [shutil.which(name) for name in _OTHER_TOOLS],
+                "settings": dict(self.context.settings),
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
         )
         return cache_directory() / "requires" / f"{digest[:32]}.json"
 
 
-def checked(more: Sequence[str]) -> Sequence[str]:
-    """What a backend asks for, where all of it is requirements. Raises BuildError."""
-    for text in more:
+def check_requirements(requirements: Sequence[str]) -> Sequence[str]:
+    """Return the requirements of a backend. Raises BuildError if one is malformed."""
+    for text in requirements:
         try:
             parse_requirement(text)
         except InvalidRequirement as error:
             why = str(error).splitlines()[0]
             raise BuildError(
-                f"the backend requires {text!r}, which is no requirement: {why}"
+                f"the backend requires {text!r}, which is not a valid requirement: {why}"
             ) from None
-    return more
+    return requirements
 
 
-def _remember(memory: Path, more: Sequence[str]) -> None:
-    # Where there is no room for it, the backend is asked again the next time.
+def _write_answer(path: Path, requirements: Sequence[str]) -> None:
+    # If the disk is full, the backend is asked again the next time.
     with suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(memory) as part:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
             part.touch(mode=0o600)  # a requirement may hold a password
-            part.write_text(json.dumps(list(more)), encoding="utf-8")
+            part.write_text(json.dumps(list(requirements)), encoding="utf-8")

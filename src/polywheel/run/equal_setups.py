@@ -1,4 +1,4 @@
-"""Variants that turned out to ask the same of their builds, once plugins had been asked."""
+"""Find variants whose build setups turn out to be equal after the plugins were asked."""
 
 from __future__ import annotations
 
@@ -6,52 +6,57 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from polywheel.model.plan import EqualVariants, Plan
-from polywheel.run.existing_wheels import PRESENT, WARNING, Message, Outcome, State, merged
+from polywheel.run.outcome import PRESENT, WARNING, Message, Outcome, State, merge_messages
 
 Compare = Callable[[Sequence[Sequence[str]]], Iterable[EqualVariants]]
-"""From sets of jobs, by id, that asked the same of their builds to those that should not."""
+"""Returns, of groups of job ids with equal build setups, those that are a problem."""
 
 
-def with_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compare) -> list[Outcome]:
-    """The outcomes, with a warning at builds of variants that asked the same without saying so.
+def report_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compare) -> list[Outcome]:
+    """Return the outcomes, with a warning for builds of variants whose equal setups are not
+    declared.
 
-    Where that is an error, these builds have failed: their wheels stay where they are, but the
-    outcomes do not have them any more.
+    If this is an error, these builds become failed builds: their files stay in the output
+    directory, but the outcomes do not list them.
     """
     found = list(outcomes)
-    setups = {wheel.job: wheel.setup for one in found for wheel in one.wheels if wheel.setup}
-    for equal in compare(same_setups(plan, setups)):
-        found = [_with(one, equal) for one in found]
+    setups = {
+        wheel.job: wheel.setup for outcome in found for wheel in outcome.wheels if wheel.setup
+    }
+    for equal in compare(group_by_setup(plan, setups)):
+        found = [_with_message(outcome, equal) for outcome in found]
     return found
 
 
-def same_setups(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Sets of jobs with one Python and target that ask the same of their builds, in plan order.
+def group_by_setup(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return groups of jobs with the same Python, target, and build setup, in the order of the
+    plan.
 
-    ``setups`` has the digest of what each job asks, by its id.
+    ``setups`` has the digest of the build setup of each job, by its id. Groups of one job are left
+    out.
     """
     builds = {build.id: build for build in plan.builds}
-    sets: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for job in plan.jobs:
         if job.id in setups:
             build = builds[job.build]
-            sets.setdefault((build.target, build.python, setups[job.id]), []).append(job.id)
-    return [tuple(one) for one in sets.values() if len(one) > 1]
+            groups.setdefault((build.target, build.python, setups[job.id]), []).append(job.id)
+    return [tuple(ids) for ids in groups.values() if len(ids) > 1]
 
 
-def _with(outcome: Outcome, equal: EqualVariants) -> Outcome:
-    """An outcome with what is said of its jobs."""
+def _with_message(outcome: Outcome, equal: EqualVariants) -> Outcome:
+    """Return an outcome with the warning or the error about its jobs."""
     jobs = tuple(wheel.job for wheel in outcome.wheels if wheel.job in equal.jobs)
     if not jobs:
         return outcome
     if equal.is_error:
-        left = replace(
+        remaining = replace(
             outcome, wheels=tuple(wheel for wheel in outcome.wheels if wheel.job not in jobs)
         )
         if outcome.state not in PRESENT:
-            return left  # it has an error of its own
+            return remaining  # it has an error of its own
         error = f"{equal}; strict = true makes this an error"
-        # Without its log, which does not say this.
-        return replace(left, state=State.FAILED, error=error, log=None)
+        # Without its log, which does not have this error.
+        return replace(remaining, state=State.FAILED, error=error, log=None)
     message = Message(f"{WARNING}{equal}", jobs)
-    return replace(outcome, messages=merged((*outcome.messages, message)))
+    return replace(outcome, messages=merge_messages((*outcome.messages, message)))

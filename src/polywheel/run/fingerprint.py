@@ -1,4 +1,4 @@
-"""What a wheel depends on, as one digest: equal digests, equal wheels."""
+"""Compute the key of a job: a digest of everything that its wheel depends on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
 _REPAIRERS = ("auditwheel", "delocate-wheel", "delvewheel")
 _TOOLS = ("cmake", "ninja")
-"""What backends take from PATH where an environment has none of its own."""
+"""Programs that backends take from PATH if the environment does not have them."""
 _WITHOUT_EFFECT = frozenset(
     {
         *("PATH", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "USER", "LOGNAME", "USERNAME", "HOSTNAME"),
@@ -43,13 +43,14 @@ _PREFIXES_WITHOUT_EFFECT = (
     *("GITHUB_", "RUNNER_", "ACTIONS_", "CI_", "GITLAB_", "PYTEST_", "NOX_", "TOX_", "PYENV_"),
     *("UV_", "PIP_", "POLYWHEEL_", "CCACHE_", "SCCACHE_", "BASH_FUNC_", "HIST"),
 )
-"""Variables of terminals, sessions and CI systems, and how others begin; what says where packages
-come from is known by what was installed. Any other may be read by a setup.py, which sees them all."""
+"""Variables, and prefixes of variables, of terminals, sessions, and CI systems. Variables for
+package indexes are left out because the key has the installed packages. A setup.py may read any
+other variable."""
 
 
-def digest_of(what: Mapping[str, Any]) -> str:
-    """SHA-256 of a JSON document, hexadecimal."""
-    text = json.dumps({"shape": _SHAPE, **what}, sort_keys=True)
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return the hexadecimal SHA-256 of JSON values."""
+    text = json.dumps({"shape": _SHAPE, **values}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -62,17 +63,17 @@ def job_key(
     environment: Environment,
     settings: Mapping[str, str | Sequence[str]],
     epoch: int,
-    chosen: Sequence[str] = (),
+    chosen_tools: Sequence[str] = (),
     repair: str | None = None,
 ) -> str:
-    """The key of a job: source, requirements as resolved, setup, interpreter, and tools.
+    """Return the key of a job: source, resolved requirements, build setup, interpreter, and tools.
 
-    The setup follows from the source, the variant and the polywheel that reads them.
+    The build setup is determined by the source, the variant, and polywheel.
     """
     return digest_of(
         {
             "label": job.label,
-            "properties": [str(one) for one in job.properties],
+            "properties": [str(prop) for prop in job.properties],
             "source": source,
             "polywheel": polywheel,
             "interpreter": interpreter.identity,
@@ -81,14 +82,14 @@ def job_key(
             "settings": dict(settings),
             "epoch": epoch,
             "repair": repair,
-            "variables": variables(),
-            "tools": [*tools(), *chosen],
+            "variables": build_variables(),
+            "tools": [*installed_tools(), *chosen_tools],
         }
     )
 
 
-def variables() -> dict[str, str]:
-    """The variables of this process that a build may go by."""
+def build_variables() -> dict[str, str]:
+    """Return the environment variables that may have an effect on a build."""
     return {
         name: text
         for name, text in os.environ.items()
@@ -96,16 +97,18 @@ def variables() -> dict[str, str]:
     }
 
 
-def chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
-    """What the compilers of a project's setup rules say they are; what repairs its wheels."""
-    rules = [fields for rule in project.settings.setup for fields in rule.all_fields]
-    named = {
-        text
-        for fields in rules
+def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
+    """Return the versions of the compilers that setup rules name, and of the repair command's
+    tools.
+    """
+    compilers = {
+        command
+        for rule in project.settings.setup
+        for fields in rule.all_fields
         for name in _COMPILERS
-        if isinstance(text := fields.env.get(name), str)
+        if isinstance(command := fields.env.get(name), str)
     }
-    found = [f"{command}: {_version(command)}" for command in sorted(named)]
+    found = [f"{command}: {_version(command)}" for command in sorted(compilers)]
     for word in (repair or "").split():
         if word in _REPAIRERS:
             found.append(f"{word}: {_version(word)}")
@@ -115,26 +118,29 @@ def chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
 
 
 @cache
-def tools() -> tuple[str, ...]:
-    """What the compilers here, and the build tools on PATH, say they are."""
-    said = {name: os.environ.get(name) or usual for name, usual in _COMPILERS.items()}
-    said |= {name: name for name in _TOOLS}
-    with ThreadPoolExecutor(max_workers=len(said)) as pool:
-        versions = pool.map(_version, said.values())
-        return tuple(f"{name} {text}" for name, text in zip(said, versions, strict=True) if text)
+def installed_tools() -> tuple[str, ...]:
+    """Return the versions of the compilers and the build tools of this machine."""
+    commands = {name: os.environ.get(name) or default for name, default in _COMPILERS.items()}
+    commands |= {name: name for name in _TOOLS}
+    with ThreadPoolExecutor(max_workers=len(commands)) as pool:
+        versions = pool.map(_version, commands.values())
+        return tuple(
+            f"{name} {version}" for name, version in zip(commands, versions, strict=True) if version
+        )
 
 
 def _version(command: str) -> str | None:
-    """Where a command is, and what it says it is; None where it is not there.
+    """Return the path of a command and the output of its ``--version``; None if it is not
+    installed.
 
-    A compiler may have a launcher or options with it: ``ccache gcc -m32``.
+    A compiler may have a launcher or options: ``ccache gcc -m32``.
     """
     words = command.split()
     path = shutil.which(words[0]) if words else None
     if path is None:
         return None
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [path, *words[1:], "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -145,4 +151,4 @@ def _version(command: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return f"{path}: {done.stdout.partition('Copyright')[0].strip()}"
+    return f"{path}: {process.stdout.partition('Copyright')[0].strip()}"

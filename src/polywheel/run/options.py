@@ -17,46 +17,47 @@ class RunOptions:
     out: Path
     """The folder for the wheels."""
 
-    at_once: int = field(default_factory=cpu_count)
-    """Jobs at a time, and compile slots for all of them together; by default one for each processor."""
+    max_parallel: int = field(default_factory=cpu_count)
+    """Builds in parallel, and compile slots for all of them together; by default one for each
+    processor."""
 
     logs: Path = Path()
     """The folder for logs; by default the folder ``logs`` in ``out``."""
 
     keep_going: bool = True
     fresh: bool = False
-    """Whether kept environments are made anew."""
+    """Whether environments in the cache are created again."""
 
     force: bool = False
-    """Whether a wheel of another origin may be written over."""
+    """Whether a wheel of another origin may be overwritten."""
 
     keep_work: bool = False
     """Whether the files of builds that fail are kept."""
 
     prune: bool = False
-    """Whether stale wheels that polywheel has made are removed."""
+    """Whether stale wheels that polywheel made are removed."""
 
     install_python: bool = False
-    all_of_it: bool = False
-    """Whether builds for other machines were asked for too, and not only come with the plan."""
+    elsewhere_fails: bool = False
+    """Whether builds for other machines were chosen by name, so that the run fails without them."""
 
     config: Path | None = None
     settings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Config settings for the real backend."""
 
-    seconds: float | None = None
-    """How long the steps of one build may take together; None where the targets say."""
+    timeout: float | None = None
+    """Seconds that the steps of one build may take together; None: the targets' ``job-timeout``."""
 
     memory_per_job: int | None = None
-    """Bytes; None where the targets say."""
+    """Bytes; None: the targets' ``memory-per-job``."""
 
     report: Path | None = None
-    """Where the report will be written, which is no part of the source."""
+    """The file for the report, which is not part of the source."""
 
     cibuildwheel: tuple[str, ...] | None = None
-    """The options for the cibuildwheel that makes the wheels; None where polywheel makes them."""
+    """The options for cibuildwheel if it builds the wheels; None if polywheel builds them."""
 
-    recorded: Mapping[str, float] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
     """Seconds that jobs took, from an earlier report."""
 
     def __post_init__(self) -> None:
@@ -70,10 +71,10 @@ class RunOptions:
 
     @property
     def config_name(self) -> str:
-        """The name of the file with the tables; empty where the project's own are read."""
+        """The name of the file with the tables; empty if the project's own tables are read."""
         return self.config.name if self.config is not None else ""
 
-    def no_source(self) -> list[Path]:
-        """What may lie in a source folder, and is none of it."""
+    def paths_outside_source(self) -> list[Path]:
+        """Return the paths that may lie in the source folder and are not part of the source."""
         report = [self.report] if self.report is not None else []
         return [self.out, self.logs, cache_directory(), *report]

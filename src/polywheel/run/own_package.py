@@ -1,4 +1,4 @@
-"""The running polywheel for build environments: as a folder to import from, or as a wheel."""
+"""Provide the running polywheel to build environments, as a folder for ``sys.path`` or as a wheel."""
 
 from __future__ import annotations
 
@@ -27,74 +27,74 @@ _DATA = ("backends", "matrix")
 
 
 def own_package_folder() -> Path:
-    """A folder with this polywheel, its data and what it needs; made once for each content.
+    """Return a folder with this polywheel, its data, and its dependencies; one for each content.
 
-    What is there from an earlier run is compared file by file, and repaired: it is executed. Raises
-    BuildError where it can't be written.
+    The files of an earlier run are compared and repaired, because they are executed. Raises
+    BuildError if the folder can't be written.
     """
-    # Read once: what is written is what the digest is of, whoever edits meanwhile.
+    # Read once, so that the written files match the digest even if somebody edits them.
     files = {name: path.read_bytes() for name, path in sorted(_files())}
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
-    place = cache_directory() / "served" / digest.hexdigest()[:20]
+    folder = cache_directory() / "served" / digest.hexdigest()[:20]
     try:
-        if not place.is_dir():
-            _make(place, files)
-        _repair(place, files)
+        if not folder.is_dir():
+            _create(folder, files)
+        _repair(folder, files)
     except OSError as error:
         raise BuildError(
             f"polywheel can't be copied for build environments: {error.strerror or error}",
-            at=str(place.parent),
+            at=str(folder.parent),
         ) from None
-    return place
+    return folder
 
 
-def _make(place: Path, files: Mapping[str, bytes]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(place.parent) as folder:
-        made = folder / place.name
+def _create(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder.parent) as scratch:
+        new = scratch / folder.name
         for name, content in files.items():
-            target = made / name
+            target = new / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         try:
-            replace(made, place)
+            replace(new, folder)
         except OSError:
-            if not place.is_dir():  # another run may have made it meanwhile, which serves as well
+            if not folder.is_dir():  # otherwise another run created it
                 raise
 
 
-def _repair(place: Path, files: Mapping[str, bytes]) -> None:
-    """Give every file the content that it has to have, and remove all others. Raises OSError.
+def _repair(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replace files with wrong content and remove all other files. Raises OSError.
 
-    Other runs may be using it: a file is replaced, never written to. Compiled files are among those
-    that go: nobody can say whether all of one is there, and the first build compiles them again.
+    Other runs may use the folder, so files are replaced and never written to. Compiled files are
+    removed too: they can't be checked, and the first build compiles them again.
     """
-    folders = {str(one) for name in files for one in PurePosixPath(name).parents}
-    for path in list(_others(place, "", files.keys(), folders)):
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    for path in list(_other_paths(folder, "", files.keys(), folders)):
         remove_tree(path)
-    wrong = [name for name, content in files.items() if _content(place / name) != content]
+    wrong = [name for name, content in files.items() if _content(folder / name) != content]
     if not wrong:
         return
-    with temporary_folder(place.parent) as scratch:
+    with temporary_folder(folder.parent) as scratch:
         for number, name in enumerate(wrong):
-            part, target = scratch / str(number), place / name
+            part, target = scratch / str(number), folder / name
             part.write_bytes(files[name])
             target.parent.mkdir(parents=True, exist_ok=True)
             replace(part, target)
 
 
-def _others(
+def _other_paths(
     folder: Path, at: str, files: Collection[str], folders: Collection[str]
 ) -> Iterator[Path]:
-    """What lies in a folder beside these files and folders."""
+    """Yield the paths in a folder that are not among these files and folders."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = f"{at}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if name in folders:
-                    yield from _others(Path(entry.path), f"{name}/", files, folders)
+                    yield from _other_paths(Path(entry.path), f"{name}/", files, folders)
                 else:
                     yield Path(entry.path)
             elif name not in files or not entry.is_file(follow_symlinks=False):
@@ -112,7 +112,7 @@ def _files() -> Iterator[tuple[str, Path]]:
     for name in _PACKAGES:
         spec = find_spec(name)
         if spec is None or not spec.submodule_search_locations:
-            raise BuildError(f"the package {name} is not there to be handed on")
+            raise BuildError(f"the package {name} was not found, and build environments need it")
         root = Path(next(iter(spec.submodule_search_locations)))
         for path in root.rglob("*"):
             relative = path.relative_to(root)
@@ -130,9 +130,9 @@ def _files() -> Iterator[tuple[str, Path]]:
 
 
 def requirements_without_polywheel(requirements: tuple[str, ...], *, at: str) -> list[str]:
-    """Build requirements without polywheel, which serves itself.
+    """Return build requirements without polywheel, which is not installed from an index.
 
-    Raises ConfigError where one is malformed, or asks for another version than the running one.
+    Raises ConfigError if a requirement is malformed, or requires another version of polywheel.
     """
     found = []
     for text in requirements:
@@ -146,9 +146,9 @@ def requirements_without_polywheel(requirements: tuple[str, ...], *, at: str) ->
             found.append(text)
         elif not requirement.specifier.contains(__version__, prereleases=True):
             raise ConfigError(
-                f"the project wants {text}, and this is polywheel {__version__}",
+                f"the project requires {text}, and this is polywheel {__version__}",
                 at=at,
-                hint="run the polywheel that the project wants",
+                hint="install the version of polywheel that the project requires",
             )
     return found
 
@@ -159,9 +159,9 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 NAME = f"polywheel-{__version__}-py3-none-any.whl"
 
 
-def write_own_wheel(served: Path, folder: Path) -> None:
-    """Write the wheel of a polywheel that is :func:`served`; the same bytes each time."""
-    package = served / "polywheel"
+def write_own_wheel(own_package: Path, folder: Path) -> None:
+    """Write a wheel of the polywheel in :func:`own_package_folder`; always the same bytes."""
+    package = own_package / "polywheel"
     files = {
         f"polywheel/{path.relative_to(package).as_posix()}": path.read_bytes()
         for path in package.rglob("*")

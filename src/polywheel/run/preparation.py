@@ -19,12 +19,12 @@ from polywheel.matrix.expansion import (
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Plan
 from polywheel.model.setup import BackendChoice
-from polywheel.run.existing_wheels import Planned
 from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.report import Report
 from polywheel.run.source.snapshot import open_source_tree
+from polywheel.run.stale import FullPlan
 from polywheel.setup.profiles import choose_backend
 
 
@@ -41,7 +41,7 @@ class PreparedRun:
     project: Project
     choice: BackendChoice
     plan: Plan
-    planned: Planned
+    full_plan: FullPlan
 
     def run(self, plan: Plan, options: RunOptions, observer: RunObserver) -> Report:
         """Build ``plan``, which is the prepared one or a selection of it.
@@ -54,16 +54,16 @@ class PreparedRun:
             self.source,
             options,
             tree=self.tree,
-            planned=self.planned,
+            full_plan=self.full_plan,
             here=this_target(),
             choice=self.choice,
-            watcher=observer,
+            observer=observer,
             compare=partial(equal_when_built, self.project, plan.jobs),
         )
 
 
 @contextmanager
-def prepared_run(
+def prepare_run(
     source: Path,
     *,
     config: Path | None = None,
@@ -82,27 +82,27 @@ def prepared_run(
         project = read_project(tree, variants=True, config=config)
         if plan is None:
             plan = expand_project(project)
-            planned = _planned(plan, plan, project)
+            full_plan = _full_plan(plan, plan, project)
         else:
             _check_project(plan, project, plan_name)
             has_matrix = project.settings.has_matrix
-            planned = _planned(plan, expand_project(project) if has_matrix else None, project)
+            full_plan = _full_plan(plan, expand_project(project) if has_matrix else None, project)
         yield PreparedRun(
             source=source,
             tree=tree,
             project=project,
             choice=choose_backend(project),
             plan=plan,
-            planned=planned,
+            full_plan=full_plan,
         )
 
 
-def _planned(plan: Plan, whole: Plan | None, project: Project) -> Planned:
+def _full_plan(plan: Plan, whole: Plan | None, project: Project) -> FullPlan:
     """Everything that is planned. ``plan`` may be a part of the project's ``whole`` plan; None: unknown."""
     if whole is None:
-        return Planned(plan=plan, complete=False, labels=lambda: None)
+        return FullPlan(plan=plan, complete=False, labels=lambda: None)
     jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
-    return Planned(
+    return FullPlan(
         plan=replace(whole, jobs=tuple(jobs.values()), targets={**whole.targets, **plan.targets}),
         complete=names_all_places(project),
         labels=partial(labels_anywhere, project),

@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a run while it goes on."""
+"""Show the progress of a run: as lines, as JSON events, or as a live table."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
-from polywheel.run.existing_wheels import Outcome, State
 from polywheel.run.loop import RunObserver
+from polywheel.run.outcome import Outcome, State
 from polywheel.run.report import warnings_as_json
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
@@ -28,58 +28,58 @@ SHAPE = 1
 """The version of the events of :func:`json_events`."""
 
 _TAIL = 30
-"""Lines of a log that are shown where its job failed."""
+"""Lines of a log that are shown if its build fails."""
 
-_LONGEST = 200
-"""Letters of a line of a log that are shown."""
+_MAX_WIDTH = 200
+"""Characters of a line of a log that are shown."""
 
-_LOOKED_AT = 1000
-"""Lines at the end of a log that are looked at where its job failed."""
+_READ_LINES = 1000
+"""Lines at the end of a log that are read if its build fails."""
 
 _LAST_LINE = 4 * 1024
-"""Bytes at the end of a log that are looked at for its last line."""
+"""Bytes at the end of a log that are read for its last line."""
 
-_BELOW = 3
-"""Lines of the live table that are not about one build: how many there are, and the bar."""
+_SUMMARY_LINES = 3
+"""Lines of the live table that do not show a build: counts and the progress bar."""
 
 
 @contextmanager
 def plain_lines(stream: TextIO) -> Iterator[RunObserver]:
-    """A line for every event."""
-    write = _writer(stream)
+    """Write a line for every event."""
+    write = _line_writer(stream)
     count = _Count()
     errors: dict[tuple[str, ...], str] = {}
 
-    def begun(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
+    def begin(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
         count.begin(waiting)
-        for line in standing(others):
+        for line in initial_lines(others):
             write(line)
 
-    def ended(outcome: Outcome) -> None:
+    def build_ended(outcome: Outcome) -> None:
         if outcome.build not in count.waiting:
-            return  # told at the beginning
+            return  # the initial lines have it
         count.done += 1
-        write(f"[{count.done}/{count.total}] {described(outcome)}")
-        for line in failure(outcome, errors):
+        write(f"[{count.done}/{count.total}] {summary_line(outcome)}")
+        for line in failure_lines(outcome, errors):
             write(line)
 
     yield RunObserver(
-        said=lambda line: write(f"polywheel: {line}"),
-        begun=begun,
-        started=lambda build: write(f"{build.id}: started"),
-        ended=ended,
+        note=lambda line: write(f"polywheel: {line}"),
+        begin=begin,
+        build_started=lambda build: write(f"{build.id}: started"),
+        build_ended=build_ended,
     )
 
 
 @contextmanager
 def json_events(stream: TextIO) -> Iterator[RunObserver]:
-    """A JSON object a line for every event; ``docs/build.md`` describes them."""
-    write = _writer(stream, tidy=str)
+    """Write a line with a JSON object for every event; ``docs/build.md`` describes them."""
+    write = _line_writer(stream, clean=str)
 
-    def event(name: str, **what: Any) -> None:  # noqa: ANN401  # whatever JSON takes
-        write(json_text({"event": name, "time": round(time.time(), 3), **what}))
+    def event(name: str, **values: Any) -> None:  # noqa: ANN401  # any JSON value
+        write(json_text({"event": name, "time": round(time.time(), 3), **values}))
 
-    def ended(outcome: Outcome) -> None:
+    def build_ended(outcome: Outcome) -> None:
         event(
             "end",
             build=outcome.build,
@@ -96,15 +96,15 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
         )
 
     yield RunObserver(
-        said=lambda line: event("note", text=line),
-        begun=lambda waiting, others: event(
+        note=lambda line: event("note", text=line),
+        begin=lambda waiting, others: event(
             "begin",
             shape=SHAPE,
-            waiting=[one.id for one in waiting],
-            others=[one.build for one in others],
+            waiting=[build.id for build in waiting],
+            others=[outcome.build for outcome in others],
         ),
-        started=lambda build: event("start", build=build.id, jobs=list(build.jobs)),
-        ended=ended,
+        build_started=lambda build: event("start", build=build.id, jobs=list(build.jobs)),
+        build_ended=build_ended,
     )
 
 
@@ -112,9 +112,10 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
 def live_table(
     stream: TextIO, logs: Path, *, console: Console | None = None
 ) -> Iterator[RunObserver]:
-    """A table of what runs, with its last line of output, and a bar for all of it (rich).
+    """Show a table of the running builds, with their last lines of output, and a progress bar
+    (rich).
 
-    What has ended scrolls away above it. ``logs`` is where builds write theirs.
+    Builds that have ended scroll away above the table. ``logs`` is the folder of the builds' logs.
     """
     from rich.console import Console
     from rich.live import Live
@@ -122,29 +123,29 @@ def live_table(
     view = _View(console or Console(file=stream), logs)
     with Live(view, console=view.console, refresh_per_second=4, transient=True):
         yield RunObserver(
-            said=lambda line: view.show(f"polywheel: {line}", "dim"),
-            begun=view.begun,
-            started=view.started,
-            ended=view.ended,
+            note=lambda line: view.show(f"polywheel: {line}", "dim"),
+            begin=view.begin,
+            build_started=view.build_started,
+            build_ended=view.build_ended,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A build that runs, for the live table."""
+    """A running build in the live table."""
 
     name: str
-    began: float
+    start: float
     """By time.monotonic()."""
 
     log: LastLine
 
 
 class LastLine:
-    """The last line of a log that is not blank, while the log grows.
+    """The last line of a growing log that is not blank.
 
-    The table asks four times a second for every build that runs. Where nothing was written it looks
-    at the size alone; else at a few lines at the end.
+    The table asks four times a second for every running build. If the size of the log is the same
+    as before, the log is not read. Otherwise only its end is read.
     """
 
     def __init__(self, log: Path) -> None:
@@ -153,7 +154,7 @@ class LastLine:
         self._line = ""
 
     def line(self) -> str:
-        """The line, without what a terminal would act on; empty where there is none."""
+        """Return the line without control characters; empty if there is none."""
         try:
             size = self._log.stat().st_size
             if size == self._size:
@@ -165,15 +166,15 @@ class LastLine:
             return self._line
         self._size = size
         for line in reversed(text.splitlines()):
-            shown = _shown(line) if line.strip() else ""
-            if shown.strip():
-                self._line = shown
+            printable = _printable(line) if line.strip() else ""
+            if printable.strip():
+                self._line = printable
                 break
         return self._line
 
 
 class _View:
-    """What a terminal shows of a run."""
+    """The live table and the lines above it."""
 
     def __init__(self, console: Console, logs: Path) -> None:
         self.console = console
@@ -194,9 +195,9 @@ class _View:
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
         running = list(self._running.values())
-        for one in running[: max(1, self.console.height - _BELOW)]:
-            spent = f"{time.monotonic() - one.began:.0f} s"
-            table.add_row(Text(one.name), spent, Text(one.log.line(), style="dim"))
+        for build in running[: max(1, self.console.height - _SUMMARY_LINES)]:
+            elapsed = f"{time.monotonic() - build.start:.0f} s"
+            table.add_row(Text(build.name), elapsed, Text(build.log.line(), style="dim"))
         waiting = self._count.total - self._count.done - len(running)
         state = f"{len(running)} running, {waiting} waiting, {self._count.failed} failed"
         return Group(table, Text(state, style="dim"), self._bar)
@@ -206,25 +207,25 @@ class _View:
 
         self.console.print(Text(log_line(line), style=style))
 
-    def begun(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
+    def begin(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
         self._count.begin(waiting)
         self._bar.update(self._total, total=len(waiting))
-        for line in standing(others):
+        for line in initial_lines(others):
             self.show(line, "dim")
 
-    def started(self, build: Build) -> None:
+    def build_started(self, build: Build) -> None:
         log = LastLine(self._logs / f"{build.id}.log")
         self._running[build.id] = _Running(log_line(build.id), time.monotonic(), log)
 
-    def ended(self, outcome: Outcome) -> None:
+    def build_ended(self, outcome: Outcome) -> None:
         if outcome.build not in self._count.waiting:
-            return  # told at the beginning
+            return  # the initial lines have it
         self._running.pop(outcome.build, None)
         self._count.done += 1
         self._count.failed += outcome.state == State.FAILED
         self._bar.advance(self._total)
-        self.show(described(outcome), "green" if outcome.state == State.BUILT else "bold red")
-        for line in failure(outcome, self._errors):
+        self.show(summary_line(outcome), "green" if outcome.state == State.BUILT else "bold red")
+        for line in failure_lines(outcome, self._errors):
             self.show(line)
 
 
@@ -250,86 +251,91 @@ def _total_bar(console: Console) -> Progress:
 
 
 class _Count:
-    """Of the builds of a run."""
+    """How many builds of a run wait, have ended, and have failed."""
 
     total = done = failed = 0
     waiting: frozenset[str] = frozenset()
 
     def begin(self, waiting: Sequence[Build]) -> None:
         self.total = len(waiting)
-        self.waiting = frozenset(one.id for one in waiting)
+        self.waiting = frozenset(build.id for build in waiting)
 
 
-def standing(outcomes: Sequence[Outcome]) -> list[str]:
-    """What is known before anything is built: how much is there, and what can't be built."""
-    there = sum(one.state == State.UP_TO_DATE for one in outcomes)
-    lines = [f"{there} up to date"] if there else []
-    lacking = Counter(one.error for one in outcomes if one.state == State.NO_PYTHON)
-    return [*lines, *(f"{count} left out: {why}" for why, count in lacking.items())]
+def initial_lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the lines before the first build: how many are up to date, and how many can't be
+    built.
+    """
+    up_to_date = sum(outcome.state == State.UP_TO_DATE for outcome in outcomes)
+    lines = [f"{up_to_date} up to date"] if up_to_date else []
+    skipped = Counter(outcome.error for outcome in outcomes if outcome.state == State.NO_PYTHON)
+    return [*lines, *(f"{count} skipped: {reason}" for reason, count in skipped.items())]
 
 
-def described(outcome: Outcome) -> str:
-    """What became of a build, in a line."""
+def summary_line(outcome: Outcome) -> str:
+    """Return the outcome of a build as a line."""
     if outcome.state != State.BUILT:
         return f"{outcome.build}: {outcome.state.replace('-', ' ')}"
-    files = ", ".join(f"{wheel.file} ({sized(wheel.size)})" for wheel in outcome.wheels)
+    files = ", ".join(f"{wheel.file} ({format_size(wheel.size)})" for wheel in outcome.wheels)
     return f"{outcome.build}: built in {outcome.seconds:.1f} s: {files}"
 
 
-def sized(count: int) -> str:
-    """A number of bytes for people."""
+def format_size(count: int) -> str:
+    """Return a number of bytes with a unit."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
 
 
-def failure(outcome: Outcome, seen: dict[tuple[str, ...], str]) -> list[str]:
-    """Why a build is not there, the end of its log, and where the log lies.
+def failure_lines(outcome: Outcome, first_build: dict[tuple[str, ...], str]) -> list[str]:
+    """Return the end of a failed build's log, its error, and the paths of its logs.
 
-    ``seen`` has the first build for what was shown, and grows: the same is shown once.
+    ``first_build`` has the build for which the same lines were shown before. They are shown once.
+    This function adds to it.
     """
     if outcome.error is None:
         return []
-    lines = [f"  | {line}" for line in tail(outcome.log)] if outcome.log is not None else []
+    lines = [f"  | {line}" for line in log_tail(outcome.log)] if outcome.log is not None else []
     lines += [f"  {line}" for line in f"error: {outcome.error}".split("\n")]
-    first = seen.setdefault(tuple(lines), outcome.build)
+    first = first_build.setdefault(tuple(lines), outcome.build)
     if first != outcome.build:
         lines = [f"  the same error as {first}"]
     return [*lines, *(f"  log: {log}" for log in outcome.logs)]
 
 
-def tail(log: Path) -> list[str]:
-    """The last lines of a log, without what a terminal would act on; none where there is no log."""
+def log_tail(log: Path) -> list[str]:
+    """Return the last lines of a log without control characters; none if there is no log."""
     try:
-        lines = [_shown(line) for line in last_lines(log, _LOOKED_AT)]
+        lines = [_printable(line) for line in last_lines(log, _READ_LINES)]
     except OSError:
         return []
     return [line for line in lines if line.strip()][-_TAIL:]
 
 
-def _shown(line: str) -> str:
-    return log_line(line, longest=_LONGEST)
+def _printable(line: str) -> str:
+    return log_line(line, longest=_MAX_WIDTH)
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody looks on who can see a table move."""
+    """Return whether a stream is a terminal that can show a live table."""
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
-def _writer(stream: TextIO, tidy: Callable[[str], str] = log_line) -> Callable[[str], None]:
-    """Write lines, from any thread; once nobody reads them any more they go nowhere."""
+def _line_writer(stream: TextIO, clean: Callable[[str], str] = log_line) -> Callable[[str], None]:
+    """Return a function that writes a line from any thread. Lines are dropped after the first
+    error.
+    """
     lock = Lock()
-    open_ends = [stream]
+    open_streams = [stream]
 
     def write(line: str) -> None:
-        text = tidy(line)
+        text = clean(line)
         with lock:
-            for end in list(open_ends):
+            for output in list(open_streams):
                 try:
-                    end.write(escape_unencodable(text, end) + "\n")
-                    end.flush()
-                except OSError:  # a pipe into `head`: what is built is built all the same
-                    open_ends.clear()
+                    output.write(escape_unencodable(text, output) + "\n")
+                    output.flush()
+                except OSError:  # a closed pipe (`| head`): the builds go on
+                    open_streams.clear()
 
     return write

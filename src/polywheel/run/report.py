@@ -1,4 +1,4 @@
-"""What a run came to, as a document; ``docs/report.md`` describes its shape."""
+"""The report of a run as a JSON document; ``docs/report.md`` describes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
-from polywheel.run.existing_wheels import PRESENT, Message, Outcome, StaleWheel, State, merged
+from polywheel.run.outcome import PRESENT, Message, Outcome, State, merge_messages
+from polywheel.run.stale import StaleWheel
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import without_passwords
 
@@ -18,11 +19,11 @@ SHAPE = 1
 
 
 def warnings_as_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Warnings and notes as reports and events have them."""
+    """Return warnings and notes as reports and events have them."""
     return [
-        {"level": level, "text": text, "jobs": list(one.jobs)}
-        for one in messages
-        for level, _, text in [one.text.partition(": ")]
+        {"level": level, "text": text, "jobs": list(message.jobs)}
+        for message in messages
+        for level, _, text in [message.text.partition(": ")]
     ]
 
 
@@ -33,38 +34,38 @@ class Report:
     plan: Plan
     out: Path
     outcomes: tuple[Outcome, ...]
-    """Those of builds that are for this machine, in the order of the plan."""
+    """The outcomes of the builds for this machine, in the order of the plan."""
 
     elsewhere: tuple[str, ...]
-    """Builds that are for other machines."""
+    """The ids of builds for other machines."""
 
     seconds: float
     interrupted: bool = False
-    all_of_it: bool = False
-    """Whether builds for other machines were asked for too, and not only come with the plan."""
+    elsewhere_fails: bool = False
+    """Whether builds for other machines were chosen by name, so that the run fails without them."""
 
     stale: tuple[StaleWheel, ...] = ()
-    """Wheels in the output directory that are not planned any more."""
+    """Wheels in the output directory that are no longer planned."""
 
     def in_state(self, *states: State) -> list[Outcome]:
-        """The outcomes in these states."""
-        return [one for one in self.outcomes if one.state in states]
+        """Return the outcomes in these states."""
+        return [outcome for outcome in self.outcomes if outcome.state in states]
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The warnings and notes of all builds that ran, each text once."""
-        return merged(message for one in self.outcomes for message in one.messages)
+        return merge_messages(message for outcome in self.outcomes for message in outcome.messages)
 
     @property
     def exit_code(self) -> int:
-        """0 where all that was asked of this machine is there, 130 after an interrupt, else 1."""
+        """0 if everything chosen for this machine is built, 130 after an interrupt, else 1."""
         if self.interrupted:
             return 130
-        lacking = any(one.state not in PRESENT for one in self.outcomes)
-        return 1 if lacking or (self.all_of_it and self.elsewhere) else 0
+        incomplete = any(outcome.state not in PRESENT for outcome in self.outcomes)
+        return 1 if incomplete or (self.elsewhere_fails and self.elsewhere) else 0
 
     def document(self) -> dict[str, Any]:
-        """The report as JSON has it."""
+        """Return the report as JSON values."""
         return {
             "shape": SHAPE,
             "project": self.plan.project,
@@ -73,19 +74,19 @@ class Report:
             "interrupted": self.interrupted,
             "exit-code": self.exit_code,
             "warnings": warnings_as_json(self.messages),
-            "stale": [asdict(one) for one in self.stale],
+            "stale": [asdict(wheel) for wheel in self.stale],
             "builds": list(self._builds()),
             "jobs": list(self._jobs()),
         }
 
-    def _each(self) -> Iterator[tuple[Build, Outcome]]:
-        """Every build of the plan, and what became of it."""
-        outcomes = {one.build: one for one in self.outcomes}
+    def _builds_with_outcomes(self) -> Iterator[tuple[Build, Outcome]]:
+        """Yield every build of the plan with its outcome."""
+        outcomes = {outcome.build: outcome for outcome in self.outcomes}
         for build in self.plan.builds:
             yield build, outcomes.get(build.id) or Outcome(build=build.id, state=State.ELSEWHERE)
 
     def _builds(self) -> Iterator[dict[str, Any]]:
-        for build, outcome in self._each():
+        for build, outcome in self._builds_with_outcomes():
             yield {
                 "id": build.id,
                 "python": build.python,
@@ -101,14 +102,14 @@ class Report:
 
     def _jobs(self) -> Iterator[dict[str, Any]]:
         by_id = {job.id: job for job in self.plan.jobs}
-        for build, outcome in self._each():
+        for build, outcome in self._builds_with_outcomes():
             wheels = {wheel.job: wheel for wheel in outcome.wheels}
             for identifier in build.jobs:
                 job, wheel = by_id[identifier], wheels.get(identifier)
                 yield {
                     "id": identifier,
                     "label": job.label,
-                    "properties": [str(one) for one in job.properties],
+                    "properties": [str(prop) for prop in job.properties],
                     "pythons": list(job.pythons),
                     "targets": list(job.targets),
                     "build": build.id,
@@ -120,7 +121,7 @@ class Report:
                 }
 
     def write(self, path: Path) -> None:
-        """Write the document, whole or not at all. Raises WheelError."""
+        """Write the document atomically. Raises WheelError."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as part:

@@ -1,4 +1,4 @@
-"""Which task runs when: so many at once, long ones first, within the memory that is free."""
+"""Schedule tasks: a limited number in parallel, long tasks first, within the free memory."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 _TICK = 0.2
-"""Seconds after which free memory, and whether to stop, are looked at again."""
+"""Seconds between two looks at free memory and at the stop event."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What there is to run, and what is known of it."""
+    """A task to run."""
 
     id: str
     seconds: float | None = None
     """How long it took the last time."""
 
     memory: int = 0
-    """Bytes that it may need; 0 where nobody said."""
+    """Bytes that it may need; 0 if that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished(Generic[R]):
-    """A task that was run, and what came of it."""
+    """A task that has ended, and its result."""
 
     task: Task
     result: R
@@ -38,18 +38,18 @@ class Finished(Generic[R]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How much may run at once."""
+    """How much may run in parallel."""
 
-    at_once: int
+    max_parallel: int
     free_memory: Callable[[], int | None] = lambda: None
-    """Bytes that programs may still take, now; None where nobody knows."""
+    """Returns the bytes that are free now; None if that is not known."""
 
     keep_going: bool = True
-    """Whether a failure leaves the others alone; else nothing more is started and what runs ends."""
+    """Whether the other tasks go on after a failure. If not, no task starts and running tasks end."""
 
 
 def by_length(tasks: Sequence[Task]) -> list[Task]:
-    """Those that nobody has timed in their order, then the others, the longest first."""
+    """Return tasks of unknown length in their order, then the others, the longest first."""
     timed = [task for task in tasks if task.seconds is not None]
     unknown = [task for task in tasks if task.seconds is None]
     return [*unknown, *sorted(timed, key=lambda task: (-(task.seconds or 0.0), task.id))]
@@ -65,21 +65,22 @@ def run_all(
     started: Callable[[Task], object] = lambda _: None,
     finished: Callable[[Finished[R]], object] = lambda _: None,
 ) -> list[Finished[R]]:
-    """Run the tasks; what came of those that were started, in the order in which they ended.
+    """Run the tasks, and return the results of all that were started, in the order of their ends.
 
-    ``work`` runs in a thread of its own and is to end soon once ``stop`` is set. Then nothing more
-    is started. It is set from outside; here at the first failure where the limits say so, and when
-    an exception comes (KeyboardInterrupt, or one of ``work`` or of a callback), which is raised again
-    after everything has ended. Both callbacks run in the calling thread.
+    ``work`` runs in a thread of a pool. It must end soon after ``stop`` is set, and no task starts
+    then. The caller may set ``stop``. This function sets it at the first failure if the limits say
+    so, and at an exception (KeyboardInterrupt, or an exception of ``work`` or of a callback). The
+    exception is raised again after all running tasks have ended. Both callbacks run in the calling
+    thread.
     """
     waiting = deque(by_length(tasks))
     running: dict[Future[R], Task] = {}
     ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
-    found: list[Finished[R]] = []
+    results: list[Finished[R]] = []
     memory = _Memory(limits.free_memory)
 
     def start_some(pool: ThreadPoolExecutor) -> None:
-        while waiting and len(running) < limits.at_once and not stop.is_set():
+        while waiting and len(running) < limits.max_parallel and not stop.is_set():
             if not memory.has_room(waiting[0], running.values()):
                 break
             task = waiting.popleft()
@@ -88,28 +89,28 @@ def run_all(
             running[future] = task
             future.add_done_callback(ended.put)
 
-    def settle_one() -> None:
+    def take_result() -> None:
         if (future := _next(ended)) is None:
             return
-        done = Finished(task=running.pop(future), result=future.result())
-        found.append(done)
-        if failed(done.result) and not limits.keep_going:
+        result = Finished(task=running.pop(future), result=future.result())
+        results.append(result)
+        if failed(result.result) and not limits.keep_going:
             stop.set()
-        finished(done)
+        finished(result)
 
-    with ThreadPoolExecutor(max_workers=limits.at_once) as pool:
+    with ThreadPoolExecutor(max_workers=limits.max_parallel) as pool:
         try:
             start_some(pool)
             while running:
-                settle_one()
+                take_result()
                 start_some(pool)
         except BaseException:
             stop.set()
             while running:
                 with suppress(Exception):  # the first one is raised
-                    settle_one()
+                    take_result()
             raise
-    return found
+    return results
 
 
 def _next(ended: queue.SimpleQueue[Future[R]]) -> Future[R] | None:
@@ -119,25 +120,28 @@ def _next(ended: queue.SimpleQueue[Future[R]]) -> Future[R] | None:
 
 
 class _Memory:
-    """What tasks may take of the memory that was free when none of them ran."""
+    """The memory that was free when no task ran, and the tasks share."""
 
     def __init__(self, free: Callable[[], int | None]) -> None:
         self._free = free
-        self._all: int | None = None
+        self._total: int | None = None
 
     def has_room(self, task: Task, running: Collection[Task]) -> bool:
-        """Whether a task may start; one that is smaller does not pass it.
+        """Return whether a task may start. Smaller tasks do not overtake it.
 
-        There has to be room beside all that runs, which may not have taken yet what it will; and
-        room now, as others may have taken what was free. Where nothing runs there is room for any:
-        a task that needs more than there is must still run, and waiting might have no end.
+        Two conditions hold: the task and all running tasks fit together, because running tasks may
+        not have allocated their memory yet; and the task fits now, because other programs may have
+        allocated memory. If nothing runs, any task may start: otherwise a task that needs more
+        memory than the machine has would wait forever.
         """
         if not task.memory:
             return True
         if not running:
-            self._all = self._free()
+            self._total = self._free()
             return True
-        if self._all is not None and sum(one.memory for one in running) + task.memory > self._all:
-            return False
+        if self._total is not None:
+            reserved = sum(other.memory for other in running)
+            if reserved + task.memory > self._total:
+                return False
         free = self._free()
         return free is None or task.memory <= free

@@ -1,4 +1,4 @@
-"""What makes the builds of a run: workers that call the hooks, or cibuildwheel."""
+"""Create the executor of a run: local workers, or cibuildwheel."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from polywheel.run.build_requirements import (
     plugin_namespaces,
     plugin_requirements,
 )
-from polywheel.run.executors.cibuildwheel import (
+from polywheel.run.executors.cibuildwheel import CibuildwheelExecutor
+from polywheel.run.executors.cibuildwheel_options import (
     build_platform,
+    by_variant,
     container_engine,
     find_cibuildwheel,
+    serves,
     tables_of,
 )
 from polywheel.run.executors.local import LocalExecutor
-from polywheel.run.executors.variant_runs import CibuildwheelExecutor
-from polywheel.run.fingerprint import chosen_tools
+from polywheel.run.executors.protocol import BuildExecutor
+from polywheel.run.fingerprint import versions_of_chosen_tools
 from polywheel.run.journal import Journal
-from polywheel.run.loop import BuildExecutor, RunObserver
+from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker
@@ -43,105 +46,129 @@ from polywheel.setup.resolve import resolve_setup
 from polywheel.system.files import sha256_of
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
-"""What builds a project that names no backend (PEP 518, "build-system table")."""
-_OURS = "polywheel.backend"
+"""The build requirements of a project without a ``[build-system]`` table (PEP 518)."""
+_BACKEND = "polywheel.backend"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
-    """What a run works with."""
+    """Everything that an executor is created from."""
 
     plan: Plan
     builds: Sequence[Build]
-    """Those that are for this machine."""
+    """The builds for this machine."""
 
     project: Project
     choice: BackendChoice
     origin: Path
-    """The folder, or the sdist, that was named as the source."""
+    """The folder or the sdist that the user named."""
 
-    tree: Source
-    unpacked: bool
-    """Whether the source is an sdist already."""
+    source: Source
+    work_folder: Path
+    """The folder with the work folder of each build."""
 
-    place: Path
-    """The folder for copies of the source, one for each build."""
-
-    shop: WorkerContext
-    wishes: RunOptions
+    context: WorkerContext
+    options: RunOptions
     journal: Journal
     slots: CompileSlots
-    watcher: RunObserver
+    observer: RunObserver
 
     @property
+    def is_sdist(self) -> bool:
+        return not self.origin.is_dir()
+
     def publisher(self) -> Publisher:
         return Publisher(
-            out=self.wishes.out,
+            out=self.options.out,
             journal=self.journal,
             targets=self.plan.targets,
-            force=self.wishes.force,
+            force=self.options.force,
             project=self.plan.project,
             version=self.project.version,
-            config=self.wishes.config_name,
+            config=self.options.config_name,
         )
 
-    def identity(self, source: Source) -> str:
-        """The digest of a source, and of the file whose tables stand in place of its own."""
-        config = self.wishes.config
+    def source_digest(self, source: Source) -> str:
+        """Return the digest of a source and of the ``--config`` file."""
+        config = self.options.config
         return source.digest + (sha256_of(config) if config is not None else "")
 
 
+def plan_for_executor(plan: Plan, here: str, *, cibuildwheel: bool) -> tuple[Plan, list[Build]]:
+    """Return the plan with the builds that the executor runs, and those for this machine, the
+    target ``here``.
+
+    cibuildwheel builds one variant for all Pythons at once. Raises BuildError if the plan has
+    builds, but none for this machine.
+    """
+    if cibuildwheel:
+        plan = by_variant(plan)
+        builds = [build for build in plan.builds if serves(here, build.target)]
+    else:
+        builds = plan.builds_for(here)
+    if plan.builds and not builds:
+        targets = sorted({build.target for build in plan.builds})
+        raise BuildError(
+            f"no build is for this machine: it is {here}, and the builds are for "
+            + ", ".join(targets),
+            hint="run the command on such a machine; polywheel matrix lists the targets",
+        )
+    return plan, builds
+
+
 def create_executor(run: RunContext) -> tuple[BuildExecutor, Mapping[str, str]]:
-    """Whoever makes the builds of a run; and why there is no Python of a version, where there is
-    none. Raises ConfigError and BuildError.
+    """Return the executor of a run, and the reason for each version of Python that is not
+    available.
+
+    Raises ConfigError and BuildError.
     """
     _check_variants(run)
-    if run.wishes.cibuildwheel is not None:
-        return _variant_runs(run, run.wishes.cibuildwheel), {}
+    if run.options.cibuildwheel is not None:
+        return _cibuildwheel_executor(run, run.options.cibuildwheel), {}
     document = run.project.document
     requires = requirements_without_polywheel(
         run.project.build_system.requires if "build-system" in document else _DEFAULT_REQUIRES,
         at="pyproject.toml: build-system.requires",
     )
     environments = Environments(
-        fresh=run.wishes.fresh,
-        notify=run.watcher.said,
-        stop=run.shop.stop,
-        patience=run.shop.seconds,
+        fresh=run.options.fresh,
+        notify=run.observer.note,
+        stop=run.context.stop,
+        patience=run.context.seconds,
     )
-    found, missing = _interpreters(run.builds, run.wishes, run.watcher)
-    source = run.tree
-    if found and not run.unpacked:
-        source = _sdist_maker(run, found, requires, environments).unpacked_sdist(run.tree)
-    identity = run.identity(source)
-    builder = LocalExecutor(
+    interpreters, missing = _find_interpreters(run.builds, run.options, run.observer)
+    source = run.source
+    if interpreters and not run.is_sdist:
+        source = _sdist_maker(run, interpreters, requires, environments).unpacked_sdist(source)
+    digest = run.source_digest(source)
+    executor = LocalExecutor(
         jobs={job.id: job for job in run.plan.jobs},
         source=source,
-        identity=identity,
-        place=run.place,
-        shop=run.shop,
-        interpreters=found,
-        needs=BuildRequirements(
+        source_digest=digest,
+        work_folder=run.work_folder,
+        context=run.context,
+        interpreters=interpreters,
+        requirements=BuildRequirements(
             requires=requires,
-            foreseen=plugin_requirements(run.project, run.plan.jobs),
+            expected=plugin_requirements(run.project, run.plan.jobs),
             plugins=plugin_namespaces(run.project),
-            source=identity,
-            shop=run.shop,
+            source=digest,
+            context=run.context,
             environments=environments,
-            fresh=run.wishes.fresh,
+            fresh=run.options.fresh,
         ),
-        publisher=run.publisher,
-        logs=run.wishes.logs,
+        publisher=run.publisher(),
+        logs=run.options.logs,
         slots=run.slots,
         profile=run.choice.profile,
-        chosen=cache(partial(chosen_tools, run.project)),
-        notify=run.watcher.said,
+        chosen_tools=cache(partial(versions_of_chosen_tools, run.project)),
+        notify=run.observer.note,
     )
-    return builder, missing
+    return executor, missing
 
 
 def _check_variants(run: RunContext) -> None:
-    """Raise ConfigError, before anything is built, with all that tables and presets refuse."""
+    """Raise ConfigError, before anything is built, with all problems of the variants' build setups."""
     here = {job for build in run.builds for job in build.jobs}
     jobs = [job for job in run.plan.jobs if job.id in here and job.label is not None]
     variants = dict.fromkeys(Variant(job.properties, job.label or "") for job in jobs)
@@ -156,89 +183,93 @@ def _check_variants(run: RunContext) -> None:
 
 def _sdist_maker(
     run: RunContext,
-    found: Mapping[str, Interpreter],
+    interpreters: Mapping[str, Interpreter],
     requires: Sequence[str],
     environments: Environments,
 ) -> SdistMaker:
     profile = run.choice.profile
     return SdistMaker(
-        shop=run.shop,
-        interpreter=next(iter(found.values())),
+        shop=run.context,
+        interpreter=next(iter(interpreters.values())),
         environments=environments,
         requires=requires,
         profile=profile.name if profile is not None else None,
-        place=run.place,
-        log=run.wishes.logs / "sdist.log",
-        notify=run.watcher.said,
-        fresh=run.wishes.fresh,
-        without=run.wishes.no_source(),
+        place=run.work_folder,
+        log=run.options.logs / "sdist.log",
+        notify=run.observer.note,
+        fresh=run.options.fresh,
+        without=run.options.paths_outside_source(),
     )
 
 
-def _variant_runs(run: RunContext, options: tuple[str, ...]) -> CibuildwheelExecutor:
-    if run.project.build_system.build_backend != _OURS:
+def _cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> CibuildwheelExecutor:
+    if run.project.build_system.build_backend != _BACKEND:
         raise ConfigError(
-            f"cibuildwheel calls the backend that the project names, which is not {_OURS}",
+            f"cibuildwheel needs the build backend {_BACKEND}, and the project has another one",
             at="pyproject.toml: build-system.build-backend",
-            hint=f'name it: build-backend = "{_OURS}", or build without --frontend',
+            hint=f'set build-backend = "{_BACKEND}", or build without --frontend cibuildwheel',
         )
-    config, engine = _within(run), find_cibuildwheel()
-    places = [build_platform(build.target) for build in run.builds]
-    contained = any(place is not None and place.contained for place in places)
-    source = run.tree if run.unpacked else run.tree.frozen(fresh=run.wishes.fresh)
+    config, installation = _config_in_source(run), find_cibuildwheel()
+    platforms = [build_platform(build.target) for build in run.builds]
+    in_container = any(platform is not None and platform.in_container for platform in platforms)
+    source = run.source if run.is_sdist else run.source.frozen(fresh=run.options.fresh)
     return CibuildwheelExecutor(
         jobs={job.id: job for job in run.plan.jobs},
         project=run.project,
         choice=run.choice,
         source=source,
-        identity=run.identity(source),
-        place=run.place,
-        shop=run.shop,
-        publisher=run.publisher,
+        source_digest=run.source_digest(source),
+        work_folder=run.work_folder,
+        context=run.context,
+        publisher=run.publisher(),
         targets=run.plan.targets,
-        logs=run.wishes.logs,
-        engine=engine,
-        container=container_engine(tables_of(run.project.document)) if contained else {},
+        logs=run.options.logs,
+        installation=installation,
+        container_variables=container_engine(tables_of(run.project.document))
+        if in_container
+        else {},
         options=options,
-        notify=run.watcher.said,
+        notify=run.observer.note,
         config=config,
     )
 
 
-def _within(run: RunContext) -> str | None:
-    """The file whose tables stand in place of the project's, as its container sees it."""
-    config = run.wishes.config
+def _config_in_source(run: RunContext) -> str | None:
+    """Return the ``--config`` file relative to the source, as the container sees it."""
+    config = run.options.config
     if config is None:
         return None
     root = run.origin.resolve()
     name = config.relative_to(root).as_posix() if config.is_relative_to(root) else None
-    if name not in run.tree.files:
+    if name not in run.source.files:
         raise ConfigError(
-            f"cibuildwheel takes the source into a container, and {config.name} is no part of it",
+            f"cibuildwheel copies the source into a container, and {config.name} is not part of it",
             at="--config",
-            hint="put the file into the project",
+            hint="move the file into the project",
         )
     return name
 
 
-def _interpreters(
-    builds: Iterable[Build], wishes: RunOptions, watcher: RunObserver
+def _find_interpreters(
+    builds: Iterable[Build], options: RunOptions, observer: RunObserver
 ) -> tuple[dict[str, Interpreter], dict[str, str]]:
-    """The Pythons of the builds; and why those that are not there are not."""
+    """Return the Pythons of the builds, and the reason for each one that is not available."""
     pythons = sorted({build.python for build in builds})
     found: dict[str, Interpreter] = {}
     missing: dict[str, str] = {}
     if not pythons:
         return found, missing
     with ThreadPoolExecutor(max_workers=min(8, len(pythons))) as pool:
-        for python, one in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
-            if one is not None:
-                found[python] = one
-            elif not wishes.install_python:
-                missing[python] = f"there is no Python {python} here; --install-python gets it"
+        for python, interpreter in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
+            if interpreter is not None:
+                found[python] = interpreter
+            elif not options.install_python:
+                missing[python] = (
+                    f"no Python {python} was found; use --install-python to install it"
+                )
             else:
                 try:
-                    found[python] = install_interpreter(python, notify=watcher.said)
+                    found[python] = install_interpreter(python, notify=observer.note)
                 except BuildError as error:
                     missing[python] = error.problems[0].what
     return found, missing

@@ -1,4 +1,4 @@
-"""One build after the other: a copy of the source, an environment, the wheel, its checks, its name."""
+"""Run builds on this machine, each in a worker process in its build environment."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BackendProfile
 from polywheel.model.wheelname import WheelName
-from polywheel.run.build_requirements import BuildRequirements, FoundEnvironment
-from polywheel.run.existing_wheels import (
+from polywheel.run.build_requirements import BuildEnvironment, BuildRequirements
+from polywheel.run.executors.protocol import capture_outcome
+from polywheel.run.fingerprint import job_key
+from polywheel.run.outcome import (
     ExistingWheels,
     Message,
     Outcome,
     Wheel,
-    merged,
-    outcome_of,
+    merge_messages,
 )
-from polywheel.run.fingerprint import job_key
 from polywheel.run.source.snapshot import Source
+from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import remark
-from polywheel.run.worker.jobserver import CompileSlots, knows_no_pool
-from polywheel.run.worker.jobserver import JobserverSettings as SlotsTold
+from polywheel.run.worker.jobserver import CompileSlots, JobserverSettings, knows_no_pool
 from polywheel.run.worker.publish import Publisher
 from polywheel.run.worker.requests import EnvironmentCheck, TimeBudget, WorkerContext, run_step
-from polywheel.run.workplace import build_place, failures_examined, workplace
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 
-class _Told(TypedDict):
-    """What the orders of one build have in common."""
+class _StepArguments(TypedDict):
+    """The arguments of `run_step` that all steps of a build share."""
 
     source: Path
     scratch: Path
@@ -49,133 +48,142 @@ class _Told(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalExecutor:
-    """Makes the builds of a plan; its methods may run in several threads at once."""
+    """Implements :class:`polywheel.run.executors.protocol.BuildExecutor` with worker processes.
+
+    A build is a copy of the source, an environment, one call of the real backend, and a check, a
+    stamp, and a final name for each wheel.
+    """
 
     jobs: Mapping[str, Job]
     """By id."""
 
     source: Source
-    identity: str
-    """The digest of the source, and of the file whose tables stand in place of its own."""
+    source_digest: str
+    """The digest of the source and of the ``--config`` file."""
 
-    place: Path
-    """The folder in which each build has its own copy of the source."""
+    work_folder: Path
+    """The folder with the work folder of each build."""
 
-    shop: WorkerContext
+    context: WorkerContext
     interpreters: Mapping[str, Interpreter]
-    needs: BuildRequirements
+    requirements: BuildRequirements
     publisher: Publisher
     logs: Path
     slots: CompileSlots
     profile: BackendProfile | None
-    chosen: Callable[[str | None], Sequence[str]]
-    """What the tools are that rules, and a repair command, choose."""
+    chosen_tools: Callable[[str | None], Sequence[str]]
+    """Returns the versions of the tools that setup rules and a repair command (or None) name."""
 
     notify: Callable[[str], None]
 
-    def expect(self, builds: int) -> None:
-        """So many builds will be made."""
+    def prepare(self, builds: int) -> None:
+        """Share the compile slots among this number of builds."""
         self.slots.expect(builds)
 
-    def look(self, build: Build) -> ExistingWheels:
-        """What of a build is there already; nothing is made for it."""
+    def find_existing(self, build: Build) -> ExistingWheels:
+        """Return the up-to-date wheels of a build. A build without a known environment has none."""
         jobs = self._jobs(build)
         interpreter = self.interpreters[build.python]
-        environment = self.needs.kept(interpreter, jobs)
+        environment = self.requirements.find_environment(interpreter, jobs)
         if environment is None:
             return ExistingWheels(wheels=(), missing=tuple(jobs))
         return self.publisher.standing(
             jobs, lambda job: self._key(build, job, interpreter, environment)
         )
 
-    def make(self, build: Build, standing: ExistingWheels) -> Outcome:
-        """Build what is missing, check and stamp it; a failure is an outcome too.
-
-        What it finished before it failed is there.
-        """
+    def build(self, build: Build, existing: ExistingWheels) -> Outcome:
+        """Build, check, and publish the missing wheels."""
         log = self.logs / f"{build.id}.log"
-
         messages: list[Message] = []
 
-        def make(wheels: list[Wheel]) -> float:
-            with self._workplace(build, log, messages) as told, self.slots.one(self.shop.stop):
-                return self._make(build, standing.missing, told, wheels)
+        def build_wheels(wheels: list[Wheel]) -> float:
+            with (
+                self._open_work_folder(build, log, messages) as step,
+                self.slots.one(self.context.stop),
+            ):
+                return self._build(build, existing.missing, step, wheels)
 
-        outcome = outcome_of(build.id, standing, log, self.shop.stop, make)
-        return replace(outcome, messages=merged(messages))
+        outcome = capture_outcome(build.id, existing, log, self.context.stop, build_wheels)
+        return replace(outcome, messages=merge_messages(messages))
 
-    def _make(
-        self, build: Build, missing: Sequence[Job], told: _Told, wheels: list[Wheel]
+    def _build(
+        self, build: Build, missing: Sequence[Job], step: _StepArguments, wheels: list[Wheel]
     ) -> float:
-        """Add the wheels of jobs to ``wheels``; how long the real backend took, in seconds."""
+        """Append the wheels of the missing jobs to ``wheels``; return the seconds of the real
+        backend.
+        """
         interpreter = self.interpreters[build.python]
-        everything = self._jobs(build)
-        found = self._environment(interpreter, everything, told)
-        if found.certain:
-            # An environment that was made anew may have come out as it was.
-            environment = found.environment
-            standing = self.publisher.standing(
+        all_jobs = self._jobs(build)
+        prepared = self._environment(interpreter, all_jobs, step)
+        if prepared.certain:
+            # A new environment may have the same content as the one before.
+            environment = prepared.environment
+            existing = self.publisher.standing(
                 missing, lambda job: self._key(build, job, interpreter, environment)
             )
-            wheels.extend(standing.wheels)
-            missing = standing.missing
+            wheels.extend(existing.wheels)
+            missing = existing.missing
             if not missing:
                 return 0.0
-        keys = self._keys(build, missing, interpreter, found.environment)
+        keys = self._keys(build, missing, interpreter, prepared.environment)
         began = time.monotonic()
         with temporary_folder(self.publisher.out) as folder:
             out = folder / "wheels"
             out.mkdir()
-            said = self._built(missing, found, out, told, everything)
-            if not found.certain:
-                # What it was built in was a guess; where it was wrong, nothing was built.
-                guess, more = found.environment, said["requires"] or []
-                found = self.needs.learnt(interpreter, everything, guess, more)
-                keys = self._keys(build, missing, interpreter, found.environment)
-                if said["wheels"] is None:
-                    said = self._built(missing, found, out, told, everything)
+            answer = self._build_with_slots(missing, prepared, out, step, all_jobs)
+            if not prepared.certain:
+                # The environment was a guess. If the guess was wrong, nothing was built.
+                guess, more = prepared.environment, answer["requires"] or []
+                prepared = self.requirements.remember(interpreter, all_jobs, guess, more)
+                keys = self._keys(build, missing, interpreter, prepared.environment)
+                if answer["wheels"] is None:
+                    answer = self._build_with_slots(missing, prepared, out, step, all_jobs)
             share = (time.monotonic() - began) / len(missing)
-            made = {
-                str(one["id"]): (out / Path(one["file"]).name, str(one["setup"]))
-                for one in said["wheels"] or ()
+            built = {
+                str(wheel["id"]): (out / Path(wheel["file"]).name, str(wheel["setup"]))
+                for wheel in answer["wheels"] or ()
             }
-            # As it goes on: those before one that fails are there all the same.
-            wheels.extend(self._published(missing, made, keys, share, told["messages"]))
-        return float(said["built"])
+            # One after the other: if a wheel fails, the wheels before it stay.
+            wheels.extend(self._publish(missing, built, keys, share, step["messages"]))
+        return float(answer["built"])
 
     def _environment(
-        self, interpreter: Interpreter, everything: Sequence[Job], told: _Told
-    ) -> FoundEnvironment:
-        """The environment of a build; where all is to be asked anew, its backend is."""
-        found = self.needs.environment(interpreter, everything)
-        if not self.needs.fresh:
-            return found
-        said = run_step(
-            self.shop,
+        self, interpreter: Interpreter, jobs: Sequence[Job], step: _StepArguments
+    ) -> BuildEnvironment:
+        """Return the environment of a build. With ``--fresh`` the backend is asked for its
+        requirements.
+        """
+        prepared = self.requirements.environment(interpreter, jobs)
+        if not self.requirements.fresh:
+            return prepared
+        answer = run_step(
+            self.context,
             "requires",
-            everything,
-            environment=found.environment,
-            out=told["scratch"],
-            **told,
+            jobs,
+            environment=prepared.environment,
+            out=step["scratch"],
+            **step,
         )
-        return self.needs.learnt(interpreter, everything, found.environment, said["requires"])
+        return self.requirements.remember(
+            interpreter, jobs, prepared.environment, answer["requires"]
+        )
 
-    def _published(
+    def _publish(
         self,
         jobs: Sequence[Job],
-        made: Mapping[str, tuple[Path, str]],
+        built: Mapping[str, tuple[Path, str]],
         keys: Mapping[str, str],
         share: float,
         messages: list[Message],
     ) -> Iterator[Wheel]:
-        """The wheels of jobs, each as soon as it has its final name.
+        """Publish the wheels of jobs, and yield each one as soon as it has its final name.
 
-        ``made`` has what was built for each job, and the digest of what its variant asks of the build.
+        ``built`` has the wheel of each job and the digest of its build setup.
         """
         for job in jobs:
-            wheel, setup = made.get(job.id, (None, ""))
+            wheel, setup = built.get(job.id, (None, ""))
             if wheel is None or not wheel.is_file():
-                raise BuildError(f"its worker made no wheel for {job.id}")
+                raise BuildError(f"the worker made no wheel for {job.id}")
             yield self.publisher.publish(job, wheel, keys[job.id], share, setup=setup)
             if text := remark(WheelName.parse(wheel.name), job):
                 self.notify(text)
@@ -188,82 +196,87 @@ class LocalExecutor:
         interpreter: Interpreter,
         environment: Environment,
     ) -> dict[str, str]:
-        """The keys of jobs, none of which was made with the same key and changed since."""
+        """Return the keys of jobs. Raises WheelError if the wheel of such a key was changed."""
         keys = {job.id: self._key(build, job, interpreter, environment) for job in jobs}
         for job in jobs:
             self.publisher.refuse_changed(job, keys[job.id])
         return keys
 
-    def _built(
+    def _build_with_slots(
         self,
         jobs: Sequence[Job],
-        found: FoundEnvironment,
+        prepared: BuildEnvironment,
         out: Path,
-        told: _Told,
-        everything: Sequence[Job],
+        step: _StepArguments,
+        all_jobs: Sequence[Job],
     ) -> Mapping[str, Any]:
-        """What a worker says of the wheels that it made in ``out``."""
+        """Have a worker build the wheels of jobs in ``out``; return its answer."""
 
-        def build(slots: SlotsTold) -> Mapping[str, Any]:
+        def build(slots: JobserverSettings) -> Mapping[str, Any]:
             return run_step(
-                self.shop,
+                self.context,
                 "build",
                 jobs,
-                environment=found.environment,
+                environment=prepared.environment,
                 out=out,
                 slots=slots,
                 check=None
-                if found.certain
-                else EnvironmentCheck(jobs=everything, wanted=found.wanted),
-                **told,
+                if prepared.certain
+                else EnvironmentCheck(jobs=all_jobs, wanted=prepared.requirements),
+                **step,
             )
 
-        slots = self.slots.told(self.profile, found.environment)
+        slots = self.slots.told(self.profile, prepared.environment)
         try:
             return build(slots)
         except BuildError:
-            if not slots.pooled or self.shop.stop.is_set() or not knows_no_pool(told["log"]):
+            if not slots.pooled or self.context.stop.is_set() or not knows_no_pool(step["log"]):
                 raise
-            # A make before 4.4, somewhere in the build, ends at the name of the pool.
+            # A make before 4.4, somewhere in the build, rejects the name of the pool.
             self.slots.refuse()
-            _note(told["log"], "this build has a make before 4.4: once more, with fixed shares")
-            for folder in (out, told["scratch"]):
+            _note(
+                step["log"],
+                "this build uses a make before 4.4; trying again with a fixed number of jobs",
+            )
+            for folder in (out, step["scratch"]):
                 remove_tree(folder)
                 folder.mkdir()
-            return build(self.slots.told(self.profile, found.environment))
+            return build(self.slots.told(self.profile, prepared.environment))
 
     def _target(self, build: Build) -> Target:
         return self.publisher.targets[build.target]
 
-    def _repair(self, build: Build) -> str | None:
-        return self._target(build).repair_command
-
     def _jobs(self, build: Build) -> list[Job]:
-        """The jobs of a build, in its order."""
+        """Return the jobs of a build, in its order."""
         return [self.jobs[identifier] for identifier in build.jobs]
 
     def _key(
         self, build: Build, job: Job, interpreter: Interpreter, environment: Environment
     ) -> str:
+        repair = self._target(build).repair_command
         return job_key(
             job,
-            source=self.identity,
-            polywheel=self.shop.polywheel.name,
+            source=self.source_digest,
+            polywheel=self.context.polywheel.name,
             interpreter=interpreter,
             environment=environment,
-            settings=self.shop.settings,
-            epoch=self.shop.epoch,
-            chosen=self.chosen(self._repair(build)),
-            repair=self._repair(build),
+            settings=self.context.settings,
+            epoch=self.context.epoch,
+            chosen_tools=self.chosen_tools(repair),
+            repair=repair,
         )
 
     @contextmanager
-    def _workplace(self, build: Build, log: Path, messages: list[Message]) -> Iterator[_Told]:
-        """What the steps of a build have in common: its folder, with a copy of the source in it."""
+    def _open_work_folder(
+        self, build: Build, log: Path, messages: list[Message]
+    ) -> Iterator[_StepArguments]:
+        """Open the work folder of a build, with a copy of the source; yield the arguments of its
+        steps.
+        """
         with (
-            workplace(build_place(self.place, build.id)) as work,
-            failures_examined(
-                work, log, stop=self.shop.stop, keep=self.shop.keep_work, notify=self.notify
+            open_work_folder(work_folder_path(self.work_folder, build.id)) as work,
+            keep_failed_work(
+                work, log, stop=self.context.stop, keep=self.context.keep_work, notify=self.notify
             ),
         ):
             self.source.copy_to(work.source)
@@ -272,8 +285,8 @@ class LocalExecutor:
                 "source": work.source,
                 "scratch": work.scratch,
                 "log": log,
-                "limit": TimeBudget(self.shop.seconds or self._target(build).job_timeout),
-                "repair": self._repair(build),
+                "limit": TimeBudget(self.context.seconds or self._target(build).job_timeout),
+                "repair": self._target(build).repair_command,
                 "keep_open": (work.lock,),
                 "messages": messages,
             }

@@ -15,13 +15,13 @@ from typing import Any
 
 from polywheel.environments.environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
-from polywheel.run.build_requirements import checked
-from polywheel.run.fingerprint import digest_of, variables
+from polywheel.run.build_requirements import check_requirements
+from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import Source, cached_source, read_source, unpack_source
 from polywheel.run.source.tree import content_digest
+from polywheel.run.work_folder import WorkFolder, open_work_folder
 from polywheel.run.worker.requests import StepFailedError, TimeBudget, WorkerContext, run_step
-from polywheel.run.workplace import Workplace, workplace
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import sha256_of
 from polywheel.system.locks import hold_lock
@@ -132,16 +132,16 @@ class SdistMaker:
                 "polywheel": self.shop.polywheel.name,
                 "config": sha256_of(config) if config is not None else None,
                 "settings": dict(self.shop.settings),
-                "variables": {**variables(), **told},
+                "variables": {**build_variables(), **told},
             }
         )
 
     def _made(self, whole: Source, prefix: str, kept: Path) -> Source:
         """The sdist that the backend makes of a copy, unpacked. Raises BuildError."""
-        with workplace(self.place / "sdist") as work:
+        with open_work_folder(self.place / "sdist") as work:
             return self._made_in(work, whole, prefix, kept)
 
-    def _made_in(self, work: Workplace, whole: Source, prefix: str, kept: Path) -> Source:
+    def _made_in(self, work: WorkFolder, whole: Source, prefix: str, kept: Path) -> Source:
         base = self.environments.get(self.interpreter, self.requires)
         copy, out = work.source, work.scratch
         whole.copy_to(copy)
@@ -163,7 +163,7 @@ class SdistMaker:
                 keep_open=(work.lock,),
             )
 
-        more = checked(told("sdist-requires", base)["requires"])
+        more = check_requirements(told("sdist-requires", base)["requires"])
         environment = base
         if more:
             environment = self.environments.get(self.interpreter, [*self.requires, *more])

@@ -16,8 +16,8 @@ from polywheel.errors import PolywheelError, WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName
-from polywheel.run.existing_wheels import ExistingWheels, State, Wheel
 from polywheel.run.journal import Entry, Journal
+from polywheel.run.outcome import ExistingWheels, State, Wheel
 from polywheel.run.worker.checks import check_wheel, misfits
 from polywheel.system.files import replace, sha256_of
 from polywheel.wheel.disagreements import same_version

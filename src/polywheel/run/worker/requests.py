@@ -17,9 +17,9 @@ from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.environments.environments import Environment
 from polywheel.errors import BuildError, Problem
 from polywheel.model.plan import Job
-from polywheel.run.existing_wheels import Message
+from polywheel.run.outcome import Message
+from polywheel.run.work_folder import group_file
 from polywheel.run.worker.jobserver import JobserverSettings
-from polywheel.run.workplace import group_file
 from polywheel.system.files import MAX_ANSWER, read_regular
 from polywheel.system.processes import ChildResult, run_child
 from polywheel.system.source_files import GIT_LOCAL_VARIABLES

@@ -1,10 +1,10 @@
-"""The folders that builds work in: a copy of the source, and room for what they make.
+"""Work folders of builds: a copy of the source, and scratch space.
 
-The folder of a build is always the same one, so that compiler caches find what they know. Its lock is
-inherited by the worker and by the process of the real backend, and the number of their process group is
-noted. So a worker, or a compiler, that outlives a killed run still has its folder for itself. The next
-run does not wait for it, but takes another one. Nor does it wait for a process that a build has left
-running, and that holds the lock as long as it lives.
+A build always uses the same path, so that compiler caches hit. The worker and the process of the
+real backend inherit the lock of the folder, and a file has the number of their process group. So a
+worker or a compiler that outlives a killed run keeps its folder. The next run does not wait for it
+and uses another folder. It does not wait either for a process that a build left running and that
+holds the lock.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _OTHERS = "[0-9]*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workplace:
-    """A folder that this process, and the children that inherit its lock, have for themselves."""
+class WorkFolder:
+    """A folder that only this process, and the children that inherit its lock, use."""
 
     folder: Path
     lock: int
@@ -48,13 +48,13 @@ class Workplace:
         return self.folder / "scratch"
 
     def clear(self) -> None:
-        """Remove all that is in it, as far as that can be done."""
+        """Remove the content of the folder, as far as possible."""
         for path in (self.source, self.scratch, self.folder / _KEPT, self.folder / _GROUP):
             remove_tree(path)
 
     def keep(self) -> None:
-        """Keep the files at the end, until the next build that works here."""
-        with suppress(OSError):  # nothing in it can be of more use than the error of the build
+        """Keep the files until the next build in this folder."""
+        with suppress(OSError):  # the error of the build matters more
             (self.folder / _KEPT).touch()
 
     @property
@@ -63,12 +63,12 @@ class Workplace:
 
 
 def group_file(scratch: Path) -> Path:
-    """Where a worker notes its process group, for a folder with this scratch space."""
+    """Return the file for the number of a worker's process group, next to its scratch space."""
     return scratch.with_name(_GROUP)
 
 
 def _is_idle(folder: Path) -> bool:
-    """Whether no process is left of the group of the last worker: a compiler has no lock."""
+    """Return whether no process of the last worker's group is alive: a compiler has no lock."""
     try:
         number = int(read_regular(folder / _GROUP, limit=_MOST_DIGITS))
     except (OSError, ValueError):
@@ -76,23 +76,23 @@ def _is_idle(folder: Path) -> bool:
     return not is_group_alive(number)
 
 
-def build_place(place: Path, build: str, *, cibuildwheel: bool = False) -> Path:
-    """The usual folder of a build, below that of its source."""
+def work_folder_path(folder: Path, build: str, *, cibuildwheel: bool = False) -> Path:
+    """Return the usual work folder of a build, in the folder of its source."""
     name = portable_folder_name(build)
-    return place / _CIBUILDWHEEL / name if cibuildwheel else place / name
+    return folder / _CIBUILDWHEEL / name if cibuildwheel else folder / name
 
 
 @contextmanager
-def workplace(place: Path) -> Iterator[Workplace]:
-    """The folder ``place``, or another one within it where somebody is at work there, and empty.
+def open_work_folder(path: Path) -> Iterator[WorkFolder]:
+    """Lock and empty the folder ``path``; if another process uses it, a numbered folder in it.
 
-    Its files are removed at the end, unless :meth:`Workplace.keep` has been called. Raises OSError.
+    Its files are removed at the end, unless :meth:`WorkFolder.keep` was called. Raises OSError.
     """
-    folders = (place if number == 1 else place / str(number) for number in count(1))
+    folders = (path if number == 1 else path / str(number) for number in count(1))
     locks = (folder / _LOCK for folder in folders)
     with lock_first_free(locks, fits=lambda lock: _is_idle(lock.parent)) as (lock, descriptor):
-        work = Workplace(folder=lock.parent, lock=descriptor)
-        # Nothing of an earlier build stays: equal sizes and times say nothing about content.
+        work = WorkFolder(folder=lock.parent, lock=descriptor)
+        # Remove everything of an earlier build: equal sizes and times do not prove equal content.
         work.clear()
         try:
             yield work
@@ -102,10 +102,10 @@ def workplace(place: Path) -> Iterator[Workplace]:
 
 
 @contextmanager
-def failures_examined(
-    work: Workplace, log: Path, *, stop: Event, keep: bool, notify: Callable[[str], None]
+def keep_failed_work(
+    work: WorkFolder, log: Path, *, stop: Event, keep: bool, notify: Callable[[str], None]
 ) -> Iterator[None]:
-    """Keep what tells why a build failed in a folder: logs of its tools; with ``keep``, all of it."""
+    """If the build fails, keep the logs of its tools, and all of its files if ``keep`` is set."""
     try:
         yield
     except (PolywheelError, OSError):
@@ -113,16 +113,16 @@ def failures_examined(
             keep_tool_logs(log, [work.source, work.scratch])
             if keep:
                 work.keep()
-                notify(f"{log.stem}: its files are kept in {work.folder} until it is built again")
+                notify(f"{log.stem}: its files stay in {work.folder} until the next build")
         raise
 
 
-def remove_abandoned_work(place: Path) -> None:
-    """Remove the files that killed runs have left in the folders of a source."""
-    for within in (place, place / _CIBUILDWHEEL):
+def remove_abandoned_work(folder: Path) -> None:
+    """Remove the files of killed runs from the work folders of a source."""
+    for parent in (folder, folder / _CIBUILDWHEEL):
         for pattern in (f"*/{_LOCK}", f"*/{_OTHERS}/{_LOCK}"):
-            for path in within.glob(pattern):
+            for path in parent.glob(pattern):
                 with suppress(OSError), path.open("r+b") as file:
-                    work = Workplace(folder=path.parent, lock=file.fileno())
+                    work = WorkFolder(folder=path.parent, lock=file.fileno())
                     if not work.is_kept and try_lock(file) and _is_idle(work.folder):
                         work.clear()

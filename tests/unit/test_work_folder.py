@@ -10,13 +10,18 @@ from threading import Event
 import pytest
 
 from polywheel.errors import BuildError
-from polywheel.run.workplace import Workplace, group_file, remove_abandoned_work, workplace
+from polywheel.run.work_folder import (
+    WorkFolder,
+    group_file,
+    open_work_folder,
+    remove_abandoned_work,
+)
 from polywheel.system.locks import hold_lock
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are inherited on POSIX")
 
 
-def left_running(work: Workplace) -> subprocess.Popen[bytes]:
+def left_running(work: WorkFolder) -> subprocess.Popen[bytes]:
     """A process that has the lock of a folder too, as one that a build has left running."""
     command = [sys.executable, "-c", "import time; time.sleep(300)"]
     return subprocess.Popen(command, pass_fds=[work.lock], start_new_session=True)
@@ -24,7 +29,7 @@ def left_running(work: Workplace) -> subprocess.Popen[bytes]:
 
 def test_it_is_empty_before_and_after(tmp_path: Path) -> None:
     place = tmp_path / "build"
-    with workplace(place) as work:
+    with open_work_folder(place) as work:
         assert work.folder == place
         assert not work.source.exists()
         work.source.mkdir()
@@ -33,42 +38,46 @@ def test_it_is_empty_before_and_after(tmp_path: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["lock"]
     (place / "source").mkdir()
     (place / "source" / "of a killed run").touch()
-    with workplace(place) as work:
+    with open_work_folder(place) as work:
         assert not work.source.exists()
 
 
 def test_two_at_a_time_have_folders_of_their_own(tmp_path: Path) -> None:
-    with workplace(tmp_path) as first, workplace(tmp_path) as second, workplace(tmp_path) as third:
+    with (
+        open_work_folder(tmp_path) as first,
+        open_work_folder(tmp_path) as second,
+        open_work_folder(tmp_path) as third,
+    ):
         folders = [one.folder for one in (first, second, third)]
         assert folders == [tmp_path, tmp_path / "2", tmp_path / "3"]
-    with workplace(tmp_path) as work:
+    with open_work_folder(tmp_path) as work:
         assert work.folder == tmp_path
 
 
 @posix
 def test_what_outlives_a_build_has_its_folder_for_itself(tmp_path: Path) -> None:
-    with workplace(tmp_path) as first:
+    with open_work_folder(tmp_path) as first:
         process = left_running(first)
     try:
-        with workplace(tmp_path) as second:  # and nobody waits
+        with open_work_folder(tmp_path) as second:  # and nobody waits
             assert second.folder == tmp_path / "2"
         assert process.poll() is None
     finally:
         process.kill()
         process.wait()
-    with workplace(tmp_path) as third:
+    with open_work_folder(tmp_path) as third:
         assert third.folder == tmp_path
 
 
 def test_kept_files_stay_until_the_next_build(tmp_path: Path) -> None:
     place = tmp_path / "build"
-    with workplace(place) as work:
+    with open_work_folder(place) as work:
         work.source.mkdir()
         work.keep()
     assert work.source.is_dir()
     remove_abandoned_work(tmp_path)
     assert work.source.is_dir()
-    with workplace(place) as work:
+    with open_work_folder(place) as work:
         assert not work.source.exists()
     assert [path.name for path in place.iterdir()] == ["lock"]
 
@@ -76,12 +85,12 @@ def test_kept_files_stay_until_the_next_build(tmp_path: Path) -> None:
 def test_what_killed_runs_left_is_removed_and_what_is_in_use_stays(tmp_path: Path) -> None:
     left = []
     for place in ("one", "one/2", "two", "cibuildwheel/one", "cibuildwheel/one/3"):
-        with workplace(tmp_path / place) as work:
+        with open_work_folder(tmp_path / place) as work:
             pass
         work.source.mkdir()
         work.scratch.mkdir()
         left.append(work)
-    with workplace(tmp_path / "used") as used:
+    with open_work_folder(tmp_path / "used") as used:
         used.source.mkdir()
         remove_abandoned_work(tmp_path)
         assert used.source.is_dir()
@@ -107,7 +116,7 @@ def test_waiting_for_a_lock_ends_with_the_run_and_with_its_time(tmp_path: Path) 
 @posix
 def test_what_is_left_of_the_group_of_a_worker_has_its_folder_for_itself(tmp_path: Path) -> None:
     """A compiler, which does not inherit the lock."""
-    with workplace(tmp_path) as work:
+    with open_work_folder(tmp_path) as work:
         pass
     command = [sys.executable, "-c", "import time; time.sleep(300)"]
     process = subprocess.Popen(command, start_new_session=True)
@@ -116,12 +125,12 @@ def test_what_is_left_of_the_group_of_a_worker_has_its_folder_for_itself(tmp_pat
         group_file(work.scratch).write_text(str(process.pid), encoding="ascii")
         remove_abandoned_work(tmp_path.parent)
         assert work.source.is_dir()
-        with workplace(tmp_path) as second:
+        with open_work_folder(tmp_path) as second:
             assert second.folder == tmp_path / "2"
     finally:
         process.kill()
         process.wait()
-    with workplace(tmp_path) as third:
+    with open_work_folder(tmp_path) as third:
         assert third.folder == tmp_path
         assert not group_file(third.scratch).exists()
 
@@ -129,5 +138,5 @@ def test_what_is_left_of_the_group_of_a_worker_has_its_folder_for_itself(tmp_pat
 @pytest.mark.parametrize("content", [b"", b"-1", b"0", b"1", b"x", b"9" * 19, b"9" * 30, b"\xff"])
 def test_a_group_that_can_not_be_is_none(tmp_path: Path, content: bytes) -> None:
     group_file(tmp_path / "scratch").write_bytes(content)
-    with workplace(tmp_path) as work:
+    with open_work_folder(tmp_path) as work:
         assert work.folder == tmp_path

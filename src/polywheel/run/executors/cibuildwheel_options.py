@@ -1,0 +1,326 @@
+"""Find cibuildwheel and a container engine, and compute the command and the variables of its runs.
+
+All options are ``CIBW_*`` variables. They add to the project's own ``[tool.cibuildwheel]``, which
+stays in force (CIBW_INHERIT, since cibuildwheel 4.3).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from polywheel.errors import ConfigError
+from polywheel.model.matrix import Target
+from polywheel.model.plan import Build, Job, Plan
+from polywheel.model.variant import NULL_LABEL
+
+_OLDEST = Version("4.3")
+_SYSTEMS = {
+    "linux": ("linux", "manylinux"),
+    "musllinux": ("linux", "musllinux"),
+    "macos": ("macos", "macosx"),
+    "windows": ("windows", "win"),
+}
+"""By the system of a target: the platform, and the prefix of the platform in build identifiers."""
+_WINDOWS = {"x86_64": "AMD64", "arm64": "ARM64"}
+_ENGINE = "CIBW_CONTAINER_ENGINE"
+_VERSION = "import importlib.metadata; print(importlib.metadata.version('cibuildwheel'))"
+_SHIPPED = "targets.toml:"
+"""The origin of a target that the project does not configure: cibuildwheel uses its own images
+then.
+"""
+PROJECT = "/project"
+"""The folder of the source in a container of cibuildwheel."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """An installed cibuildwheel."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildPlatform:
+    """A target, as cibuildwheel names it."""
+
+    platform: str
+    arch: str
+    """The value for ``--archs``."""
+
+    suffix: str
+    """The end of build identifiers: ``manylinux_x86_64``."""
+
+    @property
+    def in_container(self) -> bool:
+        """Whether builds run in a container."""
+        return self.platform == "linux"
+
+
+def find_cibuildwheel() -> Installation:
+    """Return the cibuildwheel in polywheel's environment, else the one on PATH.
+
+    Raises ConfigError if it is missing or too old.
+    """
+    try:
+        command, version = [sys.executable, "-m", "cibuildwheel"], installed_version("cibuildwheel")
+    except PackageNotFoundError:
+        path = shutil.which("cibuildwheel")
+        if path is None:
+            raise ConfigError(
+                "cibuildwheel was not found",
+                at="--frontend",
+                hint="python -m pip install cibuildwheel",
+            ) from None
+        command, version = [path], _version_beside(Path(path).resolve())
+    try:
+        old = Version(version) < _OLDEST
+    except ValueError:  # InvalidVersion, or a number of more digits than Python reads
+        old = False  # unknown
+    if old:
+        raise ConfigError(
+            f"cibuildwheel {version} is too old: {_OLDEST} or newer is needed",
+            at="--frontend",
+            hint="python -m pip install --upgrade cibuildwheel",
+        )
+    return Installation(command=tuple(command), version=version)
+
+
+def _version_beside(path: Path) -> str:
+    """Return the version of cibuildwheel that the Python next to its executable reports."""
+    python = path.with_name("python.exe" if sys.platform == "win32" else "python")
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _VERSION],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def build_platform(target: str) -> BuildPlatform | None:
+    """Return the platform of a target; None if cibuildwheel does not support it."""
+    system, _, machine = target.partition("-")
+    if system not in _SYSTEMS or not machine:
+        return None
+    platform, tag = _SYSTEMS[system]
+    arch = _WINDOWS.get(machine, machine) if platform == "windows" else machine
+    return BuildPlatform(platform=platform, arch=arch, suffix=f"{tag}_{arch.lower()}")
+
+
+def serves(here: str, target: str) -> bool:
+    """Return whether cibuildwheel builds wheels for a target on the machine ``here``.
+
+    macOS builds for both of its architectures, Linux for both C libraries.
+    """
+    ours, other = build_platform(here), build_platform(target)
+    if ours is None or other is None or ours.platform != other.platform:
+        return False
+    return ours.arch == other.arch or other.platform == "macos"
+
+
+def by_variant(plan: Plan) -> Plan:
+    """Return the plan with one build, a run of cibuildwheel, for each variant and target."""
+    groups: dict[tuple[str, str | None], list[Job]] = {}
+    for build in plan.builds:
+        for job in map(plan.job, build.jobs):
+            if job is not None:
+                groups.setdefault((build.target, job.label), []).append(job)
+    builds = [
+        Build(
+            id=jobs[0].id,
+            python=jobs[0].python,
+            target=target,
+            jobs=tuple(job.id for job in jobs),
+        )
+        for (target, _), jobs in groups.items()
+    ]
+    build_of = {job: build.id for build in builds for job in build.jobs}
+    jobs = tuple(replace(job, build=build_of[job.id]) for job in plan.jobs)
+    return replace(plan, jobs=jobs, builds=tuple(builds))
+
+
+def tables_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``[tool.cibuildwheel]`` of a pyproject.toml."""
+    tool = document.get("tool")
+    tables = tool.get("cibuildwheel") if isinstance(tool, dict) else None
+    return tables if isinstance(tables, dict) else {}
+
+
+def container_engine(tables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variable that selects podman if docker is missing and the user selects no engine.
+
+    Raises ConfigError if there is no container engine that works.
+    """
+    selected = os.environ.get(_ENGINE)
+    for table in (tables.get("linux"), tables):
+        if selected is None and isinstance(table, dict):
+            selected = table.get("container-engine")
+    if isinstance(selected, dict):
+        selected = selected.get("name")
+    names = (
+        [re.split(r"[;:\s]", selected.strip())[0]]
+        if isinstance(selected, str)
+        else ["docker", "podman"]
+    )
+    name = next(filter(shutil.which, names), None)
+    if name is None:
+        raise ConfigError(
+            f"no container engine was found: {' or '.join(names)}",
+            at="--frontend",
+            hint=f"install docker or podman, or name another engine with {_ENGINE}",
+        )
+    _check_engine(name)
+    return {} if selected is not None or name == "docker" else {_ENGINE: name}
+
+
+def _check_engine(name: str) -> None:
+    """Raise ConfigError if a container engine does not work, for example without its daemon."""
+    try:
+        process = subprocess.run(
+            [shutil.which(name) or name, "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+        reason = process.stderr.strip().splitlines()[-1:] if process.returncode else []
+        failed = process.returncode != 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason, failed = [str(error)], True
+    if failed:
+        raise ConfigError(
+            f"{name} does not work: {''.join(reason) or 'no error message'}",
+            at="--frontend",
+            hint=f"start {name}, or name another container engine with {_ENGINE}",
+        )
+
+
+def command(
+    installation: Installation, platform: BuildPlatform, out: Path, options: Sequence[str]
+) -> list[str]:
+    """Return the command of a run for the source in the current folder; ``options`` are the user's."""
+    own = ["--platform", platform.platform, "--archs", platform.arch, "--output-dir", str(out)]
+    return [*installation.command, *own, *options, "."]
+
+
+def variables(
+    jobs: Sequence[Job],
+    target: Target,
+    platform: BuildPlatform,
+    *,
+    settings: Mapping[str, str | Sequence[str]],
+    environment: Mapping[str, str],
+    links: str | None = None,
+    tables: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
+
+    ``settings`` are the user's config settings. ``environment`` has the variables for builds,
+    repairs, and tests. ``links`` is the URL of a folder with wheels for them, and ``tables`` is the
+    project's ``[tool.cibuildwheel]``. Variables that ``environ`` has stay in force: options are
+    appended to them, and they override the commands and the image of the target. The tables
+    override the image of the target, too.
+    """
+    pythons = dict.fromkeys(python for job in jobs for python in job.pythons)
+    found = {
+        "CIBW_BUILD": " ".join(
+            f"cp{python.replace('.', '')}-{platform.suffix}" for python in pythons
+        ),
+    }
+    assignments = [f"{name}={shlex.quote(text)}" for name, text in environment.items()]
+    if links is not None:  # appended to pip's own list, which is separated by blanks
+        assignments.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
+    if links is not None and "UV_FIND_LINKS" not in f"{tables}{environ.get('CIBW_ENVIRONMENT')}":
+        assignments.append(f"UV_FIND_LINKS={shlex.quote(links)}")
+    config_settings = [*_variant_settings(jobs[0]), *_as_texts(settings)]
+    texts = {
+        "config-settings": " ".join(map(shlex.quote, config_settings)),
+        "environment": " ".join(assignments),
+    }
+    for option, text in texts.items():
+        if text:
+            _append_option(found, option, text, platform, environ)
+    own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
+    if platform.in_container and not target.at.startswith(_SHIPPED):
+        image = f"{platform.suffix.replace('_', '-', 1)}-image"
+        if not any(
+            isinstance(table, dict) and image in table for table in (tables, tables.get("linux"))
+        ):
+            own[image] = target.image
+    for option, value in own.items():
+        name = _variable(option)
+        if value is not None and name not in environ:
+            found[name] = value
+    return found
+
+
+def job_environment(job: Job) -> dict[str, str]:
+    """Return the ``CIBW_*`` variables that build one job.
+
+    Raises ConfigError if cibuildwheel does not support its target.
+    """
+    platform = build_platform(job.target)
+    if platform is None:
+        raise ConfigError(f"cibuildwheel does not support the target {job.target!r}", at=job.at)
+    target = Target(name=job.target, at=_SHIPPED)
+    found = variables([job], target, platform, settings={}, environment={}, tables={}, environ={})
+    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **found}
+
+
+def _variant_settings(job: Job) -> list[str]:
+    """Return the config settings that select a variant in the meta backend."""
+    if job.label is None:
+        return []
+    return ["null-variant=true"] if job.label == NULL_LABEL else [f"variant-label={job.label}"]
+
+
+def _as_texts(settings: Mapping[str, str | Sequence[str]]) -> list[str]:
+    return [
+        f"{key}={text}"
+        for key, value in settings.items()
+        for text in ([value] if isinstance(value, str) else value)
+    ]
+
+
+def _variable(option: str) -> str:
+    return f"CIBW_{option.upper().replace('-', '_')}"
+
+
+def _append_option(
+    found: dict[str, str],
+    option: str,
+    text: str,
+    platform: BuildPlatform,
+    environ: Mapping[str, str],
+) -> None:
+    """Append a text to an option that the project's tables, or the variables ``environ``, may set."""
+    name = _variable(option)
+    for candidate in (f"{name}_{platform.platform.upper()}", name):
+        if environ.get(candidate):
+            found[candidate] = f"{environ[candidate]} {text}"
+            return
+    found[name] = text
+    rules = found.get("CIBW_INHERIT") or environ.get("CIBW_INHERIT", "")
+    found["CIBW_INHERIT"] = "; ".join(filter(None, (rules, f"{option}: append")))

@@ -1,0 +1,129 @@
+"""The protocol between the build loop and an executor.
+
+An executor builds the wheels of one run. :class:`polywheel.run.loop.BuildLoop` decides which build
+starts when, and the executor does the work: `LocalExecutor` with one worker process for each build,
+`CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, implement
+:class:`BuildExecutor` and return it from :func:`polywheel.run.executors.create.create_executor`.
+
+Order of calls
+    1. ``find_existing`` once for each build of this machine. The calls run in several threads at
+       once.
+    2. ``prepare`` once, in the thread of the loop, after all calls of ``find_existing``. It is
+       called with 0 if there is nothing to build.
+    3. ``build`` at most once for each build that misses wheels. Each call runs in a thread of a
+       pool of at most ``RunOptions.max_parallel`` threads. It takes one of these slots until it
+       returns. An executor that only waits for another machine holds its slot as well.
+
+    There is no call at the end. Whatever has to be closed at the end of the run is a context
+    manager around the loop, like the compile slots of `polywheel.run.orchestrator.run_plan`.
+
+Outcomes
+    ``build`` returns one :class:`~polywheel.run.outcome.Outcome`: BUILT, UP_TO_DATE (the build
+    environment had to be known first, and all wheels turned out to exist), FAILED, or STOPPED. The
+    loop itself sets NO_PYTHON, NOT_STARTED, and the UP_TO_DATE of builds that miss nothing; the
+    report sets ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was
+    published before a failure. Wheels get their names in the output directory, and lines in the
+    journal, by :meth:`polywheel.run.worker.publish.Publisher.publish` alone. It may be called in
+    any thread of this process. An engine on another machine sends its wheels back first, and
+    publishes here.
+
+Errors
+    A build that fails is an outcome with an ``error``, not an exception. :func:`capture_outcome`
+    turns PolywheelError and OSError into outcomes. Any other exception is a defect: the loop sets
+    ``stop``, waits for the builds that run, and raises it again. ``find_existing`` may raise
+    PolywheelError and OSError; they end the run before anything is built.
+
+Cancellation
+    An executor gets the event ``stop`` when it is created (`WorkerContext.stop`). It is set after
+    Ctrl-C, SIGTERM, or SIGHUP, after the first failure if ``keep_going`` is off, and after a
+    defect. No build starts from then on. A running ``build`` must end soon: it stops its processes,
+    and returns STOPPED. Processes that ignore the request are killed after a grace period
+    (:func:`polywheel.system.processes.run_child`). No exception is raised in the thread of a build:
+    KeyboardInterrupt reaches neither ``build`` nor ``find_existing``.
+
+Time limits
+    The loop knows none. An executor ends a build whose steps take longer than
+    ``RunOptions.timeout``, else the ``job-timeout`` of its target, and returns FAILED.
+
+Memory
+    The loop starts a build only if this machine has the memory that the build may need
+    (`polywheel.run.scheduler`). An executor does nothing for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+from polywheel.errors import PolywheelError
+from polywheel.model.plan import Build
+from polywheel.run.outcome import ExistingWheels, Outcome, State, Wheel
+from polywheel.system.logs import remove_logs, tool_logs
+
+
+class BuildExecutor(Protocol):
+    """Builds the wheels of a run. The module's docstring has the order of calls and the rules."""
+
+    def find_existing(self, build: Build) -> ExistingWheels:
+        """Return the wheels of a build that are up to date, and the jobs that miss a wheel.
+
+        Nothing is built, and no environment is created. If it is not known whether a wheel is up to
+        date, its job is missing. Runs in several threads at once.
+        """
+
+    def prepare(self, builds: int) -> None:
+        """Note that ``builds`` builds follow, to share this machine's processors among them.
+
+        Runs once, in the thread of the loop.
+        """
+
+    def build(self, build: Build, existing: ExistingWheels) -> Outcome:
+        """Build the missing wheels of a build, and return its outcome.
+
+        ``existing`` is the answer of ``find_existing`` for this build. A failure is an outcome too.
+        Runs in several threads at once.
+        """
+
+
+def capture_outcome(
+    build: str,
+    existing: ExistingWheels,
+    log: Path,
+    stop: Event,
+    build_wheels: Callable[[list[Wheel]], float],
+) -> Outcome:
+    """Call ``build_wheels``, and return the outcome of the build with this id.
+
+    ``build_wheels`` appends each wheel to its list as soon as the wheel is published, and returns
+    the seconds that the real backend took. PolywheelError and OSError make the state FAILED, or
+    STOPPED if ``stop`` is set. Wheels that were published before stay in the outcome. Logs of an
+    earlier run are removed first.
+    """
+    started = time.monotonic()
+    wheels = list(existing.wheels)
+    state, error, hook_seconds = State.BUILT, None, 0.0
+    try:
+        remove_logs(log)
+        hook_seconds = build_wheels(wheels)
+    except PolywheelError as failure:
+        state, error = State.FAILED, failure.render().removeprefix("error: ")
+    except OSError as failure:
+        state = State.FAILED
+        error = f"{failure.filename or build}: {failure.strerror or failure}"
+    if error is not None and stop.is_set():
+        state, error = State.STOPPED, None
+    if state == State.BUILT and all(wheel.state == State.UP_TO_DATE for wheel in wheels):
+        state = State.UP_TO_DATE
+    return Outcome(
+        build=build,
+        state=state,
+        wheels=tuple(wheels),
+        seconds=time.monotonic() - started,
+        hook_seconds=hook_seconds,
+        error=error,
+        log=log,
+        tool_logs=tuple(tool_logs(log)) if state == State.FAILED else (),
+    )

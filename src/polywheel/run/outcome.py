@@ -1,0 +1,119 @@
+"""The outcome of a build: its state, its wheels, and its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from polywheel.model.plan import Job
+
+WARNING = "warning: "
+
+
+class State(StrEnum):
+    """The state of a build, or of a job, at the end of a run. Reports and events have these words."""
+
+    BUILT = "built"
+    """This run built it."""
+
+    UP_TO_DATE = "up-to-date"
+    """An earlier run built it, and nothing that it depends on has changed."""
+
+    FAILED = "failed"
+
+    STOPPED = "stopped"
+    """It was being built when the run was interrupted, or when another build failed."""
+
+    NOT_STARTED = "not-started"
+    """The run ended before the build started."""
+
+    NO_PYTHON = "no-python"
+    """The Python that it needs is not installed."""
+
+    ELSEWHERE = "elsewhere"
+    """It is for another machine."""
+
+
+PRESENT = frozenset({State.BUILT, State.UP_TO_DATE})
+"""The states of builds whose wheels are in the output directory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A finished wheel."""
+
+    job: str
+    file: str
+    size: int
+    """Bytes."""
+
+    sha256: str
+    seconds: float
+    """How long the wheel took when it was built. If its build made several wheels: its share."""
+
+    state: State = State.BUILT
+    setup: str = ""
+    """The digest of the build setup of its variant; empty if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A warning or a note about jobs."""
+
+    text: str
+    """Begins with ``warning:`` or ``note:``."""
+
+    jobs: tuple[str, ...]
+    """Their ids."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The result of one build."""
+
+    build: str
+    state: State
+    wheels: tuple[Wheel, ...] = ()
+    """The wheels of the build that are in the output directory, in every state."""
+
+    seconds: float = 0.0
+    """Wall time in this run."""
+
+    hook_seconds: float = 0.0
+    """The part of ``seconds`` that the real backend took."""
+
+    error: str | None = None
+    log: Path | None = None
+    messages: tuple[Message, ...] = ()
+    """Each text once."""
+
+    tool_logs: tuple[Path, ...] = ()
+    """If the build failed: the logs of the checks of Meson and CMake."""
+
+    @property
+    def logs(self) -> list[Path]:
+        """All logs that exist."""
+        own = [self.log] if self.log is not None and self.log.exists() else []
+        return [*own, *self.tool_logs]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExistingWheels:
+    """The wheels of a build that are up to date, and the jobs whose wheels are missing."""
+
+    wheels: tuple[Wheel, ...]
+    missing: tuple[Job, ...]
+
+
+def merge_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Return each text once, with the jobs of all its messages.
+
+    Warnings come first. Otherwise the order stays.
+    """
+    jobs_of: dict[str, dict[str, None]] = {}
+    for message in messages:
+        jobs_of.setdefault(message.text, {}).update(dict.fromkeys(message.jobs))
+    merged = [Message(text, tuple(jobs)) for text, jobs in jobs_of.items()]
+    return tuple(sorted(merged, key=lambda message: not message.text.startswith(WARNING)))
