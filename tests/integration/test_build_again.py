@@ -178,7 +178,7 @@ def test_a_plan_of_another_project(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_bytes(plan)
     builds = Builds(project(tmp_path / "project"), tmp_path / "out")
     said = builds("--plan", str(tmp_path / "plan.json"), code=2)
-    assert "the plan is of 'demo', and this is 'again'" in said.err
+    assert "the plan is for the project 'demo', but the source is 'again'" in said.err
     assert builds.wheels == {}
 
 

@@ -354,7 +354,7 @@ def test_what_is_no_source(source: str, tmp_path: Path) -> None:
 def test_the_output_directory_may_not_hold_the_source(tmp_path: Path) -> None:
     source = seen_project(tmp_path / "project")
     done = Builds(source, tmp_path)(code=2)
-    assert "holds the source" in done.err
+    assert "contains the source" in done.err
 
 
 @pytest.mark.parametrize("setting", ["variant-label=one", "null-variant=true", "novalue", "=x"])

@@ -116,7 +116,9 @@ def test_variants_of_a_plugin_fail_where_strict(tmp_path: Path) -> None:
         assert any(
             HINT in one and one.endswith("strict = true makes this an error") for one in lines
         )
-        assert lines[-1] == "next: once it is mended, the same command builds what is missing"
+        assert lines[-1] == (
+            "next: fix the errors and run the same command again to build the missing wheels"
+        )
     # Both are built, so that the same command says the same at once.
     assert len(builds.begun) == 3
     # A rule without fields says that it is intended.

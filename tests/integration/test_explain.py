@@ -62,7 +62,7 @@ def test_the_answer_for_a_person(dist: Path, old: str) -> None:
         "demo 1.0: old gets demo-1.0-py3-none-any-v2.whl",
         "  v2: x86_64 :: level :: v2",
         "",
-        "demo 1.0, in the order tried:",
+        "demo 1.0, in order of preference:",
         "  1  demo-1.0-py3-none-any-v2.whl  (v2: x86_64 :: level :: v2)",
         "  2  demo-1.0-py3-none-any-v1.whl  (v1: x86_64 :: level :: v1)",
         "  3  demo-1.0-py3-none-any-null.whl  (null variant)",
@@ -102,7 +102,7 @@ def test_without_a_description_nothing_runs_unless_trusted(dist: Path) -> None:
     assert "the plugin of x86_64 was not asked (it runs with --trust only)" in said
     assert "note: uv installs no variant that needs x86_64" in said
     assert 'requires = ["x86-64-variant-provider"]' in said
-    assert "hint: with --trust" in said
+    assert "hint: use --trust" in said
 
 
 def test_the_providers_that_uv_has_built_in_are_not_installed(
@@ -204,7 +204,7 @@ def test_many_systems_at_once(
         "old       demo-1.0-py3-none-any-v2.whl",
         "new       demo-1.0-py3-none-any-v3.whl",
         r"bare\x7f  demo-1.0-py3-none-any-null.whl",
-        "never chosen of demo 1.0: v1",
+        "demo 1.0: no machine gets v1",
     ]
     answer = as_json(capsys, dist, "--all-systems", systems)
     assert [(one["system"], one["label"]) for one in answer["systems"]] == [
@@ -446,7 +446,7 @@ def test_no_more_is_read_than_there_may_be() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nowhere/dist"], 2, "there is no folder nowhere/dist"),
+        (["nowhere/dist"], 2, "the folder nowhere/dist does not exist"),
         (["a b"], 2, "is no folder, no address and no name of a project"),
         (["{dist}", "--system", "nowhere.toml"], 2, "nowhere.toml can't be read"),
         (["{dist}", "--all-systems", "{dist}"], 2, "holds no *.toml"),

@@ -196,7 +196,7 @@ def test_uv_and_pip_install_from_the_tree_over_a_file_server(
 def test_a_variant_that_is_gone_is_gone_from_the_tree(dist: Path, tmp_path: Path) -> None:
     index(dist, "--simple")
     next(dist.glob(f"*-{BEST[0]}.whl")).unlink()
-    assert f"which_variant-1.0-py3-none-any-{BEST[0]}.whl.metadata is stale" in index(
+    assert f"which_variant-1.0-py3-none-any-{BEST[0]}.whl.metadata, which was out of date" in index(
         dist, "--simple"
     )
     with served(dist) as (url, _):

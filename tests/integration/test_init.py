@@ -330,5 +330,5 @@ def test_pythons_that_are_missing_are_named(tmp_path: Path) -> None:
         tmp_path / "small", {"pyproject.toml": text, "meson.build": "project('small', 'c')\n"}
     )
     said = init(cwd=source).stdout
-    assert "Python 3.98 is not installed here: add --install-python" in said
-    assert "without it, nothing is built" in said
+    assert "Python 3.98 is not installed; use --install-python" in said
+    assert "otherwise nothing is built" in said

@@ -212,7 +212,7 @@ def test_twine_takes_a_wheel_without_the_fields_only(
         ([*LEVEL, *PROVIDER, *PROVIDER], 2, "two providers"),
         ([*LABEL, "--pyproject", "pyproject.toml"], 2, "exclude each other"),
         ([*LEVEL, "--pyproject", "other.toml"], 2, "there is no other.toml"),
-        ([*LABEL, "-o", "taken.txt"], 4, "the folder can't be made"),
+        ([*LABEL, "-o", "taken.txt"], 4, "the folder can't be created"),
         ([*LABEL, "-o", "out", "--in-place"], 2, "not allowed with"),
     ],
 )

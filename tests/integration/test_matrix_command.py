@@ -212,7 +212,7 @@ def test_shards_together_are_everything(source: Path, tmp_path: Path) -> None:
 def test_a_report_that_knows_no_job_is_told(source: Path, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"shape": 1, "jobs": []}', encoding="utf-8")
     _, said = matrix(source, "--json", "--shard", "1/2", "--durations", tmp_path / "report.json")
-    assert "knows none of the jobs" in said
+    assert "has none of these jobs" in said
 
 
 def test_the_subset_for_pull_requests_has_every_value(source: Path) -> None:
@@ -242,13 +242,13 @@ def test_github_never_gets_more_than_256(source: Path) -> None:
         out, said = matrix(source, "--format", "github", *arguments)
         entries = json.loads(out)["include"]
         assert len(entries) == most
-        assert f"300 builds are put into {most} jobs" in said
+        assert f"300 builds are combined into {most} CI jobs" in said
         jobs = [name for one in entries for name in one["jobs"].split()]
         assert len(jobs) == len(set(jobs)) == 400
         for one in entries:
             assert all(name.startswith(one["target"]) for name in one["jobs"].split())
     _, said = matrix(source, "--format", "github", "--max-jobs", "257", code=2)
-    assert "GitHub makes at most 256 jobs of a matrix, not 257" in said
+    assert "expected at most 256, the largest matrix on GitHub, found 257" in said
     assert len(json.loads(matrix(source, "--format", "gitlab")[0])) == 300
 
 
@@ -306,24 +306,30 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
     [
         (["--select", "v9*"], "no job has a label or an id that matches 'v9*'"),
         (["--only", "linux-x86_64-cp312-v3_mlk"], "did you mean 'linux-x86_64-cp312-v3_mkl'?"),
-        (["--only", " "], "no id is given"),
+        (["--only", " "], "expected at least one job id"),
         (["--python", "3.1"], "did you mean '3.1"),
         (["--target", "linux-x86-64"], "did you mean 'linux-x86_64'?"),
         (["--shard", "5/4"], "expected I/N"),
         (["--shard", "four"], "expected I/N"),
         (["--format", "xml"], "unknown value for --format: 'xml'"),
         (["--format", "github", "--json"], "not allowed with argument"),
-        (["--format", "github", "--max-jobs", "0"], "expected a whole number from 1, found '0'"),
+        (
+            ["--format", "github", "--max-jobs", "0"],
+            "expected a number from 1 to 999999, found '0'",
+        ),
         (["--format", "github", "--max-jobs", "many"], "found 'many'"),
         (["--format", "github", "--max-jobs", "1"], "2 targets don't go into 1 jobs"),
         (["--max-jobs", "5"], "add --format github"),
-        (["--json", "--durations", "report.json"], "nothing is shared out here"),
+        (
+            ["--json", "--durations", "report.json"],
+            "--durations has no effect without shards or CI jobs",
+        ),
         (["--shard", "1/2", "--durations", "report.json"], "there is no report report.json"),
         (["--diff", "absent.json"], "polywheel matrix --json writes one"),
         (["--diff", "pyproject.toml"], "broken JSON"),
-        (["--diff", "plan.json", "--select", "v3*"], "--diff is about the whole matrix"),
-        (["--why", "v3_mkl", "--pr-subset"], "--why is about the whole matrix"),
-        (["--why", "v3_mkl", "--format", "labels"], "--why has no format 'labels'"),
+        (["--diff", "plan.json", "--select", "v3*"], "--diff works on the whole matrix"),
+        (["--why", "v3_mkl", "--pr-subset"], "--why works on the whole matrix"),
+        (["--why", "v3_mkl", "--format", "labels"], "--why does not support --format labels"),
         (["--why", "v3_mkl", "--diff", "plan.json"], "not allowed with argument"),
         (["nowhere"], "there is no pyproject.toml in "),
         (["pyproject.toml"], "can't be read"),
@@ -363,7 +369,7 @@ def test_the_plugins_are_asked_whether_they_know_every_value(
 ) -> None:
     out, said = checked(tmp_path, ("", ""), cache, code=0)
     assert out.split() == ["v2_openblas", "v3_mkl", "v3_openblas"]
-    assert "polywheel: the providers know every property: x86_64" in said
+    assert "polywheel: all properties are valid; checked with: x86_64" in said
 
 
 def test_values_that_no_provider_knows_are_told_together(

@@ -74,7 +74,7 @@ def test_under_cibuildwheel_it_stays_plain_until_it_is_finalized(
     assert sorted(snapshot(out)) == [PLAIN, "report.txt"]
     said = capfd.readouterr().out
     assert "retag: demo-1.0-cp311-cp311-linux_x86_64.whl" in said
-    assert "'polywheel finalize' puts its label back" in said
+    assert "polywheel finalize adds the label to the filename" in said
     assert main(["finalize", str(out)]) == 0
     assert sorted(snapshot(out)) == [LABELLED, "report.txt"]
     assert main(["show", "--hashes", str(out)]) == 0
@@ -190,8 +190,8 @@ def arguments_of(case: str, wheel: Path, out: Path) -> list[str | Path]:
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        ("no command", "it stands behind --"),
-        ("an empty command", "it stands behind --"),
+        ("no command", "add the command after --"),
+        ("an empty command", "add the command after --"),
         ("no such command", "did you mean 'auditwheel'?"),
         ("not installed", "pip install delvewheel"),
         ("no wheel", "names no wheel"),

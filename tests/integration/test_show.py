@@ -273,7 +273,7 @@ def holding(
     [
         (lambda path: path.write_bytes(b""), "not a zip archive"),
         (lambda path: path.write_bytes(b"<html>" * 1000), "not a zip archive"),
-        (lambda path: path.mkdir(), "holds no wheel"),
+        (lambda path: path.mkdir(), "contains no wheels"),
         (cut, "not a zip archive, or it is cut short"),
         (bomb, "over the bound of"),
         (overlapping, "overlaps what follows it|has another name"),

@@ -11,15 +11,15 @@ from polywheel.cli import main
     ("arguments", "what", "hint"),
     [
         ("buidl", "unknown command: 'buidl'", "did you mean 'build'?"),
-        ("", "required: COMMAND", "`polywheel --help` lists all"),
+        ("", "required: COMMAND", "see `polywheel --help`"),
         ("build --confg x", "unexpected argument '--confg'", "did you mean '--config'?"),
         ("build --confg=x", "unexpected argument '--confg=x'", "did you mean '--config'?"),
         ("init --dryrun", "unexpected argument '--dryrun'", "did you mean '--dry-run'?"),
         ("ci githb", "unknown value for KIND: 'githb'", "did you mean 'github'?"),
         ("ci github --chek", "unexpected argument '--chek'", "did you mean '--check'?"),
         ("matrix --format jsn", "unknown value for --format: 'jsn'", "did you mean 'json'?"),
-        ("build a b", "unexpected argument 'b'", "`polywheel build --help` lists all"),
-        ("build -j", "-j/--jobs: expected one argument", "`polywheel build --help` lists all"),
+        ("build a b", "unexpected argument 'b'", "see `polywheel build --help`"),
+        ("build -j", "-j/--jobs: expected one argument", "see `polywheel build --help`"),
     ],
 )
 def test_a_misspelt_argument(

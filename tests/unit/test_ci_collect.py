@@ -143,7 +143,7 @@ def test_a_failure_comes_first_and_is_the_exit_code(
     assert "any-py3-z".replace("_", "&#95;") in out
     assert "no compiler" in out
     assert "more" not in out
-    assert "not made: 1 wheel" in err
+    assert "missing: 1 wheel" in err
     assert (tmp_path / "dist" / WHEEL.format("a")).exists()
 
 
@@ -158,10 +158,10 @@ def test_a_job_that_left_no_report_is_told_by_the_ci(
 
 def test_nothing_at_all_is_a_mistake_unless_the_jobs_failed(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
-    with pytest.raises(ConfigError, match="no wheel and no report"):
+    with pytest.raises(ConfigError, match="no wheels and no reports"):
         collect(tmp_path)
     assert collect(tmp_path, "--result", "failure") == 1
-    with pytest.raises(ConfigError, match="there is no folder"):
+    with pytest.raises(ConfigError, match="does not exist"):
         run(["collect", str(tmp_path / "nowhere")])
 
 

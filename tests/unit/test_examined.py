@@ -419,7 +419,7 @@ def test_a_value_that_its_provider_does_not_know_is_told_and_is_no_disagreement(
     assert list(map(str, wheel.fits_nowhere)) == [V3]
     assert main(["show", str(wheel.path)]) == 4
     said = capsys.readouterr().out
-    assert f"no machine supports '{V3}': it is not among the static properties" in said
+    assert f"no machine supports '{V3}': the static properties of its provider lack it" in said
 
 
 @pytest.mark.parametrize(

@@ -696,4 +696,4 @@ def test_the_command_says_what_became_of_each_release(
     assert document["releases"][0]["variants"] == ["null", "one", "two"]
     assert len(document["problems"]) == 2
     assert said.err.count("error: ") == 2
-    assert "demo 2.0 is not written: what an earlier run wrote of it stays as it is" in said.err
+    assert "demo 2.0 was not written; the files of an earlier run stay unchanged" in said.err

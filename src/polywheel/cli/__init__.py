@@ -1,4 +1,4 @@
-"""The command line: ``polywheel COMMAND``. One file a command; each is imported when it is called."""
+"""The command line: ``polywheel COMMAND``. One file per command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from polywheel.errors import exit_code_of
 from polywheel.system.terminal import print_lines
 
 COMMANDS = {
-    "build": "build the wheels of a matrix, in parallel, each thing once",
-    "ci": "workflows for GitHub and GitLab, and the end of their runs",
-    "init": "a working set of tables for a project, to begin with",
-    "matrix": "what has to be built, where, and why: for people and for CI",
-    "label": "make wheels that exist wheels of a variant",
-    "unlabel": "the non-variant wheels that variant wheels were made of",
-    "finalize": "the labels of wheels whose names had to be plain until now, back into them",
-    "repair": "run auditwheel or its like on a wheel whose name it could not read",
-    "show": "what wheels say of themselves, and where their parts disagree",
-    "index": "variants.json for every release of a folder, and an index to serve",
-    "explain": "which wheel a machine gets, and why not each of the others",
-    "providers": "the providers of a project: what they know, what fits this machine",
+    "init": "add a working set of variant tables to a project",
+    "matrix": "show the wheels and builds of a project's matrix, or print them for CI",
+    "build": "build the wheels of the matrix in parallel",
+    "ci": "write workflows for GitHub and GitLab, and collect the wheels of a CI run",
+    "label": "add a variant label and metadata to existing wheels",
+    "unlabel": "restore the original wheels from variant wheels",
+    "finalize": "add labels back to wheel filenames after cibuildwheel or auditwheel",
+    "repair": "run auditwheel or a similar tool on a variant wheel",
+    "show": "show the variant metadata of wheels and check it",
+    "index": "write variants.json files and a simple index for a folder of wheels",
+    "explain": "show which wheel an installer chooses for a machine, and why",
+    "providers": "show the variant providers of a project and what this machine supports",
 }
-"""Every command, in the module of its name, with the line that ``--help`` shows."""
+"""The line that ``--help`` shows for each command. A command's module has the name of the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code (README, "Exit codes")."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return exit_code_of(lambda: _run(given))
+    """Run a command and return its exit code (README, "Exit codes")."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    return exit_code_of(lambda: _run_command(words))
 
 
-def _run(given: Sequence[str]) -> int:
-    # A command has a parser of its own: that of all is for what names none.
-    if given and given[0] in COMMANDS:
-        command, rest = given[0], list(given[1:])
+def _run_command(words: Sequence[str]) -> int:
+    # Every command has its own parser. The main parser handles everything else.
+    if words and words[0] in COMMANDS:
+        command, rest = words[0], list(words[1:])
     else:
-        command, rest = _parse(given)
-    code: int = _module(command).run(rest)
+        command, rest = _parse(words)
+    code: int = _import_command(command).run(rest)
     return code
 
 
-def _module(command: str) -> ModuleType:
-    """The module of a command.
+def _import_command(command: str) -> ModuleType:
+    """Import the module of a command.
 
-    What it imports stays to the end: the garbage collector is kept from looking at it again and
-    again, last when the program ends. That is a tenth of the time that a short command takes.
+    The imported objects live until the program ends. They are frozen so that the garbage collector
+    does not visit them again and again. That saves a tenth of the time of a short command.
     """
     gc.disable()
     try:
@@ -62,20 +62,23 @@ def _module(command: str) -> ModuleType:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The command and what follows it; ends the program for ``--help`` and for what is no command."""
+    """Return the command and its arguments.
+
+    Raises SystemExit after ``--help`` and ``--version``, and ConfigError for an unknown command.
+    """
     parser = CommandParser(
         prog="polywheel",
-        description="Wheel variants: build them, label them, look at them.",
-        epilog="example: polywheel providers --json",
+        description="Build, label, and inspect wheel variants.",
+        epilog="example: polywheel build --dry-run",
     )
     parser.add_argument("--version", action="version", version=f"polywheel {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, about in COMMANDS.items():
-        commands.add_parser(name, help=about, add_help=False).set_defaults(command=name)
-    chosen, rest = parser.parse_known_args(arguments)
-    return chosen.command, rest
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False).set_defaults(command=name)
+    options, rest = parser.parse_known_args(arguments)
+    return options.command, rest
 
 
 def say(line: str, *more: str) -> None:
-    """Say what is going on: not on standard output, which is for answers."""
+    """Print a message on standard error. Standard output is for results."""
     print_lines([f"polywheel: {line}", *more], stream=sys.stderr)

@@ -1,11 +1,11 @@
-"""The argument parser of every command: what can't be parsed is a ConfigError with the nearest name."""
+"""The argument parser of every command. Wrong arguments raise ConfigError with the nearest name."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from polywheel.errors import ConfigError, closest, nearest
@@ -21,32 +21,56 @@ class CommandParser(argparse.ArgumentParser):
     """Parses the arguments of one command."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigError; ``message`` is what argparse found wrong."""
-        more = f"`{self.prog} --help` lists all"
+        """Raise ConfigError. ``message`` is the error message of argparse."""
+        see_help = f"see `{self.prog} --help`"
         if unexpected := _UNEXPECTED.match(message):
             name = unexpected[1]
             close = closest(name.partition("=")[0], _option_names(self))
-            hint = f"did you mean {close!r}? {more}" if close else more
+            hint = f"did you mean {close!r}? {see_help}" if close else see_help
             raise ConfigError(f"unexpected argument {name!r}", at=self.prog, hint=hint)
         if unknown := _UNKNOWN.match(message):
-            what, value, listed = unknown.groups()
-            known = {name.strip("' ") for name in listed.split(",")}
-            what = "command" if what in {"COMMAND", "command"} else f"value for {what}"
-            hint = nearest(value, known) or more
-            raise ConfigError(f"unknown {what}: {value!r}", at=self.prog, hint=hint)
-        raise ConfigError(message, at=self.prog, hint=more)
+            argument, value, listed = unknown.groups()
+            choices = {name.strip("' ") for name in listed.split(",")}
+            is_command = argument in {"COMMAND", "command"}
+            kind = "command" if is_command else f"value for {argument}"
+            hint = nearest(value, choices) or see_help
+            raise ConfigError(f"unknown {kind}: {value!r}", at=self.prog, hint=hint)
+        raise ConfigError(message, at=self.prog, hint=see_help)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        """Print --help or --version. That of argparse takes no notice of an error, a full disk say."""
+        """Print --help or --version. The method of argparse ignores errors, such as a full disk."""
         if message:
             (file or sys.stderr).write(message)
 
 
 def _option_names(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The options of a command, and of the commands below it."""
+    """The options of a command and of its subcommands."""
     for action in parser._actions:  # noqa: SLF001  # argparse has no other list of its options
         yield from action.option_strings
         if isinstance(action.choices, dict):
-            for one in action.choices.values():
-                if isinstance(one, argparse.ArgumentParser):
-                    yield from _option_names(one)
+            for subparser in action.choices.values():
+                if isinstance(subparser, argparse.ArgumentParser):
+                    yield from _option_names(subparser)
+
+
+def split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments before ``--`` and the arguments after it."""
+    words = list(arguments)
+    if "--" not in words:
+        return words, []
+    position = words.index("--")
+    return words[:position], words[position + 1 :]
+
+
+def number_up_to(largest: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from 1 to ``largest``."""
+
+    def parse(text: str) -> int:
+        is_number = text.isascii() and text.isdigit() and len(text) < 10
+        if not is_number or not 1 <= int(text) <= largest:
+            raise argparse.ArgumentTypeError(
+                f"expected a number from 1 to {largest}, found {text!r}"
+            )
+        return int(text)
+
+    return parse

@@ -1,4 +1,4 @@
-"""``polywheel build``: the whole matrix, in parallel, once."""
+"""``polywheel build``: build the wheels of the matrix and print a summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from polywheel.cli import say
 from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import DryRun, print_dry_run
-from polywheel.cli.plans import chosen
+from polywheel.cli.plans import select_jobs
 from polywheel.config.project import config_file
 from polywheel.errors import PolywheelError
 from polywheel.matrix.plan_json import read_plan
@@ -38,14 +38,17 @@ from polywheel.run.progress import (
 from polywheel.run.report import Report, warnings_as_json
 from polywheel.system.terminal import json_text, print_lines
 
-_NAMED = 20
-"""How many failures are named at the end, how many warnings, and how many stale wheels."""
-_NAMED_JOBS = 3
-"""How many jobs are named that have one warning."""
+_MOST_LINES = 20
+"""How many failures, warnings, and stale wheels the summary lists."""
+_MOST_JOBS = 3
+"""How many jobs the summary lists for a warning."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Build; 0 where all is there, 1 where something failed, 130 after an interrupt."""
+    """Build the wheels and print a summary.
+
+    Returns 0 if all wheels exist, 1 if a build failed, or 130 after an interrupt.
+    """
     options = parse(arguments)
     source, here = Path(options.source), this_target()
     config = Path(options.config) if options.config is not None else config_file()
@@ -58,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         clean=options.clean,
         fresh=options.fresh,
     ) as prepared:
-        plan = chosen(prepared.plan, options)
+        plan = select_jobs(prepared.plan, options)
         if options.dry_run:
             plan, builds = plan_for_executor(
                 plan, here, cibuildwheel=options.cibuildwheel is not None
@@ -77,19 +80,22 @@ def run(arguments: Sequence[str]) -> int:
         run_options = _run_options(options, config)
         with _observer(options, run_options.logs) as observer:
             report = prepared.run(plan, run_options, observer)
-    unwritten = _write_report(report, options.report)
+    report_error = _write_report(report, options.report)
     if options.json:
         finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
         sys.stdout.write(json_text(finish) + "\n")
     else:
         print_lines(_summary(report, prune=options.prune))
-    if unwritten is not None:
-        raise unwritten
+    if report_error is not None:
+        raise report_error
     return report.exit_code
 
 
 def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
-    """Before anything is printed that perhaps nobody reads; why it could not be written."""
+    """Write the report before the summary: printing fails if standard output is closed.
+
+    Returns the error, so that the summary is printed even if the report can't be written.
+    """
     if path is not None:
         try:
             report.write(path)
@@ -135,103 +141,96 @@ def _finish(report: Report) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "out": str(report.out),
         "warnings": warnings_as_json(report.messages),
-        "stale": [asdict(one) for one in report.stale],
-        "builds": {str(state): count for state, count in _counted(report).items()},
+        "stale": [asdict(wheel) for wheel in report.stale],
+        "builds": {str(state): count for state, count in _count_states(report).items()},
     }
 
 
-def _counted(report: Report) -> dict[State, int]:
+def _count_states(report: Report) -> dict[State, int]:
     counts = {state: len(report.in_state(state)) for state in State}
     counts[State.ELSEWHERE] = len(report.elsewhere)
     return {state: count for state, count in counts.items() if count}
 
 
 def _warnings(report: Report) -> Iterator[str]:
-    """The warnings and notes of the builds, each once, with the jobs that have it."""
+    """Each warning and note of the builds once, with its jobs."""
     messages = report.messages
-    for one in messages[:_NAMED]:
-        yield one.text
-        names = ", ".join(one.jobs[:_NAMED_JOBS])
-        more = len(one.jobs) - _NAMED_JOBS
+    for message in messages[:_MOST_LINES]:
+        yield message.text
+        names = ", ".join(message.jobs[:_MOST_JOBS])
+        more = len(message.jobs) - _MOST_JOBS
         yield f"  jobs: {names}{f' and {more} more' if more > 0 else ''}"
-    if len(messages) > _NAMED:
-        yield f"and {len(messages) - _NAMED} more warnings and notes: --report FILE has all of them"
+    if (more := len(messages) - _MOST_LINES) > 0:
+        yield f"and {more} more warnings and notes; --report FILE writes all of them"
 
 
 def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
-    """Each error once, with the builds that ended with it and the log of the first."""
+    """Each error once, with its builds and the log of the first one."""
     by_error: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in failed:
-        # Backends fail with one message for every reason: then the end of the log tells.
-        said = log_tail(outcome.log)[-1:] if outcome.log is not None else []
-        by_error.setdefault((_without_python(outcome.error or ""), *said), []).append(outcome)
-    for (error, *_), outcomes in list(by_error.items())[:_NAMED]:
-        why, first = error.partition("\n")[0], outcomes[0]
+        # Backends fail with the same message for many reasons. The end of the log tells them apart.
+        last_line = log_tail(outcome.log)[-1:] if outcome.log is not None else []
+        by_error.setdefault((_without_python(outcome.error or ""), *last_line), []).append(outcome)
+    for (error, *_), outcomes in list(by_error.items())[:_MOST_LINES]:
+        reason, first = error.partition("\n")[0], outcomes[0]
         if len(outcomes) == 1:
-            yield f"failed: {first.build}: {why}"
+            yield f"failed: {first.build}: {reason}"
         else:
-            names = ", ".join(one.build for one in outcomes[:_NAMED])
-            more = f" and {len(outcomes) - _NAMED} more" if len(outcomes) > _NAMED else ""
-            yield f"failed: {len(outcomes)} builds: {why}"
+            names = ", ".join(outcome.build for outcome in outcomes[:_MOST_LINES])
+            more = f" and {len(outcomes) - _MOST_LINES} more" if len(outcomes) > _MOST_LINES else ""
+            yield f"failed: {len(outcomes)} builds: {reason}"
             yield f"  builds: {names}{more}"
         yield from (f"  log: {log}" for log in first.logs)
-    if len(by_error) > _NAMED:
-        yield f"and {len(by_error) - _NAMED} other errors"
+    if len(by_error) > _MOST_LINES:
+        yield f"and {len(by_error) - _MOST_LINES} other errors"
 
 
 def _without_python(error: str) -> str:
-    """An error without the Python in front of it: several may have the same one."""
+    """An error without the leading Python version, so that equal errors of several versions match."""
     return re.sub(r"\APython 3\.[0-9]+t?: ", "", error)
 
 
 def _stale(report: Report) -> Iterator[str]:
-    """The wheels that are not planned any more, and what has become of them."""
-    for one in report.stale[:_NAMED]:
-        other = "" if one.own else "; polywheel did not make it here, or it has changed"
-        yield f"{'removed' if one.removed else 'stale'}: {one.file}: {one.why}{other}"
-    if len(report.stale) > _NAMED:
-        yield f"and {len(report.stale) - _NAMED} more stale wheels: --report FILE has all of them"
+    """The wheels that are no longer planned, and whether they were removed."""
+    for wheel in report.stale[:_MOST_LINES]:
+        foreign = "" if wheel.own else "; polywheel did not build it here, or it has changed"
+        yield f"{'removed' if wheel.removed else 'stale'}: {wheel.file}: {wheel.why}{foreign}"
+    if (more := len(report.stale) - _MOST_LINES) > 0:
+        yield f"and {more} more stale wheels; --report FILE writes all of them"
 
 
 def _summary(report: Report, *, prune: bool) -> Iterator[str]:
-    """What was built, skipped and failed, sizes and time, and what to do next."""
+    """Warnings, stale wheels, failures, counts, size, time, and the next step."""
     yield from _warnings(report)
     yield from _stale(report)
-    if prune and report.exit_code and any(one.own for one in report.stale):
-        yield "--prune removes stale wheels once all others are there"
-    failed = report.in_state(State.FAILED)
-    yield from _failures(failed)
-    parts = [f"{count} {state.replace('-', ' ')}" for state, count in _counted(report).items()]
-    yield f"builds: {', '.join(parts) or 'none'}"
-    wheels = [wheel for one in report.outcomes for wheel in one.wheels]
+    if prune and report.exit_code and any(wheel.own for wheel in report.stale):
+        yield "--prune removes stale wheels after all builds have succeeded"
+    yield from _failures(report.in_state(State.FAILED))
+    counts = [
+        f"{count} {state.replace('-', ' ')}" for state, count in _count_states(report).items()
+    ]
+    yield f"builds: {', '.join(counts) or 'none'}"
+    wheels = [wheel for outcome in report.outcomes for wheel in outcome.wheels]
     size = format_size(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
-    if following := _next(report):
-        yield f"next: {following}"
+    if next_step := _next_step(report):
+        yield f"next: {next_step}"
 
 
-def _next(report: Report) -> str | None:
-    """What to do next."""
-    failed = bool(report.in_state(State.FAILED))
-    logged = any(one.logs for one in report.in_state(State.FAILED))
-    no_python = bool(report.in_state(State.NO_PYTHON))
-    to_prune = any(one.own and not one.removed for one in report.stale)
-    steps = (
-        (
-            no_python and not failed,
-            "--install-python gets the Pythons that are missing, through uv",
-        ),
-        (logged, "see the logs; once it is mended, the same command builds what is missing"),
-        (failed, "once it is mended, the same command builds what is missing"),
-        (
-            report.exit_code != 0,
-            "run the same command again; what is finished is not built again",
-        ),
-        (
-            bool(report.elsewhere),
-            "run the same command on the other machines; polywheel matrix names them",
-        ),
-        (to_prune, "the same command with --prune removes stale wheels that polywheel made"),
-        (any(one.wheels for one in report.outcomes), f"polywheel index {report.out}"),
-    )
-    return next((step for fits, step in steps if fits), None)
+def _next_step(report: Report) -> str | None:
+    failed = report.in_state(State.FAILED)
+    if failed:
+        see_logs = "see the logs; " if any(outcome.logs for outcome in failed) else ""
+        return (
+            f"{see_logs}fix the errors and run the same command again to build the missing wheels"
+        )
+    if report.in_state(State.NO_PYTHON):
+        return "use --install-python to install the missing Python versions with uv"
+    if report.exit_code != 0:
+        return "run the same command again to continue; finished builds are skipped"
+    if report.elsewhere:
+        return "run the same command on the other machines; polywheel matrix lists their targets"
+    if any(wheel.own and not wheel.removed for wheel in report.stale):
+        return "use --prune to remove the stale wheels that polywheel built"
+    has_wheels = any(outcome.wheels for outcome in report.outcomes)
+    return f"polywheel index {report.out}" if has_wheels else None

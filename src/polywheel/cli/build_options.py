@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, number_up_to, split_at_dashes
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.reader import LONGEST, bytes_of
 from polywheel.config.selection import parse_selection
@@ -15,154 +15,172 @@ from polywheel.system.limits import cpu_count
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; those that contradict each other raise ConfigError."""
+    """Parse the options of ``polywheel build``. Raises ConfigError if options contradict each other."""
     parser = CommandParser(
         prog="polywheel build",
-        description="Build the wheels of a matrix: in parallel, what is equal once, what is "
-        "finished not again. SOURCE is a project's folder, or an sdist.",
+        description="Build the wheels of the matrix. Builds run in parallel, identical builds run "
+        "once, and finished builds are skipped. SOURCE is a project folder or an sdist.",
         epilog="example: polywheel build -o dist --select 'v3*' --python 3.12",
     )
     add_project(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
+        *("-o", "--output"),
+        type=Path,
+        default=Path("dist"),
+        metavar="DIR",
+        help="write the wheels to DIR (default: dist)",
     )
     add_selection(parser)
-    _add_how(parser)
+    _add_execution(parser)
     _add_limits(parser)
     _add_output(parser)
-    ours, theirs = _parted(arguments)
-    options = parser.parse_args(ours)
-    options.cibuildwheel = _cibuildwheel(options, theirs)
+    own, cibuildwheel_options = split_at_dashes(arguments)
+    options = parser.parse_args(own)
+    options.cibuildwheel = _cibuildwheel(options, cibuildwheel_options)
     options.settings = _settings(options.settings)
     if options.clean and Path(options.source).is_file():
-        raise ConfigError("an sdist is what was committed", at="--clean", hint="drop --clean")
-    if options.prune and options.dry_run:
-        raise ConfigError("a dry run removes nothing", at="--prune", hint="drop --prune")
-    source, out = Path(options.source).resolve(), options.output.resolve()
-    if source.is_dir() and source.is_relative_to(out):
         raise ConfigError(
-            f"the output directory {options.output} holds the source",
+            "--clean needs a project folder; an sdist has no uncommitted files",
+            at="--clean",
+            hint="leave out --clean",
+        )
+    if options.prune and options.dry_run:
+        raise ConfigError("a dry run removes nothing", at="--prune", hint="leave out --prune")
+    source, output = Path(options.source).resolve(), options.output.resolve()
+    if source.is_dir() and source.is_relative_to(output):
+        raise ConfigError(
+            f"the output directory {options.output} contains the source",
             at="-o",
-            hint="choose a folder of its own, such as dist",
+            hint="choose a separate folder, such as dist",
         )
     return options
 
 
-def _parted(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """What stands before ``--``, and what stands behind it."""
-    if "--" not in arguments:
-        return arguments, ()
-    place = list(arguments).index("--")
-    return arguments[:place], arguments[place + 1 :]
-
-
-def _cibuildwheel(options: argparse.Namespace, theirs: Sequence[str]) -> tuple[str, ...] | None:
-    """The options for cibuildwheel; None where it builds nothing. Raises ConfigError."""
+def _cibuildwheel(options: argparse.Namespace, arguments: Sequence[str]) -> tuple[str, ...] | None:
+    """The options for cibuildwheel; None if polywheel runs the builds. Raises ConfigError."""
     if options.frontend == "cibuildwheel":
-        return tuple(theirs)
-    if theirs:
+        return tuple(arguments)
+    if arguments:
         raise ConfigError(
-            f"nobody takes {theirs[0]!r}",
+            f"unexpected argument {arguments[0]!r}",
             at="--",
-            hint="what stands behind -- is for cibuildwheel: add --frontend cibuildwheel",
+            hint="arguments after -- are for cibuildwheel: add --frontend cibuildwheel",
         )
     return None
 
 
-def _add_how(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("how")
-    how.add_argument("--plan", type=Path, metavar="FILE", help="a plan of polywheel matrix --json")
-    how.add_argument(
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("execution")
+    group.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="build the jobs of this plan, which polywheel matrix --json has written",
+    )
+    group.add_argument(
         "--frontend",
         choices=["polywheel", "cibuildwheel"],
         default="polywheel",
-        help="who runs the builds: cibuildwheel runs once for each variant, with the options that "
-        "stand behind -- (default: polywheel)",
+        help="the tool that runs the builds; cibuildwheel runs once for each variant, with the "
+        "options after -- (default: polywheel)",
     )
-    how.add_argument(
-        "--dry-run", action="store_true", help="print what would be built, and what it is told"
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="build nothing; show the builds with their flags and settings",
     )
-    failing = how.add_mutually_exclusive_group()
-    failing.add_argument(
-        "--keep-going", action="store_true", help="build the others where one fails (default)"
+    on_failure = group.add_mutually_exclusive_group()
+    on_failure.add_argument(
+        "--keep-going", action="store_true", help="continue after a failed build (default)"
     )
-    failing.add_argument("--fail-fast", action="store_true", help="end at the first failure")
-    how.add_argument("--clean", action="store_true", help="build what is committed only")
-    how.add_argument(
-        "--fresh", action="store_true", help="create the environments of builds and plugins anew"
+    on_failure.add_argument(
+        "--fail-fast", action="store_true", help="stop at the first failed build"
     )
-    how.add_argument("--force", action="store_true", help="write over wheels of another origin")
-    how.add_argument(
+    group.add_argument("--clean", action="store_true", help="build from committed files only")
+    group.add_argument(
+        "--fresh", action="store_true", help="recreate the build and plugin environments"
+    )
+    group.add_argument(
+        "--force", action="store_true", help="overwrite wheels that polywheel did not build"
+    )
+    group.add_argument(
         "--prune",
         action="store_true",
-        help="remove stale wheels from the output directory: those that polywheel made there, and "
-        "that are not planned any more",
+        help="remove wheels that polywheel built in the output directory and that are no longer "
+        "in the plan",
     )
-    how.add_argument(
-        "--install-python", action="store_true", help="install missing Pythons through uv"
+    group.add_argument(
+        "--install-python", action="store_true", help="install missing Python versions with uv"
     )
-    how.add_argument(
+    group.add_argument(
         "-C",
         dest="settings",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a config setting for the real backend",
+        help="pass a config setting to the real backend; may be repeated",
     )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    limits = parser.add_argument_group("limits")
-    limits.add_argument(
+    group = parser.add_argument_group("limits")
+    group.add_argument(
         *("-j", "--jobs"),
-        type=_count,
+        type=number_up_to(1024),
         default=cpu_count(),
         metavar="N",
-        help="jobs at once, and compile slots for all of them together (default: processors)",
+        help="run up to N builds at a time, with N compiler processes in total (default: number of "
+        "CPUs)",
     )
-    limits.add_argument(
-        "--job-timeout", type=_seconds, metavar="SECONDS", help="end builds that take longer"
+    group.add_argument(
+        "--job-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="stop builds that take longer than SECONDS",
     )
-    limits.add_argument(
+    group.add_argument(
         "--memory-per-job",
         type=_size,
         metavar="SIZE",
-        help="no more jobs at once than have so much memory each, such as 2G",
+        help="run only as many builds at a time as fit into memory with SIZE each, such as 2G",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    output = parser.add_argument_group("what is told")
-    output.add_argument("--report", type=Path, metavar="FILE", help="write a report as JSON")
-    output.add_argument(
-        "--log-dir", type=Path, metavar="DIR", help="(default: logs in the directory of -o)"
+    group = parser.add_argument_group("output")
+    group.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report to FILE")
+    group.add_argument(
+        "--log-dir",
+        type=Path,
+        metavar="DIR",
+        help="write build logs to DIR (default: logs in the output directory)",
     )
-    output.add_argument(
+    group.add_argument(
         "--keep-work",
         action="store_true",
-        help="keep the files of builds that fail, and say where they are",
+        help="keep the working folders of failed builds and print their paths",
     )
-    output.add_argument("--json", action="store_true", help="print events as JSON lines")
+    group.add_argument("--json", action="store_true", help="print events as JSON lines")
 
 
 def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
-    """Config settings by key; several with one key are a list. Raises ConfigError."""
-    found: dict[str, list[str]] = {}
+    """Config settings by key. A repeated key has a list of values. Raises ConfigError."""
+    by_key: dict[str, list[str]] = {}
     for text in texts:
         key, assigned, value = text.partition("=")
         if not key or not assigned:
             raise ConfigError(
                 f"malformed config setting {text!r}", at="-C", hint="write -CKEY=VALUE"
             )
-        found.setdefault(key, []).append(value)
-    settings = {key: values[0] if len(values) == 1 else values for key, values in found.items()}
-    _, theirs = parse_selection(settings)
-    ours = [key for key in settings if key not in (theirs or {})]
+        by_key.setdefault(key, []).append(value)
+    settings = {key: values[0] if len(values) == 1 else values for key, values in by_key.items()}
+    _, for_backend = parse_selection(settings)
+    ours = [key for key in settings if key not in (for_backend or {})]
     if ours:
         raise ConfigError(
-            f"{', '.join(ours)}: which variants are built, and how they are named, the matrix says",
+            f"unexpected config setting {', '.join(ours)}: the matrix defines variants and filenames",
             at="-C",
-            hint="choose among its jobs with --select",
+            hint="select jobs with --select",
         )
     return settings
 
@@ -174,17 +192,11 @@ def _size(text: str) -> int:
     return size
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text!r}")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0
     if not 0 < seconds <= LONGEST:
-        raise argparse.ArgumentTypeError(f"expected seconds, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, found {text!r}")
     return seconds

@@ -1,4 +1,4 @@
-"""``polywheel ci``: write files for CI systems, and collect the wheels of a CI run."""
+"""``polywheel ci``: write workflows for CI systems, and collect the wheels of a CI run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polywheel.ci.collection import (
 from polywheel.ci.generated import Repository, diff_file, find_repository, generated_header, write
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
-from polywheel.cli.plans import project_of, tell_warnings
+from polywheel.cli.plans import github_max_jobs, print_warnings, read_project_of
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Table
@@ -43,25 +43,27 @@ _OURS = "polywheel.backend"
 
 
 def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
-    """A run for each variant and target. Raises ConfigError where cibuildwheel can't make them."""
+    """A run for each variant and target. Raises ConfigError if cibuildwheel can't build them."""
     _check_project(project)
     plan = by_variant(plan)
     tables = tables_of(project.document)
     runs = []
     for build in plan.builds:
         jobs = [job for job in plan.jobs if job.build == build.id]
-        place, target = build_platform(build.target), plan.targets[build.target]
-        if place is None:
+        platform, target = build_platform(build.target), plan.targets[build.target]
+        if platform is None:
             raise ConfigError(
-                f"cibuildwheel does not know the target {build.target!r}",
+                f"cibuildwheel does not support the target {build.target!r}",
                 at=target.at,
-                hint="polywheel ci github builds for any",
+                hint="polywheel ci github supports any target",
             )
-        told = variables(
-            jobs, target, place, settings={}, environment={}, tables=tables, environ={}
+        environment = variables(
+            jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
         )
         label, runner = jobs[0].label, target.runner or ""
-        runs.append(CibuildwheelRun(target=target.name, runner=runner, label=label, variables=told))
+        runs.append(
+            CibuildwheelRun(target=target.name, runner=runner, label=label, variables=environment)
+        )
     return runs
 
 
@@ -69,39 +71,42 @@ def _check_project(project: Project) -> None:
     backend = project.build_system.build_backend
     if backend != _OURS:
         raise ConfigError(
-            f"cibuildwheel asks the backend for a variant, and this is {backend or 'not named'}",
+            f"cibuildwheel needs the build backend {_OURS}, found {backend or 'none'}",
             at=f"{PYPROJECT}: build-system.build-backend",
-            hint=f'build-backend = "{_OURS}"; polywheel init shows all of it',
+            hint=f'set build-backend = "{_OURS}"; polywheel init prints both lines',
         )
     if project.file != PYPROJECT:
         raise ConfigError(
-            f"the tables of {project.file} are unknown to the builds of cibuildwheel",
-            hint=f"have them in {PYPROJECT}, or use polywheel ci github",
+            f"cibuildwheel can't read the tables in {project.file}",
+            hint=f"move them to {PYPROJECT}, or use polywheel ci github",
         )
     matrix, _ = read_matrix(project)
-    for key, said in (("python", matrix.python), ("targets", matrix.targets)):
-        if not said:
-            say(f"note: the matrix names no {key}: the file has what this machine is")
+    for key, values in (("python", matrix.python), ("targets", matrix.targets)):
+        if not values:
+            say(f"note: the matrix does not set {key}: the workflow has the value of this machine")
 
 
-_NAMED = 20
-"""How many problems are named."""
+_MOST_PROBLEMS = 20
+"""How many problems are printed."""
 
 
 def collect(options: argparse.Namespace) -> int:
-    """Collect; 0 where all is there, 1 where a wheel is missing, 4 where one is not right."""
+    """Collect the wheels and reports of CI jobs.
+
+    Returns 0, or 1 if a wheel is missing or CI jobs failed, or 4 if a wheel or report is wrong.
+    """
     if not options.folder.is_dir():
-        raise ConfigError(f"there is no folder {options.folder}", at="DIR")
+        raise ConfigError(f"the folder {options.folder} does not exist", at="DIR")
     found = find_files(options.folder)
     if not found.wheels and not found.reports and options.result in {None, "success"}:
         raise ConfigError(
-            f"{options.folder} holds no wheel and no report",
-            hint="name the folder of all artifacts",
+            f"{options.folder} contains no wheels and no reports",
+            hint="pass the folder that contains the artifacts of all jobs",
         )
     tables, problems = _read_reports(found.reports)
     reports = merge_reports(tables)
     wheels, wrong = collect_wheels(found, reports, options.output)
-    problems += [*(one for table in tables for one in table.problems.found), *wrong]
+    problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
     if options.report is not None:
         write_report(reports, options.report, options.output)
     print_lines(summary(reports, wheels=len(wheels), result=options.result).splitlines())
@@ -110,9 +115,9 @@ def collect(options: argparse.Namespace) -> int:
         return WheelError.exit_code
     missing = reports.missing
     if missing:
-        say(f"not made: {counted(len(missing), 'wheel')}")
+        say(f"missing: {counted(len(missing), 'wheel')}")
     if options.result not in {None, "success"}:
-        say(f"the jobs ended with {options.result}")
+        say(f"the CI jobs ended with {options.result}")
     if missing or options.result not in {None, "success"}:
         return BuildError.exit_code
     say(f"{counted(len(wheels), 'wheel')} in {options.output}")
@@ -120,7 +125,7 @@ def collect(options: argparse.Namespace) -> int:
 
 
 def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
-    """The reports, and what is wrong with those that can't be read: the wheels are there all the same."""
+    """Read the reports. Problems of unreadable reports are returned: their wheels are still collected."""
     tables: list[Table] = []
     problems: list[Problem] = []
     for path in paths:
@@ -134,20 +139,23 @@ def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
 
 
 def _show_problems(problems: list[Problem]) -> None:
-    for problem in problems[:_NAMED]:
+    for problem in problems[:_MOST_PROBLEMS]:
         print_lines(problem.lines(), stream=sys.stderr)
-    if len(problems) > _NAMED:
-        say(f"and {len(problems) - _NAMED} more")
+    if len(problems) > _MOST_PROBLEMS:
+        say(f"and {len(problems) - _MOST_PROBLEMS} more problems")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write, print or compare a file, or collect what jobs made; 0, 1 where something differs or lacks."""
+    """Write, print, or compare a file, or collect the wheels of CI jobs.
+
+    Returns 0, or 1 if the file differs or a wheel is missing, or 4 if a wheel is wrong.
+    """
     options = parse(arguments)
     if options.kind == "collect":
         return collect(options)
-    project = project_of(options)
+    project = read_project_of(options)
     plan = expand_project(project)
-    tell_warnings(plan)
+    print_warnings(plan)
     repository = find_repository(Path(options.source))
     text = _WRITERS[options.kind](options, project, plan, repository)
     if options.output == "-":
@@ -157,10 +165,10 @@ def run(arguments: Sequence[str]) -> int:
     if options.check:
         return _compare(path, text, options, repository)
     if write(path, text, force=options.force):
-        say(f"wrote {path}: commit it")
+        say(f"wrote {path}; commit it")
     else:
-        say(f"{path} is what it should be: nothing to do")
-    _tell(options, path, repository)
+        say(f"{path} is up to date: nothing to do")
+    _print_next_steps(options, path, repository)
     return 0
 
 
@@ -173,25 +181,27 @@ def _path(options: argparse.Namespace, repository: Repository) -> Path:
 def _compare(path: Path, text: str, options: argparse.Namespace, repository: Repository) -> int:
     changes = diff_file(path, text)
     if changes is None:
-        say(f"{path} is what it should be")
+        say(f"{path} is up to date")
         return 0
     print_lines(changes.splitlines())
-    state = "is not what it should be" if path.exists() else "is missing"
+    state = "is out of date" if path.exists() else "does not exist"
     say(f"{path} {state}; to write it, run in {repository.root}:")
     say(f"    polywheel {shlex.join(command_line(options, repository))}")
     return 1
 
 
-def _tell(options: argparse.Namespace, path: Path, repository: Repository) -> None:
+def _print_next_steps(options: argparse.Namespace, path: Path, repository: Repository) -> None:
     inner = repository.path(path, at="-o").removeprefix(".")
     if options.kind == "gitlab":
-        say(f"next: include: {{ local: {inner} }} in .gitlab-ci.yml")
+        say(f"next: add to .gitlab-ci.yml: include: {{ local: {inner} }}")
         return
     if inner.rpartition("/")[0] != "/.github/workflows":
-        say("note: GitHub looks for workflows in .github/workflows")
+        say("note: GitHub reads workflows from .github/workflows only")
     if options.publish:
-        where = f"the environment {options.environment!r}"
-        say(f"next: {where} on GitHub, and a trusted publisher for it on the index")
+        say(
+            f"next: create the environment {options.environment!r} on GitHub, and a trusted "
+            "publisher for it on the index"
+        )
 
 
 def _github(
@@ -199,16 +209,10 @@ def _github(
 ) -> str:
     from polywheel.ci.github import github_workflow
 
-    most = options.max_jobs or ci_formats.GITHUB_MOST
-    if most > ci_formats.GITHUB_MOST:
-        raise ConfigError(
-            f"GitHub makes at most {ci_formats.GITHUB_MOST} jobs of a matrix, not {most}",
-            at="--max-jobs",
-        )
-    packs = pack(plan, most, {})
-    ci_formats.github(plan, packs)  # what is wrong for it is better known now than in CI
-    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
-    _tell_of_repairs(plan)
+    packs = pack(plan, github_max_jobs(options.max_jobs), {})
+    ci_formats.github(plan, packs)  # raises now, and not in CI
+    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
+    _note_missing_repairs(plan)
     return github_workflow(
         read_workflow_settings(options, repository, command_line(options, repository)),
         config=_config(options, project, repository),
@@ -224,8 +228,8 @@ def _gitlab(
 
     packs = pack(plan, options.max_jobs or len(plan.builds), {})
     ci_formats.gitlab(plan, packs)
-    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} jobs of CI")
-    _tell_of_repairs(plan)
+    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
+    _note_missing_repairs(plan)
     return gitlab_include(
         generated_header(command_line(options, repository)),
         file=repository.path(_path(options, repository), at="-o"),
@@ -238,14 +242,15 @@ def _gitlab(
     )
 
 
-def _tell_of_repairs(plan: Plan) -> None:
-    """Say it where wheels will have a platform tag that no index takes."""
+def _note_missing_repairs(plan: Plan) -> None:
+    """Print a note if wheels will have a platform tag that indexes reject."""
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
         target = plan.targets[name]
         if target.repair_command is None and name.startswith(("linux", "musllinux")):
             say(
-                f"note: wheels for {name} will not be repaired: [tool.polywheel.targets.{name}] "
+                f"note: wheels for {name} will not be repaired, and PyPI rejects their tag. To "
+                f"repair them, add to [tool.polywheel.targets.{name}]: "
                 'repair-command = "auditwheel repair -w {dest_dir} {wheel}"'
             )
 
@@ -253,7 +258,7 @@ def _tell_of_repairs(plan: Plan) -> None:
 def _config(options: argparse.Namespace, project: Project, repository: Repository) -> str | None:
     if options.config is None:
         if project.file != PYPROJECT:
-            say(f"note: {project.file} is not told to CI: name it with --config")
+            say(f"note: CI will not use {project.file}: add --config {project.file}")
         return None
     return repository.path(Path(options.config), at="--config")
 

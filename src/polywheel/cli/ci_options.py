@@ -1,4 +1,4 @@
-"""The options of ``polywheel ci``, and the command line that a generated file says it is made by."""
+"""The options of ``polywheel ci``, and the command line that a generated file states in its header."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from polywheel.ci import github
 from polywheel.ci.generated import Repository, generated_header
 from polywheel.ci.rendering import parse_action
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, number_up_to
 from polywheel.cli.plans import add_config
 from polywheel.errors import ConfigError
 
@@ -31,10 +31,10 @@ _LISTS = {"branch": "--branch", "tag": "--tag"}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; those that contradict each other raise ConfigError."""
+    """Parse the options of ``polywheel ci``. Raises ConfigError if options contradict each other."""
     parser = CommandParser(
         prog="polywheel ci",
-        description="Files for CI systems, and the end of a CI run.",
+        description="Write workflows for CI systems, and collect the wheels of a CI run.",
         epilog="example: polywheel ci github --pr-subset --publish",
     )
     kinds = parser.add_subparsers(metavar="KIND", required=True, dest="kind")
@@ -51,11 +51,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if options.check and (options.force or options.output == "-"):
         other = "--force" if options.force else "-o -"
-        raise ConfigError(f"--check writes nothing, {other} does", at="--check")
+        raise ConfigError(f"--check can't be used with {other}", at="--check")
     if not getattr(options, "publish", True):
         for name in ("environment", "repository_url"):
             if getattr(options, name) != _defaults(options, name):
-                raise ConfigError("it is without effect without --publish", at=_VALUES[name])
+                raise ConfigError(
+                    f"{_VALUES[name]} has no effect without --publish", at=_VALUES[name]
+                )
 
 
 def _defaults(options: argparse.Namespace, name: str) -> object:
@@ -67,8 +69,9 @@ def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "github",
         file=_WORKFLOW,
-        description="Write a workflow for GitHub Actions: plan, build (a job for each entry of "
-        "polywheel matrix --format github), collect. It need not change when the matrix does.",
+        description="Write a workflow for GitHub Actions with the jobs plan, build (one for each "
+        "entry of polywheel matrix --format github), and collect. It reads the matrix when it runs, "
+        "so it stays the same when the matrix changes.",
         epilog="example: polywheel ci github --pr-subset --publish --environment release",
     )
     add_config(parser)
@@ -81,20 +84,22 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "gitlab",
         file=github.FILE,
-        description="Write a file to include in .gitlab-ci.yml: a job that plans, a child pipeline "
-        "with a job for each build, and one that collects.",
+        description="Write a file to include in .gitlab-ci.yml. It has a plan job, a child pipeline "
+        "with a job for each build, and a collect job.",
         epilog="example: polywheel ci gitlab --pr-subset",
     )
     add_config(parser)
     _add_plan(parser)
     parser.add_argument(
-        "--image", default=github.IMAGE, help="where plan and collect run (default: %(default)s)"
+        "--image",
+        default=github.IMAGE,
+        help="the image of the plan and collect jobs (default: %(default)s)",
     )
     parser.add_argument(
         "--requirement",
         default=github.REQUIREMENT,
         metavar="REQUIREMENT",
-        help="what pip installs in each job (default: %(default)s)",
+        help="the requirement that each job installs with pip (default: %(default)s)",
     )
 
 
@@ -103,8 +108,9 @@ def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "cibuildwheel",
         file=_WORKFLOW,
-        description="Write a workflow for GitHub Actions in which cibuildwheel builds, one run of it "
-        "for each variant and target. It holds the matrix: --check tells when that has changed.",
+        description="Write a workflow for GitHub Actions that runs cibuildwheel for each variant and "
+        "target. The workflow contains the matrix; use --check to find out if the matrix has "
+        "changed.",
         epilog="example: polywheel ci cibuildwheel --check",
     )
     parser.set_defaults(config=None)
@@ -112,24 +118,31 @@ def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
 
 
 def _add_collect(kinds: argparse._SubParsersAction[CommandParser]) -> None:
-    about = (
-        "Put the wheels that the jobs of a CI run made into one folder, their reports into one, and "
-        "print a summary in Markdown. The exit code is 1 where a wheel is missing, 4 where one is "
-        "not what it should be."
-    )
     parser = kinds.add_parser(
         "collect",
-        help="the wheels and reports of all jobs, in one place",
-        description=about,
+        help="collect the wheels and reports of all jobs of a CI run",
+        description="Copy the wheels of all jobs of a CI run into one folder, merge their reports, "
+        "and print a summary in Markdown. The exit code is 1 if a wheel is missing, and 4 if a "
+        "wheel does not match its report.",
         epilog="example: polywheel ci collect artifacts -o dist --report report.json",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder with all artifacts")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("dist"), metavar="DIST", help="(default: dist)"
+        "folder", type=Path, metavar="DIR", help="the folder with the artifacts of all jobs"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write one report of all")
     parser.add_argument(
-        "--result", choices=RESULTS, help="what CI says of the jobs; all but success is a failure"
+        *("-o", "--output"),
+        type=Path,
+        default=Path("dist"),
+        metavar="DIST",
+        help="write the wheels to DIST (default: dist)",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write the merged report to FILE"
+    )
+    parser.add_argument(
+        "--result",
+        choices=RESULTS,
+        help="the result of the build jobs in CI; anything but success is a failure",
     )
 
 
@@ -149,15 +162,15 @@ def _file_parser(
     parser.add_argument(
         *("-o", "--output"),
         metavar="FILE",
-        help=f"(default: {file} in the repository of SOURCE); - prints it",
+        help=f"write to FILE (default: {file} in the repository of SOURCE); - prints it",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; print how the file differs from what would be written, exit code 1",
+        help="write nothing; if the file is out of date, print a diff and exit with 1",
     )
     parser.add_argument(
-        "--force", action="store_true", help="write over a file that polywheel did not write"
+        "--force", action="store_true", help="overwrite a file that polywheel did not write"
     )
     return parser
 
@@ -166,11 +179,14 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pr-subset",
         action="store_true",
-        help="for pull requests (merge requests) only the fewest jobs that have every value of "
-        "every axis",
+        help="for pull or merge requests, run only the fewest jobs that cover every value of every "
+        "axis",
     )
     parser.add_argument(
-        "--max-jobs", type=_count, metavar="N", help="put builds together into at most N jobs"
+        "--max-jobs",
+        type=number_up_to(10_000),
+        metavar="N",
+        help="combine builds into at most N CI jobs",
     )
 
 
@@ -178,44 +194,38 @@ def _add_frame(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="publish what a pushed tag builds, by trusted publishing from an environment",
+        help="when a tag is pushed, publish its wheels with trusted publishing",
     )
     texts = {
-        "environment": (github.ENVIRONMENT, "NAME", "its environment"),
-        "repository_url": (None, "URL", "its upload address (default: PyPI's)"),
-        "runner": (github.RUNNER, "NAME", "where all but the builds runs"),
-        "python": (github.PYTHON, "VERSION", "the Python that polywheel runs with"),
-        "action": (None, "USES", "another action in place of polywheel's own, such as a fork's"),
+        "environment": (github.ENVIRONMENT, "NAME", "with --publish: the GitHub environment"),
+        "repository_url": (None, "URL", "with --publish: the upload URL (default: PyPI)"),
+        "runner": (github.RUNNER, "NAME", "the runner of all jobs except the builds"),
+        "python": (github.PYTHON, "VERSION", "the Python version that runs polywheel"),
+        "action": (None, "USES", "use this action instead of polywheel's, such as a fork"),
     }
-    for name, (default, shown, text) in texts.items():
+    for name, (default, metavar, text) in texts.items():
         more = f" (default: {default})" if default is not None else ""
-        option = _VALUES[name]
-        parser.add_argument(option, default=default, metavar=shown, help=text + more)
+        parser.add_argument(_VALUES[name], default=default, metavar=metavar, help=text + more)
     parser.add_argument(
         "--branch",
         action="append",
         metavar="NAME",
-        help=f"a branch whose pushes are built (default: {' and '.join(github.BRANCHES)})",
+        help="build pushes to this branch; may be repeated (default: "
+        f"{' and '.join(github.BRANCHES)})",
     )
     parser.add_argument(
         "--tag",
         action="append",
         metavar="GLOB",
-        help=f"tags that are built (default: {', '.join(github.TAGS)})",
+        help=f"build tags that match GLOB; may be repeated (default: {', '.join(github.TAGS)})",
     )
     parser.set_defaults(defaults={name: default for name, (default, _, _) in texts.items()})
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 10000, found {text!r}")
-    return int(text)
 
 
 def read_workflow_settings(
     options: argparse.Namespace, repository: Repository, command: Sequence[str]
 ) -> github.WorkflowSettings:
-    """What the options say of a workflow. Raises ConfigError."""
+    """The settings of a workflow, from the options. Raises ConfigError."""
     publication = None
     if options.publish:
         publication = github.Publication(
@@ -236,7 +246,7 @@ def read_workflow_settings(
 
 
 def command_line(options: argparse.Namespace, repository: Repository) -> list[str]:
-    """The arguments that make the same file again, from the root of the repository."""
+    """The arguments that write the same file again, from the root of the repository."""
     source = repository.path(Path(options.source), at="SOURCE")
     words = ["ci", options.kind, *([source] if source != "." else [])]
     defaults = {"image": github.IMAGE, "requirement": github.REQUIREMENT}
@@ -254,13 +264,9 @@ def command_line(options: argparse.Namespace, repository: Repository) -> list[st
     words += [option for name, option in _SWITCHES.items() if getattr(options, name, False)]
     for name, option in _LISTS.items():
         words += [f"{option}={value}" for value in getattr(options, name, None) or ()]
-    return _printable(words)
-
-
-def _printable(words: list[str]) -> list[str]:
     for word in words:
         if not word.isprintable():
             raise ConfigError(
-                f"{word!r} holds what no line of a file can hold", at=word.partition("=")[0]
+                f"{word!r} contains unprintable characters", at=word.partition("=")[0]
             )
     return words

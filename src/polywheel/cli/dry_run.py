@@ -1,4 +1,4 @@
-"""``polywheel build --dry-run``: what would be built, with which Python, and what it would be told."""
+"""``polywheel build --dry-run``: show the builds, their Pythons, and their flags and settings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from polywheel.setup.comparison import NO_SETUP
 from polywheel.system.limits import cpu_count
 from polywheel.system.terminal import print_json, print_lines
 
-_Asked = tuple[Variant, str | None]
-"""A variant, and the Python that it is explained for; None where that makes no difference."""
+_Question = tuple[Variant, str | None]
+"""A variant and the Python of its setup; None if the setup does not depend on the Python."""
 
 SHAPE = 1
 """The version of what ``--dry-run --json`` prints."""
@@ -35,46 +35,47 @@ SHAPE = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DryRun:
-    """A plan, and what its builds on this machine would be told."""
+    """A plan, and everything that is needed to find the setups of its builds on this machine."""
 
     plan: Plan
     project: Project
     choice: BackendChoice
     settings: Mapping[str, str | Sequence[str]]
     here: frozenset[str]
-    """The builds that would run on this machine, by id."""
+    """The ids of the builds that would run on this machine."""
 
     machine: str
-    """The target that this machine is."""
+    """The target of this machine."""
 
     plugins: PluginEnvironments
 
     def document(self) -> dict[str, Any]:
-        """Everything, as JSON has it. Plugins are asked, in an environment of their own."""
-        ours = [build for build in self.plan.builds if build.id in self.here]
-        pythons = sorted({build.python for build in ours})
+        """The output of ``--json``. Asks plugins, in their own environment."""
+        local_builds = [build for build in self.plan.builds if build.id in self.here]
+        pythons = sorted({build.python for build in local_builds})
         by_python = any(rule.when is not None for rule in self.project.settings.setup)
-        variants = {build.id: self._asked(build, by_python=by_python) for build in ours}
-        distinct = list(dict.fromkeys(one for one in variants.values() if one is not None))
+        questions = {build.id: self._question(build, by_python=by_python) for build in local_builds}
+        distinct = list(dict.fromkeys(filter(None, questions.values())))
         with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
-            found = dict(zip(pythons, pool.map(find_interpreter, pythons), strict=True))
-            # The first alone: it makes the environment of the plugins that all others ask.
-            setups = {one: self._explained(one) for one in distinct[:1]}
-            setups |= zip(distinct[1:], pool.map(self._explained, distinct[1:]), strict=True)
+            interpreters = dict(zip(pythons, pool.map(find_interpreter, pythons), strict=True))
+            # The first question creates the plugin environment. The other questions use it.
+            setups = {question: self._setup(question) for question in distinct[:1]}
+            setups |= zip(distinct[1:], pool.map(self._setup, distinct[1:]), strict=True)
         return {
             "shape": SHAPE,
             "here": self.machine,
             "pythons": {
-                python: one.executable if one is not None else None for python, one in found.items()
+                python: interpreter.executable if interpreter is not None else None
+                for python, interpreter in interpreters.items()
             },
             "builds": [
                 {
                     "id": build.id,
                     "python": build.python,
                     "target": build.target,
-                    "here": build.id in variants,
-                    "jobs": [self._job(identifier) for identifier in build.jobs],
-                    "setup": setups[variant] if (variant := variants.get(build.id)) else None,
+                    "here": build.id in questions,
+                    "jobs": [self._job(job) for job in build.jobs],
+                    "setup": setups[question] if (question := questions.get(build.id)) else None,
                 }
                 for build in self.plan.builds
             ],
@@ -82,23 +83,22 @@ class DryRun:
 
     def _job(self, identifier: str) -> dict[str, Any]:
         job = self.plan.job(identifier)
-        properties = [str(one) for one in job.properties] if job is not None else []
         return {
             "id": identifier,
             "label": job.label if job is not None else None,
-            "properties": properties,
+            "properties": [str(prop) for prop in job.properties] if job is not None else [],
         }
 
-    def _asked(self, build: Build, *, by_python: bool) -> _Asked | None:
-        """The variant that the real backend would be told of; None where it is told of none."""
-        jobs = [job for one in build.jobs if (job := self.plan.job(one)) is not None]
+    def _question(self, build: Build, *, by_python: bool) -> _Question | None:
+        """The variant whose setup the build needs; None for a build of the non-variant wheel."""
+        jobs = [job for identifier in build.jobs if (job := self.plan.job(identifier)) is not None]
         if any(job.label is None for job in jobs):
             return None
         variant = Variant(jobs[0].properties, jobs[0].label or "")
         return variant, build.python if by_python else None
 
-    def _explained(self, asked: _Asked) -> dict[str, Any]:
-        variant, python = asked
+    def _setup(self, question: _Question) -> dict[str, Any]:
+        variant, python = question
         call = BuildCall(
             project=self.project,
             choice=self.choice,
@@ -126,9 +126,9 @@ def _markers(python: str) -> dict[str, str]:
 
 
 def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
-    """Print what would be built, and what each build would be told, with origins.
+    """Print the builds with their flags and settings, and the origin of each.
 
-    Raises ConfigError, at the end, where variants ask the same of the build and the project is strict.
+    Raises ConfigError, at the end, if variants have the same build setup and the project is strict.
     """
     document = dry_run.document()
     if as_json:
@@ -136,16 +136,18 @@ def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:
     else:
         print_lines(_lines(document))
     plan = dry_run.plan
-    equal = equal_when_built(dry_run.project, plan.jobs, group_by_setup(plan, _digests(document)))
-    for one in equal:
-        if not one.is_error:
-            say(f"warning: {one}")
-    if errors := [one.problem for one in equal if one.is_error]:
+    findings = equal_when_built(
+        dry_run.project, plan.jobs, group_by_setup(plan, _digests(document))
+    )
+    for finding in findings:
+        if not finding.is_error:
+            say(f"warning: {finding}")
+    if errors := [finding.problem for finding in findings if finding.is_error]:
         raise ConfigError.collected(errors)
 
 
 def _digests(document: Mapping[str, Any]) -> dict[str, str]:
-    """By job, the digest of what it asks of its build, as far as that runs on this machine."""
+    """The digest of the build setup by job, for the builds that run on this machine."""
     return {
         job["id"]: build["setup"]["setup-digest"] if build["setup"] is not None else NO_SETUP
         for build in document["builds"]
@@ -156,11 +158,11 @@ def _digests(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for python, executable in document["pythons"].items():
-        missing = "is not here; --install-python gets it through uv"
+        missing = "not found; use --install-python to install it with uv"
         yield f"Python {python}: {executable or missing}"
     for build in document["builds"]:
         yield ""
-        yield f"{build['id']}" + ("" if build["here"] else f"  (for {build['target']})")
+        yield f"{build['id']}" + ("" if build["here"] else f"  (on {build['target']})")
         for job in build["jobs"]:
             if len(build["jobs"]) > 1 or job["id"] != build["id"]:
                 properties = ", ".join(job["properties"]) or "no properties"
@@ -168,7 +170,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         if build["setup"] is not None:
             yield from (f"  {line}" for line in setup_report_lines(build["setup"]))
         elif build["here"]:
-            yield "  the real backend is told of no variant"
+            yield "  no variant settings for the real backend"
     yield ""
     wheels = sum(len(build["jobs"]) for build in document["builds"])
     yield f"builds: {len(document['builds'])}, wheels: {wheels}"

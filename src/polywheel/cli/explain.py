@@ -1,4 +1,4 @@
-"""``polywheel explain``: which wheel a machine gets, and why not each of the others."""
+"""``polywheel explain``: show which wheel an installer chooses for a machine, and why."""
 
 from __future__ import annotations
 
@@ -30,93 +30,105 @@ from polywheel.system.terminal import one_line, print_json, print_lines
 
 SHAPE = 1
 """The version of what ``--json`` prints."""
-NOTHING = 1
-"""The exit code where the machine gets no wheel."""
+NO_WHEEL = 1
+"""The exit code if the machine gets no wheel."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the answer; 1 where the machine gets no wheel."""
+    """Print the choice. Returns 0, or 1 if the machine gets no wheel."""
     options = _parse(arguments)
     systems = _systems(options)
     resolver = _create_resolver(options)
     answers = [resolver.resolve(system) for system in systems]
     if options.all_systems is not None:
-        never = _never(resolver, answers)
+        unused = _unused_labels(resolver, answers)
         if options.json:
-            print_json(_all_as_json(resolver, answers, never))
+            print_json(_all_as_json(resolver, answers, unused))
         else:
-            print_lines(_table(resolver, answers, never))
+            print_lines(_table(resolver, answers, unused))
+            _print_notes(answers)
         return 0
     (answer,) = answers
     if options.json:
         print_json(_as_json(answer))
     else:
         print_lines(_lines(answer))
-    for note in dict.fromkeys(note for choice in answer.choices for note in choice.notes):
-        say(*f"note: {note}".split("\n"))
-    if not options.trust and any(map(_not_asked, answer.choices)):
+    _print_notes(answers)
+    if not options.trust and any(map(_plugin_not_asked, answer.choices)):
         say(
-            "hint: with --trust the plugins that this release names are installed into an "
-            "environment of their own and run; with --system FILE nothing is run"
+            "hint: use --trust to install the plugins of this release in an isolated environment "
+            "and run them, or --system FILE to run nothing"
         )
-    return 0 if answer.chosen is not None else NOTHING
+    return 0 if answer.chosen is not None else NO_WHEEL
+
+
+def _print_notes(answers: Iterable[Resolution]) -> None:
+    notes = (note for answer in answers for choice in answer.choices for note in choice.notes)
+    for note in dict.fromkeys(notes):
+        say(*f"note: {note}".split("\n"))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel explain",
-        description="Which wheel a machine gets of a folder or an index, and why not each of the "
-        "others, in the order in which uv tries them, with the providers that uv has built in. "
-        "Nothing is installed, and no plugin runs unless --trust says so. The exit code is 1 where "
-        "the machine gets no wheel.",
+        description="Show which wheel of a folder or an index uv would install on a machine, and why "
+        "it would reject each of the other wheels. The providers built into uv are supported. Nothing "
+        "is installed, and provider plugins run only with --trust. The exit code is 1 if no wheel "
+        "fits.",
         epilog="example: polywheel explain dist --system laptop.toml",
     )
     parser.add_argument(
         "what",
         metavar="NAME_OR_DIR",
-        help="a folder of wheels, the address of a project's page on an index, or the name of a "
-        "project (torch, torch==2.9); a folder of that name goes first",
+        help="a folder of wheels, the name of a project (torch, torch==2.9), or the URL of a project's "
+        "page on an index; an existing folder has priority over a project of the same name",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--system",
         metavar="FILE",
-        help="the machine that this TOML file describes (docs/systems.md)",
+        help="explain for the machine described in this TOML file (docs/systems.md), instead of "
+        "this machine",
     )
     which.add_argument(
         "--all-systems",
         metavar="DIR",
-        help="every machine that a *.toml of this folder describes, and the variants that none of "
-        "them gets",
+        help="explain for every machine described in the *.toml files of this folder, and list the "
+        "variants that none of them gets",
     )
-    parser.add_argument("--version", metavar="VERSION", help="this version only")
-    parser.add_argument("--name", help="the project, where a folder holds several")
-    parser.add_argument("--index-url", metavar="URL", help=f"for a NAME (default: {PYPI})")
+    parser.add_argument("--version", metavar="VERSION", help="consider this version only")
+    parser.add_argument(
+        "--name", help="the name of the project, if the folder contains several projects"
+    )
+    parser.add_argument(
+        "--index-url", metavar="URL", help=f"look up the project here (default: {PYPI})"
+    )
     parser.add_argument(
         "--enable",
         metavar="NAMESPACE",
         action="append",
         default=[],
-        help="use the provider of this namespace though it is optional; may be repeated",
+        help="enable the optional provider of this namespace; may be repeated",
     )
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="install and run the provider plugins that the release names: code of strangers",
+        help="install and run the provider plugins that the release names; this runs third-party "
+        "code",
     )
-    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 
 
 def _systems(options: argparse.Namespace) -> list[System]:
     if options.all_systems is not None:
-        found = read_systems(Path(options.all_systems))
+        systems = read_systems(Path(options.all_systems))
     elif options.system is not None:
-        found = [read_system(Path(options.system))]
+        systems = [read_system(Path(options.system))]
     else:
-        found = [this_machine()]
-    return [replace(one, enabled=one.enabled.union(options.enable)) for one in found]
+        systems = [this_machine()]
+    return [replace(system, enabled=system.enabled.union(options.enable)) for system in systems]
 
 
 def _create_resolver(options: argparse.Namespace) -> Resolver:
@@ -126,68 +138,68 @@ def _create_resolver(options: argparse.Namespace) -> Resolver:
         source = IndexSource(options.what)
     elif options.index_url is None and Path(options.what).is_dir():
         source = FolderSource(Path(options.what))
-    elif options.what.startswith(".") or any(one in options.what for one in "/\\"):
-        raise ConfigError(f"there is no folder {options.what}")
+    elif options.what.startswith(".") or "/" in options.what or "\\" in options.what:
+        raise ConfigError(f"the folder {options.what} does not exist")
     else:
         source, specifier, project = find_project_page(options.what, options.index_url or PYPI)
     if options.version is not None:
         try:
             specifier &= SpecifierSet(f"=={Version(options.version)}")
-        except ValueError:  # InvalidVersion, or a number of more digits than Python reads
+        except ValueError:  # InvalidVersion, or a number with more digits than Python reads
             raise ConfigError(
-                f"{options.version!r} is no version (PEP 440)", at="--version"
+                f"{options.version!r} is not a version (PEP 440)", at="--version"
             ) from None
     ask = (
         create_plugin_runner(source.at, fresh=options.fresh, notify=say) if options.trust else None
     )
-    found = find_releases(source, project=project)
-    return Resolver(source, found, specifier=specifier, ask=ask)
+    return Resolver(source, find_releases(source, project=project), specifier=specifier, ask=ask)
 
 
-def _not_asked(choice: RankedRelease) -> bool:
-    return any(PLUGIN_NOT_RUN in reason for one in choice.rejected for reason in one.of_variant)
+def _plugin_not_asked(choice: RankedRelease) -> bool:
+    return any(PLUGIN_NOT_RUN in reason for wheel in choice.rejected for reason in wheel.of_variant)
 
 
 def _lines(answer: Resolution) -> Iterator[str]:
-    """The answer for a person: first what the machine gets."""
+    """The answer as text. The first line states the chosen wheel."""
     last = answer.choices[-1]
-    who = one_line(answer.system.name)
+    machine = one_line(answer.system.name)
     if last.chosen is not None:
-        asked = " (no plugin asked)" if _not_asked(last) else ""
-        yield f"{last.release}: {who} gets {last.chosen.filename}{asked}"
-        yield f"  {_described(last, last.chosen.label)}"
+        remark = " (no plugin asked)" if _plugin_not_asked(last) else ""
+        yield f"{last.release}: {machine} gets {last.chosen.filename}{remark}"
+        yield f"  {_description(last, last.chosen.label)}"
     elif answer.sdist is not None:
-        yield f"{last.release}: {who} gets no wheel; an installer builds {answer.sdist.filename}"
+        sdist = answer.sdist.filename
+        yield f"{last.release}: {machine} gets no wheel; an installer builds {sdist}"
     else:
-        yield f"{last.release}: {who} gets nothing"
+        yield f"{last.release}: {machine} gets nothing"
     for choice in answer.choices:
         yield ""
         if not choice.fitting:
             yield f"{choice.release}: none of {_counted(len(choice.release.wheels), 'wheel')} fits"
         elif len(choice.fitting) > 1:
-            yield f"{choice.release}, in the order tried:"
+            yield f"{choice.release}, in order of preference:"
             width = len(str(len(choice.fitting)))
             for number, file in enumerate(choice.fitting, 1):
-                yield f"  {number:{width}}  {file.filename}  ({_described(choice, file.label)})"
+                yield f"  {number:{width}}  {file.filename}  ({_description(choice, file.label)})"
         yield from _rejections(choice)
 
 
 def _rejections(choice: RankedRelease) -> Iterator[str]:
-    """A line for each variant that is ruled out, and for each other wheel that is."""
+    """A line for each rejected variant, and for each wheel that is rejected for another reason."""
     wheels: dict[str, int] = {}
-    for one in choice.rejected:
-        if one.of_variant and one.file.label is not None:
-            wheels[one.file.label] = wheels.get(one.file.label, 0) + 1
-    for one in choice.rejected:
-        label = one.file.label
-        if not one.of_variant:
-            yield f"{one.file.filename} rejected: {'; '.join(one.of_file)}"
+    for rejected in choice.rejected:
+        if rejected.of_variant and rejected.file.label is not None:
+            wheels[rejected.file.label] = wheels.get(rejected.file.label, 0) + 1
+    for rejected in choice.rejected:
+        label = rejected.file.label
+        if not rejected.of_variant:
+            yield f"{rejected.file.filename} rejected: {'; '.join(rejected.of_file)}"
         elif label is not None and (count := wheels.pop(label, 0)):
             several = f" ({_counted(count, 'wheel')})" if count > 1 else ""
-            yield f"Variant {label} rejected{several}: {'; '.join(one.of_variant)}"
+            yield f"Variant {label} rejected{several}: {'; '.join(rejected.of_variant)}"
 
 
-def _described(choice: RankedRelease, label: str | None) -> str:
+def _description(choice: RankedRelease, label: str | None) -> str:
     if label is None:
         return "non-variant"
     if label == NULL_LABEL:
@@ -195,45 +207,43 @@ def _described(choice: RankedRelease, label: str | None) -> str:
     return f"{label}: {', '.join(map(str, choice.variants[label].properties))}"
 
 
-def _never(resolver: Resolver, answers: Iterable[Resolution]) -> list[str]:
+def _unused_labels(resolver: Resolver, answers: Iterable[Resolution]) -> list[str]:
     """The labels of the newest release that no system gets."""
     newest = resolver.releases[0]
     chosen = {answer.chosen for answer in answers}
-    given = {file.label for file in newest.wheels if file in chosen}
-    return sorted({file.label for file in newest.wheels if file.label is not None} - given)
+    used = {file.label for file in newest.wheels if file in chosen}
+    return sorted({file.label for file in newest.wheels if file.label is not None} - used)
 
 
 def _table(
-    resolver: Resolver, answers: Sequence[Resolution], never: Sequence[str]
+    resolver: Resolver, answers: Sequence[Resolution], unused: Sequence[str]
 ) -> Iterator[str]:
     names = [one_line(answer.system.name) for answer in answers]
     width = max(map(len, names))
     for name, answer in zip(names, answers, strict=True):
         if answer.chosen is not None:
-            got = answer.chosen.filename
+            choice = answer.chosen.filename
         else:
-            got = f"no wheel; builds {answer.sdist.filename}" if answer.sdist else "nothing"
-        yield f"{name:{width}}  {got}"
+            choice = f"no wheel; builds {answer.sdist.filename}" if answer.sdist else "nothing"
+        yield f"{name:{width}}  {choice}"
     newest = resolver.releases[0]
-    for label in never:
-        yield f"never chosen of {newest}: {label}"
-    for note in dict.fromkeys(n for answer in answers for one in answer.choices for n in one.notes):
-        say(*f"note: {note}".split("\n"))
+    for label in unused:
+        yield f"{newest}: no machine gets {label}"
 
 
 def _all_as_json(
-    resolver: Resolver, answers: Sequence[Resolution], never: Sequence[str]
+    resolver: Resolver, answers: Sequence[Resolution], unused: Sequence[str]
 ) -> dict[str, Any]:
     newest = resolver.releases[0]
     return {
         "shape": SHAPE,
         "project": newest.project,
-        "systems": [{"file": one.system.at, **_got(one)} for one in answers],
-        "never_chosen": [{"version": str(newest.version), "label": label} for label in never],
+        "systems": [{"file": answer.system.at, **_choice_as_json(answer)} for answer in answers],
+        "never_chosen": [{"version": str(newest.version), "label": label} for label in unused],
     }
 
 
-def _got(answer: Resolution) -> dict[str, Any]:
+def _choice_as_json(answer: Resolution) -> dict[str, Any]:
     last = answer.choices[-1]
     chosen = answer.chosen
     variant = last.variants.get(chosen.label or "") if chosen is not None else None
@@ -251,7 +261,7 @@ def _as_json(answer: Resolution) -> dict[str, Any]:
     return {
         "shape": SHAPE,
         "project": answer.choices[-1].release.project,
-        **_got(answer),
+        **_choice_as_json(answer),
         "releases": [
             {
                 "version": str(choice.release.version),
@@ -260,11 +270,11 @@ def _as_json(answer: Resolution) -> dict[str, Any]:
                 ],
                 "rejected": [
                     {
-                        "filename": one.file.filename,
-                        "label": one.file.label,
-                        "reasons": list(one.reasons),
+                        "filename": rejected.file.filename,
+                        "label": rejected.file.label,
+                        "reasons": list(rejected.reasons),
                     }
-                    for one in choice.rejected
+                    for rejected in choice.rejected
                 ],
                 "notes": list(choice.notes),
             }

@@ -1,4 +1,4 @@
-"""``polywheel index``: the variant metadata of an index, and an index that a file server can serve."""
+"""``polywheel index``: write variants.json files, and an index that a file server can serve."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from polywheel.system.terminal import print_json, print_lines
 SHAPE = 1
 """The version of what ``--json`` prints."""
 _WIDTH = 78
-"""Letters of a line of ``--help``."""
+"""Characters of a line of ``--help``."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the index and print what became of each release."""
+    """Write the index and print a line for each release. Returns 4 if a release is wrong, else 0."""
     options = _parse(arguments)
     folder = Path(options.folder)
     out = Path(options.out) if options.out is not None else folder
@@ -32,47 +32,47 @@ def run(arguments: Sequence[str]) -> int:
         from polywheel.cli.index_release import expected_release
 
         expected = expected_release(options.release)
-    done = write_index(folder, out, simple=options.simple, notify=say, expected=expected)
+    result = write_index(folder, out, simple=options.simple, notify=say, expected=expected)
     if options.json:
-        print_json(_as_json(done))
+        print_json(_as_json(result))
     else:
-        print_lines(map(_line, done.published))
-    for file, why in done.left_out.items():
-        say(f"{file} is left out: {why}")
-    for path in done.removed:
-        say(f"{path} is stale, and removed")
-    for problem in done.problems:
+        print_lines(map(_line, result.published))
+    for file, reason in result.left_out.items():
+        say(f"left out {file}: {reason}")
+    for path in result.removed:
+        say(f"removed {path}, which was out of date")
+    for problem in result.problems:
         print_lines(problem.lines(), stream=sys.stderr)
-    for release in done.withheld:
-        say(f"{release} is not written: what an earlier run wrote of it stays as it is")
-    return WheelError.exit_code if done.problems else 0
+    for release in result.withheld:
+        say(f"{release} was not written; the files of an earlier run stay unchanged")
+    return WheelError.exit_code if result.problems else 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel index",
-        description="Write {name}-{version}-variants.json for every release in a folder of wheels, "
-        "from which installers choose a variant; with --simple, an index as well that any file "
-        "server can serve. A release whose wheels contradict each other, or can't be read, is "
-        "not written, the others are, and the exit code is 4. Without --simple, the variant of a "
-        "wheel is all that is looked at; polywheel show tells of the rest.",
+        description="Write {name}-{version}-variants.json, which installers need to choose a variant, "
+        "for every release in a folder of wheels. With --simple, also write an index that any file "
+        "server can serve. A release with unreadable or conflicting wheels is skipped, and the exit "
+        "code is 4. Without --simple, only the variant of each wheel is read; use polywheel show to "
+        "check the rest.",
         epilog="example: polywheel index dist --simple && python -m http.server -d dist",
-        # Left to itself it imports shutil to ask for the width of the terminal, --help or not.
+        # The default imports shutil to get the width of the terminal, even without --help.
         formatter_class=partial(argparse.HelpFormatter, width=_WIDTH),
     )
-    parser.add_argument("folder", metavar="DIR", help="the folder of the wheels, and of sdists")
+    parser.add_argument("folder", metavar="DIR", help="the folder with the wheels and sdists")
     parser.add_argument(
         "--simple",
         action="store_true",
-        help="also write the simple API as files, simple/PROJECT/index.html and index.json, with "
+        help="also write the simple API as files (simple/PROJECT/index.html and index.json), with "
         "hashes and core metadata",
     )
     parser.add_argument(
         "-o",
         "--out",
         metavar="OUT",
-        help="write to this folder (default: DIR); with --simple, wheels are linked into it, so "
-        "that it can be served alone. What an earlier run wrote there and is stale is removed",
+        help="write to this folder (default: DIR). With --simple, wheels are linked into it, so that "
+        "the folder can be served on its own. Outdated files of an earlier run are removed",
     )
     parser.add_argument(
         "--release",
@@ -80,9 +80,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         action="append",
         default=[],
-        help="index only the release that FILE describes: a plan (polywheel matrix --json) or a report "
-        "(polywheel build --report); reports of several machines each with an option of their own. "
-        "Nothing is written if a wheel of it is missing",
+        help="index only the release in FILE: a plan (polywheel matrix --json) or a report (polywheel "
+        "build --report). Repeat the option for the reports of several machines. Nothing is written "
+        "if a wheel of the release is missing",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
@@ -107,7 +107,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _as_json(done: IndexResult) -> dict[str, Any]:
+def _as_json(result: IndexResult) -> dict[str, Any]:
     return {
         "shape": SHAPE,
         "releases": [
@@ -119,10 +119,13 @@ def _as_json(done: IndexResult) -> dict[str, Any]:
                 "variants": sorted(release.metadata.variants) if release.metadata else [],
                 "files": [file.name.filename for file in release.files],
             }
-            for published, releases in ((True, done.published), (False, done.withheld))
+            for published, releases in ((True, result.published), (False, result.withheld))
             for release in releases
         ],
-        "left_out": [{"file": file, "why": why} for file, why in done.left_out.items()],
-        "removed": list(done.removed),
-        "problems": [{"what": one.what, "at": one.at, "hint": one.hint} for one in done.problems],
+        "left_out": [{"file": file, "why": reason} for file, reason in result.left_out.items()],
+        "removed": list(result.removed),
+        "problems": [
+            {"what": problem.what, "at": problem.at, "hint": problem.hint}
+            for problem in result.problems
+        ],
     }

@@ -1,4 +1,4 @@
-"""``polywheel init``: a working set of tables for a project, behind what its pyproject.toml has."""
+"""``polywheel init``: append a working set of tables to a project's pyproject.toml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the tables; 0 also where they are there already."""
+    """Write the tables. Returns 0, also if they already exist. Raises ConfigError."""
     options = _parse(arguments)
     source = Path(options.source)
     names = [name for text in options.preset for name in text.split(",") if name]
@@ -35,92 +35,94 @@ def run(arguments: Sequence[str]) -> int:
     content = read_content(target)
     earlier = earlier_text(content) if content is not None else None
     if earlier is not None:
-        _nothing_to_do(earlier, names, target)
+        _report_existing(earlier, names, target)
         return 0
     if options.output is None:
         refuse_tables(project)
-    start = compose(project, names)
-    whole = start.text.encode()
+    tables = compose(project, names)
+    new_content = tables.text.encode()
     if options.output is None:
-        whole = appended(content or b"", start.text)
-        check_together(whole, target)
+        new_content = appended(content or b"", tables.text)
+        check_together(new_content, target)
     if options.dry_run:
-        print(start.text, end="")
+        print(tables.text, end="")
     elif options.output is None:
-        change_file(target, content or b"", whole)
+        change_file(target, content or b"", new_content)
     else:
-        new_file(target, whole)
-    _tell(start, options, target)
+        new_file(target, new_content)
+    _print_result(tables, options, target)
     return 0
 
 
-def _nothing_to_do(earlier: Earlier, names: Sequence[str], target: Path) -> None:
-    """Say so. Raises ConfigError where other presets are asked for than are there."""
+def _report_existing(earlier: Earlier, names: Sequence[str], target: Path) -> None:
+    """Print that the tables exist. Raises ConfigError if they are for other presets."""
     if names and set(names) != set(earlier.presets):
         raise ConfigError(
-            f"init has written tables already, for {', '.join(earlier.presets)}",
+            f"the tables of polywheel init already exist, for {', '.join(earlier.presets)}",
             at=f"{target.name}: lines {earlier.first} to {earlier.last}",
-            hint="remove these lines and run it again, or change them by hand",
+            hint="remove these lines and run the command again, or edit them by hand",
         )
     say(
-        f"{target} has these tables already (lines {earlier.first} to {earlier.last}): "
+        f"{target} already has these tables (lines {earlier.first} to {earlier.last}): "
         "nothing to do"
     )
 
 
 def _refuse_byte_order_mark(path: Path) -> None:
-    """TOML readers, those of pip and of build among them, stop at one; so does ours."""
+    """Raises ConfigError for a byte order mark. Pip and build can't read such a file, nor can we."""
     content = read_content(path)
     if content is not None and content.startswith(BYTE_ORDER_MARK):
         raise ConfigError(
-            f"{path.name} begins with a byte order mark, which TOML has no place for",
+            f"{path.name} begins with a byte order mark, which TOML does not allow",
             at=f"{path.name}: line 1",
-            hint="save it as UTF-8 without one: pip and build can't read it either",
+            hint="save it as UTF-8 without a byte order mark; pip and build can't read it either",
         )
 
 
-def _tell(start: InitTables, options: argparse.Namespace, target: Path) -> None:
-    """What was found, what was written, what is left to do."""
-    if start.found:
-        say("found " + ", ".join(start.found))
-    done = "would write" if options.dry_run else "wrote"
-    lines = start.text.count("\n")
-    say(f"{done} {lines} lines for {', '.join(start.presets)} to {target}")
-    labels = {job.label for job in start.plan.jobs if job.label is not None}
+def _print_result(tables: InitTables, options: argparse.Namespace, target: Path) -> None:
+    """Print the languages, the written lines, and the next steps."""
+    if tables.found:
+        say("found " + ", ".join(tables.found))
+    verb = "would write" if options.dry_run else "wrote"
+    lines = tables.text.count("\n")
+    say(f"{verb} {lines} lines for {', '.join(tables.presets)} to {target}")
+    labels = {job.label for job in tables.plan.jobs if job.label is not None}
     arguments = "" if options.source == "." else f" {shlex.quote(options.source)}"
     if options.output is not None:
         arguments += f" --config {shlex.quote(str(target))}"
     say(
-        f"the matrix: {len(start.plan.jobs)} wheels, {len(start.plan.builds)} builds, "
-        f"{len(labels)} variants; look at it with `polywheel matrix{arguments}`"
+        f"the matrix has {len(tables.plan.jobs)} wheels, {len(tables.plan.builds)} builds, and "
+        f"{len(labels)} variants; `polywheel matrix{arguments}` shows it"
     )
-    for note in start.notes:
+    for note in tables.notes:
         say(f"note: {note}")
     if options.output is not None:
-        say(f"for use with --config {target} or POLYWHEEL_CONFIG={target}")
+        say(f"use it with --config {target} or POLYWHEEL_CONFIG={target}")
     if not options.dry_run:
         say(f"next: `polywheel build{arguments}` builds the wheels for this machine")
-        _tell_missing_pythons(start.plan)
-    if start.by_hand:
+        _note_missing_pythons(tables.plan)
+    if tables.by_hand:
         also = "" if options.output is None else f" and set POLYWHEEL_CONFIG={target}"
-        say(f"for pip and python -m build, change [build-system] of {PYPROJECT}{also}:")
-        for line in start.by_hand:
+        say(f"for pip and python -m build, change [build-system] in {PYPROJECT}{also}:")
+        for line in tables.by_hand:
             say(f"    {line}")
 
 
-def _tell_missing_pythons(plan: Plan) -> None:
-    """Say which Pythons of the plan are not installed here, and what can be done about it."""
+def _note_missing_pythons(plan: Plan) -> None:
+    """Print a note if Pythons of the plan are not installed, or no build is for this machine."""
     here = this_target()
-    wanted = {build.python for build in plan.builds_for(here)}
-    if not wanted:
-        say(f"note: no wheel of this matrix is for this machine, {here}")
+    pythons = {build.python for build in plan.builds_for(here)}
+    if not pythons:
+        say(f"note: this matrix has no wheels for this machine ({here})")
         return
-    missing = [one for one in sorted(wanted, key=python_order) if find_interpreter(one) is None]
+    missing = [
+        python for python in sorted(pythons, key=python_order) if find_interpreter(python) is None
+    ]
     if missing:
-        left = "the wheels of the others are" if len(missing) < len(wanted) else "nothing is"
+        rest = "only the other wheels are" if len(missing) < len(pythons) else "nothing is"
         say(
-            f"note: Python {', '.join(missing)} is not installed here: add --install-python to "
-            f"install it through uv; without it, {left} built"
+            f"note: Python {', '.join(missing)} is not installed; use --install-python to install "
+            f"it with uv, otherwise {rest} built"
         )
 
 
@@ -128,9 +130,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel init",
         description=textwrap.fill(
-            "Look at a project and append a working, commented set of tables to its "
-            f"{PYPROJECT}. What stands there stays as it is. Without --preset the languages decide: "
-            "CUDA and HIP get their GPU presets, others that are compiled x86-64-levels."
+            f"Append a working, commented set of variant tables to the {PYPROJECT} of a project. "
+            "Existing content stays unchanged. Without --preset, the preset depends on the languages: "
+            "cuda for CUDA, rocm for HIP, and x86-64-levels for other compiled languages."
         ),
         epilog="presets:\n" + "\n".join(_listed()) + "\n\n"
         "example: polywheel init . --preset x86-64-levels blas --dry-run",
@@ -143,21 +145,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="what to begin with; several make one matrix",
+        help="use these presets; several presets are combined into one matrix",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the tables, and write nothing"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="print the tables and write nothing")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"write the tables to a new file, and leave {PYPROJECT} alone",
+        help=f"write the tables to a new file instead of {PYPROJECT}",
     )
     return parser.parse_args(arguments)
 
 
 def _listed() -> Iterable[str]:
     width = max(map(len, start_presets()))
-    return (f"  {one.name:<{width}}  {one.about}" for one in start_presets().values())
+    return (f"  {preset.name:<{width}}  {preset.about}" for preset in start_presets().values())

@@ -1,4 +1,4 @@
-"""``polywheel label``: a wheel that exists becomes a wheel of a variant."""
+"""``polywheel label``: add a variant label and metadata to existing wheels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
+from polywheel.cli.wheels import add_output_options, for_each_wheel, wheel_paths
 from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.label import (
     WheelLabel,
@@ -25,7 +25,7 @@ SHAPE = 1
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Label the wheels; exit code 0, or that of the worst error."""
+    """Label the wheels. Returns 0, or the highest exit code of all errors."""
     options = _parse(arguments)
     wheels = wheel_paths(options.wheels)
     selection = parse_selection(options.property, options.label, null=options.null)
@@ -35,13 +35,13 @@ def run(arguments: Sequence[str]) -> int:
     label = make_label(
         selection, project, validate=options.validate, fresh=options.fresh, notify=say
     )
-    written, code = each_wheel(wheels, lambda wheel: _one(wheel, label, options))
+    written, code = for_each_wheel(wheels, lambda wheel: _label_wheel(wheel, label, options))
     if options.json:
         print_json({"shape": SHAPE, "wheels": written})
     return code
 
 
-def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
+def _label_wheel(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
     target = label_wheel(
         wheel,
         output_folder(wheel, options.output),
@@ -52,8 +52,7 @@ def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[st
     )
     properties = [str(prop) for prop in label.variant.properties]
     if not options.json:
-        what = ", ".join(properties) or "the null variant"
-        print_lines([f"{wheel.name} -> {target}: {what}"])
+        print_lines([f"{wheel.name} -> {target}: {', '.join(properties) or 'null variant'}"])
     return {
         "wheel": str(wheel),
         "written": str(target),
@@ -65,50 +64,53 @@ def _one(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[st
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel label",
-        description="Stamp wheels with a variant, as the build backend would have done, and put "
-        "its label into their names. The wheels stay; the labelled ones are written beside them.",
+        description="Add variant metadata to existing wheels, as the build backend does, and the "
+        "label to their filenames. The labelled wheels are written next to the original wheels.",
         epilog="example: polywheel label dist/*.whl -p x86_64::level::v3 --pyproject pyproject.toml",
     )
-    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="paths, globs or folders")
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
     parser.add_argument(
         "-p",
         "--property",
         action="append",
         default=[],
         metavar="PROPERTY",
-        help="namespace::feature::value; several with several -p, or separated by commas",
+        help="a property, as namespace::feature::value; may be repeated, or separated by commas",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--label", metavar="L", help="the label to use; without -p, that of a declared variant"
+    variant = parser.add_mutually_exclusive_group()
+    variant.add_argument(
+        "--label",
+        metavar="L",
+        help="the label of the variant; without -p, the label of a declared variant",
     )
-    what.add_argument("--null", action="store_true", help="the null variant")
+    variant.add_argument("--null", action="store_true", help="use the null variant")
     parser.add_argument(
         "--pyproject",
         type=Path,
         metavar="FILE",
-        help="the file whose [variant] tables declare namespaces, providers and variants",
+        help="read namespaces, providers, and variants from the [variant] tables of FILE",
     )
     parser.add_argument(
         "--provider",
         action="append",
         default=[],
         metavar="NS=REQUIREMENT[@MODULE:OBJECT]",
-        help="without --pyproject: who governs a namespace; the first named has priority",
+        help="without --pyproject: the provider of a namespace; may be repeated, the first has the "
+        "highest priority",
     )
     add_output_options(parser)
     parser.add_argument(
         "--no-metadata-fields",
         dest="metadata_fields",
         action="store_false",
-        help="write variant.json alone, no Variant-* fields of METADATA (twine refuses those)",
+        help="write variant.json only, without Variant-* fields in METADATA (twine rejects them)",
     )
     parser.add_argument(
         "--no-validate",
         dest="validate",
         action="store_false",
-        help="do not ask the providers' plugins whether they know the properties",
+        help="do not check the properties with the provider plugins",
     )
-    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)

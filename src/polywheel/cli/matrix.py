@@ -1,4 +1,4 @@
-"""``polywheel matrix``: what has to be built, where, and why; for people and for CI."""
+"""``polywheel matrix``: print the wheels and builds of a matrix, as a table or for CI."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
-from polywheel.cli.plans import add_project, add_selection, chooses, chosen, durations, project_of
+from polywheel.cli.arguments import CommandParser, number_up_to
+from polywheel.cli.plans import (
+    add_project,
+    add_selection,
+    durations,
+    github_max_jobs,
+    has_selection,
+    read_project_of,
+    select_jobs,
+)
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
@@ -21,96 +29,104 @@ _FOR_CI = ("github", "gitlab")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Expand the matrix and print it as asked."""
+    """Expand the matrix and print it. Returns the exit code 0. Raises ConfigError."""
     options = _parse(arguments)
     _check(options)
-    project = project_of(options)
+    project = read_project_of(options)
     plan = expand_project(project)
     if options.check_providers:
         from polywheel.matrix.providers import check_providers
 
-        asked = check_providers(project, plan, fresh=options.fresh, notify=say)
-        say(f"the providers know every property: {', '.join(asked) or 'there is none to ask'}")
+        if providers := check_providers(project, plan, fresh=options.fresh, notify=say):
+            say(f"all properties are valid; checked with: {', '.join(providers)}")
+        else:
+            say("no provider plugin to check properties with")
     if options.why is not None:
         _print_reasons(project, plan, options)
     elif options.diff is not None:
         _print_difference(plan, options)
     else:
-        _print_plan(chosen(plan, options), options)
+        _print_plan(select_jobs(plan, options), options)
     return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel matrix",
-        description="What the matrix of a project comes to: jobs, each of which is one wheel, and "
-        "the builds that they are stamped from.",
+        description="Show the matrix of a project: its jobs (one wheel each) and the builds that "
+        "make them.",
         epilog="example: polywheel matrix . --format github --max-jobs 40 --select 'v3*'",
     )
     add_project(parser)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
         "--format",
         choices=FORMATS,
         default="table",
-        help="table (default); json: the plan, see docs/plan.md; labels: one a line; github: the "
-        "value of a job's matrix, in one line; gitlab: a child pipeline",
+        help="output format. table (default); json: the plan (docs/plan.md); labels: one label per "
+        "line; github: the matrix of a GitHub Actions job; gitlab: a GitLab child pipeline",
     )
-    how.add_argument(
+    output.add_argument(
         "--json",
         action="store_const",
         const="json",
         dest="format",
-        help="the same as --format json",
+        help="same as --format json",
     )
     add_selection(parser)
     parser.add_argument(
         "--max-jobs",
+        type=number_up_to(999_999),
         metavar="N",
-        help="with github and gitlab: put builds of the same target together, so that there are at "
-        "most N entries (github: 256 where it is not given)",
+        help="with --format github or gitlab: combine builds of one target into at most N CI jobs "
+        "(default for github: 256)",
     )
     parser.add_argument(
         "--check-providers",
         action="store_true",
-        help="first ask the providers whether they know every property, before anything is built",
+        help="first check all properties with the provider plugins",
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="with --check-providers: install the plugins anew"
+        "--fresh", action="store_true", help="with --check-providers: reinstall the plugins"
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--why",
         metavar="LABEL",
-        help="instead of the matrix: which rule made or removed the cells with this label (or the "
-        "job with this id)",
+        help="show which rule added or removed the cells with this label or job id",
     )
     instead.add_argument(
         "--diff",
         metavar="PLAN.json",
-        help="instead of the matrix: what is added, removed and changed since this plan",
+        help="show the differences from an earlier plan",
     )
     return parser.parse_args(arguments)
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that would be without effect."""
+    """Raises ConfigError for options that would have no effect."""
     instead = "--why" if options.why is not None else "--diff" if options.diff is not None else None
-    if instead and (chooses(options) or options.durations is not None):
+    if instead and (has_selection(options) or options.durations is not None):
         raise ConfigError(
-            f"{instead} is about the whole matrix", at=instead, hint="leave the selection out"
+            f"{instead} works on the whole matrix",
+            at=instead,
+            hint="leave out the options that select jobs",
         )
     if instead and options.format not in {"table", "json"}:
-        raise ConfigError(f"{instead} has no format {options.format!r}", at="--format")
+        raise ConfigError(
+            f"{instead} does not support --format {options.format}",
+            at="--format",
+            hint="use table or json",
+        )
     if options.max_jobs is not None and (instead or options.format not in _FOR_CI):
         raise ConfigError(
-            "only the formats of CI systems have entries to put builds into",
+            "--max-jobs needs a CI format",
             at="--max-jobs",
             hint="add --format github or --format gitlab",
         )
     if options.durations is not None and options.shard is None and options.format not in _FOR_CI:
         raise ConfigError(
-            "a report says how long jobs take, and nothing is shared out here",
+            "--durations has no effect without shards or CI jobs",
             at="--durations",
             hint="add --shard I/N, or --format github or gitlab",
         )
@@ -130,58 +146,42 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
     else:
         from polywheel.cli.matrix_table import print_table
 
-        print_table(plan, whole=not chooses(options))
+        print_table(plan, whole=not has_selection(options))
 
 
 def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
     from polywheel.matrix import ci_formats
     from polywheel.matrix.shards import pack
 
-    to_github = options.format == "github"
-    most = _max_jobs(options)
-    if to_github:
-        if most is not None and most > ci_formats.GITHUB_MOST:
-            raise ConfigError(
-                f"GitHub makes at most {ci_formats.GITHUB_MOST} jobs of a matrix, not {most}",
-                at="--max-jobs",
-            )
-        most = most or ci_formats.GITHUB_MOST
-    most = most or len(plan.builds)
-    packs = pack(plan, most, durations(options, plan))
+    if options.format == "github":
+        packs = pack(plan, github_max_jobs(options.max_jobs), durations(options, plan))
+        text = ci_formats.github(plan, packs)
+    else:
+        packs = pack(plan, options.max_jobs or len(plan.builds), durations(options, plan))
+        text = ci_formats.gitlab(plan, packs)
     if len(packs) < len(plan.builds):
-        say(f"{len(plan.builds)} builds are put into {len(packs)} jobs")
-    text = (ci_formats.github if to_github else ci_formats.gitlab)(plan, packs)
-    if to_github and 2 * len(text) > ci_formats.GITHUB_OUTPUT:
+        say(f"{len(plan.builds)} builds are combined into {len(packs)} CI jobs")
+    if options.format == "github" and 2 * len(text) > ci_formats.GITHUB_OUTPUT:
         say(
-            f"warning: these are {len(text)} letters, and GitHub hands no more than "
-            f"{ci_formats.GITHUB_OUTPUT // 2} from one job to another: choose jobs, "
-            "or pass the plan on as an artifact"
+            f"warning: the output has {len(text)} characters, but a job output on GitHub has at most "
+            f"{ci_formats.GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
         )
     return text
-
-
-def _max_jobs(options: argparse.Namespace) -> int | None:
-    text = options.max_jobs
-    if text is None:
-        return None
-    if not text.isdecimal() or not text.isascii() or len(text) > 6 or int(text) < 1:
-        raise ConfigError(f"expected a whole number from 1, found {text!r}", at="--max-jobs")
-    return int(text)
 
 
 def _print_reasons(project: Project, plan: Plan, options: argparse.Namespace) -> None:
     from polywheel.matrix.why import cell_reasons, reasons_as_json, reasons_as_lines
 
-    found = cell_reasons(project, plan, options.why)
-    _print(options, reasons_as_json(found), reasons_as_lines(found))
+    reasons = cell_reasons(project, plan, options.why)
+    _print(options, reasons_as_json(reasons), reasons_as_lines(reasons))
 
 
 def _print_difference(plan: Plan, options: argparse.Namespace) -> None:
     from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
     from polywheel.matrix.plan_json import read_plan
 
-    found = difference(read_plan(Path(options.diff)), plan)
-    _print(options, difference_as_json(found), difference_as_lines(found))
+    changes = difference(read_plan(Path(options.diff)), plan)
+    _print(options, difference_as_json(changes), difference_as_lines(changes))
 
 
 def _print(options: argparse.Namespace, document: dict[str, Any], lines: Iterable[str]) -> None:

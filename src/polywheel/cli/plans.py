@@ -1,4 +1,4 @@
-"""What the commands that work on a plan have in common: which project, which of its jobs."""
+"""Options that several commands share: the project, and the jobs of its plan."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from polywheel.errors import ConfigError
 from polywheel.matrix.selection import Selection, select
 from polywheel.model.plan import Plan
 
-_CHOICES = ("select", "only", "python", "target", "pr_subset", "shard")
+_SELECTION = ("select", "only", "python", "target", "pr_subset", "shard")
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
-    """``SOURCE`` and ``--config``."""
+    """Add ``SOURCE`` and ``--config``."""
     parser.add_argument(
         "source", nargs="?", default=".", metavar="SOURCE", help="the project (default: .)"
     )
@@ -27,28 +27,30 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="take the [variant] and [tool.polywheel] tables of this file in place of the "
-        f"project's (default: the file that {CONFIG_VARIABLE} names)",
+        help="read [variant] and [tool.polywheel] from FILE instead of pyproject.toml (default: "
+        f"the value of {CONFIG_VARIABLE})",
     )
 
 
-def project_of(options: argparse.Namespace) -> Project:
-    """The project that the options name. Raises ConfigError."""
+def read_project_of(options: argparse.Namespace) -> Project:
+    """Read the project that ``SOURCE`` and ``--config`` name. Raises ConfigError."""
     config = Path(options.config) if options.config is not None else config_file()
     return read_project(Path(options.source), variants=True, config=config)
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that choose jobs of a plan."""
+    """Add the options that select jobs of a plan."""
     group = parser.add_argument_group(
-        "which jobs", "all that are given together; each of the first four may be repeated"
+        "job selection",
+        "a job must match every option; --select, --only, --python, and --target may be repeated",
     )
     group.add_argument(
         "--select",
         action="append",
         default=[],
         metavar="GLOB",
-        help="those whose label or id matches; 'non-variant' is the label of the non-variant wheel",
+        help="jobs whose label or id matches GLOB; the label of the non-variant wheel is "
+        "'non-variant'",
     )
     group.add_argument(
         "--only",
@@ -56,54 +58,63 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="JOB_ID",
-        help="those with these ids, several in one argument too, as the CI formats have them",
+        help="jobs with these ids; one argument may hold several ids, separated by spaces",
     )
     group.add_argument(
-        "--python", action="append", default=[], metavar="VERSION", help="those for this Python"
+        "--python",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="jobs for this Python version",
     )
     group.add_argument(
-        "--target", action="append", default=[], metavar="NAME", help="those for this target"
+        "--target", action="append", default=[], metavar="NAME", help="jobs for this target"
     )
     group.add_argument(
         "--pr-subset",
         action="store_true",
-        help="the fewest that have every value of every axis, for pull requests",
+        help="the fewest jobs that cover every value of every axis, for pull requests",
     )
     group.add_argument(
-        "--shard", metavar="I/N", help="the I-th of N shares; builds are not split, only shared out"
+        "--shard", metavar="I/N", help="shard I of N; the jobs of one build stay in one shard"
     )
     group.add_argument(
         "--durations",
         metavar="FILE",
-        help="a report of an earlier run: how long jobs take",
+        help="estimate build times from FILE, the report of an earlier run",
     )
 
 
-def chooses(options: argparse.Namespace) -> bool:
-    """Whether the options leave anything of a plan out."""
-    return any(getattr(options, name) for name in _CHOICES)
+def has_selection(options: argparse.Namespace) -> bool:
+    """Whether the options can leave out jobs of a plan."""
+    return any(getattr(options, name) for name in _SELECTION)
 
 
 def durations(options: argparse.Namespace, plan: Plan) -> Mapping[str, float]:
-    """How long jobs took, by the report that the options name; empty where they name none."""
+    """Seconds by job, from the report of ``--durations``; empty without this option."""
     if options.durations is None:
         return {}
     from polywheel.matrix.shards import read_durations
 
-    found = read_durations(Path(options.durations))
-    if not any(job.id in found for job in plan.jobs):
-        say(f"note: {options.durations} knows none of the jobs: they are shared out by count")
-    return found
+    seconds = read_durations(Path(options.durations))
+    if not any(job.id in seconds for job in plan.jobs):
+        say(
+            f"note: {options.durations} has none of these jobs; shards are balanced by the number "
+            "of builds"
+        )
+    return seconds
 
 
-def chosen(plan: Plan, options: argparse.Namespace) -> Plan:
-    """The jobs that the options choose. Raises ConfigError."""
-    ids = [one for text in options.only for one in text.split()]
+def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
+    """The plan with the selected jobs only. Prints the warnings of the plan. Raises ConfigError."""
+    ids = [identifier for text in options.only for identifier in text.split()]
     if options.only and not ids:
         raise ConfigError(
-            "no id is given", at="--only", hint="polywheel matrix --json has the ids of all jobs"
+            "expected at least one job id",
+            at="--only",
+            hint="polywheel matrix --json prints the ids of all jobs",
         )
-    tell_warnings(plan)
+    print_warnings(plan)
     selection = Selection(
         globs=tuple(options.select),
         jobs=tuple(ids),
@@ -120,11 +131,23 @@ def chosen(plan: Plan, options: argparse.Namespace) -> Plan:
 
         plan = shard(plan, Shard.parse(options.shard), durations(options, plan))
         if not plan.jobs:
-            say(f"note: there are fewer builds than shards, and none is for {options.shard}")
+            say(f"note: shard {options.shard} is empty: there are fewer builds than shards")
     return plan
 
 
-def tell_warnings(plan: Plan) -> None:
-    """What is probably a mistake in the matrix, on standard error."""
+def github_max_jobs(option: int | None) -> int:
+    """The most CI jobs, from ``--max-jobs``. Raises ConfigError for more than GitHub allows."""
+    from polywheel.matrix.ci_formats import GITHUB_MOST
+
+    if option is not None and option > GITHUB_MOST:
+        raise ConfigError(
+            f"expected at most {GITHUB_MOST}, the largest matrix on GitHub, found {option}",
+            at="--max-jobs",
+        )
+    return option or GITHUB_MOST
+
+
+def print_warnings(plan: Plan) -> None:
+    """Print the warnings of a plan on standard error."""
     for warning in plan.warnings:
         say(f"warning: {warning}")

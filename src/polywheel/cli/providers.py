@@ -1,4 +1,4 @@
-"""``polywheel providers``: who governs the namespaces of a project, and what they know."""
+"""``polywheel providers``: the providers of a project's namespaces and what they support."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.plans import add_project, project_of
+from polywheel.cli.plans import add_project, read_project_of
 from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
@@ -29,48 +29,54 @@ SHAPE = 1
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Survey the providers and print them."""
+    """Print the providers. Returns 0. Raises ConfigError and ProviderError."""
     options = _parse(arguments)
     if options.installed:
         providers = installed_plugins()
         python, timeout = sys.executable, PROVIDER_TIMEOUT
     else:
-        project = project_of(options)
+        project = read_project_of(options)
         providers = project_plugins(project)
         timeout = project.settings.provider_timeout
-        wanted = [text for one in providers if one.query for text in one.requires]
+        requirements = [
+            text for provider in providers if provider.query for text in provider.requires
+        ]
         environments = PluginEnvironments(fresh=options.fresh, notify=say)
-        python = environments.python(wanted)
-    queries = [one.query for one in providers if one.query is not None]
+        python = environments.python(requirements)
+    queries = [provider.query for provider in providers if provider.query is not None]
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
-    found = [with_answers(one, answers) if one.query else _with_preset(one) for one in providers]
+    rows = [
+        surveyed(with_answers(provider, answers) if provider.query else _with_preset(provider))
+        for provider in providers
+    ]
     if options.json:
-        print_json({"shape": SHAPE, "providers": [surveyed(one) for one in found]})
+        print_json({"shape": SHAPE, "providers": rows})
     else:
-        _print_table([surveyed(one) for one in found])
+        _print_table(rows)
     return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel providers",
-        description="For every provider of a project: version, generation, features and values, "
-        "and what this machine supports, best first. Plugins run in an isolated environment.",
+        description="Show version, generation, features, and values of every provider of a project, "
+        "and the values that this machine supports, best first. Plugins run in an isolated "
+        "environment.",
         epilog="example: polywheel providers . --json",
     )
     add_project(parser)
     parser.add_argument(
         "--installed",
         action="store_true",
-        help="the plugins installed here instead, by the entry points 'variant_plugins'",
+        help="show the installed plugins instead, from the entry point group 'variant_plugins'",
     )
-    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 
 
 def _with_preset(provider: Surveyed) -> Surveyed:
-    """What the preset of a namespace knows, where that stands for its plugin."""
+    """The provider with the features of its preset, if the preset answers instead of the plugin."""
     if provider.kind != "preset" or provider.namespace not in preset_names():
         return provider
     preset = load_preset(provider.namespace, at=provider.at)
@@ -89,31 +95,34 @@ def _print_table(providers: list[dict[str, Any]]) -> None:
         from rich.text import Text
     except ModuleNotFoundError:
         raise ConfigError(
-            "a table needs the package rich", hint="install polywheel[cli], or add --json"
+            "the table needs the package rich", hint="install polywheel[cli], or use --json"
         ) from None
 
-    table = Table("namespace", "provider", "version", "features", "fits here, best first")
-    for one in providers:
+    table = Table("namespace", "provider", "version", "features", "supported here, best first")
+    for provider in providers:
         cells = (
-            [one["namespace"]],
-            [f"{one['kind']} {one['plugin'] or ''}".strip(), one["generation"] or ""],
-            [one["version"] or ""],
-            _features(one["features"]),
-            _features(one["supported"]),
+            [provider["namespace"]],
+            [
+                f"{provider['kind']} {provider['plugin'] or ''}".strip(),
+                provider["generation"] or "",
+            ],
+            [provider["version"] or ""],
+            _feature_lines(provider["features"]),
+            _feature_lines(provider["supported"]),
         )
-        # Not str, in which rich looks for markup.
+        # Text, because rich interprets markup in a str.
         table.add_row(*(Text("\n".join(map(one_line, filter(None, lines)))) for lines in cells))
     Console().print(table)
 
 
-def _features(features: list[dict[str, Any]] | None) -> list[str]:
-    """Features with their values, one a line; ``on`` alone is left out."""
+def _feature_lines(features: list[dict[str, Any]] | None) -> list[str]:
+    """A line for each feature with its values. Features with the only value ``on`` share a line."""
     if features is None:
         return ["—"]
-    plain = [one["feature"] for one in features if one["values"] == ["on"]]
+    switches = [feature["feature"] for feature in features if feature["values"] == ["on"]]
     lines = [
-        f"{one['feature']}: {', '.join(one['values'])}"
-        for one in features
-        if one["values"] != ["on"]
+        f"{feature['feature']}: {', '.join(feature['values'])}"
+        for feature in features
+        if feature["values"] != ["on"]
     ]
-    return [*lines, *([", ".join(plain)] if plain else [])]
+    return [*lines, *([", ".join(switches)] if switches else [])]

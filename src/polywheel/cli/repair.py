@@ -1,4 +1,4 @@
-"""``polywheel repair``: auditwheel and its like, on a wheel whose name they could not read."""
+"""``polywheel repair``: run auditwheel or a similar tool on a variant wheel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, split_at_dashes
 from polywheel.errors import ConfigError
 from polywheel.system.terminal import print_lines
 from polywheel.wheel.repair import parse_command, repair
@@ -15,60 +15,51 @@ from polywheel.wheel.repair import parse_command, repair
 
 def run(arguments: Sequence[str]) -> int:
     """Repair the wheel; exit code 0."""
-    own, command = _split(arguments)
+    own, command = split_at_dashes(arguments)
     options = _parse(own)
     if not command and (options.wheel is None or options.dest_dir is None):
         raise ConfigError(
-            "there is no command to repair the wheel with",
-            hint="it stands behind --, as in: polywheel repair -- auditwheel repair -w DIR WHEEL; "
-            "with --wheel, --dest-dir and no command, the wheel is copied, under the name that "
-            "--filename says",
+            "no repair command",
+            hint="add the command after --, such as: polywheel repair -- auditwheel repair -w DIR "
+            "WHEEL; to only copy and rename a wheel, use --wheel and --dest-dir",
         )
     task = parse_command(command, wheel=options.wheel, dest_dir=options.dest_dir)
-    # As for the build backend: what cibuildwheel does next needs the plain name.
+    # As for the build backend: the next steps of cibuildwheel can't read a label.
     default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
     labelled = (options.filename or default) == "label"
     sys.stdout.flush()
-    done = repair(task, labelled=labelled)
-    what = f"variant {done.variant.label}" if done.variant is not None else "no variant"
-    note = ""
-    if done.variant is not None and not labelled:
-        note = "; 'polywheel finalize' puts its label back"
-    print_lines([f"{task.wheel} -> {done.wheel}: {what}{note}"])
+    repaired = repair(task, labelled=labelled)
+    variant = repaired.variant
+    description = f"variant {variant.label}" if variant is not None else "no variant"
+    if variant is not None and not labelled:
+        description += "; polywheel finalize adds the label to the filename"
+    print_lines([f"{task.wheel} -> {repaired.wheel}: {description}"])
     return 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our own arguments, and the command behind ``--``."""
-    given = list(arguments)
-    if "--" not in given:
-        return given, []
-    at = given.index("--")
-    return given[:at], given[at + 1 :]
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel repair",
         usage="%(prog)s [options] -- COMMAND …",
-        description="Run a repair command on the plain name of a wheel, and check that the wheel "
-        "is the same variant after it. Without a command, the wheel is copied, and that "
-        "is all. For CIBW_REPAIR_WHEEL_COMMAND, where a backend puts labels into filenames.",
+        description="Run a repair command on a variant wheel. The command sees a filename without a "
+        "label. The repaired wheel is checked: it must be the same variant. Without a command, the "
+        "wheel is only copied. Use it in CIBW_REPAIR_WHEEL_COMMAND if the backend adds labels to "
+        "filenames.",
         epilog="example: polywheel repair -- auditwheel repair -w {dest_dir} {wheel}",
     )
     parser.add_argument(
-        "--wheel", metavar="WHEEL", help="the wheel (default: the one that the command names)"
+        "--wheel", metavar="WHEEL", help="the wheel (default: the wheel in the command)"
     )
     parser.add_argument(
         "--dest-dir",
         metavar="DIR",
-        help="the folder for the repaired wheel (default: what the command has behind -w or "
-        "--wheel-dir, else the one folder that it names)",
+        help="the folder for the repaired wheel (default: the value of -w or --wheel-dir in the "
+        "command, else the only folder in it)",
     )
     parser.add_argument(
         "--filename",
         choices=["label", "plain"],
-        help="whether the name of the repaired wheel has the label (default: label; plain under "
-        "cibuildwheel, whose later steps could not read it)",
+        help="whether the filename of the repaired wheel has the label (default: label; plain under "
+        "cibuildwheel, which can't read labels)",
     )
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""``polywheel unlabel``: back from a variant wheel to the wheel that it was made of."""
+"""``polywheel unlabel``: restore the original wheel from a variant wheel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import add_output_options, each_wheel, wheel_paths
+from polywheel.cli.wheels import add_output_options, for_each_wheel, wheel_paths
 from polywheel.model.wheelname import WheelName
 from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.label import output_folder, unlabel_wheel
@@ -19,15 +19,17 @@ SHAPE = 1
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Take labels and stamps off; exit code 0, or that of the worst error."""
+    """Restore the wheels. Returns 0, or the highest exit code of all errors."""
     options = _parse(arguments)
-    written, code = each_wheel(wheel_paths(options.wheels), lambda wheel: _one(wheel, options))
+    written, code = for_each_wheel(
+        wheel_paths(options.wheels), lambda wheel: _unlabel_wheel(wheel, options)
+    )
     if options.json:
         print_json({"shape": SHAPE, "wheels": written})
     return code
 
 
-def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
+def _unlabel_wheel(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     name = WheelName.parse(wheel.name)
     target = unlabel_wheel(
         wheel,
@@ -48,11 +50,11 @@ def _one(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel unlabel",
-        description="Write the non-variant wheels that variant wheels were made of: every file "
-        "with the content, order, mode and time that it had. The variant wheels stay.",
+        description="Restore the original, non-variant wheels from variant wheels. The content, "
+        "order, mode, and time of every file are restored. The variant wheels stay unchanged.",
         epilog="example: polywheel unlabel dist/demo-1.0-py3-none-any-v3.whl -o plain",
     )
-    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="paths, globs or folders")
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
     add_output_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)

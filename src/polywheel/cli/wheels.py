@@ -1,4 +1,4 @@
-"""What the commands about wheels share: paths and globs on the command line, one wheel after another."""
+"""Arguments that the wheel commands share: wheels, folders, and globs, and where to write."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
 
 T = TypeVar("T")
 SUFFIX = ".whl"
+FORCE_HELP = "overwrite existing wheels"
+HASHES_HELP = "read every file of the wheels and compare it with its hash in RECORD"
 
 
 def wheel_paths(patterns: Iterable[str]) -> list[Path]:
-    """The wheels that paths, globs and folders name, each once, in order.
+    """The wheels that paths, globs, and folders name, each once, in order.
 
-    Shells of Windows leave globs to the program. Raises ConfigError for one that names nothing.
+    Windows shells do not expand globs. Raises ConfigError if an argument names no wheel.
     """
-    found: dict[Path, None] = {}
+    wheels: dict[Path, None] = {}
     for text in patterns:
         path = Path(text)
         if path.is_dir():
@@ -31,47 +33,45 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
                 # Path.glob takes no absolute pattern.
                 paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
             except RecursionError:
-                raise ConfigError(f"{text} matches too many folders in one another") from None
+                raise ConfigError(f"{text} matches folders that are nested too deeply") from None
         if not paths:
-            there = [one.name for one in path.parent.glob(f"*{SUFFIX}")]
-            what = "holds no wheel" if path.is_dir() else "does not exist, and matches nothing"
-            raise ConfigError(f"{text} {what}", hint=nearest(path.name, there))
-        found.update(dict.fromkeys(paths))
-    return list(found)
+            names = [wheel.name for wheel in path.parent.glob(f"*{SUFFIX}")]
+            reason = "contains no wheels" if path.is_dir() else "does not exist"
+            raise ConfigError(f"{text} {reason}", hint=nearest(path.name, names))
+        wheels.update(dict.fromkeys(paths))
+    return list(wheels)
 
 
-def each_wheel(paths: Iterable[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
-    """What ``work`` makes of each wheel, and the exit code: that of the worst error, or 0.
+def for_each_wheel(paths: Iterable[Path], process: Callable[[Path], T]) -> tuple[list[T], int]:
+    """Process every wheel. Returns the results and the exit code: the highest of all errors, or 0.
 
-    One wheel that fails does not keep the others from their turn; its error is shown.
+    The error of a wheel is shown, and the next wheel is processed.
     """
-    done: list[T] = []
+    results: list[T] = []
     code = 0
     for path in paths:
         try:
-            done.append(work(path))
+            results.append(process(path))
         except PolywheelError as error:
             show_error(error)
             code = max(code, error.exit_code)
-    return done, code
+    return results, code
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Where a command writes the wheels that it makes."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
+    """Add the options for the place of new wheels: ``--output``, ``--in-place``, and ``--force``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="DIR",
-        help="the folder to write to, made if it is not there (default: beside each wheel)",
+        help="write to DIR and create it if needed (default: the folder of each wheel)",
     )
-    where.add_argument(
+    group.add_argument(
         "--in-place",
         action="store_true",
-        help="change the wheel itself and its name; of a wheel that ends with its dist-info, "
-        "only that end is written",
+        help="change and rename the wheel itself; if its dist-info folder is at the end of the "
+        "archive, only that part is written",
     )
-    parser.add_argument(
-        "--force", action="store_true", help="write over a wheel that is there already"
-    )
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)

@@ -114,7 +114,7 @@ def _check_project(plan: Plan, project: Project, plan_name: str) -> None:
     name = project.name if project.settings.has_matrix else None
     if name is not None and plan.project not in {None, name}:
         raise ConfigError(
-            f"the plan is of {plan.project!r}, and this is {name!r}",
+            f"the plan is for the project {plan.project!r}, but the source is {name!r}",
             at=f"{plan_name}: project",
-            hint="name the source that the plan was made of",
+            hint="pass the source that the plan was made from",
         )

@@ -329,7 +329,7 @@ def output_folder(wheel: Path, output: Path | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WheelError(
-            f"the folder can't be made: {error.strerror or error}", at=str(folder)
+            f"the folder can't be created: {error.strerror or error}", at=str(folder)
         ) from None
     remove_abandoned_once(folder)
     return folder
