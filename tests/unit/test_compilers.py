@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_the_family_of_a_command(command: str, family: str, variable: str) -> No
     [
         ("tcc", "tcc"),
         ("nvc++", "nvc++"),
-        ("/opt/vendor/bin/armcc -O2", "armcc"),
+        (f"{sys.executable} -O2", Path(sys.executable).name.lower().removesuffix(".exe")),
         ("ccache mycompiler", "mycompiler"),
         ("xclang", "xclang"),
         ("oracle", "oracle"),
@@ -92,6 +93,13 @@ def test_an_unknown_compiler_is_spelled_to_as_gcc_with_a_note(command: str, name
     family, note = compiler_family({"CC": command})
     assert family == "gnu"
     assert note == f"the compiler {name!r} (CC) is unknown: flags are spelled as for GCC"
+
+
+def test_a_compiler_that_does_not_exist_has_a_note_too(tmp_path: Path) -> None:
+    path = str(tmp_path / "armcc")
+    family, note = compiler_family({"CC": f'"{path}" -O2'})
+    assert family == "gnu"
+    assert note == f"the compiler {path!r} (CC) does not exist: flags are spelled as for GCC"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,13 @@ def test_a_wheel_for_several_pythons_is_selected_by_each_of_them() -> None:
             "--only",
             "did you mean 'linux-x86_64-cp311-null'?",
         ),
+        (Selection(globs=("v2,v3*",)), "--select", "repeat the option: --select v2 --select 'v3*'"),
         (Selection(pythons=("3.12", "3.1")), "--python", "did you mean '3.12'?"),
+        (
+            Selection(pythons=("3.11,3.12",)),
+            "--python",
+            "repeat the option: --python 3.11 --python 3.12",
+        ),
         (Selection(targets=("linux-x86-64",)), "--target", "did you mean 'linux-x86_64'?"),
     ],
 )

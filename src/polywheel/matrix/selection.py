@@ -8,6 +8,7 @@ always is an answer. The search ends after a fixed number of steps, with an exac
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -69,7 +70,7 @@ def _without_effect(plan: Plan, selection: Selection) -> Iterable[Problem]:
         if not any(_matches(job, glob) for job in plan.jobs):
             names = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
             what = f"no job has a label or an id that matches {glob!r}"
-            yield Problem(what, "--select", nearest(glob, names) or _LISTED)
+            yield Problem(what, "--select", _hint("--select", glob, names))
     ids = {job.id for job in plan.jobs}
     pythons = {python for job in plan.jobs for python in job.pythons}
     targets = {target for job in plan.jobs for target in job.targets}
@@ -80,7 +81,15 @@ def _without_effect(plan: Plan, selection: Selection) -> Iterable[Problem]:
     ):
         for name in asked:
             if name not in known:
-                yield Problem(f"{what} {name!r}", option, nearest(name, known) or _LISTED)
+                yield Problem(f"{what} {name!r}", option, _hint(option, name, known))
+
+
+def _hint(option: str, value: str, known: Iterable[str]) -> str:
+    """A hint for an unknown value: repeat the option instead of a comma, or the nearest name."""
+    parts = [part for part in value.split(",") if part]
+    if len(parts) > 1:
+        return "repeat the option: " + " ".join(f"{option} {shlex.quote(part)}" for part in parts)
+    return nearest(value, known) or _LISTED
 
 
 def _matches(job: Job, glob: str) -> bool:

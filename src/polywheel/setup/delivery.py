@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError, Problem
@@ -43,18 +43,21 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
         command = environment.get(variable, "").strip()
         if not command:
             continue
-        name = _program(command)
+        path, name = _program(command)
         if _GENERIC.fullmatch(name):
             continue
         for pattern, family in _FAMILIES:
             if pattern.fullmatch(name):
                 return family, None
-        return "gnu", f"the compiler {name!r} ({variable}) is unknown: flags are spelled as for GCC"
+        problem = f"the compiler {name!r} ({variable}) is unknown"
+        if Path(path).is_absolute() and not Path(path).exists():
+            problem = f"the compiler {path!r} ({variable}) does not exist"
+        return "gnu", f"{problem}: flags are spelled as for GCC"
     return _platform_family(), None
 
 
-def _program(command: str) -> str:
-    """The compiler's bare name: without folders, launchers in front, and ``.exe``."""
+def _program(command: str) -> tuple[str, str]:
+    """The compiler in a command, and its name without folders and ``.exe``. Launchers are skipped."""
     windows = sys.platform == "win32" or re.search(r"[A-Za-z]:\\", command) is not None
     try:
         words = shlex.split(command, posix=not windows)
@@ -64,10 +67,11 @@ def _program(command: str) -> str:
         words = [command]  # not quoted, though it may hold blanks
     for word in words:
         # Reads both kinds of separators.
-        name = PureWindowsPath(word.strip('"')).name.lower().removesuffix(".exe")
+        path = word.strip('"')
+        name = PureWindowsPath(path).name.lower().removesuffix(".exe")
         if name not in _LAUNCHERS and not _NO_PROGRAM.match(word):
-            return name
-    return command
+            return path, name
+    return command, command
 
 
 def _platform_family() -> str:
