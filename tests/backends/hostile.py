@@ -167,17 +167,17 @@ def bomb(folder):
 
 
 def pipes_for_the_worker(folder):
-    """The worker's answer, if it can be found: a pipe in its place."""
+    """The worker's response, if it can be found: a pipe in its place."""
     found = 0
     for base in {os.environ.get("TMPDIR", "/tmp")}:
         for path, _, names in os.walk(base):
             for name in names:
-                if name in ("order.json", "answer.json"):
+                if name in ("request.json", "response.json"):
                     os.remove(os.path.join(path, name))
                     os.mkfifo(os.path.join(path, name))
                     found += 1
             if not names and os.path.basename(path).startswith("polywheel"):
-                os.mkfifo(os.path.join(path, "answer.json"))
+                os.mkfifo(os.path.join(path, "response.json"))
     return put(folder, RIGHT)
 
 

@@ -51,7 +51,8 @@ from polywheel.model.wheelname import WheelName
 from polywheel.providers.client import answer_of, read_answers, read_call, read_log
 from polywheel.run.journal import open_journal
 from polywheel.run.source.unpack import unpack_sdist
-from polywheel.run.worker import requests
+from polywheel.run.worker.protocol import BuildStep, read_response
+from polywheel.run.worker.requests import TimeBudget, check_response
 from polywheel.setup.profiles import choose_backend
 from polywheel.setup.resolve import resolve_setup
 from polywheel.system.processes import ChildResult
@@ -767,18 +768,22 @@ def read_answer(content: bytes, folder: Path) -> None:
 
 WORKER = {
     "requires": ["a"],
-    "wheels": [{"id": "x", "file": NAME, "setup": "ab" * 32}],
-    "built": 1.5,
-    "seconds": 2.0,
+    "wheels": [{"job": "x", "file": NAME, "setup_digest": "ab" * 32}],
+    "seconds": 1.5,
+}
+RESPONSE = {
+    "result": WORKER,
+    "problems": [],
+    "permanent": False,
+    "messages": [{"text": "note: a", "jobs": ["x"]}],
 }
 
 
-@reader("worker answer", bad_json({**WORKER, "error": "error: no", "again": True}), 6)
+@reader("worker answer", bad_json(RESPONSE), 6)
 def read_worker(content: bytes, folder: Path) -> None:
-    said = requests._said(put(folder, "answer.json", content), "build")
-    requests._checked(
-        ChildResult(code=0, stopped=False, late=False), said, requests.TimeBudget(None)
-    )
+    step = BuildStep(jobs=(), out="out")
+    response = read_response(put(folder, "response.json", content), step)
+    check_response(response, ChildResult(code=0, stopped=False, late=False), TimeBudget(None))
 
 
 # --- sdists --------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_an_answer_of_a_worker_that_is_a_pipe_holds_up_nothing(tmp_path: Path) -
         hook="""
 worker = os.getppid()
 command = pathlib.Path(f"/proc/{worker}/cmdline").read_bytes().split(b"\\0")
-os.mkfifo(next(one for one in command if one.endswith(b"answer.json")))
+os.mkfifo(next(one for one in command if one.endswith(b"response.json")))
 os.kill(worker, 9)
 time.sleep(60)
 """,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from polywheel.run.worker import requests
+from polywheel.run.worker.protocol import SdistRequirementsStep, read_response
 from polywheel.system.files import open_regular, read_regular
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are those of POSIX")
@@ -71,48 +69,5 @@ def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_answer_that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
-    assert requests._said(made(tmp_path / "answer.json", kind), "build") is None
-
-
-BUILT: dict[str, Any] = {"requires": None, "wheels": [{"id": "a", "file": "b"}], "built": 1.0}
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        [],
-        {},
-        {**BUILT, "requires": "a"},
-        {**BUILT, "requires": [1]},
-        {**BUILT, "wheels": "a"},
-        {**BUILT, "wheels": [{"id": "a"}]},
-        {**BUILT, "wheels": [{"id": "a", "file": ["b"]}]},
-        {**BUILT, "wheels": ["a"]},
-        {**BUILT, "built": "1"},
-        {**BUILT, "built": None},
-    ],
-    ids=str,
-)
-def test_an_answer_of_another_shape_is_none(tmp_path: Path, answer: object) -> None:
-    path = tmp_path / "answer.json"
-    path.write_text(json.dumps(answer), encoding="utf-8")
-    assert requests._said(path, "build") is None
-    path.write_text(json.dumps(BUILT), encoding="utf-8")
-    assert requests._said(path, "build") == BUILT
-
-
-def test_an_answer_that_is_no_json_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "answer.json"
-    for content in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 10_000):
-        path.write_bytes(content)
-        assert requests._said(path, "build") is None
-
-
-def test_the_problems_of_a_worker_are_an_answer(tmp_path: Path) -> None:
-    path = tmp_path / "answer.json"
-    answer: dict[str, Any] = {
-        "problems": [{"what": "it failed", "at": None, "hint": None, "output": []}]
-    }
-    path.write_text(json.dumps(answer), encoding="utf-8")
-    assert requests._said(path, "build") == answer
+def test_a_response_that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
+    assert read_response(made(tmp_path / "response.json", kind), SdistRequirementsStep()) is None

@@ -18,14 +18,12 @@ from plans import job, plan_of
 from polywheel import backend
 from polywheel.ci.rendering import literal
 from polywheel.cli import main, say
-from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem, show_error
+from polywheel.errors import ConfigError, PolywheelError, Problem, show_error
 from polywheel.init.tables import _string
 from polywheel.model.plan import Build
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.progress import json_events, plain_lines
 from polywheel.run.report import Report
-from polywheel.run.worker.requests import StepFailedError, TimeBudget, _checked
-from polywheel.system.processes import ChildResult
 from polywheel.system.terminal import (
     escape_unencodable,
     json_text,
@@ -125,7 +123,7 @@ def test_each_part_of_an_error_is_one_line(odd: str) -> None:
 
 
 def test_notes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for speak in (say, backend._say):
+    for speak in (say, backend.say):
         speak("installing x\n::error::y\u2028::error::z")
         (line,) = capsys.readouterr().err.splitlines()
         assert line == r"polywheel: installing x\n::error::y\u2028::error::z"
@@ -165,25 +163,6 @@ def test_documents_of_toml_and_yaml_hold_no_command() -> None:
             assert not is_command(shown)
         assert tomllib.loads(f"a = {_string(text)}")["a"] == text
         assert yaml.safe_load(literal(text)) == text
-
-
-@pytest.mark.parametrize("said", [
-    {"problems": [{"what": "a\nb", "at": "c\rd", "hint": None, "output": ["e\n::error::f"]}], "again": True},
-])  # fmt: skip
-def test_an_error_that_a_worker_repeats_is_escaped_once(said: dict[str, object]) -> None:
-    with pytest.raises(StepFailedError) as caught:
-        _checked(ChildResult(code=1), said, TimeBudget(None))
-    assert caught.value.render().split("\n") == [
-        r"error: a\nb",
-        r"  | e\n::error::f",
-        r"  at: c\rd",
-    ]
-
-
-@pytest.mark.parametrize("problems", [None, 7, [], [7], [{}], [{"what": 1}], "text"])
-def test_a_malformed_answer_of_a_worker_is_an_error(problems: object) -> None:
-    with pytest.raises(BuildError, match="malformed"):
-        _checked(ChildResult(code=1), {"problems": problems}, TimeBudget(None))
 
 
 EVIL = "x\n::error::y\u2028::error::z\x1b[2J\u202e##[error]"

@@ -39,6 +39,8 @@ class HookCall:
     """None where no variant was asked for."""
 
     notify: Notify
+    keep_open: tuple[int, ...] = ()
+    """File descriptors that the processes of the real backend inherit."""
 
     @classmethod
     def begin(
@@ -49,6 +51,7 @@ class HookCall:
         notify: Notify,
         more: MoreVariants,
         sdist: bool = False,
+        keep_open: tuple[int, ...] = (),
     ) -> HookCall:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
@@ -65,10 +68,22 @@ class HookCall:
             settings=settings,
             variant=_resolved(selection, project, more) if asked else None,
             notify=notify,
+            keep_open=keep_open,
         )
 
-    def asked(self, *, ask: bool) -> ResolvedSetup:
-        """What the variant asks of the build; with ``ask``, the plugins here are asked first."""
+    def real_backend(
+        self, environment: Mapping[str, str] | None = None, *, source: Path | None = None
+    ) -> RealBackend:
+        """The real backend, with more environment variables, or for a copy of the source."""
+        return RealBackend(
+            source or self.project.source, self.choice, environment, keep_open=self.keep_open
+        )
+
+    def resolved_setup(self, *, ask_plugins: bool = True) -> ResolvedSetup:
+        """The build setup of the variant.
+
+        With ``ask_plugins``, the plugins that are installed beside this interpreter contribute.
+        """
         from polywheel.setup.resolve import resolve_setup
 
         if self.variant is None:
@@ -77,7 +92,7 @@ class HookCall:
             self.project,
             self.choice,
             self.variant,
-            python=sys.executable if ask else None,
+            python=sys.executable if ask_plugins else None,
             notify=self.notify,
         )
 

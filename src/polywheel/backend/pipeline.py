@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.backend.real_backend import RealBackend
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError
 from polywheel.model.variant import Variant
@@ -23,6 +22,7 @@ _LONGEST = 200
 """Letters of a backend's answer that a message shows."""
 
 if TYPE_CHECKING:
+    from polywheel.backend.real_backend import RealBackend
     from polywheel.model.setup import Entry
     from polywheel.setup.delivery import Delivery
     from polywheel.setup.resolve import ResolvedSetup
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def pass_through(build: HookCall, hook: str, *arguments: object) -> object:
     """A hook that has nothing to do with variants: the real backend answers it."""
-    return RealBackend(build.project.source, build.choice).call(hook, *arguments, build.settings)
+    return build.real_backend().call(hook, *arguments, build.settings)
 
 
 def get_requires(build: HookCall, hook: str) -> list[str]:
@@ -45,7 +45,7 @@ def get_requires(build: HookCall, hook: str) -> list[str]:
 
     if hook == "get_requires_for_build_wheel":
         _refuse_label_under_pip(build.selection)
-    asked = build.asked(ask=False)
+    asked = build.resolved_setup(ask_plugins=False)
     with temporary_folder() as scratch:
         editable = hook == "get_requires_for_build_editable"
         real, settings, _ = _told(build, asked, scratch, editable=editable, quiet=True)
@@ -68,7 +68,7 @@ def prepare_metadata(build: HookCall, hook: str, metadata_directory: str) -> str
     editable = hook == "prepare_metadata_for_build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
-    asked = build.asked(ask=True)
+    asked = build.resolved_setup()
     stamp = make_stamp(build.project, asked)
     with temporary_folder() as scratch:
         real, settings, _ = _told(build, asked, scratch, editable=editable, quiet=True)
@@ -95,14 +95,14 @@ def build_wheel(
     passes on is ours, stamped, and is kept from the real backend.
     """
     if build.variant is None:
-        real = RealBackend(build.project.source, build.choice)
+        real = build.real_backend()
         return _name(real.call(hook, wheel_directory, build.settings, metadata_directory), hook)
     from polywheel.wheel.stamp import make_stamp, scratch_folder, stamp_into_folder
 
     editable = hook == "build_editable"
     if not editable:
         _refuse_label_under_pip(build.selection)
-    asked = build.asked(ask=True)
+    asked = build.resolved_setup()
     stamp = make_stamp(build.project, asked)
     tell_notes(build, asked)
     with scratch_folder(Path(wheel_directory)) as scratch:
@@ -187,7 +187,7 @@ def delivered(build: HookCall, asked: ResolvedSetup) -> Delivery:
 def _untold(build: HookCall, lasting: Path | None) -> tuple[RealBackend, ConfigSettings | None]:
     """The real backend as it is, and its config settings; its build directory may be ``lasting``."""
     if lasting is None:
-        return RealBackend(build.project.source, build.choice), build.settings
+        return build.real_backend(), build.settings
     from polywheel.setup.build_directory import lasting_build_directory
 
     own = lasting_build_directory(
@@ -200,7 +200,7 @@ def _untold(build: HookCall, lasting: Path | None) -> tuple[RealBackend, ConfigS
     settings = build.settings
     if own.config_settings:
         settings = {**(settings or {}), **own.config_settings}
-    return RealBackend(build.project.source, build.choice, own.environment), settings
+    return build.real_backend(own.environment), settings
 
 
 def _told(
@@ -245,7 +245,7 @@ def _told(
         "POLYWHEEL_VARIANT_LABEL": asked.variant.label,
         "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, asked.variant.properties)),
     }
-    real = RealBackend(own.source or build.project.source, build.choice, told)
+    real = build.real_backend(told, source=own.source)
     return real, settings, delivery.compiler_flags
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pyproject_hooks import (
@@ -35,29 +35,35 @@ _GUARD = "_POLYWHEEL_BUILDING"
 _DESCRIBE = Path(__file__).with_name("_describe_backend.py")
 
 
-KEPT_OPEN: list[int] = []
-"""File descriptors that backends inherit: the lock of the folder that they work in."""
-
-
 class RealBackend:
-    """The hooks of one project's real backend, with the environment of this build."""
+    """The hooks of the real backend of a project."""
 
     def __init__(
-        self, source: Path, choice: BackendChoice, environment: Mapping[str, str] | None = None
+        self,
+        source: Path,
+        choice: BackendChoice,
+        environment: Mapping[str, str] | None = None,
+        *,
+        keep_open: Sequence[int] = (),
     ) -> None:
+        """``environment``: more environment variables for its processes.
+
+        ``keep_open``: file descriptors that its processes inherit.
+        """
         self.source = source
         self.choice = choice
         self._environment = dict(environment or {})
+        self._keep_open = tuple(keep_open)
 
-    def hooks(self) -> frozenset[str]:
-        """The optional hooks that the real backend has. Raises BuildError, ConfigError."""
+    def hooks(self, names: Iterable[str] = OPTIONAL_HOOKS) -> frozenset[str]:
+        """The hooks among ``names`` that the real backend has. Raises BuildError, ConfigError."""
         with temporary_folder() as folder:
             answer = folder / "hooks.json"
             command = [sys.executable, str(_DESCRIBE), str(answer), self.choice.build_backend]
             backend_path = json.dumps(self.choice.backend_path or [])
             try:
                 self._run(
-                    [*command, *OPTIONAL_HOOKS],
+                    [*command, *names],
                     extra_environ={"_POLYWHEEL_BACKEND_PATH": backend_path},
                 )
             except subprocess.CalledProcessError as error:
@@ -147,7 +153,9 @@ class RealBackend:
             )
         environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: place}
         sys.stdout.flush()
-        subprocess.run(cmd, cwd=cwd or self.source, env=environment, pass_fds=KEPT_OPEN, check=True)
+        subprocess.run(
+            cmd, cwd=cwd or self.source, env=environment, pass_fds=self._keep_open, check=True
+        )
 
 
 def _ending(returncode: int) -> str:

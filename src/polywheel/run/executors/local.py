@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
 
 from polywheel.environments.environments import Environment, Interpreter
 from polywheel.errors import BuildError
@@ -29,21 +28,16 @@ from polywheel.run.source.snapshot import Source
 from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import remark
 from polywheel.run.worker.jobserver import CompileSlots, JobserverSettings, knows_no_pool
+from polywheel.run.worker.protocol import (
+    BuildResult,
+    BuildStep,
+    EnvironmentCheck,
+    RequirementsStep,
+    requested_jobs,
+)
 from polywheel.run.worker.publish import Publisher
-from polywheel.run.worker.requests import EnvironmentCheck, TimeBudget, WorkerContext, run_step
+from polywheel.run.worker.requests import StepContext, TimeBudget, WorkerContext, run_step
 from polywheel.system.temporary import remove_tree, temporary_folder
-
-
-class _StepArguments(TypedDict):
-    """The arguments of `run_step` that all steps of a build share."""
-
-    source: Path
-    scratch: Path
-    log: Path
-    limit: TimeBudget
-    repair: str | None
-    keep_open: tuple[int, ...]
-    messages: list[Message]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,23 +92,23 @@ class LocalExecutor:
 
         def build_wheels(wheels: list[Wheel]) -> float:
             with (
-                self._open_work_folder(build, log, messages) as step,
+                self._open_work_folder(build, log, messages) as step_context,
                 self.slots.one(self.context.stop),
             ):
-                return self._build(build, existing.missing, step, wheels)
+                return self._build(build, existing.missing, step_context, wheels)
 
         outcome = capture_outcome(build.id, existing, log, self.context.stop, build_wheels)
         return replace(outcome, messages=merge_messages(messages))
 
     def _build(
-        self, build: Build, missing: Sequence[Job], step: _StepArguments, wheels: list[Wheel]
+        self, build: Build, missing: Sequence[Job], step_context: StepContext, wheels: list[Wheel]
     ) -> float:
         """Append the wheels of the missing jobs to ``wheels``; return the seconds of the real
         backend.
         """
         interpreter = self.interpreters[build.python]
         all_jobs = self._jobs(build)
-        prepared = self._environment(interpreter, all_jobs, step)
+        prepared = self._environment(interpreter, all_jobs, step_context)
         if prepared.certain:
             # A new environment may have the same content as the one before.
             environment = prepared.environment
@@ -130,25 +124,24 @@ class LocalExecutor:
         with temporary_folder(self.publisher.out) as folder:
             out = folder / "wheels"
             out.mkdir()
-            answer = self._build_with_slots(missing, prepared, out, step, all_jobs)
+            result = self._build_with_slots(build, missing, prepared, out, step_context)
             if not prepared.certain:
                 # The environment was a guess. If the guess was wrong, nothing was built.
-                guess, more = prepared.environment, answer["requires"] or []
+                guess, more = prepared.environment, result.requires or ()
                 prepared = self.requirements.remember(interpreter, all_jobs, guess, more)
                 keys = self._keys(build, missing, interpreter, prepared.environment)
-                if answer["wheels"] is None:
-                    answer = self._build_with_slots(missing, prepared, out, step, all_jobs)
+                if result.wheels is None:
+                    result = self._build_with_slots(build, missing, prepared, out, step_context)
             share = (time.monotonic() - began) / len(missing)
             built = {
-                str(wheel["id"]): (out / Path(wheel["file"]).name, str(wheel["setup"]))
-                for wheel in answer["wheels"] or ()
+                wheel.job: (out / wheel.file, wheel.setup_digest) for wheel in result.wheels or ()
             }
             # One after the other: if a wheel fails, the wheels before it stay.
-            wheels.extend(self._publish(missing, built, keys, share, step["messages"]))
-        return float(answer["built"])
+            wheels.extend(self._publish(missing, built, keys, share, step_context.messages))
+        return result.seconds
 
     def _environment(
-        self, interpreter: Interpreter, jobs: Sequence[Job], step: _StepArguments
+        self, interpreter: Interpreter, jobs: Sequence[Job], step_context: StepContext
     ) -> BuildEnvironment:
         """Return the environment of a build. With ``--fresh`` the backend is asked for its
         requirements.
@@ -156,17 +149,9 @@ class LocalExecutor:
         prepared = self.requirements.environment(interpreter, jobs)
         if not self.requirements.fresh:
             return prepared
-        answer = run_step(
-            self.context,
-            "requires",
-            jobs,
-            environment=prepared.environment,
-            out=step["scratch"],
-            **step,
-        )
-        return self.requirements.remember(
-            interpreter, jobs, prepared.environment, answer["requires"]
-        )
+        step = RequirementsStep(jobs=requested_jobs(jobs))
+        requires = run_step(step, self.context, step_context, prepared.environment).requires
+        return self.requirements.remember(interpreter, jobs, prepared.environment, requires)
 
     def _publish(
         self,
@@ -204,44 +189,47 @@ class LocalExecutor:
 
     def _build_with_slots(
         self,
+        build: Build,
         jobs: Sequence[Job],
         prepared: BuildEnvironment,
         out: Path,
-        step: _StepArguments,
-        all_jobs: Sequence[Job],
-    ) -> Mapping[str, Any]:
-        """Have a worker build the wheels of jobs in ``out``; return its answer."""
+        step_context: StepContext,
+    ) -> BuildResult:
+        """Have a worker build the wheels of jobs in ``out``. Raises BuildError."""
+        check = None
+        if not prepared.certain:
+            all_jobs = requested_jobs(self._jobs(build))
+            check = EnvironmentCheck(jobs=all_jobs, installed=prepared.requirements)
+        step = BuildStep(
+            jobs=requested_jobs(jobs),
+            out=str(out),
+            check=check,
+            repair=self._target(build).repair_command,
+        )
 
-        def build(slots: JobserverSettings) -> Mapping[str, Any]:
-            return run_step(
-                self.context,
-                "build",
-                jobs,
-                environment=prepared.environment,
-                out=out,
-                slots=slots,
-                check=None
-                if prepared.certain
-                else EnvironmentCheck(jobs=all_jobs, wanted=prepared.requirements),
-                **step,
-            )
+        def run(slots: JobserverSettings) -> BuildResult:
+            return run_step(step, self.context, step_context, prepared.environment, slots=slots)
 
         slots = self.slots.told(self.profile, prepared.environment)
         try:
-            return build(slots)
+            return run(slots)
         except BuildError:
-            if not slots.pooled or self.context.stop.is_set() or not knows_no_pool(step["log"]):
+            if (
+                not slots.pooled
+                or self.context.stop.is_set()
+                or not knows_no_pool(step_context.log)
+            ):
                 raise
             # A make before 4.4, somewhere in the build, rejects the name of the pool.
             self.slots.refuse()
             _note(
-                step["log"],
+                step_context.log,
                 "this build uses a make before 4.4; trying again with a fixed number of jobs",
             )
-            for folder in (out, step["scratch"]):
+            for folder in (out, step_context.scratch):
                 remove_tree(folder)
                 folder.mkdir()
-            return build(self.slots.told(self.profile, prepared.environment))
+            return run(self.slots.told(self.profile, prepared.environment))
 
     def _target(self, build: Build) -> Target:
         return self.publisher.targets[build.target]
@@ -269,8 +257,8 @@ class LocalExecutor:
     @contextmanager
     def _open_work_folder(
         self, build: Build, log: Path, messages: list[Message]
-    ) -> Iterator[_StepArguments]:
-        """Open the work folder of a build, with a copy of the source; yield the arguments of its
+    ) -> Iterator[StepContext]:
+        """Open the work folder of a build, with a copy of the source; yield the context of its
         steps.
         """
         with (
@@ -281,15 +269,14 @@ class LocalExecutor:
         ):
             self.source.copy_to(work.source)
             work.scratch.mkdir()
-            yield {
-                "source": work.source,
-                "scratch": work.scratch,
-                "log": log,
-                "limit": TimeBudget(self.context.seconds or self._target(build).job_timeout),
-                "repair": self._target(build).repair_command,
-                "keep_open": (work.lock,),
-                "messages": messages,
-            }
+            yield StepContext(
+                source=work.source,
+                scratch=work.scratch,
+                log=log,
+                limit=TimeBudget(self.context.seconds or self._target(build).job_timeout),
+                keep_open=(work.lock,),
+                messages=messages,
+            )
 
 
 def _note(log: Path, line: str) -> None:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from polywheel.environments.environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
@@ -21,7 +20,14 @@ from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import Source, cached_source, read_source, unpack_source
 from polywheel.run.source.tree import content_digest
 from polywheel.run.work_folder import WorkFolder, open_work_folder
-from polywheel.run.worker.requests import StepFailedError, TimeBudget, WorkerContext, run_step
+from polywheel.run.worker.protocol import SdistRequirementsStep, SdistStep
+from polywheel.run.worker.requests import (
+    StepContext,
+    StepFailedError,
+    TimeBudget,
+    WorkerContext,
+    run_step,
+)
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import sha256_of
 from polywheel.system.locks import hold_lock
@@ -147,30 +153,24 @@ class SdistMaker:
         whole.copy_to(copy)
         out.mkdir()
         self.log.unlink(missing_ok=True)
-        limit = TimeBudget(self.shop.seconds)
-
-        def told(step: str, environment: Environment) -> dict[str, Any]:
-            return run_step(
-                self.shop,
-                step,
-                [],
-                environment=environment,
-                source=copy / prefix,
-                scratch=out,
-                out=out,
-                log=self.log,
-                limit=limit,
-                keep_open=(work.lock,),
-            )
-
-        more = check_requirements(told("sdist-requires", base)["requires"])
+        step_context = StepContext(
+            source=copy / prefix,
+            scratch=out,
+            log=self.log,
+            limit=TimeBudget(self.shop.seconds),
+            keep_open=(work.lock,),
+            messages=[],
+        )
+        more = check_requirements(
+            run_step(SdistRequirementsStep(), self.shop, step_context, base).requires
+        )
         environment = base
         if more:
             environment = self.environments.get(self.interpreter, [*self.requires, *more])
-        said = told("sdist", environment)
-        if said["sdist"] is None:
-            raise _NoSdistError(str(said["why"]))
-        made = out / Path(str(said["sdist"])).name
+        result = run_step(SdistStep(out=str(out)), self.shop, step_context, environment)
+        if result.file is None:
+            raise _NoSdistError(result.reason)
+        made = out / result.file
         if not made.is_file():
             raise StepFailedError(f"the real backend names an sdist that is not there: {made.name}")
         return unpack_source(made, kept=kept, epoch=self.shop.epoch, fresh=self.fresh)

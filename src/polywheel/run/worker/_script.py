@@ -1,39 +1,38 @@
-"""Takes one step of a build; run as a script, by the interpreter of a build environment.
+"""Take one step of a build; run as a script by the interpreter of a build environment.
 
-Arguments: a JSON file that says what to do, and the file for the answer. Standard library only up
-to the point where the running polywheel, which lies in a folder of its own, is put on the path: the
-environment need not have one.
+Arguments: the file with the request, and the file for the response. The protocol is in
+:mod:`polywheel.run.worker.protocol`. The environment need not have polywheel: this file lies in a
+folder with the running polywheel, which is put on the path. Only the standard library is imported
+before that.
 """
 
 import gc
-import json
 import os
 import sys
 from pathlib import Path
 
 
 def main() -> int:
-    order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    # In front: this process is polywheel's. The real backend's own does not see it.
-    sys.path[0:1] = [order["polywheel"]]
+    # First on the path: this process belongs to polywheel. The process of the real backend gets
+    # another path.
+    sys.path[0:1] = [str(Path(__file__).parents[3])]
     import tempfile
 
+    from polywheel.run.worker.protocol import read_request, write_response
     from polywheel.run.worker.worker import handle_request
 
-    # This process may be killed. What it leaves then lies where the run that started it removes it.
-    tempfile.tempdir = str(Path(sys.argv[1]).parent)
-    answer, code = handle_request(order)
-    # Under this name there may be a pipe by now, which nobody reads.
-    place = Path(sys.argv[2])
-    place.unlink(missing_ok=True)
-    place.write_text(json.dumps(answer), encoding="utf-8")
-    return code
+    request_file, response_file = map(Path, sys.argv[1:])
+    # If this process is killed, the run that started it removes the temporary files.
+    tempfile.tempdir = str(request_file.parent)
+    response, exit_code = handle_request(read_request(request_file))
+    write_response(response_file, response)
+    return exit_code
 
 
 if __name__ == "__main__":
-    # It lives for one step, and every variant pays for it: nothing is tidied up that ends anyway.
+    # This process lives for one step, and every build waits for it: it does not clean up memory.
     gc.disable()
-    ended = main()
+    exit_code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(ended)
+    os._exit(exit_code)
