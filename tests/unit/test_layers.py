@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,3 +107,14 @@ def test_the_backend_starts_with_the_standard_library_and_two_packages() -> None
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     tops = {name for name in answer.split() if not name.startswith("_sysconfigdata")}
     assert tops - sys.stdlib_module_names == {"packaging", "pyproject_hooks", "polywheel"}
+
+
+def test_contributing_shows_the_same_layers_and_files_that_exist() -> None:
+    root = SOURCE.parents[1]
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| folder | contents |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [set(re.findall("`([^`]+)`", row.split("|")[1])) for row in table.splitlines()]
+    assert rows == [set(names) for names in LAYERS if names != {"__main__"}]
+    paths = re.findall(r"`((?:src|matrix|tests|docs)/[^`*]*)", text)
+    assert paths
+    assert [path for path in paths if not (root / path).exists()] == []
