@@ -443,14 +443,14 @@ def test_with_fresh_backends_are_asked_again() -> None:
 
     here = interpreter()
     first = needs(fresh=False)
-    guess = first.environment(here, jobs)
+    guess = first.prepare_environment(here, jobs)
     assert not guess.certain
     assert first.remember(here, jobs, guess.environment, []).certain
     del first, guess
     again = needs(fresh=False)
-    assert again.environment(here, jobs).certain
+    assert again.prepare_environment(here, jobs).certain
     assert again.find_environment(here, jobs) is not None
     del again
     anew = needs(fresh=True)
-    assert not anew.environment(here, jobs).certain
+    assert not anew.prepare_environment(here, jobs).certain
     assert anew.find_environment(here, jobs) is None

@@ -1,5 +1,6 @@
-"""Requirements of builds besides ``build-system.requires``. The backend is asked once; its answer
-is cached.
+"""The requirements of builds besides ``build-system.requires``.
+
+The backend is asked once, and its answer is cached.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from polywheel.system.temporary import replacing
 if TYPE_CHECKING:
     from polywheel.config.project import Project
     from polywheel.model.plan import Job
+
+_OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
+"""Backends require no package for these programs if they are on PATH, as for cmake and ninja."""
 
 
 def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, tuple[str, ...]]:
@@ -75,12 +79,6 @@ def _requirements_of(project: Project, namespace: str) -> tuple[str, ...]:
     return () if any(";" in text for text in requirements) else requirements
 
 
-_OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
-"""Programs besides cmake and ninja: if they are on PATH, some backends do not require a package for
-them.
-"""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildEnvironment:
     """The environment of a build."""
@@ -121,10 +119,12 @@ class BuildRequirements:
         more = self._cached_answer(base, jobs) if base is not None else None
         return None if more is None else self.environments.kept(interpreter, [*guess, *more])
 
-    def environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> BuildEnvironment:
+    def prepare_environment(
+        self, interpreter: Interpreter, jobs: Sequence[Job]
+    ) -> BuildEnvironment:
         """Return the environment with all known requirements of jobs. Raises BuildError."""
         guess = self._guess(jobs)
-        base = self._get(interpreter, guess)
+        base = self._create(interpreter, guess)
         more = self._cached_answer(base, jobs)
         if more is None:
             return BuildEnvironment(
@@ -145,12 +145,12 @@ class BuildRequirements:
 
     def _certain(self, interpreter: Interpreter, requirements: Sequence[str]) -> BuildEnvironment:
         return BuildEnvironment(
-            environment=self._get(interpreter, requirements),
+            environment=self._create(interpreter, requirements),
             requirements=normalized_requirements(requirements),
             certain=True,
         )
 
-    def _get(self, interpreter: Interpreter, requirements: Sequence[str]) -> Environment:
+    def _create(self, interpreter: Interpreter, requirements: Sequence[str]) -> Environment:
         try:
             return self.environments.get(interpreter, requirements)
         except BuildError as error:

@@ -13,8 +13,7 @@ Compare = Callable[[Sequence[Sequence[str]]], Iterable[EqualVariants]]
 
 
 def report_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compare) -> list[Outcome]:
-    """Return the outcomes, with a warning for builds of variants whose equal setups are not
-    declared.
+    """Return the outcomes, with warnings about variants whose equal setups are not declared.
 
     If this is an error, these builds become failed builds: their files stay in the output
     directory, but the outcomes do not list them.
@@ -29,8 +28,7 @@ def report_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compar
 
 
 def group_by_setup(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Return groups of jobs with the same Python, target, and build setup, in the order of the
-    plan.
+    """Group the jobs with the same Python, target, and build setup, in the order of the plan.
 
     ``setups`` has the digest of the build setup of each job, by its id. Groups of one job are left
     out.

@@ -43,9 +43,11 @@ _PREFIXES_WITHOUT_EFFECT = (
     *("GITHUB_", "RUNNER_", "ACTIONS_", "CI_", "GITLAB_", "PYTEST_", "NOX_", "TOX_", "PYENV_"),
     *("UV_", "PIP_", "POLYWHEEL_", "CCACHE_", "SCCACHE_", "BASH_FUNC_", "HIST"),
 )
-"""Variables, and prefixes of variables, of terminals, sessions, and CI systems. Variables for
-package indexes are left out because the key has the installed packages. A setup.py may read any
-other variable."""
+"""Variables of terminals, sessions, and CI systems, and prefixes of variables.
+
+Variables for package indexes are among them because the key has the installed packages. A setup.py
+may read any other variable.
+"""
 
 
 def digest_of(values: Mapping[str, Any]) -> str:

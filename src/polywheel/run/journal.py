@@ -102,9 +102,7 @@ class Journal:
         return self._entries.get(job)
 
     def finished(self, job: str, key: str) -> Entry | None:
-        """Return the entry of a job that is up to date: its key is ``key``, and its file is
-        unchanged.
-        """
+        """Return the entry of a job if its key is ``key`` and its file is unchanged, else None."""
         entry = self._entries.get(job)
         if entry is None or entry.key != key:
             return None
@@ -207,9 +205,7 @@ def _parse_line(line: bytes) -> Entry | None:
 
 
 def _notes(path: Path, damaged: Sequence[int], *, unread: int) -> Iterator[str]:
-    """Yield messages about skipped lines; ``unread`` is the number of bytes in front that were not
-    read.
-    """
+    """Yield messages about skipped lines; ``unread`` is the number of bytes skipped in front."""
     if unread:
         yield f"{path} is too large: only its last {_MAX_SIZE >> 20} MiB are read"
     if damaged:

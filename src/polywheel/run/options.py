@@ -18,8 +18,7 @@ class RunOptions:
     """The folder for the wheels."""
 
     max_parallel: int = field(default_factory=cpu_count)
-    """Builds in parallel, and compile slots for all of them together; by default one for each
-    processor."""
+    """Builds in parallel, and their compile slots together; by default the number of processors."""
 
     logs: Path = Path()
     """The folder for logs; by default the folder ``logs`` in ``out``."""

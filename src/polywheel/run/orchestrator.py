@@ -140,9 +140,7 @@ def _remove_abandoned(out: Path, work_folder: Path) -> None:
 
 
 def _work_folder(source: Path) -> Path:
-    """Return the folder for the builds of a source: always the same one, so that compiler caches
-    hit.
-    """
+    """Return the folder for the builds of a source. It never changes, so compiler caches hit."""
     resolved = os.fsencode(source.resolve())
     # Some backends take a path for a text with variables in it.
     readable = re.sub(r"[^\w.-]", "_", source.resolve().stem, flags=re.ASCII)[:40]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from polywheel.model.plan import Job
+from polywheel.model.plan import Build, Job
 
 WARNING = "warning: "
 
@@ -105,6 +105,11 @@ class ExistingWheels:
 
     wheels: tuple[Wheel, ...]
     missing: tuple[Job, ...]
+
+
+def log_file(logs: Path, build: Build) -> Path:
+    """Return the log of a build in the folder of logs."""
+    return logs / f"{build.id}.log"
 
 
 def merge_messages(messages: Iterable[Message]) -> tuple[Message, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
 from polywheel.run.loop import RunObserver
-from polywheel.run.outcome import Outcome, State
+from polywheel.run.outcome import Outcome, State, log_file
 from polywheel.run.report import warnings_as_json
 from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
@@ -112,8 +112,7 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
 def live_table(
     stream: TextIO, logs: Path, *, console: Console | None = None
 ) -> Iterator[RunObserver]:
-    """Show a table of the running builds, with their last lines of output, and a progress bar
-    (rich).
+    """Show a table of the running builds with their last lines of output, and a progress bar.
 
     Builds that have ended scroll away above the table. ``logs`` is the folder of the builds' logs.
     """
@@ -214,7 +213,7 @@ class _View:
             self.show(line, "dim")
 
     def build_started(self, build: Build) -> None:
-        log = LastLine(self._logs / f"{build.id}.log")
+        log = LastLine(log_file(self._logs, build))
         self._running[build.id] = _Running(log_line(build.id), time.monotonic(), log)
 
     def build_ended(self, outcome: Outcome) -> None:
@@ -262,9 +261,7 @@ class _Count:
 
 
 def initial_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the lines before the first build: how many are up to date, and how many can't be
-    built.
-    """
+    """Return the lines before the first build: how many are up to date or can't be built."""
     up_to_date = sum(outcome.state == State.UP_TO_DATE for outcome in outcomes)
     lines = [f"{up_to_date} up to date"] if up_to_date else []
     skipped = Counter(outcome.error for outcome in outcomes if outcome.state == State.NO_PYTHON)
@@ -322,9 +319,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def _line_writer(stream: TextIO, clean: Callable[[str], str] = log_line) -> Callable[[str], None]:
-    """Return a function that writes a line from any thread. Lines are dropped after the first
-    error.
-    """
+    """Return a function that writes a line from any thread. After an error it does nothing."""
     lock = Lock()
     open_streams = [stream]
 

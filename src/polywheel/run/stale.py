@@ -28,12 +28,16 @@ class FullPlan:
 
     plan: Plan
     complete: bool
-    """Whether these are all jobs: a matrix without ``python`` or ``targets`` also has jobs of other
-    machines."""
+    """Whether these are all jobs.
+
+    A matrix without ``python`` or ``targets`` also has jobs of other machines.
+    """
 
     labels: Callable[[], Collection[str | None] | None]
-    """Returns the labels of the plan with every Python and target; the label None stands for the
-    non-variant wheel. Returns None if there are too many."""
+    """Returns the labels of the plan with every Python and target, or None if there are too many.
+
+    The label None stands for the non-variant wheel.
+    """
 
     config: str = ""
     """The file whose tables the plan was made from, as the journal names it."""
@@ -113,9 +117,7 @@ def _wheels_of_release(out: Path, release: WheelName) -> list[WheelName]:
 def _stale_wheel(
     out: Path, journal: Journal, full_plan: FullPlan, wheel: WheelName, current: Sequence[str]
 ) -> StaleWheel | None:
-    """Return why a wheel that is not the newest of a planned job is stale; None if it may be
-    planned.
-    """
+    """Return a wheel that is not the newest of a planned job as stale; None if it may be planned."""
     file = str(wheel)
     try:
         origin = journal.origin(file, sha256_of(out / file))

@@ -1,6 +1,4 @@
-"""Run builds with cibuildwheel: one run for each variant and target. Its wheels get their labels
-back.
-"""
+"""Run builds with cibuildwheel, once for each variant and target, and label its wheels."""
 
 from __future__ import annotations
 
@@ -36,6 +34,7 @@ from polywheel.run.outcome import (
     Message,
     Outcome,
     Wheel,
+    log_file,
     merge_messages,
 )
 from polywheel.run.own_package import write_own_wheel
@@ -54,8 +53,9 @@ from polywheel.wheel.finalize import finalize
 _GRACE = 45.0
 """Seconds."""
 _OWN_WHEEL = ".polywheel-served"
-"""The folder in the copy of a source that has polywheel's own wheel: cibuildwheel copies the source
-into its container, and nothing else."""
+"""The folder for polywheel's own wheel in the copy of a source.
+
+cibuildwheel copies only the source into its container."""
 _LOGGED = re.compile(rb"polywheel: ((?:warning|note): .+)")
 _LONGEST_LINE = 64 * 1024
 """Bytes."""
@@ -105,7 +105,7 @@ class CibuildwheelExecutor:
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
-        log = self.logs / f"{build.id}.log"
+        log = log_file(self.logs, build)
 
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
@@ -241,8 +241,9 @@ class CibuildwheelExecutor:
 
     @contextmanager
     def _open_work_folder(self, build: Build, log: Path) -> Iterator[tuple[Path, int]]:
-        """Yield a copy of the source with polywheel's own wheel in it, and the descriptor of its
-        lock.
+        """Copy the source and polywheel's own wheel into the work folder of a build.
+
+        Yields the copy and the descriptor of its lock.
         """
         with (
             open_work_folder(

@@ -38,9 +38,7 @@ _WINDOWS = {"x86_64": "AMD64", "arm64": "ARM64"}
 _ENGINE = "CIBW_CONTAINER_ENGINE"
 _VERSION = "import importlib.metadata; print(importlib.metadata.version('cibuildwheel'))"
 _SHIPPED = "targets.toml:"
-"""The origin of a target that the project does not configure: cibuildwheel uses its own images
-then.
-"""
+"""The origin of a target that the project does not configure: cibuildwheel chooses the image."""
 PROJECT = "/project"
 """The folder of the source in a container of cibuildwheel."""
 

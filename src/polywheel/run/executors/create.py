@@ -95,8 +95,7 @@ class RunContext:
 
 
 def plan_for_executor(plan: Plan, here: str, *, cibuildwheel: bool) -> tuple[Plan, list[Build]]:
-    """Return the plan with the builds that the executor runs, and those for this machine, the
-    target ``here``.
+    """Return the plan as the executor runs it, and its builds for this machine, the target ``here``.
 
     cibuildwheel builds one variant for all Pythons at once. Raises BuildError if the plan has
     builds, but none for this machine.
@@ -117,8 +116,7 @@ def plan_for_executor(plan: Plan, here: str, *, cibuildwheel: bool) -> tuple[Pla
 
 
 def create_executor(run: RunContext) -> tuple[BuildExecutor, Mapping[str, str]]:
-    """Return the executor of a run, and the reason for each version of Python that is not
-    available.
+    """Return the executor of a run, and why each missing version of Python is not available.
 
     Raises ConfigError and BuildError.
     """

@@ -22,6 +22,7 @@ from polywheel.run.outcome import (
     Message,
     Outcome,
     Wheel,
+    log_file,
     merge_messages,
 )
 from polywheel.run.source.snapshot import Source
@@ -87,7 +88,7 @@ class LocalExecutor:
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build, check, and publish the missing wheels."""
-        log = self.logs / f"{build.id}.log"
+        log = log_file(self.logs, build)
         messages: list[Message] = []
 
         def build_wheels(wheels: list[Wheel]) -> float:
@@ -103,8 +104,9 @@ class LocalExecutor:
     def _build(
         self, build: Build, missing: Sequence[Job], step_context: StepContext, wheels: list[Wheel]
     ) -> float:
-        """Append the wheels of the missing jobs to ``wheels``; return the seconds of the real
-        backend.
+        """Append the wheels of the missing jobs to ``wheels``.
+
+        Returns the seconds that the real backend took.
         """
         interpreter = self.interpreters[build.python]
         all_jobs = self._jobs(build)
@@ -143,10 +145,11 @@ class LocalExecutor:
     def _environment(
         self, interpreter: Interpreter, jobs: Sequence[Job], step_context: StepContext
     ) -> BuildEnvironment:
-        """Return the environment of a build. With ``--fresh`` the backend is asked for its
-        requirements.
+        """Return the environment of a build.
+
+        With ``--fresh`` the backend is asked for its requirements first.
         """
-        prepared = self.requirements.environment(interpreter, jobs)
+        prepared = self.requirements.prepare_environment(interpreter, jobs)
         if not self.requirements.fresh:
             return prepared
         step = RequirementsStep(jobs=requested_jobs(jobs))
@@ -258,9 +261,7 @@ class LocalExecutor:
     def _open_work_folder(
         self, build: Build, log: Path, messages: list[Message]
     ) -> Iterator[StepContext]:
-        """Open the work folder of a build, with a copy of the source; yield the context of its
-        steps.
-        """
+        """Copy the source into the work folder of a build, and yield the context of its steps."""
         with (
             open_work_folder(work_folder_path(self.work_folder, build.id)) as work,
             keep_failed_work(

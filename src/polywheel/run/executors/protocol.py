@@ -41,6 +41,11 @@ Cancellation
     (:func:`polywheel.system.processes.run_child`). No exception is raised in the thread of a build:
     KeyboardInterrupt reaches neither ``build`` nor ``find_existing``.
 
+Logs
+    A build writes the output of its processes to :func:`polywheel.run.outcome.log_file` while it runs.
+    The live table shows the last line, and a failure shows the end. Other messages go to the observer's
+    ``note``.
+
 Time limits
     The loop knows none. An executor ends a build whose steps take longer than
     ``RunOptions.timeout``, else the ``job-timeout`` of its target, and returns FAILED.
