@@ -101,7 +101,10 @@ def test_what_is_damaged_is_repaired(how: str, project: Path, tmp_path: Path) ->
     builds = Builds(project, tmp_path / "out", {"POLYWHEEL_CACHE_DIR": str(cache)})
     builds()
     sources = (
-        *("served/*/polywheel/pipeline.py", "*/*/lib/python*/site-packages/flit_core/wheel.py"),
+        *(
+            "served/*/polywheel/backend/pipeline.py",
+            "*/*/lib/python*/site-packages/flit_core/wheel.py",
+        ),
         *("sdists/*/*/demo.py", "snapshots/*/*/demo.py"),
     )
     compiled = (

@@ -16,6 +16,7 @@ import pytest
 from indexing import write_wheel
 
 from polywheel import backend
+from polywheel.backend import __main__ as backend_main
 from polywheel.cli import COMMANDS, main
 from polywheel.errors import exit_code_of
 
@@ -162,8 +163,8 @@ def test_explain_of_the_backend(
     source = str(places["PROJECT"])
     arguments = ["explain", source, "-Cvariant=blas::library::mkl"]
     with streams(encoding, monkeypatch) as (out, err):
-        assert exit_code_of(lambda: backend._explain(arguments)) == 0
-        backend._say("größer → 漢字")
+        assert exit_code_of(lambda: backend_main.main(arguments)) == 0
+        backend.say("größer → 漢字")
     assert out.getvalue().decode(encoding).startswith("variant ")
     assert err.getvalue().decode(encoding).startswith("polywheel: ")
 
