@@ -173,7 +173,10 @@ def test_two_wheels_of_one_name_are_not_written_over_each_other(
     other.mkdir()
     (other / WHEEL.format("a")).write_bytes(b"another")
     assert collect(tmp_path) == 4
-    assert "several jobs made a demo-1.0-py3-none-any-a.whl" in capsys.readouterr().err
+    assert (
+        "several jobs built demo-1.0-py3-none-any-a.whl with different content"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "dist").exists()
     (other / WHEEL.format("a")).write_bytes(b"wheel")
     assert collect(tmp_path) == 0
@@ -186,9 +189,9 @@ def test_a_wheel_is_the_one_of_its_report(
     handed(tmp_path / "all", "b", job={"file": WHEEL.format("c")})
     assert collect(tmp_path) == 4
     err = capsys.readouterr().err
-    assert "demo-1.0-py3-none-any-a.whl is not the wheel that the report tells of" in err
-    assert "the report tells of demo-1.0-py3-none-any-c.whl, and no job handed it over" in err
-    assert "no report says that demo-1.0-py3-none-any-b.whl was made" in err
+    assert "demo-1.0-py3-none-any-a.whl has another SHA-256 than in the report" in err
+    assert "the report lists demo-1.0-py3-none-any-c.whl, but no job uploaded it" in err
+    assert "no report lists demo-1.0-py3-none-any-b.whl as built" in err
     assert not (tmp_path / "dist").exists()
 
 
@@ -202,8 +205,8 @@ def test_a_file_that_no_report_lists_is_not_collected(
     evil.with_name(WHEEL.format("z")).write_text("text", encoding="utf-8")
     assert collect(tmp_path) == 4
     err = capsys.readouterr().err
-    assert "no report says that evil-1.0-py3-none-any.whl was made: it is not collected" in err
-    assert f"no report says that {WHEEL.format('z')} was made" in err
+    assert "no report lists evil-1.0-py3-none-any.whl as built; it is not collected" in err
+    assert f"no report lists {WHEEL.format('z')} as built" in err
     assert f"at: {evil}" in err
     assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("a")]
 
@@ -214,13 +217,13 @@ def test_a_file_that_no_report_lists_is_not_collected(
         ({"sha256": None}, "no SHA-256"),
         ({"sha256": "0" * 63}, "no SHA-256"),
         ({"sha256": "A" * 64}, "no SHA-256"),
-        ({"file": None}, "names no wheel"),
-        ({"file": "../demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
-        ({"file": "/etc/demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
-        ({"file": "..\\demo-1.0-py3-none-any-a.whl"}, "names no wheel"),
-        ({"file": "passwd"}, "names no wheel"),
-        ({"size": -1}, "expected bytes of a wheel"),
-        ({"size": 1e308}, "expected bytes of a wheel"),
+        ({"file": None}, "expected the filename of a wheel"),
+        ({"file": "../demo-1.0-py3-none-any-a.whl"}, "expected the filename of a wheel"),
+        ({"file": "/etc/demo-1.0-py3-none-any-a.whl"}, "expected the filename of a wheel"),
+        ({"file": "..\\demo-1.0-py3-none-any-a.whl"}, "expected the filename of a wheel"),
+        ({"file": "passwd"}, "expected the filename of a wheel"),
+        ({"size": -1}, "expected the size of a wheel in bytes"),
+        ({"size": 1e308}, "expected the size of a wheel in bytes"),
     ],
 )
 def test_what_a_report_claims_is_checked(

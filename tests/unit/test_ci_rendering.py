@@ -88,7 +88,7 @@ def test_a_line_break_would_make_two_arguments_of_one(text: str) -> None:
 
 def test_a_template_that_forgets_the_filter_is_refused() -> None:
     values: dict[str, Any] = {"header": "# not rendered", "file": "/x"}
-    with pytest.raises(TypeError, match="as it is"):
+    with pytest.raises(TypeError, match="without a filter"):
         render_template("gitlab.yml.j2", **values)
     assert isinstance(scalar("x"), SafeYaml)
 
@@ -137,7 +137,7 @@ def test_the_action_takes_lines_as_they_stand(script: ModuleType) -> None:
 
 
 def test_an_output_ends_at_a_line_that_nobody_can_foresee(script: ModuleType) -> None:
-    first, second = (script.delimited("output", "a\nend\nEOF\n") for _ in range(2))
+    first, second = (script.format_output("output", "a\nend\nEOF\n") for _ in range(2))
     assert first != second
     name, *inner, end = first.split("\n")
     assert inner == ["a", "end", "EOF"]

@@ -1,8 +1,8 @@
-"""The action's one step: polywheel installed from this checkout, and run.
+"""The only step of the action: install polywheel from this checkout, and run a command.
 
-Takes everything from the environment, as the action's inputs come: ``POLYWHEEL_ACTION_COMMAND``,
-``…_ARGS`` (one argument a line, empty lines left out), ``…_FOLDER`` (where to run) and ``…_CAPTURE``
-(``output``, ``summary`` or nothing). Standard library only. The exit code is that of the command.
+All inputs come from environment variables: ``POLYWHEEL_ACTION_COMMAND``, ``…_ARGS`` (one
+argument per line, empty lines are skipped), ``…_FOLDER`` (the working folder), and ``…_CAPTURE``
+(``output``, ``summary``, or empty). Standard library only. The exit code is that of the command.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CAPTURES = {"output": "GITHUB_OUTPUT", "summary": "GITHUB_STEP_SUMMARY"}
-MOST = 1024 * 1024
-"""What GitHub takes of a step: bytes of a summary, bytes in UTF-16 of outputs."""
+MAX_BYTES = 1024 * 1024
+"""Limits of GitHub for a step: bytes of a summary, and bytes in UTF-16 of outputs."""
 
 
 def main() -> int:
     """Run the command."""
     capture = os.environ.get("POLYWHEEL_ACTION_CAPTURE", "")
     if capture and capture not in CAPTURES:
-        return wrong(f"capture is output or summary, not {capture!r}")
-    command = [str(installed()), "-X", "utf8", "-m", "polywheel"]
+        return fail(f"capture must be output or summary, got {capture!r}")
+    command = [str(install()), "-X", "utf8", "-m", "polywheel"]
     command.append(os.environ["POLYWHEEL_ACTION_COMMAND"])
     command += arguments(os.environ.get("POLYWHEEL_ACTION_ARGS", ""))
     code, printed = run(command, Path(os.environ.get("POLYWHEEL_ACTION_FOLDER") or "."))
     if capture == "summary" or (capture and code == 0):
-        if 2 * len(printed) > MOST:
-            return wrong(f"{len(printed)} letters are more than a step may hand on")
-        hand_on(capture, printed)
+        if 2 * len(printed) > MAX_BYTES:
+            return fail(f"the output has {len(printed)} characters, which is too much for a step")
+        write_capture(capture, printed)
     return code
 
 
 def arguments(text: str) -> list[str]:
-    """The arguments: the lines of a text, each as it stands."""
+    """Return the lines of a text, without empty lines."""
     return [line for line in text.replace("\r\n", "\n").split("\n") if line]
 
 
-def installed() -> Path:
-    """The interpreter of an environment with polywheel, made once in a job."""
-    about = f"{CHECKOUT} {sys.executable} {sys.version}"
-    digest = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    place = Path(os.environ["RUNNER_TEMP"]).resolve() / f"polywheel-{digest}"
+def install() -> Path:
+    """Install polywheel once per job. Return the Python of its environment."""
+    key = f"{CHECKOUT} {sys.executable} {sys.version}"
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    folder = Path(os.environ["RUNNER_TEMP"]).resolve() / f"polywheel-{digest}"
     windows = sys.platform == "win32"
-    python = place / ("Scripts/python.exe" if windows else "bin/python")
-    if not (place / "ready").exists():
+    python = folder / ("Scripts/python.exe" if windows else "bin/python")
+    if not (folder / "ready").exists():
         print("::group::Install polywheel", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
         subprocess.run([*pip, f"polywheel[cli] @ {CHECKOUT.as_uri()}"], check=True)
-        (place / "ready").touch()
+        (folder / "ready").touch()
         print("::endgroup::", flush=True)
     return python
 
 
 def run(command: list[str], folder: Path) -> tuple[int, str]:
-    """The exit code of a command, and what it printed, which is in the log as well."""
+    """Run a command. Return its exit code and stdout, which is also written to the log."""
     token = secrets.token_hex(16)
-    # Nothing that builds print is to be taken for a command to the runner.
+    # The runner must not interpret the output of builds as commands.
     print(f"::stop-commands::{token}", flush=True)
     printed = []
     with subprocess.Popen(
@@ -80,31 +80,31 @@ def run(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def environment() -> dict[str, str]:
-    """In a container the checkout is another user's, and git says no unless it is told to trust it."""
+    """Let git trust the checkout, which belongs to another user in a container."""
     root = os.environ.get("GITHUB_WORKSPACE", "")
-    said = [("safe.directory", root), ("safe.directory", f"{root}/*")] if root else []
-    before = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
-    found = {"GIT_CONFIG_COUNT": str(before + len(said))}
-    for number, (key, value) in enumerate(said, before):
-        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return found
+    settings = [("safe.directory", root), ("safe.directory", f"{root}/*")] if root else []
+    count = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    variables = {"GIT_CONFIG_COUNT": str(count + len(settings))}
+    for number, (key, value) in enumerate(settings, count):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
-def hand_on(capture: str, printed: str) -> None:
-    """Make an output or a summary of what was printed."""
-    text = printed if capture == "summary" else f"{delimited('output', printed)}\n"
+def write_capture(capture: str, printed: str) -> None:
+    """Write the output or the summary of the step."""
+    text = printed if capture == "summary" else f"{format_output('output', printed)}\n"
     with Path(os.environ[CAPTURES[capture]]).open("a", encoding="utf-8", newline="\n") as file:
         file.write(text)
 
 
-def delimited(name: str, text: str) -> str:
-    """An output of any text: nobody knows its delimiter before."""
+def format_output(name: str, text: str) -> str:
+    """Format an output with a random delimiter, which the text can't contain."""
     end = f"end-{secrets.token_hex(16)}"
     return f"{name}<<{end}\n{text.rstrip()}\n{end}"
 
 
-def wrong(what: str) -> int:
-    print(f"::error::polywheel: {what}", flush=True)
+def fail(message: str) -> int:
+    print(f"::error::polywheel: {message}", flush=True)
     return 2
 
 

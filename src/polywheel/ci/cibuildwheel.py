@@ -1,7 +1,7 @@
-"""A workflow for GitHub Actions in which cibuildwheel builds: one run of it for each variant and target.
+"""A GitHub Actions workflow with one run of cibuildwheel for each variant and target.
 
-Unlike that of ``polywheel ci github`` it holds the matrix itself: what a run is told stands in its
-``CIBW_*`` variables, and nothing but cibuildwheel has a part in it.
+The workflow contains the matrix, unlike the workflow of ``polywheel ci github``. Each run is
+configured with ``CIBW_*`` variables. Only cibuildwheel takes part in the build.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from polywheel.ci.rendering import read_pins, render_template
 from polywheel.errors import ConfigError
 from polywheel.model.plan import NON_VARIANT
 
-_MOST = 256
-"""Jobs that GitHub makes of one matrix."""
+_MAX_JOBS = 256
+"""Maximum number of jobs in one matrix on GitHub."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,24 +33,25 @@ class CibuildwheelRun:
 
     @property
     def artifact(self) -> str:
-        """The folder of its wheels: with one for all, variants would write over each other."""
+        """The artifact with its wheels. In one artifact, variants would overwrite each other."""
         return f"wheels-{self.target}-{self.label or NON_VARIANT}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunGroup:
-    """Runs of one target that are told the same, but for some variables."""
+    """Runs of one target that have the same variables, apart from the values of some."""
 
     id: str
-    """The name of the job."""
+    """The identifier of the job."""
 
     runs: tuple[CibuildwheelRun, ...]
     same: Mapping[str, str]
-    """The variables of all of them. One that is not there differs from an empty one: that says "none"
-    to cibuildwheel."""
+    """The variables with the same value in every run. A missing variable differs from an empty one,
+    which means "none" to cibuildwheel.
+    """
 
     different: tuple[str, ...]
-    """The names of the variables by which they differ; each of them has all of these."""
+    """The names of the variables whose values differ. Each run has all of them."""
 
     @property
     def target(self) -> str:
@@ -64,11 +65,11 @@ class RunGroup:
 def cibuildwheel_workflow(
     settings: WorkflowSettings, runs: Sequence[CibuildwheelRun], *, plain: bool
 ) -> str:
-    """The workflow. ``plain``: whether there are non-variant wheels. Raises ConfigError."""
+    """Return the workflow. ``plain``: there are non-variant wheels. Raises ConfigError."""
     for run in runs:
         if not run.runner:
             raise ConfigError(
-                f"the target {run.target!r} has no runner, so CI does not know where to build it",
+                f"the target {run.target!r} has no runner for CI",
                 at=f"tool.polywheel.targets.{run.target}",
                 hint=f'[tool.polywheel.targets.{run.target}] runner = "…"',
             )
@@ -86,34 +87,36 @@ def cibuildwheel_workflow(
 
 
 def group_runs(runs: Sequence[CibuildwheelRun]) -> list[RunGroup]:
-    """The runs by target, and by the names of their variables: a job of a matrix has all or none."""
-    found: dict[tuple[str, tuple[str, ...]], list[CibuildwheelRun]] = {}
+    """Group the runs by target and by the names of their variables.
+
+    All entries of a matrix must have the same variables.
+    """
+    by_variables: dict[tuple[str, tuple[str, ...]], list[CibuildwheelRun]] = {}
     for run in runs:
-        members = found.setdefault((run.target, tuple(sorted(run.variables))), [])
-        members.append(run)
+        by_variables.setdefault((run.target, tuple(sorted(run.variables))), []).append(run)
     ids: set[str] = set()
-    done = []
-    for (target, names), members in found.items():
-        for start in range(0, len(members), _MOST):
-            some = members[start : start + _MOST]
+    groups = []
+    for (target, names), members in by_variables.items():
+        for start in range(0, len(members), _MAX_JOBS):
+            part = members[start : start + _MAX_JOBS]
             same = {
-                name: some[0].variables[name]
+                name: part[0].variables[name]
                 for name in names
-                if len({run.variables[name] for run in some}) == 1
+                if len({run.variables[name] for run in part}) == 1
             }
-            done.append(
+            groups.append(
                 RunGroup(
-                    id=_free(target, ids),
-                    runs=tuple(some),
+                    id=_unused_job_id(target, ids),
+                    runs=tuple(part),
                     same=same,
                     different=tuple(name for name in names if name not in same),
                 )
             )
-    return done
+    return groups
 
 
-def _free(target: str, taken: set[str]) -> str:
-    """A name of a job (letters, digits, hyphens) that no other has; noted as taken."""
+def _unused_job_id(target: str, taken: set[str]) -> str:
+    """Return an unused job identifier (letters, digits, hyphens), and add it to ``taken``."""
     base = "build-" + re.sub(r"[^A-Za-z0-9-]", "-", target)
     name, number = base, 1
     while name in taken:

@@ -1,8 +1,8 @@
-"""Collect the wheels of all jobs of a CI run in one folder, and their reports in one document.
+"""Collect the wheels of all jobs of a CI run in one folder, and their reports in one report.
 
-Files that jobs hand over are treated as a stranger's. Names, sizes, and formats are checked, links are not
-followed, and only wheels that a report lists, with the hash that it lists, are collected. The Markdown
-summary escapes every letter of names and messages that Markdown or HTML could interpret.
+Files from jobs are untrusted. Names, sizes, and formats are checked, and links are not followed.
+Only wheels that a report lists, with the SHA-256 that it lists, are collected. The Markdown
+summary escapes all characters of names and messages that Markdown or HTML could interpret.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import without_passwords
 
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
-_ROWS = 400
-"""GitHub shows a megabyte of a step's summary, and no more of it."""
-_LONGEST = 300
-_FAILURES = 50
-"""Failures, and warnings, that are shown."""
-_NAMED = 3
-"""Jobs with one warning that are shown."""
+_SAFE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
+_MAX_ROWS = 400
+"""GitHub shows at most one megabyte of the summary of a step."""
+_MAX_LENGTH = 300
+_MAX_FAILURES = 50
+"""Maximum number of failures, and of warnings, in the summary."""
+_MAX_NAMED_JOBS = 3
+"""Maximum number of jobs that are named for one warning."""
 
 
 def summary(reports: MergedReport, *, wheels: int, result: str | None) -> str:
-    """A table of all jobs, those that went wrong first, and why they did.
+    """Return a Markdown table of all jobs, failed jobs first, and the reasons of failures.
 
-    ``wheels`` is how many are there in the end, ``result`` what CI says of the jobs, where it does.
+    ``wheels`` is the number of collected wheels. ``result`` is the result of the build jobs in
+    CI, if known.
     """
     return "\n".join(_lines(reports, wheels, result)) + "\n"
 
@@ -51,8 +52,8 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
     size = sum(job["size"] or 0 for job in reports.jobs)
     counts = [counted(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
     if missing:
-        counts.append(f"**{len(missing)} not made**")
-    yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines together"
+        counts.append(f"**{len(missing)} not built**")
+    yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines"
     if result not in {None, "success"}:
         yield ""
         yield f"The build jobs ended with **{escape_markdown(str(result))}**."
@@ -67,7 +68,7 @@ def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str
     targets = {build["id"]: build["target"] for build in reports.builds}
     yield "| variant | Python | target | state | MB | s |"
     yield "|---|---|---|---|--:|--:|"
-    for job in jobs[:_ROWS]:
+    for job in jobs[:_MAX_ROWS]:
         state = escape_markdown(job["state"])
         cells = (
             escape_markdown(job["label"] or NON_VARIANT),
@@ -78,21 +79,21 @@ def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
         )
         yield f"| {' | '.join(cells)} |"
-    if len(jobs) > _ROWS:
+    if len(jobs) > _MAX_ROWS:
         yield ""
-        yield f"and {len(jobs) - _ROWS} more"
+        yield f"and {len(jobs) - _MAX_ROWS} more"
 
 
 def _failures(reports: MergedReport) -> Iterator[str]:
     failed = [build for build in reports.builds if build["error"]]
     if failed:
         yield ""
-        yield "### What went wrong"
+        yield "### Failed builds"
         yield ""
-    for build in failed[:_FAILURES]:
+    for build in failed[:_MAX_FAILURES]:
         yield f"- {escape_markdown(build['id'])}: {escape_markdown(build['error'].strip().partition(chr(10))[0])}"
-    if len(failed) > _FAILURES:
-        yield f"- and {len(failed) - _FAILURES} more"
+    if len(failed) > _MAX_FAILURES:
+        yield f"- and {len(failed) - _MAX_FAILURES} more"
 
 
 def _warnings(reports: MergedReport) -> Iterator[str]:
@@ -100,22 +101,26 @@ def _warnings(reports: MergedReport) -> Iterator[str]:
         yield ""
         yield "### Warnings and notes"
         yield ""
-    for one in reports.warnings[:_FAILURES]:
-        jobs = ", ".join(one["jobs"][:_NAMED])
-        more = f" and {len(one['jobs']) - _NAMED} more" if len(one["jobs"]) > _NAMED else ""
+    for one in reports.warnings[:_MAX_FAILURES]:
+        jobs = ", ".join(one["jobs"][:_MAX_NAMED_JOBS])
+        more = (
+            f" and {len(one['jobs']) - _MAX_NAMED_JOBS} more"
+            if len(one["jobs"]) > _MAX_NAMED_JOBS
+            else ""
+        )
         yield f"- {one['level']}: {escape_markdown(one['text'])} ({escape_markdown(jobs)}{more})"
-    if len(reports.warnings) > _FAILURES:
-        yield f"- and {len(reports.warnings) - _FAILURES} more"
+    if len(reports.warnings) > _MAX_FAILURES:
+        yield f"- and {len(reports.warnings) - _MAX_FAILURES} more"
 
 
 def escape_markdown(text: str) -> str:
-    """A text in which Markdown finds nothing but the text; of a long one, the beginning."""
-    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return "".join(letter if letter in _SAFE else _reference(letter) for letter in cut)
+    """Escape a text for Markdown. Long texts are cut."""
+    cut = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
+    return "".join(letter if letter in _SAFE_CHARACTERS else _reference(letter) for letter in cut)
 
 
 def _reference(letter: str) -> str:
-    # Control characters, halves of pairs and what turns the direction of a line have no picture.
+    # Control characters, surrogates, and bidirectional controls are replaced.
     return f"&#{ord(letter)};" if letter.isprintable() else "&#65533;"
 
 
@@ -128,8 +133,8 @@ _STATES = frozenset(State)
 _LEVELS = frozenset({"warning", "note"})
 _REPORTS = "report*.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST = 1 << 50
-"""Bytes of a wheel that a report may tell of."""
+_MAX_WHEEL_SIZE = 1 << 50
+"""Maximum size of a wheel in a report, in bytes."""
 _WHEEL = ".whl"
 _BUILD = ("id", "python", "target", "state", "error", "log")
 _JOB = ("id", "label", "build", "state", "file", "sha256")
@@ -137,44 +142,46 @@ _JOB = ("id", "label", "build", "state", "file", "sha256")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectedFiles:
-    """The files of a folder that are of use."""
+    """The wheels and reports of a folder."""
 
     wheels: tuple[Path, ...]
     reports: tuple[Path, ...]
     problems: tuple[Problem, ...] = ()
-    """What has the name of one, and is no file: a link or a pipe, say."""
+    """Paths with the name of a wheel or a report that are not regular files, such as links or
+    pipes.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergedReport:
-    """Several reports as one."""
+    """Several reports, merged into one."""
 
     project: str | None
     seconds: float
-    """Of all of them together."""
+    """The total of all reports."""
 
     builds: tuple[Mapping[str, Any], ...]
     jobs: tuple[Mapping[str, Any], ...]
-    """As docs/report.md has them."""
+    """In the format of docs/report.md."""
 
     claims: tuple[Mapping[str, Any], ...] = ()
-    """Every job that one of the reports says was made; of ``jobs`` with one id, all of them."""
+    """Every job that a report lists as built, including several entries with the same id."""
 
     warnings: tuple[Mapping[str, Any], ...] = ()
-    """Each text once, with the jobs of all reports that have it."""
+    """Each warning once, with the jobs of all reports that contain it."""
 
     @property
     def missing(self) -> list[Mapping[str, Any]]:
-        """Jobs whose wheel was not made."""
+        """Jobs whose wheel was not built."""
         return [job for job in self.jobs if job["state"] not in PRESENT]
 
     @property
     def made(self) -> list[Mapping[str, Any]]:
-        """The others."""
+        """Jobs whose wheel was built."""
         return [job for job in self.jobs if job["state"] in PRESENT]
 
     def document(self, out: Path) -> dict[str, Any]:
-        """The report of all jobs, for wheels that now lie in ``out``."""
+        """Return the report of all jobs, as JSON. ``out`` is the folder of the wheels."""
         return {
             "shape": SHAPE,
             "project": self.project,
@@ -190,12 +197,16 @@ class MergedReport:
 
 
 def find_files(folder: Path) -> CollectedFiles:
-    """The wheels and reports below a folder, by name. No link is followed. Raises WheelError."""
+    """Find wheels and reports below a folder, sorted by path. Links are not followed.
+
+    Raises WheelError if a folder can't be listed.
+    """
     try:
         paths = sorted(_find_named(folder))
     except OSError as error:
-        why = f"it can't be listed: {error.strerror or error}"
-        raise WheelError(why, at=str(error.filename or folder)) from None
+        raise WheelError(
+            f"can't be listed: {error.strerror or error}", at=str(error.filename or folder)
+        ) from None
     regular = {path: path.is_file() and not path.is_symlink() for path in paths}
     return CollectedFiles(
         wheels=tuple(path for path in paths if regular[path] and path.suffix == _WHEEL),
@@ -209,7 +220,7 @@ def find_files(folder: Path) -> CollectedFiles:
 
 
 def _find_named(folder: Path) -> Iterator[Path]:
-    """What has the name of a wheel or of a report."""
+    """Find paths with the name of a wheel or a report."""
     for base, folders, names in walk(folder):
         links = [name for name in folders if Path(base, name).is_symlink()]
         for path in (Path(base, name) for name in (*names, *links)):
@@ -218,9 +229,9 @@ def _find_named(folder: Path) -> Iterator[Path]:
 
 
 def merge_reports(tables: Iterable[Table]) -> MergedReport:
-    """The reports of jobs as one; what is malformed is noted in their problems, and left out.
+    """Merge reports. Malformed entries are skipped, and noted in the problems of their table.
 
-    A job that several tell of is told by the one that made it.
+    If several reports list a job, the report that built it is used.
     """
     builds: dict[str, Mapping[str, Any]] = {}
     jobs: dict[str, Mapping[str, Any]] = {}
@@ -229,25 +240,25 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
     project: str | None = None
     seconds = 0.0
     for table in tables:
-        said = table.string("project")
-        project = project or said
+        name = table.string("project")
+        project = project or name
         seconds += table.number("seconds") or 0.0
-        for one in table.array("warnings"):
-            if isinstance(one, dict):
-                _add_warning(Table(one, table.file, ("warnings",), table.problems), warnings)
-        for key, into, read in (("builds", builds, _read_build), ("jobs", jobs, _read_job)):
+        for value in table.array("warnings"):
+            if isinstance(value, dict):
+                _add_warning(Table(value, table.file, ("warnings",), table.problems), warnings)
+        for key, entries, read in (("builds", builds, _read_build), ("jobs", jobs, _read_job)):
             for index, value in enumerate(table.array(key)):
                 name = f"{key}[{index}]"
                 if not isinstance(value, dict):
                     table.problems.add("expected a table", at=table.at(name))
                     continue
-                one = read(Table(value, table.file, (*table.path, name), table.problems))
-                if one is not None:
-                    if into is jobs and one["state"] in PRESENT:
-                        claims.append(one)
-                    before = into.get(one["id"])
-                    if before is None or before["state"] not in PRESENT:
-                        into[one["id"]] = one
+                entry = read(Table(value, table.file, (*table.path, name), table.problems))
+                if entry is not None:
+                    if entries is jobs and entry["state"] in PRESENT:
+                        claims.append(entry)
+                    previous = entries.get(entry["id"])
+                    if previous is None or previous["state"] not in PRESENT:
+                        entries[entry["id"]] = entry
     return MergedReport(
         project=project,
         seconds=seconds,
@@ -263,46 +274,48 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
     )
 
 
-def _add_warning(table: Table, found: dict[tuple[str, str], dict[str, None]]) -> None:
+def _add_warning(table: Table, warnings: dict[tuple[str, str], dict[str, None]]) -> None:
     level, text, jobs = table.string("level"), table.string("text"), table.strings("jobs")
     if level not in _LEVELS or text is None:
         table.wrong("level", "expected a warning of a report")
     else:
-        found.setdefault((level, text), {}).update(dict.fromkeys(jobs or ()))
+        warnings.setdefault((level, text), {}).update(dict.fromkeys(jobs or ()))
 
 
 def _read_build(table: Table) -> dict[str, Any] | None:
-    said = {key: table.string(key) for key in _BUILD}
+    texts = {key: table.string(key) for key in _BUILD}
     times = {key: table.number(key) or 0.0 for key in ("seconds", "hook-seconds")}
-    return _check_entry(table, {**said, **times, "jobs": list(table.strings("jobs") or ())})
+    return _check_entry(table, {**texts, **times, "jobs": list(table.strings("jobs") or ())})
 
 
 def _read_job(table: Table) -> dict[str, Any] | None:
-    said: dict[str, Any] = {key: table.string(key) for key in _JOB}
+    texts: dict[str, Any] = {key: table.string(key) for key in _JOB}
     size = table.number("size")
-    if size is not None and not 0 <= size <= _LARGEST:
-        table.wrong("size", f"expected bytes of a wheel, found {size:g}")
+    if size is not None and not 0 <= size <= _MAX_WHEEL_SIZE:
+        table.wrong("size", f"expected the size of a wheel in bytes, got {size:g}")
         size = None
     lists = {key: list(table.strings(key) or ()) for key in ("properties", "pythons", "targets")}
     numbers = {"size": None if size is None else int(size), "seconds": table.number("seconds")}
-    return _check_entry(table, {**said, **lists, **numbers})
+    return _check_entry(table, {**texts, **lists, **numbers})
 
 
-def _check_entry(table: Table, said: dict[str, Any]) -> dict[str, Any] | None:
-    if said["id"] is None or said["state"] not in _STATES:
-        key = "id" if said["id"] is None else "state"
+def _check_entry(table: Table, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the entry; None, and a problem is noted, if its id or state is invalid."""
+    if entry["id"] is None or entry["state"] not in _STATES:
+        key = "id" if entry["id"] is None else "state"
         table.wrong(key, f"expected {'an id' if key == 'id' else 'a state of a report'}")
         return None
-    return said
+    return entry
 
 
 def collect_wheels(
     found: CollectedFiles, reports: MergedReport, out: Path
 ) -> tuple[list[Path], list[Problem]]:
-    """Copy the wheels into a folder, each whole or not at all; what is there, and what is wrong.
+    """Copy wheels into a folder. Return the copies and the problems.
 
-    A wheel must be one that the report of a job names, with its hash. Two wheels of one name must be
-    the same file. Raises WheelError where the folder can't be written.
+    A wheel must be listed in a report of its job, with its SHA-256. Two wheels with the same
+    name must be the same file. A copy is complete or does not exist. Raises WheelError if the
+    folder can't be written.
     """
     problems = list(found.problems)
     expected, contradicted = expected_wheels(reports, problems)
@@ -315,34 +328,35 @@ def collect_wheels(
             continue
         by_name.setdefault(path.name, []).append(path)
     problems += [
-        Problem(f"the report tells of {name}, and no job handed it over", at=job["id"])
+        Problem(f"the report lists {name}, but no job uploaded it", at=job["id"])
         for name, job in expected.items()
         if name not in by_name
     ]
     problems += _label_conflicts(reports)
-    done = []
+    copies = []
     for name, paths in by_name.items():
-        said = {sha256_of(path, follow_links=False) for path in paths}
+        digests = {sha256_of(path, follow_links=False) for path in paths}
         if name in contradicted:
             continue
         if name not in expected:
             problems.append(_unlisted_wheel(name, paths))
-        elif len(said) > 1:
+        elif len(digests) > 1:
             problems.append(_different_wheels(name, paths))
-        elif said != {expected[name]["sha256"]} or not _copy_wheel(paths[0], out, *said):
+        elif digests != {expected[name]["sha256"]} or not _copy_wheel(paths[0], out, *digests):
             problems.append(
-                Problem(f"{name} is not the wheel that the report tells of", at=str(paths[0]))
+                Problem(f"{name} has another SHA-256 than in the report", at=str(paths[0]))
             )
         else:
-            done.append(out / name)
-    return done, problems
+            copies.append(out / name)
+    return copies, problems
 
 
 def expected_wheels(
     reports: MergedReport, problems: list[Problem]
 ) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
-    """The jobs that the reports say were made, by the names of their wheels; and the names about
-    which reports contradict each other. What is wrong is noted.
+    """Return the jobs that reports list as built, by filename, and the contradicted filenames.
+
+    A filename is contradicted if reports disagree about it. Problems are added to ``problems``.
     """
     expected: dict[str, Mapping[str, Any]] = {}
     by_job: dict[str, Mapping[str, Any]] = {}
@@ -352,32 +366,36 @@ def expected_wheels(
         try:
             WheelName.parse(name or "")
         except PolywheelError:
-            problems.append(Problem(f"the report names no wheel, but {name!r}", at=at))
+            problems.append(
+                Problem(f"expected the filename of a wheel in the report, got {name!r}", at=at)
+            )
             continue
         if not _SHA256.fullmatch(sha256 or ""):
             problems.append(Problem(f"the report has no SHA-256 of {name}", at=at))
             contradicted.add(name)
             continue
         same_name, same_job = expected.setdefault(name, job), by_job.setdefault(at, job)
-        for before in (same_name,) if same_name is same_job else (same_name, same_job):
-            if (before["file"], before["sha256"]) != (name, sha256):
-                other = f"{before['file']} ({before['sha256'][:8]}…)"
-                what = f"reports contradict each other: {name} ({sha256[:8]}…), and {other}"
+        for other in (same_name,) if same_name is same_job else (same_name, same_job):
+            if (other["file"], other["sha256"]) != (name, sha256):
+                what = (
+                    f"reports contradict each other: {name} ({sha256[:8]}…) and "
+                    f"{other['file']} ({other['sha256'][:8]}…)"
+                )
                 problems.append(Problem(what, at=at))
-                contradicted |= {name, before["file"]}
+                contradicted |= {name, other["file"]}
     return expected, contradicted
 
 
 def _unlisted_wheel(name: str, paths: Sequence[Path]) -> Problem:
     return Problem(
-        f"no report says that {name} was made: it is not collected",
+        f"no report lists {name} as built; it is not collected",
         at=", ".join(map(str, paths)),
-        hint="a job hands over its report (polywheel build --report) with its wheels",
+        hint="upload the report of each job (polywheel build --report) with its wheels",
     )
 
 
 def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
-    """One set of properties has one label in a release, whichever job made its wheels."""
+    """Find sets of properties that have several labels. A release allows one label for each set."""
     labels: dict[frozenset[str], dict[str, str]] = {}
     for job in reports.made:
         if job["label"] is not None and job["properties"]:
@@ -385,24 +403,24 @@ def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
             known.setdefault(job["label"], job["id"])
     for properties, jobs in labels.items():
         if len(jobs) > 1:
-            said = ", ".join(f"{label!r} in {name}" for label, name in sorted(jobs.items()))
+            listed = ", ".join(f"{label!r} in {name}" for label, name in sorted(jobs.items()))
             yield Problem(
-                f"the same properties have {len(jobs)} labels: {said}",
+                f"the same properties have {len(jobs)} labels: {listed}",
                 at=", ".join(sorted(properties)),
-                hint="build all of them from one matrix; polywheel index refuses such a release",
+                hint="build all jobs from one matrix; polywheel index refuses such a release",
             )
 
 
 def _different_wheels(name: str, paths: Sequence[Path]) -> Problem:
     return Problem(
-        f"several jobs made a {name}, and not the same one",
+        f"several jobs built {name} with different content",
         at=", ".join(map(str, paths)),
-        hint="two targets whose wheels have one platform tag need variants that tell them apart",
+        hint="targets with the same platform tag need different variants",
     )
 
 
 def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
-    """Copy a wheel; False, and nothing is there, where it has changed since its hash was taken."""
+    """Copy a wheel. Return False, without a copy, if its SHA-256 has changed."""
     target = out / path.name
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -413,22 +431,20 @@ def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
     except _ChangedError:
         return False
     except OSError as error:
-        raise WheelError(
-            f"it can't be written: {error.strerror or error}", at=str(target)
-        ) from None
+        raise WheelError(f"can't be written: {error.strerror or error}", at=str(target)) from None
     return True
 
 
 class _ChangedError(Exception):
-    """A file is no longer what it was."""
+    """A file has changed since its hash was computed."""
 
 
 def write_report(reports: MergedReport, path: Path, out: Path) -> None:
-    """Write the report of all jobs, whole or not at all. Raises WheelError."""
+    """Write the report of all jobs, completely or not at all. Raises WheelError."""
     text = without_passwords(json.dumps(reports.document(out), indent=2)) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise WheelError(f"it can't be written: {error.strerror or error}", at=str(path)) from None
+        raise WheelError(f"can't be written: {error.strerror or error}", at=str(path)) from None

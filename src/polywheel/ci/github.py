@@ -1,7 +1,7 @@
-"""Workflows for GitHub Actions, and the include file for GitLab CI.
+"""A workflow for GitHub Actions, and an include file for GitLab CI.
 
-No cell of the matrix is named in them: every run makes the plan anew, so a change of the matrix needs no
-other workflow.
+The files contain no cell of the matrix. Every run of CI creates the plan again, so the files
+stay valid if the matrix changes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template
 from polywheel.errors import ConfigError
 
 RUNNER = "ubuntu-24.04"
-"""Where plan, collect and publish run."""
+"""The runner of the jobs ``plan``, ``collect``, and ``publish``."""
 PYTHON = "3.13"
-"""The Python that polywheel runs with there."""
+"""The Python that runs polywheel on GitHub."""
 ENVIRONMENT = "pypi"
 BRANCHES = ("main", "master")
 TAGS = ("v*",)
 _REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
 _VERSION = re.compile(r"3\.[1-9][0-9]")
 _ADDRESS = re.compile(r"https://[!-~]+")
-_LONGEST = 255
+_MAX_LENGTH = 255
 _FOR_A_PULL_REQUEST = Expression(
     "${{ github.event_name == 'pull_request' && '--pr-subset' || '' }}"
 )
@@ -31,22 +31,22 @@ _FOR_A_PULL_REQUEST = Expression(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """Where wheels are published, by trusted publishing."""
+    """An index to publish wheels to, with trusted publishing."""
 
     environment: str = ENVIRONMENT
-    """The environment whose rules hold a release back."""
+    """The GitHub environment, whose rules protect a release."""
 
     repository_url: str | None = None
-    """The upload address of an index; None for PyPI's."""
+    """The upload URL of an index; None means PyPI."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowSettings:
-    """What workflows have in common, whatever builds."""
+    """Settings that all workflows have, whatever tool builds."""
 
     header: str
     source: str
-    """The project's folder, from the root of the repository."""
+    """The folder of the project, relative to the root of the repository."""
 
     action: Action
     runner: str = RUNNER
@@ -57,50 +57,52 @@ class WorkflowSettings:
 
     @property
     def name(self) -> str:
-        """What the workflow is called."""
+        """The name of the workflow."""
         return "wheels" if self.source == "." else f"wheels of {self.source.removeprefix('./')}"
 
 
 def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
-    """The settings, if GitHub would take it. Raises ConfigError."""
+    """Return the settings if GitHub accepts them. Raises ConfigError."""
     for option, texts in {"--branch": settings.branches, "--tag": settings.tags}.items():
         for text in texts:
             if not _REF.fullmatch(text):
-                raise ConfigError(f"malformed pattern {text!r}", at=option, hint="such as 'v*'")
+                raise ConfigError(f"malformed pattern {text!r}", at=option, hint="for example 'v*'")
     if not _VERSION.fullmatch(settings.python) or int(settings.python[2:]) < 11:
-        raise ConfigError(f"{settings.python!r} is no Python from 3.11 on", at="--python")
+        raise ConfigError(f"expected Python 3.11 or newer, got {settings.python!r}", at="--python")
     _check_name("--runner", settings.runner)
     if settings.publication is not None:
         _check_name("--environment", settings.publication.environment)
         address = settings.publication.repository_url
         if address is not None and not _ADDRESS.fullmatch(address):
             raise ConfigError(
-                f"malformed address {address!r}", at="--repository-url", hint="https://…"
+                f"malformed URL {address!r}",
+                at="--repository-url",
+                hint="expected https://…",
             )
     return settings
 
 
 def _check_name(option: str, text: str) -> None:
-    if not text.strip() or not text.isprintable() or len(text) > _LONGEST:
-        raise ConfigError(f"expected a name in one line, found {text!r}", at=option)
+    if not text.strip() or not text.isprintable() or len(text) > _MAX_LENGTH:
+        raise ConfigError(f"expected a name without line breaks, got {text!r}", at=option)
 
 
 def github_workflow(
     settings: WorkflowSettings, *, config: str | None, pr_subset: bool, max_jobs: int | None
 ) -> str:
-    """The workflow. ``config`` is the file of ``--config``, from the root of the repository."""
-    where = [settings.source, *([f"--config={config}"] if config is not None else [])]
+    """Return the workflow. ``config``: the file of ``--config``, relative to the root."""
+    project_arguments = [settings.source, *([f"--config={config}"] if config is not None else [])]
     return render_template(
         "github.yml.j2",
         **template_values(settings),
         plan=[
-            *where,
+            *project_arguments,
             "--format=github",
             *([f"--max-jobs={max_jobs}"] if max_jobs is not None else []),
             *([_FOR_A_PULL_REQUEST] if pr_subset else []),
         ],
         build=[
-            *where,
+            *project_arguments,
             Expression("--only=${{ matrix.jobs }}"),
             "--output=dist",
             Expression("--report=report/report-${{ matrix.id }}.json"),
@@ -119,18 +121,18 @@ def _collect(result: str) -> Sequence[str]:
 
 
 def template_values(settings: WorkflowSettings) -> dict[str, object]:
-    """What every template of a workflow takes."""
+    """Return the values for the templates of all workflows."""
     return {
         "header": SafeYaml(settings.header),
         "workflow": settings,
         "polywheel": uses(settings.action),
-        # An action of the checkout has to be there before it is used, and nothing else needs one.
+        # A local action needs the checkout first. Otherwise no job needs one only for the action.
         "checkout": settings.action.local,
     }
 
 
 IMAGE = "python:3.13"
-"""Where plan and collect run."""
+"""The image of the jobs ``polywheel:plan`` and ``polywheel:collect``."""
 REQUIREMENT = "polywheel[cli]"
 FILE = ".gitlab/polywheel.yml"
 
@@ -146,15 +148,17 @@ def gitlab_include(
     image: str = IMAGE,
     requirement: str = REQUIREMENT,
 ) -> str:
-    """The include. ``file`` is where it will lie, which it says itself where it starts the child; it,
-    ``source`` and ``config`` are paths from the root of the repository. Raises ConfigError.
+    """Return the include file. Raises ConfigError.
+
+    ``file`` is the path of the include file itself, which the child pipeline includes as well.
+    ``file``, ``source``, and ``config`` are relative to the root of the repository.
     """
     for option, text in {"--image": image, "--requirement": requirement}.items():
         if not text.strip() or not text.isprintable():
-            raise ConfigError(f"expected a text in one line, found {text!r}", at=option)
-    # GitLab knows wildcards there, and no way to say that a name has such a letter.
+            raise ConfigError(f"expected a text without line breaks, got {text!r}", at=option)
+    # GitLab treats these characters as wildcards and has no way to escape them.
     if any(letter in file for letter in "*?[]{}$\\"):
-        raise ConfigError(f"GitLab can't include a file of the name {file!r}", at="-o")
+        raise ConfigError(f"GitLab can't include a file named {file!r}", at="-o")
     return render_template(
         "gitlab.yml.j2",
         header=SafeYaml(header),

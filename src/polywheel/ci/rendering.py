@@ -1,8 +1,9 @@
-"""Fill in the templates of ``matrix/templates``, with pinned actions.
+"""Render the templates of ``matrix/templates``, with pinned actions.
 
-Every value in a template goes through :func:`scalar`, :func:`lines`, or :func:`uses`: jinja2 refuses anything
-else. The result is one YAML scalar (or flow sequence), whatever the text is. Actions are pinned to the
-commits in ``matrix/actions.toml``.
+Every value in a template must pass through :func:`scalar`, :func:`literal`, :func:`lines`,
+:func:`variable`, or :func:`uses`; jinja2 refuses other values. The result is one YAML scalar or
+flow sequence, whatever the text is. Actions are pinned to the commits in
+``matrix/actions.toml``.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ _IN_THE_CHECKOUT = "./"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """What stands behind ``uses:``."""
+    """The value of ``uses:``."""
 
     uses: str
     version: str = ""
-    """What its commit was called, for people; empty where nobody said."""
+    """The version of its commit, as a comment for readers; empty if unknown."""
 
     @property
     def local(self) -> bool:
-        """Whether it lies in the checkout, which has to be there before."""
+        """Whether the action is in the checkout. It then needs a checkout first."""
         return self.uses.startswith(_IN_THE_CHECKOUT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pins:
-    """All that is pinned."""
+    """The content of ``matrix/actions.toml``."""
 
     polywheel: Action
     actions: Mapping[str, Action]
@@ -56,22 +57,24 @@ class Pins:
 
 @cache
 def read_pins() -> Pins:
-    """What ``matrix/actions.toml`` says."""
+    """Read ``matrix/actions.toml``."""
     path = data_folder("matrix") / "actions.toml"
     document = tomllib.loads(path.read_text(encoding="utf-8"))
-    own = document["polywheel"]
+    polywheel = document["polywheel"]
     return Pins(
-        polywheel=Action(uses=f"{own['uses']}@{own['commit']}", version=own["version"]),
+        polywheel=Action(
+            uses=f"{polywheel['uses']}@{polywheel['commit']}", version=polywheel["version"]
+        ),
         actions={
-            name: Action(uses=f"{name}@{said['commit']}", version=said["version"])
-            for name, said in document["actions"].items()
+            name: Action(uses=f"{name}@{pin['commit']}", version=pin["version"])
+            for name, pin in document["actions"].items()
         },
         packages=document["packages"],
     )
 
 
 def parse_action(text: str | None) -> Action:
-    """The action of polywheel that the user names; the pinned one for None. Raises ConfigError."""
+    """Return the action that the user names, or the pinned action for None. Raises ConfigError."""
     if text is None:
         return read_pins().polywheel
     if not _USES.fullmatch(text) or "/../" in text:
@@ -84,16 +87,16 @@ def parse_action(text: str | None) -> Action:
 
 
 _OPENING = "${{"
-_SPELLED = "${{ '${{' }}"
-"""What GitHub makes the opening of an expression of."""
+_ESCAPED_OPENING = "${{ '${{' }}"
+"""An expression that GitHub evaluates to ``${{``."""
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
-# Neither YAML nor GitHub reads anything into these.
+# Neither YAML nor GitHub interprets these characters.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,/=@+$-]+")
 
 
 class Expression(str):
-    """A text of ours in which GitHub is to evaluate expressions."""
+    """A text from polywheel that contains expressions for GitHub to evaluate."""
 
     __slots__ = ()
 
@@ -105,69 +108,72 @@ class SafeYaml(str):
 
 
 def render_template(template: str, **values: object) -> str:
-    """A template of ``matrix/templates``, filled in. Raises ConfigError without jinja2."""
+    """Render a template of ``matrix/templates``. Raises ConfigError if jinja2 is missing."""
     return _environment().get_template(template).render(**values)
 
 
 def scalar(value: object) -> SafeYaml:
-    """A text, a number, or a list of them, in double quotes and brackets, all in one line."""
+    """Return a text, a number, or a list of them as one line, with double quotes and brackets."""
     if isinstance(value, (list, tuple)):
         return SafeYaml(f"[{', '.join(map(scalar, value))}]")
     if isinstance(value, str):
-        return SafeYaml(_quoted(_escaped(value)))
+        return SafeYaml(_quote(_escape_expressions(value)))
     if isinstance(value, (bool, int)):
         return SafeYaml(json.dumps(value))
     raise TypeError(f"{type(value).__name__} has no place in a workflow")
 
 
 def literal(value: object) -> SafeYaml:
-    """As :func:`scalar`, where nothing evaluates expressions: GitLab, and ``on:`` of GitHub."""
+    """Like :func:`scalar`, but for places without expressions: GitLab, and ``on:`` of GitHub."""
     if isinstance(value, (list, tuple)):
         return SafeYaml(f"[{', '.join(map(literal, value))}]")
-    return SafeYaml(_quoted(value)) if isinstance(value, str) else scalar(value)
+    return SafeYaml(_quote(value)) if isinstance(value, str) else scalar(value)
 
 
 def lines(values: Iterable[str], indent: int) -> SafeYaml:
-    """Texts, one a line, as one scalar; a block where that can be read as nothing else."""
+    """Return texts as one scalar with one text per line.
+
+    It is a block scalar if it has no characters that need quotes.
+    """
     texts = list(values)
     if any("\n" in text or "\r" in text for text in texts):
-        raise ConfigError("a text with a line break can't be handed to a step of CI")
+        raise ConfigError("a text with a line break can't be passed to a step of CI")
     if all(isinstance(text, Expression) or _PLAIN.fullmatch(text) for text in texts):
         return SafeYaml("|-" + "".join(f"\n{' ' * indent}{text}" for text in texts))
-    return SafeYaml(_quoted("\n".join(map(_escaped, texts))))
+    return SafeYaml(_quote("\n".join(map(_escape_expressions, texts))))
 
 
 def variable(name: str) -> SafeYaml:
-    """The name of a variable, as a key or in an expression."""
+    """Return the name of a variable, for use as a key or in an expression."""
     if not _VARIABLE.fullmatch(name):
-        raise TypeError(f"{name!r} is no name of a variable")
+        raise TypeError(f"{name!r} is not a variable name")
     return SafeYaml(name)
 
 
-def uses(one: Action) -> SafeYaml:
-    """An action, with its version behind it."""
-    text = _quoted(one.uses) if not _PLAIN.fullmatch(one.uses) else one.uses
-    return SafeYaml(f"{text} # {one.version}" if one.version else text)
+def uses(action: Action) -> SafeYaml:
+    """Return the value of ``uses:``, with the version as a comment."""
+    text = action.uses if _PLAIN.fullmatch(action.uses) else _quote(action.uses)
+    return SafeYaml(f"{text} # {action.version}" if action.version else text)
 
 
-def _escaped(text: str) -> str:
-    """What GitHub evaluates to the text."""
-    return text if isinstance(text, Expression) else text.replace(_OPENING, _SPELLED)
+def _escape_expressions(text: str) -> str:
+    """Return the text that GitHub evaluates to ``text``."""
+    return text if isinstance(text, Expression) else text.replace(_OPENING, _ESCAPED_OPENING)
 
 
-def _quoted(text: str) -> str:
-    """A double-quoted scalar of YAML: JSON, but for letters beyond 16 bits."""
+def _quote(text: str) -> str:
+    """Return a double-quoted YAML scalar: JSON, except for characters beyond 16 bits."""
 
-    def spelled(found: re.Match[str]) -> str:
-        number = ord(found[0])
+    def escape_character(match: re.Match[str]) -> str:
+        number = ord(match[0])
         return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
-    return _NOT_ASCII.sub(spelled, json_text(text, exact=True, ascii_only=False))
+    return _NOT_ASCII.sub(escape_character, json_text(text, exact=True, ascii_only=False))
 
 
-def _only_rendered(value: object) -> object:
+def _require_safe_yaml(value: object) -> object:
     if not isinstance(value, SafeYaml):
-        raise TypeError(f"a template puts {value!r} into a workflow as it is")
+        raise TypeError(f"a template uses {value!r} without a filter")
     return value
 
 
@@ -176,11 +182,9 @@ def _environment() -> Environment:
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ModuleNotFoundError:
-        raise ConfigError(
-            "templates need the package jinja2", hint="install polywheel[cli]"
-        ) from None
-    # GitHub and GitLab have the usual delimiters for themselves.
-    environment = Environment(  # noqa: S701  # what is written is no HTML
+        raise ConfigError("the package jinja2 is missing", hint="install polywheel[cli]") from None
+    # GitHub and GitLab use the default delimiters of jinja2 themselves.
+    environment = Environment(  # noqa: S701  # the output is not HTML
         loader=FileSystemLoader(data_folder("matrix") / "templates"),
         block_start_string="[%",
         block_end_string="%]",
@@ -189,7 +193,7 @@ def _environment() -> Environment:
         comment_start_string="[#",
         comment_end_string="#]",
         undefined=StrictUndefined,
-        finalize=_only_rendered,
+        finalize=_require_safe_yaml,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
