@@ -658,7 +658,7 @@ def read_journal(content: bytes, folder: Path) -> None:
         entry = journal.entry("linux-x86_64-cp311-v3")
         if entry is not None:
             journal.finished(entry.job, entry.key)
-            journal.maker(entry.file, entry.sha256)
+            journal.origin(entry.file, entry.sha256)
 
 
 # --- machines and indexes ------------------------------------------------------------------------

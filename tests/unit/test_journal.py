@@ -62,7 +62,7 @@ def test_what_is_added_is_there_in_the_next_run(tmp_path: Path) -> None:
     with open_journal(tmp_path / "new" / "out") as journal:
         assert journal.finished("any-py3-v3", "k1") == entry
         assert journal.seconds("any-py3-v3") == 1.5
-        assert journal.maker(FILE, entry.sha256) == "any-py3-v3"
+        assert journal.origin(FILE, entry.sha256) == entry
 
 
 def test_the_newest_line_of_a_job_counts_and_all_contents_are_known(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_newest_line_of_a_job_counts_and_all_contents_are_known(tmp_path: Pa
         assert journal.entry("any-py3-v3") == new
         assert journal.finished("any-py3-v3", "k1") is None
         assert journal.finished("any-py3-v3", "k2") == new
-        assert journal.maker(FILE, old.sha256) == "any-py3-v3"
+        assert journal.origin(FILE, old.sha256) == old
 
 
 def test_a_line_does_not_count_once_the_key_or_the_file_is_another(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_line_does_not_count_once_the_key_or_the_file_is_another(tmp_path: Pat
         assert journal.finished("any-py3-v3", "k1") is None
         (tmp_path / FILE).write_bytes(b"changed")
         assert journal.finished("any-py3-v3", "k1") is None
-        assert journal.maker(FILE, sha256_of(tmp_path / FILE)) is None
+        assert journal.origin(FILE, sha256_of(tmp_path / FILE)) is None
         (tmp_path / FILE).unlink()
         (tmp_path / FILE).mkdir()
         assert journal.finished("any-py3-v3", "k1") is None

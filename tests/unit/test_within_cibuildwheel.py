@@ -18,10 +18,10 @@ from polywheel.run.executors.cibuildwheel_options import (
     BuildPlatform,
     build_platform,
     by_variant,
+    cibuildwheel_tables,
+    cibuildwheel_variables,
     container_engine,
     serves,
-    tables_of,
-    variables,
 )
 
 LINUX = Target(name="linux-x86_64", image="an/image", at="targets.toml: linux-x86_64")
@@ -42,7 +42,7 @@ def told(
     environment: dict[str, str] | None = None,
     tables: dict[str, object] | None = None,
 ) -> dict[str, str]:
-    return variables(
+    return cibuildwheel_variables(
         jobs or (job("v3", "3.12"),),
         target,
         PLACE,
@@ -177,7 +177,7 @@ def test_the_image_of_a_target_gives_way_to_the_projects_tables(
 
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])
 def test_tables_that_are_none(document: dict[str, object]) -> None:
-    assert tables_of(document) == {}
+    assert cibuildwheel_tables(document) == {}
 
 
 def test_a_container_engine_that_is_not_there() -> None:

@@ -31,33 +31,29 @@ from polywheel.matrix.plan_json import read_document
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from polywheel.run.executors.cibuildwheel_options import (
-    build_platform,
     by_variant,
-    tables_of,
-    variables,
+    check_backend,
+    cibuildwheel_tables,
+    cibuildwheel_variables,
+    require_platform,
 )
 from polywheel.run.report import SHAPE
 from polywheel.system.terminal import print_lines
-
-_OURS = "polywheel.backend"
 
 
 def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
     """A run for each variant and target. Raises ConfigError if cibuildwheel can't build them."""
     _check_project(project)
     plan = by_variant(plan)
-    tables = tables_of(project.document)
+    tables = cibuildwheel_tables(project.document)
     runs = []
     for build in plan.builds:
         jobs = [job for job in plan.jobs if job.build == build.id]
-        platform, target = build_platform(build.target), plan.targets[build.target]
-        if platform is None:
-            raise ConfigError(
-                f"cibuildwheel does not support the target {build.target!r}",
-                at=target.at,
-                hint="polywheel ci github supports any target",
-            )
-        environment = variables(
+        target = plan.targets[build.target]
+        platform = require_platform(
+            build.target, at=target.at, hint="polywheel ci github supports any target"
+        )
+        environment = cibuildwheel_variables(
             jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
         )
         label, runner = jobs[0].label, target.runner or ""
@@ -68,13 +64,7 @@ def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
 
 
 def _check_project(project: Project) -> None:
-    backend = project.build_system.build_backend
-    if backend != _OURS:
-        raise ConfigError(
-            f"cibuildwheel needs the build backend {_OURS}, found {backend or 'none'}",
-            at=f"{PYPROJECT}: build-system.build-backend",
-            hint=f'set build-backend = "{_OURS}"; polywheel init prints both lines',
-        )
+    check_backend(project)
     if project.file != PYPROJECT:
         raise ConfigError(
             f"cibuildwheel can't read the tables in {project.file}",

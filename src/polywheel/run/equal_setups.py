@@ -18,13 +18,13 @@ def report_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compar
     If this is an error, these builds become failed builds: their files stay in the output
     directory, but the outcomes do not list them.
     """
-    found = list(outcomes)
+    reported = list(outcomes)
     setups = {
-        wheel.job: wheel.setup for outcome in found for wheel in outcome.wheels if wheel.setup
+        wheel.job: wheel.setup for outcome in reported for wheel in outcome.wheels if wheel.setup
     }
     for equal in compare(group_by_setup(plan, setups)):
-        found = [_with_message(outcome, equal) for outcome in found]
-    return found
+        reported = [_with_message(outcome, equal) for outcome in reported]
+    return reported
 
 
 def group_by_setup(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:

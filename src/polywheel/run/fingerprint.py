@@ -110,13 +110,13 @@ def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str,
         for name in _COMPILERS
         if isinstance(command := fields.env.get(name), str)
     }
-    found = [f"{command}: {_version(command)}" for command in sorted(compilers)]
+    versions = [f"{command}: {_version(command)}" for command in sorted(compilers)]
     for word in (repair or "").split():
         if word in _REPAIRERS:
-            found.append(f"{word}: {_version(word)}")
+            versions.append(f"{word}: {_version(word)}")
         elif Path(word).is_file():
-            found.append(f"{word}: {sha256_of(Path(word))}")
-    return tuple(found)
+            versions.append(f"{word}: {sha256_of(Path(word))}")
+    return tuple(versions)
 
 
 @cache

@@ -112,11 +112,6 @@ class Journal:
             return None
         return entry if content == entry.sha256 else None
 
-    def maker(self, file: str, sha256: str) -> str | None:
-        """Return the job that made a file with this content, in any run; None if no run made it."""
-        entry = self.origin(file, sha256)
-        return entry.job if entry is not None else None
-
     def origin(self, file: str, sha256: str) -> Entry | None:
         """Return the line of a file with this content, of any run; None if no run made it."""
         return self._by_content.get((file, sha256))

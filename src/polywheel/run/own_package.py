@@ -134,7 +134,7 @@ def requirements_without_polywheel(requirements: tuple[str, ...], *, at: str) ->
 
     Raises ConfigError if a requirement is malformed, or requires another version of polywheel.
     """
-    found = []
+    others = []
     for text in requirements:
         try:
             requirement = parse_requirement(text)
@@ -143,14 +143,14 @@ def requirements_without_polywheel(requirements: tuple[str, ...], *, at: str) ->
                 f"malformed requirement {text!r}: {str(error).splitlines()[0]}", at=at
             ) from None
         if canonicalize_name(requirement.name) != "polywheel":
-            found.append(text)
+            others.append(text)
         elif not requirement.specifier.contains(__version__, prereleases=True):
             raise ConfigError(
                 f"the project requires {text}, and this is polywheel {__version__}",
                 at=at,
                 hint="install the version of polywheel that the project requires",
             )
-    return found
+    return others
 
 
 _INFO = f"polywheel-{__version__}.dist-info"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE, Project
-from polywheel.errors import BuildError, ConfigError, PolywheelError
+from polywheel.errors import BuildError, PolywheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BackendChoice
@@ -22,10 +22,10 @@ from polywheel.run.executors.cibuildwheel_options import (
     PROJECT,
     BuildPlatform,
     Installation,
-    build_platform,
-    command,
-    tables_of,
-    variables,
+    cibuildwheel_command,
+    cibuildwheel_tables,
+    cibuildwheel_variables,
+    require_platform,
 )
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
@@ -125,10 +125,10 @@ class CibuildwheelExecutor:
             temporary_folder(self.publisher.out) as folder,
         ):
             began = time.monotonic()
-            platform = _platform(build)
+            platform = require_platform(build.target)
             limit = self.context.seconds or self.targets[build.target].job_timeout
             ended = run_child(
-                command(self.installation, platform, folder, self.options),
+                cibuildwheel_command(self.installation, platform, folder, self.options),
                 folder=source,
                 environment={**os.environ, **self._variables(jobs, build, platform, source)},
                 log=log,
@@ -189,7 +189,7 @@ class CibuildwheelExecutor:
         self, jobs: Sequence[Job], build: Build, platform: BuildPlatform, source: Path
     ) -> dict[str, str]:
         """Return the variables of a run."""
-        tables = tables_of(self.project.document)
+        tables = cibuildwheel_tables(self.project.document)
         project = PurePosixPath(PROJECT) if platform.in_container else source
         environment = {
             **self._setup_variables(jobs[0]),
@@ -197,7 +197,7 @@ class CibuildwheelExecutor:
         }
         if self.config is not None:
             environment[CONFIG_VARIABLE] = self.config
-        found = variables(
+        variables = cibuildwheel_variables(
             jobs,
             self.targets[build.target],
             platform,
@@ -206,7 +206,7 @@ class CibuildwheelExecutor:
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
         )
-        return {**self.container_variables, **found} if platform.in_container else found
+        return {**self.container_variables, **variables} if platform.in_container else variables
 
     def _setup_variables(self, job: Job) -> dict[str, str]:
         """Return the variables that the setup rules of a variant set, for repairs and tests too.
@@ -219,11 +219,15 @@ class CibuildwheelExecutor:
         resolved = resolve_setup(
             self.project, self.choice, variant, python=None, notify=lambda _: None
         )
-        found = {name: entry.value for name, entry in resolved.setup.env.items()}
-        return {name: text for name, text in found.items() if not os.path.isabs(text)}  # noqa: PTH117
+        variables = {name: entry.value for name, entry in resolved.setup.env.items()}
+        return {
+            name: text
+            for name, text in variables.items()
+            if not os.path.isabs(text)  # noqa: PTH117
+        }
 
     def _key(self, job: Job, build: Build) -> str:
-        platform = _platform(build)
+        platform = require_platform(build.target)
         # The files that options name, also behind "=".
         paths = [Path(option.rpartition("=")[2]) for option in self.options]
         return digest_of(
@@ -254,17 +258,10 @@ class CibuildwheelExecutor:
             ),
         ):
             self.source.copy_to(work.source)
-            if _platform(build).in_container:
+            if require_platform(build.target).in_container:
                 copy_borrowed_objects(work.source)
             write_own_wheel(self.context.polywheel, work.source / _OWN_WHEEL)
             yield work.source, work.lock
-
-
-def _platform(build: Build) -> BuildPlatform:
-    platform = build_platform(build.target)
-    if platform is None:
-        raise ConfigError(f"cibuildwheel does not support the target {build.target!r}")
-    return platform
 
 
 def logged_messages(log: Path) -> Iterator[str]:

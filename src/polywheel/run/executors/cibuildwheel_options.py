@@ -21,11 +21,13 @@ from typing import Any
 
 from packaging.version import Version
 
+from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
 
+_BACKEND = "polywheel.backend"
 _OLDEST = Version("4.3")
 _SYSTEMS = {
     "linux": ("linux", "manylinux"),
@@ -74,7 +76,8 @@ def find_cibuildwheel() -> Installation:
     Raises ConfigError if it is missing or too old.
     """
     try:
-        command, version = [sys.executable, "-m", "cibuildwheel"], installed_version("cibuildwheel")
+        version = installed_version("cibuildwheel")
+        executable = [sys.executable, "-m", "cibuildwheel"]
     except PackageNotFoundError:
         path = shutil.which("cibuildwheel")
         if path is None:
@@ -83,7 +86,7 @@ def find_cibuildwheel() -> Installation:
                 at="--frontend",
                 hint="python -m pip install cibuildwheel",
             ) from None
-        command, version = [path], _version_beside(Path(path).resolve())
+        executable, version = [path], _version_beside(Path(path).resolve())
     try:
         old = Version(version) < _OLDEST
     except ValueError:  # InvalidVersion, or a number of more digits than Python reads
@@ -94,14 +97,14 @@ def find_cibuildwheel() -> Installation:
             at="--frontend",
             hint="python -m pip install --upgrade cibuildwheel",
         )
-    return Installation(command=tuple(command), version=version)
+    return Installation(command=tuple(executable), version=version)
 
 
 def _version_beside(path: Path) -> str:
     """Return the version of cibuildwheel that the Python next to its executable reports."""
     python = path.with_name("python.exe" if sys.platform == "win32" else "python")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [python, "-I", "-c", _VERSION],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -111,7 +114,7 @@ def _version_beside(path: Path) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def build_platform(target: str) -> BuildPlatform | None:
@@ -122,6 +125,27 @@ def build_platform(target: str) -> BuildPlatform | None:
     platform, tag = _SYSTEMS[system]
     arch = _WINDOWS.get(machine, machine) if platform == "windows" else machine
     return BuildPlatform(platform=platform, arch=arch, suffix=f"{tag}_{arch.lower()}")
+
+
+def require_platform(
+    target: str, *, at: str | None = None, hint: str | None = None
+) -> BuildPlatform:
+    """Return the platform of a target. Raises ConfigError if cibuildwheel does not support it."""
+    platform = build_platform(target)
+    if platform is None:
+        raise ConfigError(f"cibuildwheel does not support the target {target!r}", at=at, hint=hint)
+    return platform
+
+
+def check_backend(project: Project) -> None:
+    """Raise ConfigError if a project has another build backend than polywheel."""
+    backend = project.build_system.build_backend
+    if backend != _BACKEND:
+        raise ConfigError(
+            f"cibuildwheel needs the build backend {_BACKEND}, found {backend or 'none'}",
+            at=f"{PYPROJECT}: build-system.build-backend",
+            hint=f'set build-backend = "{_BACKEND}"; polywheel init prints both lines',
+        )
 
 
 def serves(here: str, target: str) -> bool:
@@ -156,7 +180,7 @@ def by_variant(plan: Plan) -> Plan:
     return replace(plan, jobs=jobs, builds=tuple(builds))
 
 
-def tables_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def cibuildwheel_tables(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return ``[tool.cibuildwheel]`` of a pyproject.toml."""
     tool = document.get("tool")
     tables = tool.get("cibuildwheel") if isinstance(tool, dict) else None
@@ -214,7 +238,7 @@ def _check_engine(name: str) -> None:
         )
 
 
-def command(
+def cibuildwheel_command(
     installation: Installation, platform: BuildPlatform, out: Path, options: Sequence[str]
 ) -> list[str]:
     """Return the command of a run for the source in the current folder; ``options`` are the user's."""
@@ -222,7 +246,7 @@ def command(
     return [*installation.command, *own, *options, "."]
 
 
-def variables(
+def cibuildwheel_variables(
     jobs: Sequence[Job],
     target: Target,
     platform: BuildPlatform,
@@ -242,7 +266,7 @@ def variables(
     override the image of the target, too.
     """
     pythons = dict.fromkeys(python for job in jobs for python in job.pythons)
-    found = {
+    variables = {
         "CIBW_BUILD": " ".join(
             f"cp{python.replace('.', '')}-{platform.suffix}" for python in pythons
         ),
@@ -259,7 +283,7 @@ def variables(
     }
     for option, text in texts.items():
         if text:
-            _append_option(found, option, text, platform, environ)
+            _append_option(variables, option, text, platform, environ)
     own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
     if platform.in_container and not target.at.startswith(_SHIPPED):
         image = f"{platform.suffix.replace('_', '-', 1)}-image"
@@ -270,8 +294,8 @@ def variables(
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
-            found[name] = value
-    return found
+            variables[name] = value
+    return variables
 
 
 def job_environment(job: Job) -> dict[str, str]:
@@ -279,12 +303,12 @@ def job_environment(job: Job) -> dict[str, str]:
 
     Raises ConfigError if cibuildwheel does not support its target.
     """
-    platform = build_platform(job.target)
-    if platform is None:
-        raise ConfigError(f"cibuildwheel does not support the target {job.target!r}", at=job.at)
+    platform = require_platform(job.target, at=job.at)
     target = Target(name=job.target, at=_SHIPPED)
-    found = variables([job], target, platform, settings={}, environment={}, tables={}, environ={})
-    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **found}
+    variables = cibuildwheel_variables(
+        [job], target, platform, settings={}, environment={}, tables={}, environ={}
+    )
+    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **variables}
 
 
 def _variant_settings(job: Job) -> list[str]:
@@ -307,7 +331,7 @@ def _variable(option: str) -> str:
 
 
 def _append_option(
-    found: dict[str, str],
+    variables: dict[str, str],
     option: str,
     text: str,
     platform: BuildPlatform,
@@ -317,8 +341,8 @@ def _append_option(
     name = _variable(option)
     for candidate in (f"{name}_{platform.platform.upper()}", name):
         if environ.get(candidate):
-            found[candidate] = f"{environ[candidate]} {text}"
+            variables[candidate] = f"{environ[candidate]} {text}"
             return
-    found[name] = text
-    rules = found.get("CIBW_INHERIT") or environ.get("CIBW_INHERIT", "")
-    found["CIBW_INHERIT"] = "; ".join(filter(None, (rules, f"{option}: append")))
+    variables[name] = text
+    rules = variables.get("CIBW_INHERIT") or environ.get("CIBW_INHERIT", "")
+    variables["CIBW_INHERIT"] = "; ".join(filter(None, (rules, f"{option}: append")))

@@ -25,10 +25,11 @@ from polywheel.run.executors.cibuildwheel import CibuildwheelExecutor
 from polywheel.run.executors.cibuildwheel_options import (
     build_platform,
     by_variant,
+    check_backend,
+    cibuildwheel_tables,
     container_engine,
     find_cibuildwheel,
     serves,
-    tables_of,
 )
 from polywheel.run.executors.local import LocalExecutor
 from polywheel.run.executors.protocol import BuildExecutor
@@ -47,7 +48,6 @@ from polywheel.system.files import sha256_of
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """The build requirements of a project without a ``[build-system]`` table (PEP 518)."""
-_BACKEND = "polywheel.backend"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,12 +201,7 @@ def _sdist_maker(
 
 
 def _cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> CibuildwheelExecutor:
-    if run.project.build_system.build_backend != _BACKEND:
-        raise ConfigError(
-            f"cibuildwheel needs the build backend {_BACKEND}, and the project has another one",
-            at="pyproject.toml: build-system.build-backend",
-            hint=f'set build-backend = "{_BACKEND}", or build without --frontend cibuildwheel',
-        )
+    check_backend(run.project)
     config, installation = _config_in_source(run), find_cibuildwheel()
     platforms = [build_platform(build.target) for build in run.builds]
     in_container = any(platform is not None and platform.in_container for platform in platforms)
@@ -223,7 +218,7 @@ def _cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> Cibuild
         targets=run.plan.targets,
         logs=run.options.logs,
         installation=installation,
-        container_variables=container_engine(tables_of(run.project.document))
+        container_variables=container_engine(cibuildwheel_tables(run.project.document))
         if in_container
         else {},
         options=options,
@@ -253,21 +248,21 @@ def _find_interpreters(
 ) -> tuple[dict[str, Interpreter], dict[str, str]]:
     """Return the Pythons of the builds, and the reason for each one that is not available."""
     pythons = sorted({build.python for build in builds})
-    found: dict[str, Interpreter] = {}
+    interpreters: dict[str, Interpreter] = {}
     missing: dict[str, str] = {}
     if not pythons:
-        return found, missing
+        return interpreters, missing
     with ThreadPoolExecutor(max_workers=min(8, len(pythons))) as pool:
         for python, interpreter in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
             if interpreter is not None:
-                found[python] = interpreter
+                interpreters[python] = interpreter
             elif not options.install_python:
                 missing[python] = (
                     f"no Python {python} was found; use --install-python to install it"
                 )
             else:
                 try:
-                    found[python] = install_interpreter(python, notify=observer.note)
+                    interpreters[python] = install_interpreter(python, notify=observer.note)
                 except BuildError as error:
                     missing[python] = error.problems[0].what
-    return found, missing
+    return interpreters, missing

@@ -158,15 +158,15 @@ class Publisher:
             found = ""
         if found == digest:
             return
-        maker = self.journal.maker(final.name, found)
-        if maker is None:
+        origin = self.journal.origin(final.name, found)
+        if origin is None:
             raise WheelError(
                 f"{final.name} is there already, and it is not what a run of this matrix made",
                 at=str(self.out),
                 hint="move it away, or write over it with --force",
             )
-        if maker != job.id:
-            raise two_jobs(final.name, maker, job.id)
+        if origin.job != job.id:
+            raise two_jobs(final.name, origin.job, job.id)
 
     def _targets(self, job: Job) -> list[Target]:
         return [self.targets[name] for name in job.targets]
