@@ -1,7 +1,7 @@
-"""The one family of errors, and how an error is put to a person.
+"""The error classes, their exit codes, and how errors are shown.
 
-Library code raises a :class:`PolywheelError`; it never prints and never exits. The faces (the
-build hooks, the commands) catch it once, print :meth:`PolywheelError.render` and leave with
+Library code raises a :class:`PolywheelError`. It does not print and does not exit. The build hooks
+and the commands catch the error once, print :meth:`PolywheelError.render`, and exit with
 :attr:`PolywheelError.exit_code`.
 """
 
@@ -18,31 +18,31 @@ from typing import ClassVar, Self
 from polywheel.system.terminal import drop_output, log_line, one_line, prepare_streams, print_lines
 
 INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
-"""Exit codes: after SIGINT and SIGPIPE as a shell has them; EX_SOFTWARE of sysexits.h."""
+"""Exit codes: as in a shell after SIGINT and SIGPIPE, and EX_SOFTWARE of sysexits.h."""
 _NO_MEMORY = re.compile("failed to map segment|[Cc]annot allocate memory")
-"""What the dynamic linker says where it can't load an extension module for want of memory."""
+"""The messages of the dynamic linker if there is too little memory to load an extension module."""
 _LONGEST = 10_000
-"""Characters of a line of an error."""
+"""The most characters of a line of an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: what, where it stands, and what to do about it.
+    """One thing that is wrong, its location, and a hint.
 
-    The texts may hold a stranger's words: each is shown on one line.
+    The texts may come from untrusted files. Each is shown on one line.
     """
 
     what: str
     at: str | None = None
     hint: str | None = None
     output: tuple[str, ...] = ()
-    """The last lines that another program printed, which say why."""
+    """The last lines of another program's output."""
 
     def render(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """What :meth:`render` says, a line at a time; safe to print as it is."""
+        """The lines of :meth:`render`, safe to print."""
         yield one_line(f"error: {self.what}", longest=_LONGEST)
         yield from (f"  | {log_line(line, longest=_LONGEST)}" for line in self.output)
         if self.at:
@@ -52,7 +52,7 @@ class Problem:
 
 
 class PolywheelError(Exception):
-    """Base of everything that polywheel raises on purpose."""
+    """The base class of all errors of polywheel."""
 
     exit_code: ClassVar[int] = 1
 
@@ -69,84 +69,85 @@ class PolywheelError(Exception):
 
     @classmethod
     def collected(cls, problems: Iterable[Problem]) -> Self:
-        """One error for everything that was found wrong, so that it is shown together."""
-        found = tuple(dict.fromkeys(problems))
-        error = cls(found[0].what)
-        error.problems = found
+        """One error for several problems, without duplicates."""
+        distinct = tuple(dict.fromkeys(problems))
+        error = cls(distinct[0].what)
+        error.problems = distinct
         return error
 
     def __str__(self) -> str:
         return self.render()
 
     def render(self) -> str:
-        """Everything that is wrong, as lines for a terminal or a build log."""
+        """All problems as text, for a terminal or a build log."""
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """What :meth:`render` says, a line at a time; safe to print as it is."""
+        """The lines of :meth:`render`, safe to print."""
         for problem in self.problems:
             yield from problem.lines()
 
 
 class BuildError(PolywheelError):
-    """The real backend is missing, or it failed."""
+    """A build failed, or the real backend is missing."""
 
     exit_code = 1
 
 
 class UnsupportedError(BuildError):
-    """The real backend can't do this here, and says so (``UnsupportedOperation`` of PEP 517)."""
+    """The real backend does not support the operation (``UnsupportedOperation`` of PEP 517)."""
 
 
 class ConfigError(PolywheelError):
-    """What the user wrote (pyproject.toml, config settings, arguments) can't be followed."""
+    """The input of the user (pyproject.toml, config settings, arguments) is wrong."""
 
     exit_code = 2
 
 
 class ProviderError(PolywheelError):
-    """A provider plugin can't be asked, or its answer can't be used."""
+    """A provider plugin failed, or its answer is wrong."""
 
     exit_code = 3
 
 
 class WheelError(PolywheelError):
-    """A wheel that can't be read, or can't be written."""
+    """A wheel can't be read or written, or it is inconsistent."""
 
     exit_code = 4
 
 
 def show_error(error: PolywheelError) -> None:
-    """Print what is wrong on standard error. Raises OSError."""
+    """Print an error on standard error. Raises OSError."""
     print_lines(error.lines(), stream=sys.stderr)
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command; its exit code, or that of the error it ends in, which is shown.
+    """Run a command and return its exit code.
 
-    For the faces: no exception passes, and 0 means that all output has been written.
+    An error is shown, and its exit code is returned. No exception leaves this function. The exit code 0
+    means that all output was written.
     """
     prepare_streams()
     try:
         try:
             code = command()
-        except SystemExit as ended:  # argparse: --help, --version, wrong usage
-            code = ended.code if isinstance(ended.code, int) else 2
+        except SystemExit as exit_request:  # argparse: --help, --version, wrong usage
+            code = exit_request.code if isinstance(exit_request.code, int) else 2
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # nothing is hidden: see _show_unexpected
-        code = _shown(error)
+        code = _show_any_error(error)
     drop_output()
     return code
 
 
-def _shown(error: BaseException) -> int:
-    """Show an error that a command ended in, where that is possible; the exit code."""
+def _show_any_error(error: BaseException) -> int:
+    """Show the error of a command, if possible. Returns the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):  # whoever read the output has enough of it
+    if isinstance(error, BrokenPipeError):  # the reader of the output has closed it
         return OUTPUT_LOST
     known = known_error(error)
-    with suppress(OSError, MemoryError):  # then it is seen by the exit code alone
+    with suppress(OSError, MemoryError):  # the exit code still shows the failure
         if known is not None:
             show_error(known)
         else:
@@ -155,23 +156,23 @@ def _shown(error: BaseException) -> int:
 
 
 def known_error(error: BaseException) -> PolywheelError | None:
-    """An error in words that need no traceback; None for a mistake in polywheel."""
+    """The error as a PolywheelError, which is shown without a traceback; None for a bug in polywheel."""
     if isinstance(error, PolywheelError):
         return error
     if isinstance(error, OSError):  # a full disk, a folder that was removed
-        where = f"{error.filename}: " if error.filename else ""
-        return PolywheelError(f"{where}{error.strerror or error}")
+        file = f"{error.filename}: " if error.filename else ""
+        return PolywheelError(f"{file}{error.strerror or error}")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        what = "no thread can be started: a limit of this machine or of the shell is reached"
+        what = "can't start a thread: a limit of this machine or of the shell is reached"
         return PolywheelError(what, hint="see ulimit -a: -u and -v")
-    return _memory_shortage(error)
+    return _memory_error(error)
 
 
-def _memory_shortage(error: BaseException) -> PolywheelError | None:
-    """An error that Python raises where it gets no memory, for some libraries and the compiler too."""
+def _memory_error(error: BaseException) -> PolywheelError | None:
+    """The error for exceptions that Python, libraries, and the compiler raise without memory."""
     unloadable = isinstance(error, ImportError) and _NO_MEMORY.search(str(error))
     if unloadable or isinstance(error, MemoryError):
-        return PolywheelError("there is not enough memory")
+        return PolywheelError("out of memory")
     if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
         what = f"{error.filename} can't be compiled"
         return PolywheelError(what, hint="there is too little memory, or the file is damaged")
@@ -181,7 +182,7 @@ def _memory_shortage(error: BaseException) -> PolywheelError | None:
 
 
 def _show_unexpected(error: BaseException) -> None:
-    """The traceback, and below it, where it is seen, what to do about it."""
+    """Print the traceback and, below it, a request to report the bug."""
     import traceback
 
     text = "".join(traceback.format_exception(error))
@@ -190,24 +191,23 @@ def _show_unexpected(error: BaseException) -> None:
     show_error(
         PolywheelError(
             f"internal error: {last}",
-            hint="this is a mistake in polywheel: please report it, with the lines above and what "
-            "was run",
+            hint="this is a bug in polywheel; please report it with the command and all lines above",
         )
     )
 
 
-def nearest(found: str, known: Iterable[str]) -> str | None:
-    """A hint that names the known name nearest to ``found``, or lists the few that there are."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """A hint with the known name nearest to ``name``, or with all known names if they are few."""
     names = sorted(set(known))
-    if close := closest(found, names):
+    if close := closest(name, names):
         return f"did you mean {close!r}?"
     if names and len(names) <= 8:
         return "known: " + ", ".join(names)
     return None
 
 
-def closest(found: str, known: Iterable[str]) -> str | None:
-    """The known name that ``found`` is probably a misspelling of."""
-    import difflib  # errors are rare, and starting up is part of every command
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most similar to ``name``; None if no name is similar."""
+    import difflib  # imported for errors only, to keep the start of commands fast
 
-    return next(iter(difflib.get_close_matches(found, sorted(set(known)), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)), None)

@@ -177,7 +177,7 @@ def test_an_older_release_and_a_version_of_choice(
     assert [one["version"] for one in answer["releases"]] == ["2.0", "1.0"]
     assert as_json(capsys, dist, "--system", old, "--version", "2", code=1)["chosen"] is None
     assert "no version is as wanted: ==3" in explain(dist, "--version", "3", code=2)
-    assert "is no version" in explain(dist, "--version", "three", code=2)
+    assert "is not a version" in explain(dist, "--version", "three", code=2)
 
 
 def test_an_optional_provider_can_be_enabled(

@@ -114,7 +114,7 @@ def test_the_table_shows_variants_places_and_what_builds_here(source: Path) -> N
     assert by_label["v3_mkl"].count("●") == 6
     assert by_label["v3_openblas"].count("○") == 6
     assert "blas_lapack :: library :: openblas" in by_label["v3_openblas"]
-    assert "cells removed by rules: 6; --why LABEL names the rule" in lines
+    assert "cells removed by rules: 6; --why LABEL shows the rule" in lines
     assert lines[-1] == f"builds: 18, wheels: {JOBS}"
     assert "\x1b" not in out
 
@@ -124,7 +124,7 @@ def test_a_source_that_reads_its_variant_is_named(source: Path) -> None:
     why = "build.rs mentions POLYWHEEL_VARIANT_, so a build may read its variant"
     assert matrix(source)[0].splitlines()[-2:] == [
         f"builds: {JOBS}, wheels: {JOBS}",
-        f"builds that ask the same are not shared: {why}",
+        f"identical builds are not shared: {why}",
     ]
     assert as_json(source, "--json")["unshared"] == why
 
@@ -206,7 +206,7 @@ def test_shards_together_are_everything(source: Path, tmp_path: Path) -> None:
         assert set().union(*found) == ids(whole)
     out, said = matrix(source, "--shard", "30/40")
     assert out.splitlines()[-1] == "builds: 0, wheels: 0"
-    assert "none is for 30/40" in said
+    assert "shard 30/40 is empty" in said
 
 
 def test_a_report_that_knows_no_job_is_told(source: Path, tmp_path: Path) -> None:

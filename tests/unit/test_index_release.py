@@ -101,10 +101,10 @@ def labels(dist: Path) -> list[str]:
 
 
 LEFT_OUT_BY_PLAN = {
-    "demo-0.9.tar.gz": "of version 0.9, the newest is 1.0",
-    f"demo-0.9-{TAG}-one.whl": "of version 0.9, the newest is 1.0",
+    "demo-0.9.tar.gz": "version 0.9; the newest is 1.0",
+    f"demo-0.9-{TAG}-one.whl": "version 0.9; the newest is 1.0",
     f"demo-1.0-{TAG}-old.whl": "no variant 'old' is planned",
-    f"other-1.0-{TAG}-one.whl": "of another project than demo",
+    f"other-1.0-{TAG}-one.whl": "it is not of the project demo",
 }
 
 
@@ -136,7 +136,7 @@ def test_a_report(
     report = write_report(tmp_path / "r.json", wheel(dist, "one"), wheel(dist, "two"))
     done = run(capsys, dist, report, simple=simple)
     assert {one["file"]: one["why"] for one in done["left_out"]} == dict.fromkeys(
-        LEFT_OUT_BY_PLAN, "no report names it"
+        LEFT_OUT_BY_PLAN, "it is in no report"
     )
     assert labels(dist) == ["one", "two"]
 
@@ -151,7 +151,7 @@ def test_reports_of_several_machines(
     )
     second = write_report(tmp_path / "2.json", wheel(dist, "two"))
     assert index.run([str(dist), "--release", str(first)]) == 0
-    assert "for other machines, whose reports are not given: job-of-" in capsys.readouterr().err
+    assert "the reports of other machines are missing: job-of-" in capsys.readouterr().err
     assert labels(dist) == ["one"]
     done = run(capsys, dist, first, second)
     assert done["problems"] == []
@@ -168,8 +168,8 @@ def test_a_wheel_that_is_missing(
     before = (dist / "demo-1.0-variants.json").read_bytes()
     wheel(dist, "two").unlink()
     for file, said in (
-        (plan, "there is no wheel of linux-x86_64-cp312-two"),
-        (report, f"the report names {wheel(dist, 'two').name}, which is not there"),
+        (plan, "the wheel of linux-x86_64-cp312-two is missing"),
+        (report, f"{wheel(dist, 'two').name} is in the report, but it does not exist"),
     ):
         done = run(capsys, dist, file, code=4)
         assert [one["what"] for one in done["problems"]] == [said]
@@ -187,7 +187,7 @@ def test_a_wheel_that_has_changed_since_it_was_reported(
     report = write_report(tmp_path / "r.json", wheel(dist, "one"), wheel(dist, "two"))
     write_wheel(dist, TWO, tag=TAG, headers="Summary: another\n")
     done = run(capsys, dist, report, code=4, simple=simple)
-    assert "is not the wheel that the report names" in done["problems"][0]["what"]
+    assert "has changed since the report was written" in done["problems"][0]["what"]
 
 
 @pytest.mark.parametrize("state", ["failed", "not-started", "no-python", "stopped"])
@@ -197,7 +197,7 @@ def test_a_report_of_a_job_that_has_no_wheel(
     report = write_report(tmp_path / "r.json", wheel(dist, "one"), states={"job": state})
     done = run(capsys, dist, report, code=4)
     assert [one["what"] for one in done["problems"]] == [
-        f"there is no wheel of job: {state.replace('-', ' ')}"
+        f"the wheel of job is missing: {state.replace('-', ' ')}"
     ]
 
 
@@ -208,7 +208,7 @@ def test_other_properties_than_planned(
     plan = write_plan(tmp_path / "plan.json", planned("one", V1), planned("two", V2, MKL))
     done = run(capsys, dist, plan, code=4)
     assert [one["what"] for one in done["problems"]] == [
-        f"two is planned as {MKL}, {V2}, its wheels are of {V2}"
+        f"two has {MKL}, {V2} in the plan, but {V2} in its wheels"
     ]
 
 
@@ -218,9 +218,9 @@ def test_wheels_for_another_python_than_planned(
     plan = write_plan(tmp_path / "plan.json", planned("one", V1, python="3.13"))
     done = run(capsys, dist, plan, code=4)
     left_out = {one["file"]: one["why"] for one in done["left_out"]}
-    assert left_out[wheel(dist, "one").name] == "its tags are for no job of the plan"
+    assert left_out[wheel(dist, "one").name] == "no job of the plan has its tags"
     assert [one["what"] for one in done["problems"]] == [
-        "there is no wheel of linux-x86_64-cp313-one"
+        "the wheel of linux-x86_64-cp313-one is missing"
     ]
 
 
@@ -233,8 +233,8 @@ def test_what_is_no_release(dist: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
     (tmp_path / "none.json").write_text("{}", encoding="utf-8")
     for files, said in (
-        ([plan, report], "only reports can be given together"),
-        ([tmp_path / "nameless.json"], "the plan does not name its project"),
+        ([plan, report], "only reports can be combined"),
+        ([tmp_path / "nameless.json"], "the plan has no project name"),
         ([tmp_path / "bad.json"], "expected a state of a report"),
         ([tmp_path / "none.json"], "this is no plan or report"),
         ([tmp_path / "absent.json"], "there is no plan or report"),

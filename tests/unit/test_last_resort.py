@@ -141,10 +141,10 @@ def test_little_memory_is_an_error(kilobytes: int, project: Path) -> None:
 @pytest.mark.parametrize(
     ("raised", "code", "message"),
     [
-        (MemoryError(), 1, "error: there is not enough memory"),
+        (MemoryError(), 1, "error: out of memory"),
         (OSError(28, "No space left on device", "file"), 1, "error: file: No space left on device"),
-        (RuntimeError("can't start new thread"), 1, "error: no thread can be started"),
-        (ImportError("x.so: failed to map segment from shared object"), 1, "error: there is not"),
+        (RuntimeError("can't start new thread"), 1, "error: can't start a thread"),
+        (ImportError("x.so: failed to map segment from shared object"), 1, "error: out of memory"),
         (SyntaxError("x", (__file__, 1, 1, "x")), 1, f"error: {__file__} can't be compiled"),
         (SystemError("error return without exception set"), 1, "error: Python failed: error ret"),
         (KeyboardInterrupt(), errors.INTERRUPTED, ""),

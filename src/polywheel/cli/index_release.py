@@ -1,4 +1,4 @@
-"""``polywheel index --release``: what belongs to a release, by a plan or by reports."""
+"""``polywheel index --release``: the files of a release, according to a plan or to reports."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from polywheel.run.worker.checks import misfits
 from polywheel.system.files import sha256_of
 
 _SHAPE = 1
-"""The version of plans, and of reports."""
-_HINT = "polywheel matrix --json writes a plan, polywheel build --report a report"
-_NAMED = 20
-"""How many jobs without a wheel are named."""
+"""The version of plans and of reports."""
+_HINT = "polywheel matrix --json writes a plan, polywheel build --report writes a report"
+_MOST_JOBS = 20
+"""How many jobs without a wheel are listed."""
 
 
 def expected_release(paths: Sequence[Path]) -> ExpectedRelease:
-    """The release that a plan, or the reports of several machines, describe. Raises ConfigError."""
+    """The release that a plan or the reports of several machines describe. Raises ConfigError."""
     tables = [
         read_document(path, _SHAPE, what="plan or report", hint=_HINT, closed=False)
         for path in paths
     ]
     if all("exit-code" in table for table in tables):
-        return _reported(tables)
+        return _read_reports(tables)
     if len(paths) > 1:
         raise ConfigError(
-            "only reports can be given together",
+            "only reports can be combined",
             at="--release",
-            hint="name one plan, or the reports of all machines",
+            hint="pass one plan, or the reports of all machines",
         )
     plan = read_plan(paths[0])
     if plan.project is None:
         raise ConfigError(
-            "the plan does not name its project",
+            "the plan has no project name",
             at=str(paths[0]),
             hint="use the report of polywheel build, or give the project a name",
         )
@@ -52,57 +52,60 @@ def expected_release(paths: Sequence[Path]) -> ExpectedRelease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRelease:
-    """The newest version of a project in a folder, as far as a plan has jobs for its wheels."""
+    """The newest version of a project in a folder: the wheels for the jobs of a plan."""
 
     plan: Plan
     at: str
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
-        """The files of other projects and versions, and those that no job is for."""
-        found = {name.filename: self._why_not(name) for name in names}
+        """The reason by filename, for files of other projects and versions and files without a job."""
+        reasons = {name.filename: self._mismatch(name) for name in names}
         newest = max(
-            (name.version for name in names if name.wheel and not found[name.filename]),
+            (name.version for name in names if name.wheel and not reasons[name.filename]),
             default=None,
         )
         for name in names:
-            if not found[name.filename] and name.version != newest:
-                newer = f", the newest is {newest}" if newest is not None else ""
-                found[name.filename] = f"of version {name.version}{newer}"
-        return {file: why for file, why in found.items() if why}
+            if not reasons[name.filename] and name.version != newest:
+                newer = f"; the newest is {newest}" if newest is not None else ""
+                reasons[name.filename] = f"version {name.version}{newer}"
+        return {file: reason for file, reason in reasons.items() if reason}
 
-    def _why_not(self, name: FileName) -> str:
-        """Why a file is no part of the plan; empty where it is, or may be."""
+    def _mismatch(self, name: FileName) -> str:
+        """Why a file does not belong to the plan; empty if it may belong to it."""
         if name.project != self.plan.project:
-            return f"of another project than {self.plan.project}"
+            return f"it is not of the project {self.plan.project}"
         if name.wheel is None:
             return ""
         jobs = [job for job in self.plan.jobs if job.label == name.label]
         if not jobs:
-            what = "non-variant wheel" if name.label is None else f"variant {name.label!r}"
-            return f"no {what} is planned"
-        fits = any(self._is_for(name.wheel, job) for job in jobs)
-        return "" if fits else "its tags are for no job of the plan"
+            kind = "non-variant wheel" if name.label is None else f"variant {name.label!r}"
+            return f"no {kind} is planned"
+        matches = any(self._matches(name.wheel, job) for job in jobs)
+        return "" if matches else "no job of the plan has its tags"
 
-    def _is_for(self, wheel: WheelName, job: Job) -> bool:
+    def _matches(self, wheel: WheelName, job: Job) -> bool:
         targets = [self.plan.targets[name] for name in job.targets]
         return wheel.label == job.label and not misfits(wheel, job, targets)
 
     def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
-        """Jobs without a wheel, and variants with other properties than planned."""
+        """Jobs without a wheel, and variants whose properties differ from the plan."""
         wheels = [
-            file.name.wheel for one in releases for file in one.files if file.name.wheel is not None
+            file.name.wheel
+            for release in releases
+            for file in release.files
+            if file.name.wheel is not None
         ]
         missing = [
             Problem(
-                f"there is no wheel of {job.id}",
+                f"the wheel of {job.id} is missing",
                 at=self.at,
-                hint="build it, or name a plan without it (polywheel matrix --select … --json)",
+                hint="build it, or use a plan without it (polywheel matrix --select … --json)",
             )
             for job in self.plan.jobs
-            if not any(self._is_for(wheel, job) for wheel in wheels)
+            if not any(self._matches(wheel, job) for wheel in wheels)
         ]
         return [
-            *_few(missing, "jobs of the plan without a wheel"),
+            *_first_problems(missing, "jobs of the plan without a wheel"),
             *self._other_properties(releases),
         ]
 
@@ -113,14 +116,14 @@ class PlannedRelease:
             for label, variant in variants.items():
                 if label in planned and planned[label] != frozenset(variant.properties):
                     yield Problem(
-                        f"{label} is planned as {_listed(planned[label])}, "
-                        f"its wheels are of {_listed(variant.properties)}",
+                        f"{label} has {_list_properties(planned[label])} in the plan, but "
+                        f"{_list_properties(variant.properties)} in its wheels",
                         at=self.at,
-                        hint="build them again",
+                        hint="build the wheels again",
                     )
 
 
-def _reported(tables: Sequence[Table]) -> ReportedRelease:
+def _read_reports(tables: Sequence[Table]) -> ReportedRelease:
     """Raises ConfigError for a malformed report, and for reports that contradict each other."""
     reports = merge_reports(tables)
     for table in tables:
@@ -131,10 +134,10 @@ def _reported(tables: Sequence[Table]) -> ReportedRelease:
         raise ConfigError.collected(problems)
     elsewhere = [str(job["id"]) for job in reports.missing if job["state"] == State.ELSEWHERE]
     if elsewhere:
-        more = f" and {len(elsewhere) - _NAMED} more" if len(elsewhere) > _NAMED else ""
+        more = f" and {len(elsewhere) - _MOST_JOBS} more" if len(elsewhere) > _MOST_JOBS else ""
         say(
-            f"note: for other machines, whose reports are not given: "
-            f"{', '.join(elsewhere[:_NAMED])}{more}"
+            "note: left out, because the reports of other machines are missing: "
+            f"{', '.join(elsewhere[:_MOST_JOBS])}{more}"
         )
     return ReportedRelease(
         wheels={name: str(job["sha256"]) for name, job in wheels.items()},
@@ -145,7 +148,7 @@ def _reported(tables: Sequence[Table]) -> ReportedRelease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedRelease:
-    """The wheels that reports name."""
+    """The wheels in reports."""
 
     wheels: Mapping[str, str]
     """SHA-256 by filename, hexadecimal."""
@@ -154,58 +157,62 @@ class ReportedRelease:
     at: str
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
-        """Wheels that no report names, and sdists of another project or version."""
-        named = [parse_filename(file) for file in self.wheels]
-        releases = {(one.project, one.version) for one in named if one is not None}
+        """The reason by filename, for wheels in no report and sdists of another project or version."""
+        names_in_reports = map(parse_filename, self.wheels)
+        releases = {(name.project, name.version) for name in names_in_reports if name is not None}
         return {
-            name.filename: "no report names it"
+            name.filename: "it is in no report"
             for name in names
             if name.filename not in self.wheels
             and (name.wheel is not None or (name.project, name.version) not in releases)
         }
 
     def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
-        """Wheels that are missing or other than reported, and jobs that failed."""
-        there = {file.name.filename: file for one in releases for file in one.files}
+        """Missing wheels, wheels that have changed since the report, and failed jobs."""
+        files = {file.name.filename: file for release in releases for file in release.files}
         missing = [
-            Problem(f"the report names {name}, which is not there", at=self.at)
+            Problem(f"{name} is in the report, but it does not exist", at=self.at)
             for name in self.wheels
-            if name not in there
+            if name not in files
         ]
-        other = [
+        changed = [
             Problem(
-                f"{name} is not the wheel that the report names: it has changed since",
-                at=str(there[name].path),
-                hint="build it again, and use the new report",
+                f"{name} has changed since the report was written",
+                at=str(files[name].path),
+                hint="build it again and use the new report",
             )
             for name, sha256 in self.wheels.items()
-            if name in there and _sha256(there[name]) != sha256
+            if name in files and _sha256(files[name]) != sha256
         ]
         failed = [
             Problem(
-                f"there is no wheel of {job['id']}: {job['state'].replace('-', ' ')}",
+                f"the wheel of {job['id']} is missing: {job['state'].replace('-', ' ')}",
                 at=self.at,
-                hint="build it, and use the new report",
+                hint="build it and use the new report",
             )
             for job in self.reports.missing
             if job["state"] != "elsewhere"
         ]
         if not self.wheels and not failed:
-            failed = [Problem("the report names no wheel", at=self.at)]
-        return [*_few(missing, "missing wheels"), *other, *_few(failed, "jobs without a wheel")]
+            failed = [Problem("the report has no wheels", at=self.at)]
+        return [
+            *_first_problems(missing, "missing wheels"),
+            *changed,
+            *_first_problems(failed, "jobs without a wheel"),
+        ]
 
 
 def _sha256(file: DistributionFile) -> str | None:
-    """The hash of a file; None where it can't be read, which is a problem of its release."""
+    """The hash of a file; None if it can't be read, which is a problem of its release."""
     if file.sha256 is not None or file.problems:
         return file.sha256
     return sha256_of(file.path)
 
 
-def _few(problems: Sequence[Problem], what: str) -> list[Problem]:
-    more = len(problems) - _NAMED
-    return [*problems[:_NAMED], *([Problem(f"and {more} more {what}")] if more > 0 else [])]
+def _first_problems(problems: Sequence[Problem], kind: str) -> list[Problem]:
+    more = len(problems) - _MOST_JOBS
+    return [*problems[:_MOST_JOBS], *([Problem(f"and {more} more {kind}")] if more > 0 else [])]
 
 
-def _listed(properties: Sequence[object] | frozenset[object]) -> str:
+def _list_properties(properties: Sequence[object] | frozenset[object]) -> str:
     return ", ".join(sorted(map(str, properties))) or "no properties"
