@@ -15,12 +15,12 @@ from threading import Event
 import pytest
 from wheels import installable
 
+from polywheel.config.reader import normalized_requirements
 from polywheel.environments import installers
 from polywheel.environments.environments import (
     Environment,
     Environments,
     Interpreter,
-    normalized_requirements,
 )
 from polywheel.environments.installers import find_uv
 from polywheel.environments.interpreters import find_interpreter
@@ -31,6 +31,7 @@ from polywheel.system.locks import hold_lock
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
 import sys
+from polywheel.config.reader import normalized_requirements
 from polywheel.environments.environments import Environments
 from polywheel.environments.interpreters import probe
 made = Environments(fresh="--fresh" in sys.argv, notify=print)

@@ -10,8 +10,7 @@ from indexing import write_wheel
 from packaging.requirements import InvalidRequirement
 
 from polywheel.cli import main
-from polywheel.config.reader import parse_requirement
-from polywheel.environments.environments import normalized_requirements
+from polywheel.config.reader import normalized_requirements, parse_requirement
 from polywheel.errors import BuildError, PolywheelError
 from polywheel.formats.metadata import with_variant_fields
 from polywheel.index.resolve.support import find_support

@@ -15,13 +15,13 @@ from polywheel.matrix.shards import read_durations
 from polywheel.run.executors.cibuildwheel import logged_messages
 from polywheel.run.outcome import (
     PRESENT,
-    Message,
     Outcome,
     State,
     Wheel,
 )
 from polywheel.run.report import SHAPE, Report, warnings_as_json
 from polywheel.run.stale import StaleWheel
+from polywheel.run.worker.protocol import Message
 
 PLAN = plan_of(
     [job(None), job("null")],

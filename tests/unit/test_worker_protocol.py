@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from polywheel.errors import BuildError, Problem
-from polywheel.run.outcome import Message
 from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
     BuiltWheel,
     EnvironmentCheck,
+    Message,
     RequestedJob,
     RequirementsResult,
     RequirementsStep,

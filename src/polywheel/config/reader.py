@@ -325,6 +325,18 @@ def parse_requirement(text: str) -> Requirement:
         raise InvalidRequirement("it is nested too deeply") from None
 
 
+def normalized_requirements(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Requirements in one spelling, each once, sorted. Raises InvalidRequirement."""
+    from packaging.utils import canonicalize_name
+
+    normalized = set()
+    for text in requirements:
+        requirement = parse_requirement(text)
+        requirement.name = canonicalize_name(requirement.name)
+        normalized.add(str(requirement))
+    return tuple(sorted(normalized))
+
+
 def _parse_requirement(text: str) -> None:
     if re.fullmatch(_NAME, text) or re.fullmatch(_VERSIONED, text):
         return

@@ -25,7 +25,7 @@ from threading import Event, Lock
 
 from packaging.utils import canonicalize_name
 
-from polywheel.config.reader import parse_requirement
+from polywheel.config.reader import normalized_requirements
 from polywheel.environments.installers import (
     Installer,
     find_installer,
@@ -44,17 +44,6 @@ from polywheel.system.manifest import (
 )
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
-
-
-def normalized_requirements(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in one spelling, each once, sorted. Raises InvalidRequirement."""
-    found = set()
-    for text in requirements:
-        requirement = parse_requirement(text)
-        requirement.name = canonicalize_name(requirement.name)
-        found.add(str(requirement))
-    return tuple(sorted(found))
-
 
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"

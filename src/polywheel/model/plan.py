@@ -7,19 +7,10 @@ from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
 from polywheel.model.matrix import Target
-from polywheel.model.variant import NULL_LABEL, VariantProperty
+from polywheel.model.variant import VariantProperty, variant_settings
 
 NON_VARIANT = "non-variant"
 """Stands for the label of the non-variant wheel in names of jobs; no label has a hyphen."""
-
-
-def variant_settings(label: str | None, properties: Iterable[str]) -> dict[str, str | list[str]]:
-    """The config settings that select a variant; none for the non-variant wheel (label None)."""
-    if label is None:
-        return {}
-    if label == NULL_LABEL:
-        return {"null-variant": "true"}
-    return {"variant": list(properties), "variant-label": label}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

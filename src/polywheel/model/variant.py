@@ -260,3 +260,12 @@ class VariantMetadata:
                 hint=nearest(namespace, self.providers)
                 or f"declare it under [variant.providers.{namespace}]",
             )
+
+
+def variant_settings(label: str | None, properties: Iterable[str]) -> dict[str, str | list[str]]:
+    """The config settings that select a variant; none for the non-variant wheel (label None)."""
+    if label is None:
+        return {}
+    if label == NULL_LABEL:
+        return {"null-variant": "true"}
+    return {"variant": list(properties), "variant-label": label}

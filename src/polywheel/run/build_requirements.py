@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.reader import parse_requirement
+from polywheel.config.reader import normalized_requirements, parse_requirement
 from polywheel.environments.environments import (
     Environment,
     Environments,
     Interpreter,
-    normalized_requirements,
 )
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from polywheel.model.plan import EqualVariants, Plan
-from polywheel.run.outcome import PRESENT, WARNING, Message, Outcome, State, merge_messages
+from polywheel.run.outcome import PRESENT, WARNING, Outcome, State, merge_messages
+from polywheel.run.worker.protocol import Message
 
 Compare = Callable[[Sequence[Sequence[str]]], Iterable[EqualVariants]]
 """Returns, of groups of job ids with equal build setups, those that are a problem."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from polywheel.model.plan import Build, Job
+from polywheel.run.worker.protocol import Message
 
 WARNING = "warning: "
 
@@ -56,17 +57,6 @@ class Wheel:
     state: State = State.BUILT
     setup: str = ""
     """The digest of the build setup of its variant; empty if it is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A warning or a note about jobs."""
-
-    text: str
-    """Begins with ``warning:`` or ``note:``."""
-
-    jobs: tuple[str, ...]
-    """Their ids."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,6 @@ from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
 from polywheel.run.outcome import (
     ExistingWheels,
-    Message,
     Outcome,
     Wheel,
     log_file,
@@ -42,6 +41,7 @@ from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
 from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import misfits
+from polywheel.run.worker.protocol import Message
 from polywheel.run.worker.publish import Publisher, two_jobs
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.resolve import resolve_setup

@@ -19,7 +19,6 @@ from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import job_key
 from polywheel.run.outcome import (
     ExistingWheels,
-    Message,
     Outcome,
     Wheel,
     log_file,
@@ -33,6 +32,7 @@ from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
     EnvironmentCheck,
+    Message,
     RequirementsStep,
     requested_jobs,
 )

@@ -46,7 +46,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from polywheel.errors import Problem
-from polywheel.run.outcome import Message
 from polywheel.system.files import MAX_ANSWER, read_regular
 
 if TYPE_CHECKING:
@@ -105,6 +104,17 @@ class EnvironmentCheck:
             jobs=_tuple(RequestedJob.from_json, document["jobs"]),
             installed=_strings(document["installed"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A warning or a note about jobs."""
+
+    text: str
+    """Begins with ``warning:`` or ``note:``."""
+
+    jobs: tuple[str, ...]
+    """Their ids."""
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -187,9 +197,10 @@ class SdistResult:
 # --- steps ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Step(Generic[Result]):
-    """One step of a build. The type parameter is the type of its result."""
+    """One step of a build, a dataclass. The type parameter is the type of its result."""
+
+    __slots__ = ()
 
     def result_from_json(self, value: object) -> Result:
         """Read a result of this step. Raises ValueError, TypeError, and KeyError."""
@@ -310,8 +321,9 @@ class WorkerResponse(Generic[Result]):
 
 def write_request(path: Path, request: WorkerRequest) -> None:
     """Write a request for a worker. Raises OSError."""
-    step = {"name": type(request.step).__name__, **asdict(request.step)}
-    path.write_text(json.dumps({**asdict(request), "step": step}), encoding="utf-8")
+    document = asdict(request)
+    step = {"name": type(request.step).__name__, **document["step"]}
+    path.write_text(json.dumps({**document, "step": step}), encoding="utf-8")
 
 
 def read_request(path: Path) -> WorkerRequest:

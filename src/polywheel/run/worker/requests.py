@@ -14,10 +14,10 @@ from threading import Event
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.environments.environments import Environment
 from polywheel.errors import BuildError
-from polywheel.run.outcome import Message
 from polywheel.run.work_folder import group_file
 from polywheel.run.worker.jobserver import JobserverSettings
 from polywheel.run.worker.protocol import (
+    Message,
     Result,
     Step,
     WorkerRequest,

@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement
 
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.pipeline import build_sdist, built_wheel, get_requires, tell_notes
-from polywheel.environments.environments import normalized_requirements
+from polywheel.config.reader import normalized_requirements
 from polywheel.errors import (
     BuildError,
     ConfigError,
@@ -28,13 +28,13 @@ from polywheel.errors import (
     UnsupportedError,
     show_error,
 )
-from polywheel.model.plan import variant_settings
+from polywheel.model.variant import variant_settings
 from polywheel.model.wheelname import WheelName
-from polywheel.run.outcome import Message
 from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
     BuiltWheel,
+    Message,
     RequestedJob,
     RequirementsResult,
     RequirementsStep,
