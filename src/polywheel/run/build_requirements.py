@@ -112,7 +112,7 @@ class BuildRequirements:
     """Whether backends are asked again, even if their answer is cached."""
 
     def find_environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
-        """Return the environment that jobs were built in; None if it is not known or was removed."""
+        """Return the environment that jobs were built in; None if it is unknown or was removed."""
         guess = self._guess(jobs)
         base = self.environments.kept(interpreter, guess)
         more = self._cached_answer(base, jobs) if base is not None else None

@@ -85,7 +85,7 @@ class BuildLoop:
     def _build_all(
         self, waiting: Mapping[str, tuple[Build, ExistingWheels]], outcomes: list[Outcome]
     ) -> bool:
-        """Build everything that waits, append the outcomes, and return whether it was interrupted."""
+        """Build what waits, append the outcomes, and return whether the run was interrupted."""
         interrupts = []
 
         def interrupted() -> None:

@@ -14,7 +14,7 @@ WARNING = "warning: "
 
 
 class State(StrEnum):
-    """The state of a build, or of a job, at the end of a run. Reports and events have these words."""
+    """The state of a build or a job at the end of a run. Reports and events use these words."""
 
     BUILT = "built"
     """This run built it."""

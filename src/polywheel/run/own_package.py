@@ -1,4 +1,4 @@
-"""Provide the running polywheel to build environments, as a folder for ``sys.path`` or as a wheel."""
+"""Provide the running polywheel to builds, as a folder for ``sys.path`` or as a wheel."""
 
 from __future__ import annotations
 

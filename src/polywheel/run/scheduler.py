@@ -45,7 +45,7 @@ class Limits:
     """Returns the bytes that are free now; None if that is not known."""
 
     keep_going: bool = True
-    """Whether the other tasks go on after a failure. If not, no task starts and running tasks end."""
+    """Whether other tasks go on after a failure. If not, no task starts and running tasks end."""
 
 
 def by_length(tasks: Sequence[Task]) -> list[Task]:

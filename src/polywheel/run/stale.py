@@ -117,7 +117,10 @@ def _wheels_of_release(out: Path, release: WheelName) -> list[WheelName]:
 def _stale_wheel(
     out: Path, journal: Journal, full_plan: FullPlan, wheel: WheelName, current: Sequence[str]
 ) -> StaleWheel | None:
-    """Return a wheel that is not the newest of a planned job as stale; None if it may be planned."""
+    """Return a wheel as stale if it is not planned; None if it may be planned.
+
+    No planned job made it last.
+    """
     file = str(wheel)
     try:
         origin = journal.origin(file, sha256_of(out / file))

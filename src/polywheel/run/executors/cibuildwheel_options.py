@@ -241,7 +241,7 @@ def _check_engine(name: str) -> None:
 def cibuildwheel_command(
     installation: Installation, platform: BuildPlatform, out: Path, options: Sequence[str]
 ) -> list[str]:
-    """Return the command of a run for the source in the current folder; ``options`` are the user's."""
+    """Return the command of a run in the folder of the source; ``options`` are the user's."""
     own = ["--platform", platform.platform, "--archs", platform.arch, "--output-dir", str(out)]
     return [*installation.command, *own, *options, "."]
 
@@ -337,7 +337,7 @@ def _append_option(
     platform: BuildPlatform,
     environ: Mapping[str, str],
 ) -> None:
-    """Append a text to an option that the project's tables, or the variables ``environ``, may set."""
+    """Append a text to an option that the project's tables or ``environ`` may set."""
     name = _variable(option)
     for candidate in (f"{name}_{platform.platform.upper()}", name):
         if environ.get(candidate):

@@ -95,9 +95,9 @@ class RunContext:
 
 
 def plan_for_executor(plan: Plan, here: str, *, cibuildwheel: bool) -> tuple[Plan, list[Build]]:
-    """Return the plan as the executor runs it, and its builds for this machine, the target ``here``.
+    """Return the plan as the executor runs it, and its builds for the target ``here``.
 
-    cibuildwheel builds one variant for all Pythons at once. Raises BuildError if the plan has
+    With cibuildwheel, one build is one variant for all Pythons. Raises BuildError if the plan has
     builds, but none for this machine.
     """
     if cibuildwheel:
@@ -166,7 +166,7 @@ def create_executor(run: RunContext) -> tuple[BuildExecutor, Mapping[str, str]]:
 
 
 def _check_variants(run: RunContext) -> None:
-    """Raise ConfigError, before anything is built, with all problems of the variants' build setups."""
+    """Raise ConfigError with all problems of the variants' build setups, before the first build."""
     here = {job for build in run.builds for job in build.jobs}
     jobs = [job for job in run.plan.jobs if job.id in here and job.label is not None]
     variants = dict.fromkeys(Variant(job.properties, job.label or "") for job in jobs)

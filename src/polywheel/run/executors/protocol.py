@@ -5,9 +5,16 @@ starts when, and the executor does the work: `LocalExecutor` with one worker pro
 `CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, implement
 :class:`BuildExecutor` and return it from :func:`polywheel.run.executors.create.create_executor`.
 
+Creation
+    ``create_executor`` gets a :class:`~polywheel.run.executors.create.RunContext` with everything
+    that a run has: plan, builds of this machine, snapshot of the source, options, journal, and
+    publisher. It raises ConfigError or BuildError if the run can't start. It also returns why each
+    missing version of Python is not available. Builds of these versions have the state NO_PYTHON,
+    and the executor never gets them.
+
 Order of calls
-    1. ``find_existing`` once for each build of this machine. The calls run in several threads at
-       once.
+    1. ``find_existing`` once for each build of this machine whose Python is available. The calls
+       run in several threads at once.
     2. ``prepare`` once, in the thread of the loop, after all calls of ``find_existing``. It is
        called with 0 if there is nothing to build.
     3. ``build`` at most once for each build that misses wheels. Each call runs in a thread of a
@@ -18,10 +25,10 @@ Order of calls
     manager around the loop, like the compile slots of `polywheel.run.orchestrator.run_plan`.
 
 Outcomes
-    ``build`` returns one :class:`~polywheel.run.outcome.Outcome`: BUILT, UP_TO_DATE (the build
-    environment had to be known first, and all wheels turned out to exist), FAILED, or STOPPED. The
-    loop itself sets NO_PYTHON, NOT_STARTED, and the UP_TO_DATE of builds that miss nothing; the
-    report sets ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was
+    ``build`` returns one :class:`~polywheel.run.outcome.Outcome` with the state BUILT, FAILED,
+    STOPPED, or UP_TO_DATE (only the new build environment showed that all wheels exist). The loop
+    sets NO_PYTHON, NOT_STARTED, and UP_TO_DATE for builds without missing wheels. The report sets
+    ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was
     published before a failure. Wheels get their names in the output directory, and lines in the
     journal, by :meth:`polywheel.run.worker.publish.Publisher.publish` alone. It may be called in
     any thread of this process. An engine on another machine sends its wheels back first, and
@@ -42,9 +49,9 @@ Cancellation
     KeyboardInterrupt reaches neither ``build`` nor ``find_existing``.
 
 Logs
-    A build writes the output of its processes to :func:`polywheel.run.outcome.log_file` while it runs.
-    The live table shows the last line, and a failure shows the end. Other messages go to the observer's
-    ``note``.
+    A build writes the output of its processes to :func:`polywheel.run.outcome.log_file` while it
+    runs. The live table shows the last line, and a failure shows the end. Other messages go to
+    ``RunObserver.note``.
 
 Time limits
     The loop knows none. An executor ends a build whose steps take longer than
