@@ -23,7 +23,7 @@ from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
 from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
-from polywheel.system.terminal import without_passwords
+from polywheel.system.terminal import quantity, without_passwords
 
 _SAFE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
 _MAX_ROWS = 400
@@ -50,7 +50,7 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
     yield f"## {name}"
     yield ""
     size = sum(job["size"] or 0 for job in reports.jobs)
-    counts = [counted(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
+    counts = [quantity(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
     if missing:
         counts.append(f"**{len(missing)} not built**")
     yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines"
@@ -122,11 +122,6 @@ def escape_markdown(text: str) -> str:
 def _reference(letter: str) -> str:
     # Control characters, surrogates, and bidirectional controls are replaced.
     return f"&#{ord(letter)};" if letter.isprintable() else "&#65533;"
-
-
-def counted(number: int, what: str) -> str:
-    """``1 wheel``, ``2 wheels``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 _STATES = frozenset(State)

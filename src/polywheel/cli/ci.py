@@ -11,7 +11,6 @@ from pathlib import Path
 from polywheel.ci.cibuildwheel import CibuildwheelRun
 from polywheel.ci.collection import (
     collect_wheels,
-    counted,
     find_files,
     merge_reports,
     summary,
@@ -38,7 +37,7 @@ from polywheel.run.executors.cibuildwheel_options import (
     require_platform,
 )
 from polywheel.run.report import SHAPE
-from polywheel.system.terminal import print_lines
+from polywheel.system.terminal import print_lines, quantity
 
 
 def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
@@ -105,12 +104,12 @@ def collect(options: argparse.Namespace) -> int:
         return WheelError.exit_code
     missing = reports.missing
     if missing:
-        say(f"missing: {counted(len(missing), 'wheel')}")
+        say(f"missing: {quantity(len(missing), 'wheel')}")
     if options.result not in {None, "success"}:
         say(f"the CI jobs ended with {options.result}")
     if missing or options.result not in {None, "success"}:
         return BuildError.exit_code
-    say(f"{counted(len(wheels), 'wheel')} in {options.output}")
+    say(f"{quantity(len(wheels), 'wheel')} in {options.output}")
     return 0
 
 

@@ -30,7 +30,7 @@ _Question = tuple[Variant, str | None]
 """A variant and the Python of its setup; None if the setup does not depend on the Python."""
 
 SHAPE = 1
-"""The version of what ``--dry-run --json`` prints."""
+"""The version of the output of ``--dry-run --json``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,10 +26,10 @@ from polywheel.index.resolve.resolver import RankedRelease, Resolution, Resolver
 from polywheel.index.resolve.support import PLUGIN_NOT_RUN, create_plugin_runner
 from polywheel.index.resolve.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
-from polywheel.system.terminal import one_line, print_json, print_lines
+from polywheel.system.terminal import one_line, print_json, print_lines, quantity
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 NO_WHEEL = 1
 """The exit code if the machine gets no wheel."""
 
@@ -175,7 +175,7 @@ def _lines(answer: Resolution) -> Iterator[str]:
     for choice in answer.choices:
         yield ""
         if not choice.fitting:
-            yield f"{choice.release}: none of {_counted(len(choice.release.wheels), 'wheel')} fits"
+            yield f"{choice.release}: none of {quantity(len(choice.release.wheels), 'wheel')} fits"
         elif len(choice.fitting) > 1:
             yield f"{choice.release}, in order of preference:"
             width = len(str(len(choice.fitting)))
@@ -195,7 +195,7 @@ def _rejections(choice: RankedRelease) -> Iterator[str]:
         if not rejected.of_variant:
             yield f"{rejected.file.filename} rejected: {'; '.join(rejected.of_file)}"
         elif label is not None and (count := wheels.pop(label, 0)):
-            several = f" ({_counted(count, 'wheel')})" if count > 1 else ""
+            several = f" ({quantity(count, 'wheel')})" if count > 1 else ""
             yield f"Variant {label} rejected{several}: {'; '.join(rejected.of_variant)}"
 
 
@@ -281,7 +281,3 @@ def _as_json(answer: Resolution) -> dict[str, Any]:
             for choice in answer.choices
         ],
     }
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

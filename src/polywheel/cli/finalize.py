@@ -14,7 +14,7 @@ from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.finalize import FinalizedWheel, finalize
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -14,10 +14,10 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.errors import WheelError
 from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.releases import Release
-from polywheel.system.terminal import print_json, print_lines
+from polywheel.system.terminal import print_json, print_lines, quantity
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 _WIDTH = 78
 """Characters of a line of ``--help``."""
 
@@ -93,18 +93,14 @@ def _line(release: Release) -> str:
     plain = sum(file.name.label is None for file in wheels)
     parts = []
     if release.metadata is not None:
-        variants = _counted(len(release.metadata.variants), "variant")
-        parts.append(f"{variants} in {_counted(len(wheels) - plain, 'wheel')}")
+        variants = quantity(len(release.metadata.variants), "variant")
+        parts.append(f"{variants} in {quantity(len(wheels) - plain, 'wheel')}")
     if plain:
-        parts.append(_counted(plain, "non-variant wheel"))
+        parts.append(quantity(plain, "non-variant wheel"))
     if sdists := len(release.files) - len(wheels):
-        parts.append(_counted(sdists, "sdist"))
+        parts.append(quantity(sdists, "sdist"))
     written = f" → {release.variants_json}" if release.metadata is not None else ""
     return f"{release}: {', '.join(parts)}{written}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _as_json(result: IndexResult) -> dict[str, Any]:

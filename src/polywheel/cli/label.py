@@ -21,7 +21,7 @@ from polywheel.wheel.label import (
 )
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ from polywheel.setup.presets import load_preset, preset_names
 from polywheel.system.terminal import one_line, print_json
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 
 
 def run(arguments: Sequence[str]) -> int:

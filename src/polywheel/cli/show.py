@@ -25,12 +25,12 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import HASHES_HELP, wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.variant import Provider, Variant
-from polywheel.system.terminal import print_json, print_lines
+from polywheel.system.terminal import print_json, print_lines, quantity
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 _LONGEST = 600
 """Characters of a printed line. Longer lines are cut: the texts come from untrusted wheels."""
 _MOST = 50
@@ -179,18 +179,14 @@ def _first_line(wheel: dict[str, Any]) -> str:
     elif not parts:
         parts = ["no variant"]
     if count := len(wheel["disagreements"]):
-        parts.append(_counted(count, "disagreement", "disagreements"))
+        parts.append(quantity(count, "disagreement"))
     return f"{name}: {', '.join(parts)}"
 
 
 def _count_properties(properties: list[str] | None) -> str:
     if properties is None:
         return "unknown properties"
-    return _counted(len(properties), "property", "properties") if properties else "no properties"
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
+    return quantity(len(properties), "property", "properties") if properties else "no properties"
 
 
 def _details(wheel: dict[str, Any]) -> Iterator[str]:
@@ -211,7 +207,7 @@ def _details(wheel: dict[str, Any]) -> Iterator[str]:
     for problem in wheel["disagreements"][:_MOST]:
         yield from _problem_lines("disagreement", problem)
     if (more := len(wheel["disagreements"]) - _MOST) > 0:
-        yield f"and {_counted(more, 'disagreement', 'disagreements')} more: --json lists all"
+        yield f"and {quantity(more, 'disagreement')} more: --json lists all"
 
 
 def _provider_text(provider: dict[str, Any]) -> str:

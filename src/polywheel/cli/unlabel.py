@@ -15,7 +15,7 @@ from polywheel.system.terminal import print_json, print_lines
 from polywheel.wheel.label import output_folder, unlabel_wheel
 
 SHAPE = 1
-"""The version of what ``--json`` prints."""
+"""The version of the output of ``--json``."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -71,6 +71,11 @@ def log_line(text: str, *, longest: int | None = None) -> str:
     return one_line(_SEQUENCE.sub("", text).expandtabs(), longest=longest)
 
 
+def quantity(number: int, noun: str, plural: str = "") -> str:
+    """A number and a noun: ``1 wheel``, ``2 wheels``. ``plural`` is the plural, by default with an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
