@@ -184,7 +184,7 @@ def test_an_error_that_a_worker_repeats_is_escaped_once(
         (ChildResult(code=0), "its worker ended without a valid response"),
         (ChildResult(code=3), "its worker ended with exit code 3"),
         (ChildResult(code=-9), "its worker was killed by signal 9"),
-        (ChildResult(code=-15, late=True), "it took longer than 7 seconds, and was killed"),
+        (ChildResult(code=-15, late=True), "timed out after 7 seconds"),
         (ChildResult(code=-15, stopped=True), "it was stopped"),
     ],
 )

@@ -25,6 +25,7 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
+from polywheel.errors import BuildError
 from polywheel.system.logs import Log, open_log
 
 _KILL_ON_JOB_CLOSE, _BREAKAWAY_OK = 0x2000, 0x0800
@@ -125,6 +126,13 @@ class ChildResult:
 
     stopped: bool = False
     """Whether it was ended because the run was stopped."""
+
+    def raise_if_ended(self, limit: float | None) -> None:
+        """Raise BuildError if it was ended because of its time limit (in seconds) or a stop."""
+        if self.late:
+            raise BuildError(f"timed out after {limit or 0:g} seconds")
+        if self.stopped:
+            raise BuildError("it was stopped")
 
 
 def run_child(

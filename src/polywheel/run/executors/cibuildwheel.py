@@ -127,7 +127,7 @@ class CibuildwheelExecutor:
             began = time.monotonic()
             platform = require_platform(build.target)
             limit = self.context.seconds or self.targets[build.target].job_timeout
-            ended = run_child(
+            child = run_child(
                 cibuildwheel_command(self.installation, platform, folder, self.options),
                 folder=source,
                 environment={**os.environ, **self._variables(jobs, build, platform, source)},
@@ -143,12 +143,9 @@ class CibuildwheelExecutor:
             seconds = (time.monotonic() - began) / len(jobs)
             # If it failed, the wheels that it finished before are still good.
             errors = list(self._publish(build, jobs, folder, seconds, wheels))
-        if ended.late:
-            raise BuildError(f"it took longer than {limit:g} seconds, and was killed")
-        if ended.stopped:
-            raise BuildError("it was stopped")
-        if ended.code:
-            raise BuildError(f"cibuildwheel ended with exit code {ended.code}")
+        child.raise_if_ended(limit)
+        if child.code:
+            raise BuildError(f"cibuildwheel ended with exit code {child.code}")
         if errors:
             raise PolywheelError.collected(
                 problem for error in errors for problem in error.problems

@@ -147,10 +147,7 @@ def check_response(
     response: WorkerResponse[Result] | None, child: ChildResult, limit: TimeBudget
 ) -> Result:
     """Return the result of a worker that has ended. Raises StepFailedError and BuildError."""
-    if child.late:
-        raise BuildError(f"it took longer than {limit.limit or 0:g} seconds, and was killed")
-    if child.stopped:
-        raise BuildError("it was stopped")
+    child.raise_if_ended(limit.limit)
     if response is not None and response.problems:
         error = StepFailedError if response.permanent else BuildError
         raise error.collected(response.problems)
