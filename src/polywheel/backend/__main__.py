@@ -19,14 +19,21 @@ def main(arguments: Sequence[str]) -> int:
     """Print the build setup of a variant, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m polywheel.backend explain",
-        description="The build setup of a variant, each piece with where it comes from, and how the "
-        "real backend would be told. Nothing is built.",
+        description="Show the build setup of a variant with the origin of each part, and the "
+        "environment variables and config settings for the real backend. Nothing is built.",
         epilog="example: python -m polywheel.backend explain -Cvariant=x86_64::level::v3",
     )
     parser.add_argument("explain", choices=["explain"])
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
-    parser.add_argument("-C", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--fresh", action="store_true", help="install the plugins anew")
+    parser.add_argument(
+        "-C",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a config setting, as for a build; may be repeated",
+    )
+    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args(arguments)
     settings: dict[str, list[str]] = {}

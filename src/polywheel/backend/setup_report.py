@@ -67,13 +67,14 @@ def setup_report_lines(found: dict[str, Any]) -> Iterator[str]:
     """What :func:`setup_report` returned, as lines for a terminal."""
     variant = found["variant"]
     yield f"variant {variant['label']}: {', '.join(variant['properties']) or 'no properties'}"
-    yield f"real backend {found['backend']}, flags as for {found['compiler']}"
+    yield f"real backend {found['backend']}, compiler flags for {found['compiler']}"
     for field, pieces in found["setup"].items():
         for piece in pieces:
             name = f" {piece['name']} =" if "name" in piece else ""
             yield f"  {field}{name} {piece['value']}  ({piece['origin']})"
-    for title in ("requires", "told", "warnings", "notes"):
-        for line in found[title]:
+    titles = {"requires": "requires", "told": "passed", "warnings": "warning", "notes": "note"}
+    for key, title in titles.items():
+        for line in found[key]:
             yield f"{title}: {line}"
 
 
