@@ -18,7 +18,8 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.setup import BackendChoice
 from polywheel.run.equal_setups import Compare, report_equal_setups
-from polywheel.run.executors.create import RunContext, create_executor, plan_for_executor
+from polywheel.run.executors.context import RunContext
+from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.run.journal import open_journal
 from polywheel.run.loop import BuildLoop, RunObserver

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE, Project
-from polywheel.errors import BuildError, PolywheelError
+from polywheel.errors import BuildError, ConfigError, PolywheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BackendChoice
@@ -22,11 +22,16 @@ from polywheel.run.executors.cibuildwheel_options import (
     PROJECT,
     BuildPlatform,
     Installation,
+    build_platform,
+    check_backend,
     cibuildwheel_command,
     cibuildwheel_tables,
     cibuildwheel_variables,
+    container_engine,
+    find_cibuildwheel,
     require_platform,
 )
+from polywheel.run.executors.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
 from polywheel.run.outcome import (
@@ -268,3 +273,50 @@ def logged_messages(log: Path) -> Iterator[str]:
             match = _LOGGED.fullmatch(line.strip())
             if match is not None:
                 yield match[1].decode("utf-8", "replace")
+
+
+def create_cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> CibuildwheelExecutor:
+    """Return the executor; ``options`` are the user's options for cibuildwheel.
+
+    Raises ConfigError if cibuildwheel can't build the project on this machine.
+    """
+    check_backend(run.project)
+    config, installation = _config_in_source(run), find_cibuildwheel()
+    platforms = [build_platform(build.target) for build in run.builds]
+    in_container = any(platform is not None and platform.in_container for platform in platforms)
+    source = run.source if run.is_sdist else run.source.frozen(fresh=run.options.fresh)
+    return CibuildwheelExecutor(
+        jobs={job.id: job for job in run.plan.jobs},
+        project=run.project,
+        choice=run.choice,
+        source=source,
+        source_digest=run.source_digest(source),
+        work_folder=run.work_folder,
+        context=run.context,
+        publisher=run.publisher(),
+        targets=run.plan.targets,
+        logs=run.options.logs,
+        installation=installation,
+        container_variables=container_engine(cibuildwheel_tables(run.project.document))
+        if in_container
+        else {},
+        options=options,
+        notify=run.observer.note,
+        config=config,
+    )
+
+
+def _config_in_source(run: RunContext) -> str | None:
+    """Return the ``--config`` file relative to the source, as the container sees it."""
+    config = run.options.config
+    if config is None:
+        return None
+    root = run.origin.resolve()
+    name = config.relative_to(root).as_posix() if config.is_relative_to(root) else None
+    if name not in run.source.files:
+        raise ConfigError(
+            f"cibuildwheel copies the source into a container, and {config.name} is not part of it",
+            at="--config",
+            hint="move the file into the project",
+        )
+    return name

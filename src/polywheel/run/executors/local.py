@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
-from polywheel.environments.environments import Environment, Interpreter
+from polywheel.environments.environments import Environment, Environments, Interpreter
+from polywheel.environments.interpreters import find_interpreter, install_interpreter
 from polywheel.errors import BuildError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BackendProfile
 from polywheel.model.wheelname import WheelName
-from polywheel.run.build_requirements import BuildEnvironment, BuildRequirements
+from polywheel.run.build_requirements import (
+    BuildEnvironment,
+    BuildRequirements,
+    plugin_namespaces,
+    plugin_requirements,
+)
+from polywheel.run.executors.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
-from polywheel.run.fingerprint import job_key
+from polywheel.run.fingerprint import job_key, versions_of_chosen_tools
+from polywheel.run.loop import RunObserver
+from polywheel.run.options import RunOptions
 from polywheel.run.outcome import (
     ExistingWheels,
     Outcome,
@@ -24,6 +35,8 @@ from polywheel.run.outcome import (
     log_file,
     merge_messages,
 )
+from polywheel.run.own_package import requirements_without_polywheel
+from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import Source
 from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import remark
@@ -39,6 +52,9 @@ from polywheel.run.worker.protocol import (
 from polywheel.run.worker.publish import Publisher
 from polywheel.run.worker.requests import StepContext, TimeBudget, WorkerContext, run_step
 from polywheel.system.temporary import remove_tree, temporary_folder
+
+_DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
+"""The build requirements of a project without a ``[build-system]`` table (PEP 518)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -283,3 +299,96 @@ class LocalExecutor:
 def _note(log: Path, line: str) -> None:
     with log.open("a", encoding="utf-8", newline="\n") as file:
         file.write(f"polywheel: {line}\n")
+
+
+def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, str]]:
+    """Return the executor, and why each missing version of Python is not available.
+
+    Finds or installs the Pythons, and makes the sdist. Raises ConfigError and BuildError.
+    """
+    document = run.project.document
+    requires = requirements_without_polywheel(
+        run.project.build_system.requires if "build-system" in document else _DEFAULT_REQUIRES,
+        at="pyproject.toml: build-system.requires",
+    )
+    environments = Environments(
+        fresh=run.options.fresh,
+        notify=run.observer.note,
+        stop=run.context.stop,
+        patience=run.context.seconds,
+    )
+    interpreters, missing = _find_interpreters(run.builds, run.options, run.observer)
+    source = run.source
+    if interpreters and not run.is_sdist:
+        source = _sdist_maker(run, interpreters, requires, environments).unpacked_sdist(source)
+    digest = run.source_digest(source)
+    executor = LocalExecutor(
+        jobs={job.id: job for job in run.plan.jobs},
+        source=source,
+        source_digest=digest,
+        work_folder=run.work_folder,
+        context=run.context,
+        interpreters=interpreters,
+        requirements=BuildRequirements(
+            requires=requires,
+            expected=plugin_requirements(run.project, run.plan.jobs),
+            plugins=plugin_namespaces(run.project),
+            source=digest,
+            context=run.context,
+            environments=environments,
+            fresh=run.options.fresh,
+        ),
+        publisher=run.publisher(),
+        logs=run.options.logs,
+        slots=run.slots,
+        profile=run.choice.profile,
+        chosen_tools=cache(partial(versions_of_chosen_tools, run.project)),
+        notify=run.observer.note,
+    )
+    return executor, missing
+
+
+def _sdist_maker(
+    run: RunContext,
+    interpreters: Mapping[str, Interpreter],
+    requires: Sequence[str],
+    environments: Environments,
+) -> SdistMaker:
+    profile = run.choice.profile
+    return SdistMaker(
+        shop=run.context,
+        interpreter=next(iter(interpreters.values())),
+        environments=environments,
+        requires=requires,
+        profile=profile.name if profile is not None else None,
+        place=run.work_folder,
+        log=run.options.logs / "sdist.log",
+        notify=run.observer.note,
+        fresh=run.options.fresh,
+        without=run.options.paths_outside_source(),
+    )
+
+
+def _find_interpreters(
+    builds: Iterable[Build], options: RunOptions, observer: RunObserver
+) -> tuple[dict[str, Interpreter], dict[str, str]]:
+    """Return the Pythons of the builds, and the reason for each one that is not available."""
+    pythons = sorted({build.python for build in builds})
+    interpreters: dict[str, Interpreter] = {}
+    missing: dict[str, str] = {}
+    if not pythons:
+        return interpreters, missing
+    with ThreadPoolExecutor(max_workers=min(8, len(pythons))) as pool:
+        for python, interpreter in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
+            if interpreter is not None:
+                interpreters[python] = interpreter
+            elif not options.install_python:
+                missing[python] = (
+                    f"no Python {python} was found; use --install-python to install it"
+                )
+            else:
+                try:
+                    interpreters[python] = install_interpreter(python, notify=observer.note)
+                except BuildError as error:
+                    missing[python] = error.problems[0].what
+    return interpreters, missing

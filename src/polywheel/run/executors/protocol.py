@@ -2,15 +2,16 @@
 
 An executor builds the wheels of one run. :class:`polywheel.run.loop.BuildLoop` decides which build
 starts when, and the executor does the work: `LocalExecutor` with one worker process for each build,
-`CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, implement
-:class:`BuildExecutor` and return it from :func:`polywheel.run.executors.create.create_executor`.
+`CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, write a
+module with a class that implements :class:`BuildExecutor` and a function that creates it from a
+:class:`~polywheel.run.executors.context.RunContext`, and call this function in
+:func:`polywheel.run.executors.create.create_executor`.
 
 Creation
-    ``create_executor`` gets a :class:`~polywheel.run.executors.create.RunContext` with everything
-    that a run has: plan, builds of this machine, snapshot of the source, options, journal, and
-    publisher. It raises ConfigError or BuildError if the run can't start. It also returns why each
-    missing version of Python is not available. Builds of these versions have the state NO_PYTHON,
-    and the executor never gets them.
+    The context has everything that a run has: plan, builds of this machine, snapshot of the source,
+    options, journal, and publisher. ``create_executor`` raises ConfigError or BuildError if the run
+    can't start. It also returns why each missing version of Python is not available. Builds of
+    these versions have the state NO_PYTHON, and the executor never gets them.
 
 Order of calls
     1. ``find_existing`` once for each build of this machine whose Python is available. The calls
