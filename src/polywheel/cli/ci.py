@@ -86,15 +86,15 @@ def collect(options: argparse.Namespace) -> int:
     """
     if not options.folder.is_dir():
         raise ConfigError(f"the folder {options.folder} does not exist", at="DIR")
-    found = find_files(options.folder)
-    if not found.wheels and not found.reports and options.result in {None, "success"}:
+    artifacts = find_files(options.folder)
+    if not artifacts.wheels and not artifacts.reports and options.result in {None, "success"}:
         raise ConfigError(
             f"{options.folder} contains no wheels and no reports",
             hint="pass the folder that contains the artifacts of all jobs",
         )
-    tables, problems = _read_reports(found.reports)
+    tables, problems = _read_reports(artifacts.reports)
     reports = merge_reports(tables)
-    wheels, wrong = collect_wheels(found, reports, options.output)
+    wheels, wrong = collect_wheels(artifacts, reports, options.output)
     problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
     if options.report is not None:
         write_report(reports, options.report, options.output)

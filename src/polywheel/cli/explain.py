@@ -78,7 +78,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel explain dist --system laptop.toml",
     )
     parser.add_argument(
-        "what",
+        "source",
         metavar="NAME_OR_DIR",
         help="a folder of wheels, the name of a project (torch, torch==2.9), or the URL of a project's "
         "page on an index; an existing folder has priority over a project of the same name",
@@ -134,14 +134,14 @@ def _systems(options: argparse.Namespace) -> list[System]:
 def _create_resolver(options: argparse.Namespace) -> Resolver:
     source: CandidateSource
     specifier, project = SpecifierSet(), options.name
-    if "://" in options.what:
-        source = IndexSource(options.what)
-    elif options.index_url is None and Path(options.what).is_dir():
-        source = FolderSource(Path(options.what))
-    elif options.what.startswith(".") or "/" in options.what or "\\" in options.what:
-        raise ConfigError(f"the folder {options.what} does not exist")
+    if "://" in options.source:
+        source = IndexSource(options.source)
+    elif options.index_url is None and Path(options.source).is_dir():
+        source = FolderSource(Path(options.source))
+    elif options.source.startswith(".") or "/" in options.source or "\\" in options.source:
+        raise ConfigError(f"the folder {options.source} does not exist")
     else:
-        source, specifier, project = find_project_page(options.what, options.index_url or PYPI)
+        source, specifier, project = find_project_page(options.source, options.index_url or PYPI)
     if options.version is not None:
         try:
             specifier &= SpecifierSet(f"=={Version(options.version)}")
