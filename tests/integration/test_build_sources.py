@@ -340,7 +340,7 @@ def test_an_sdist(kind: str, tmp_path: Path) -> None:
         assert "build/kept.c" in one["files"], "all of an sdist is source"
     assert set(builds().states.values()) == {"up-to-date"}
     refused = builds("--clean", code=2)
-    assert "drop --clean" in refused.err
+    assert "leave out --clean" in refused.err
 
 
 @pytest.mark.parametrize("source", ["nowhere", "a.whl", "empty"])
