@@ -10,7 +10,7 @@ from polywheel.run.outcome import PRESENT, WARNING, Outcome, State, merge_messag
 from polywheel.run.worker.protocol import Message
 
 Compare = Callable[[Sequence[Sequence[str]]], Iterable[EqualVariants]]
-"""Returns, of groups of job ids with equal build setups, those that are a problem."""
+"""Takes groups of job ids with equal build setups. Returns the groups that are a problem."""
 
 
 def report_equal_setups(plan: Plan, outcomes: Iterable[Outcome], compare: Compare) -> list[Outcome]:

@@ -102,6 +102,7 @@ def _other_paths(
 
 
 def _content(path: Path) -> bytes | None:
+    """Return the content of a file; None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -109,6 +110,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _files() -> Iterator[tuple[str, Path]]:
+    """Yield the files of the folder: the name in the folder, and the path of the original."""
     for name in _PACKAGES:
         spec = find_spec(name)
         if spec is None or not spec.submodule_search_locations:

@@ -37,6 +37,8 @@ class RunContext:
     """The folder with the work folder of each build."""
 
     context: WorkerContext
+    """What all workers share, and the event ``stop`` of the run."""
+
     options: RunOptions
     journal: Journal
     slots: CompileSlots
@@ -44,9 +46,11 @@ class RunContext:
 
     @property
     def is_sdist(self) -> bool:
+        """Whether the source is an sdist."""
         return not self.origin.is_dir()
 
     def publisher(self) -> Publisher:
+        """Return a new publisher for the output directory."""
         return Publisher(
             out=self.options.out,
             journal=self.journal,
