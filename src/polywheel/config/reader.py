@@ -282,6 +282,23 @@ def marker(table: Table, key: str) -> str | None:
     return text.strip()
 
 
+def marker_environment(python: str | None = None) -> dict[str, str]:
+    """The marker variables (PEP 508) of this machine, with the Python that runs this.
+
+    With ``python``, a full version such as ``3.12.4``, those of that Python on this machine.
+    """
+    from packaging.markers import default_environment
+
+    environment = {name: str(value) for name, value in default_environment().items()}
+    if python is not None:
+        environment |= {
+            "python_version": ".".join(python.split(".")[:2]),
+            "python_full_version": python,
+            "implementation_version": python,
+        }
+    return environment
+
+
 def object_reference(table: Table, key: str, expected: str) -> str | None:
     """``module`` or ``module:object``, without the blanks that may stand around the colon."""
     text = table.string(key)
