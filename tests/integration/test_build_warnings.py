@@ -41,10 +41,12 @@ python = ["{HERE}"]
 null = true
 """
 LOST = (
-    "flit-core can't be told: defines 'on' for 'WITH_MKL' "
+    "flit-core does not support defines 'on' for 'WITH_MKL' "
     '(from pyproject.toml: tool.polywheel.setup."demo :: kind :: {}")'
 )
-NOTHING_SAID = "no rule, provider or preset says what 'demo :: kind :: a' asks of the build"
+NOTHING_SAID = (
+    "no rule, provider, or preset has build setup for 'demo :: kind :: a' asks of the build"
+)
 LEFT_OUT = (
     "default-priorities.feature: variant.json has no place for this any more, "
     "it is written only in METADATA"
@@ -81,7 +83,7 @@ def test_a_build_that_fails_has_its_warnings_too(tmp_path: Path) -> None:
     job = f"{this_target()}-cp{HERE.replace('.', '')}-b"
     warning = {
         "level": "warning",
-        "text": "a backend without a profile can't be told: defines '1' for 'X' "
+        "text": "a backend without a profile does not support defines '1' for 'X' "
         '(from pyproject.toml: tool.polywheel.setup."label:b")',
         "jobs": [job],
     }

@@ -61,8 +61,8 @@ ONE_TWO = (
     "the variants 'one', 'two' ask the same of the build, so their wheels have the same content"
 )
 HINT = (
-    "nothing tells the values of 'season :: level' apart: add rules; "
-    '[tool.polywheel.setup."season :: level"] without fields says that it is intended'
+    "no build setup distinguishes the values of 'season :: level': add rules; "
+    '[tool.polywheel.setup."season :: level"] without fields declares that this is intended'
 )
 THREE = '[tool.polywheel.setup."season :: level :: three"]\ncflags = ["-DTHREE"]\n'
 
@@ -121,7 +121,7 @@ def test_variants_of_a_plugin_fail_where_strict(tmp_path: Path) -> None:
         )
     # Both are built, so that the same command says the same at once.
     assert len(builds.begun) == 3
-    # A rule without fields says that it is intended.
+    # A rule without fields declares that this is intended.
     tables += '[tool.polywheel.setup."season :: level"]\n'
     (builds.source / "pyproject.toml").write_text(tables, encoding="utf-8")
     run = builds()

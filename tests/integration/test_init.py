@@ -234,7 +234,7 @@ def test_a_read_only_file_stays(small: Path) -> None:
         (MESON + '[tool.polywheel]\nbuild-backend = "mesonpy"\n', "[tool.polywheel]"),
         ("tool = { other = 1 }\n" + MESON, "no table can be appended"),
         ("\ufeff" + MESON, "byte order mark"),
-        (MESON + "[[[", "broken TOML"),
+        (MESON + "[[[", "invalid TOML"),
         (MESON.encode("utf-16").decode("latin-1"), "error:"),
     ],
 )
@@ -267,7 +267,7 @@ def test_tables_in_a_file_of_their_own(small: Path, tmp_path: Path) -> None:
     assert "nothing to do" in init("-o", config, cwd=small).stdout
     config.write_bytes(written.replace(b"plain", b"null"))
     said = init("-o", config, cwd=small, code=2).stdout
-    assert "is there already" in said
+    assert "exists already" in said
     assert config.read_bytes() == written.replace(b"plain", b"null")
     assert "can't be written" in init("-o", tmp_path / "none" / "x", cwd=small, code=2).stdout
 

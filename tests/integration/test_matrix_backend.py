@@ -181,7 +181,7 @@ def test_a_plain_wheel_is_built_beside_another_file(without_tables: Path, tmp_pa
     ("content", "said"),
     [
         (None, "there is no variants.toml in"),
-        (b"a = ", "broken TOML: Invalid value"),
+        (b"a = ", "invalid TOML: Invalid value"),
         (b"\xff", "variants.toml is not UTF-8"),
         (b"[project]\nname = 'x'\n", "unknown key 'project'"),
         (b"[tool.ruff]\n", "unknown key 'ruff'"),

@@ -326,7 +326,7 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
         ),
         (["--shard", "1/2", "--durations", "report.json"], "there is no report report.json"),
         (["--diff", "absent.json"], "polywheel matrix --json writes one"),
-        (["--diff", "pyproject.toml"], "broken JSON"),
+        (["--diff", "pyproject.toml"], "invalid JSON"),
         (["--diff", "plan.json", "--select", "v3*"], "--diff works on the whole matrix"),
         (["--why", "v3_mkl", "--pr-subset"], "--why works on the whole matrix"),
         (["--why", "v3_mkl", "--format", "labels"], "--why does not support --format labels"),
@@ -399,7 +399,7 @@ def test_two_values_of_a_feature_that_has_one_are_told_with_the_cell(
         'v3 = ["x86_64 :: level :: v3", "x86_64 :: level :: v4"]',
     )
     _, said = checked(tmp_path, change, cache, code=3)
-    assert "'x86_64 :: level' has one value a variant, not 2: v3, v4" in said
+    assert "'x86_64 :: level' allows one value in a variant, not 2: v3, v4" in said
     assert "tool.polywheel.matrix.axes (v3_mkl)" in said
 
 

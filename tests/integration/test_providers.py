@@ -187,7 +187,7 @@ def refused(source: Path, *settings: str, env: dict[str, str] | None = None) -> 
         ),
         (
             ["spice::heat::hot", "spice::heat::mild"],
-            "error: 'spice :: heat' has one value a variant, not 2: hot, mild",
+            "error: 'spice :: heat' allows one value in a variant, not 2: hot, mild",
             None,
         ),
         (

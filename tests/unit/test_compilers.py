@@ -92,7 +92,7 @@ def test_the_family_of_a_command(command: str, family: str, variable: str) -> No
 def test_an_unknown_compiler_is_spelled_to_as_gcc_with_a_note(command: str, name: str) -> None:
     family, note = compiler_family({"CC": command})
     assert family == "gnu"
-    assert note == f"the compiler {name!r} (CC) is unknown: flags are spelled as for GCC"
+    assert note == f"the compiler {name!r} (CC) is unknown: flags for GCC are used"
 
 
 def test_a_compiler_that_does_not_exist_has_a_note_too(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_flags_reach_the_variable_that_the_backend_reads(backend: str | None, na
     if variable is None:
         assert found.environment == {}
         assert found.told == ()
-        assert found.warnings == (f"{backend} can't be told: {name} '-a -b' (from {RULE})",)
+        assert found.warnings == (f"{backend} does not support {name} '-a -b' (from {RULE})",)
     else:
         assert found.environment == {variable: "-a -b"}
         assert found.told == (f"{variable} += -a -b  ({RULE})",)
@@ -113,7 +113,7 @@ def test_flags_for_a_backend_without_a_compile_step_are_a_warning_unless_it_has_
     found = delivered(flag("cflags", "-a"), backend)
     assert found.environment == hooked.environment
     (warning,) = found.warnings
-    assert warning.startswith(f"{backend} has no compile step and the project no build hook")
+    assert warning.startswith(f"{backend} has no compile step, and the project has no build hook")
     assert "cflags '-a'" in warning
     assert RULE in warning
 
@@ -144,12 +144,12 @@ def test_nothing_asked_is_nothing_told(backend: str | None) -> None:
 @pytest.mark.parametrize(
     ("backend", "setup", "says"),
     [
-        ("scikit-build-core", flag("rustflags", "-a"), "can't be told: rustflags '-a'"),
-        ("setuptools", flag("fflags", "-a"), "can't be told: fflags '-a'"),
-        ("setuptools", define(A="1"), "can't be told: defines '1' for 'A'"),
+        ("scikit-build-core", flag("rustflags", "-a"), "does not support rustflags '-a'"),
+        ("setuptools", flag("fflags", "-a"), "does not support fflags '-a'"),
+        ("setuptools", define(A="1"), "does not support defines '1' for 'A'"),
         ("hatchling", flag("cflags", "-a"), "has no compile step"),
-        ("hatchling", define(A="1"), "can't be told: defines '1' for 'A'"),
-        (None, define(A="1"), "a backend without a profile can't be told: defines '1' for 'A'"),
+        ("hatchling", define(A="1"), "does not support defines '1' for 'A'"),
+        (None, define(A="1"), "a backend without a profile does not support defines '1' for 'A'"),
     ],
 )
 def test_what_can_not_be_told_is_a_warning_and_with_strict_an_error(
@@ -315,7 +315,7 @@ def test_a_flag_with_blanks_is_refused_for_rustflags(backend: str) -> None:
 
 def test_flags_that_cargo_would_leave_unread_are_refused() -> None:
     setup = flag("rustflags", "-Ctarget-cpu=x")
-    with pytest.raises(ConfigError, match="unread where CARGO_ENCODED_RUSTFLAGS is set"):
+    with pytest.raises(ConfigError, match="if CARGO_ENCODED_RUSTFLAGS is set"):
         delivered(setup, "maturin", environment={"CARGO_ENCODED_RUSTFLAGS": "-Copt-level=3"})
 
 
@@ -385,7 +385,7 @@ def test_what_contradicts_the_users_command_line_is_an_error_that_names_both(
     (problem,) = caught.value.problems
     assert "2' on the command line and" in problem.what
     assert problem.what.endswith(f"1' in {RULE}")
-    assert problem.hint == "leave one of them out"
+    assert problem.hint == "remove one of them"
 
 
 @pytest.mark.parametrize(
@@ -453,8 +453,8 @@ def test_every_way_that_a_project_may_declare() -> None:
     }
     assert found.config_settings == {"args": ["--first", "--cxx=-cxxflags"], "link": ["-ldflags"]}
     assert [one.partition(":")[0] for one in found.warnings] == [
-        "own has no compile step and the project no build hook",
-        "own can't be told",
+        "own has no compile step, and the project has no build hook",
+        "own does not support rustflags '-rustflags' (from pyproject.toml",
     ]
     assert "CL" in delivered(setup, profile(EVERY_WAY), compiler="msvc").environment
 
@@ -471,14 +471,14 @@ def test_every_way_that_a_project_may_declare() -> None:
         (
             "[delivery]\ncflags = {via = 'env', format = 'x'}",
             "delivery.cflags",
-            "the format 'x' has no place for {value}",
+            "the format 'x' has no placeholder {value}",
         ),
         ("[delivery]\ndefines = 'env'", "delivery.defines", "unknown way 'env'"),
         ("[delivery]\ndefines = 'hooks'", "delivery.defines", "unknown way 'hooks'"),
         (
             "[delivery]\ndefines = 'config-setting:a'",
             "delivery.defines",
-            "neither the key nor the format has a place for {name}",
+            "neither the key nor the format has the placeholder {name}",
         ),
         ("[delivery]\ndefines = 'config-setting:{nam}'", "delivery.defines", "unknown way"),
         ("[delivery-by-compiler.gcc]", "delivery-by-compiler.gcc", "unknown compiler 'gcc'"),

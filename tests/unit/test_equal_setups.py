@@ -54,9 +54,9 @@ def test_variants_of_plugins_are_named_with_advice(tmp_path: Path) -> None:
     (equal,) = compared(AXES + MKL, V2_V3, source=tmp_path)
     assert str(equal) == (
         "the variants 'v2_mkl', 'v3_mkl' ask the same of the build, so their wheels have the same "
-        "content (pyproject.toml: tool.polywheel.matrix.axes); nothing tells the values of "
-        "'cpu :: level' apart: add rules; "
-        '[tool.polywheel.setup."cpu :: level"] without fields says that it is intended'
+        "content (pyproject.toml: tool.polywheel.matrix.axes); no build setup distinguishes the values of "
+        "'cpu :: level': add rules; "
+        '[tool.polywheel.setup."cpu :: level"] without fields declares that this is intended'
     )
     assert equal.jobs == V2_V3
     assert not equal.is_error

@@ -243,7 +243,7 @@ def test_a_target_of_ones_own_says_what_its_markers_are() -> None:
         "[tool.polywheel.targets.gpu-box]\nrunner = 'self-hosted'\n"
     )
     problem = one_problem(text)
-    assert "is about platform_machine, and the target 'gpu-box' does not say" in problem.what
+    assert "is about platform_machine, and the target 'gpu-box' does not define it" in problem.what
     assert problem.at == f"{AT}.axes.a.x.when"
     assert "targets.gpu-box] environment = { platform_machine" in str(problem.hint)
     said = plan_of(text + 'environment = { platform_machine = "riscv64" }')
@@ -456,7 +456,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             ),
             "exclude[0]",
             "the exclude matches no cell: a = 'x', target = 'linux-x86_64'",
-            "a `when` has removed it already",
+            "a `when` has already removed it",
         ),
         (
             (
@@ -464,7 +464,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "x = { properties = ['cpu::level::v3'], when = \"sys_platform == 'linx'\" }"
             ),
             "axes.a.x.when",
-            "the marker \"sys_platform == 'linx'\" holds for no target and Python",
+            "the marker \"sys_platform == 'linx'\" is false for every target and Python",
             "add a target",
         ),
         (
@@ -495,44 +495,44 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 f"exclude = [{{ level = 'v3', blas = 'mkl' }}]\n{BOTH}"
             ),
             "rows[2]",
-            "no cell is left of this row",
+            "no cell of this row is left",
             "removed by tool.polywheel.matrix.exclude[0]",
         ),
         (
             "rows = [{ level = 'v2', blas = 'mkl' }, { level = 'v2', blas = 'openblas' }]\n" + BOTH,
             "axes.level.v3",
-            "no cell is left that has the level 'v3'",
+            "no cell is left with the level 'v3'",
             "no row",
         ),
         (
             f"exclude = [{{ level = 'v3' }}]\n{BOTH}",
             "axes.level.v3",
-            "no cell is left that has the level 'v3'",
+            "no cell is left with the level 'v3'",
             "removed by tool.polywheel.matrix.exclude[0]",
         ),
         (
             f"{FIVE}exclude = [{{ python = '3.12' }}]\n{BOTH}",
             "python[1]",
-            "no cell is left that has the python '3.12'",
+            "no cell is left with the python '3.12'",
             "removed by tool.polywheel.matrix.exclude[0]",
         ),
         (
             f"{FIVE}exclude = [{{ target = 'macos-arm64' }}]\n{BOTH}",
             "targets[1]",
-            "no cell is left that has the target 'macos-arm64'",
+            "no cell is left with the target 'macos-arm64'",
             "removed by tool.polywheel.matrix.exclude[0]",
         ),
         (
             f"include = [{{ level = 'v3' }}]\n{BOTH}",
             "include[0]",
             "the include adds nothing",
-            "give properties",
+            "add properties",
         ),
         (
             f"include = [{{ level = 'v3', properties = ['cpu::level::v3'] }}]\n{BOTH}",
             "include[0]",
             "the include adds nothing",
-            "give properties",
+            "add properties",
         ),
         (
             (
@@ -541,7 +541,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             ),
             "include[1]",
             "the include adds nothing",
-            "give properties",
+            "add properties",
         ),
         (
             (
@@ -550,7 +550,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             ),
             "include[0]",
             "the include adds nothing",
-            "give properties",
+            "add properties",
         ),
         (
             f"include = [{{ python = '3.13', level = 'v3' }}]\n{BOTH}",
@@ -564,7 +564,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 f"{{ label = 'x', python = '3.12', properties = ['gpu::cuda::12'] }}]\n{BOTH}"
             ),
             "include[1]",
-            "the include adds nothing: every cell of it is there already",
+            "the include adds nothing: all its cells exist already",
             "leave it out",
         ),
         (
@@ -573,13 +573,13 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 f"{{ label = 'x', properties = ['gpu::cuda::12'] }}]\n{BOTH}"
             ),
             "include[0]",
-            "the include adds nothing: every cell of it is there already",
+            "the include adds nothing: all its cells exist already",
             "leave it out",
         ),
         (
             f"include = [{{ label = 'v3_mlk' }}]\n{BOTH}",
             "include[0]",
-            "no cell has the label 'v3_mlk', and the include gives no properties",
+            "no cell has the label 'v3_mlk', and the include has no properties",
             "did you mean 'v3_mkl'?",
         ),
         (
@@ -590,7 +590,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "x = { properties = ['cpu::level::v3'], when = \"sys_platform == 'darwin'\" }"
             ),
             "include[0]",
-            "the include makes no cell: 'x' does not exist there",
+            "the include creates no cell: 'x' does not exist there",
             "sys_platform == 'darwin'",
         ),
         # labels and properties
@@ -604,7 +604,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "the label 'v3_mkl' stands for different properties: blas :: library :: mkl, "
                 "cpu :: level :: v3 ("
             ),
-            "one label stands for one set of properties",
+            "a label must have the same properties",
         ),
         (
             (
@@ -616,7 +616,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "the label 'fast' stands for different properties: cpu :: level :: v3 (pyproject.toml: "
                 "variant.variants.fast), and cpu :: level :: v2 (level = v2, python = 3.12"
             ),
-            "one label stands for one set of properties",
+            "a label must have the same properties",
         ),
         (
             f"label = '{{level}}'\n{LEVEL}",
@@ -625,7 +625,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "the same properties have two labels: 'fast' (pyproject.toml: variant.variants.fast) "
                 "and 'v3'"
             ),
-            "a variant is built once",
+            "use one label for one set of properties",
         ),
         (
             (
@@ -637,7 +637,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "the same properties have two labels: 'v2' (pyproject.toml: tool.polywheel.matrix.axes) "
                 "and 'low'"
             ),
-            "a variant is built once",
+            "use one label for one set of properties",
         ),
         (
             "[tool.polywheel.matrix.axes.cuda]\ncpu = []\nnone = []\ncu12 = ['gpu::cuda::12']",
@@ -646,13 +646,13 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 "two cells are both 'null': cuda = cpu, python = 3.12, target = linux-x86_64; and "
                 "cuda = none"
             ),
-            "one of them is enough",
+            "exclude one of them",
         ),
         (
             "label = '{level}'\n[tool.polywheel.matrix.axes.level]\nAVX2 = ['cpu::level::v2']",
             "label",
             (
-                "the label template gives 'AVX2', and a label may hold a-z, 0-9, _ and . (cell: level "
+                "the label template gives 'AVX2', and a label may contain only a-z, 0-9, _ and . (cell: level "
                 "= 'AVX2')"
             ),
             "rename the value",
@@ -672,14 +672,14 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
         (
             "label = '{level}'\n[tool.polywheel.matrix.axes.level]\nnull = ['cpu::level::v2']",
             "label",
-            "the label template gives 'null' to a variant that has properties",
+            "the label template gives the label 'null' to a variant with properties",
             "rename the value",
         ),
         (
             f"label = '{{level}}'\n{LEVEL.replace('v3', 'v1')}{BLAS}",
             "label",
-            "no placeholder of the label template tells the values of 'blas' apart",
-            "put {blas} into it",
+            "no placeholder of the label template distinguishes the values of 'blas'",
+            "add {blas} to the template",
         ),
         (
             (
@@ -687,19 +687,19 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 f"{{ level = 'v1', blas = 'openblas' }}]\n{LEVEL}v1 = ['cpu :: level :: v1']\n{BLAS}"
             ),
             "label",
-            "no placeholder of the label template tells the values of 'level' apart",
-            "put {level} into it",
+            "no placeholder of the label template distinguishes the values of 'level'",
+            "add {level} to the template",
         ),
         (
             f"label = '{{levl}}_{{blas}}_{{level}}'\n{LEVEL}{BLAS}",
             "label",
-            "the label template names {levl}, which is no axis",
+            "the label template names {levl}, which is not an axis",
             "did you mean 'level'?",
         ),
         (
             "label = 'x'\nvariants = ['fast']",
             "label",
-            "there is a label template, and no axis that it could name",
+            "the label template has no effect without axes",
             "declared variants keep their labels",
         ),
         (
@@ -708,13 +708,13 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
                 f"}}]\nexclude = [{{ level = 'v3' }}]\n{BOTH}"
             ),
             "include[0]",
-            "the label template needs {blas}, which this cell has not got (cell: level = 'v3')",
+            "the label template needs {blas}, which this cell does not have (cell: level = 'v3')",
             "give its blas, or a label",
         ),
         (
             f"include = [{{ label = 'null', properties = ['gpu::cuda::12'] }}]\n{BOTH}",
             "include[0].label",
-            "the include gives the label 'null' to a variant that has properties",
+            "the include gives the label 'null' to a variant with properties",
             "reserved",
         ),
         # properties
@@ -753,7 +753,7 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             f"targets = ['solaris']\n{LEVEL}",
             "targets[0]",
             "unknown target 'solaris'",
-            "others are declared under [tool.polywheel.targets.NAME]",
+            "declare others under [tool.polywheel.targets.NAME]",
         ),
         # nothing
         ("variants = []", "", "the matrix is empty", "polywheel init"),
@@ -763,21 +763,26 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             "the matrix is empty",
             "removed by tool.polywheel.matrix.exclude[0]",
         ),
-        (f"max-cells = 3\n{BOTH}", "", "has 4 cells, over the bound of 3 (2 of level", "max-cells"),
+        (
+            f"max-cells = 3\n{BOTH}",
+            "",
+            "has 4 cells, more than the limit of 3 (2 of level",
+            "max-cells",
+        ),
         (
             f"max-cells = 15\n{FIVE}{BOTH}",
             "",
             (
-                "the matrix has 16 cells, over the bound of 15 (2 of level, 2 of blas, 2 of python, 2 "
+                "the matrix has 16 cells, more than the limit of 15 (2 of level, 2 of blas, 2 of python, 2 "
                 "of targets)"
             ),
             "rows",
         ),
-        ("max-cells = 2", "", "has 3 cells, over the bound of 2 (3 of declared", "max-cells"),
+        ("max-cells = 2", "", "has 3 cells, more than the limit of 2 (3 of declared", "max-cells"),
         (
             f"max-cells = 4\ninclude = [{{ label = 'x', properties = ['gpu::cuda::12'] }}]\n{BOTH}",
             "",
-            "the matrix has more than 4 cells, over the bound of 4 (1 of include)",
+            "the matrix has more than 4 cells, more than the limit of 4 (1 of include)",
             "max-cells",
         ),
     ],
@@ -815,7 +820,7 @@ def test_two_declared_variants_with_the_same_properties() -> None:
 def test_a_namespace_that_is_absent_from_the_priorities() -> None:
     variant = VARIANT.replace('["gpu", "cpu", "blas"]', '["gpu", "cpu"]')
     problem = one_problem(BOTH, variant=variant)
-    assert problem.what == "the namespace 'blas' is absent from default-priorities.namespace"
+    assert problem.what == "the namespace 'blas' is missing from default-priorities.namespace"
     assert problem.at == "pyproject.toml: variant.providers.blas"
 
 
@@ -895,7 +900,7 @@ def test_a_rule_about_what_a_target_does_not_say() -> None:
         "[tool.polywheel.setup.blas]\nwhen = \"sys_platform == 'linux'\"\ncflags = ['-x']"
     )
     problem = one_problem(text)
-    assert "the target 'box' does not say" in problem.what
+    assert "the target 'box' does not define it" in problem.what
     assert problem.at == "pyproject.toml: tool.polywheel.setup.blas.when"
 
 
@@ -941,8 +946,8 @@ def test_a_marker_about_another_machine_is_no_mistake() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("when = \"sys_platform == 'linx'\"", "holds for no target and Python"),
-        ("when = \"python_version < '3'\"", "holds for no target and Python"),
+        ("when = \"sys_platform == 'linx'\"", "is false for every target and Python"),
+        ("when = \"python_version < '3'\"", "is false for every target and Python"),
         ("propertis = []", "unknown key"),
     ],
 )
@@ -957,7 +962,7 @@ def test_a_marker_that_holds_nowhere_is_one(text: str, what: str) -> None:
 def test_too_large_is_too_large_here(include: str) -> None:
     """What would be allowed anywhere else does not matter."""
     text = f"max-cells = {3 if not include else 4}\n{include}{BOTH}"
-    assert "over the bound of" in one_problem(text, here=ANYWHERE).what
+    assert "more than the limit of" in one_problem(text, here=ANYWHERE).what
 
 
 def test_a_target_that_nobody_knows_is_one_without_pythons_too() -> None:

@@ -137,7 +137,7 @@ def comparable(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def readable(matrix: Mapping[str, Any]) -> bool:
-    """Whether no exclude is there twice: that is an error of its own."""
+    """Whether no exclude is listed twice: that is an error of its own."""
     excludes = [frozenset(one.items()) for one in matrix["exclude"]]
     return len(excludes) == len(set(excludes))
 
@@ -378,7 +378,7 @@ def test_a_product_that_is_too_large_is_said_before_it_is_made(axes: int, values
     )
     problem = one_problem(f"label = 'x'\n{text}".partition("\n")[2])
     count = str(values**axes) if values**axes < 10**18 else f"more than {10**18}"
-    assert problem.what.startswith(f"the matrix has {count} cells, over the bound of 10000 (")
+    assert problem.what.startswith(f"the matrix has {count} cells, more than the limit of 10000 (")
     assert problem.at == AT
 
 
@@ -388,7 +388,7 @@ def test_pythons_and_targets_alone_may_be_too_many() -> None:
     declared = "".join(f"[tool.polywheel.targets.t{n}]\nrunner = 'x'\n" for n in range(1000))
     text = f"python = {pythons}\ntargets = {targets}\nplain = true\n{declared}"
     problem = one_problem(text)
-    assert problem.what == ("1000 Pythons on 1000 targets are more cells than the bound of 10000")
+    assert problem.what == ("1000 Pythons on 1000 targets are more cells than the limit of 10000")
 
 
 def test_includes_may_be_too_many_by_themselves() -> None:

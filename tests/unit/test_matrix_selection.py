@@ -89,7 +89,7 @@ def test_everything_without_effect_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_options_that_exclude_each_other_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no job is left of this selection"):
+    with pytest.raises(ConfigError, match="no job matches the selection"):
         select(expanded(tmp_path), Selection(globs=("v4",), pythons=("3.11",)))
 
 

@@ -157,13 +157,13 @@ def test_what_is_wrong_is_named_with_its_key_path(
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "broken JSON: Expecting value"),
-        (b"{", "broken JSON"),
+        (b"", "invalid JSON: Expecting value"),
+        (b"{", "invalid JSON"),
         (b"[]", "expected a table, found a list"),
         (b"\xff", "not UTF-8: byte 0 can't be decoded"),
         (b'{"shape": 1, "shape": 1}', "the same key twice"),
         (b'{"shape": NaN}', "NaN is not a JSON value"),
-        (b'{"shape": ' + b"9" * 5000 + b"}", "broken JSON"),
+        (b'{"shape": ' + b"9" * 5000 + b"}", "invalid JSON"),
         (b"[" * 200_000, "nested too deeply"),
     ],
 )

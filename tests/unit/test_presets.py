@@ -253,10 +253,10 @@ def test_what_a_preset_knows_is_taken(properties: tuple[str, ...]) -> None:
         ),
         (
             ("gpu::vendor::amd", "gpu::vendor::nvidia"),
-            "'gpu :: vendor' has one value a variant, not 2: amd, nvidia",
+            "'gpu :: vendor' allows one value in a variant, not 2: amd, nvidia",
             None,
         ),
-        (("gpu::cuda::12.8", "gpu::cuda::12.9"), "has one value a variant, not 2", None),
+        (("gpu::cuda::12.8", "gpu::cuda::12.9"), "allows one value in a variant, not 2", None),
     ],
 )
 def test_what_a_preset_does_not_know_is_refused_with_the_nearest(

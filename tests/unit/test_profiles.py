@@ -125,8 +125,8 @@ def test_the_whole_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "at", "what"),
     [
-        ('modules = ["fast.build"]\n', "", "modules", "a profile needs modules"),
-        ('packages = ["fast-build"]\n', "", "packages", "a profile needs packages"),
+        ('modules = ["fast.build"]\n', "", "modules", "missing key 'modules'"),
+        ('packages = ["fast-build"]\n', "", "packages", "missing key 'packages'"),
         ('["fast.build"]', "[]", "modules", "at least one string"),
         ('["fast-build"]', "[]", "packages", "at least one string"),
         ("modules", "module = 1\nmodules", "module", "unknown key 'module'"),
@@ -230,9 +230,13 @@ def test_the_real_backend(
         (
             project(requires=("polywheel", "numpy")),
             "build-system.requires",
-            ["no backend is required that polywheel knows", "mesonpy (meson-python)"],
+            ["no required package is a known backend", "mesonpy (meson-python)"],
         ),
-        (project(), "build-system.requires", ["no backend is required", "uv_build (uv-build)"]),
+        (
+            project(),
+            "build-system.requires",
+            ["no required package is a known backend", "uv_build (uv-build)"],
+        ),
         (
             project(requires=("not good!",)),
             "build-system.requires",

@@ -103,10 +103,10 @@ def test_other_tables_and_keys_are_nobodys_business_here(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "what", "at"),
     [
-        ("a = ", "broken TOML: Invalid value", "end of document"),
-        ("[a]\nb = 1\nb = 2\n", "broken TOML: Cannot overwrite a value", "line 3, column 6"),
-        ("[a]\nb = {c = 1, c = 2}", "broken TOML: Duplicate inline table key 'c'", "line 2, col"),
-        ('[variant]\nx = "a\nb"', "broken TOML: Illegal character '\\n'", "line 2, column 7"),
+        ("a = ", "invalid TOML: Invalid value", "end of document"),
+        ("[a]\nb = 1\nb = 2\n", "invalid TOML: Cannot overwrite a value", "line 3, column 6"),
+        ("[a]\nb = {c = 1, c = 2}", "invalid TOML: Duplicate inline table key 'c'", "line 2, col"),
+        ('[variant]\nx = "a\nb"', "invalid TOML: Illegal character '\\n'", "line 2, column 7"),
         # the message itself may speak of a place
         ("'x (at y' = {a = 1, 'b (at c)' = 1, 'b (at c)' = 2}", "'b (at c)'", "line 1, column 5"),
     ],
@@ -115,7 +115,7 @@ def test_broken_toml_is_said_with_line_and_column(
     content: str, what: str, at: str, tmp_path: Path
 ) -> None:
     text = rendered(tmp_path, content)
-    assert text.startswith("error: broken TOML: ")
+    assert text.startswith("error: invalid TOML: ")
     assert what in text
     assert f"\n  at: pyproject.toml: {at}" in text
 
@@ -125,9 +125,9 @@ def test_broken_toml_is_said_with_line_and_column(
     [
         (b"# caf\xe9\n", "pyproject.toml is not UTF-8: byte 5 can't be decoded"),
         (b"\xff\xfea\x00", "pyproject.toml is not UTF-8: byte 0 can't be decoded"),
-        ("a = " + "[" * 5000, "broken TOML: nested too deeply"),
+        ("a = " + "[" * 5000, "invalid TOML: nested too deeply"),
         # Python reads no decimal number of more than 4300 digits
-        ("a = " + "1" * 5000, "broken TOML: a number has too many digits"),
+        ("a = " + "1" * 5000, "invalid TOML: a number has too many digits"),
     ],
 )
 def test_what_is_no_toml_at_all(content: str | bytes, what: str, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_no_pyproject_toml(tmp_path: Path) -> None:
         read_project(tmp_path, variants=True)
     assert caught.value.render() == (
         f"error: there is no pyproject.toml in {tmp_path}\n"
-        "  hint: run this at the root of a project"
+        "  hint: run polywheel in the root folder of a project"
     )
 
 

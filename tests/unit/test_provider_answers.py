@@ -107,7 +107,7 @@ JUDGEMENTS = {
     "a silent one": "returned .*an object of list.*, not true or false",
 }
 NAMESPACES = {
-    "another": "it governs the namespace 'even', not 'odd'",
+    "another": "it has the namespace 'even', not 'odd'",
     "an int": "its namespace is 5, not a string",
     "bytes": "its namespace is b'level', not a string",
     "a silent one": "its namespace is an object of list, not a string",
@@ -390,9 +390,9 @@ def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
         (
             override("rest", "requires = [\"a; python_version < '3'\"]"),
             ProviderError,
-            "no requirement of the provider of 'rest' holds in this environment: a; python",
+            "no requirement of the provider of 'rest' applies to this environment: a; python",
             "tool.polywheel.providers.rest",
-            '[tool.polywheel.providers.rest] query = "preset" or "never" builds without asking it',
+            '[tool.polywheel.providers.rest] query = "preset" or "never" builds without the plugin',
         ),
         (
             override("rest", "requires = [\"a; os_name ~= 'abc'\"]"),
@@ -496,7 +496,7 @@ def test_several_values_of_a_feature_that_has_one_are_an_error(
     answer = answer_of(reference, f"{namespace}::level::v2", f"{namespace}::level::v1")
     # What a plugin says of it outweighs what others do.
     others = ["level"] if answer.generation in {"2026", "PEP 817"} else ["arch"]
-    with pytest.raises(ProviderError, match="has one value a variant, not 2: v2, v1"):
+    with pytest.raises(ProviderError, match="allows one value in a variant, not 2: v2, v1"):
         check_answer(answer, at="here", multi_value=others)
 
 
@@ -506,7 +506,7 @@ def test_several_values_of_a_feature_that_has_one_are_an_error(
         (
             "api_2026",
             ["autumn::level::v1", "autumn::level::v2"],
-            [("'autumn :: level' has one value a variant, not 2: v1, v2", None)],
+            [("'autumn :: level' allows one value in a variant, not 2: v1, v2", None)],
         ),
         (
             "api_2026",
@@ -593,8 +593,11 @@ def test_one_feature_needs_no_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("api_2026:Derived", "does not say that all its properties are compatible"),
-        ("provider_variant_aarch64.plugin:AArch64Plugin", "come from its plugin, which gives none"),
+        ("api_2026:Derived", "does not declare that all its properties are compatible"),
+        (
+            "provider_variant_aarch64.plugin:AArch64Plugin",
+            "come from its plugin, which returned none",
+        ),
     ],
 )
 def test_a_plugin_that_can_not_fill_static_properties_is_an_error(

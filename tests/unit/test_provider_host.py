@@ -255,7 +255,7 @@ def test_one_plugin_that_dies_does_not_keep_the_others_from_answering(
         )
     first, second = caught.value.problems
     assert first.what.endswith("of the namespace 'odd' was killed by signal 9 in get_all_configs")
-    assert second.what.endswith("it governs the namespace 'odd', not 'even'")
+    assert second.what.endswith("it has the namespace 'odd', not 'even'")
 
 
 def test_the_one_that_hangs_is_named_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,9 +426,9 @@ DONE_ONCE = {
     "segfault": "was killed by signal 11 in CALL",
     "no memory": "failed in CALL: MemoryError",
     "asks": "failed in CALL: EOFError: EOF when reading a line",
-    "spoils json": "has spoilt the answer of the process that asks it",
+    "spoils json": "damaged the answer of the process that asks it",
     "prints into nowhere": "failed in CALL: OSError: .*Bad file descriptor",
-    "replaces its folder": "can't be asked: no reason is given",
+    "replaces its folder": "can't be asked: unknown reason",
 }
 HARMLESS = (
     "nothing",

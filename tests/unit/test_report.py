@@ -119,7 +119,10 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
 
 
 def test_warnings_of_several_builds() -> None:
-    lost, note = "warning: x can't be told: defines 'a' for 'b'", "note: nothing was compiled: py3"
+    lost, note = (
+        "warning: x does not support defines 'a' for 'b'",
+        "note: nothing was compiled: py3",
+    )
     found = report(
         Outcome(
             build=PLAIN,
@@ -130,7 +133,7 @@ def test_warnings_of_several_builds() -> None:
         done(V3, State.UP_TO_DATE),
     )
     assert found.document()["warnings"] == [
-        {"level": "warning", "text": "x can't be told: defines 'a' for 'b'", "jobs": [NULL, V2]},
+        {"level": "warning", "text": "x does not support defines 'a' for 'b'", "jobs": [NULL, V2]},
         {"level": "note", "text": "nothing was compiled: py3", "jobs": [PLAIN, NULL]},
     ]
     assert report().document()["warnings"] == []
@@ -139,12 +142,12 @@ def test_warnings_of_several_builds() -> None:
 def test_warnings_in_the_log_of_another_tool(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(
-        b"Building cp312\n  polywheel: warning: x can't be told: cflags\r\n"
+        b"Building cp312\n  polywheel: warning: x does not support cflags\r\n"
         b"polywheel: told x: CFLAGS\npolywheel: note: \xff\n" + b"x" * 200_000 + b"\n"
         b"not polywheel: warning: no\npolywheel: note: last"
     )
     assert list(logged_messages(log)) == [
-        "warning: x can't be told: cflags",
+        "warning: x does not support cflags",
         "note: \ufffd",
         "note: last",
     ]

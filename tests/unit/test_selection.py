@@ -186,7 +186,7 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             {"null-variant": "", "variant": V3},
             "null-variant",
             f"the null variant has no properties, but some were given: {V3}",
-            "drop null-variant, or the properties",
+            "remove null-variant or the properties",
         ),
         (
             {"null-variant": "true", "variant-label": "fast"},
@@ -204,7 +204,7 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             {"variant-label": ["fast", "fat"]},
             "variant-label",
             "2 different labels: 'fast', 'fat'",
-            "call it once a label",
+            "run one build for each label",
         ),
         (
             {"variant-label": "fast", "variant": V3},
@@ -212,7 +212,7 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             f"the label 'fast' is declared with other properties: {MKL}, {V3}",
             "choose another label",
         ),
-        ({"null-variant": ["true", "false"]}, "null-variant", "different values", ""),
+        ({"null-variant": ["true", "false"]}, "null-variant", "conflicting values", ""),
         # malformed
         ({"variant": "x86_64::level"}, "variant", "malformed variant property", "namespace ::"),
         ({"variant": ""}, "variant", "malformed variant property ''", "namespace ::"),
@@ -310,7 +310,7 @@ def test_a_project_that_declares_no_variants_is_told_how() -> None:
     selection, _ = parse_selection({"variant-label": "fast"})
     with pytest.raises(ConfigError) as caught:
         resolve(selection, undeclared)
-    assert "declare it under [variant.variants], or name its properties" in caught.value.render()
+    assert "declare it under [variant.variants], or give its properties" in caught.value.render()
 
 
 def test_a_namespace_without_any_declaration_is_told_how() -> None:

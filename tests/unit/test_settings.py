@@ -79,7 +79,12 @@ def test_tables_of_other_commands_are_left_alone() -> None:
             "expected a string, found 1",
             "",
         ),
-        ("backend-path = ['.']", "backend-path", "none is named", "build-backend"),
+        (
+            "backend-path = ['.']",
+            "backend-path",
+            "backend-path needs build-backend",
+            "add build-backend",
+        ),
         (
             "metadata-fields = 'no'",
             "metadata-fields",

@@ -130,7 +130,7 @@ def test_malformed_keys_are_refused(key: str) -> None:
 )
 def test_one_rule_under_two_spellings_is_refused(one: str, other: str) -> None:
     (problem,) = problems_of(f'["{one}"]\ncflags = ["-1"]\n["{other}"]\ncflags = ["-2"]')
-    assert "is there twice" in problem.what
+    assert "is declared twice" in problem.what
     assert problem.at == f'{SETUP}."{other}"'
 
 
@@ -142,14 +142,14 @@ def test_one_rule_under_two_spellings_is_refused(one: str, other: str) -> None:
         (
             "cflags = ['-x', '-O3 -g']",
             "cflags[1]",
-            "one item holds several flags: '-O3 -g'",
-            'write one item for each: ["-O3", "-g"]',
+            "one item contains several flags: '-O3 -g'",
+            'write one item for each flag: ["-O3", "-g"]',
         ),
         (
             "compiler.gnu = {ldflags = ['-z now']}",
             "compiler.gnu.ldflags[0]",
             "several flags",
-            "quote a blank",
+            "quote a space",
         ),
         ("cflags = ['-x', 1]", "cflags[1]", "expected a string, found 1", ""),
         ("env = ['A']", "env", "expected a table, found a list", ""),
@@ -201,7 +201,7 @@ def test_the_label_is_all_that_there_is_in_rules_for_everything_or_labels(key: s
     for name in ("namespace", "feature", "value", "values"):
         (problem,) = problems_of(f'["{key}"]\ncflags = ["-D={{{name}}}"]')
         assert f"{{{name}}}" in problem.what
-        assert f"means nothing in a rule for {key!r}" in problem.what
+        assert f"has no meaning in a rule for {key!r}" in problem.what
 
 
 @pytest.mark.parametrize(

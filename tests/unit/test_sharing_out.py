@@ -179,7 +179,7 @@ def test_durations_are_read_and_the_rest_of_a_report_left_alone(tmp_path: Path) 
         ({"shape": 1, "jobs": [{"id": "a", "seconds": "1"}]}, "expected a number"),
         ({"shape": 1, "jobs": [{"id": "a", "seconds": -1}]}, "expected seconds, found -1"),
         ({"shape": 1, "jobs": [{"id": "a", "seconds": 1e999}]}, "is no number"),
-        ({"shape": 1, "jobs": [{"id": "a", "seconds": 1}] * 2}, "is there twice"),
+        ({"shape": 1, "jobs": [{"id": "a", "seconds": 1}] * 2}, "is listed twice"),
     ],
 )
 def test_a_report_of_another_shape_is_refused(document: object, what: str, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_what_is_no_toml(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "system.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"broken TOML|not UTF-8"):
+    with pytest.raises(ConfigError, match=r"invalid TOML|not UTF-8"):
         read_system(path)
 
 

@@ -112,7 +112,7 @@ def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
         raise ConfigError(
             "expected at least one job id",
             at="--only",
-            hint="polywheel matrix --json prints the ids of all jobs",
+            hint="polywheel matrix --json lists the ids of all jobs",
         )
     print_warnings(plan)
     selection = Selection(

@@ -18,9 +18,9 @@ PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
 GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 WHEEL_TAGS = ("py3-none-any", "py3-none", "abi3", "python")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_NUMBER = "a version is a string, found a number"
-_QUOTED = 'quote it: "3.10" as a number is 3.1'
-_EMPTY = "name values of axes, or leave it out"
+_NUMBER = "expected a string, found a number"
+_QUOTED = 'write "3.10" in quotes: the number 3.10 is 3.1'
+_EMPTY = "add values of axes, or remove the table"
 RESERVED = {*PLACES, "label", "properties", "when"}
 MARKER_VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_system"),
@@ -46,9 +46,9 @@ def _matrix(table: Table) -> Matrix:
     for row in rows:
         for axis in sorted(named - {*row.values}):
             table.problems.add(
-                f"the row gives no value of the axis {axis!r}",
+                f"the row has no value for the axis {axis!r}",
                 at=row.at,
-                hint="every row gives one value of each axis that moves with the others",
+                hint="every row needs one value for each axis that the rows name",
             )
     for several in (rows, exclude):
         _note_repeats(several, table.problems)
@@ -85,7 +85,7 @@ def _note_repeats(patterns: Iterable[Pattern], problems: Problems) -> None:
         first = found.setdefault(frozenset(one.values.items()), one)
         if first is not one and one.values:
             problems.add(
-                f"the same as {first.at.rpartition('.')[2]}", at=one.at, hint="leave it out"
+                f"duplicate of {first.at.rpartition('.')[2]}", at=one.at, hint="leave it out"
             )
 
 
@@ -120,12 +120,16 @@ def _axes(table: Table) -> dict[str, tuple[AxisValue, ...]]:
     axes = {}
     for name in table.names_of_tables(NAME):
         if name in RESERVED:
-            table.wrong(name, f"an axis can't be called {name!r}", "that is a key of every cell")
+            table.wrong(
+                name,
+                f"an axis can't be called {name!r}",
+                "the names of the keys of a cell are reserved",
+            )
             continue
         values = table.table(name)
         found = [_axis_value(values, value) for value in values.names_of_tables(VALUE_NAME)]
         if not found:
-            table.wrong(name, f"the axis {name!r} has no value", "give it one, or leave it out")
+            table.wrong(name, f"the axis {name!r} has no values", "add a value, or remove the axis")
         axes[name] = tuple(found)
     return axes
 
@@ -245,7 +249,7 @@ def read_target(table: Table, name: str) -> Target:
     )
     for key in target.environment:
         if key not in MARKER_VARIABLES:
-            what = f"{key!r} is no marker variable of a platform"
+            what = f"{key!r} is not a marker variable of a platform"
             environment.wrong(key, what, nearest(key, MARKER_VARIABLES))
     table.finish()
     return target

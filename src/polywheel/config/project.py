@@ -94,8 +94,8 @@ def read_settings(table: Table) -> Settings:
     if "backend-path" in table and "build-backend" not in table:
         table.wrong(
             "backend-path",
-            "backend-path is for an in-tree backend, and none is named",
-            "name it: build-backend = …",
+            "backend-path needs build-backend",
+            "add build-backend = …",
         )
     compiled = table.boolean("compiled", True)
     settings = Settings(
@@ -132,7 +132,10 @@ def _providers(table: Table) -> dict[str, ProviderOverride]:
             query=query,
         )
         if query in {"preset", "never"} and (override.requires or override.plugin_api):
-            one.wrong("query", f"query = {query!r} installs and asks no plugin, but one is named")
+            one.wrong(
+                "query",
+                f"query = {query!r} asks no plugin, so requires and plugin-api have no effect",
+            )
         one.finish()
         found[namespace] = override
     return found
@@ -277,7 +280,7 @@ def _with_hatch_file(document: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _load(
-    path: Path, *, hint: str = "run this at the root of a project", piped: bool = False
+    path: Path, *, hint: str = "run polywheel in the root folder of a project", piped: bool = False
 ) -> dict[str, Any]:
     try:
         # What a user names may be a pipe (``--config <(...)``); what lies in a project may not.

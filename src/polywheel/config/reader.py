@@ -56,11 +56,11 @@ def toml_document(content: bytes, name: str) -> dict[str, Any]:
         # "what (at line 3, column 5)": the place belongs into the place's own line.
         found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
         what, where = found.groups() if found else (str(error), "somewhere")
-        raise ConfigError(f"broken TOML: {what}", at=f"{name}: {where}") from None
+        raise ConfigError(f"invalid TOML: {what}", at=f"{name}: {where}") from None
     except ValueError:  # CPython reads no decimal number of more than 4300 digits
-        raise ConfigError("broken TOML: a number has too many digits", at=name) from None
+        raise ConfigError("invalid TOML: a number has too many digits", at=name) from None
     except RecursionError:
-        raise ConfigError("broken TOML: nested too deeply", at=name) from None
+        raise ConfigError("invalid TOML: nested too deeply", at=name) from None
 
 
 @dataclass(slots=True)
@@ -318,9 +318,9 @@ def _malformed(parse: Callable[[str], object], text: str) -> str | None:
     another field.
     """
     if not text.isprintable():
-        return "it holds a line break or another character that can't be printed"
+        return "it contains a line break or another unprintable character"
     if _LONG_NUMBER.search(text):
-        return "it holds a number with too many digits"
+        return "a number has too many digits"
     try:
         parse(text)
     except ValueError as error:  # InvalidRequirement, InvalidMarker
@@ -335,7 +335,7 @@ def parse_requirement(text: str) -> Requirement:
     from packaging.requirements import InvalidRequirement, Requirement
 
     if _LONG_NUMBER.search(text):
-        raise InvalidRequirement("it holds a number with too many digits")
+        raise InvalidRequirement("a number has too many digits")
     try:
         return Requirement(text)
     except RecursionError:

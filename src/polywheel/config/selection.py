@@ -85,7 +85,7 @@ def resolve(
                 f"no variant with the label {selection.label!r} is declared",
                 at=at,
                 hint=nearest(selection.label, known)
-                or "declare it under [variant.variants], or name its properties with -Cvariant=…",
+                or "declare it under [variant.variants], or give its properties with -Cvariant=…",
             )
         variant = metadata.variants[selection.label]
         _only_label(variant.properties, metadata, at=at)
@@ -110,8 +110,8 @@ def resolve(
         raise ConfigError(
             f"these properties are declared with the label {declared!r}, not {selection.label!r}",
             at=at,
-            hint="one set of properties has one label in a release; leave the label out, or "
-            "declare the other one",
+            hint="one set of properties has one label in a release; remove the label, or "
+            "change the declaration",
         )
     return metadata.variants[declared]
 
@@ -165,7 +165,7 @@ def _label(settings: ConfigSettings, problems: Problems) -> str | None:
         problems.add(
             f"{len(labels)} different labels: {', '.join(map(repr, labels))}",
             at=_at("variant-label"),
-            hint="one build makes one variant; call it once a label",
+            hint="one build creates one variant; run one build for each label",
         )
     for label in labels:
         problems.attempt(check_label, label, at=_at("variant-label"))
@@ -182,7 +182,7 @@ def _one_of(
 ) -> str | None:
     values = list(dict.fromkeys(_values(settings, key, problems)))
     if len(values) > 1:
-        problems.add(f"different values: {', '.join(map(repr, values))}", at=_at(key))
+        problems.add(f"conflicting values: {', '.join(map(repr, values))}", at=_at(key))
     for value in values:
         if value not in known:
             problems.add(
@@ -202,7 +202,7 @@ def refuse_contradictions(
             "the null variant has no properties, but some were given: "
             + ", ".join(map(str, selection.properties)),
             at=spelling("null-variant"),
-            hint="drop null-variant, or the properties",
+            hint="remove null-variant or the properties",
         )
     if selection.null and selection.label not in (None, NULL_LABEL):
         problems.add(
@@ -213,7 +213,7 @@ def refuse_contradictions(
         problems.add(
             "the label 'null' is reserved for the variant without properties",
             at=spelling("variant-label"),
-            hint="choose another label, or drop the properties",
+            hint="choose another label, or remove the properties",
         )
 
 

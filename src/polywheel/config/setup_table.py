@@ -47,7 +47,7 @@ def read_setup_rules(table: Table) -> tuple[SetupRule, ...]:
     for key in table.every_key():
         rule = _rule(table.table(key), key)
         if rule is not None and found.setdefault(rule.key, rule) is not rule:
-            table.wrong(key, f"the rule for {rule.key!r} is there twice, with other blanks")
+            table.wrong(key, f"the rule for {rule.key!r} is declared twice, with different spaces")
     return tuple(found.values())
 
 
@@ -110,7 +110,7 @@ def _target(table: Table, key: str) -> tuple[str, ...] | None:
     table.problems.add(
         f"malformed rule key {key!r}",
         at=table.at(),
-        hint="a rule is for '*', 'ns', 'ns :: feature', 'ns :: feature :: value' or 'label:GLOB'",
+        hint="expected '*', 'ns', 'ns :: feature', 'ns :: feature :: value' or 'label:GLOB'",
     )
     return None
 
@@ -139,7 +139,7 @@ def _fields(table: Table) -> SetupFields:
     ):
         for name in ours:
             if name in inner:
-                inner.wrong(name, f"{name} is polywheel's own: a rule can't set it")
+                inner.wrong(name, f"{name} is reserved for polywheel: a rule can't set it")
     return SetupFields(
         flags={name: _flags(table, name) for name in FLAG_FIELDS if name in table},
         env={name: _text(env, name) for name in env.names_of_tables(VARIABLE)},
@@ -157,9 +157,9 @@ def _flags(table: Table, key: str) -> tuple[str, ...]:
         if holds_several_flags(flag):
             items = ", ".join(json.dumps(word, ensure_ascii=False) for word in flag.split())
             table.problems.add(
-                f"one item holds several flags: {flag!r}",
+                f"one item contains several flags: {flag!r}",
                 at=f"{table.at(key)}[{index}]",
-                hint=f"write one item for each: [{items}]; quote a blank that belongs to a flag: "
+                hint=f"write one item for each flag: [{items}]; quote a space that belongs to a flag: "
                 """'-DNAME="a b"'""",
             )
     return flags
@@ -224,9 +224,9 @@ def _check_placeholders(table: Table, rule: SetupRule, fields: SetupFields) -> N
                 known = placeholder in _PLAIN
                 table.problems.add(
                     f"the placeholder {{{placeholder}}} in {text!r} "
-                    + (f"means nothing in a rule for {rule.key!r}" if known else "is unknown"),
+                    + (f"has no meaning in a rule for {rule.key!r}" if known else "is unknown"),
                     at=at,
-                    hint=nearest(placeholder, allowed) or "a brace itself is written {{ or }}",
+                    hint=nearest(placeholder, allowed) or "write {{ or }} for a literal brace",
                 )
 
 
@@ -247,7 +247,7 @@ def read_profile(table: Table, name: str) -> BackendProfile:
     named = {}
     for key in ("modules", "packages"):
         if key not in table:
-            table.wrong(key, f"a profile needs {key}")
+            table.wrong(key, f"missing key {key!r}")
         named[key] = table.strings(key, empty=False) or ()
     profile = read_partial_profile(table, name)
     return replace(profile, modules=named["modules"], packages=named["packages"])
@@ -315,9 +315,9 @@ def _way(table: Table, name: str) -> Way:
     if not pattern.fullmatch(via):
         table.wrong(name, f"unknown way {via!r}", f"known: {known}")
     if "{value}" not in text:
-        table.wrong(name, f"the format {text!r} has no place for {{value}}")
+        table.wrong(name, f"the format {text!r} has no placeholder {{value}}")
     if name == "defines" and via != "unsupported" and "{name}" not in via + text:
-        table.wrong(name, "neither the key nor the format has a place for {name}")
+        table.wrong(name, "neither the key nor the format has the placeholder {name}")
     return Way(via, text)
 
 
@@ -327,7 +327,7 @@ def _build_directory(table: Table) -> BuildDirectory:
         table.wrong(
             "via",
             f"unknown way {via!r}",
-            "env:NAME, config-setting:KEY, distutils-config or source-copy",
+            "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
         )
     since = table.string("since")
     if since is not None:

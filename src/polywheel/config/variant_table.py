@@ -63,7 +63,7 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
     namespace = table.path[-1]
     _check_one_source(table, outer_static)
     if "plugin-api" in table and "requires" not in table and "build-requires" not in table:
-        table.wrong("plugin-api", "plugin-api goes with requires or build-requires only")
+        table.wrong("plugin-api", "plugin-api needs requires or build-requires")
     static = _static_properties(table.table("static-properties"))
     if outer_static is not None:
         static = _static_properties(outer_static)
@@ -92,13 +92,11 @@ def _check_one_source(table: Table, outer_static: Table | None) -> None:
     if outer_static is not None and outer_static.data:
         given.append(".".join(outer_static.path))
     if len(given) != 1:
-        found = (
-            f"has {' and '.join(given)}" if given else "does not say where its properties come from"
-        )
+        found = f"has {' and '.join(given)}" if given else "has no source of properties"
         table.problems.add(
             f"the provider of {table.path[-1]!r} {found}",
             at=table.at(),
-            hint="give exactly one of " + ", ".join(_SOURCES),
+            hint="set exactly one of " + ", ".join(_SOURCES),
         )
 
 
@@ -126,7 +124,7 @@ def _feature_order(
     """
     order = table.names("feature-order", FEATURE)
     if order and not static:
-        table.wrong("feature-order", "feature-order goes with static-properties only")
+        table.wrong("feature-order", "feature-order needs static-properties")
     elif order and set(order) != set(static):
         table.wrong(
             "feature-order",
@@ -191,9 +189,9 @@ def _check_namespaces(
     for namespace in providers:
         if namespace not in namespaces:
             table.problems.add(
-                f"the namespace {namespace!r} is absent from default-priorities.namespace",
+                f"the namespace {namespace!r} is missing from default-priorities.namespace",
                 at=table.at("providers", namespace),
-                hint="add it to that list, where its priority is",
+                hint="add it to the list at its priority",
             )
 
 
@@ -293,7 +291,7 @@ def _declared_properties(table: Table) -> list[VariantProperty]:
     found = []
     for namespace in table.names_of_tables(NAMESPACE):
         if table.data[namespace] == {}:
-            table.wrong(namespace, f"the namespace {namespace!r} holds no feature")
+            table.wrong(namespace, f"the namespace {namespace!r} has no features")
         features = table.table(namespace)
         for feature in features.names_of_tables(FEATURE):
             values = features.names(feature, VALUE, empty=False)

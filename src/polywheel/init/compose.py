@@ -127,11 +127,10 @@ def refuse_tables(project: Project) -> None:
     ]
     if there:
         raise ConfigError(
-            "there is a table of polywheel's already, and init changes none: "
+            "polywheel is already configured, and init changes no existing table: "
             + ", ".join(f"[{name}]" for name in there),
             at=f"{PYPROJECT}: {there[0]}",
-            hint="polywheel init --dry-run -o FILE shows what it would write; "
-            "take from it what you want",
+            hint="polywheel init --dry-run -o FILE shows what it would write; copy what you need",
         )
 
 
@@ -147,12 +146,14 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
     listed = [one.name for one in presets]
     text = headed(listed, tables(chosen))
     notes = [
-        f"the preset {name!r} needs options of meson.options that are not there, so its variants "
-        "ask nothing of the build yet"
+        f"the preset {name!r} needs options that meson.options does not have, so its variants "
+        "change nothing in the build yet"
         for name in chosen.without_options
     ]
     if not found:
-        notes.append("nothing to compile was found: wheels of these variants may all be alike")
+        notes.append(
+            "no code to compile was found: the wheels of these variants may have the same content"
+        )
     return InitTables(
         text=text,
         presets=tuple(listed),
@@ -173,9 +174,9 @@ def _suitable(found: Mapping[str, str]) -> tuple[StartPreset, ...]:
     fitting = [one for one in start_presets().values() if set(one.languages) & set(found)]
     if not fitting:
         raise ConfigError(
-            "no language is compiled here, going by meson.build, CMakeLists.txt, Cargo.toml, setup.py, "
-            "*.pyx, *.cu and *.hip: nothing would differ between variants",
-            hint=f"name what is wanted with --preset: {described_presets()}",
+            "no compiled language was found in meson.build, CMakeLists.txt, Cargo.toml, setup.py, "
+            "*.pyx, *.cu and *.hip: variants would not differ",
+            hint=f"choose presets with --preset: {described_presets()}",
         )
     return tuple(one for one in fitting if one.axis == _GPU) or tuple(fitting)
 
@@ -214,7 +215,7 @@ def _existing(preset: StartPreset, names: Sequence[str]) -> StartPreset:
         raise ConfigError(
             f"the preset {preset.name!r} has nothing for {', '.join(names)}",
             at=f"{PYPROJECT}: project.classifiers",
-            hint="they name other systems: leave the preset out, or add the system",
+            hint="it supports other systems; remove the preset, or add the system",
         )
     there = {None, *(one.name for one in values)}
     rules = tuple(one for one in preset.rules if one.value in there and _somewhere(one.when, names))
@@ -244,8 +245,7 @@ def check_together(content: bytes, at: Path) -> None:
         raise ConfigError(
             f"no table can be appended to {at.name}: {error}",
             at=str(at),
-            hint="perhaps `tool` is an inline table; write the tables to a file of their own with "
-            "--output",
+            hint="`tool` may be an inline table; write the tables to another file with --output",
         ) from None
 
 

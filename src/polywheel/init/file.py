@@ -105,7 +105,7 @@ def change_file(path: Path, before: bytes, after: bytes) -> None:
             part.write_bytes(after)
             part.chmod(mode)
             if target.read_bytes() != before:
-                raise ConfigError(f"{path} has just been changed, nothing was written")
+                raise ConfigError(f"{path} was changed meanwhile, nothing was written")
 
 
 def new_file(path: Path, content: bytes) -> None:
@@ -113,8 +113,8 @@ def new_file(path: Path, content: bytes) -> None:
     with _speaking_of(path):
         if path.exists() or path.is_symlink():
             raise ConfigError(
-                f"{path} is there already, nothing was written",
-                hint="--output is for a new file: name another",
+                f"{path} exists already, nothing was written",
+                hint="choose a new file for --output",
             )
         with replacing(path) as part:
             part.write_bytes(content)
@@ -127,5 +127,5 @@ def _speaking_of(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"{path} can't be written: {error.strerror or error}",
-            hint="nothing was written; --output names another file",
+            hint="nothing was written; use --output to write another file",
         ) from None

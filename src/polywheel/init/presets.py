@@ -114,7 +114,7 @@ def named_presets(names: Iterable[str]) -> tuple[StartPreset, ...]:
 
 def _hint(name: str, known: Iterable[str]) -> str | None:
     if Path(name).is_dir():
-        return "the project stands before --preset: polywheel init SOURCE --preset NAME…"
+        return "put the project before --preset: polywheel init SOURCE --preset NAME…"
     return nearest(name, known)
 
 

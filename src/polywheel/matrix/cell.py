@@ -88,14 +88,14 @@ class Labels:
         named = placeholders(template)
         if not matrix.axes:
             self._problems.add(
-                "there is a label template, and no axis that it could name",
+                "the label template has no effect without axes",
                 at=self._at,
-                hint="declared variants keep their labels: leave it out, or declare axes",
+                hint="declared variants keep their labels; remove the template, or declare axes",
             )
         for name in named:
             if name not in matrix.axes:
                 self._problems.add(
-                    f"the label template names {{{name}}}, which is no axis",
+                    f"the label template names {{{name}}}, which is not an axis",
                     at=self._at,
                     hint=nearest(name, matrix.axes),
                 )
@@ -106,9 +106,9 @@ class Labels:
             told_by_rows = axis in in_rows and len(apart) == len(matrix.rows)
             if axis not in named and len(values) > 1 and not told_by_rows:
                 self._problems.add(
-                    f"no placeholder of the label template tells the values of {axis!r} apart",
+                    f"no placeholder of the label template distinguishes the values of {axis!r}",
                     at=self._at,
-                    hint=f"put {{{axis}}} into it",
+                    hint=f"add {{{axis}}} to the template",
                 )
 
     def of(self, axes: Mapping[str, str], properties: Sequence[VariantProperty], *, at: str) -> str:
@@ -121,14 +121,14 @@ class Labels:
         else:
             missing = [name for name in placeholders(self._template) if name not in axes]
             if missing and missing[0] in self._axes:
-                what = f"the label template needs {{{missing[0]}}}, which this cell has not got"
-                self._refuse(what, axes, at, f"give its {missing[0]}, or a label of its own")
+                what = f"the label template needs {{{missing[0]}}}, which this cell does not have"
+                self._refuse(what, axes, at, f"give its {missing[0]}, or a label")
             label = with_placeholders(self._template, lambda name: axes.get(name, ""))
             if not missing and not LABEL.fullmatch(label):
-                what = f"the label template gives {label!r}, and a label may hold a-z, 0-9, _ and ."
+                what = f"the label template gives {label!r}, and a label may contain only a-z, 0-9, _ and ."
                 self._refuse(what, axes, self._at, "rename the value, or change the template")
             if label == NULL_LABEL:
-                what = "the label template gives 'null' to a variant that has properties"
+                what = "the label template gives the label 'null' to a variant with properties"
                 self._refuse(what, axes, self._at, "rename the value, or change the template")
         self.given.add(label)
         return label

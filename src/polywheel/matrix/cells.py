@@ -88,8 +88,7 @@ class Expansion:
                 self.problems.add(
                     f"no declared variant has a label that matches {glob!r}",
                     at=f"{self.matrix.at}.variants[{index}]",
-                    hint=nearest(glob, declared)
-                    or "variants are declared under [variant.variants]",
+                    hint=nearest(glob, declared) or "declare variants under [variant.variants]",
                 )
             found |= matching
         return list(found.values())
@@ -118,10 +117,10 @@ class Expansion:
         spelled = [f"{number} of {name}" for name, number in factors[:_LONGEST_LIST]]
         spelled += ["…"] if len(factors) > _LONGEST_LIST else []
         self.problems.add(
-            f"the matrix has {count} cells, over the bound of {self.matrix.max_cells} "
+            f"the matrix has {count} cells, more than the limit of {self.matrix.max_cells} "
             f"({', '.join(spelled)})",
             at=self.matrix.at,
-            hint="let axes move together in rows, leave values out, or raise max-cells",
+            hint="combine axes in rows, remove values, or raise max-cells",
         )
 
     def _in_rows(self) -> set[str]:
@@ -155,9 +154,9 @@ class Expansion:
                 held[value.at] = self._holding(value, value.when)
                 if not held[value.at]:
                     self.problems.add(
-                        f"the marker {value.when!r} holds for no target and Python of the matrix",
+                        f"the marker {value.when!r} is false for every target and Python of the matrix",
                         at=f"{value.at}.when",
-                        hint="add a target or a Python where it holds, or leave the value out",
+                        hint="add a target or a Python for which it is true, or remove the value",
                     )
         return held
 

@@ -48,7 +48,7 @@ def merged(expansion: Expansion, problems: Problems) -> list[Cell]:
             problems.add(
                 f"two cells are both {label!r}: {_spelled(first)}; and {_spelled(other)}",
                 at=other.at,
-                hint="one of them is enough: exclude the other, or give it properties",
+                hint="exclude one of them, or give it properties",
             )
     _check_includes(expansion, repeats, problems)
     return list(found.values())
@@ -69,7 +69,7 @@ def _check_includes(
     for one in expansion.matrix.include:
         if one.pattern.at in doubled - needed:
             problems.add(
-                "the include adds nothing: every cell of it is there already",
+                "the include adds nothing: all its cells exist already",
                 at=one.pattern.at,
                 hint="leave it out",
             )
@@ -105,7 +105,7 @@ def check_labels(
                 f"the label {cell.label!r} stands for different properties: "
                 f"{_listed(properties)} ({at}), and {_listed(cell.properties)} ({_spelled(cell)})",
                 at=cell.at,
-                hint="one label stands for one set of properties, on every Python and target",
+                hint="a label must have the same properties on every Python and target",
             )
         if other != cell.label:
             _two_labels(other, where, cell.label, cell.at, problems)
@@ -115,7 +115,7 @@ def _two_labels(one: str, where: str, other: str, at: str, problems: Problems) -
     problems.add(
         f"the same properties have two labels: {one!r} ({where}) and {other!r}",
         at=at,
-        hint="a variant is built once, under one label",
+        hint="use one label for one set of properties",
     )
 
 
@@ -127,7 +127,7 @@ def check_used(
 ) -> None:
     """Nothing that is declared may be without effect in silence."""
     if not cells:
-        start = "declare [tool.polywheel.matrix.axes] or [variant.variants]; polywheel init does"
+        start = "declare [tool.polywheel.matrix.axes] or [variant.variants]; or run polywheel init"
         problems.add("the matrix is empty", at=matrix.at, hint=_removers(removed) or start)
         return
     used = {(key, value) for cell in cells for key, value in cell.values.items()}
@@ -148,13 +148,13 @@ def check_used(
             for one in removed
             if {**one.axes, "python": one.python, "target": one.target}.get(key) == name
         ]
-        hint = _removers(about) or "no row and no cell has it: leave it out"
-        problems.add(f"no cell is left that has the {key} {name!r}", at=at, hint=hint)
+        hint = _removers(about) or "no row or include uses it; remove it"
+        problems.add(f"no cell is left with the {key} {name!r}", at=at, hint=hint)
     origins = {cell.at for cell in cells}
     for row in matrix.rows:
         if row.at not in origins:
             about = [one for one in removed if row.matches(one.axes)]
-            problems.add("no cell is left of this row", at=row.at, hint=_removers(about))
+            problems.add("no cell of this row is left", at=row.at, hint=_removers(about))
 
 
 def _removers(removed: Iterable[Removal]) -> str | None:

@@ -49,12 +49,12 @@ def _said(plan: Plan, name: str, what: str) -> str:
     at = target.at or f"tool.polywheel.targets.{name}"
     if what == "runner" and not text:
         raise ConfigError(
-            f"the target {name!r} has no runner, so CI does not know where to build it",
+            f"the target {name!r} has no runner, so CI cannot build for it",
             at=at,
             hint=f'[tool.polywheel.targets.{name}] runner = "…"',
         )
     if not text.isprintable():
-        raise ConfigError(f"the {what} of {name!r} holds a character that can't be printed", at=at)
+        raise ConfigError(f"the {what} of {name!r} contains an unprintable character", at=at)
     return text
 
 

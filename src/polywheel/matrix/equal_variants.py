@@ -1,7 +1,7 @@
 """Variants with different properties whose builds are the same: their wheels have the same content.
 
 That is right for variants that differ in dependencies or in what the installer checks. It is a mistake
-where a rule or a line of ``presets`` was forgotten. A rule without fields says that it is intended.
+where a rule or a line of ``presets`` was forgotten. A rule without fields declares that this is intended.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _hint(project: Project, silent: Sequence[VariantProperty]) -> str:
     presets = [f'"{name}"' for name in namespaces if name in unused]
     advice = f"name the preset (presets = [{', '.join(presets)}]) or " if presets else ""
     return (
-        f"nothing tells the values of {_listed(features)} apart: {advice}add rules; "
-        f'[tool.polywheel.setup."{features[0]}"] without fields says that it is intended'
+        f"no build setup distinguishes the values of {_listed(features)}: {advice}add rules; "
+        f'[tool.polywheel.setup."{features[0]}"] without fields declares that this is intended'
     )
 
 

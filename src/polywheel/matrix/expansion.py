@@ -126,7 +126,7 @@ def _note_two_builds(one: Cell, other: Cell, tag: WheelTag, problems: Problems) 
     problems.add(
         f"one wheel ({tag.kind}) of the variant {one.label!r} is for Python {one.place.python} on "
         f"{one.place.target.name} and Python {other.place.python} on {other.place.target.name}, "
-        "and setup rules with `when` ask different things of its build there",
+        "but setup rules with `when` give them different build setups",
         at=one.at,
         hint='let the rules not depend on the place, or say wheel-tag = "python"',
     )
@@ -311,7 +311,7 @@ def _expanded(
                     f"nothing of the matrix is for {', '.join(targets)} with Python "
                     + ", ".join(matrix.python or (running_python(),)),
                     at=matrix.at,
-                    hint="name its targets and Pythons: polywheel takes this machine's otherwise",
+                    hint="set targets and python; without them, polywheel uses this machine's",
                 )
     problems.settle()
     return replace(here, targets=targets)
@@ -337,10 +337,10 @@ def _places(matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target
     """Raises ConfigError where each of them alone would be too many cells."""
     if len(targets) * len(pythons) > matrix.max_cells:
         raise ConfigError(
-            f"{len(pythons)} Pythons on {len(targets)} targets are more cells than the bound of "
+            f"{len(pythons)} Pythons on {len(targets)} targets are more cells than the limit of "
             f"{matrix.max_cells}",
             at=matrix.at,
-            hint="leave some out, or raise max-cells",
+            hint="remove some, or raise max-cells",
         )
     return [Place(python, target) for target in targets.values() for python in pythons]
 

@@ -82,10 +82,10 @@ def after_excludes(cells: Iterable[Cell], around: ExpansionContext) -> list[Cell
 
 def _why_not(pattern: Pattern, around: ExpansionContext) -> str:
     if any(pattern.matches(_values(one)) for one in around.removed if one.by == "when"):
-        return "a `when` has removed it already"
+        return "a `when` has already removed it"
     label = pattern.values.get("label")
     near = nearest(label, around.labels.given) if label is not None else None
-    return near or "no cell has all these values: leave it out, or name other ones"
+    return near or "no cell has all these values; remove the exclude, or change its values"
 
 
 def _places_exist(pattern: Pattern, around: ExpansionContext) -> bool:
@@ -119,10 +119,10 @@ def include(base: Sequence[Cell], around: ExpansionContext) -> Iterator[Cell]:
             yield from _own_cells(one, around)
         elif number not in with_effect:
             around.problems.add(
-                "the include adds nothing: cells with these values are there, and have without it "
-                "what it gives",
+                "the include adds nothing: cells with these values exist and already have "
+                "its properties",
                 at=one.pattern.at,
-                hint="leave it out, or give properties",
+                hint="remove it, or add properties",
             )
 
 
@@ -173,7 +173,7 @@ def _own_cells(one: Inclusion, around: ExpansionContext) -> Iterator[Cell]:
             around.removed.append(cell.removed("when", f"{failing.at}.when"))
     if missing is not None and not made:
         around.problems.add(
-            f"the include makes no cell: {missing.name!r} does not exist there",
+            f"the include creates no cell: {missing.name!r} does not exist there",
             at=at,
             hint=f"its marker is {missing.when!r}",
         )
@@ -193,15 +193,15 @@ def _own_label(
         return around.labels.of(axes, properties, at=at)
     if not properties and label != NULL_LABEL:
         around.problems.add(
-            f"no cell has the label {label!r}, and the include gives no properties for one",
+            f"no cell has the label {label!r}, and the include has no properties to create one",
             at=at,
-            hint=nearest(label, around.labels.given) or "give properties",
+            hint=nearest(label, around.labels.given) or "add properties to the include",
         )
     elif properties and label == NULL_LABEL:
         around.problems.add(
-            "the include gives the label 'null' to a variant that has properties",
+            "the include gives the label 'null' to a variant with properties",
             at=f"{at}.label",
-            hint="'null' is reserved for no properties",
+            hint="'null' is reserved for the variant without properties",
         )
     return label
 

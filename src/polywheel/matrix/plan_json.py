@@ -47,7 +47,7 @@ def parse_document(
 ) -> Table:
     """The same for the content of a file; ``at`` names it in messages. Raises ConfigError."""
     if len(content) > MAX_SIZE:
-        raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB are not read", at=at)
+        raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB can't be read", at=at)
     try:
         document = json.loads(
             content.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=refuse_constant
@@ -56,11 +56,11 @@ def parse_document(
         raise ConfigError(f"not UTF-8: byte {error.start} can't be decoded", at=at) from None
     except json.JSONDecodeError as error:
         where = f"{at}: line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"broken JSON: {error.msg}", at=where, hint=hint) from None
+        raise ConfigError(f"invalid JSON: {error.msg}", at=where, hint=hint) from None
     except ValueError as error:  # from the hooks, or a number of more than 4300 digits
-        raise ConfigError(f"broken JSON: {error}", at=at) from None
+        raise ConfigError(f"invalid JSON: {error}", at=at) from None
     except RecursionError:
-        raise ConfigError("broken JSON: nested too deeply", at=at) from None
+        raise ConfigError("invalid JSON: nested too deeply", at=at) from None
     if not isinstance(document, dict):
         raise ConfigError(f"expected a table, found {type_name(document)}", at=at, hint=hint)
     table = Table(document, at, (), Problems(closed=closed))
@@ -323,7 +323,7 @@ def _check_builds(plan: Plan, wrong: Wrong) -> None:
     jobs: dict[str, Job] = {}
     for number, job in enumerate(plan.jobs):
         if jobs.setdefault(job.id, job) is not job:
-            wrong(f"jobs[{number}].id", f"{job.id!r} is there twice")
+            wrong(f"jobs[{number}].id", f"{job.id!r} is listed twice")
     listed = set[str]()
     for number, build in enumerate(plan.builds):
         _check_build(build, jobs, wrong, f"builds[{number}]")

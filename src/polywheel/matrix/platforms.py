@@ -62,9 +62,9 @@ class Place:
             if name in variables and name not in self.environment:
                 raise ConfigError(
                     f"the marker {marker!r} is about {name}, and the target "
-                    f"{self.target.name!r} does not say what that is",
+                    f"{self.target.name!r} does not define it",
                     at=at,
-                    hint=f"say it: [tool.polywheel.targets.{self.target.name}] "
+                    hint=f"set it: [tool.polywheel.targets.{self.target.name}] "
                     f'environment = {{ {name} = "…" }}',
                 )
         try:
@@ -144,7 +144,7 @@ def matrix_targets(
                 at=f"{matrix.at}.targets[{index}]",
                 hint=f"did you mean {close!r}?"
                 if close
-                else f"known: {', '.join(names)}; others are declared under "
+                else f"known: {', '.join(names)}; declare others under "
                 "[tool.polywheel.targets.NAME]",
             )
     for name, target in declared.items():
@@ -152,7 +152,7 @@ def matrix_targets(
             problems.add(
                 f"no job of the matrix is for the target {name!r}",
                 at=target.at,
-                hint=nearest(name, matrix.targets) or "add it to the matrix' targets",
+                hint=nearest(name, matrix.targets) or "add it to targets of the matrix",
             )
     return {
         name: _with(known.get(name) or _misspelt(name, declared), declared.get(name))

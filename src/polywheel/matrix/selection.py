@@ -17,7 +17,7 @@ from heapq import heapify, heapreplace
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 
-_LISTED = "polywheel matrix --json has the ids of all jobs"
+_LISTED = "polywheel matrix --json lists the ids of all jobs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +59,8 @@ def select(plan: Plan, selection: Selection) -> Plan:
     kept = {job.id for job in plan.jobs if selection.fits(job)}
     if not kept:
         raise ConfigError(
-            "no job is left of this selection",
-            hint="a job has to fit each of --select, --only, --python and --target that is given",
+            "no job matches the selection",
+            hint="a job must match every given option of --select, --only, --python, and --target",
         )
     return narrowed(plan, kept)
 

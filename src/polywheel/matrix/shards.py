@@ -94,8 +94,8 @@ def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
             groups.setdefault(build.target, []).append(build)
     if len(groups) > most:
         raise ConfigError(
-            f"builds for {len(groups)} targets don't go into {most} jobs: "
-            "one job runs on one machine",
+            f"builds for {len(groups)} targets do not fit into {most} jobs: "
+            "a job runs on one machine",
             at="--max-jobs",
             hint=f"give {len(groups)} or more, or choose targets with --target",
         )
@@ -178,7 +178,7 @@ def read_durations(path: Path) -> dict[str, float]:
         elif not isfinite(seconds) or seconds < 0:
             job.wrong("seconds", f"expected seconds, found {seconds:g}")
         elif identifier in found:
-            job.wrong("id", f"{identifier[:200]!r} is there twice")
+            job.wrong("id", f"{identifier[:200]!r} is listed twice")
         else:
             found[identifier] = seconds
     if "jobs" not in table:

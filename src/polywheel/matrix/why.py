@@ -62,7 +62,7 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
         known = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
         known |= {one.label or NON_VARIANT for one in plan.removed}
         raise ConfigError(
-            f"no cell has the label {name!r}, and no job that id; no rule removed one either",
+            f"no cell has the label {name!r}, no job has the id, and no rule removed such a cell",
             at="--why",
             hint=nearest(name, known) or "polywheel matrix --format labels lists the labels",
         )

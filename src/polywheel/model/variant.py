@@ -76,7 +76,7 @@ def _parts(text: str, names: tuple[str, ...], at: str | None) -> list[str]:
             allowed = "a-z, 0-9 and _" + (" and ." if name == "value" else "")
             raise ConfigError(
                 f"malformed variant {kind} {text!r}: the {name} {part!r} "
-                f"may hold {allowed} only, and not be empty",
+                f"may contain only {allowed}, and must not be empty",
                 at=at,
                 hint=f"expected '{expected}' in lower case",
             )
@@ -116,7 +116,7 @@ class Variant:
             raise ConfigError(
                 "the label 'null' is reserved for the variant without properties",
                 at=at,
-                hint="choose another label, or drop the properties",
+                hint="choose another label, or remove the properties",
             )
         if not ordered and label != NULL_LABEL:
             raise ConfigError(
@@ -158,7 +158,7 @@ def check_label(label: str, *, at: str | None = None) -> None:
         raise ConfigError(
             f"malformed variant label {label!r}",
             at=at,
-            hint="a label may hold a-z, 0-9, _ and . only, and not be empty",
+            hint="a label may contain only a-z, 0-9, _ and ., and must not be empty",
         )
 
 

@@ -57,7 +57,7 @@ class WheelName:
         if parts[2][:1].isdigit():
             raise malformed(f"the Python tag {parts[2]!r} starts with a digit")
         if label is not None and not LABEL.fullmatch(label):
-            raise malformed(f"the variant label {label!r} may hold a-z, 0-9, _ and . only")
+            raise malformed(f"the variant label {label!r} may contain only a-z, 0-9, _ and .")
         distribution, version, python, abi, platform = parts
         return cls(
             distribution=distribution,

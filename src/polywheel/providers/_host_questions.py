@@ -100,7 +100,7 @@ class Asked:
             raise Wrong(f"its namespace is {brief(own)}, not a string")
         own = self.text(own, "its namespace")
         if self.namespace not in (None, own):
-            raise Wrong(f"it governs the namespace {brief(own)}, not {self.namespace!r}")
+            raise Wrong(f"it has the namespace {brief(own)}, not {self.namespace!r}")
         self.namespace = own
 
     def valid(self, plugin, everything, feature, value):

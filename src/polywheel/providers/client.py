@@ -193,7 +193,7 @@ def answer_of(query: PluginQuery, said: dict[str, Any]) -> PluginAnswer:
         namespace = query.namespace or _optional(str, said["namespace"]) or ""
         if namespace and not NAMESPACE.fullmatch(namespace):
             raise ProviderError(
-                f"{plugin_name(query)} governs the malformed namespace {namespace[:80]!a}",
+                f"{plugin_name(query)} has the malformed namespace {namespace[:80]!a}",
                 at=query.at,
             )
         each = [_flags(query, one) for one in said["setup_each"]]
@@ -214,7 +214,7 @@ def answer_of(query: PluginQuery, said: dict[str, Any]) -> PluginAnswer:
         )
     except (KeyError, TypeError, ValueError):
         raise ProviderError(
-            f"{plugin_name(query)} has spoilt the answer of the process that asks it", at=query.at
+            f"{plugin_name(query)} damaged the answer of the process that asks it", at=query.at
         ) from None
 
 
@@ -371,7 +371,7 @@ def _ended(
             return ProviderError(
                 f"{plugin_name(query)} did not answer within {timeout:g} seconds (in {call})",
                 at=query.at,
-                hint="a longer time can be given: [tool.polywheel] provider-timeout = seconds",
+                hint="set a longer time: [tool.polywheel] provider-timeout = seconds",
             )
     return None
 
@@ -401,7 +401,7 @@ def _install(query: PluginQuery) -> str | None:
         return None
     return (
         f"install {', '.join(query.requires)} into the build environment, or build in isolation; "
-        "a provider that can't be installed is told to polywheel by "
+        "for a plugin that can't be installed, set "
         f'[tool.polywheel.providers.{query.namespace}] query = "preset" or "never"'
     )
 
@@ -409,4 +409,4 @@ def _install(query: PluginQuery) -> str | None:
 def _unasked(queries: Sequence[PluginQuery], why: str) -> ProviderError:
     """Nobody knows at which of the plugins it went wrong, so all of them are named."""
     names = ", ".join(map(plugin_name, queries))
-    return ProviderError(f"{names} can't be asked: {why or 'no reason is given'}", at=queries[0].at)
+    return ProviderError(f"{names} can't be asked: {why or 'unknown reason'}", at=queries[0].at)

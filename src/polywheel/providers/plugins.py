@@ -140,11 +140,11 @@ def _that_hold(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str,
         ) from None
     if requires and not here:
         raise ProviderError(
-            f"no requirement of the provider of {namespace!r} holds in this environment: "
+            f"no requirement of the provider of {namespace!r} applies to this environment: "
             + "; ".join(requires),
             at=at,
             hint=f'[tool.polywheel.providers.{namespace}] query = "preset" or "never" builds '
-            "without asking it",
+            "without the plugin",
         )
     return here
 
@@ -198,7 +198,7 @@ def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] 
         allowed.update(multi_value)
     problems += [
         ProviderError(
-            f"'{answer.namespace} :: {feature}' has one value a variant, not {len(several)}: "
+            f"'{answer.namespace} :: {feature}' allows one value in a variant, not {len(several)}: "
             + ", ".join(several),
             at=at,
         )
@@ -248,7 +248,7 @@ def with_static_properties(
 ) -> VariantMetadata:
     """Metadata in which answers stand for ``build-requires`` (draft PEP on building).
 
-    Raises ProviderError where such a plugin does not say that all its properties are compatible.
+    Raises ProviderError where such a plugin does not declare that all its properties are compatible.
     """
     filled = dict(metadata.providers)
     for provider in providers:
@@ -258,15 +258,15 @@ def with_static_properties(
         if answer is None or not answer.supported:
             raise ProviderError(
                 f"static properties of {provider.namespace!r} come from its plugin, "
-                + ("which is not asked" if answer is None else "which gives none"),
+                + ("which is not asked" if answer is None else "which returned none"),
                 at=provider.at,
             )
         if not answer.all_compatible:
             raise ProviderError(
-                f"the plugin of {provider.namespace!r} does not say that all its properties are "
+                f"the plugin of {provider.namespace!r} does not declare that all its properties are "
                 "compatible (all_properties_compatible), so it can't be a build requirement only",
                 at=provider.at,
-                hint="name it in requires, to be asked when the wheel is installed",
+                hint="move it to requires, so that it is asked when the wheel is installed",
             )
         filled[provider.namespace] = replace(
             metadata.providers[provider.namespace],
@@ -318,6 +318,6 @@ class PluginEnvironments:
 def without_plugin(namespace: str) -> str:
     """A hint for a plugin that can't be installed: installers may carry the provider themselves."""
     return (
-        f'if no index has the plugin: [tool.polywheel.providers.{namespace}] query = "preset" checks '
+        f'if no index has the plugin, set [tool.polywheel.providers.{namespace}] query = "preset" checks '
         "properties against the preset and installs nothing"
     )

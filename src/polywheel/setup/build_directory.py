@@ -216,7 +216,7 @@ def _check_version(requirement: str) -> None:
     if not wanted.specifier.contains(found, prereleases=True):
         raise ConfigError(
             f"{wanted.name} {found} can't be given a build directory for each variant, "
-            "so one variant would get the objects of another",
+            "so variants would share object files",
             at="pyproject.toml: build-system.requires",
             hint=f"require {requirement}",
         )
@@ -292,7 +292,7 @@ def _source_copy(directory: BuildDirectory, project: Project, scratch: Path) -> 
         )
     except RecursionError:  # it calls itself for each folder
         raise BuildError(
-            "the source can't be copied: too many folders lie in one another",
+            "the source can't be copied: folders are nested too deeply",
             at=str(project.source),
         ) from None
     return OwnDirectory(source=copy)

@@ -52,7 +52,7 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
         problem = f"the compiler {name!r} ({variable}) is unknown"
         if Path(path).is_absolute() and not Path(path).exists():
             problem = f"the compiler {path!r} ({variable}) does not exist"
-        return "gnu", f"{problem}: flags are spelled as for GCC"
+        return "gnu", f"{problem}: flags for GCC are used"
     return _platform_family(), None
 
 
@@ -108,7 +108,7 @@ class Delivery:
     """What was told how, for the log: ``CFLAGS += -O2``."""
 
     warnings: tuple[str, ...] = ()
-    """What this backend can't be told."""
+    """Build setup that the backend does not support."""
 
 
 def deliver(
@@ -125,7 +125,7 @@ def deliver(
 
     ``consumed_by_hooks``: whether the project has build hooks that may compile, for backends that
     do not. Raises ConfigError where the user's config settings contradict the setup, and, with
-    ``strict``, where the backend can't be told something.
+    ``strict``, if the backend does not support a part of the setup.
     """
     work = _Delivered(
         dict(environment),
@@ -199,8 +199,8 @@ class _Delivered:
             warnings=tuple(f"{what} (from {at})" for what, at in self.missed),
         )
 
-    def miss(self, what: str, entries: Sequence[Entry], why: str = "can't be told") -> None:
-        self.missed.append((f"{self.backend} {why}: {what}", _origins(entries)))
+    def miss(self, what: str, entries: Sequence[Entry], why: str = "does not support") -> None:
+        self.missed.append((f"{self.backend} {why} {what}", _origins(entries)))
 
     def leave_out_other_languages(self) -> None:
         """A preset speaks of every language at once: of those that a backend has not, say nothing.
@@ -220,7 +220,7 @@ class _Delivered:
             return
         if unread:
             # They are set all the same: an installed plugin of the backend may compile.
-            why = "has no compile step and the project no build hook"
+            why = "has no compile step, and the project has no build hook:"
             self.miss(f"{name} {_texts(entries)!r}", entries, why)
         else:
             self._origins_of_flags.add(_origins(entries))
@@ -314,7 +314,7 @@ class _Delivered:
                     + (f"in {where}" if where else "on the command line")
                     + f" and {entry.value!r} in {entry.origin}",
                     at=entry.origin,
-                    hint="leave one of them out",
+                    hint="remove one of them",
                 )
 
     def _word(self, variable: str, entry: Entry) -> str:
@@ -323,14 +323,14 @@ class _Delivered:
         if variable == "RUSTFLAGS":
             if re.search(r"\s", text):
                 raise ConfigError(
-                    f"RUSTFLAGS is split at blanks, so {text!r} can't be one flag", at=entry.origin
+                    f"RUSTFLAGS is split at spaces, so {text!r} can't be one flag", at=entry.origin
                 )
             if "CARGO_ENCODED_RUSTFLAGS" in self.environment:
                 raise ConfigError(
-                    f"cargo leaves RUSTFLAGS, and with it {text!r}, unread where "
+                    f"cargo ignores RUSTFLAGS, and with it {text!r}, if "
                     "CARGO_ENCODED_RUSTFLAGS is set",
                     at="environment variable CARGO_ENCODED_RUSTFLAGS",
-                    hint="give its flags in RUSTFLAGS",
+                    hint="set its flags in RUSTFLAGS",
                 )
             return text
         if not re.search(r"\s" if self.windows else r"[\s\"'\\]", text):

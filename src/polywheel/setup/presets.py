@@ -75,7 +75,7 @@ def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, 
     for name, several in values.items():
         if len(several) > 1:
             problems.add(
-                f"'{preset.namespace} :: {name}' has one value a variant, not {len(several)}: "
+                f"'{preset.namespace} :: {name}' allows one value in a variant, not {len(several)}: "
                 + ", ".join(several),
                 at=at,
             )

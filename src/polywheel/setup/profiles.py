@@ -47,7 +47,7 @@ def choose_backend(project: Project) -> BackendChoice:
             raise ConfigError(
                 "the real backend can't be polywheel itself",
                 at=at,
-                hint="name the backend that builds this project, for example "
+                hint="set the backend that builds this project, for example "
                 + ", ".join(sorted(profile.modules[0] for profile in profiles)),
             )
     elif declared is None:
@@ -91,15 +91,15 @@ def _inferred(project: Project, profiles: Iterable[BackendProfile]) -> str:
     at = f"{PYPROJECT}: build-system.requires"
     if found:
         raise ConfigError(
-            "several backends are required, so the real one can't be inferred: "
+            "several backends are required, so the real backend can't be inferred: "
             + ", ".join(one.packages[0] for one in found),
             at=at,
-            hint="say which one builds this project: [tool.polywheel] build-backend = "
+            hint="set the one that builds this project: [tool.polywheel] build-backend = "
             + " or ".join(f'"{one.modules[0]}"' for one in found),
         )
     raise ConfigError(
-        "no backend is required that polywheel knows, so the real one can't be inferred",
+        "no required package is a known backend, so the real backend can't be inferred",
         at=at,
-        hint='say which one builds this project: [tool.polywheel] build-backend = "…"; known: '
+        hint='set the one that builds this project: [tool.polywheel] build-backend = "…"; known: '
         + ", ".join(f"{one.modules[0]} ({one.packages[0]})" for one in profiles),
     )

@@ -124,7 +124,7 @@ def check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant
             continue
         if provider.namespace not in preset_names():
             raise ConfigError(
-                f"there is no preset for the namespace {provider.namespace!r}",
+                f"no preset exists for the namespace {provider.namespace!r}",
                 at=f"{provider.at}.query",
                 hint="presets: " + ", ".join(preset_names()) + '; or query = "never"',
             )

@@ -93,7 +93,7 @@ class SetupAccumulator:
         if name in FLAG_FIELDS:
             for text in filter(holds_several_flags, texts):
                 self.problems.add(
-                    f"one item of {name} holds several flags: {text!r}",
+                    f"one item of {name} contains several flags: {text!r}",
                     at=origin,
                     hint=f"the plugin has to return each flag as an item of its own; a rule of the "
                     f"project for {name} takes the place of its answer",
@@ -137,7 +137,7 @@ class SetupAccumulator:
                 return
         if candidates:
             none_of = ", ".join(candidates)
-            self.notes[f"{name[1]} is not set by {origin}: there is none of {none_of}"] = None
+            self.notes[f"{name[1]} is not set by {origin}: none of {none_of} exists"] = None
         else:
             self.single.setdefault(name, {}).setdefault(strength, [])
 
@@ -148,7 +148,9 @@ class SetupAccumulator:
                 raise ValueError
             text.encode()
         except ValueError:
-            self.problems.add(f"{text!a} holds a character that no program can be told", at=origin)
+            self.problems.add(
+                f"{text!a} contains a character that an environment variable can't hold", at=origin
+            )
         return Entry(text, origin)
 
     def _requirement(self, text: str, origin: str) -> Entry:
@@ -156,7 +158,7 @@ class SetupAccumulator:
         try:
             parse_requirement(text)
             if not text.isprintable():
-                raise InvalidRequirement("it holds a character that can't be printed")
+                raise InvalidRequirement("it contains an unprintable character")
         except InvalidRequirement as error:
             why = str(error).splitlines()[0]
             self.problems.add(f"malformed requirement {text!r}: {why}", at=origin)
@@ -202,11 +204,11 @@ class SetupAccumulator:
         for other in entries[1:]:
             first = entries[0]
             if other.origin == first.origin:
-                hint = "{values} holds all values of a feature"
+                hint = "{values} contains all values of a feature"
             elif strength < Strength.LABEL:
-                hint = f"let a rule for 'label:{self.variant.label}' decide"
+                hint = f"add a rule for 'label:{self.variant.label}'"
             else:
-                hint = "let one of them decide"
+                hint = "remove one of them"
             self.problems.add(
                 f"two values for {name[0]} {name[1]!r}: {first.value!r} from {first.origin}, "
                 f"and {other.value!r} from {other.origin}",
@@ -315,7 +317,7 @@ def merge_rules(variant: Variant, sources: SetupSources) -> BuildSetup:
             gathered.add(rule, _said(rule, sources), None, Strength.LABEL)
             silent = []
     for prop in silent:
-        what = f"no rule, provider or preset says what '{prop}' asks of the build"
+        what = f"no rule, provider, or preset has build setup for '{prop}'"
         gathered.notes[what] = None
     return gathered.settled()
 
@@ -380,7 +382,7 @@ def _readable_answer(
             if kept:
                 found[name] = kept
             for text in set(texts).difference(kept):
-                what = f"provider {namespace} says {text!r}, which MSVC does not know: left out"
+                what = f"provider {namespace} says {text!r}, which MSVC does not know: ignored"
                 gathered.notes[what] = None
         return found
 

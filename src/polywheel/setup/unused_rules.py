@@ -92,10 +92,10 @@ def _check_target(rule: SetupRule, known: Known, problems: Problems) -> None:
         return
     feature, *value = rest
     if feature not in known:
-        what = f"'{namespace} :: {feature}' is a feature that nobody knows"
+        what = f"unknown feature '{namespace} :: {feature}'"
         problems.add(what, at=rule.at, hint=nearest(feature, known))
     elif value and not known[feature].has(value[0]):
-        what = f"'{rule.key}' is a value that nobody knows"
+        what = f"unknown value '{rule.key}'"
         problems.add(what, at=rule.at, hint=nearest(value[0], known[feature].values))
 
 

@@ -190,7 +190,7 @@ def _provider(text: str) -> Provider:
 
     namespace, equals, rest = text.partition("=")
     if not equals or not NAMESPACE.fullmatch(namespace):
-        raise malformed("the namespace may hold a-z, 0-9 and _ only, and not be empty")
+        raise malformed("the namespace may contain only a-z, 0-9 and _, and must not be empty")
     if namespace == ABI_DEPENDENCY:
         raise malformed("this namespace is reserved: it has no provider")
     # A requirement may hold an @ itself, in front of a URL.
