@@ -44,9 +44,7 @@ LOST = (
     "flit-core does not support defines 'on' for 'WITH_MKL' "
     '(from pyproject.toml: tool.polywheel.setup."demo :: kind :: {}")'
 )
-NOTHING_SAID = (
-    "no rule, provider, or preset has build setup for 'demo :: kind :: a' asks of the build"
-)
+NOTHING_SAID = "no rule, provider, or preset has build setup for 'demo :: kind :: a'"
 LEFT_OUT = (
     "default-priorities.feature: variant.json has no place for this any more, "
     "it is written only in METADATA"

@@ -292,7 +292,7 @@ def test_a_file_of_their_own_serves_a_project_that_names_polywheel(tmp_path: Pat
     ("arguments", "says"),
     [
         (["--preset", "cuba"], "did you mean 'cuda'?"),
-        (["--preset", "cuda", "."], "the project stands before --preset"),
+        (["--preset", "cuda", "."], "put the project before --preset"),
         (["nowhere"], "there is no pyproject.toml"),
         (["--preset"], "expected at least one argument"),
     ],
@@ -305,7 +305,7 @@ def test_mistakes(arguments: list[str], says: str, small: Path) -> None:
 def test_a_pure_project_is_told_of_the_presets(tmp_path: Path) -> None:
     source = write_project(tmp_path / "source", {"pyproject.toml": PURE, "which_variant.py": ""})
     said = init(cwd=source, code=2).stdout
-    assert "no language is compiled here" in said
+    assert "no compiled language was found in" in said
     assert "x86-64-levels" in said
     assert sorted(one.name for one in source.iterdir()) == ["pyproject.toml", "which_variant.py"]
 

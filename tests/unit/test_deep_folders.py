@@ -104,7 +104,7 @@ def test_a_copy_for_a_build_script_is_refused(deep: Path, tmp_path: Path) -> Non
     scratch.mkdir()
     document = {"tool": {"pdm": {"build": {"run-setuptools": True, "custom-hook": "x.py"}}}}
     try:
-        with pytest.raises(BuildError, match="in one another"):
+        with pytest.raises(BuildError, match="nested too deeply"):
             own_build_directory(
                 pdm,
                 project(source=deep, document=document),

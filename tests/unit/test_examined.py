@@ -230,7 +230,7 @@ STATIC = {"static-properties": {"level": ["v1", "v2"]}}
         (
             FIELDS,
             document(default_priorities={"namespace": ["blas"]}),
-            ["'x86_64' is absent from default-priorities", "variant.json | 'x86_64' | 'v3' | blas"],
+            ["'x86_64' is missing from default-priorities", "variant.json | 'x86_64' | 'v3' | blas"],
         ),
         # priorities of features and properties
         (

@@ -145,7 +145,7 @@ def test_more_packs_go_where_there_is_more_to_do() -> None:
 def test_more_targets_than_packs_is_an_error() -> None:
     plan = plan_of(*([job(f"v{n}", target=name)] for name in "abc" for n in range(2)))
     assert len(pack(plan, 3, {})) == 3
-    with pytest.raises(ConfigError, match="3 targets don't go into 2 jobs"):
+    with pytest.raises(ConfigError, match="3 targets do not fit into 2 jobs"):
         pack(plan, 2, {})
 
 
@@ -178,7 +178,7 @@ def test_durations_are_read_and_the_rest_of_a_report_left_alone(tmp_path: Path) 
         ({"shape": 1, "jobs": [{"id": 1, "seconds": 1}]}, "expected a string, found 1"),
         ({"shape": 1, "jobs": [{"id": "a", "seconds": "1"}]}, "expected a number"),
         ({"shape": 1, "jobs": [{"id": "a", "seconds": -1}]}, "expected seconds, found -1"),
-        ({"shape": 1, "jobs": [{"id": "a", "seconds": 1e999}]}, "is no number"),
+        ({"shape": 1, "jobs": [{"id": "a", "seconds": 1e999}]}, "is not a JSON value"),
         ({"shape": 1, "jobs": [{"id": "a", "seconds": 1}] * 2}, "is listed twice"),
     ],
 )

@@ -307,12 +307,12 @@ def test_languages_choose_the_presets(
 
 
 def test_nothing_to_compile_is_an_error_that_lists_the_presets(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no language is compiled") as caught:
+    with pytest.raises(ConfigError, match="no compiled language was found") as caught:
         compose(project(tmp_path, backend="hatchling.build"), [])
     (problem,) = caught.value.problems
     assert all(name in (problem.hint or "") for name in PRESETS)
     start = compose(project(tmp_path, backend="hatchling.build"), ["blas"])
-    assert any("nothing to compile" in note for note in start.notes)
+    assert any("no code to compile" in note for note in start.notes)
 
 
 def test_unknown_presets_are_shown_together() -> None:

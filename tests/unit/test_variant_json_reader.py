@@ -122,7 +122,7 @@ def test_what_is_written_is_read_back(
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": NaN}', "NaN is not a JSON value"),
-        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": 1, "a": 2}', "the same key twice"),
         (b'{"' + b"k" * 1001 + b'": 1}', "more than 1000 letters"),
         (b" " * (MAX_SIZE + 1), "over the bound"),
     ],

@@ -11,7 +11,7 @@ from polywheel.backend.hook_call import HookCall as BuildCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.cli import say
 from polywheel.config.project import Project
-from polywheel.config.reader import marker_environment
+from polywheel.config.reader import local_marker_environment
 from polywheel.config.selection import Selection
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
@@ -113,8 +113,8 @@ class DryRun:
 def _markers(python: str) -> dict[str, str]:
     """The marker variables (PEP 508) of a Python on this machine."""
     version = python.removesuffix("t")
-    here = marker_environment()
-    return here if version == here["python_version"] else marker_environment(f"{version}.0")
+    here = local_marker_environment()
+    return here if version == here["python_version"] else local_marker_environment(f"{version}.0")
 
 
 def print_dry_run(dry_run: DryRun, *, as_json: bool) -> None:

@@ -282,7 +282,7 @@ def marker(table: Table, key: str) -> str | None:
     return text.strip()
 
 
-def marker_environment(python: str | None = None) -> dict[str, str]:
+def local_marker_environment(python: str | None = None) -> dict[str, str]:
     """The marker variables (PEP 508) of this machine, with the Python that runs this.
 
     With ``python``, a full version such as ``3.12.4``, those of that Python on this machine.

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from packaging.markers import Marker
 
 from polywheel.config.matrix_table import read_target
-from polywheel.config.reader import Problems, Table, marker_environment
+from polywheel.config.reader import Problems, Table, local_marker_environment
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import Matrix, Target
@@ -176,7 +176,7 @@ def _unknown(name: str) -> Target:
     """A target that polywheel knows nothing of, unless it is this machine."""
     if name != this_target():
         return Target(name=name)
-    here = {key: value for key, value in marker_environment().items() if key in TARGET_SAYS}
+    here = {key: value for key, value in local_marker_environment().items() if key in TARGET_SAYS}
     return Target(name=name, environment=here)
 
 

@@ -25,7 +25,7 @@ from packaging.tags import (
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from polywheel.config.reader import Problems, Table, marker_environment, toml_document
+from polywheel.config.reader import Problems, Table, local_marker_environment, toml_document
 from polywheel.errors import ConfigError
 from polywheel.formats.ordering import SupportedValues
 from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
@@ -106,7 +106,7 @@ def _platforms(platform: str) -> Iterator[str]:
 
 def marker_environment(python: Version, platform: str | None) -> Mapping[str, str]:
     """The marker variables (PEP 508), those that follow from Python and platform tag set to them."""
-    environment = marker_environment(str(python))
+    environment = local_marker_environment(str(python))
     for start, os_name, sys_platform, system in _SYSTEMS:
         if platform is not None and platform.startswith(start):
             machine = re.sub(r"^[a-z]+([0-9]+_|(_[0-9]+){1,2}_|_)", "", platform)
@@ -177,7 +177,7 @@ class System:
 
 def this_machine(*, enabled: Iterable[str] = ()) -> System:
     """The machine and the Python that this runs on; what it supports is for plugins to say."""
-    environment = marker_environment()
+    environment = local_marker_environment()
     return System(
         name="this machine",
         at=None,
@@ -274,7 +274,7 @@ def _python(root: Table) -> tuple[Version, bool]:
         if found is not None:
             return Version(f"{found[1]}.{found[2]}{found[3] or '.0'}"), bool(found[4])
         root.wrong("python", f"{text!r} is no version of Python", "for example 3.12, 3.12.4, 3.13t")
-    here = Version(marker_environment()["python_full_version"].rstrip("+"))
+    here = Version(local_marker_environment()["python_full_version"].rstrip("+"))
     return here, bool(get_config_var("Py_GIL_DISABLED"))
 
 
