@@ -49,7 +49,7 @@ def _said(plan: Plan, name: str, what: str) -> str:
     at = target.at or f"tool.polywheel.targets.{name}"
     if what == "runner" and not text:
         raise ConfigError(
-            f"the target {name!r} has no runner, so CI cannot build for it",
+            f"the target {name!r} has no runner for CI",
             at=at,
             hint=f'[tool.polywheel.targets.{name}] runner = "…"',
         )
