@@ -1,4 +1,4 @@
-"""Commands whose output is lost, that run out of memory, or that meet a mistake in polywheel."""
+"""Exit codes of commands whose output is lost, that run out of memory, or that meet a bug in polywheel."""
 
 from __future__ import annotations
 
