@@ -69,6 +69,7 @@ def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "github",
         file=_WORKFLOW,
+        summary="write a workflow for GitHub Actions",
         description="Write a workflow for GitHub Actions with the jobs plan, build (one for each "
         "entry of polywheel matrix --format github), and collect. It reads the matrix when it runs, "
         "so it stays the same when the matrix changes.",
@@ -84,6 +85,7 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "gitlab",
         file=github.FILE,
+        summary="write a file to include in .gitlab-ci.yml",
         description="Write a file to include in .gitlab-ci.yml. It has a plan job, a child pipeline "
         "with a job for each build, and a collect job.",
         epilog="example: polywheel ci gitlab --pr-subset",
@@ -108,6 +110,7 @@ def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         kinds,
         "cibuildwheel",
         file=_WORKFLOW,
+        summary="write a workflow for GitHub Actions that runs cibuildwheel",
         description="Write a workflow for GitHub Actions that runs cibuildwheel for each variant and "
         "target. The workflow contains the matrix; use --check to find out if the matrix has "
         "changed.",
@@ -151,10 +154,11 @@ def _file_parser(
     kind: str,
     *,
     file: str,
+    summary: str,
     description: str,
     epilog: str,
 ) -> argparse.ArgumentParser:
-    parser = kinds.add_parser(kind, help=f"write {file}", description=description, epilog=epilog)
+    parser = kinds.add_parser(kind, help=summary, description=description, epilog=epilog)
     parser.set_defaults(file=file)
     parser.add_argument(
         "source", nargs="?", default=".", metavar="SOURCE", help="the project (default: .)"

@@ -71,10 +71,10 @@ def _print_notes(answers: Iterable[Resolution]) -> None:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel explain",
-        description="Show which wheel of a folder or an index uv would install on a machine, and why "
-        "it would reject each of the other wheels. The providers built into uv are supported. Nothing "
-        "is installed, and provider plugins run only with --trust. The exit code is 1 if no wheel "
-        "fits.",
+        description="Show which wheel of a folder or an index uv would install on a machine, the order "
+        "in which it tries the wheels, and why it rejects the others. The providers built into uv are "
+        "supported. Nothing is installed, and provider plugins run only with --trust. The exit code is "
+        "1 if no wheel fits.",
         epilog="example: polywheel explain dist --system laptop.toml",
     )
     parser.add_argument(
