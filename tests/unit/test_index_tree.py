@@ -268,9 +268,7 @@ def test_what_a_user_wrote_stays(dist: Path) -> None:
     (dist / "other-1.0-variants.json").write_text("mine", encoding="utf-8")
     said: list[str] = []
     write_index(dist, dist, simple=True, notify=said.append)
-    assert said == [
-        "gone-1.0-variants.json is stale, but was changed since it was written: it stays"
-    ]
+    assert said == ["gone-1.0-variants.json is stale, but not removed, because it was changed"]
     assert mine.exists()
     assert (dist / "gone-1.0-variants.json").read_text(encoding="utf-8") == "changed"
     assert (dist / "other-1.0-variants.json").read_text(encoding="utf-8") == "mine"
@@ -306,7 +304,7 @@ def test_a_list_of_what_was_written_that_is_broken_is_a_problem(
 ) -> None:
     write_wheel(tmp_path, variant("one", V1))
     (tmp_path / MANIFEST).write_bytes(content)
-    assert "the list of what earlier runs wrote can't be read" in told(index(tmp_path))
+    assert "the list of files of earlier runs can't be read" in told(index(tmp_path))
     assert (tmp_path / VARIANTS).exists()
     good(tmp_path)
 
@@ -317,7 +315,7 @@ def test_a_run_without_simple_leaves_the_tree_and_says_so(dist: Path) -> None:
     said: list[str] = []
     done = write_index(dist, dist, simple=False, notify=said.append)
     assert done.removed == ()
-    assert said == ["simple/ is that of an earlier run: add --simple to bring it up to date"]
+    assert said == ["simple/ is from an earlier run; update it with --simple"]
     assert set(PAGES) < set(listing(dist))
     (dist / "demo-2.0-py3-none-any.whl").unlink()
     (dist / PLAIN).unlink()
@@ -362,7 +360,7 @@ def test_where_nothing_can_be_linked_wheels_are_copied(
     assert (out / PLAIN).read_bytes() == (dist / PLAIN).read_bytes()
 
 
-@pytest.mark.parametrize("last", ["take", "finish"])
+@pytest.mark.parametrize("last", ["place_file", "finish"])
 def test_what_a_run_that_was_killed_put_there_is_stale_later(
     last: str, dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,7 +370,7 @@ def test_what_a_run_that_was_killed_put_there_is_stale_later(
         original = getattr(OutputFolder, last)
 
         def killed(*arguments: Any, **options: Any) -> None:
-            if last == "take":
+            if last == "place_file":
                 original(*arguments, **options)
             raise KeyboardInterrupt
 
@@ -396,7 +394,7 @@ def test_another_wheel_of_that_name_is_not_written_over(dist: Path, tmp_path: Pa
     out.mkdir()
     (out / PLAIN).write_bytes(b"mine")
     done = index(dist, out, simple=True)
-    assert f"{PLAIN} is there already, and it is another file" in told(done)
+    assert f"{PLAIN} already exists with other content" in told(done)
     assert (out / PLAIN).read_bytes() == b"mine"
     assert not (out / VARIANTS).exists()
 
@@ -581,10 +579,10 @@ def test_what_an_earlier_run_wrote_of_a_release_stays(dist: Path) -> None:
 
 NAMES = {
     "demo.whl": "too few or too many components",
-    "a..-1.0-py3-none-any.whl": "'a..' is no name of a project",
+    "a..-1.0-py3-none-any.whl": "'a..' is not a valid project name",
     "demo-..-py3-none-any.whl": "'..' is not a version",
-    "demo-1.0-py3-none-a;b.whl": "'a;b' is no tag",
-    "dem\N{LATIN SMALL LETTER SHARP S}-1.0-py3-none-any.whl": "is no name of a project",
+    "demo-1.0-py3-none-a;b.whl": "'a;b' is not a valid tag",
+    "dem\N{LATIN SMALL LETTER SHARP S}-1.0-py3-none-any.whl": "is not a valid project name",
     "demo-1.0-py3-none-any-UPPER.whl": "the variant label 'UPPER'",
 }
 

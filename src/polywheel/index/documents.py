@@ -1,8 +1,8 @@
-"""The variant.json of the wheels of one release, read together.
+"""Read the variant.json documents of all wheels of one release.
 
-They differ in their variant and in little else. So those that begin alike are put together before they
-are read, as one document that has all their variants: it is checked as each of them would be, and once.
-Where something is wrong with it, every wheel is read by itself, to say which one it is.
+The documents differ mostly in their variant. Documents with the same head are joined into one
+document with all their variants, which is then validated once. If the joined document has a
+problem, every document is read by itself, to name the wheel with the problem.
 """
 
 from __future__ import annotations
@@ -16,42 +16,36 @@ from polywheel.errors import PolywheelError
 from polywheel.formats.variant_json import read_variant_json
 from polywheel.formats.variants_json import merge_metadata
 from polywheel.model.variant import VariantMetadata
+from polywheel.system.files import unique_keys
 
 VARIANT_JSON = "variant.json"
 _VARIANTS = b'"variants"'
 
 
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one table")
-    return table
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_table)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 class SingleVariantDocument(NamedTuple):
-    """A document with one variant, of which nothing else has been checked."""
+    """A document with one variant. Nothing else has been validated."""
 
     label: str
     variant: Any
     head: bytes
-    """What stands in front of ``"variants"``, the last key."""
+    """The bytes in front of ``"variants"``, which is the last key."""
 
 
 @lru_cache(maxsize=1024)
 def parse_single_variant(content: bytes) -> SingleVariantDocument | None:
-    """What a document is made of.
+    """Split a document into its head and its only variant.
 
-    None where it is no JSON, where it does not end with its variants, as those of every tool that
-    is known do, and where they are not one.
+    Returns None if it is not JSON, does not end with ``variants`` (as the documents of all known
+    tools do), or does not have exactly one variant.
     """
     head, _, tail = content.partition(_VARIANTS)
-    if _rest(head) is None:
+    if _parse_head(head) is None:
         return None
     try:
-        # Both parts are objects: the document is one with the keys of both.
+        # Head and tail are both valid objects, so the document is the union of their keys.
         (variants,) = _DECODER.decode('{"variants"' + tail.decode("utf-8")).values()
         ((label, variant),) = variants.items()
     except (ValueError, AttributeError, RecursionError):
@@ -60,51 +54,53 @@ def parse_single_variant(content: bytes) -> SingleVariantDocument | None:
 
 
 @lru_cache(maxsize=64)
-def _rest(head: bytes) -> dict[str, Any] | None:
-    """A document without its variants; None where it does not end with them."""
+def _parse_head(head: bytes) -> dict[str, Any] | None:
+    """Parse a document without its variants; None if it does not end with them."""
     members = head.rstrip(b" \t\r\n")
     if not members.endswith(b","):
         return None
     try:
-        rest = _DECODER.decode(members[:-1].decode("utf-8") + "}")
+        document = _DECODER.decode(members[:-1].decode("utf-8") + "}")
     except (ValueError, RecursionError):
         return None
-    return rest if isinstance(rest, dict) and "variants" not in rest else None
+    return document if isinstance(document, dict) and "variants" not in document else None
 
 
 def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata:
-    """What the documents of one release say, by the name of each wheel, as one.
+    """Combine the documents of one release, which are given by the filename of their wheel.
 
-    ``at`` says which release it is. Raises WheelError with everything that is wrong with a document,
-    or on which wheels disagree, and names them.
+    ``at`` names the release in messages. Raises WheelError with all problems of the documents,
+    and with all disagreements between wheels.
     """
-    together = _together(frozenset(documents.values()))
-    if together is not None:
-        return together
-    each = {
+    joined = _read_joined(frozenset(documents.values()))
+    if joined is not None:
+        return joined
+    by_wheel = {
         wheel: read_variant_json(content, at=f"{wheel}: {VARIANT_JSON}")
         for wheel, content in documents.items()
     }
-    return merge_metadata(each, at=at)
+    return merge_metadata(by_wheel, at=at)
 
 
 @lru_cache(maxsize=64)
-def _together(contents: frozenset[bytes]) -> VariantMetadata | None:
-    """What documents say as one; None where something is wrong with one, or they disagree.
+def _read_joined(contents: frozenset[bytes]) -> VariantMetadata | None:
+    """Read several documents as one; None if one has a problem, or if they disagree.
 
-    The releases of a project say the same, mostly.
+    Cached, because the releases of a project mostly have the same documents.
     """
-    found: dict[bytes, dict[str, Any]] = {}
+    by_head: dict[bytes, dict[str, Any]] = {}
     for content in contents:
-        one = parse_single_variant(content)
-        if one is None:
+        document = parse_single_variant(content)
+        if document is None:
             return None
-        variants = found.setdefault(one.head, {})
-        if variants.setdefault(one.label, one.variant) != one.variant:
+        variants = by_head.setdefault(document.head, {})
+        if variants.setdefault(document.label, document.variant) != document.variant:
             return None
-    joined = [{**(_rest(head) or {}), "variants": variants} for head, variants in found.items()]
     try:
-        read = [read_variant_json(json.dumps(one).encode(), at="") for one in joined]
-        return merge_metadata({str(number): one for number, one in enumerate(read)}, at="")
+        metadata = {}
+        for number, (head, variants) in enumerate(by_head.items()):
+            joined = {**(_parse_head(head) or {}), "variants": variants}
+            metadata[str(number)] = read_variant_json(json.dumps(joined).encode(), at="")
+        return merge_metadata(metadata, at="")
     except (PolywheelError, RecursionError):
         return None

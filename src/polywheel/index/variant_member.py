@@ -1,8 +1,8 @@
-"""The variant.json of a wheel, and nothing else of it, at the price of one read.
+"""Read variant.json from a wheel with one read, and nothing else.
 
-An index of variants needs no more of a wheel; what else is in it is for `polywheel show` to judge. Its
-dist-info comes last in nearly every wheel, so one read of the end brings all. What is not as nearly
-every wheel has it is not judged here: it is unusual, and :mod:`polywheel.examined` has to look at it.
+An index needs only the variant of a wheel; ``polywheel show`` checks the rest. In nearly every
+wheel the dist-info is at the end of the archive, so one read of the end is enough. A wheel with
+an unusual structure is not checked here: it must be read with :mod:`polywheel.wheel.inspect`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from io import SEEK_END, FileIO
 
 from polywheel.model.wheelname import WheelName
 
-# The records of a zip archive, as far as they are needed here; wheel/layout.py has all of them.
+# The records of a zip archive that are needed here. polywheel.wheel.archive has all of them.
 _LOCAL = struct.Struct("<4s2x2H4x3L2H")
 _ENTRY = struct.Struct("<4s4x2H4x3L4H6xL")
 _END = struct.Struct("<4s4H2LH")
@@ -23,28 +23,28 @@ _LOCATOR_MAGIC, _LOCATOR = b"PK\x06\x07", 20
 _STORED, _DEFLATED = 0, 8
 _DESCRIPTOR = 0x08
 _USUAL_FLAGS = 0x800 | _DESCRIPTOR | 0x06
-"""UTF-8, a data descriptor, and how hard the compressor tried."""
+"""UTF-8, a data descriptor, and the compression level."""
 
 _VARIANT_JSON, _WHEEL = b".dist-info/variant.json", b".dist-info/WHEEL"
 _TAIL = 16 * 1024
-"""Bytes that hold the dist-info and the directory of a small wheel."""
+"""Bytes at the end that include the dist-info and the central directory of a small wheel."""
 _MAX_DIRECTORY = 16 * 1024 * 1024
 _MAX_DOCUMENT = 64 * 1024
 
 
 _Member = tuple[bytes, int, int, int, int, int]
-"""What the directory says of a member: path, method, CRC, bytes compressed and inflated, offset."""
+"""A member in the central directory: path, method, CRC, compressed size, size, offset."""
 
 
 class UnusualError(Exception):
-    """The wheel has to be looked at from all sides. What is wrong with it, if anything, is not said."""
+    """The wheel is unusual and must be inspected completely. It may or may not have a problem."""
 
 
 def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
-    """The content of variant.json in a wheel; None for a non-variant wheel.
+    """Return the content of variant.json; None for a non-variant wheel.
 
-    Raises UnusualError where a glance does not tell: among others, where a wheel with a label has
-    no variant.json, or one without has one.
+    Raises UnusualError if one read is not enough, for example if a wheel with a label has no
+    variant.json, or if a wheel without a label has one.
     """
     size = file.seek(0, SEEK_END)
     start = max(0, size - _TAIL)
@@ -69,28 +69,28 @@ def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
     else:
         directory, first, last = _read(file, offset, length), 0, length
     if name.label is None:
-        _check_plain(directory, first, last)
+        _check_non_variant(directory, first, last)
         return None
-    member = _listed(directory, first, last, name)
+    member = _find_member(directory, first, last, name)
     _, method, crc, compressed, unpacked, where = member
     if where < start:
         start = where
         tail = _read(file, start, min(_TAIL + compressed, offset - start))
-    data = _data(tail, member, where - start, offset - start)
-    content = _inflated(data, method, crc, unpacked)
+    data = _compressed_data(tail, member, where - start, offset - start)
+    content = _decompress(data, method, crc, unpacked)
     if content is None:
         raise UnusualError
     return content
 
 
-def _check_plain(directory: bytes, first: int, last: int) -> None:
-    """Raise UnusualError for what does not look like a non-variant wheel."""
+def _check_non_variant(directory: bytes, first: int, last: int) -> None:
+    """Raise UnusualError unless the directory looks like that of a non-variant wheel."""
     if directory.find(_WHEEL, first, last) < 0 or directory.find(_VARIANT_JSON, first, last) >= 0:
         raise UnusualError
 
 
-def _listed(directory: bytes, first: int, last: int, name: WheelName) -> _Member:
-    """The one variant.json that a directory lists. Raises UnusualError."""
+def _find_member(directory: bytes, first: int, last: int, name: WheelName) -> _Member:
+    """Find the only variant.json of a central directory. Raises UnusualError."""
     path = f"{name.distribution}-{name.version}".encode() + _VARIANT_JSON
     at = directory.find(path, first, last)
     if at < first + _ENTRY.size or directory.count(_VARIANT_JSON, first, last) != 1:
@@ -114,10 +114,11 @@ def _listed(directory: bytes, first: int, last: int, name: WheelName) -> _Member
     return path, method, crc, compressed, size, offset
 
 
-def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
-    """The compressed content of a member whose local header is at ``at`` in a part of the file.
+def _compressed_data(part: bytes, member: _Member, at: int, end: int) -> bytes:
+    """Return the compressed data of a member, whose local header is at ``at`` in ``part``.
 
-    Members end at ``end``. Raises UnusualError where the header says other than the directory.
+    All members end before ``end``. Raises UnusualError if the local header disagrees with the
+    central directory.
     """
     if at < 0 or at + _LOCAL.size > len(part):
         raise UnusualError
@@ -133,7 +134,7 @@ def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
         or not part.startswith(path, at)
         or len(data) != compressed
         or first + compressed > end
-        # With a data descriptor, they follow the data.
+        # With a data descriptor, these values follow the data.
         or (local != [crc, compressed, size] and not flags & _DESCRIPTOR)
     ):
         raise UnusualError
@@ -141,8 +142,11 @@ def _data(part: bytes, member: _Member, at: int, end: int) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _inflated(data: bytes, method: int, crc: int, size: int) -> bytes | None:
-    """What was compressed; None where it is something else. Wheels of one variant share it."""
+def _decompress(data: bytes, method: int, crc: int, size: int) -> bytes | None:
+    """Decompress data; None if it does not match ``crc`` and ``size``.
+
+    Cached, because wheels of one variant have the same variant.json.
+    """
     if method == _STORED:
         content = data
     elif method == _DEFLATED:
@@ -159,6 +163,7 @@ def _inflated(data: bytes, method: int, crc: int, size: int) -> bytes | None:
 
 
 def _read(file: FileIO, start: int, length: int) -> bytes:
+    """Read exactly ``length`` bytes. Raises UnusualError."""
     if length < 0:
         raise UnusualError
     file.seek(start)

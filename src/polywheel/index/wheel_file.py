@@ -1,4 +1,4 @@
-"""One file of a release: its name, and what an index says of it."""
+"""A wheel or sdist of a release: its filename, and what an index lists about it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WHEEL = ".whl"
 SDISTS = (".tar.gz", ".zip")
 VARIANTS_JSON_SUFFIX = "-variants.json"
 
-# "Names and normalization" of the specifications, which `packaging` has in a module that takes as
-# long to import as all of this. Nor does its normalization refuse anything.
+# From the specification "Names and normalization". packaging has the pattern in a module that takes
+# as long to import as everything here. Its own normalization refuses nothing.
 _NAME = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.ASCII | re.IGNORECASE)
 _SEPARATORS = re.compile(r"[-_.]+")
 _TAG = re.compile(r"[A-Za-z0-9_.]+")
@@ -37,7 +37,7 @@ _MAX_CORE_METADATA = 4 * 1024 * 1024
 
 
 class FileName(NamedTuple):
-    """The name of a wheel or an sdist that may be published."""
+    """The filename of a wheel or an sdist that can be published."""
 
     filename: str
     project: str
@@ -53,9 +53,9 @@ class FileName(NamedTuple):
 
 
 class DistributionFile(NamedTuple):
-    """What an index says of a file. Where there are problems, the rest means nothing.
+    """A file as an index lists it. If it has problems, the other fields mean nothing.
 
-    Unless it was asked for, nothing but ``document`` is sure to be there.
+    Only ``document`` is always read; the other fields need ``hashed``.
     """
 
     name: FileName
@@ -66,10 +66,10 @@ class DistributionFile(NamedTuple):
 
     requires_python: str | None = None
     metadata: bytes | None = None
-    """METADATA; None for an sdist, and where it is too long to keep."""
+    """METADATA; None for an sdist, or if it is too long."""
 
     document: bytes | None = None
-    """variant.json, or what METADATA says in its form; None for a non-variant wheel and an sdist."""
+    """variant.json, or the same data from METADATA; None for a non-variant wheel and an sdist."""
 
     problems: tuple[Problem, ...] = ()
 
@@ -79,12 +79,12 @@ class DistributionFile(NamedTuple):
 
 
 def parse_filename(filename: str) -> FileName | None:
-    """Project and version of a wheel or an sdist; None for what is neither.
+    """Parse the filename of a wheel or an sdist; None for other files.
 
-    Raises WheelError for the name of a wheel that no index can have.
+    Raises WheelError for the filename of a wheel that can't be in an index.
     """
     if filename.endswith(WHEEL):
-        return _of_wheel(filename)
+        return _parse_wheel_filename(filename)
     if not filename.endswith(SDISTS):
         return None
     from packaging.utils import InvalidSdistFilename, parse_sdist_filename
@@ -98,38 +98,38 @@ def parse_filename(filename: str) -> FileName | None:
     return FileName(filename=filename, project=project, version=version, wheel=None)
 
 
-def _of_wheel(filename: str) -> FileName:
+def _parse_wheel_filename(filename: str) -> FileName:
     wheel = WheelName.parse(filename)
     try:
         version = _version(wheel.version)
     except InvalidVersion:
         raise WheelError(
             f"{filename!r} can't be in an index: {wheel.version!r} is not a version (PEP 440)",
-            hint="rename the wheel to the version that its METADATA has",
+            hint="use the version in its METADATA",
         ) from None
     project = _project(wheel.distribution)
     if project is None:
         raise WheelError(
-            f"{filename!r} can't be in an index: {wheel.distribution!r} is no name of a project",
-            hint="a name holds letters, digits, '.', '_' and '-', and starts and ends with one of "
-            "the first two",
+            f"{filename!r} can't be in an index: {wheel.distribution!r} is not a valid project name",
+            hint="a name consists of letters, digits, '.', '_', and '-', and starts and ends with "
+            "a letter or a digit",
         )
     tags = wheel.build or "0", wheel.python, wheel.abi, wheel.platform
     if not _TAG.fullmatch("".join(tags)):
-        wrong = next(part for part in tags if not _TAG.fullmatch(part))
+        invalid = next(part for part in tags if not _TAG.fullmatch(part))
         raise WheelError(
-            f"{filename!r} can't be in an index: {wrong!r} is no tag",
-            hint="a tag holds letters, digits, '_' and '.'",
+            f"{filename!r} can't be in an index: {invalid!r} is not a valid tag",
+            hint="a tag consists of letters, digits, '_', and '.'",
         )
     return FileName(filename=filename, project=project, version=version, wheel=wheel)
 
 
-# Most files of a folder have a name and a version that another one has, too.
+# Cached, because most files of a folder share their name and version with others.
 @lru_cache(maxsize=1024)
 def _project(distribution: str) -> str | None:
-    """The normalized name; None for what is no name."""
-    plain = _NAME.fullmatch(distribution)
-    return _SEPARATORS.sub("-", distribution).lower() if plain else None
+    """Return the normalized name; None if the name is invalid."""
+    valid = _NAME.fullmatch(distribution)
+    return _SEPARATORS.sub("-", distribution).lower() if valid else None
 
 
 @lru_cache(maxsize=1024)
@@ -146,7 +146,7 @@ def variants_json_filename(project: str, version: object) -> str:
 
 
 def read_files(paths: Iterable[Path], *, hashed: bool) -> list[DistributionFile]:
-    """Read wheels and sdists, as :func:`read_file`. Raises WheelError for the name of neither."""
+    """Read wheels and sdists, as :func:`read_file`. Raises WheelError for other files."""
     files = []
     for path in paths:
         name = parse_filename(path.name)
@@ -158,57 +158,57 @@ def read_files(paths: Iterable[Path], *, hashed: bool) -> list[DistributionFile]
 
 
 def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> DistributionFile:
-    """Read one file of a folder; what is wrong with it is told in its ``problems``.
+    """Read one file of a folder. Problems are returned in ``problems``.
 
-    ``is_file``: not a folder of that name, nor a pipe. A wheel in which nothing is unusual is asked
-    for its variant alone. ``hashed``: every wheel is looked at from all sides, and SHA-256,
-    METADATA and Requires-Python are told too.
+    ``is_file``: the path is a regular file. ``hashed``: inspect wheels completely, and also read
+    SHA-256, METADATA, and Requires-Python. Otherwise only the variant of a wheel is read, unless
+    the wheel is unusual.
     """
     try:
         if not is_file:
             raise WheelError(f"{name.filename} is not a file", at=str(folder))
-        return _read_through(folder, name) if hashed else _glanced_at(folder, name)
+        return _read_with_hash(folder, name) if hashed else _read_variant(folder, name)
     except PolywheelError as error:
-        problems = _placed(error.problems, folder / name.filename)
+        problems = _name_file(error.problems, folder / name.filename)
     except OSError as error:
-        what = f"{name.filename} can't be read: {error.strerror or error}"
-        problems = (Problem(what, str(folder)),)
+        message = f"{name.filename} can't be read: {error.strerror or error}"
+        problems = (Problem(message, str(folder)),)
     return DistributionFile(name=name, folder=folder, problems=problems)
 
 
-def _glanced_at(folder: Path, name: FileName) -> DistributionFile:
-    """A file, and of a wheel its variant. Raises WheelError and OSError."""
+def _read_variant(folder: Path, name: FileName) -> DistributionFile:
+    """Read the variant of a wheel, and nothing of an sdist. Raises WheelError and OSError."""
     document = None
     if name.wheel is not None:
         try:
-            with FileIO(f"{folder}{os.sep}{name.filename}") as file:  # a Path takes as long as this
+            with FileIO(
+                f"{folder}{os.sep}{name.filename}"
+            ) as file:  # pathlib takes as long as the read
                 document = read_variant_member(file, name.wheel)
             if document is not None:
-                one = parse_single_variant(document)
-                if one is None or one.label != name.label:
+                variant = parse_single_variant(document)
+                if variant is None or variant.label != name.label:
                     raise UnusualError
         except UnusualError:
-            return _examined(folder, name)
+            return _inspect(folder, name)
     return DistributionFile(name=name, folder=folder, document=document)
 
 
-def _read_through(folder: Path, name: FileName) -> DistributionFile:
-    """A file with its hash, and a wheel from all sides. Raises WheelError and OSError."""
+def _read_with_hash(folder: Path, name: FileName) -> DistributionFile:
+    """Hash a file, and inspect a wheel completely. Raises WheelError and OSError."""
     path = folder / name.filename
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    read = (
-        DistributionFile(name=name, folder=folder)
-        if name.wheel is None
-        else _examined(folder, name)
+    distribution = (
+        DistributionFile(name=name, folder=folder) if name.wheel is None else _inspect(folder, name)
     )
-    return read._replace(size=size, sha256=sha256)
+    return distribution._replace(size=size, sha256=sha256)
 
 
-def _examined(folder: Path, name: FileName) -> DistributionFile:
-    """A wheel, looked at from all sides. Raises WheelError."""
-    from polywheel.wheel.inspect import inspect_wheel  # few runs of a command need it
+def _inspect(folder: Path, name: FileName) -> DistributionFile:
+    """Inspect a wheel completely. Raises WheelError."""
+    from polywheel.wheel.inspect import inspect_wheel  # most commands don't need it
 
     wheel = inspect_wheel(folder / name.filename)
     if wheel.disagreements:
@@ -225,8 +225,8 @@ def _examined(folder: Path, name: FileName) -> DistributionFile:
     )
 
 
-def _placed(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
-    """Problems, each of which names the wheel."""
+def _name_file(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
+    """Add the path of the wheel to problems that do not name it."""
     return tuple(
         one if path.name in f"{one.what} {one.at}" else Problem(one.what, str(path), one.hint)
         for one in problems

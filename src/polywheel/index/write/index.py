@@ -1,4 +1,4 @@
-"""Write the index of a folder: the documents of each release, and the tree of the simple API."""
+"""Write the index of a folder: the variants.json of each release, and the simple API."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 class IndexResult(NamedTuple):
-    """What became of the files of a folder."""
+    """The result of indexing a folder."""
 
     published: tuple[Release, ...]
     withheld: tuple[Release, ...]
-    """Releases of which something is wrong: what an earlier run wrote of them stays."""
+    """Releases with problems. Their files from earlier runs are kept."""
 
     removed: tuple[str, ...]
-    """Files of earlier runs that belong to nothing any more."""
+    """Files of earlier runs that are stale."""
 
     problems: tuple[Problem, ...]
     left_out: Mapping[str, str] = {}
-    """Files that do not belong to the release that was expected, and why."""
+    """Files that are not part of the expected release, with the reason."""
 
 
 def write_index(
@@ -51,13 +51,17 @@ def write_index(
 ) -> IndexResult:
     """Write ``{name}-{version}-variants.json`` for every release of ``folder`` that has variants.
 
-    Of a wheel its variant alone is looked at, unless something about it is unusual.
+    Only the variant of a wheel is read, unless the wheel is unusual.
 
-    ``simple``: the simple API as well, of wheels that are looked at from all sides. Where ``out`` is another folder than ``folder``, it gets the
-    wheels too then, so that it can be served alone. Releases of which something is wrong are told
-    in ``problems``, the others are written. Where a release is ``expected``, it is written alone, and
-    only if all of it is there. Raises ConfigError where there is nothing to index, or
-    where jinja2 is missing; WheelError where ``out`` can't be written.
+    ``simple``: also write the simple API. Wheels are then inspected completely. If ``out`` is
+    another folder than ``folder``, wheels are linked or copied into it, so that it can be served
+    alone.
+
+    ``expected``: write only this release, and only if it is complete.
+
+    Releases with problems are not written, and listed in ``problems``; the others are written.
+    Raises ConfigError if there is nothing to index, or if jinja2 is missing, and WheelError if
+    ``out`` can't be written.
     """
     if simple:
         from polywheel.index.write.pages import SimpleTree, root_page
@@ -69,73 +73,75 @@ def write_index(
     else:
         releases, problems, left_out = _read_expected(folder, expected, hashed=simple)
     if not releases and not problems and not (out / MANIFEST).exists():
-        raise ConfigError(f"{folder} holds no wheel", hint="name the folder in which they are")
+        raise ConfigError(f"{folder} contains no wheels", hint="pass the folder with the wheels")
     with ExitStack() as opened:
         output = OutputFolder(out, opened, notify=notify)
         tree = SimpleTree(output, in_place=out.resolve() == folder.resolve()) if simple else None
-        done = _write_all(releases, problems, output, tree, notify, others=_documents(left_out))
-    return done._replace(left_out=left_out)
+        result = _write_all(releases, problems, output, tree, notify, others=_documents(left_out))
+    return result._replace(left_out=left_out)
 
 
 def _documents(left_out: Iterable[str]) -> set[str]:
-    """The documents of the releases that other wheels of the folder belong to."""
-    names = (parse_filename(file) for file in left_out)
-    return {variants_json_filename(one.project, one.version) for one in names if one is not None}
+    """Return the variants.json filenames of the releases to which the excluded files belong."""
+    names = (parse_filename(filename) for filename in left_out)
+    return {
+        variants_json_filename(name.project, name.version) for name in names if name is not None
+    }
 
 
 def _read_expected(
     folder: Path, expected: ExpectedRelease, *, hashed: bool
 ) -> tuple[list[Release], list[Problem], Mapping[str, str]]:
-    """The release that is expected, what it lacks, and the files that do not belong to it."""
+    """Read the expected release. Return it, its problems, and the files that are not part of it."""
     left_out: dict[str, str] = {}
 
     def leave_out(names: Sequence[FileName]) -> Mapping[str, str]:
         left_out.update(expected.left_out(names))
         return left_out
 
-    # Names that belong to no release do not belong to this one either.
+    # Invalid filenames are not part of the expected release either.
     releases, _ = read_releases(folder, hashed=hashed, leave_out=leave_out)
     problems = list(expected.problems(releases))
-    named = [one._replace(problems=(*one.problems, *problems)) for one in releases]
-    return named, problems, left_out
+    releases = [release._replace(problems=(*release.problems, *problems)) for release in releases]
+    return releases, problems, left_out
 
 
 def _write_all(
     releases: Sequence[Release],
-    strays: Sequence[Problem],
+    invalid_names: Sequence[Problem],
     output: OutputFolder,
     tree: SimpleTree | None,
     notify: Callable[[str], None],
     *,
     others: Collection[str],
 ) -> IndexResult:
-    """Write what is good, keep what earlier runs wrote of the rest, remove what is stale.
+    """Write releases without problems, keep files of the others, and remove stale files.
 
-    The documents ``others`` are kept, unless this run writes them.
+    The files ``others`` are kept, unless this run writes them.
     """
-    problems = [*strays, *output.problems]
+    problems = [*invalid_names, *output.problems]
     published: list[Release] = []
     withheld: list[Release] = []
     kept: set[str] = set(others)
     if tree is not None:
-        tree.announce([one for one in releases if not one.problems])
+        tree.record([release for release in releases if not release.problems])
     for release in releases:
-        wrong = release.problems or (tree.take(release) if tree is not None else ())
-        if not wrong:
+        found = release.problems or (tree.place_files(release) if tree is not None else ())
+        if not found:
             published.append(release)
             _write(release, output, tree)
             continue
         withheld.append(release)
-        problems += wrong
+        problems += found
         kept.add(release.variants_json)
         if tree is not None:
             kept |= tree.keep(release)
     if tree is not None:
         tree.write()
     elif any(path.startswith(f"{ROOT}/") for path in output.before):
-        notify(f"{ROOT}/ is that of an earlier run: add --simple to bring it up to date")
+        notify(f"{ROOT}/ is from an earlier run; update it with --simple")
     removed = output.finish(
-        # What belongs to the tree is looked after by the runs that write one.
+        # A run without the tree keeps the files of the tree.
         keep=lambda path: (
             path in kept or (tree is None and not path.endswith(VARIANTS_JSON_SUFFIX))
         ),

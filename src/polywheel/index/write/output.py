@@ -1,7 +1,9 @@
-"""The folder that an index is written to: files appear whole, and vanish when they are stale.
+"""The folder that an index is written to. Files are written completely, and stale files are
+removed.
 
-``.polywheel-index.json`` there lists what earlier runs wrote, each with its hash. What is in that list,
-was not written again and still is what was written is removed; anything else is the user's.
+``.polywheel-index.json`` in that folder lists the files that earlier runs wrote, with their
+hashes. A listed file that is not written again is removed if it is unchanged. Other files belong
+to the user and are kept.
 """
 
 from __future__ import annotations
@@ -21,21 +23,22 @@ from polywheel.system.files import read_regular, sha256_of
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 
 ROOT = "simple"
-"""The folder of the pages."""
+"""The folder of the simple API."""
 MANIFEST = ".polywheel-index.json"
 _SHAPE = 1
 _MAX_MANIFEST = 64 * 1024 * 1024
 _MAX_READ = 1024 * 1024 * 1024
-# What a manifest may name: nothing that leads out of the folder, whoever wrote it.
+# The paths that a manifest may contain. None leads out of the folder, even if the manifest is
+# forged.
 _PAGE = r"simple/(?:[a-z0-9-]+/)?index\.(?:html|json)"
 _GENERATED = r"[A-Za-z0-9_.+!-]+(?:-variants\.json|\.whl\.metadata)"
 _ARCHIVE = r"[A-Za-z0-9_.+!-]+(?:\.whl|\.tar\.gz|\.zip)"
 
 
 class OutputFolder:
-    """Writes below ``root``. Paths are relative, with ``/``. Every method raises WheelError.
+    """Writes files below ``root``. Paths are relative, with ``/``. Methods raise WheelError.
 
-    ``opened`` is closed when all has been written.
+    ``opened`` must be closed after the last write.
     """
 
     def __init__(self, root: Path, opened: ExitStack, *, notify: Callable[[str], None]) -> None:
@@ -46,18 +49,18 @@ class OutputFolder:
         self.problems: list[Problem] = []
         self._notify = notify
         self._written: dict[str, str] = {}
-        with self._speaking_of(""):
+        with self._translate_errors(""):
             root.mkdir(parents=True, exist_ok=True)
         remove_abandoned_once(root)
-        self._before = self._manifest()
+        self._before = self._read_manifest()
 
     @property
     def before(self) -> Mapping[str, str]:
-        """What earlier runs wrote: the hash of each file."""
+        """The files that earlier runs wrote, with their hashes."""
         return self._before
 
     def read(self, path: str) -> bytes | None:
-        """What an earlier run wrote, if it is still there, as it was."""
+        """Return the content of a file of an earlier run; None if it is missing or was changed."""
         try:
             content = read_regular(self.root / path, limit=_MAX_READ)
         except OSError:
@@ -66,22 +69,22 @@ class OutputFolder:
         return content if same else None
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file, in place of one of that name; one that is the same stays untouched."""
+        """Write a file, or replace it. A file with the same content is not touched."""
         self._written[path] = hashlib.sha256(content).hexdigest()
         target = self.root / path
-        with self._speaking_of(path):
-            if _is(target, content):
+        with self._translate_errors(path):
+            if _has_content(target, content):
                 return
             if target.parent != self.root:
                 target.parent.mkdir(parents=True, exist_ok=True)
             with self._replacing(target) as part:
                 part.write_bytes(content)
 
-    def announce(self, files: Mapping[str, str]) -> None:
-        """List files, each with its hash, before they are taken: those that are not here yet.
+    def record(self, files: Mapping[str, str]) -> None:
+        """Record new files in the manifest, with their hashes, before they are placed.
 
-        So the next run knows what a run that is killed has put here. A line counts only where the
-        file has that hash.
+        If the run is killed, the next run knows which files are from polywheel. A file counts
+        only if it has the recorded hash.
         """
         new = {
             name: digest
@@ -89,45 +92,44 @@ class OutputFolder:
             if name not in self._before and not (self.root / name).exists()
         }
         if new:
-            self._list({**self._before, **new})
+            self._write_manifest({**self._before, **new})
 
-    def take(self, source: Path, sha256: str) -> Problem | None:
-        """Have a wheel or an sdist here under its name: linked, or copied where that can't be done.
+    def place_file(self, source: Path, sha256: str) -> Problem | None:
+        """Link a wheel or an sdist into the folder; copy it if it can't be linked.
 
-        A file of that name that is another, and that no earlier run put there, stays; that is the
-        problem then.
+        An existing file with other content that no earlier run placed is kept, and returned as a
+        problem.
         """
         target = self.root / source.name
-        with self._speaking_of(source.name):
-            ours = self._before.get(source.name)
+        with self._translate_errors(source.name):
+            recorded = self._before.get(source.name)
             if target.exists():
-                same = target.samefile(source)
-                there = sha256 if same else sha256_of(target)
-                if there == sha256:
-                    if ours is not None:
+                current = sha256 if target.samefile(source) else sha256_of(target)
+                if current == sha256:
+                    if recorded is not None:
                         self._written[source.name] = sha256
                     return None
-                if there != ours:
+                if current != recorded:
                     return Problem(
-                        f"{source.name} is there already, and it is another file",
+                        f"{source.name} already exists with other content",
                         str(self.root),
-                        "remove it, or write to another folder",
+                        "remove it, or choose another folder with -o",
                     )
             with self._replacing(target) as part:
                 try:
                     os.link(source.resolve(), part)
                 except OSError:
-                    from shutil import copy2  # where nothing can be linked, as a rule
+                    from shutil import copy2  # rarely needed
 
                     copy2(source, part)
         self._written[source.name] = sha256
         return None
 
     def finish(self, *, keep: Callable[[str], bool], archives: bool) -> list[str]:
-        """Remove what is stale, write the manifest; what was removed.
+        """Remove stale files and write the manifest. Return the removed paths.
 
-        ``keep`` says of a path that earlier runs wrote whether it stays, written again or not;
-        ``archives`` whether wheels and sdists are this run's to remove.
+        ``keep`` returns whether a file of an earlier run stays. ``archives``: this run may
+        remove wheels and sdists.
         """
         removed = []
         files = dict(self._written)
@@ -139,35 +141,35 @@ class OutputFolder:
             elif self._remove(path):
                 removed.append(path)
         if files or (self.root / MANIFEST).exists():
-            self._list(files)
+            self._write_manifest(files)
         return removed
 
-    def _list(self, files: Mapping[str, str]) -> None:
+    def _write_manifest(self, files: Mapping[str, str]) -> None:
         """Write the manifest."""
         document = {"shape": _SHAPE, "files": dict(sorted(files.items()))}
         content = (json.dumps(document, indent=1) + "\n").encode()
         target = self.root / MANIFEST
-        with self._speaking_of(MANIFEST):
-            if not _is(target, content):
+        with self._translate_errors(MANIFEST):
+            if not _has_content(target, content):
                 with self._replacing(target) as part:
                     part.write_bytes(content)
 
     def _remove(self, path: str) -> bool:
-        """Remove a file that still is what was written, and the folder that it leaves empty."""
+        """Remove a file if it is unchanged, and its folder if it is then empty."""
         target = self.root / path
-        with self._speaking_of(path):
+        with self._translate_errors(path):
             inside = target.parent.resolve().is_relative_to(self.root.resolve())
             if not inside or target.is_symlink() or not target.is_file():
                 return False
             if sha256_of(target) != self._before[path]:
-                self._notify(f"{path} is stale, but was changed since it was written: it stays")
+                self._notify(f"{path} is stale, but not removed, because it was changed")
                 return False
             target.unlink()
             if target.parent != self.root and not any(target.parent.iterdir()):
                 target.parent.rmdir()
         return True
 
-    def _manifest(self) -> dict[str, str]:
+    def _read_manifest(self) -> dict[str, str]:
         path = self.root / MANIFEST
         try:
             if not path.exists():
@@ -176,9 +178,9 @@ class OutputFolder:
         except (OSError, ValueError, RecursionError) as error:
             self.problems.append(
                 Problem(
-                    f"the list of what earlier runs wrote can't be read: {str(error)[:200]}",
+                    f"the list of files of earlier runs can't be read: {str(error)[:200]}",
                     str(path),
-                    "it is written anew; what is stale by now is to be removed by hand",
+                    "a new list is written; remove stale files by hand",
                 )
             )
             return {}
@@ -186,8 +188,8 @@ class OutputFolder:
 
     @contextmanager
     def _replacing(self, target: Path) -> Iterator[Path]:
-        """A path for what becomes ``target`` at the end; its mode is what the umask makes it."""
-        if self._parts is None:  # one folder for all: a thousand files take no longer for it
+        """Yield a path that becomes ``target`` at the end, with the mode that the umask gives."""
+        if self._parts is None:  # one folder for all files is faster
             self._parts = self._opened.enter_context(temporary_folder(self.root))
         part = self._parts / str(next(self._number))
         try:
@@ -202,21 +204,22 @@ class OutputFolder:
             part.unlink(missing_ok=True)
 
     @contextmanager
-    def _speaking_of(self, path: str) -> Iterator[None]:
+    def _translate_errors(self, path: str) -> Iterator[None]:
+        """Raise WheelError with the name of the file instead of OSError."""
         try:
             yield
         except OSError as error:
             raise WheelError(
                 f"{path or self.root} can't be written: {error.strerror or error}",
                 at=str(self.root),
-                hint="choose a folder with -o",
+                hint="choose another folder with -o",
             ) from None
 
 
 def _files(document: object) -> dict[str, str]:
-    """What a manifest lists of what an index is made of; raises ValueError where it is none."""
+    """Return the files that a manifest lists. Raises ValueError if it is not a manifest."""
     if not isinstance(document, dict) or document.get("shape") != _SHAPE:
-        raise ValueError(f"its shape is not {_SHAPE}")
+        raise ValueError(f"expected shape {_SHAPE}")
     files = document.get("files")
     return {
         path: digest
@@ -227,8 +230,8 @@ def _files(document: object) -> dict[str, str]:
     }
 
 
-def _is(target: Path, content: bytes) -> bool:
-    """Whether a file is there, and has this content already."""
+def _has_content(target: Path, content: bytes) -> bool:
+    """Return whether a file exists with this content."""
     try:
         return target.stat().st_size == len(content) and target.read_bytes() == content
     except (FileNotFoundError, IsADirectoryError):

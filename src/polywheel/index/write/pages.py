@@ -1,7 +1,7 @@
-"""The pages of the tree, for installers (PEP 503, 714) and for people.
+"""The simple API as a tree of files, with HTML pages for installers (PEP 503, 714) and for people.
 
-A page of PEP 503 may have any HTML around its anchors: so the one of a project is a table, variants as
-rows and Python by platform as columns, whose cells hold the anchors.
+A page of PEP 503 may contain any HTML besides its anchors. The page of a project is a table with
+variants as rows, Pythons and platforms as columns, and anchors in the cells.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 Column = tuple[str, str]
-"""A Python, and a platform."""
+"""A Python tag, and a platform tag."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A variant, or the non-variant wheels."""
+    """A table row for a variant, or for the non-variant wheels."""
 
     label: str | None
     properties: tuple[str, ...]
@@ -49,10 +49,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The wheels of one release."""
+    """The table of the wheels of one release."""
 
     pythons: tuple[tuple[str, int], ...]
-    """Each with the number of columns that it spans."""
+    """Python tags with the number of their columns."""
 
     platforms: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -61,7 +61,7 @@ class Table:
 def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
     """``simple/{project}/index.html``, newest release first. Raises ConfigError without jinja2."""
     ordered = sorted(releases, key=lambda one: one.version, reverse=True)
-    shown = [
+    sections = [
         {
             "version": str(release.version),
             "table": _table(release),
@@ -73,28 +73,28 @@ def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
         }
         for release in ordered
     ]
-    return _rendered("simple-project.html.j2", project=project, releases=shown)
+    return _render("simple-project.html.j2", project=project, releases=sections)
 
 
 def root_page(projects: Iterable[str]) -> bytes:
     """``simple/index.html``. Raises ConfigError without jinja2."""
-    return _rendered("simple-root.html.j2", projects=sorted(projects))
+    return _render("simple-root.html.j2", projects=sorted(projects))
 
 
 def _table(release: ListedRelease) -> Table | None:
-    """None for a release of sdists alone."""
+    """Return the table of a release; None if it has only sdists."""
     wheels = [(name.wheel, file) for name, file in release.files if name.wheel is not None]
     if not wheels:
         return None
     columns = sorted({_column(name) for name, _ in wheels}, key=_natural)
-    found: dict[tuple[str | None, Column], list[ListedFile]] = {}
+    by_cell: dict[tuple[str | None, Column], list[ListedFile]] = {}
     for name, file in wheels:
-        found.setdefault((name.label, _column(name)), []).append(file)
+        by_cell.setdefault((name.label, _column(name)), []).append(file)
     rows = [
         Row(
             label=label,
             properties=_properties(label, release.metadata),
-            cells=tuple(tuple(found.get((label, column), ())) for column in columns),
+            cells=tuple(tuple(by_cell.get((label, column), ())) for column in columns),
         )
         for label in sorted({name.label for name, _ in wheels}, key=_rank)
     ]
@@ -112,13 +112,15 @@ def _column(name: WheelName) -> Column:
 
 
 def _natural(column: Column) -> tuple[list[tuple[int, str]], str]:
-    """cp39 before cp310."""
+    """Sort cp39 before cp310."""
     python, platform = column
     return [(len(part), part) for part in python.replace("-", ".").split(".")], platform
 
 
 def _rank(label: str | None) -> tuple[int, str]:
-    """Null comes after the other variants, the non-variant wheels last (PEP 825, "Variant ordering")."""
+    """Sort the null variant after other variants, and non-variant wheels last (PEP 825, "Variant
+    ordering").
+    """
     if label is None:
         return 2, ""
     return (1 if label == NULL_LABEL else 0), label
@@ -134,14 +136,14 @@ def _properties(label: str | None, metadata: VariantMetadata | None) -> tuple[st
 def readable_size(size: int) -> str:
     """``187 B``, ``1.4 kB``, ``192 MB``: three digits, in powers of 1,000."""
     amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # the last is what is used below
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # the loop variable is used below
         if amount < 999.5 or unit == "TB":
             break
         amount /= 1000
     return f"{size} B" if unit == "B" else f"{amount:.3g} {unit}"
 
 
-def _rendered(template: str, **values: object) -> bytes:
+def _render(template: str, **values: object) -> bytes:
     text = _environment().get_template(template).render(api_version=API_VERSION, **values)
     return text.encode("utf-8")
 
@@ -152,7 +154,7 @@ def _environment() -> Environment:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ModuleNotFoundError:
         raise ConfigError(
-            "pages need the package jinja2", hint="install polywheel[cli], or leave out --simple"
+            "--simple needs the package jinja2", hint="install polywheel[cli], or omit --simple"
         ) from None
     environment = Environment(
         loader=FileSystemLoader(data_folder("matrix") / "templates"),
@@ -167,35 +169,37 @@ def _environment() -> Environment:
 
 
 class SimpleTree:
-    """Takes one release after the other; ``in_place``: the wheels lie in the output already."""
+    """Writes the simple API, one release after the other. ``in_place``: the wheels are already
+    there.
+    """
 
     def __init__(self, output: OutputFolder, *, in_place: bool) -> None:
         self.in_place = in_place
         self._output = output
         self._listed: dict[str, list[ListedRelease]] = {}
 
-    def announce(self, releases: Sequence[Release]) -> None:
-        """Note the files of releases, before the first is taken."""
+    def record(self, releases: Sequence[Release]) -> None:
+        """Record the files of releases in the manifest, before the first is placed."""
         if not self.in_place:
             files = [file for release in releases for file in release.files]
-            self._output.announce({one.path.name: one.sha256 for one in files if one.sha256})
+            self._output.record({file.path.name: file.sha256 for file in files if file.sha256})
 
-    def take(self, release: Release) -> Sequence[Problem]:
-        """Have the files of a release in the output; what keeps them from it."""
+    def place_files(self, release: Release) -> Sequence[Problem]:
+        """Place the files of a release in the output folder. Return the problems."""
         if self.in_place:
             return ()
-        found = [self._output.take(file.path, file.sha256 or "") for file in release.files]
-        return [problem for problem in found if problem is not None]
+        problems = [self._output.place_file(file.path, file.sha256 or "") for file in release.files]
+        return [problem for problem in problems if problem is not None]
 
     def add(self, release: Release, variants_json: bytes | None) -> None:
-        """List a release, whose files have been taken."""
+        """List a release whose files are in the output folder."""
         for file in release.files:
             if file.metadata is not None:
                 self._output.write(file.name.filename + CORE_METADATA, file.metadata)
         self._listed.setdefault(release.project, []).append(list_release(release, variants_json))
 
     def keep(self, release: Release) -> set[str]:
-        """List a release as it was listed before; the names of what was there of it."""
+        """List a release as an earlier run listed it. Return the names of its files."""
         names = {release.variants_json, *(file.name.filename for file in release.files)}
         before = find_listed_release(release, self._output)
         if before is not None:
@@ -204,7 +208,7 @@ class SimpleTree:
         return names | {name + CORE_METADATA for name in names}
 
     def write(self) -> None:
-        """The pages of all that is listed."""
+        """Write the pages of all listed releases."""
         for project, releases in self._listed.items():
             self._output.write(f"{ROOT}/{project}/index.json", project_json(project, releases))
             self._output.write(f"{ROOT}/{project}/index.html", project_page(project, releases))

@@ -1,4 +1,4 @@
-"""The releases of a folder: which files belong together, and what their wheels say of variants."""
+"""The releases of a folder: the files of each, and the variant metadata of its wheels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 _MAX_WORKERS = 16
 
 _Entry = tuple[FileName, bool]
-"""A name, and whether that of a file."""
-LeaveOut = Callable[[Sequence[FileName]], Container[str]]
+"""A filename, and whether it is a regular file."""
+FileFilter = Callable[[Sequence[FileName]], Container[str]]
 
 
 class Release(NamedTuple):
-    """The files of one version of a project."""
+    """The files of one version of a project in a folder."""
 
     project: str
     """Normalized."""
@@ -41,13 +41,13 @@ class Release(NamedTuple):
     """Sorted by filename."""
 
     metadata: VariantMetadata | None
-    """What the variant wheels say together; None where there are none, or where they disagree."""
+    """The combined metadata of the variant wheels; None if there are none, or if they disagree."""
 
     problems: tuple[Problem, ...]
 
     @property
     def variants_json(self) -> str:
-        """The name of its file (PEP 825, "Index-level metadata"): normalized as in a wheel's."""
+        """The filename of its variants.json (PEP 825, "Index-level metadata")."""
         return variants_json_filename(self.project, self.version)
 
     def __str__(self) -> str:
@@ -55,65 +55,67 @@ class Release(NamedTuple):
 
 
 class ExpectedRelease(Protocol):
-    """What belongs to the release that is indexed: by a plan, or by reports."""
+    """The files of the release to index, from a plan or from reports."""
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
-        """The files that do not belong to it, by name, and why."""
+        """Return the files that are not part of the release, with the reason."""
 
     def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
-        """What is missing, and what is not the file that belongs to it."""
+        """Return a problem for each missing file and for each file with other content."""
 
 
 def read_releases(
-    folder: Path, *, hashed: bool, leave_out: LeaveOut | None = None
+    folder: Path, *, hashed: bool, leave_out: FileFilter | None = None
 ) -> tuple[list[Release], list[Problem]]:
-    """Every release of a folder, by name and version, and the names that belong to none.
+    """Read the releases of a folder, sorted by name and version, and problems of invalid filenames.
 
-    ``leave_out`` says which files are not looked at. What is wrong with one wheel is a problem of its
-    release. Raises ConfigError where the folder can't be listed.
+    ``leave_out`` selects files to ignore. Problems of a wheel are problems of its release.
+    Raises ConfigError if the folder can't be listed.
     """
-    entries, strays = _entries(folder)
+    entries, invalid_names = _list_files(folder)
     if leave_out is not None:
         left_out = leave_out([name for name, _ in entries])
         entries = [entry for entry in entries if entry[0].filename not in left_out]
     grouped: dict[tuple[str, Version], list[DistributionFile]] = {}
     for file in _read_all(folder, entries, hashed=hashed):
-        # 1.0 and 1.0.0 are one version.
+        # 1.0 and 1.0.0 are the same version.
         grouped.setdefault((file.name.project, file.name.version), []).append(file)
-    return [_release(tuple(grouped[key])) for key in sorted(grouped)], strays
+    return [_release(tuple(grouped[key])) for key in sorted(grouped)], invalid_names
 
 
-def _entries(folder: Path) -> tuple[list[_Entry], list[Problem]]:
-    """What may be published of a folder, sorted; and what is wrong with other names."""
-    found: list[_Entry] = []
-    strays: list[Problem] = []
+def _list_files(folder: Path) -> tuple[list[_Entry], list[Problem]]:
+    """List the wheels and sdists of a folder, sorted, and the problems of invalid filenames."""
+    files: list[_Entry] = []
+    invalid_names: list[Problem] = []
     try:
         with os.scandir(folder) as entries:
             is_file = {entry.name: entry.is_file() for entry in entries}
     except OSError as error:
         raise ConfigError(
             f"{folder} can't be listed: {error.strerror or error}",
-            hint="name the folder in which the wheels are",
+            hint="pass the folder with the wheels",
         ) from None
     for filename in sorted(is_file):
         if filename.startswith("."):
-            continue  # what is being written, and what other tools hide
+            continue  # temporary files, and hidden files of other tools
         try:
             name = parse_filename(filename)
         except PolywheelError as error:
-            strays += [Problem(one.what, str(folder), one.hint) for one in error.problems]
+            invalid_names += [
+                Problem(problem.what, str(folder), problem.hint) for problem in error.problems
+            ]
             continue
         if name is not None:
-            found.append((name, is_file[filename]))
-    return found, strays
+            files.append((name, is_file[filename]))
+    return files, invalid_names
 
 
 def _read_all(
     folder: Path, entries: Sequence[_Entry], *, hashed: bool
 ) -> Iterable[DistributionFile]:
-    """Every file, in the order of ``entries``.
+    """Read every file, in the order of ``entries``.
 
-    To hash a large file is not Python's work, so threads help; to take a glance at one is.
+    Hashing releases the GIL, so threads help. Reading only the variant does not need them.
     """
 
     def read(entry: _Entry) -> DistributionFile:
@@ -134,8 +136,10 @@ def _read_all(
 
 def _release(files: tuple[DistributionFile, ...]) -> Release:
     problems = [problem for file in files for problem in file.problems]
-    # One spelling of those that mean the same, whatever the order.
-    version = min({file.name.version for file in files}, key=lambda one: (len(str(one)), str(one)))
+    # Choose one spelling of the version, whatever the order of files.
+    version = min(
+        {file.name.version for file in files}, key=lambda version: (len(str(version)), str(version))
+    )
     project = files[0].name.project
     metadata = None
     try:

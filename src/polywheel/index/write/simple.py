@@ -1,8 +1,8 @@
-"""The simple repository API as files (PEP 503, 691, 700, 714): a plain file server can serve them.
+"""The simple repository API as files for a plain file server (PEP 503, 691, 700, 714).
 
-``simple/{project}/index.html`` is the page for installers and the one for people, ``index.json`` the
-same for tools that ask for it by name; no header of a plain server says which of the two is wanted.
-Files lie beside ``simple/``, and are linked from there.
+``simple/{project}/index.html`` is the page for installers and for people. ``index.json`` is the
+same for tools that request it by name, because a plain server does not negotiate the content
+type. Wheels are beside ``simple/``, and linked from there.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from polywheel.model.variant import VariantMetadata
 
 API_VERSION = "1.1"
 CORE_METADATA = ".metadata"
-"""Appended to the name of a wheel: its METADATA by itself (PEP 658)."""
+"""The suffix of a file with the METADATA of a wheel (PEP 658)."""
 
 _ABOVE = "../../"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedFile:
-    """One file as a project's page lists it."""
+    """A file as the page of a project lists it."""
 
     filename: str
     sha256: str
     size: int
     requires_python: str | None = None
     core_metadata: str | None = None
-    """The SHA-256 of ``{filename}.metadata``; None where there is no such file."""
+    """The SHA-256 of ``{filename}.metadata``; None if there is no such file."""
 
     @property
     def url(self) -> str:
-        """Relative to the project's page."""
+        """The URL, relative to the page of the project."""
         return _ABOVE + quote(self.filename)
 
     def as_json(self) -> dict[str, Any]:
-        """The file in the form of PEP 691."""
+        """Return the entry of the file (PEP 691)."""
         entry: dict[str, Any] = {
             "filename": self.filename,
             "url": self.url,
@@ -61,8 +61,8 @@ class ListedFile:
         return entry
 
     @classmethod
-    def of_json(cls, entry: dict[str, Any]) -> ListedFile:
-        """What :meth:`as_json` made of a file."""
+    def from_json(cls, entry: dict[str, Any]) -> ListedFile:
+        """Read an entry that :meth:`as_json` created."""
         return cls(
             filename=unquote(entry["url"].removeprefix(_ABOVE)),
             sha256=entry["hashes"]["sha256"],
@@ -74,7 +74,7 @@ class ListedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedRelease:
-    """One version on a project's page."""
+    """A version as the page of a project lists it."""
 
     version: Version
     files: tuple[tuple[FileName, ListedFile], ...]
@@ -89,7 +89,7 @@ class ListedRelease:
 
 
 def list_release(release: Release, variants_json: bytes | None) -> ListedRelease:
-    """A release that is published; its files have been hashed."""
+    """Return the listing of a published release, whose files have been hashed."""
     files = [
         (
             file.name,
@@ -118,19 +118,19 @@ def list_release(release: Release, variants_json: bytes | None) -> ListedRelease
 
 
 def find_listed_release(release: Release, output: OutputFolder) -> ListedRelease | None:
-    """A release that can't be published, as the page of an earlier run lists it; None if it does not."""
+    """Return a release as the page of an earlier run lists it; None if it is not listed."""
     content = output.read(f"{ROOT}/{release.project}/index.json")
     try:
         entries = json.loads(content or b"{}")["files"]
-        there = [ListedFile.of_json(entry) for entry in entries]
+        listed = [ListedFile.from_json(entry) for entry in entries]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None  # there is none, or it is none of ours
+        return None  # there is no page, or polywheel did not write it
     files: list[tuple[FileName, ListedFile]] = []
     variants_json = None
-    for file in there:
+    for file in listed:
         if file.filename == release.variants_json:
             variants_json = file
-        elif (name := _name(file.filename)) is not None and (
+        elif (name := _parse_filename(file.filename)) is not None and (
             (name.project, name.version) == (release.project, release.version)
             and (output.root / file.filename).is_file()
         ):
@@ -141,29 +141,29 @@ def find_listed_release(release: Release, output: OutputFolder) -> ListedRelease
         version=release.version,
         files=tuple(files),
         variants_json=variants_json,
-        metadata=_metadata_before(variants_json, output),
+        metadata=_read_listed_metadata(variants_json, output),
     )
 
 
-def _name(filename: str) -> FileName | None:
+def _parse_filename(filename: str) -> FileName | None:
     try:
         return parse_filename(filename)
     except PolywheelError:
         return None
 
 
-def _metadata_before(file: ListedFile | None, output: OutputFolder) -> VariantMetadata | None:
+def _read_listed_metadata(file: ListedFile | None, output: OutputFolder) -> VariantMetadata | None:
     content = output.read(file.filename) if file is not None else None
     if content is None:
         return None
     try:
         return read_variant_json(content, at="")
     except PolywheelError:
-        return None  # of a polywheel that wrote what this one does not understand
+        return None  # written by another version of polywheel
 
 
 def project_json(project: str, releases: Iterable[ListedRelease]) -> bytes:
-    """``simple/{project}/index.json`` (PEP 691, with sizes and versions of PEP 700)."""
+    """Return ``simple/{project}/index.json`` (PEP 691, with the sizes and versions of PEP 700)."""
     ordered = sorted(releases, key=lambda one: one.version)
     files = [file.as_json() for release in ordered for file in release.all_files()]
     return _json(
@@ -177,7 +177,7 @@ def project_json(project: str, releases: Iterable[ListedRelease]) -> bytes:
 
 
 def root_json(projects: Iterable[str]) -> bytes:
-    """``simple/index.json``: the names of all projects."""
+    """Return ``simple/index.json``, the names of all projects."""
     return _json(
         {
             "meta": {"api-version": API_VERSION},
