@@ -1,4 +1,4 @@
-"""Open the source of a run, read its project, and make or read its plan."""
+"""Prepare a run: open the source, read the project, and expand or check the plan."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PreparedRun:
     """A project whose source is open, with its whole plan."""
 
     source: Path
-    """The folder, or the sdist, that was named."""
+    """The folder or the sdist that the user named."""
 
     tree: Path
     """The folder that the project is read and built from."""
@@ -46,7 +46,8 @@ class PreparedRun:
     def run(self, plan: Plan, options: RunOptions, observer: RunObserver) -> Report:
         """Build ``plan``, which is the prepared one or a selection of it.
 
-        Raises PolywheelError if nothing can be built at all; a failed build is an outcome in the report.
+        Raises PolywheelError if nothing can be built at all; a failed build is an outcome in the
+        report.
         """
         return run_plan(
             plan,
@@ -74,9 +75,9 @@ def prepare_run(
 ) -> Iterator[PreparedRun]:
     """Open a source: a project's folder, or an sdist.
 
-    ``config`` is a file whose tables replace those of pyproject.toml. ``plan`` replaces the plan of the
-    project's own matrix; ``plan_name`` names it in messages. ``clean`` builds what is committed, ``fresh``
-    unpacks an sdist again. Raises ConfigError and BuildError.
+    ``config`` is a file whose tables replace those of pyproject.toml. ``plan`` replaces the plan of
+    the project's own matrix; ``plan_name`` names it in messages. ``clean`` builds what is
+    committed, ``fresh`` unpacks an sdist again. Raises ConfigError and BuildError.
     """
     with open_source_tree(source, clean=clean, fresh=fresh) as tree:
         project = read_project(tree, variants=True, config=config)
@@ -98,7 +99,7 @@ def prepare_run(
 
 
 def _full_plan(plan: Plan, whole: Plan | None, project: Project) -> FullPlan:
-    """Everything that is planned. ``plan`` may be a part of the project's ``whole`` plan; None: unknown."""
+    """Return everything that is planned: ``plan`` and the project's ``whole`` plan (None: unknown)."""
     if whole is None:
         return FullPlan(plan=plan, complete=False, labels=lambda: None)
     jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
