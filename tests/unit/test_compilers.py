@@ -99,7 +99,7 @@ def test_a_compiler_that_does_not_exist_has_a_note_too(tmp_path: Path) -> None:
     path = str(tmp_path / "armcc")
     family, note = compiler_family({"CC": f'"{path}" -O2'})
     assert family == "gnu"
-    assert note == f"the compiler {path!r} (CC) does not exist: flags are spelled as for GCC"
+    assert note == f"the compiler {path!r} (CC) does not exist: flags for GCC are used"
 
 
 @pytest.mark.parametrize(
