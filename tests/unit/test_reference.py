@@ -71,18 +71,18 @@ def test_the_backend_does_without_it() -> None:
 
 
 def test_the_text_of_a_key_is_what_stands_under_its_field() -> None:
-    assert field_texts(Matrix)["null"] == "Whether the null variant is built too."
+    assert field_texts(Matrix)["null"] == "Whether to build the null variant too."
     assert field_texts(Settings)["build_backend"].startswith("The real backend, as `module` or")
     assert field_texts(Matrix)["at"] == ""
     matrix = SCHEMA["definitions"]["matrix"]["properties"]
     assert matrix["null"] == {
         "type": "boolean",
-        "description": "Whether the null variant is built too.",
+        "description": "Whether to build the null variant too.",
         "default": False,
     }
     assert matrix["max-cells"]["default"] == 10_000
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    row = "| `null` | true or false | Whether the null variant is built too. Default: `false`. |"
+    row = "| `null` | true or false | Whether to build the null variant too. Default: `false`. |"
     assert row in reference
 
 

@@ -34,59 +34,61 @@ QUERIES = ("plugin", "preset", "never")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderOverride:
-    """``[tool.polywheel.providers.ns]``: who is asked while building, in place of the declared."""
+    """``[tool.polywheel.providers.ns]``: which plugin builds ask, instead of the declared one."""
 
     requires: tuple[str, ...] = ()
-    """Requirements that bring the plugin."""
+    """Requirements that install the plugin."""
 
     plugin_api: str | None = None
-    """The plugin's object, as `module:attribute`; told from the first requirement where it is
-    absent."""
+    """The object of the plugin, as `module:attribute`. By default it is the module named like the
+    first requirement. It needs `requires`, here or in `[variant.providers]`."""
 
     query: str | None = None
-    """``plugin``: install and ask it; ``preset``: validate against the preset of the namespace and
-    install nothing; ``never``: take properties as they are."""
+    """``plugin``: install the plugin and ask it; ``preset``: check properties against the preset of the
+    namespace, and install nothing; ``never``: do not check properties."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How polywheel is to build this project."""
+    """How polywheel builds this project."""
 
     build_backend: str | None = None
-    """The real backend, as ``module`` or ``module:object``; inferred where it is absent."""
+    """The real backend, as ``module`` or ``module:object``. By default it is inferred from
+    ``[build-system] requires``."""
 
     backend_path: tuple[str, ...] | None = None
     """Folders of an in-tree real backend, relative to the project (PEP 517)."""
 
     metadata_fields: bool = True
-    """Whether METADATA gets ``Variant-*`` fields as well as there being a variant.json."""
+    """Whether METADATA has ``Variant-*`` fields, in addition to variant.json."""
 
     providers: Mapping[str, ProviderOverride] = field(default_factory=dict)
-    """By namespace: who is asked while building, in place of what is declared."""
+    """By namespace: which plugin builds ask, instead of the declared one."""
 
     provider_timeout: float = PROVIDER_TIMEOUT
     """Seconds that the plugins of one build may take to answer."""
 
     setup: tuple[SetupRule, ...] = ()
-    """What variants ask of the build, by `*`, namespace, feature, property or `label:GLOB`."""
+    """Setup rules, by `*`, namespace, feature, property, or `label:GLOB`."""
 
     presets: tuple[str, ...] = ()
-    """The presets whose rules apply, by name."""
+    """The names of the presets whose rules apply."""
 
     strict: bool = False
-    """Whether what the real backend can't be told is an error."""
+    """Whether it is an error if the real backend does not support a part of the build setup, and if
+    variants with different properties have the same build setup."""
 
     compiled: bool | None = None
-    """Whether wheels of variants hold compiled code. `false` is for projects that are pure Python, or
-    hold only data for a platform; `true` refuses every wheel without compiled code. By default a wheel
-    is refused if it has none, though its tags are for one platform, the variant asks for compiler
-    flags, or the project declares extension modules."""
+    """Whether wheels of variants contain compiled code. `true`: every wheel without compiled code is an
+    error. `false`: there is no check; for projects of pure Python or platform-specific data. By default,
+    a wheel without compiled code is an error if its tags are for one platform, if the variant has
+    compiler flags, or if the project declares extension modules."""
 
     backend: BackendProfile | None = None
-    """What the project says of its backend's profile, or of a backend that has none."""
+    """Changes to the profile of the project's backend, or a profile for a backend that has none."""
 
     has_matrix: bool = False
-    """Whether labels may come from a matrix, so that not all of them are known here."""
+    """Whether the project has a matrix. If so, not all labels are known here."""
 
 
 def read_settings(table: Table) -> Settings:

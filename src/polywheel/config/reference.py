@@ -1,4 +1,4 @@
-"""``docs/reference.md`` and ``matrix/schema/polywheel.schema.json``, made from the declared settings.
+"""Generate ``docs/reference.md`` and ``matrix/schema/polywheel.schema.json`` from the documented settings.
 
 ``python -m polywheel.config.reference``, at the root of a checkout, writes both; a test compares.
 """
@@ -22,42 +22,50 @@ _HEAD = """\
 
 # Reference: `[tool.polywheel]`
 
-Everything of polywheel's stands under `[tool.polywheel]` in `pyproject.toml`, or in the file that `--config`
-or the variable `POLYWHEEL_CONFIG` names: its `[variant]` and `[tool.polywheel]` tables stand in place of the
-project's. A relative path in the variable begins at the root of the project, where build hooks run.
+All settings of polywheel are under `[tool.polywheel]` in `pyproject.toml`. The option `--config` or the
+variable `POLYWHEEL_CONFIG` can name another file: its `[variant]` and `[tool.polywheel]` tables then replace
+those of the project. A relative path in the variable starts at the root of the project, where build hooks run.
 
-`[variant]` belongs to the standard; polywheel adds no key there. A key that is not in these tables is an
-error. Editors and [validate-pyproject](https://validate-pyproject.readthedocs.io) take the same from
+The table `[variant]` is defined by the standard, and polywheel adds no key to it. A key that is not in these
+tables is an error. Editors and [validate-pyproject](https://validate-pyproject.readthedocs.io) can use
 `matrix/schema/polywheel.schema.json`.
 """
 
 _SETUP = """\
-A rule is for `"*"`, `"ns"`, `"ns :: feature"`, `"ns :: feature :: value"` or `"label:GLOB"`. Precedence,
-placeholders and what reaches which backend: [build-setup.md](build-setup.md).
+A rule is for `"*"`, `"ns"`, `"ns :: feature"`, `"ns :: feature :: value"`, or `"label:GLOB"`. For precedence,
+placeholders, and the support of each backend, see [build-setup.md](build-setup.md).
 """
 
 _DELIVERY = """\
-`flags` stands for every flag field that is not named. A way is a string, or a table.
+`flags` applies to every flag field that is not listed. A value is a string or a table.
 """
 
 _MATRIX = """\
-The variants of a matrix are the product of the axes (or the rows of axes that move together, times the other
-axes), the declared ones that `variants` names, and the includes: each for every Python and target. A cell
-without properties is the null variant, whatever the label template says.
+The variants of a matrix are:
 
-Nothing that is declared may be without effect in silence: an exclude, an include, a row, a glob, a `when`, a
-value, a Python, a target or a setup rule that comes to nothing is an error. So are two cells with one label
-and different properties, two labels for the same properties, a label that the standard forbids, an axis that
-no placeholder of the template tells apart, an empty matrix, and more cells than `max-cells`, which is told
-before they are made.
+- the product of the axes; axes that change together in rows count as one,
+- the declared variants that `variants` selects,
+- the includes.
 
-Where `python` or `targets` is left out, the matrix is for the Python and the machine that read it. Then only
-what could have no effect on any Python and any known target is an error.
+Each variant is built for every Python and target. A cell without properties is the null variant, whatever the
+label template gives.
+
+A declaration without effect is an error: an exclude, an include, a row, a glob, a `when`, a value, a Python, a
+target, or a setup rule that no cell uses. These are errors, too:
+
+- two cells with one label and different properties, or with two labels and the same properties,
+- a label that the standard forbids,
+- an axis whose values no placeholder of the template distinguishes,
+- an empty matrix,
+- more cells than `max-cells`; this is checked before cells are created.
+
+Without `python` or `targets`, the matrix is for the Python and the machine that read it. Then a declaration is
+an error only if it has no effect on any Python and any known target.
 """
 
 _AXIS = """\
-`[tool.polywheel.matrix.axes.AXIS]` has a key for each value: a list of properties, or a table. An axis can't be
-called `python`, `target`, `label`, `properties` or `when`.
+`[tool.polywheel.matrix.axes.AXIS]` has a key for each value: a list of properties, or a table. The names
+`python`, `target`, `label`, `properties`, and `when` are not allowed for axes.
 """
 
 _GITHUB = """\
@@ -65,53 +73,55 @@ _GITHUB = """\
 
 They follow [GitHub Actions](https://docs.github.com/en/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations):
 
-- An exclude need name only part of a cell: every cell that has all its values is left out.
-- Includes come after excludes, and so can bring back what was excluded.
-- An include goes into every cell of the product with which none of its values is at odds. It adds its
-  `properties` to them; the values that a cell has of its axes are never changed.
-- Where it fits no cell, it is a cell of its own, with the properties of the axis values that it names and its
-  own `properties`.
-- A cell that an include made takes nothing from those that follow. Their order does not matter.
+- An exclude may name only a part of a cell: every cell with all its values is removed.
+- Includes apply after excludes, so they can add an excluded cell again.
+- An include applies to every cell of the product that contradicts none of its values. It adds its `properties`
+  to the cell. It never changes the axis values of the cell.
+- If an include matches no cell, it creates a cell with its own `properties` and the properties of the axis
+  values that it names.
+- A cell that an include creates gets nothing from later includes. The order of the includes does not matter.
 
-What is polywheel's own:
+These rules differ from GitHub Actions:
 
-- Beside its axes a cell has a `python`, a `target` and a `label`, in excludes and includes too.
-- What several includes add to a cell adds up; in GitHub Actions the last one wins.
-- The null variant and the non-variant wheel of `null` and `plain` take no properties from an include; an
-  exclude does reach them.
-- A cell of its own that leaves out `python` or `target` stands for each of them, where the `when` of its axis
-  values holds. Its label is its `label`, else what the template gives, else that of a declared variant with the
-  same properties, else the variant hash.
-- A value, Python or target that the matrix has not got is an error, in an include too. In GitHub Actions it
-  would be a new value in an include, and nothing at all in an exclude: there it is a misspelling more often.
+- A cell also has a `python`, a `target`, and a `label`. Excludes and includes can use them.
+- If several includes match a cell, it gets the properties of all of them. In GitHub Actions the last one wins.
+- The null variant and the non-variant wheel of `null` and `plain` get no properties from includes. Excludes can
+  remove them.
+- An include that creates cells and has no `python` or `target` creates one for each of them, if the `when` of its
+  axis values is true. The label of the cell is its `label`; or else what the template gives; or else the label of a
+  declared variant with the same properties; or else the variant hash.
+- A value, Python, or target that the matrix does not have is an error. In GitHub Actions, it is a new value in an
+  include, and has no effect in an exclude. Usually it is a misspelling.
 """
 
 _BUILDS = """\
 ### Builds and wheels
 
-Every cell is a wheel; a wheel is not always a build. What differs by a stamp alone is built once, and a plan
-says so: `builds: 6, wheels: 24`.
+Every cell is a wheel, but several wheels can come from one build. If wheels differ only in their variant metadata,
+the build runs once. A plan shows both numbers: `builds: 6, wheels: 24`.
 
-- Pythons are one wheel where the wheels are for all of them: `py3-none`, and abi3 from the version on that the
-  backend's settings name (not for free-threaded Pythons). The lowest one builds it.
-- Targets are one wheel where it is `py3-none-any`. The first one by name that has the lowest Python builds it.
-- Variants of one Python and target share a build where the same is asked of it: flags, variables, config
-  settings, defines, `requires` and `dependencies`, after all placeholders are filled in, for every compiler that
-  a rule speaks of. Lists of folders count as they are written, since only the machine that builds knows which
-  one exists.
-- A property of a namespace whose plugin is asked while building may mean flags that nobody knows before: such
-  variants share no build. `query = "preset"` or `"never"` says that none are meant.
-- The non-variant wheel shares with the variants of which nothing is asked.
-- If any file of the source mentions `POLYWHEEL_VARIANT_` (in `setup.py`, `build.rs`, `CMakeLists.txt`, or an in-tree
-  backend, for example), no builds are shared, because a build may read its variant. The plan names the file.
-  `share-builds = true` shares builds all the same. A plugin of the backend that is installed for the build is
-  not part of the source: if it reads these variables, set `share-builds = false`. The same holds for
-  binary files over 4 MiB and text files over 64 MiB, which are not searched, for compressed files, and for folders
-  that an absolute symbolic link leads to. A source with more than 1 GiB to search shares no builds either.
+- Several Pythons share one wheel if the wheel is for all of them: `py3-none`, and `abi3` from the version in the
+  settings of the backend on (not for free-threaded Pythons). The lowest Python builds it.
+- Several targets share one wheel if it is `py3-none-any`. It is built for the first target by name among those with
+  the lowest Python.
+- Variants for one Python and target share a build if they have the same build setup: the same flags, variables,
+  config settings, defines, `requires`, and `dependencies`, with all placeholders filled in, for every compiler that
+  a rule mentions. Lists of folders are compared as they are written, because only the machine that builds knows
+  which folders exist.
+- If builds ask the plugin of a namespace, variants with different properties of this namespace share no build,
+  because the flags of the plugin are not known before. With `query = "preset"` or `"never"`, no plugin is asked.
+- The non-variant wheel shares a build with variants that have no build setup.
+- If any file of the source mentions `POLYWHEEL_VARIANT_` (for example `setup.py`, `build.rs`, `CMakeLists.txt`, or an
+  in-tree backend), no builds are shared, because a build may read its variant. The plan names the file. With
+  `share-builds = true`, builds are shared anyway.
+- Set `share-builds = false` if something outside the searched files reads these variables. Not searched are plugins
+  of the backend that are installed for the build, binary files over 4 MiB, text files over 64 MiB, compressed
+  files, and folders behind absolute symbolic links. A source with more than 1 GiB to search shares no builds.
 """
 
 _TARGETS = """\
-What a project does not say of a target, polywheel's own list says. A target that is not in it may have any name.
+A setting that a project does not give comes from polywheel's list of known targets. A target that is not in the
+list may have any name.
 """
 
 _Section = tuple[str, str, str, str]
@@ -150,13 +160,13 @@ def reference(schema: Schema, known_targets: Mapping[str, Any]) -> str:
 
 
 def _capitalized(text: str) -> str:
-    """Without the name of the table, which is the title."""
+    """The text with a capital letter, and without the name of the table, which is the title."""
     text = text.partition("]`: ")[2] or text
     return text[:1].upper() + text[1:]
 
 
 def _rows(table: Schema) -> Iterator[str]:
-    """A row a key; keys that are the same but for their names share one."""
+    """The rows of a table of keys. Keys that differ only in their names share a row."""
     yield "| key | value | meaning |"
     yield "|---|---|---|"
     required = table.get("required", ())
@@ -164,7 +174,7 @@ def _rows(table: Schema) -> Iterator[str]:
     for key, shape in table["properties"].items():
         notes = [_capitalized(shape.get("description", ""))]
         if key in required:
-            notes.append("Must be given.")
+            notes.append("Required.")
         if "default" in shape:
             notes.append(f"Default: `{json.dumps(shape['default'])}`.")
         meaning = " ".join(filter(None, notes)).replace("|", "\\|")
@@ -176,7 +186,7 @@ def _rows(table: Schema) -> Iterator[str]:
 
 
 def _words(shape: Schema) -> str:
-    """What a value is, in words."""
+    """The type of a value in words."""
     if "$ref" in shape:
         return "string or table" if shape["$ref"].endswith("way") else "table"
     if "anyOf" in shape:

@@ -221,7 +221,7 @@ def _delivery() -> Schema:
             "defines": {
                 **ref("defines-way"),
                 "description": "`env:NAME`, `config-setting:KEY`, "
-                "`unsupported`; `{name}` stands in the key or in the format.",
+                "`unsupported`. `{name}` must be in the key or in the format.",
             },
         },
     }
@@ -279,7 +279,7 @@ def _pattern(name: str, places: Collection[str]) -> Schema:
 def _include() -> Schema:
     own: Schema = {
         **_properties(),
-        "description": "What cells get that have the given values, or a cell of its own has.",
+        "description": "The properties that are added to matching cells, or those of the new cell.",
     }
     found = _pattern("include", places=("python", "target", "label"))
     label = {**found["properties"]["label"], "pattern": f"^{LABEL.pattern}$"}

@@ -1,6 +1,6 @@
-"""What a project declares of its matrix: ``[tool.polywheel.matrix]`` and ``…targets``.
+"""The matrix of a project: ``[tool.polywheel.matrix]`` and ``[tool.polywheel.targets]``.
 
-The text under each field is what the reference and the JSON schema say of the key.
+The text under each field is the description of the key in the reference and the JSON schema.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 from polywheel.model.variant import VariantProperty
 
 MAX_CELLS = 10_000
-"""Cells that a matrix may have where it does not say otherwise."""
+"""The default of ``max-cells``."""
 
 PLACES = ("python", "target")
 """What a cell has besides its variant, in `exclude` and `include` too."""
@@ -24,10 +24,10 @@ class AxisValue:
 
     name: str
     properties: tuple[VariantProperty, ...] = ()
-    """The properties that it stands for; none for the CPU-only value of a CUDA axis."""
+    """The properties of the value. The list may be empty, as for the CPU-only value of a CUDA axis."""
 
     when: str | None = None
-    """A marker about target and Python (PEP 508): where the value exists."""
+    """A marker (PEP 508) about target and Python. The value exists only if the marker is true."""
 
     at: str
 
@@ -46,7 +46,7 @@ class Pattern:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inclusion:
-    """One `include`: properties for cells that there are, or a cell of its own."""
+    """One `include`: properties for existing cells, or a new cell."""
 
     pattern: Pattern
     properties: tuple[VariantProperty, ...] = ()
@@ -57,52 +57,53 @@ class Matrix:
     """`[tool.polywheel.matrix]`: which variants exist, for which Pythons and targets."""
 
     python: tuple[str, ...] = ()
-    """Versions such as "3.12" or "3.13t"; the one that runs polywheel where none is given."""
+    """Versions such as "3.12" or "3.13t". The default is the version that runs polywheel."""
 
     targets: tuple[str, ...] = ()
-    """Names of targets; this machine's where none is given."""
+    """Names of targets. The default is the target of this machine."""
 
     variants: tuple[str, ...] | None = None
-    """Globs over the labels of `[variant.variants]`. Without axes all of them are taken, with axes
-    none, where this is not given."""
+    """Globs that select labels of `[variant.variants]`. The default is all of them without axes, and
+    none with axes."""
 
     axes: Mapping[str, tuple[AxisValue, ...]] = field(default_factory=dict)
-    """Axes by name, each with its values by name. A value is a list of properties, or a table with
-    `properties` and `when`."""
+    """Axes by name. Each axis is a table of values by name. A value is a list of properties, or a
+    table with `properties` and `when`."""
 
     rows: tuple[Pattern, ...] = ()
-    """Axes that move together: each row gives one value of each of them, and takes the place of
-    their product."""
+    """Axes that change together. Each row has one value for each of these axes. The rows replace
+    the product of these axes."""
 
     exclude: tuple[Pattern, ...] = ()
-    """Cells to leave out: those that have all the given values of axes, `python`, `target` or
-    `label`."""
+    """Cells to leave out. An exclude removes the cells with all its values of axes, `python`,
+    `target`, and `label`."""
 
     include: tuple[Inclusion, ...] = ()
-    """Tables of axis values, `python`, `target`, `label` and `properties`: properties for cells that
-    there are, or cells of their own, as GitHub Actions understands them."""
+    """Tables of axis values, `python`, `target`, `label`, and `properties`. An include adds properties
+    to existing cells, or adds a cell, as in GitHub Actions."""
 
     label: str | None = None
-    """How a cell of the axes is labelled: "{axis}" stands for the name of its value. Without it,
-    the label is that of a declared variant with the same properties, or the variant hash."""
+    """The template for labels of cells. "{axis}" is replaced by the name of the value of the axis.
+    By default, the label is that of a declared variant with the same properties, or the variant hash."""
 
     null: bool = False
-    """Whether the null variant is built too."""
+    """Whether to build the null variant too."""
 
     plain: bool = False
-    """Whether the non-variant wheel is built too."""
+    """Whether to build the non-variant wheel too."""
 
     max_cells: int = MAX_CELLS
-    """How many cells there may be before anything is expanded."""
+    """The largest number of cells, counted before excludes and `when` remove cells."""
 
     wheel_tag: str | None = None
     """What the wheels are for: "py3-none-any", "py3-none" (any Python, one platform), "abi3", or
-    "python" (one Python). Told from the backend's own settings where it is not given."""
+    "python" (one Python). The default follows from the settings of the backend."""
 
     share_builds: bool | Literal["auto"] = "auto"
-    """Whether variants that ask the same of the build are built once and stamped several times.
-    "auto": unless a file of the source mentions POLYWHEEL_VARIANT_; such a build may read its variant.
-    Files outside the source, such as an installed plugin, are not searched: say false for them."""
+    """Whether variants with the same build setup are built once and stamped several times. "auto":
+    yes, unless a file of the source mentions POLYWHEEL_VARIANT_, because such a build may read its
+    variant. Files outside the source, such as an installed plugin of the backend, are not searched; set
+    false if one reads these variables."""
 
     at: str = ""
 
@@ -113,28 +114,28 @@ class Target:
 
     name: str
     runner: str | None = None
-    """The label of the machine that builds in CI."""
+    """The label of the CI machine that builds."""
 
     image: str | None = None
-    """The container image that builds; "" is none, in place of a known target's."""
+    """The container image for builds. "" removes the image of a known target."""
 
     platform_tags: tuple[str, ...] = ()
-    """Globs that the platform tags of its wheels match, such as "manylinux_*_x86_64"."""
+    """Globs for the platform tags of its wheels, such as "manylinux_*_x86_64"."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Marker variables (PEP 508) of the target: `sys_platform`, `platform_machine`… A target that
-    polywheel does not know says those that a `when` is about."""
+    """Marker variables (PEP 508) of the target, such as `sys_platform` and `platform_machine`. A
+    target that polywheel does not know needs the variables that a `when` uses."""
 
     repair_command: str | None = None
-    """The command that repairs a wheel; {wheel} and {dest_dir} stand for its paths."""
+    """The command that repairs a wheel. {wheel} and {dest_dir} are replaced by paths."""
 
     test_command: str | None = None
-    """The command that tests an installed wheel; {project} stands for the source."""
+    """The command that tests an installed wheel. {project} is replaced by the path of the source."""
 
     memory_per_job: str | None = None
-    """The memory that a build may need, such as "2G": no more of them run at once than have it."""
+    """The memory that a build needs, such as "2G". It limits the number of builds at a time."""
 
     job_timeout: float | None = None
-    """The seconds after which a build is ended, and has failed."""
+    """The time limit of a build in seconds. A build that takes longer fails."""
 
     at: str = ""

@@ -1,4 +1,4 @@
-"""Build setup: what a variant asks of the build, and what is known about the real backend.
+"""Build setup: what a variant needs from the build, and how the real backend gets it.
 
 Each entry of a build setup knows its origin. Backend profiles are data: ``backends/*.toml``.
 """
@@ -44,27 +44,27 @@ def placeholders(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetupFields:
-    """What one rule gives, placeholders not filled in yet. None is "says nothing of it"."""
+    """The build setup of one rule, with its placeholders. None means that the rule has no such field."""
 
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Flags by field, each flag a string of its own; an empty list says "none", and takes the place of
-    a less specific one."""
+    """Flags by field, one string for each flag. An empty list replaces the flags of less specific
+    rules by none."""
 
     env: Mapping[str, Text] = field(default_factory=dict)
-    """Variable to value, or to candidate folders of which the first that exists is taken; an empty
-    list says "leave it alone", and takes the place of a less specific value."""
+    """Environment variables. A value is a string, or a list of folders, of which the first that exists
+    is used. An empty list replaces the value of less specific rules, and leaves the variable alone."""
 
     config_settings: Mapping[str, Text] = field(default_factory=dict)
-    """Key to a value, or to a list that is appended."""
+    """Config settings for the real backend. A list is appended to the user's values."""
 
     defines: Mapping[str, str] = field(default_factory=dict)
-    """Options of the build system by name: CMake's and Meson's ``-Dname=value``."""
+    """Options of the build system by name: ``-Dname=value`` of CMake and Meson."""
 
     requires: tuple[str, ...] | None = None
-    """Requirements of the build."""
+    """Additional requirements of the build."""
 
     dependencies: tuple[str, ...] | None = None
-    """Requirements of the wheel: its extra ``Requires-Dist``."""
+    """Additional requirements of the wheel (``Requires-Dist``)."""
 
     def said(self) -> dict[Name, Text]:
         """Everything that is given, a string or a list, by field and name."""
@@ -94,20 +94,20 @@ class SetupRule:
 
     label_glob: str | None = None
     when: str | None = None
-    """A marker about target and Python (PEP 508)."""
+    """A marker (PEP 508) about target and Python. The rule applies only if the marker is true."""
 
     separator: str = ";"
-    """What joins ``{values}``."""
+    """The text between the values in ``{values}``."""
 
     spelling: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Other spellings of values, for ``{value.NAME}`` and ``{values.NAME}``."""
 
     fields: SetupFields = field(default_factory=SetupFields)
     by_compiler: Mapping[str, SetupFields] = field(default_factory=dict)
-    """The same fields for one family of compilers, stronger than without."""
+    """The same fields for one family of compilers. They win over the fields of the rule."""
 
     by_backend: Mapping[str, SetupFields] = field(default_factory=dict)
-    """The same fields for one real backend, by the name of its profile; the strongest."""
+    """The same fields for one real backend, by the name of its profile. They win over `compiler`."""
 
     @property
     def all_fields(self) -> tuple[SetupFields, ...]:
@@ -152,7 +152,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A piece of build setup and where it came from."""
+    """One value of a build setup, and its origin."""
 
     value: str
     origin: str
@@ -160,7 +160,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSetup:
-    """Everything that one variant asks of the build."""
+    """Everything that one variant needs from the build."""
 
     flags: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     env: Mapping[str, Entry] = field(default_factory=dict)
@@ -171,56 +171,56 @@ class BuildSetup:
     requires: tuple[Entry, ...] = ()
     dependencies: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a person should know: nothing that changes the build."""
+    """Notes for the user. They do not change the build."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildDirectory:
-    """How a backend is told to build in a directory of the variant's own.
+    """How each variant gets its own build directory.
 
-    Objects that one variant compiled must never reach another: setuptools does not rebuild an
-    object because CFLAGS changed, CMake and Meson keep the flags of their first configure.
+    Variants must not share object files: setuptools does not rebuild an object if CFLAGS changed,
+    and CMake and Meson keep the flags of their first configure.
     """
 
     via: str
-    """``env:NAME``, ``config-setting:KEY``, ``distutils-config`` (a file named by
-    ``DIST_EXTRA_CONFIG``), or ``source-copy`` for a backend that can't be told: it runs in a copy of
-    the source tree."""
+    """How the directory is passed to the backend: ``env:NAME``, ``config-setting:KEY``, or
+    ``distutils-config`` (a file named by ``DIST_EXTRA_CONFIG``). ``source-copy`` is for backends
+    without such a setting: they run in a copy of the source tree."""
 
     only_where: tuple[str, ...] = ()
-    """For ``source-copy``: only where pyproject.toml has one of these dotted paths, or the tree has a
-    file of that name."""
+    """For ``source-copy``: copy only if pyproject.toml has one of these dotted paths, or if the source
+    tree has a file of that name."""
 
     leave: tuple[str, ...] = ()
-    """For ``source-copy``: folders of objects at the top of the tree, which are not copied."""
+    """For ``source-copy``: folders at the top of the source tree that are not copied."""
 
     kept_by: tuple[str, ...] = ()
-    """Where a user says which directory is kept between builds, strongest first: ``env:NAME``,
-    ``config-setting:KEY``, ``pyproject:dotted.path``."""
+    """Settings with which users choose a directory that is kept between builds, strongest first:
+    ``env:NAME``, ``config-setting:KEY``, ``pyproject:dotted.path``."""
 
     default: str | None = None
-    """The directory that is kept without anybody saying so, relative to the project."""
+    """The directory that the backend keeps by default, relative to the project."""
 
     editable_default: str | None = None
-    """The same for editable builds."""
+    """The directory that the backend keeps by default for editable builds."""
 
     since: str | None = None
-    """The requirement that the backend's package must meet to be told, ``setuptools>=65.4``."""
+    """The oldest version of the backend that supports this, such as ``setuptools>=65.4``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a backend is told one field of build setup."""
+    """How one field of a build setup reaches the backend."""
 
     via: str
-    """``env`` (the variable of the field's name), ``env:NAME`` (that variable and nothing else),
-    ``python-env`` (as ``env``, for a backend that compiles with setuptools), ``config-setting:KEY``,
-    ``hooks`` (as ``env``, but only build hooks of the project may read it), ``unsupported``. Where
-    setuptools may compile, the flags that Python itself was built with stay in CFLAGS and CXXFLAGS, in
-    front, and MSVC is told by CL and LINK."""
+    """``env``: the variable with the name of the field; ``env:NAME``: exactly this variable;
+    ``python-env``: like ``env``, for a backend that compiles with setuptools;
+    ``config-setting:KEY``; ``hooks``: like ``env``, but only build hooks of the project may read the
+    variable; ``unsupported``. If setuptools may compile, Python's own flags come first in CFLAGS and
+    CXXFLAGS, and MSVC gets the flags in CL and LINK."""
 
     format: str = "{value}"
-    """How one value is put, with ``{name}`` and ``{value}``."""
+    """The format of one value, with the placeholders ``{name}`` and ``{value}``."""
 
     def variable(self, field: str) -> str:
         """The environment variable for a flag field."""
@@ -229,33 +229,33 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendProfile:
-    """One real backend: the names it goes by, and how it is told things."""
+    """One real backend: its names, and how a build setup reaches it."""
 
     name: str
     modules: tuple[str, ...]
-    """What ``build-backend`` may say; the first is what an inferred backend is called as."""
+    """Values of ``build-backend`` that mean this backend. An inferred backend is the first one."""
 
     packages: tuple[str, ...]
-    """The normalized names of the distributions that hold it."""
+    """The normalized names of the distributions that contain it."""
 
     build_directory: BuildDirectory | None = None
-    """None where the backend has no objects that outlive a build."""
+    """None if the backend keeps no object files after a build."""
 
     ways: Mapping[str, Way] = field(default_factory=dict)
-    """By flag field, and for ``defines``; a field without a way is unsupported."""
+    """How each flag field and ``defines`` reach the backend. A field that is missing is unsupported."""
 
     ways_by_compiler: Mapping[str, Mapping[str, Way]] = field(default_factory=dict)
-    """Ways that are others with one family of compilers."""
+    """The fields of `delivery` that differ for one family of compilers."""
 
     parallel: Way | None = None
-    """How it is told how many compilers may run at once."""
+    """How the number of parallel compiler processes reaches the backend."""
 
     ninja: bool = False
-    """Whether Ninja is its compile step, which speaks make's jobserver protocol since 1.13."""
+    """Whether the backend compiles with Ninja, which supports the jobserver protocol of make since 1.13."""
 
     own_optimization: bool = False
-    """Whether the build system sets optimization flags itself, as CMake, Meson, and Cargo do. Without
-    it, setuptools may be what compiles."""
+    """Whether the build system sets optimization flags itself, as CMake, Meson, and Cargo do. If not,
+    setuptools may compile."""
 
     hooks: tuple[str, ...] = ()
     """Where a project declares build hooks: dotted paths in pyproject.toml, or names of files."""
