@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from polywheel.cli.arguments import CommandParser
@@ -21,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     """Add labels to the filenames. Returns 0, or the highest exit code of all errors."""
     options = _parse(arguments)
     result = finalize(
-        wheel_paths(_expand_globs(options.wheels)),
+        wheel_paths(options.wheels),
         options.output,
         plain=options.plain,
         hashes=options.hashes,
@@ -34,14 +33,6 @@ def run(arguments: Sequence[str]) -> int:
     for error in result.errors:
         show_error(error)
     return max((error.exit_code for error in result.errors), default=0)
-
-
-def _expand_globs(patterns: Iterable[str]) -> Iterator[str]:
-    """The folders and files that globs match. Windows shells do not expand globs."""
-    for text in patterns:
-        # Path.glob does not support absolute patterns.
-        matches = [] if Path(text).exists() else sorted(glob.glob(text))  # noqa: PTH207
-        yield from matches or [text]
 
 
 def _line(wheel: FinalizedWheel) -> str:

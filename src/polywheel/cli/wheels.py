@@ -22,24 +22,30 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
     Windows shells do not expand globs. Raises ConfigError if an argument names no wheel.
     """
     wheels: dict[Path, None] = {}
-    for text in patterns:
-        path = Path(text)
-        if path.is_dir():
-            paths = sorted(path.glob(f"*{SUFFIX}"))
-        elif path.exists():
-            paths = [path]
-        else:
-            try:
-                # Path.glob takes no absolute pattern.
-                paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
-            except RecursionError:
-                raise ConfigError(f"{text} matches folders that are nested too deeply") from None
+    for path in (path for text in patterns for path in _expand_glob(text)):
+        paths = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not paths:
-            names = [wheel.name for wheel in path.parent.glob(f"*{SUFFIX}")]
-            reason = "contains no wheels" if path.is_dir() else "does not exist"
-            raise ConfigError(f"{text} {reason}", hint=nearest(path.name, names))
+            raise ConfigError(f"{path} contains no wheels", hint=_nearest_wheel(path))
         wheels.update(dict.fromkeys(paths))
     return list(wheels)
+
+
+def _expand_glob(text: str) -> list[Path]:
+    path = Path(text)
+    if path.exists():
+        return [path]
+    try:
+        # Path.glob does not support absolute patterns.
+        paths = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
+    except RecursionError:
+        raise ConfigError(f"{text} matches folders that are nested too deeply") from None
+    if not paths:
+        raise ConfigError(f"{text} does not exist", hint=_nearest_wheel(path))
+    return paths
+
+
+def _nearest_wheel(path: Path) -> str | None:
+    return nearest(path.name, [wheel.name for wheel in path.parent.glob(f"*{SUFFIX}")])
 
 
 def for_each_wheel(paths: Iterable[Path], process: Callable[[Path], T]) -> tuple[list[T], int]:
