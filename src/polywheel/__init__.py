@@ -167,8 +167,8 @@ def label(
     selection = labels.parse_selection(tuple(properties), label, null=null)
     project = labels.read_label_project(file, selection, tuple(providers), metadata_fields=True)
     stamp = labels.make_label(selection, project, validate=validate, fresh=False, notify=notify)
-    folder = labels.output_folder(wheel, None if output is None else Path(output))
-    return labels.label_wheel(wheel, folder, stamp, overwrite=overwrite, notify=notify)
+    out = None if output is None else Path(output)
+    return labels.label_wheel(wheel, out, stamp, overwrite=overwrite, notify=notify)
 
 
 def unlabel(
@@ -185,11 +185,11 @@ def unlabel(
     """
     from pathlib import Path
 
-    from polywheel.wheel.label import output_folder, unlabel_wheel
+    from polywheel.wheel.label import unlabel_wheel
 
     wheel = Path(wheel)
-    folder = output_folder(wheel, None if output is None else Path(output))
-    return unlabel_wheel(wheel, folder, overwrite=overwrite, notify=notify) or wheel
+    out = None if output is None else Path(output)
+    return unlabel_wheel(wheel, out, overwrite=overwrite, notify=notify) or wheel
 
 
 def finalize(

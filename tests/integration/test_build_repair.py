@@ -52,9 +52,12 @@ def test_wheels_are_repaired_before_they_are_stamped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        ("adutiwheel repair {wheel} -w {dest_dir}", "there is no command 'adutiwheel'"),
+        (
+            "adutiwheel repair {wheel} -w {dest_dir}",
+            "the repair command 'adutiwheel' was not found",
+        ),
         ("{python} -c 'raise SystemExit(3)' {wheel} {dest_dir}", "failed with exit code 3"),
-        ("{python} -c pass {wheel} {dest_dir}", "made no wheel"),
+        ("{python} -c pass {wheel} {dest_dir}", "wrote no wheel"),
         (
             "{python} -c pass {wheel} {dest_dir} && true",
             "does not run in a shell, so it can't use '&&'",

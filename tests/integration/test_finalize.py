@@ -116,7 +116,7 @@ def test_a_wheel_without_a_variant_is_refused_and_the_others_are_done(
     out = tmp_path / "dist"
     arguments = ["finalize", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(out)]
     assert main(arguments) == 4
-    assert "there is no variant.json" in (error := capsys.readouterr().err)
+    assert "it has no variant.json" in (error := capsys.readouterr().err)
     assert "--plain" in error
     assert list(snapshot(out)) == [labelled("fast")]
     assert list(snapshot(tmp_path / "b")) == [NAME]
@@ -297,7 +297,7 @@ def test_an_output_folder_that_cannot_be_made_is_a_clear_error(
     wheel = stamped(tmp_path / "in", "fast")
     (tmp_path / "dist").write_text("a file")
     assert main(["finalize", str(wheel), "-o", str(tmp_path / "dist" / "deeper")]) == 4
-    assert "can't be made" in capsys.readouterr().err
+    assert "can't be created" in capsys.readouterr().err
     assert wheel.exists()
 
 

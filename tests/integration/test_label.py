@@ -199,18 +199,18 @@ def test_twine_takes_a_wheel_without_the_fields_only(
 @pytest.mark.parametrize(
     ("arguments", "code", "what"),
     [
-        ([], 2, "no variant is asked for"),
+        ([], 2, "no variant is selected"),
         (["-p", "x86_64::level"], 2, "malformed variant property"),
         (["-p", "a::b::c"], 2, "the namespace 'a' has no provider"),
-        (["--null"], 2, "no namespace is known"),
+        (["--null"], 2, "needs at least one namespace"),
         ([*LABEL, "--label", "V3"], 2, "malformed variant label"),
         ([*LABEL, "--label", "null"], 2, "reserved for the variant without properties"),
         (["--label", "v3", *PROVIDER], 2, "no variant with the label 'v3' is declared"),
         ([*LEVEL, "--provider", "x86_64"], 2, "malformed provider"),
-        ([*LEVEL, "--provider", "x86_64=???"], 2, "is no requirement"),
+        ([*LEVEL, "--provider", "x86_64=???"], 2, "is not a valid requirement"),
         ([*LEVEL, "--provider", "abi_dependency=x"], 2, "reserved"),
         ([*LEVEL, *PROVIDER, *PROVIDER], 2, "two providers"),
-        ([*LABEL, "--pyproject", "pyproject.toml"], 2, "exclude each other"),
+        ([*LABEL, "--pyproject", "pyproject.toml"], 2, "can't be used with --pyproject"),
         ([*LEVEL, "--pyproject", "other.toml"], 2, "there is no other.toml"),
         ([*LABEL, "-o", "taken.txt"], 4, "the folder can't be created"),
         ([*LABEL, "-o", "out", "--in-place"], 2, "not allowed with"),
@@ -273,7 +273,7 @@ def test_a_wheel_of_another_project_is_refused(
         check=False,
     )
     assert done.returncode == 4
-    assert "and the tables are those of" in done.stdout
+    assert "the project of the [variant] tables" in done.stdout
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills by signal")

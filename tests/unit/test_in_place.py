@@ -88,7 +88,7 @@ def states(content: bytes, folder: Path) -> Iterator[bytes]:
     """The file after every write that is cut short at some byte, and between the writes."""
     path = folder / NAME
     written: list[bytes] = []
-    real_put = in_place._put
+    real_put = in_place._write_at
 
     def put(file: Any, at: int, new: bytes) -> None:
         before = path.read_bytes()
@@ -99,8 +99,8 @@ def states(content: bytes, folder: Path) -> Iterator[bytes]:
         written.append(path.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(in_place, "_put", put)
-        patch.setattr(in_place, "_shielded", lambda write: write())
+        patch.setattr(in_place, "_write_at", put)
+        patch.setattr(in_place, "_run_shielded", lambda write: write())
         path.write_bytes(content)
         stamp_in_place(path)
     (folder / LABELLED).unlink()
@@ -147,7 +147,7 @@ def test_what_an_error_interrupts_is_taken_back(
         file.flush()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(in_place, "_put", full)
+    monkeypatch.setattr(in_place, "_write_at", full)
     with pytest.raises(WheelError, match="No space left"):
         stamp_in_place(path)
     assert path.read_bytes() == KINDS["zipfile"]
@@ -165,7 +165,7 @@ def test_a_child_that_fails_in_any_way_has_failed(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(in_place, "_put", fails)
+    monkeypatch.setattr(in_place, "_write_at", fails)
     with pytest.raises(WheelError, match="can't be changed"):
         stamp_in_place(path)
     assert names(tmp_path) == [NAME]
@@ -178,7 +178,7 @@ def test_what_was_written_is_read_back(
 ) -> None:
     path = tmp_path / NAME
     path.write_bytes(KINDS["zipfile"])
-    real_put, real_shielded = in_place._put, in_place._shielded
+    real_put, real_shielded = in_place._write_at, in_place._run_shielded
 
     def shielded(write: Callable[[], None]) -> None:
         left = [done]
@@ -188,12 +188,12 @@ def test_what_was_written_is_read_back(
                 real_put(file, at, new)
             left.append(0)
 
-        monkeypatch.setattr(in_place, "_put", put)
+        monkeypatch.setattr(in_place, "_write_at", put)
         real_shielded(write)
-        monkeypatch.setattr(in_place, "_put", real_put)
+        monkeypatch.setattr(in_place, "_write_at", real_put)
 
-    monkeypatch.setattr(in_place, "_shielded", shielded)
-    with pytest.raises(WheelError, match="what was written is not there"):
+    monkeypatch.setattr(in_place, "_run_shielded", shielded)
+    with pytest.raises(WheelError, match="does not have the written content"):
         stamp_in_place(path)
     assert names(tmp_path) == [NAME]
     assert path.read_bytes() == KINDS["zipfile"]
@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_every_byte_as_it_was(behind: bytes, tmp_path: Path) 
         from polywheel.wheel.stamp import stamp_change
         path = Path(sys.argv[1])
         old, target = path.read_bytes(), path.with_name(wheels.LABELLED)
-        make = lambda found: stamping(found, wheels.stamp(), name=target.name, notify=wheels.silent)
+        make = lambda found: stamp_change(found, wheels.stamp(), name=target.name, notify=wheels.silent)
         for more in (0, 1, 40, 300, 1000):
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(old) + more, resource.RLIM_INFINITY))
             try:
@@ -374,5 +374,5 @@ def test_a_wheel_that_got_another_name_meanwhile_is_left_alone(
 def test_a_gap_over_members_is_refused(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(zipped(wheel_files(), comment=gap_mark(1, 500)))
-    with pytest.raises(WheelError, match="a gap that is not there"):
+    with pytest.raises(WheelError, match="a gap that does not exist"):
         stamp_wheel(path, tmp_path / LABELLED, stamp(), notify=print)

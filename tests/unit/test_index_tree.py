@@ -438,11 +438,11 @@ def folder(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (truncated, "not a zip archive, or it is cut short"),
     "empty": (lambda path: path.write_bytes(b""), "not a zip archive"),
-    "other": (lambda path: path.write_bytes(zipped({"a": b""})), "no .dist-info folder in it"),
+    "other": (lambda path: path.write_bytes(zipped({"a": b""})), "no .dist-info folder"),
     "folder": (folder, "is not a file"),
 }
 BAD_INSIDE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bomb": (bomb, "over the bound of"),
+    "bomb": (bomb, "over the limit of"),
     "RECORD": (unrecorded, "RECORD does not list 'demo/more.py'"),
 }
 """What metadata of variants are not about: found where a tree is written."""
@@ -510,7 +510,7 @@ def test_a_tree_has_no_wheel_whose_parts_disagree(kind: str, tmp_path: Path) -> 
 DOCUMENTS = {
     "not JSON": (b"variants = 1", "variant metadata is not JSON"),
     "not text": (b"\xff\xfe", "variant metadata is not JSON"),
-    "huge": (b'{"a": "' + b" " * (17 * 1024 * 1024) + b'"}', "over the bound of"),
+    "huge": (b'{"a": "' + b" " * (17 * 1024 * 1024) + b'"}', "over the limit of"),
     "deep": (b"[" * 100_000, "nested too deeply"),
     "a list": (b"[]", "expected a table, found a list"),
     "no variants": (

@@ -55,7 +55,7 @@ def test_the_front_and_the_end_of_a_large_log_stay(tmp_path: Path) -> None:
     assert len(text) < 100_000
     assert text.startswith("line 0\nline 1\n")
     assert text.endswith("\nline 199999\nof a child\nthe last one\n")
-    assert "polywheel: this log had more than 100000 bytes, and a part of it was left out" in text
+    assert "polywheel: this log had more than 100000 bytes, and a part of it was removed" in text
     assert "\0" not in text
     assert last_lines(log, 2) == ["of a child", "the last one"]
     run("print('of the next step')", log)

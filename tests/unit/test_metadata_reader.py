@@ -140,7 +140,7 @@ def test_fields_that_can_not_be_read_are_told(line: str) -> None:
 
 def test_headers_without_end_are_refused() -> None:
     for content in (b"a:\n" * (MAX_LINES + 1), b"a: " + b"b" * MAX_HEADERS):
-        with pytest.raises(WheelError, match="over the bound") as raised:
+        with pytest.raises(WheelError, match="over the limit") as raised:
             parse_metadata(content, at=AT)
         assert AT in str(raised.value)
     assert parse_metadata(b"a: b\n\n" + b"c:\n" * (MAX_LINES + 1))["a"] == "b"

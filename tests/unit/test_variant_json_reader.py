@@ -124,7 +124,7 @@ def test_what_is_written_is_read_back(
         (b'{"a": NaN}', "NaN is not a JSON value"),
         (b'{"a": 1, "a": 2}', "the same key twice"),
         (b'{"' + b"k" * 1001 + b'": 1}', "more than 1000 letters"),
-        (b" " * (MAX_SIZE + 1), "over the bound"),
+        (b" " * (MAX_SIZE + 1), "over the limit"),
     ],
 )
 def test_what_is_no_table_of_json(content: bytes, expected: str) -> None:

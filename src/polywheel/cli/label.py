@@ -15,7 +15,6 @@ from polywheel.wheel.label import (
     WheelLabel,
     label_wheel,
     make_label,
-    output_folder,
     parse_selection,
     read_label_project,
 )
@@ -44,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 def _label_wheel(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
     target = label_wheel(
         wheel,
-        output_folder(wheel, options.output),
+        options.output,
         label,
         in_place=options.in_place,
         overwrite=options.force,

@@ -12,7 +12,7 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.cli.wheels import add_output_options, for_each_wheel, wheel_paths
 from polywheel.model.wheelname import WheelName
 from polywheel.system.terminal import print_json, print_lines
-from polywheel.wheel.label import output_folder, unlabel_wheel
+from polywheel.wheel.label import unlabel_wheel
 
 SHAPE = 1
 """The version of the output of ``--json``."""
@@ -33,7 +33,7 @@ def _unlabel_wheel(wheel: Path, options: argparse.Namespace) -> dict[str, Any]:
     name = WheelName.parse(wheel.name)
     target = unlabel_wheel(
         wheel,
-        output_folder(wheel, options.output),
+        options.output,
         in_place=options.in_place,
         overwrite=options.force,
         notify=say,

@@ -213,7 +213,7 @@ def parse_metadata(content: bytes, *, at: str = "METADATA") -> Message:
     if len(headers) > MAX_HEADERS or lines > MAX_LINES:
         raise WheelError(
             f"{len(headers)} bytes of headers in {lines} lines, "
-            f"over the bound of {MAX_HEADERS} bytes and {MAX_LINES} lines",
+            f"over the limit of {MAX_HEADERS} bytes and {MAX_LINES} lines",
             at=at,
         )
     return BytesParser().parsebytes(headers, headersonly=True)

@@ -212,7 +212,7 @@ def _nulls(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
 def _load(content: bytes, at: str, limit: int) -> dict[str, Any]:
     if len(content) > limit:
         raise WheelError(
-            f"variant metadata of {len(content)} bytes, over the bound of {limit}", at=at
+            f"variant metadata of {len(content)} bytes, over the limit of {limit}", at=at
         )
     try:
         document = json.loads(

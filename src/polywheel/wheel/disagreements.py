@@ -1,6 +1,6 @@
-"""What the filename, METADATA, variant.json, WHEEL, and the dist-info folder say differently.
+"""Disagreements between the filename, METADATA, variant.json, WHEEL, and the dist-info folder.
 
-Every message names the parts and what each of them says.
+Every message names the two parts and their values.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from polywheel.model.wheelname import WheelName
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspected_wheel import FILENAME, METADATA, InspectedWheel
 
-_NAMED = 8
-"""How many of the names of one part are told."""
+_MAX_NAMED = 8
+"""Names of one part that a message lists."""
 
 
 def disagreements(wheel: InspectedWheel) -> Iterator[str]:
-    """What two parts of a wheel say differently; RECORD is not looked at."""
+    """Yield the disagreements between two parts of a wheel, without RECORD."""
     yield from name_disagreements(wheel.headers, wheel.name, wheel.dist_info)
     yield from tag_disagreements(wheel)
     yield from _of_labels(wheel)
     if hidden := hidden_fields(wheel.metadata):
         yield (
-            f"METADATA has {_some(map(repr, hidden))} behind a line that is no header: "
+            f"METADATA has {_some(map(repr, hidden))} after a line that is not a header: "
             "some readers see it, others do not"
         )
     document = wheel.document or wheel.faulty
@@ -52,65 +52,65 @@ def disagreements(wheel: InspectedWheel) -> Iterator[str]:
 
 
 def name_disagreements(headers: Message, filename: WheelName, dist_info: str) -> Iterator[str]:
-    """Name and version of METADATA and of the dist-info folder against those of the filename."""
+    """Compare name and version of METADATA and of the dist-info folder with the filename."""
     name, version = (_text(headers, key) for key in ("Name", "Version"))
     if canonicalize_name(name) != canonicalize_name(filename.distribution):
         yield f"METADATA names {name!r}, the filename {filename.distribution!r}"
     if not same_version(version, filename.version):
         yield f"METADATA has the version {version!r}, the filename {filename.version!r}"
-    # Its name agrees: it would not have been read otherwise.
+    # The name of the folder agrees, otherwise it would not have been read.
     folder = dist_info.removesuffix(".dist-info").rpartition("-")[2]
     if not same_version(folder, filename.version):
         yield f"the folder {dist_info!r} has the version {folder!r}, the filename {filename.version!r}"
 
 
-def same_version(one: str, other: str) -> bool:
-    """Whether two texts stand for one version, in whichever spelling."""
-    return one == other or not _forms(one).isdisjoint(_forms(other))
+def same_version(first: str, second: str) -> bool:
+    """Whether two texts are spellings of one version."""
+    return first == second or not _readings(first).isdisjoint(_readings(second))
 
 
 def is_build_of(version: str, declared: str) -> bool:
-    """Whether a version is the declared one, or that with a pre, post, dev, or local part added.
+    """Whether a version is the declared one, possibly with a pre, post, dev, or local part added.
 
-    Backends add such a part to a version that pyproject.toml has: setuptools with ``tag_build``,
-    poetry-core with the config setting ``local-version``.
+    Backends add such a part to the version of pyproject.toml: setuptools with ``tag_build``, poetry-core
+    with the config setting ``local-version``.
     """
     if same_version(version, declared):
         return True
     return any(
-        _adds(one, base)
-        for one in _forms(version)
-        for base in _forms(declared)
-        if isinstance(one, Version) and isinstance(base, Version)
+        _extends(reading, base)
+        for reading in _readings(version)
+        for base in _readings(declared)
+        if isinstance(reading, Version) and isinstance(base, Version)
     )
 
 
-def _adds(version: Version, base: Version) -> bool:
-    """Whether all that ``base`` says is in the version too."""
-    parts = zip(_optional(version), _optional(base), strict=True)
+def _extends(version: Version, base: Version) -> bool:
+    """Whether a version has all parts of ``base``."""
+    parts = zip(_optional_parts(version), _optional_parts(base), strict=True)
     same_release = Version(version.base_version) == Version(base.base_version)
-    return same_release and all(ours in (part, None) for part, ours in parts)
+    return same_release and all(base_part in (part, None) for part, base_part in parts)
 
 
-def _optional(version: Version) -> tuple[object, ...]:
+def _optional_parts(version: Version) -> tuple[object, ...]:
     return version.pre, version.post, version.dev, version.local
 
 
-def _forms(version: str) -> set[Version | str]:
-    """What a version may stand for: in names of files older tools wrote ``_`` for ``-`` and ``+``."""
-    found: set[Version | str] = {re.sub(r"[^a-z0-9.]+", "_", version.lower())}
+def _readings(version: str) -> set[Version | str]:
+    """Return the possible versions of a text. Older tools wrote ``_`` for ``-`` and ``+`` in filenames."""
+    readings: set[Version | str] = {re.sub(r"[^a-z0-9.]+", "_", version.lower())}
     for text in (version, version.replace("_", "-"), version.replace("_", "+", 1)):
         try:
-            found.add(Version(text))
+            readings.add(Version(text))
         except ValueError:  # InvalidVersion, or a number that is too long for an int
             continue
-    return found
+    return readings
 
 
 def tag_disagreements(wheel: InspectedWheel) -> Iterator[str]:
-    """Tags and build of WHEEL against those of the filename, which may stand for several tags.
+    """Compare tags and build number of WHEEL with the filename, which may have several tags.
 
-    A WHEEL without any tag contradicts nothing.
+    A WHEEL file without tags agrees with every filename.
     """
     name = wheel.name
     pythons, abis, platforms = (
@@ -128,13 +128,13 @@ def tag_disagreements(wheel: InspectedWheel) -> Iterator[str]:
 
 
 def _of_labels(wheel: InspectedWheel) -> Iterator[str]:
-    """The label of the filename against what is stamped."""
+    """Compare the label of the filename with the variant data in the wheel."""
     label = wheel.name.label
     stamped = _labels(wheel)
-    where = " and ".join(one for one in wheel.stamped_in if one != FILENAME)
+    where = " and ".join(part for part in wheel.stamped_in if part != FILENAME)
     if label is None:
         if where:
-            known = dict.fromkeys(one for labels in stamped.values() for one in labels)
+            known = dict.fromkeys(known for labels in stamped.values() for known in labels)
             variant = f"the variant {_some(map(repr, known))}" if known else "a variant"
             yield f"the filename has no label, {where} {variant}"
         return
@@ -142,8 +142,10 @@ def _of_labels(wheel: InspectedWheel) -> Iterator[str]:
         yield f"the filename has the label {label!r}, neither METADATA nor variant.json has a variant"
     for part, labels in stamped.items():
         if label not in labels:
-            said = f"the label {_some(map(repr, labels))}" if labels else "no label and no property"
-            yield f"the filename has the label {label!r}, {part} has {said}"
+            value = (
+                f"the label {_some(map(repr, labels))}" if labels else "no label and no property"
+            )
+            yield f"the filename has the label {label!r}, {part} has {value}"
     fields = wheel.fields
     agreed = label in stamped.get(METADATA, (label,))
     if fields is not None and label == NULL_LABEL and fields.properties and agreed:
@@ -151,33 +153,33 @@ def _of_labels(wheel: InspectedWheel) -> Iterator[str]:
 
 
 def _labels(wheel: InspectedWheel) -> dict[str, Collection[str]]:
-    """The labels that each part gives the wheel; a part that can't be read has no say."""
-    found: dict[str, Collection[str]] = {}
+    """Return the labels in each part of the wheel. Unreadable parts are left out."""
+    labels: dict[str, Collection[str]] = {}
     fields, document = wheel.fields, wheel.document or wheel.faulty
     if fields is not None:
-        # Before there were labels, the hash stood in the filename.
-        if named := fields.label or fields.hash:
-            found[METADATA] = (named,)
+        # Before there were labels, filenames had the hash.
+        if label := fields.label or fields.hash:
+            labels[METADATA] = (label,)
         elif document is None:
-            # Properties alone are a variant too: that of their hash.
-            found[METADATA] = fields.metadata.variants
+            # Properties alone are a variant too. Its label is their hash.
+            labels[METADATA] = fields.metadata.variants
     if document is not None:
-        found[VARIANT_JSON] = document.variants
-    return found
+        labels[VARIANT_JSON] = document.variants
+    return labels
 
 
 def _of_document(document: VariantMetadata) -> Iterator[str]:
-    """variant.json against itself, and what only that of an index may have."""
+    """Check variant.json alone, and for data that only the file of an index may have."""
     if len(document.variants) != 1:
         yield (
             f"variant.json describes {len(document.variants)} variants, "
-            f"{_some(map(repr, document.variants))}, a wheel is of one"
+            f"{_some(map(repr, document.variants))}; expected one"
         )
     for namespace, provider in document.providers.items():
         if provider.build_requires:
             yield (
                 f"variant.json has build-requires for the provider of {namespace!r}, which only "
-                "pyproject.toml may have: a wheel has the static-properties that came of it"
+                "pyproject.toml may have; a wheel has static-properties instead"
             )
     for label, variant in document.variants.items():
         for namespace in sorted(variant.namespaces - {*document.namespaces, ABI_DEPENDENCY}):
@@ -188,7 +190,7 @@ def _of_document(document: VariantMetadata) -> Iterator[str]:
 
 
 def _of_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[str]:
-    """Label, hash and properties of METADATA against variant.json."""
+    """Compare label, hash, and properties of METADATA with variant.json."""
     if fields.label is not None and fields.label not in document.variants:
         yield (
             f"METADATA has the label {fields.label!r}, "
@@ -204,7 +206,7 @@ def _of_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[s
     ):
         if properties:
             named = _some(f"'{prop}'" for prop in sorted(properties))
-            yield f"{there} has the properties {named}, {lacks} has not"
+            yield f"{there} has the properties {named}, {lacks} does not"
     if fields.hash is not None and theirs and fields.hash != variant.hash:
         yield (
             f"METADATA has the hash {fields.hash!r}, "
@@ -213,9 +215,9 @@ def _of_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[s
 
 
 def _of_priorities(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
-    """Priorities, where both have some: those of features and properties are of 2025 only.
+    """Compare priorities if both have some. Only wheels of 2025 have those of features and properties.
 
-    Their order counts within a namespace, or a feature of one.
+    The order counts only within a namespace, or within a feature.
     """
     if metadata.namespaces and metadata.namespaces != document.namespaces:
         yield _different("the namespaces", metadata.namespaces, document.namespaces)
@@ -227,20 +229,20 @@ def _of_priorities(metadata: VariantMetadata, document: VariantMetadata) -> Iter
         yield _different("the property priorities", best, other)
 
 
-def _namespace(one: VariantFeature) -> str:
-    return one.namespace
+def _namespace(feature: VariantFeature) -> str:
+    return feature.namespace
 
 
-def _feature(one: VariantProperty) -> tuple[str, str]:
-    return one.namespace, one.feature
+def _feature(prop: VariantProperty) -> tuple[str, str]:
+    return prop.namespace, prop.feature
 
 
 def _of_providers(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
-    """Plugins: METADATA has no other providers, and those of 2025 without priorities none at all."""
-    speaks = metadata.providers or metadata.namespaces
+    """Compare plugins. METADATA has no other providers; if it has no priorities, it may have none."""
+    has_providers = metadata.providers or metadata.namespaces
     for namespace in sorted({*metadata.providers, *document.providers}):
         ours, theirs = metadata.providers.get(namespace), document.providers.get(namespace)
-        if ours is None and (not speaks or theirs is None or not theirs.requires):
+        if ours is None and (not has_providers or theirs is None or not theirs.requires):
             continue
         if ours is None or theirs is None or _plugin(ours) != _plugin(theirs):
             yield (
@@ -272,10 +274,10 @@ def _different(what: str, ours: Sequence[object], theirs: Sequence[object]) -> s
 
 
 def _some(texts: Iterable[str]) -> str:
-    """The first few, and how many there are besides."""
-    found = list(texts)
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more
+    """List the first few texts and the number of the others."""
+    listed = list(texts)
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    return ", ".join(listed[:_MAX_NAMED]) + more
 
 
 def _text(headers: Message, name: str) -> str:
@@ -283,8 +285,8 @@ def _text(headers: Message, name: str) -> str:
 
 
 def disagreements_with_label(wheel: InspectedWheel, label: str) -> tuple[Problem, ...]:
-    """Everything that would disagree in this wheel if its filename had this label."""
-    now = set(disagreements(wheel))
+    """Return the disagreements that the wheel would have if its filename had this label."""
+    current = set(disagreements(wheel))
     renamed = replace(wheel, name=replace(wheel.name, label=label))
-    kept = [one for one in wheel.disagreements if one.what not in now]
+    kept = [problem for problem in wheel.disagreements if problem.what not in current]
     return (*kept, *(Problem(what, str(wheel.path)) for what in disagreements(renamed)))

@@ -1,4 +1,4 @@
-"""``*.dist-info`` in an archive: the parts that variant data is about, checked against it."""
+"""Read ``*.dist-info`` of a wheel: METADATA, variant.json, and RECORD, and compare RECORD with the archive."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from polywheel.wheel.record import Record, parse_record, row_matches
 VARIANT_JSON = "variant.json"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _LIMIT = 64 * 1024 * 1024
-"""Bytes of METADATA, RECORD or variant.json that are read: more is no wheel but an attack."""
+"""Bytes of METADATA, RECORD, or variant.json. A larger file is an attack."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistInfo:
-    """The parts of ``*.dist-info`` that a stamp is about, checked against the archive."""
+    """The parts of ``*.dist-info`` that a stamp changes."""
 
     folder: str
     archive: Archive
     metadata: bytes
     variant_json: bytes | None
-    """None where the wheel is not stamped."""
+    """None if the wheel is not stamped."""
     record: Record
     record_content: bytes
 
     def check(self) -> None:
-        """Hold RECORD against the archive; raises WheelError where they disagree.
+        """Compare RECORD with the archive. Raises WheelError if they disagree.
 
-        Only what is small was inflated: METADATA and variant.json are checked by hash, the other
-        members by presence and size.
+        The hashes of METADATA and variant.json are compared; of the other members, which are not inflated,
+        presence and size.
         """
         for what in self.disagreements():
             raise self.archive.broken(what)
 
     def disagreements(self) -> Iterator[str]:
-        """What RECORD and the archive disagree on, in words."""
+        """Yield the disagreements between RECORD and the archive as messages."""
         if not self._columns_agree():
             yield from self.differences()
         contents = {"METADATA": self.metadata, VARIANT_JSON: self.variant_json}
@@ -50,7 +50,7 @@ class DistInfo:
                 yield f"the hash of {self.path(name)} is not the one in RECORD"
 
     def _columns_agree(self) -> bool:
-        """Whether RECORD lists all, with its size, in the order of the archive, as most do."""
+        """Whether RECORD lists all members and sizes in the order of the archive, as most RECORDs do."""
         names, own = self.archive.table.names, self.path("RECORD")
         if self.record.paths != names or own not in names:
             return False
@@ -59,9 +59,9 @@ class DistInfo:
         return sizes[:number] == listed[:number] and sizes[number + 1 :] == listed[number + 1 :]
 
     def differences(self) -> Iterator[str]:
-        """Rows that RECORD lacks, rows too many, wrong sizes; one after the other.
+        """Yield missing rows, extra rows, and wrong sizes of RECORD as messages.
 
-        A size may be left out, folders need no row, nor do the files that it can't have one for.
+        A size may be left out. Folders, RECORD itself, and its signatures need no row.
         """
         unlisted = {self.path(name) for name in ("RECORD", *SIGNATURES)}
         table, record = self.archive.table, self.record
@@ -77,10 +77,11 @@ class DistInfo:
                 yield f"RECORD gives {path!r} {size!r} bytes, the archive {sizes[path]!r}"
 
     def path(self, name: str) -> str:
+        """Return the path of a file of the folder."""
         return f"{self.folder}/{name}"
 
     def member(self, path: str) -> Member:
-        """A member that is known to be there."""
+        """Return a member that is known to exist."""
         return self.archive.table.member(self.archive.table.position[path])
 
 
@@ -92,13 +93,13 @@ def read_dist_info(archive: Archive) -> DistInfo:
 
 
 def find_dist_info(archive: Archive) -> DistInfo:
-    """Find ``*.dist-info`` and read what is small of it. Raises WheelError."""
+    """Find ``*.dist-info`` and read METADATA, variant.json, and RECORD. Raises WheelError."""
     folder = _dist_info_folder(archive)
 
     def content(name: str, limit: int) -> bytes:
         member = archive.member(f"{folder}/{name}")
         if member is None:
-            raise archive.broken(f"there is no {folder}/{name}")
+            raise archive.broken(f"{folder}/{name} is missing")
         return archive.read(member, limit=limit)
 
     metadata = content("METADATA", _LIMIT)
@@ -110,9 +111,9 @@ def find_dist_info(archive: Archive) -> DistInfo:
 
 
 def _record_limit(archive: Archive) -> int:
-    """Bytes of a RECORD that lists these members: each with its name, quoted, a hash and a size.
+    """Return the size limit of a RECORD with these members: a quoted name, a hash, and a size for each.
 
-    A row takes many times its length in memory; rows without end must not get there.
+    A row takes many times its length in memory, so the number of rows must be limited.
     """
     names = archive.table.names
     return min(_LIMIT, 4096 + 2 * len("".join(names).encode("utf-8")) + 256 * len(names))
@@ -124,9 +125,9 @@ def _dist_info_folder(archive: Archive) -> str:
         {top for name in likely if (top := name.partition("/")[0]).endswith(".dist-info")}
     )
     if not folders:
-        raise archive.broken("there is no .dist-info folder in it")
+        raise archive.broken("it has no .dist-info folder")
     if len(folders) > 1:
-        raise archive.broken(f"there are several .dist-info folders in it: {', '.join(folders)}")
+        raise archive.broken(f"it has several .dist-info folders: {', '.join(folders)}")
     distribution = folders[0].removesuffix(".dist-info").rpartition("-")[0]
     expected = WheelName.parse(archive.path.name).distribution
     if canonicalize_name(distribution) != canonicalize_name(expected):

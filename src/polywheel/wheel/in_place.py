@@ -1,29 +1,29 @@
-"""Changing a wheel where it lies: only the end of the file is written, where dist-info is its end.
+"""Change a wheel in place. If dist-info is at the end of the file, only that end is written.
 
-How it survives a kill at any moment. Let *first* be where the first changed member starts. The new
-end (the members from *first* on, the directory, the end record) is made in memory, and then:
+A kill at any moment leaves the old or the new wheel. Let *first* be the start of the first changed member.
+The new end (the members from *first* on, the directory, and the end record) is created in memory. Then:
 
-1. It is appended behind the old file, with its own offsets and an end record whose comment says that
-   there is a gap between *first* and here. Until the end record is whole, the file is the old wheel
-   with something behind it; zipfile, and so pip, reads the old wheel while that is less than 64 KiB,
-   and polywheel, which knows the mark in front of it, does at any length. It is one call of a
-   fraction of a millisecond.
-2. From then on the file is the new wheel, with a gap. The new end is written once more, into the gap.
-3. The file is cut behind it: at once it is the new wheel without a gap, byte for byte what a copying
-   change would have written.
-4. It gets its new name, and then loses the old one.
+1. It is appended to the old file, with its own offsets and an end record. The comment of the end record
+   says that there is a gap between *first* and the new end. Until the end record is complete, the file is
+   the old wheel with extra bytes. zipfile, and so pip, reads the old wheel if there are less than 64 KiB of
+   them. polywheel recognizes the mark before them, so it reads the old wheel in any case. This step is one
+   call of a fraction of a millisecond.
+2. From now on the file is the new wheel with a gap. The new end is written again, into the gap.
+3. The file is truncated after it. Now it is the new wheel without a gap, byte for byte equal to a changed
+   copy.
+4. The file gets its new name, and then loses the old one.
 
-Steps 1 to 3 are done by a child in a session of its own, where the system can fork: a kill of this
-process or of its group does not stop them half way. What they wrote is read back before step 4; where
-they failed, the file is made what it was, byte for byte. The wheel is locked from before it is read
-until it has its new name, so that no other run takes it for what it was.
+If the system can fork, a child in its own session does steps 1 to 3, so a kill of this process or of its
+group does not interrupt them. The result is read back before step 4. If a step fails, the file is restored
+byte for byte. The wheel is locked from before it is read until it has its new name, so no other run uses
+the old content.
 
-Whatever was left undone, the next change of that wheel, in place or not, takes from there: what
-stands behind an old wheel is cut off, a gap is left out. A crash of the whole machine is another
-matter: nothing here waits for the disk.
+The next change of the wheel, in place or not, repairs an interrupted change: extra bytes after an old wheel
+are removed, and a gap is left out. A crash of the whole machine is not covered: nothing here waits for the
+disk.
 
-A file with a second name (a link in some cache) is not changed in place, nor one where most of the
-file would have to move: those are copied, and the old name goes when the new one is there.
+A file with a second name (for example a link in a cache) is not changed in place, nor a file of which more
+than half would have to move. Such files are copied, and the old name is removed when the new one exists.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ from polywheel.wheel.dist_info import find_dist_info
 from polywheel.wheel.stamp import Check, MakeChange, name_taken, write_changed_wheel
 
 _LARGEST_END = 32 * 1024 * 1024
-"""Bytes that are kept in memory, more than once; no dist-info is as large."""
+"""Bytes that are kept in memory, more than once. No dist-info is that large."""
 
 
 def change_in_place(
     path: Path, target: Path, make: MakeChange, *, overwrite: bool, check: Check | None = None
 ) -> None:
-    """Make the wheel ``path`` the changed wheel ``target`` (in one folder), see above.
+    """Change the wheel ``path`` and rename it to ``target`` in the same folder, see above.
 
-    ``check`` is given the whole new wheel before anything is written. Raises WheelError: what
-    ``check`` raises, where it can't be read or written, or where the name is taken and ``overwrite``
-    does not allow it. The wheel is then what it was.
+    ``check`` gets the complete new wheel before anything is written. Raises WheelError if ``check`` does, if
+    the wheel can't be read or written, or if the target exists and ``overwrite`` is false. The wheel is
+    unchanged then.
     """
     try:
-        with _locked(path):
-            # Where a run was killed while it gave the new name, the file has both.
+        with _lock(path):
+            # If a run was killed during the rename, the file has both names.
             both = target != path and target.exists() and _is_second_name(target, path)
             if target != path and target.exists() and not (both or overwrite):
                 raise name_taken(target)
@@ -86,27 +86,27 @@ def change_in_place(
 
 
 def _rename(path: Path, target: Path, before: _Before, *, overwrite: bool) -> None:
-    """Step 4; where it can't be done, the wheel becomes what it was."""
+    """Do step 4. If it fails, restore the wheel."""
     try:
         rename(path, target, overwrite=overwrite)
     except OSError:
         if path.exists() and not (target.exists() and _is_second_name(target, path)):
             with path.open("r+b") as file:
-                _shielded(lambda: before.restore(file))
+                _run_shielded(lambda: before.restore(file))
         raise
 
 
 def _is_second_name(target: Path, path: Path) -> bool:
-    # Where case does not count, one name has two spellings.
+    # On a case-insensitive file system, one name has two spellings.
     return target.samefile(path) and path.stat().st_nlink > 1
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """While no other run changes the wheel in place. Raises WheelError where one does."""
-    open_regular(path).close()  # nothing else, such as a pipe, is opened for writing
+def _lock(path: Path) -> Iterator[None]:
+    """Lock a wheel. Raises WheelError if another run is changing it in place."""
+    open_regular(path).close()  # other files, such as pipes, must not be opened for writing
     busy = WheelError(f"{path.name} is being changed by another run", at=str(path.parent))
-    if sys.platform == "win32":  # an open file can't be given another name there
+    if sys.platform == "win32":  # an open file can't be renamed there
         name = hashlib.sha256(os.path.normcase(path.resolve()).encode("utf-8", "replace"))
         lock = Path(tempfile.gettempdir(), f"polywheel-{name.hexdigest()[:32]}.lock")
         try:
@@ -122,46 +122,46 @@ def _locked(path: Path) -> Iterator[None]:
         if not try_lock(file):
             raise busy
         try:
-            here = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            same = os.path.samestat(os.fstat(file.fileno()), path.stat())
         except FileNotFoundError:
-            here = False
-        if not here:  # between the two calls above, that run gave it another name
+            same = False
+        if not same:  # another run renamed it between the two calls above
             raise busy
         yield
 
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """The end of a file before it was changed."""
+    """The end of a file before the change."""
 
     first: int
     end: bytes
-    """From ``first`` on, to where the wheel ended."""
+    """The bytes from ``first`` to the end of the wheel."""
 
     behind: bytes
-    """What an interrupted change had left behind the wheel."""
+    """The bytes that an interrupted change left after the wheel."""
 
     def restore(self, file: BinaryIO) -> None:
-        """Make the file what it was. Raises OSError."""
-        # After step 1, it is one wheel or the other at any moment, as above.
-        if _get(file, self.first, len(self.end)) != self.end:
-            _put(file, self.first, self.end)
+        """Restore the file. Raises OSError."""
+        # After step 1, the file is the old or the new wheel at any moment, as above.
+        if _read_at(file, self.first, len(self.end)) != self.end:
+            _write_at(file, self.first, self.end)
         old = self.first + len(self.end)
         os.ftruncate(file.fileno(), old)
         if self.behind:
-            _put(file, old, self.behind)
+            _write_at(file, old, self.behind)
 
 
 def _change_end(
     path: Path, target: Path, make: MakeChange, check: Check | None
 ) -> Change | _Before:
-    """Steps 1 to 3; the change, where the wheel is better copied and nothing has been done."""
+    """Do steps 1 to 3. If the wheel has to be copied instead, do nothing and return the change."""
     with path.open("r+b") as file:
         status = os.fstat(file.fileno())
         archive = open_archive(file, path)
-        found = find_dist_info(archive)
-        change = make(found)
-        found.check()
+        info = find_dist_info(archive)
+        change = make(info)
+        info.check()
         end = _End()
         written = write_members(archive, end, change, front=end)
         first, old = end.first, archive.size
@@ -177,7 +177,7 @@ def _change_end(
         if check is not None:
             check(io.BufferedReader(_Preview(file, first, final)), target)
 
-        # Behind the old file, and behind where the new one will end.
+        # Behind the old file, and behind the end of the new one.
         mark = unfinished_mark(old)
         start = max(old + len(mark), first + len(final))
         shift = start - first
@@ -190,56 +190,54 @@ def _change_end(
         appended = mark.ljust(start - old, b"\0") + again.getvalue()
 
         before = _Before(
-            first, _get(file, first, old - first), _get(file, old, status.st_size - old)
+            first, _read_at(file, first, old - first), _read_at(file, old, status.st_size - old)
         )
         _write(file, before, appended, final)
     return before
 
 
 def _write(file: BinaryIO, before: _Before, appended: bytes, final: bytes) -> None:
-    """Steps 1 to 3. Raises OSError, after which the file is what it was, and WheelError if it is not."""
+    """Do steps 1 to 3. Raises OSError if the file is restored, and WheelError if it can't be."""
     first, old = before.first, before.first + len(before.end)
 
     def write() -> None:
         try:
             os.ftruncate(file.fileno(), old)
-            _put(file, old, appended)
-            _put(file, first, final)
+            _write_at(file, old, appended)
+            _write_at(file, first, final)
             os.ftruncate(file.fileno(), first + len(final))
         except BaseException:
             before.restore(file)
             raise
 
     try:
-        _shielded(write)
-        if _get(file, first, len(final) + 1) != final:
-            raise OSError(errno.EIO, "what was written is not there")
+        _run_shielded(write)
+        if _read_at(file, first, len(final) + 1) != final:
+            raise OSError(errno.EIO, "the file does not have the written content")
     except OSError:
         try:
             before.restore(file)
         except OSError as error:
             path = Path(file.name)
             raise WheelError(
-                f"{path.name} could neither be changed nor made what it was: "
-                f"{error.strerror or error}",
+                f"{path.name} could neither be changed nor restored: {error.strerror or error}",
                 at=str(path.parent),
-                hint="run the command again: it goes on from here",
+                hint="run the command again to complete the change",
             ) from None
         raise
 
 
-def _shielded(write: Callable[[], None]) -> None:
-    """Do steps 1 to 3 where a kill of this process, or of its group, does not reach them.
+def _run_shielded(write: Callable[[], None]) -> None:
+    """Run a function in a child with its own session, protected from kills of this process's group.
 
-    That is a child in a session of its own, which lives for these few writes alone. Raises OSError
-    for whatever keeps it from ending as it should.
+    The child runs only these few writes. Raises OSError if it fails.
     """
     if sys.platform == "win32":
         write()
         return
     child = os.fork()
     if child == 0:
-        code = errno.EIO  # for every other error: only what came to its end has succeeded
+        code = errno.EIO  # for every error without a number
         try:
             os.setsid()
             write()
@@ -248,14 +246,14 @@ def _shielded(write: Callable[[], None]) -> None:
             code = error.errno or errno.EIO
         finally:
             os._exit(code)
-    code = os.waitstatus_to_exitcode(_ended(child))
+    code = os.waitstatus_to_exitcode(_wait_for(child))
     if code:
         number = code if code > 0 else errno.EINTR
         raise OSError(number, os.strerror(number))
 
 
-def _ended(child: int) -> int:
-    """The status of a child, for which an interruption of this process has to wait."""
+def _wait_for(child: int) -> int:
+    """Return the status of a child. An interruption of this process has to wait for its end."""
     try:
         return os.waitpid(child, 0)[1]
     except BaseException:
@@ -264,25 +262,25 @@ def _ended(child: int) -> int:
         raise
 
 
-# Straight to the file: what a buffer could not write, it would try to write again when it is closed.
-def _put(file: BinaryIO, at: int, content: bytes) -> None:
+# Without a buffer: a buffer would try a failed write again when it is closed.
+def _write_at(file: BinaryIO, at: int, content: bytes) -> None:
     os.lseek(file.fileno(), at, os.SEEK_SET)
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(file.fileno(), rest) :]
 
 
-def _get(file: BinaryIO, at: int, length: int) -> bytes:
-    """Up to ``length`` bytes, fewer where the file ends."""
+def _read_at(file: BinaryIO, at: int, length: int) -> bytes:
+    """Read ``length`` bytes, or fewer if the file ends."""
     os.lseek(file.fileno(), at, os.SEEK_SET)
-    found = bytearray()
-    while len(found) < length and (more := os.read(file.fileno(), length - len(found))):
-        found += more
-    return bytes(found)
+    content = bytearray()
+    while len(content) < length and (more := os.read(file.fileno(), length - len(content))):
+        content += more
+    return bytes(content)
 
 
 class _Preview(io.RawIOBase):
-    """The file as it is going to be: its front, and a new end."""
+    """The future file: the front of the old file, and a new end."""
 
     def __init__(self, file: BinaryIO, first: int, end: bytes) -> None:
         self._file, self._first, self._end = file, first, end
@@ -303,16 +301,16 @@ class _Preview(io.RawIOBase):
         size = len(buffer)
         if self._at < self._first:
             self._file.seek(self._at)
-            found = self._file.read(min(size, self._first - self._at))
+            chunk = self._file.read(min(size, self._first - self._at))
         else:
-            found = self._end[self._at - self._first :][:size]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+            chunk = self._end[self._at - self._first :][:size]
+        buffer[: len(chunk)] = chunk
+        self._at += len(chunk)
+        return len(chunk)
 
 
 class _End(io.BytesIO):
-    """The end of a file whose front stays: positions are those in the file."""
+    """The end of a file whose front is unchanged. Positions are those in the file."""
 
     first = 0
 

@@ -1,4 +1,4 @@
-"""Read all parts of a wheel, and check a wheel that was made from another one."""
+"""Read and compare all parts of a wheel, and check a new wheel before it is published."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from polywheel.wheel.inspected_wheel import (
 WHEEL = "WHEEL"
 _MAX_WHEEL_FILE = 1024 * 1024
 _MAX_VARIANT_JSON = 1024 * 1024
-"""Bytes: what a wheel says of itself and its providers takes a thousandth."""
+"""Bytes. The variant data of one wheel takes about a thousandth of this."""
 
 
 def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
-    """Read a wheel and compare what its parts say.
+    """Read a wheel and compare its parts.
 
-    The directory, METADATA, variant.json, WHEEL and RECORD are read and compared; ``hashes`` reads
-    every other member too, in little memory, and holds it against its hash in RECORD. Raises
-    WheelError where the file can't be read as a wheel at all.
+    The directory, METADATA, variant.json, WHEEL, and RECORD are read and compared. ``hashes`` also reads
+    every other member, in little memory, and compares it with its hash in RECORD. Raises WheelError if the
+    file can't be read as a wheel at all.
     """
     WheelName.parse(path.name)
     try:
@@ -47,19 +47,19 @@ def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
 
 
 def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> InspectedWheel:
-    """As :func:`inspect_wheel`, of an open file that is at ``path``, or will be. Raises OSError too."""
+    """Like :func:`inspect_wheel`, for an open file. ``path`` is its path or its future path. Raises OSError."""
     name = WheelName.parse(path.name)
     size = file.seek(0, 2)
     archive = open_archive(file, path)
     info = find_dist_info(archive)
     wheel_file = _wheel_file(archive, info.path(WHEEL))
     contents = {METADATA: info.metadata, VARIANT_JSON: info.variant_json, WHEEL: wheel_file}
-    recorded = list(record_disagreements(info, contents))
+    record_problems = list(record_disagreements(info, contents))
     if hashes:
-        recorded += hash_disagreements(info)
+        record_problems += hash_disagreements(info)
     headers = parse_metadata(info.metadata, at=f"{path}: {METADATA}")
     document, faults = _document(info.variant_json, f"{path.name}: {VARIANT_JSON}")
-    examined = InspectedWheel(
+    wheel = InspectedWheel(
         path=path,
         name=name,
         size=size,
@@ -73,14 +73,14 @@ def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> I
         faulty=document if faults else None,
         disagreements=(),
     )
-    found = dict.fromkeys(_problems(examined, recorded, faults))
-    return replace(examined, disagreements=tuple(found))
+    problems = dict.fromkeys(_problems(wheel, record_problems, faults))
+    return replace(wheel, disagreements=tuple(problems))
 
 
 def _wheel_file(archive: Archive, path: str) -> bytes:
     member = archive.member(path)
     if member is None:
-        raise archive.broken(f"there is no {path}")
+        raise archive.broken(f"{path} is missing")
     return archive.read(member, limit=_MAX_WHEEL_FILE)
 
 
@@ -91,21 +91,21 @@ def _document(content: bytes | None, at: str) -> tuple[VariantMetadata | None, t
 
 
 def _problems(
-    wheel: InspectedWheel, recorded: list[str], faults: tuple[Problem, ...]
+    wheel: InspectedWheel, record_problems: list[str], faults: tuple[Problem, ...]
 ) -> Iterator[Problem]:
-    """Everything that is wrong: what can't be read first, then what does not agree."""
+    """Yield all problems: unreadable parts first, then disagreements."""
     at = str(wheel.path)
     yield from faults
     if wheel.fields is not None:
         yield from wheel.fields.problems
-    for what in (*disagreements(wheel), *recorded):
+    for what in (*disagreements(wheel), *record_problems):
         yield Problem(what, at)
 
 
 def read_variant(wheel: Path) -> Variant | None:
-    """The variant of a wheel; None for a non-variant wheel.
+    """Return the variant of a wheel; None for a non-variant wheel.
 
-    Raises WheelError if its parts disagree, or if it is of several variants.
+    Raises WheelError if its parts disagree, or if it has several variants.
     """
     inspected = inspect_wheel(wheel)
     if inspected.disagreements:
@@ -114,26 +114,26 @@ def read_variant(wheel: Path) -> Variant | None:
         return None
     if inspected.variant is None:
         count = len(inspected.declared.variants)
-        raise WheelError(f"{wheel.name} is of {count} variants", at=str(wheel.parent))
+        raise WheelError(f"{wheel.name} has {count} variants; expected one", at=str(wheel.parent))
     return inspected.variant
 
 
 def refuse_disagreements(
     file: BinaryIO, target: Path, *, source: Path, notify: Callable[[str], None]
 ) -> None:
-    """Raise WheelError for a new wheel whose parts disagree, before it is at ``target``.
+    """Raise WheelError if the parts of a new wheel disagree, before it is moved to ``target``.
 
-    ``file`` holds the new wheel, which was made of ``source``. Tags of WHEEL that are not those of
-    the filename are told to ``notify`` alone: many wheels on PyPI have them, and pip takes those.
+    ``file`` holds the new wheel, which was made from ``source``. If WHEEL has other tags than the filename,
+    ``notify`` gets a warning: many wheels on PyPI have such tags, and pip installs them.
     """
-    found = inspect_open_wheel(file, target)
-    harmless = set(tag_disagreements(found))
-    if wrong := [problem for problem in found.disagreements if problem.what not in harmless]:
+    wheel = inspect_open_wheel(file, target)
+    harmless = set(tag_disagreements(wheel))
+    if wrong := [problem for problem in wheel.disagreements if problem.what not in harmless]:
         raise WheelError.collected(
             replace(
                 problem,
-                what=f"the new wheel would not be right: {problem.what}",
-                hint=f"polywheel show --hashes {source.name} tells what is wrong already",
+                what=f"the new wheel would be invalid: {problem.what}",
+                hint=f"run polywheel show --hashes {source.name} to check the original wheel",
             )
             for problem in wrong
         )

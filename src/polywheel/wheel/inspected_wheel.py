@@ -23,7 +23,7 @@ FILENAME, METADATA = "filename", "METADATA"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectedWheel:
-    """What stands in one wheel, and what of it does not agree."""
+    """The parts of one wheel, and their disagreements."""
 
     path: Path
     name: WheelName
@@ -34,7 +34,7 @@ class InspectedWheel:
     """The name of the ``.dist-info`` folder."""
 
     metadata: bytes
-    """METADATA as it stands."""
+    """METADATA, unchanged."""
 
     headers: Message
     """The headers of METADATA."""
@@ -43,50 +43,50 @@ class InspectedWheel:
     """The headers of WHEEL."""
 
     fields: VariantFields | None
-    """The variant fields of METADATA; None where there is not one."""
+    """The variant fields of METADATA; None if there are none."""
 
     variant_json: bytes | None
-    """variant.json as it stands; None where there is none."""
+    """variant.json, unchanged; None if there is none."""
 
     document: VariantMetadata | None
-    """variant.json; None where there is none, or where something is wrong with it."""
+    """The content of variant.json; None if there is none, or if it has a fault."""
 
     faulty: VariantMetadata | None
-    """What a variant.json with something wrong says: to be shown, not to be relied on."""
+    """The readable content of a variant.json with a fault: only for display."""
 
     disagreements: tuple[Problem, ...]
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """``python-abi-platform``, as WHEEL lists them."""
+        """The tags in WHEEL, as ``python-abi-platform``."""
         tags = self.wheel_headers.get_all("Tag", [])
         return tuple(" ".join(str(tag).split()) for tag in tags)
 
     @property
     def declared(self) -> VariantMetadata | None:
-        """variant.json, or what METADATA says in its place; None for a non-variant wheel."""
+        """The content of variant.json, or else of METADATA; None for a non-variant wheel."""
         if self.document is not None:
             return self.document
         return self.fields.metadata if self.fields is not None else None
 
     @property
     def shown(self) -> VariantMetadata | None:
-        """As ``declared``, with what a faulty variant.json says before METADATA: to be shown."""
+        """Like ``declared``, but uses a faulty variant.json before METADATA: only for display."""
         return self.document or self.faulty or self.declared
 
     @property
     def variant(self) -> Variant | None:
-        """The one variant that the wheel says it is; None where it says none, or several."""
+        """The variant of the wheel; None if it has none, or several."""
         return _only_variant(self.declared)
 
     @property
     def shown_variant(self) -> Variant | None:
-        """As ``variant``, of ``shown``."""
+        """Like ``variant``, for ``shown``."""
         return _only_variant(self.shown)
 
     @property
     def fits_nowhere(self) -> tuple[VariantProperty, ...]:
-        """Properties that the static properties of their provider lack: no machine supports them."""
+        """Properties that are not in the static properties of their provider. No machine supports them."""
         metadata, variant = self.shown, self.shown_variant
         if metadata is None or variant is None:
             return ()
@@ -97,21 +97,21 @@ class InspectedWheel:
         }
         namespaces = {namespace for namespace, _ in static}
         return tuple(
-            one
-            for one in variant.properties
-            if one.namespace in namespaces
-            and one.value not in static.get((one.namespace, one.feature), ())
+            prop
+            for prop in variant.properties
+            if prop.namespace in namespaces
+            and prop.value not in static.get((prop.namespace, prop.feature), ())
         )
 
     @property
     def stamped_in(self) -> tuple[str, ...]:
-        """Where variant data stands, right or wrong: ``filename``, ``METADATA``, ``variant.json``."""
-        found = {
+        """The parts with variant data, valid or not: ``filename``, ``METADATA``, ``variant.json``."""
+        parts = {
             FILENAME: self.name.label is not None,
             METADATA: self.fields is not None,
             VARIANT_JSON: self.variant_json is not None,
         }
-        return tuple(where for where, is_there in found.items() if is_there)
+        return tuple(part for part, has_data in parts.items() if has_data)
 
 
 def _only_variant(metadata: VariantMetadata | None) -> Variant | None:
@@ -123,12 +123,12 @@ def _only_variant(metadata: VariantMetadata | None) -> Variant | None:
 
 RECORD = "RECORD"
 _CHUNK = 1024 * 1024
-_LEAST_DIGEST = 32
+_MIN_DIGEST = 32
 """Bytes: SHA-256 or better (PEP 427)."""
 
 
 def record_disagreements(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
-    """Rows that lack, rows too many, wrong sizes, and hashes of the ``contents`` of dist-info.
+    """Yield missing rows, extra rows, wrong sizes, and wrong hashes of the ``contents`` of dist-info.
 
     A hash may be left out.
     """
@@ -138,16 +138,16 @@ def record_disagreements(info: DistInfo, contents: Mapping[str, bytes | None]) -
         row = info.record.row(path)
         if content is None or row is None or not row.hash:
             continue
-        hashed = _hash_like(row.hash)
-        if hashed is not None:
-            hashed.update(content)
-        yield from _of_hash(path, row.hash, hashed)
+        hasher = _hasher_for(row.hash)
+        if hasher is not None:
+            hasher.update(content)
+        yield from _compare_hash(path, row.hash, hasher)
 
 
 def hash_disagreements(info: DistInfo) -> Iterator[str]:
-    """Every member, read through in the order of the file, against its hash in RECORD.
+    """Read every member in the order of the file, and compare it with its hash in RECORD.
 
-    A member that can't be read is told of, and the others are read all the same.
+    A member that can't be read is a disagreement. The others are still read.
     """
     archive = info.archive
     unhashed = {info.path(name) for name in (RECORD, *SIGNATURES)}
@@ -155,80 +155,80 @@ def hash_disagreements(info: DistInfo) -> Iterator[str]:
     for _, end, number in archive.table.extents():
         member = archive.table.member(number)
         listed = hashes.get(member.name, "")
-        hashed = _hash_like(listed)
+        hasher = _hasher_for(listed)
         try:
             for chunk in _content(archive, member, end):
-                if hashed is not None:
-                    hashed.update(chunk)
+                if hasher is not None:
+                    hasher.update(chunk)
         except WheelError as error:
             yield error.problems[0].what
             continue
         if listed:
-            yield from _of_hash(member.name, listed, hashed)
+            yield from _compare_hash(member.name, listed, hasher)
         elif member.name in hashes and member.name not in unhashed:
             yield f"RECORD gives {member.name!r} no hash"
 
 
-def _of_hash(path: str, listed: str, hashed: hashlib._Hash | None) -> Iterator[str]:
-    if hashed is None:
+def _compare_hash(path: str, listed: str, hasher: hashlib._Hash | None) -> Iterator[str]:
+    if hasher is None:
         yield f"RECORD gives {path!r} the hash {listed!r}, which is not SHA-256 or better"
         return
-    digest = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode("ascii")
+    digest = base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode("ascii")
     if digest != listed.partition("=")[2].rstrip("="):
         found = f"{listed.partition('=')[0]}={digest}"
         yield f"RECORD gives {path!r} the hash {listed!r}, its content has {found!r}"
 
 
-def _hash_like(listed: str) -> hashlib._Hash | None:
-    """What takes a hash of the kind that RECORD names; None where that kind is not to be used."""
-    kind = listed.partition("=")[0]
-    if kind not in hashlib.algorithms_guaranteed:
+def _hasher_for(listed: str) -> hashlib._Hash | None:
+    """Return a hash object for the algorithm that RECORD names; None if it is unknown or too weak."""
+    algorithm = listed.partition("=")[0]
+    if algorithm not in hashlib.algorithms_guaranteed:
         return None
-    made = hashlib.new(kind, usedforsecurity=False)
-    return made if made.digest_size >= _LEAST_DIGEST else None  # of shake_128 it is 0
+    hasher = hashlib.new(algorithm, usedforsecurity=False)
+    return hasher if hasher.digest_size >= _MIN_DIGEST else None  # shake_128 has 0
 
 
 def _content(archive: Archive, member: Member, end: int) -> Iterator[bytes]:
-    """The content of a member in pieces; ``end`` is where the next one starts.
+    """Yield the content of a member in chunks. ``end`` is the start of the next member.
 
-    Raises WheelError where it is not what the directory says, before there is more of it.
+    Raises WheelError as soon as the content differs from the directory.
     """
     archive.file.seek(start := archive.data_offset(member))
     if start + member.compressed > end:
         raise archive.broken(f"{member.name} overlaps what follows it")
     if member.method == STORED:
-        chunks = _pieces(archive, member)
+        chunks = _raw_chunks(archive, member)
     elif member.method == DEFLATED:
-        chunks = _inflated(archive, member)
+        chunks = _inflated_chunks(archive, member)
     else:
         raise archive.broken(f"{member.name} is compressed by the unknown method {member.method}")
     size, crc = 0, 0
-    lies = f"{member.name} is not what the archive's directory says of it"
+    different = f"{member.name} differs from its entry in the archive's directory"
     for chunk in chunks:
         size += len(chunk)
         if size > member.size:
-            raise archive.broken(lies)
+            raise archive.broken(different)
         crc = zlib.crc32(chunk, crc)
         yield chunk
     if size != member.size or crc != member.crc:
-        raise archive.broken(lies)
+        raise archive.broken(different)
 
 
-def _pieces(archive: Archive, member: Member) -> Iterator[bytes]:
-    left = member.compressed
-    while left:
-        piece = archive.file.read(min(left, _CHUNK))
-        if not piece:
+def _raw_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
+    remaining = member.compressed
+    while remaining:
+        chunk = archive.file.read(min(remaining, _CHUNK))
+        if not chunk:
             raise archive.broken(f"{member.name} is cut short")
-        left -= len(piece)
-        yield piece
+        remaining -= len(chunk)
+        yield chunk
 
 
-def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
+def _inflated_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    pieces = _pieces(archive, member)
+    raw_chunks = _raw_chunks(archive, member)
     while not inflater.eof:
-        raw = inflater.unconsumed_tail or next(pieces, b"")
+        raw = inflater.unconsumed_tail or next(raw_chunks, b"")
         try:
             chunk = inflater.decompress(raw, _CHUNK)
         except zlib.error as error:
@@ -236,5 +236,5 @@ def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
         if not raw and not chunk and not inflater.eof:
             raise archive.broken(f"{member.name} is cut short")
         yield chunk
-    if inflater.unused_data or next(pieces, None) is not None:
-        raise archive.broken(f"{member.name} ends before its data do")
+    if inflater.unused_data or next(raw_chunks, None) is not None:
+        raise archive.broken(f"{member.name} ends before its data")

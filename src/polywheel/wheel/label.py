@@ -30,7 +30,6 @@ from polywheel.model.wheelname import WheelName
 from polywheel.providers.plugins import PluginEnvironments, plugin_requirements
 from polywheel.setup.profiles import choose_backend
 from polywheel.setup.resolve import ResolvedSetup, resolve_setup
-from polywheel.system.temporary import remove_abandoned_once
 from polywheel.wheel.archive.rewrite import Change
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
@@ -38,6 +37,7 @@ from polywheel.wheel.inspect import inspect_wheel, read_variant, refuse_disagree
 from polywheel.wheel.stamp import (
     Stamp,
     make_stamp,
+    output_folder,
     stamp_change,
     stamp_wheel,
     strip_variant_fields,
@@ -46,19 +46,19 @@ from polywheel.wheel.stamp import (
 )
 
 OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
-"""How the command spells what config settings are called in a build."""
+"""The options of the command, by the config settings of a build that they correspond to."""
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
 _PROVIDER = "--provider"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelLabel:
-    """One variant, and the stamp that makes a wheel a wheel of it."""
+    """A variant, and the stamp that makes a wheel a variant wheel."""
 
     variant: Variant
     stamp: Stamp
     distribution: str | None
-    """The normalized name of the project, where its pyproject.toml says it."""
+    """The normalized name of the project, if its pyproject.toml has it."""
 
 
 def make_label(
@@ -69,76 +69,78 @@ def make_label(
     fresh: bool = False,
     notify: Callable[[str], None],
 ) -> WheelLabel:
-    """The variant that was asked for, its properties held against their providers.
+    """Return the label for the selected variant, after a check of its properties.
 
-    With ``validate``, plugins are asked, in an environment of their own, which is created anew with
-    ``fresh``. Raises ConfigError and ProviderError.
+    With ``validate``, plugins check the properties too. They run in an environment of their own, which
+    ``fresh`` creates again. Raises ConfigError and ProviderError.
     """
     variant = resolve(selection, project.metadata, spelling=OPTIONS.__getitem__)
     choice = BackendChoice(build_backend="", backend_path=None, profile=None)
     if project.build_system.build_backend or project.settings.build_backend:
         choice = choose_backend(project)
 
-    def asked(python: str | None) -> ResolvedSetup:
+    def resolve_with(python: str | None) -> ResolvedSetup:
         return resolve_setup(project, choice, variant, python=python, notify=notify)
 
-    found = asked(None)
+    resolved = resolve_with(None)
     if validate:
         plugins = PluginEnvironments(fresh=fresh, notify=notify)
         try:
-            found = asked(plugins.python(plugin_requirements(found.providers)))
+            resolved = resolve_with(plugins.python(plugin_requirements(resolved.providers)))
         except ProviderError as error:
-            hinted = (replace(one, hint=one.hint or _NOT_ASKED) for one in error.problems)
+            hinted = (replace(one, hint=one.hint or _NO_VALIDATE) for one in error.problems)
             raise ProviderError.collected(hinted) from None
     return WheelLabel(
-        variant=variant, stamp=make_stamp(project, found), distribution=_name(project)
+        variant=variant, stamp=make_stamp(project, resolved), distribution=_name(project)
     )
 
 
 def _name(project: Project) -> str | None:
-    """The normalized name of a project, where its file says it. Raises ConfigError."""
+    """Return the normalized name of a project, if its file has it. Raises ConfigError."""
     table = project.document.get("project", {})
     if not isinstance(table, dict):
         raise ConfigError(f"expected a table, found {type_name(table)}", at=project.at("project"))
     return project.name
 
 
-_NOT_ASKED = "--no-validate labels without asking plugins"
+_NO_VALIDATE = "use --no-validate to label without running plugins"
 
 
 def parse_selection(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
-    """What the options ask for. Raises ConfigError with all that is malformed or contradictory."""
+    """Parse the selection options. Raises ConfigError with all malformed or contradictory options."""
     problems = Problems()
     texts = [text for value in properties for text in value.split(",")]
     at = OPTIONS["variant"]
     parsed = [problems.attempt(VariantProperty.parse, text, at=at) for text in texts]
     if label is not None:
         problems.attempt(check_label, label, at=OPTIONS["variant-label"])
-    found = Selection(
-        properties=tuple(one for one in dict.fromkeys(parsed) if one is not None),
+    selection = Selection(
+        properties=tuple(prop for prop in dict.fromkeys(parsed) if prop is not None),
         label=label,
         null=null,
     )
-    refuse_contradictions(found, problems, spelling=OPTIONS.__getitem__)
-    if not problems.found and not found.asks_for_variant:
+    refuse_contradictions(selection, problems, spelling=OPTIONS.__getitem__)
+    if not problems.found and not selection.asks_for_variant:
         problems.add(
-            "no variant is asked for",
-            hint="give its properties with -p, the label of a declared variant with --label, "
-            "or --null",
+            "no variant is selected",
+            hint="use -p for properties, --label for the label of a declared variant, or --null",
         )
     problems.settle()
-    return found
+    return selection
 
 
 def read_label_project(
     file: Path | None, selection: Selection, providers: Sequence[str], *, metadata_fields: bool
 ) -> Project:
-    """The project that says what variants mean: its file, or what options say in its place."""
+    """Return the project with the definitions of variants: from its file, or from the options.
+
+    Raises ConfigError.
+    """
     if file is not None:
         if providers:
             raise ConfigError(
-                f"{_PROVIDER} and --pyproject exclude each other",
-                hint="providers are what the [variant] tables of the file say",
+                f"{_PROVIDER} can't be used with --pyproject",
+                hint="providers come from the [variant] tables of the file",
             )
         project = read_project(file.parent, variants=True, name=file.name)
     else:
@@ -156,11 +158,12 @@ def read_label_project(
 
 
 def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata:
-    """Namespaces in order of appearance, and their providers from ``ns=requirement[@plugin-api]``."""
+    """Return namespaces in order of appearance, and providers from ``ns=requirement[@plugin-api]``."""
     problems = Problems()
-    read = [problems.attempt(_provider, text) for text in texts]
-    providers = {one.namespace: one for one in read if one is not None}
-    if len(providers) < len([one for one in read if one is not None]):
+    parsed = [problems.attempt(_provider, text) for text in texts]
+    valid = [provider for provider in parsed if provider is not None]
+    providers = {provider.namespace: provider for provider in valid}
+    if len(providers) < len(valid):
         problems.add("a namespace has two providers", at=_PROVIDER)
     used = [prop.namespace for prop in selection.properties if prop.namespace != ABI_DEPENDENCY]
     namespaces = tuple(dict.fromkeys((*used, *providers)))
@@ -169,12 +172,12 @@ def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata
             problems.add(
                 f"the namespace {namespace!r} has no provider",
                 at=_PROVIDER,
-                hint=f"give --provider {namespace}=REQUIREMENT, or --pyproject FILE",
+                hint=f"use --provider {namespace}=REQUIREMENT, or --pyproject FILE",
             )
     if not namespaces:
         problems.add(
-            "no namespace is known, and a variant wheel needs one",
-            hint="give --pyproject FILE, or --provider NAMESPACE=REQUIREMENT",
+            "a variant wheel needs at least one namespace",
+            hint="use --pyproject FILE, or --provider NAMESPACE=REQUIREMENT",
         )
     problems.settle()
     return VariantMetadata(namespaces=namespaces, providers=MappingProxyType(providers))
@@ -193,7 +196,7 @@ def _provider(text: str) -> Provider:
         raise malformed("the namespace may contain only a-z, 0-9 and _, and must not be empty")
     if namespace == ABI_DEPENDENCY:
         raise malformed("this namespace is reserved: it has no provider")
-    # A requirement may hold an @ itself, in front of a URL.
+    # A requirement may contain an @ itself, before a URL.
     requirement, at, plugin_api = rest.rpartition("@")
     if not at or not _OBJECT.fullmatch(plugin_api.strip()):
         requirement, plugin_api = rest, ""
@@ -201,7 +204,7 @@ def _provider(text: str) -> Provider:
         parse_requirement(requirement)
     except InvalidRequirement as error:
         raise malformed(
-            f"{requirement!r} is no requirement ({str(error).splitlines()[0]})"
+            f"{requirement!r} is not a valid requirement ({str(error).splitlines()[0]})"
         ) from None
     return Provider(
         namespace=namespace,
@@ -211,70 +214,70 @@ def _provider(text: str) -> Provider:
 
 
 def labelled_name(wheel: Path, label: WheelLabel) -> str:
-    """The name of a wheel with the label. Raises WheelError for a wheel of another project."""
+    """Return the name of a wheel with the label. Raises WheelError for a wheel of another project."""
     name = WheelName.parse(wheel.name)
-    theirs = canonicalize_name(name.distribution)
-    if label.distribution is not None and theirs != label.distribution:
+    distribution = canonicalize_name(name.distribution)
+    if label.distribution is not None and distribution != label.distribution:
         raise WheelError(
-            f"{wheel.name} is a wheel of {theirs!r}, and the tables are those of "
-            f"{label.distribution!r}"
+            f"{wheel.name} is a wheel of {distribution!r}; expected {label.distribution!r}, the "
+            "project of the [variant] tables"
         )
     return str(replace(name, label=label.variant.label))
 
 
 def refuse_conflicting_wheels(target: Path, variant: Variant, *, besides: Path) -> None:
-    """Raise WheelError where a wheel of the release, beside the target, contradicts its variant.
+    """Raise WheelError if a wheel of the release in the folder of the target contradicts its variant.
 
-    One label means one set of properties, for every wheel of a version (PEP 825, "Variant label"),
-    and one set of properties has one label.
+    One label stands for one set of properties in all wheels of a version (PEP 825, "Variant label"), and
+    one set of properties has one label.
     """
-    ours = WheelName.parse(target.name).release
-    read: set[str | None] = set()
+    release = WheelName.parse(target.name).release
+    checked: set[str | None] = set()
     for path in sorted(target.parent.glob("*.whl")):
         if path in (target, besides):
             continue
         try:
             name = WheelName.parse(path.name)
-            # Of another label, one wheel says it all.
-            if name.label in {None, *(read - {variant.label})} or name.release != ours:
+            # One wheel of each other label is enough.
+            if name.label in {None, *(checked - {variant.label})} or name.release != release:
                 continue
             other = read_variant(path)
         except WheelError:
-            continue  # whatever it is, it is not known to be of this release
+            continue  # it is not known to be of this release
         if other is None:
             continue
-        read.add(other.label)
+        checked.add(other.label)
         if other.label == variant.label and other.properties != variant.properties:
             raise WheelError(
                 f"{path.name} has the label {variant.label!r} with other properties: "
                 + (", ".join(map(str, other.properties)) or "none"),
                 at=str(target.parent),
-                hint="one label stands for one set of properties; choose another label",
+                hint="a label stands for one set of properties; choose another label",
             )
         if other.label != variant.label and other.properties == variant.properties:
             raise WheelError(
                 f"{path.name} has the same properties under the label {other.label!r}",
                 at=str(target.parent),
-                hint="one set of properties has one label in a release; take that label, or take "
-                "the other wheel away",
+                hint="a set of properties has one label in a release; use that label, or remove "
+                "the other wheel",
             )
 
 
 def label_wheel(
     wheel: Path,
-    folder: Path,
+    output: Path | None,
     label: WheelLabel,
     *,
     in_place: bool = False,
     overwrite: bool = False,
     notify: Callable[[str], None],
 ) -> Path:
-    """Write a wheel, stamped with a variant, into a folder; the path of the new wheel.
+    """Write a wheel with a variant label and metadata. Return the path of the new wheel.
 
-    ``in_place`` changes and renames the wheel itself. Raises WheelError: among others for a wheel that is
-    there already (unless ``overwrite``), and for one with the same label and other properties.
+    It is written to the folder ``output``, by default the folder of the wheel. ``in_place`` changes and renames the wheel itself. Raises WheelError. Without ``overwrite``, that includes
+    an existing wheel of that name, and a wheel of the release that contradicts the variant.
     """
-    target = folder / labelled_name(wheel, label)
+    target = output_folder(wheel, output) / labelled_name(wheel, label)
     if not overwrite:
         refuse_conflicting_wheels(target, label.variant, besides=wheel)
     check = partial(refuse_disagreements, source=wheel, notify=notify)
@@ -291,18 +294,19 @@ def label_wheel(
 
 def unlabel_wheel(
     wheel: Path,
-    folder: Path,
+    output: Path | None,
     *,
     in_place: bool = False,
     overwrite: bool = False,
     notify: Callable[[str], None],
 ) -> Path | None:
-    """Write the original wheel of a variant wheel into a folder; its path.
+    """Write the original wheel of a variant wheel. Return its path.
 
-    None if it is a non-variant wheel that lies there already. ``in_place`` changes and renames the wheel
-    itself. Raises WheelError.
+    It is written to the folder ``output``, by default the folder of the wheel. Returns None if the wheel is a
+    non-variant wheel and in that folder already. ``in_place`` changes and renames the wheel itself. Raises
+    WheelError.
     """
-    target = folder / str(replace(WheelName.parse(wheel.name), label=None))
+    target = output_folder(wheel, output) / str(replace(WheelName.parse(wheel.name), label=None))
     if target == wheel and not inspect_wheel(wheel).stamped_in:
         return None
     check = partial(refuse_disagreements, source=wheel, notify=notify)
@@ -317,19 +321,3 @@ def unlabel_wheel(
     else:
         unstamp_wheel(wheel, target, strip_variant_fields, overwrite=overwrite, check=check)
     return target
-
-
-def output_folder(wheel: Path, output: Path | None) -> Path:
-    """The folder for a new wheel, created if it does not exist: ``output``, or that of the wheel.
-
-    Files that killed runs left there are removed. Raises WheelError if it can't be created.
-    """
-    folder = output if output is not None else wheel.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WheelError(
-            f"the folder can't be created: {error.strerror or error}", at=str(folder)
-        ) from None
-    remove_abandoned_once(folder)
-    return folder

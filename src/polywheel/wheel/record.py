@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from polywheel.errors import WheelError
 
-# SHA-256 or better (PEP 427); of what an interpreter has, some need a length, some do not run.
+# SHA-256 or better (PEP 427). Other algorithms of hashlib need a length, or are not always available.
 _ALGORITHMS = frozenset(
     {"sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s"}
 )
 
 
 class Row(NamedTuple):
-    """One line as it stands in the file, and what it says; hash and size may be empty."""
+    """One line of the file, unchanged, and its fields. Hash and size may be empty."""
 
     raw: str
     path: str
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class Record:
-    """RECORD as columns: a wheel may have many thousand files, and few rows are of interest."""
+    """RECORD as columns. A wheel may have many thousand files, and only a few rows are needed."""
 
     def __init__(
         self, lines: list[str], paths: list[str], hashes: list[str], sizes: list[str]
@@ -42,7 +42,7 @@ class Record:
         return map(Row, *columns)
 
     def row(self, path: str) -> Row | None:
-        """The row of a path; None where it is not listed."""
+        """Return the row of a path; None if it is not listed."""
         try:
             number = self.paths.index(path)
         except ValueError:
@@ -51,51 +51,51 @@ class Record:
 
 
 def parse_record(content: bytes, *, at: str) -> Record:
-    """Read RECORD. Raises WheelError where it is not UTF-8, not CSV or names a file twice."""
+    """Parse RECORD. Raises WheelError if it is not UTF-8, not CSV, or lists a file twice."""
 
-    def disagrees(what: str) -> WheelError:
+    def broken(what: str) -> WheelError:
         return WheelError(f"broken wheel: {what}", at=at)
 
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise disagrees("RECORD is not UTF-8") from None
+        raise broken("RECORD is not UTF-8") from None
     lines = text.removesuffix("\n").split("\n")
-    # As every tool writes it, nothing is quoted, and each line has two commas: a fourth field that
-    # is put between the lines is then the fourth, all the way.
+    # In the RECORD of most tools nothing is quoted, and each line has two commas. So all lines can be split
+    # at once: a fourth field is inserted between the lines, and must be every fourth field afterwards.
     fields = ",\n,".join(lines).split(",") if '"' not in text and "\r" not in text else []
     if len(fields) == 4 * len(lines) - 1 and set(fields[3::4]) <= {"\n"}:
         record = Record(lines, fields[0::4], fields[1::4], fields[2::4])
     else:
         rows = [
-            _row(raw, number, disagrees) for number, raw in enumerate(lines, start=1) if raw.strip()
+            _row(raw, number, broken) for number, raw in enumerate(lines, start=1) if raw.strip()
         ]
         columns = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
         record = Record(*columns)
     if len(set(record.paths)) != len(record.paths):
         ((path, _),) = Counter(record.paths).most_common(1)
-        raise disagrees(f"RECORD lists {path!r} twice")
+        raise broken(f"RECORD lists {path!r} twice")
     return record
 
 
-def _row(raw: str, number: int, disagrees: Callable[[str], WheelError]) -> Row:
+def _row(raw: str, number: int, broken: Callable[[str], WheelError]) -> Row:
     try:
         (fields,) = csv.reader([raw.rstrip("\r")], strict=True)
     except (csv.Error, ValueError):
-        raise disagrees(f"line {number} of RECORD is malformed: {raw!r}") from None
+        raise broken(f"line {number} of RECORD is malformed: {raw!r}") from None
     if len(fields) != 3:
-        raise disagrees(f"line {number} of RECORD does not hold three fields: {raw!r}")
+        raise broken(f"line {number} of RECORD does not have three fields: {raw!r}")
     return Row(raw, *fields)
 
 
 def digest(content: bytes) -> str:
-    """``sha256=…`` in the spelling of RECORD: URL-safe base64 without padding."""
+    """Return ``sha256=…`` in the format of RECORD: URL-safe base64 without padding."""
     encoded = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
     return "sha256=" + encoded.rstrip(b"=").decode("ascii")
 
 
 def row_matches(row: Row, content: bytes) -> bool:
-    """Whether a row's hash and size, where it gives them, are those of the content."""
+    """Whether the hash and size of a row, if it has them, match the content."""
     if row.size and row.size != str(len(content)):
         return False
     if not row.hash:
@@ -110,9 +110,9 @@ def row_matches(row: Row, content: bytes) -> bool:
 def updated_record(
     record: Record, *, own: str, changed: Mapping[str, bytes], dropped: Collection[str]
 ) -> bytes:
-    """RECORD with new rows for the changed files; the other lines stay letter for letter.
+    """Return RECORD with new rows for the changed files. The other lines are unchanged.
 
-    ``own`` is the path of RECORD itself: files that were not listed come in front of it.
+    ``own`` is the path of RECORD itself. Rows of new files are inserted before it.
     """
     crlf = any(line.endswith("\r") for line in record.lines)
     lines = [line.removesuffix("\r") for line in record.lines] if crlf else list(record.lines)
@@ -134,9 +134,9 @@ def updated_record(
 
 
 def is_canonical(record: Record, content: bytes, path: str, file: bytes) -> bool:
-    """Whether RECORD would come out the same if the row of ``path`` were written anew.
+    """Whether RECORD would be the same if polywheel wrote the row of ``path`` again.
 
-    ``content`` is RECORD as it stands, ``file`` that of the path.
+    ``content`` is the content of RECORD, ``file`` the content of ``path``.
     """
     row = record.row(path)
     newlines = content.count(b"\n")

@@ -1,7 +1,7 @@
-"""Running a repair tool (auditwheel, delocate, delvewheel) on a wheel whose name has a variant label.
+"""Run a repair tool (auditwheel, delocate, delvewheel) on a wheel with a variant label in its filename.
 
-Those tools can't read such a name. The real command runs on a copy with the plain name, into a
-folder of its own; what comes out is checked and put where it was wanted.
+These tools can't read such a filename. The command runs on a copy without the label and writes to a
+temporary folder. The repaired wheel is checked and moved to the requested folder.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from polywheel.wheel.inspected_wheel import InspectedWheel
 from polywheel.wheel.stamp import scratch_folder
 
 WHEEL, DEST_DIR = "{wheel}", "{dest_dir}"
-"""As cibuildwheel spells them: they may stand in a command that nobody has filled in."""
+"""The placeholders of cibuildwheel. A command may contain them."""
 _TOOLS = ("auditwheel", "delocate-wheel", "delvewheel")
 _FOLDER_OPTIONS = ("-w", "--wheel-dir")
-"""How the three tools call the folder for what they make."""
+"""The options of the three tools for the output folder."""
 _SUFFIX = ".whl"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepairedWheel:
-    """What a repair came to."""
+    """The result of a repair."""
 
     wheel: Path
     variant: Variant | None
@@ -41,24 +41,24 @@ class RepairedWheel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepairTask:
-    """What is to be repaired, to where, and by which command; made by ``understood``."""
+    """The wheel to repair, the output folder, and the command, see :func:`parse_command`."""
 
     command: tuple[str, ...]
-    """Empty where nothing has to be done but to give the plain name."""
+    """Empty if the wheel only gets its name without the label."""
 
     wheel: str
     dest_dir: str
-    """Both as the command spells them."""
+    """The wheel and the output folder, as spelled in the command."""
 
 
 def parse_command(
     command: Sequence[str], *, wheel: str | None = None, dest_dir: str | None = None
 ) -> RepairTask:
-    """The wheel and the folder that a command is about. Raises ConfigError where it does not say.
+    """Find the wheel and the output folder of a command. Raises ConfigError if it does not name them.
 
-    Where they are not given, the wheel is the one argument, or value of an option, that names a
-    file ``*.whl``; the folder is what follows ``-w`` or ``--wheel-dir``, as the known tools have
-    it, else the one argument that names a folder.
+    By default, the wheel is the only argument, or value of an option, that names a file ``*.whl``. The
+    folder is the value of ``-w`` or ``--wheel-dir``, as for the known tools, or else the only argument that
+    names a folder.
     """
     task = RepairTask(
         command=tuple(command),
@@ -71,44 +71,43 @@ def parse_command(
     ):
         if path in {WHEEL, DEST_DIR}:
             raise ConfigError(
-                f"{path} stands where the {what} should",
-                hint="cibuildwheel puts the paths there; elsewhere, give them with --wheel and "
-                "--dest-dir",
+                f"expected the {what}, found the placeholder {path}",
+                hint="cibuildwheel replaces placeholders; outside of it, use --wheel and --dest-dir",
             )
         if command and not any(placeholder in part or path == _value(part) for part in command[1:]):
             raise ConfigError(
                 f"the command does not name the {what} {path!r}",
                 at=" ".join(command),
-                hint=f"it may have {placeholder} where that belongs",
+                hint=f"use {placeholder} in its place",
             )
     return task
 
 
 def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
-    """Run the command of a task on the plain name of its wheel; the wheel that came of it.
+    """Run the command of a task on a copy of the wheel without the label. Return the repaired wheel.
 
-    It appears in the folder under its final name, with the label where ``labelled`` asks for it,
-    whole or not at all, and in place of a wheel of that name. What else the command left there
-    comes along. The command's output goes where this program's goes. Raises WheelError for a wheel
-    that can't be used, before or after; ConfigError where the command can't be run; BuildError
-    where it fails, or makes no wheel, or several.
+    The repaired wheel appears in the output folder under its final name, with the label if ``labelled`` is
+    true, completely or not at all. It replaces a wheel of that name. Other files that the command wrote are
+    moved there too. The output of the command is not redirected. Raises WheelError if the wheel is invalid
+    before or after the repair, ConfigError if the command can't be run, and BuildError if it fails, or
+    writes no wheel or several.
     """
     source, folder = Path(task.wheel), Path(task.dest_dir)
     before = inspect_wheel(source)
     variant = _variant(before)
     with scratch_folder(folder) as scratch:
-        # Some tools take the path of a wheel apart: nothing about it may be relative.
-        given, made = scratch / "given", scratch / "made"
+        # Some tools split the path of a wheel, so it must be absolute.
+        inputs, outputs = scratch / "given", scratch / "made"
         try:
-            given.mkdir()
-            made.mkdir()
-            plain = given / str(replace(before.name, label=None))
-            shutil.copy2(source, plain)  # not a link: a tool may work in place
+            inputs.mkdir()
+            outputs.mkdir()
+            unlabelled = inputs / str(replace(before.name, label=None))
+            shutil.copy2(source, unlabelled)  # not a link: a tool may change the file
             if task.command:
-                _run(_filled(task, plain, made))
+                _run(_command_for(task, unlabelled, outputs))
             else:
-                plain.replace(made / plain.name)
-            return _taken_out(made, folder, before, variant if labelled else None)
+                unlabelled.replace(outputs / unlabelled.name)
+            return _publish(outputs, folder, before, variant if labelled else None)
         except OSError as error:
             raise WheelError(
                 f"{source.name} can't be repaired: {error.strerror or error}", at=str(folder)
@@ -116,16 +115,16 @@ def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
 
 
 def _variant(wheel: InspectedWheel) -> Variant | None:
-    """The variant of a wheel that is to be repaired; raises WheelError where its name lies."""
+    """Return the variant of a wheel before its repair. Raises WheelError if its filename disagrees."""
     variant, label = wheel.variant, wheel.name.label
     if label is None and not wheel.stamped_in:
         return None
     if wheel.variant_json is None or variant is None or label not in (None, variant.label):
-        hint = "its label would be lost; write its variant data anew with polywheel label"
+        hint = "its label would be lost; write its variant data again with polywheel label"
         stamped = f"the label {variant.label!r}" if variant is not None else "no variant"
         name = f"the label {label!r}" if label is not None else "no label"
-        found = VARIANT_JSON if wheel.variant_json is not None else f"no {VARIANT_JSON}"
-        what = f"the filename has {name}, the wheel {stamped} and {found}"
+        file = VARIANT_JSON if wheel.variant_json is not None else f"no {VARIANT_JSON}"
+        what = f"the filename has {name}, the wheel {stamped} and {file}"
         if wheel.variant_json is not None and wheel.document is None:
             raise WheelError.collected(wheel.disagreements)
         raise WheelError(what, at=str(wheel.path), hint=hint)
@@ -133,7 +132,7 @@ def _variant(wheel: InspectedWheel) -> Variant | None:
 
 
 def _value(argument: str) -> str:
-    """An argument, or what is given to a long option behind ``=``."""
+    """Return an argument, or the value of a long option with ``=``."""
     option, equals, value = argument.partition("=")
     return value if equals and option.startswith("--") else argument
 
@@ -142,18 +141,19 @@ def _wheel_of(command: Sequence[str]) -> str:
     named = dict.fromkeys(
         value for value in map(_value, command[1:]) if value.endswith(_SUFFIX) or value == WHEEL
     )
-    there = [value for value in named if value == WHEEL or Path(value).is_file()]
-    if len(there) == 1:
-        return there[0]
-    at, hint = " ".join(command) or None, "say which it is with --wheel WHEEL"
-    if there:
-        raise ConfigError(f"the command names several wheels: {', '.join(there)}", at=at, hint=hint)
+    existing = [value for value in named if value == WHEEL or Path(value).is_file()]
+    if len(existing) == 1:
+        return existing[0]
+    at, hint = " ".join(command) or None, "use --wheel WHEEL"
+    if existing:
+        what = f"the command names several wheels: {', '.join(existing)}"
+        raise ConfigError(what, at=at, hint=hint)
     if not named:
         raise ConfigError("the command names no wheel", at=at, hint=hint)
     missing = Path(next(iter(named)))
-    around = [one.name for one in missing.parent.glob(f"*{_SUFFIX}")]
+    others = [path.name for path in missing.parent.glob(f"*{_SUFFIX}")]
     raise ConfigError(
-        f"there is no wheel {str(missing)!r}", at=at, hint=nearest(missing.name, around)
+        f"the wheel {str(missing)!r} does not exist", at=at, hint=nearest(missing.name, others)
     )
 
 
@@ -170,40 +170,40 @@ def _folder_of(command: Sequence[str]) -> str:
     )
     if len(folders) == 1:
         return folders[0]
-    found = f"several folders: {', '.join(folders)}" if folders else "no folder that is there"
+    named = f"several folders: {', '.join(folders)}" if folders else "no existing folder"
     raise ConfigError(
-        f"the repaired wheel could be anywhere: the command names {found}",
+        f"the folder for the repaired wheel is unknown: the command names {named}",
         at=" ".join(command) or None,
-        hint="say which is for the repaired wheel with --dest-dir DIR",
+        hint="use --dest-dir DIR",
     )
 
 
-def _filled(task: RepairTask, wheel: Path, folder: Path) -> list[str]:
-    """The command, about another wheel and another folder."""
-    ours = {task.wheel: str(wheel), task.dest_dir: str(folder)}
+def _command_for(task: RepairTask, wheel: Path, folder: Path) -> list[str]:
+    """Return the command with another wheel and another output folder."""
+    paths = {task.wheel: str(wheel), task.dest_dir: str(folder)}
 
-    def filled(part: str) -> str:
+    def replace_paths(part: str) -> str:
         value = _value(part)
-        if value in ours:
-            return part.removesuffix(value) + ours[value]
+        if value in paths:
+            return part.removesuffix(value) + paths[value]
         return part.replace(WHEEL, str(wheel)).replace(DEST_DIR, str(folder))
 
-    return [task.command[0], *map(filled, task.command[1:])]
+    return [task.command[0], *map(replace_paths, task.command[1:])]
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run a command to its end. Raises ConfigError where there is none, BuildError where it fails."""
+    """Run a command. Raises ConfigError if it does not exist, and BuildError if it fails."""
     program = shutil.which(command[0])
     if program is None:
         raise ConfigError(
-            f"there is no command {command[0]!r} to repair the wheel with",
+            f"the repair command {command[0]!r} was not found",
             hint=nearest(command[0], _TOOLS)
             if command[0] not in _TOOLS
             else f"install it where polywheel runs: pip install {command[0].split('-')[0]}",
         )
     try:
         code = subprocess.run([program, *command[1:]], check=False).returncode
-    except OSError as error:  # a script without an interpreter, say
+    except OSError as error:  # for example a script without an interpreter
         raise ConfigError(
             f"{program} can't be run: {error.strerror or error}", at=" ".join(command)
         ) from None
@@ -212,48 +212,49 @@ def _run(command: Sequence[str]) -> None:
         raise BuildError(f"the repair command {how}", at=" ".join(command))
 
 
-def _taken_out(
-    made: Path, folder: Path, before: InspectedWheel, variant: Variant | None
+def _publish(
+    outputs: Path, folder: Path, before: InspectedWheel, variant: Variant | None
 ) -> RepairedWheel:
-    """Check the one wheel in ``made`` and move it, with the label of a variant, to ``folder``."""
+    """Check the only wheel in ``outputs`` and move it, with the label of a variant, to ``folder``."""
     wheels = sorted(
-        path for path in made.glob(f"*{_SUFFIX}") if path.is_file() and not path.is_symlink()
+        path for path in outputs.glob(f"*{_SUFFIX}") if path.is_file() and not path.is_symlink()
     )
     if len(wheels) != 1:
-        found = ", ".join(one.name for one in wheels)
-        what = f"the repair command made several wheels: {found}"
+        names = ", ".join(path.name for path in wheels)
+        what = f"the repair command wrote several wheels: {names}"
         raise BuildError(
-            what if wheels else "the repair command made no wheel",
+            what if wheels else "the repair command wrote no wheel",
             at=str(folder),
-            hint=None if wheels else f"it is to write it to the folder given as {DEST_DIR}",
+            hint=None if wheels else f"it must write it to the folder {DEST_DIR}",
         )
     try:
         after = inspect_wheel(wheels[0])
         _refuse_loss(before, after)
     except PolywheelError as error:
-        problems = [replace(one, at="the repaired wheel") for one in error.problems]
+        problems = [replace(problem, at="the repaired wheel") for problem in error.problems]
         raise WheelError.collected(problems) from None
     name = str(replace(WheelName.parse(wheels[0].name), label=variant.label if variant else None))
     rename(wheels[0], folder / name, overwrite=True)
-    for other in made.iterdir():  # reports and the like
-        # A link would lead nowhere from there, and a pipe would hold up who reads it.
-        plain = not other.is_symlink() and (other.is_file() or other.is_dir())
-        if plain and not (folder / other.name).exists():
+    for other in outputs.iterdir():  # for example reports
+        # A link would break after the move, and a pipe would block its readers.
+        movable = not other.is_symlink() and (other.is_file() or other.is_dir())
+        if movable and not (folder / other.name).exists():
             other.replace(folder / other.name)
     return RepairedWheel(wheel=folder / name, variant=before.variant)
 
 
 def _refuse_loss(before: InspectedWheel, after: InspectedWheel) -> None:
-    """Raise WheelError where a repair lost the variant, or left parts that disagree."""
+    """Raise WheelError if a repair lost the variant, or caused new disagreements."""
     if before.variant is None:
         return
     if after.variant_json is None:
-        raise WheelError(f"the repair command took {VARIANT_JSON} out of the wheel")
+        raise WheelError(f"the repair command removed {VARIANT_JSON} from the wheel")
     if after.document is not None and after.variant != before.variant:
         raise WheelError(
-            f"it was the variant {before.variant.label!r}, and after the repair it is another"
+            f"the repair command changed the variant: it was {before.variant.label!r} before"
         )
-    known = {one.what for one in disagreements_with_label(before, before.variant.label)}
-    found = disagreements_with_label(after, before.variant.label)
-    if new := [one for one in found if one.what not in known]:
+    label = before.variant.label
+    known = {problem.what for problem in disagreements_with_label(before, label)}
+    current = disagreements_with_label(after, label)
+    if new := [problem for problem in current if problem.what not in known]:
         raise WheelError.collected(new)

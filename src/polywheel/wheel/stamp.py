@@ -22,13 +22,13 @@ from polywheel.model.wheelname import WheelName
 from polywheel.setup.resolve import ResolvedSetup
 from polywheel.system.files import open_regular
 from polywheel.system.source_date_epoch import EARLIEST, LATEST, source_date_epoch
-from polywheel.system.temporary import replacing, temporary_folder
+from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 from polywheel.wheel.archive.archive import open_archive
 from polywheel.wheel.archive.entry import Member
 from polywheel.wheel.archive.rewrite import Change, HeadStart, NewMember, rewrite
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_dist_info
 from polywheel.wheel.record import parse_record, updated_record
-from polywheel.wheel.unstamp import OriginalFiles, Strip, original_wheel, undo_field
+from polywheel.wheel.unstamp import OriginalFile, Strip, original_wheel, undo_field
 
 Notify = Callable[[str], None]
 MakeChange = Callable[[DistInfo], Change]
@@ -198,7 +198,7 @@ def unstamp_change(info: DistInfo, strip: Strip) -> Change:
     return Change(replaced, added, sorted(dropped))
 
 
-def _restored(path: str, file: OriginalFiles) -> NewMember:
+def _restored(path: str, file: OriginalFile) -> NewMember:
     return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
 
 
@@ -261,6 +261,23 @@ def name_taken(target: Path) -> WheelError:
     return WheelError(
         f"{target.name} already exists", at=str(target.parent), hint="use --force to overwrite it"
     )
+
+
+def output_folder(wheel: Path, output: Path | None) -> Path:
+    """Return the folder for a new wheel: ``output``, which is created, or the folder of the wheel.
+
+    Files that killed runs left there are removed. Raises WheelError if it can't be created.
+    """
+    folder = output if output is not None else wheel.parent
+    if output is not None:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WheelError(
+                f"the folder can't be created: {error.strerror or error}", at=str(output)
+            ) from None
+    remove_abandoned_once(folder)
+    return folder
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Restore the original wheel from a stamped one, with the help of undo data.
 
-Most wheels need no undo data: METADATA without its variant fields is the original, and so is RECORD with
-a new row for METADATA. Everything else (added dependencies, a dropped signature, headers that
-zipfile would not have written, an odd RECORD) is kept as undo data: deflated, in an extra field of the entry of
-variant.json in the central directory. Readers skip such fields, none of it is installed, and it disappears
-with variant.json.
+Most wheels need no undo data: the original METADATA is METADATA without its variant fields, and the original
+RECORD is RECORD with a new row for METADATA. Other changes (added dependencies, a dropped signature, headers
+that zipfile would not have written, an unusual RECORD) need undo data. It is deflated and stored in an extra
+field of the entry of variant.json in the central directory. Readers skip such fields, installers do not install
+them, and they disappear with variant.json.
 
-Anybody may have written the undo data of a wheel, and no hash in RECORD covers it. It is used only if it
-does nothing but remove a stamp: each ``check`` function compares one part of it with the wheel.
+Undo data is untrusted, and no hash in RECORD covers it. It is used only if it removes a stamp and does nothing
+else: :func:`only_removes_fields`, :func:`lists_same_files`, and :func:`is_restorable` compare it with the wheel.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 from polywheel.wheel.record import Record, is_canonical, parse_record, row_matches, updated_record
 
 _FLAGS = HAS_DESCRIPTOR | UTF8 | 0b110
-"""Those of a member: the last two say how much effort went into deflating it."""
+"""The flags of a member. The last two bits are the effort of the compression."""
 _DOS_FOLDER = 0x10
 _SPECIAL_MODES = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 def only_removes_fields(now: bytes, former: bytes, strip: Callable[[bytes], bytes]) -> bool:
-    """Whether METADATA was ``former`` before a stamp made it what it is ``now``.
+    """Whether ``former`` is a possible METADATA before a stamp, and ``now`` the METADATA after it.
 
-    A stamp adds one run of whole fields: dependencies, and variant fields, which ``strip`` takes out.
-    A last line that had no line break gets one.
+    A stamp adds one block of complete fields: dependencies, and variant fields, which ``strip`` removes.
+    It also adds a line break if the last line has none.
     """
     if now == former:
         return True
@@ -76,7 +76,7 @@ def only_removes_fields(now: bytes, former: bytes, strip: Callable[[bytes], byte
 
 
 def _fields(metadata: bytes) -> tuple[list[bytes], bytes]:
-    """The headers of METADATA, each with its continuation lines, and what follows them."""
+    """Return the headers of METADATA, each with its continuation lines, and the rest."""
     fields: list[bytes] = []
     at = 0
     while at < len(metadata):
@@ -95,11 +95,11 @@ def _fields(metadata: bytes) -> tuple[list[bytes], bytes]:
 def lists_same_files(
     now: Record, former: Record, *, restored: Mapping[str, bytes], stamped: Collection[str]
 ) -> bool:
-    """Whether two RECORDs list the same, but for files that a stamp changes.
+    """Whether two RECORDs list the same files, except for files that a stamp changes.
 
-    ``restored`` are the files that come back, by path: they are listed rightly, where they are.
-    ``stamped`` are the paths that a stamp may change or add; those that do not come back are not
-    listed.
+    ``restored`` are the restored files, by path. If ``former`` lists them, their hashes must match.
+    ``stamped`` are the paths that a stamp may change or add. ``former`` must not list those that are not
+    restored.
     """
     rows, former_rows = ({row.path: row for row in record} for record in (now, former))
     for path in stamped:
@@ -116,9 +116,9 @@ def lists_same_files(
 def is_restorable(
     path: str, content: bytes, entry: Member, around: Neighbours | None, *, now: Member | None
 ) -> bool:
-    """Whether these headers are those of a regular file of this path and content.
+    """Whether these headers describe a regular file with this path and content.
 
-    ``now`` is the entry that the file has; a mode that it has already is no addition.
+    ``now`` is the current entry of the file. An unusual mode is accepted if the current entry has it too.
     """
     mode = entry.external >> 16
     regular = (
@@ -164,115 +164,120 @@ def is_restorable(
 
 
 UNDO_FIELD = 0x7770
-"""The id of the extra field; PKWARE's list has nothing there."""
+"""The id of the extra field. PKWARE's list does not assign it."""
 _SHAPE = 1
 _MAX_FIELD = 60_000
 _MAX_INFLATED = 8 * 1024 * 1024
-"""Bytes of JSON; what is packed is mostly hashes and signatures, which hardly shrink."""
+"""Bytes of JSON. Most of it are hashes and signatures, which can hardly be compressed."""
 _PARTS = ("METADATA", "RECORD")
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalFiles:
-    """A member as it was: its content, its entry, and what stood around its data."""
+class OriginalFile:
+    """An original member: its content, its directory entry, and the bytes around its data."""
 
     content: bytes
     entry: Member
     around: Neighbours | None
-    """None where nobody knows."""
+    """None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalWheel:
-    """The non-variant wheel that is in a wheel; of one that is not stamped, the wheel itself."""
+    """The non-variant wheel that a wheel was made from. For a wheel without a stamp, the wheel itself."""
 
-    metadata: OriginalFiles
-    record: OriginalFiles
-    signatures: dict[str, OriginalFiles] = field(default_factory=dict)
-    """Signatures of RECORD, by path, which stamping drops."""
+    metadata: OriginalFile
+    record: OriginalFile
+    signatures: dict[str, OriginalFile] = field(default_factory=dict)
+    """Signatures of RECORD, by path. Stamping drops them."""
 
     before: dict[str, str] = field(default_factory=dict)
-    """The member that followed them in the file, or :data:`~.rewrite.LAST`; in their order."""
+    """The member that followed each signature in the file, or :data:`~.rewrite.LAST`; in their order."""
 
 
 Strip = Callable[[bytes], bytes]
-"""METADATA without its variant fields."""
+"""Returns METADATA without its variant fields."""
 
 
-def original_wheel(found: DistInfo, strip: Strip) -> OriginalWheel:
-    """The wheel without what was stamped into it.
+def original_wheel(info: DistInfo, strip: Strip) -> OriginalWheel:
+    """Return the original of a wheel.
 
-    Raises WheelError for undo data that is malformed, or that does more than take a stamp off.
+    Raises WheelError if the undo data is malformed, or if it does more than remove a stamp.
     """
-    metadata, record = (found.member(found.path(name)) for name in _PARTS)
-    if found.variant_json is not None:
-        kept = _kept(found, strip)
-        if kept is not None:
-            return kept
-    bare = strip(found.metadata)
-    if found.variant_json is None and bare == found.metadata:
-        return _itself(found)
+    metadata, record = (info.member(info.path(name)) for name in _PARTS)
+    if info.variant_json is not None:
+        original = _read_undo_data(info, strip)
+        if original is not None:
+            return original
+    bare = strip(info.metadata)
+    if info.variant_json is None and bare == info.metadata:
+        return _unstamped(info)
     former_record = updated_record(
-        found.record,
-        own=found.path("RECORD"),
-        changed={found.path("METADATA"): bare},
-        dropped=(found.path(VARIANT_JSON),),
+        info.record,
+        own=info.path("RECORD"),
+        changed={info.path("METADATA"): bare},
+        dropped=(info.path(VARIANT_JSON),),
     )
     return OriginalWheel(
-        OriginalFiles(bare, metadata, None), OriginalFiles(former_record, record, None)
+        OriginalFile(bare, metadata, None), OriginalFile(former_record, record, None)
     )
 
 
-def _itself(found: DistInfo) -> OriginalWheel:
-    archive, table = found.archive, found.archive.table
+def _unstamped(info: DistInfo) -> OriginalWheel:
+    """Return the original of a wheel without a stamp: the wheel itself."""
+    archive, table = info.archive, info.archive.table
 
-    def former(path: str, content: bytes) -> OriginalFiles:
-        member = found.member(path)
-        return OriginalFiles(content, member, archive.around(member))
+    def original_file(path: str, content: bytes) -> OriginalFile:
+        member = info.member(path)
+        return OriginalFile(content, member, archive.around(member))
 
-    paths = [path for name in SIGNATURES if (path := found.path(name)) in table.position]
+    paths = [path for name in SIGNATURES if (path := info.path(name)) in table.position]
     signatures, before = {}, {}
-    for path in sorted(paths, key=lambda one: table.offset(table.position[one])):
-        content = archive.read(found.member(path), limit=_MAX_INFLATED)
-        signatures[path] = former(path, content)
-        behind = (
+    for path in sorted(paths, key=lambda path: table.offset(table.position[path])):
+        content = archive.read(info.member(path), limit=_MAX_INFLATED)
+        signatures[path] = original_file(path, content)
+        following = (
             table.names[number]
             for number in table.order
             if table.offset(number) > table.offset(table.position[path])
         )
-        before[path] = next((name for name in behind if name not in paths), LAST)
+        before[path] = next((name for name in following if name not in paths), LAST)
     return OriginalWheel(
-        former(found.path("METADATA"), found.metadata),
-        former(found.path("RECORD"), found.record_content),
+        original_file(info.path("METADATA"), info.metadata),
+        original_file(info.path("RECORD"), info.record_content),
         signatures,
         before,
     )
 
 
 def undo_field(
-    found: DistInfo, plain: OriginalWheel, *, metadata: bytes, record: bytes, strip: Strip
+    info: DistInfo, original: OriginalWheel, *, metadata: bytes, record: bytes, strip: Strip
 ) -> bytes | None:
-    """The extra field that lets a stamped wheel become the plain one again; empty if none is needed.
+    """Return the extra field with the undo data of a stamped wheel. It is empty if none is needed.
 
-    ``metadata`` and ``record`` are the stamped ones. None where it would be too large, or where the
-    stamp does more than add to the plain wheel.
+    ``metadata`` and ``record`` are those of the stamped wheel. Returns None if the field would be too large,
+    or if the stamp does more than add data to the original wheel.
     """
-    if not plain.signatures and strip(metadata) == plain.metadata.content and _usual(found, plain):
+    if (
+        not original.signatures
+        and strip(metadata) == original.metadata.content
+        and _needs_no_undo_data(info, original)
+    ):
         return b""
     document = {
         "shape": _SHAPE,
         "parts": {
-            "METADATA": _part(plain.metadata, metadata),
-            "RECORD": _part(plain.record, record),
+            "METADATA": _encode_file(original.metadata, metadata),
+            "RECORD": _encode_file(original.record, record),
         },
         "signatures": [
-            {"path": path, "before": plain.before[path], **_part(former, b"")}
-            for path, former in plain.signatures.items()
+            {"path": path, "before": original.before[path], **_encode_file(file, b"")}
+            for path, file in original.signatures.items()
         ],
     }
-    at = str(found.archive.path)
-    if _excess(found, plain, metadata, parse_record(record, at=at), strip) is not None:
-        found.check()
+    at = str(info.archive.path)
+    if _find_excess(info, original, metadata, parse_record(record, at=at), strip) is not None:
+        info.check()
         return None
     text = json.dumps(document, separators=(",", ":")).encode("ascii")
     packed = zlib.compress(text)
@@ -281,74 +286,76 @@ def undo_field(
     return struct.pack("<2H", UNDO_FIELD, len(packed)) + packed
 
 
-def _usual(found: DistInfo, plain: OriginalWheel) -> bool:
-    """Whether METADATA and RECORD would be written anew as they were."""
-    for former in (plain.metadata, plain.record):
-        if former.around is None:
+def _needs_no_undo_data(info: DistInfo, original: OriginalWheel) -> bool:
+    """Whether polywheel would write the original METADATA and RECORD again without undo data."""
+    for file in (original.metadata, original.record):
+        if file.around is None:
             continue  # derived from a stamped wheel: it would be derived again
-        entry, local = plain_headers(former.entry)
-        if (entry, Neighbours(local, b"")) != (former.entry, former.around):
+        entry, local = plain_headers(file.entry)
+        if (entry, Neighbours(local, b"")) != (file.entry, file.around):
             return False
-    if plain.record.content is not found.record_content:
-        return plain.record.around is None
-    path = found.path("METADATA")
-    return is_canonical(found.record, found.record_content, path, plain.metadata.content)
+    if original.record.content is not info.record_content:
+        return original.record.around is None
+    path = info.path("METADATA")
+    return is_canonical(info.record, info.record_content, path, original.metadata.content)
 
 
-def _part(former: OriginalFiles, now: bytes) -> dict[str, Any]:
-    """A member as JSON: its content as a change to what now stands there."""
-    was = former.content
-    front = _agreeing(now, was)
+def _encode_file(file: OriginalFile, now: bytes) -> dict[str, Any]:
+    """Return an original file as JSON, with its content as a difference to the current content."""
+    was = file.content
+    front = _common_prefix(now, was)
     most = min(len(now), len(was)) - front
-    back = min(most, _agreeing(now[::-1], was[::-1]))
-    around = former.around
+    back = min(most, _common_prefix(now[::-1], was[::-1]))
+    around = file.around
     return {
         "of": zlib.crc32(now),
         "front": front,
         "back": back,
         "between": _text(was[front : len(was) - back]),
-        "entry": _text(central(former.entry)),
+        "entry": _text(central(file.entry)),
         "around": None if around is None else [_text(around.local), _text(around.trailing)],
     }
 
 
-def _agreeing(one: bytes, other: bytes) -> int:
-    """How many bytes two texts have in common at their front."""
-    low, high = 0, min(len(one), len(other))
+def _common_prefix(first: bytes, second: bytes) -> int:
+    """Return the length of the common prefix of two texts."""
+    low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
+        if first[low:middle] == second[low:middle]:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def _kept(found: DistInfo, strip: Strip) -> OriginalWheel | None:
-    """What the undo data says; None where there is none, or where the wheel was changed since.
+def _read_undo_data(info: DistInfo, strip: Strip) -> OriginalWheel | None:
+    """Return the original wheel from the undo data; None if there is none, or if the wheel was changed.
 
     Raises WheelError, see :func:`original_wheel`.
     """
-    member = found.member(found.path(VARIANT_JSON))
+    member = info.member(info.path(VARIANT_JSON))
     packed = next((raw[4:] for kind, raw in extra_fields(member.extra) if kind == UNDO_FIELD), None)
     if packed is None:
         return None
-    path = found.archive.path
-    now = {"METADATA": found.metadata, "RECORD": found.record_content}
+    path = info.archive.path
+    now = {"METADATA": info.metadata, "RECORD": info.record_content}
     try:
-        document = _unpacked(packed)
+        document = _unpack(packed)
         parts = document["parts"]
         if any(parts[name]["of"] != zlib.crc32(now[name]) for name in _PARTS):
             return None
-        metadata, record = (_former(parts[name], now[name], path) for name in _PARTS)
-        signatures = {one["path"]: _former(one, b"", path) for one in document["signatures"]}
-        there = found.archive.table.position
-        before = {
-            one["path"]: one["before"] if one["before"] in there else LAST
-            for one in document["signatures"]
+        metadata, record = (_decode_file(parts[name], now[name], path) for name in _PARTS)
+        signatures = {
+            part["path"]: _decode_file(part, b"", path) for part in document["signatures"]
         }
-        plain = OriginalWheel(metadata, record, signatures, before)
-        excess = _excess(found, plain, found.metadata, found.record, strip)
+        existing = info.archive.table.position
+        before = {
+            part["path"]: part["before"] if part["before"] in existing else LAST
+            for part in document["signatures"]
+        }
+        original = OriginalWheel(metadata, record, signatures, before)
+        excess = _find_excess(info, original, info.metadata, info.record, strip)
     except (
         ValueError,
         LookupError,
@@ -358,40 +365,39 @@ def _kept(found: DistInfo, strip: Strip) -> OriginalWheel | None:
         zlib.error,
         WheelError,
     ):
-        raise found.archive.broken("its undo data is malformed") from None
+        raise info.archive.broken("its undo data is malformed") from None
     if excess is not None:
-        raise found.archive.broken(f"its undo data does more than take the variant off: {excess}")
-    return plain
+        raise info.archive.broken(f"its undo data does more than remove the variant: {excess}")
+    return original
 
 
-def _excess(
-    found: DistInfo, plain: OriginalWheel, metadata: bytes, record: Record, strip: Strip
+def _find_excess(
+    info: DistInfo, original: OriginalWheel, metadata: bytes, record: Record, strip: Strip
 ) -> str | None:
-    """What the plain wheel has that is no rest of a stamped one; None where there is nothing.
+    """Return what restoring a wheel changes besides the removal of the stamp; None if nothing.
 
-    ``metadata`` and ``record`` are those of the stamped wheel. Raises WheelError for a RECORD that
-    can't be read.
+    ``metadata`` and ``record`` are those of the stamped wheel. Raises WheelError if RECORD can't be read.
     """
-    paths = {name: found.path(name) for name in (*_PARTS, VARIANT_JSON, *SIGNATURES)}
-    if not {paths[name] for name in SIGNATURES} >= plain.signatures.keys():
+    paths = {name: info.path(name) for name in (*_PARTS, VARIANT_JSON, *SIGNATURES)}
+    if not {paths[name] for name in SIGNATURES} >= original.signatures.keys():
         return "it adds files"
-    restored = {paths["METADATA"]: plain.metadata, **plain.signatures}
-    for path, former in {**restored, paths["RECORD"]: plain.record}.items():
-        now = found.archive.member(path)
-        if not is_restorable(path, former.content, former.entry, former.around, now=now):
+    restored = {paths["METADATA"]: original.metadata, **original.signatures}
+    for path, file in {**restored, paths["RECORD"]: original.record}.items():
+        now = info.archive.member(path)
+        if not is_restorable(path, file.content, file.entry, file.around, now=now):
             return f"{path} would have headers of another file"
-    if not only_removes_fields(metadata, plain.metadata.content, strip):
+    if not only_removes_fields(metadata, original.metadata.content, strip):
         return "METADATA would get other content"
     listed = lists_same_files(
         record,
-        parse_record(plain.record.content, at=str(found.archive.path)),
-        restored={path: former.content for path, former in restored.items()},
+        parse_record(original.record.content, at=str(info.archive.path)),
+        restored={path: file.content for path, file in restored.items()},
         stamped=[paths[name] for name in ("METADATA", VARIANT_JSON, *SIGNATURES)],
     )
     return None if listed else "RECORD would list other files or hashes"
 
 
-def _unpacked(packed: bytes) -> dict[str, Any]:
+def _unpack(packed: bytes) -> dict[str, Any]:
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed, _MAX_INFLATED)
     document = json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant)
@@ -400,14 +406,14 @@ def _unpacked(packed: bytes) -> dict[str, Any]:
     return dict(document)
 
 
-def _former(part: dict[str, Any], now: bytes, path: Path) -> OriginalFiles:
+def _decode_file(part: dict[str, Any], now: bytes, path: Path) -> OriginalFile:
     front, back = part["front"], part["back"]
     if (
         type(front) is not int
         or type(back) is not int
         or not 0 <= front <= len(now) - back <= len(now)
     ):
-        raise ValueError("reaches beyond the content")
+        raise ValueError("it reaches beyond the content")
     content = now[:front] + _bytes(part["between"]) + now[len(now) - back :]
     raw = _bytes(part["entry"])
     if len(raw) < CENTRAL.size:
@@ -419,7 +425,7 @@ def _former(part: dict[str, Any], now: bytes, path: Path) -> OriginalFiles:
     if part["around"] is not None:
         local, trailing = part["around"]
         around = Neighbours(_bytes(local), _bytes(trailing))
-    return OriginalFiles(content, entry, around)
+    return OriginalFile(content, entry, around)
 
 
 def _text(content: bytes) -> str:

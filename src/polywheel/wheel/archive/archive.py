@@ -1,7 +1,7 @@
-"""Read a zip archive without inflating it: where each member lies.
+"""Read a zip archive without inflating it: the position of each member.
 
-An archive that contradicts itself is refused: it may come from a stranger. Marks of a change in place
-that was interrupted are recognised, see :mod:`polywheel.wheel.in_place`.
+Archives are untrusted, so an inconsistent archive is refused. Marks of interrupted in-place changes are
+recognized, see :mod:`polywheel.wheel.in_place`.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _NUMBERS = struct.Struct("<QQL")
 _MARK = len(_UNFINISHED) + _NUMBERS.size
 _CHUNK = 1024 * 1024
 _FURTHEST = 512 * 1024 * 1024
-"""Bytes of what an interrupted change may have left: twice what a directory may have."""
+"""Bytes that an interrupted change may have left: twice the maximum size of a directory."""
 
 
 def unfinished_mark(old: int) -> bytes:
-    """Stands behind a wheel of ``old`` bytes, in front of its new end."""
-    return _UNFINISHED + _numbers(old, old)
+    """Return the mark between a wheel of ``old`` bytes and its new end."""
+    return _UNFINISHED + _pack_numbers(old, old)
 
 
 def gap_mark(start: int, end: int) -> bytes:
-    """Ends the comment of an archive in which nothing lies between two offsets."""
-    return _GAP + _numbers(start, end)
+    """Return the mark at the end of the comment of an archive with a gap between two offsets."""
+    return _GAP + _pack_numbers(start, end)
 
 
 def split_comment(comment: bytes) -> tuple[bytes, tuple[int, int] | None]:
-    """The comment of an archive without a mark, and the gap that the mark names."""
+    """Return the comment of an archive without the mark, and the gap that the mark names."""
     at = len(comment) - len(_GAP) - _NUMBERS.size
     if at < 0 or not comment.startswith(_GAP, at):
         return comment, None
-    found = _read(comment[at + len(_GAP) :])
-    return (comment, None) if found is None else (comment[:at], found)
+    gap = _unpack_numbers(comment[at + len(_GAP) :])
+    return (comment, None) if gap is None else (comment[:at], gap)
 
 
 def old_size(file: BinaryIO, size: int) -> int:
-    """Bytes of the wheel in front of the mark that stands last in a file; ``size`` if none does."""
-    # A mark that is itself cut short ends the file.
+    """Return the size of the wheel before the last mark in a file; ``size`` if there is no mark."""
+    # The mark at the end of the file may be incomplete.
     file.seek(max(0, size - _MARK))
     end = file.read(min(size, _MARK))
     for length in range(min(len(end), _MARK - 1), 0, -1):
@@ -81,34 +81,34 @@ def old_size(file: BinaryIO, size: int) -> int:
     return size
 
 
-def _numbers(first: int, second: int) -> bytes:
+def _pack_numbers(first: int, second: int) -> bytes:
     check = zlib.crc32(struct.pack("<QQ", first, second))
     return _NUMBERS.pack(first, second, check)
 
 
-def _read(packed: bytes) -> tuple[int, int] | None:
+def _unpack_numbers(packed: bytes) -> tuple[int, int] | None:
     first, second, _ = _NUMBERS.unpack(packed)
-    return (first, second) if packed == _numbers(first, second) else None
+    return (first, second) if packed == _pack_numbers(first, second) else None
 
 
 _FULL = (FULL16, FULL32, FULL32)
-"""Count, length and offset of the directory, where the zip64 end record has them."""
+"""Count, length, and offset of the directory if only the zip64 end record has them."""
 _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT = 0xFFFF
 _MAX_INTERRUPTED = 16
 MAX_TRAILING = 24
-"""Bytes behind the data of a member that are worth keeping: a data descriptor has no more."""
+"""Bytes after the data of a member that are kept. A data descriptor has at most this size."""
 _MAX_BLOCK_HEADER = 512
-"""Bytes: the code lengths in front of a deflated block take less (RFC 1951, 3.2.7)."""
+"""Bytes. The code lengths before a deflated block take less (RFC 1951, 3.2.7)."""
 _MAX_DIRECTORY = 256 * 1024 * 1024
-"""Bytes of central directory that are read: enough for two million members."""
+"""Bytes of the central directory: enough for two million members."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What stands around the data of a member: its local header and what follows the data.
+    """The bytes around the data of a member: its local header, and the bytes after the data.
 
-    That is a data descriptor, or padding; most members have neither.
+    These are a data descriptor or padding. Most members have neither.
     """
 
     local: bytes
@@ -125,31 +125,31 @@ class Archive:
     comment: bytes
     zip64: bool
     size: int
-    """Bytes of the archive: all of the file, but for what an interrupted change left behind it."""
+    """Bytes of the archive: the file without the bytes that an interrupted change left after it."""
 
     gap: tuple[int, int] | None = None
-    """Start and end of what an interrupted change in place left between members; see in_place."""
+    """Start and end of the gap that an interrupted in-place change left between members, see in_place."""
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """In the order of the central directory."""
+        """The members, in the order of the central directory."""
         return self.table.members
 
     @property
     def directory(self) -> int:
-        """Where the central directory starts; the members end there."""
+        """The start of the central directory, which is the end of the members."""
         return self.table.end
 
     def member(self, name: str) -> Member | None:
-        """The member of a name; None where there is none."""
+        """Return the member with a name; None if there is none."""
         number = self.table.position.get(name)
         return None if number is None else self.table.member(number)
 
     def read(self, member: Member, *, limit: int) -> bytes:
-        """The content of a member, inflated and checked; no more than ``limit`` bytes of it."""
-        claimed = max(member.size, member.compressed)
-        if claimed > limit:
-            raise self.broken(f"{member.name} claims {claimed} bytes, over the bound of {limit}")
+        """Return the content of a member, inflated and checked. Raises WheelError over ``limit`` bytes."""
+        size = max(member.size, member.compressed)
+        if size > limit:
+            raise self.broken(f"{member.name} has {size} bytes, over the limit of {limit}")
         self.file.seek(self.data_offset(member))
         raw = self.file.read(member.compressed)
         if len(raw) != member.compressed:
@@ -165,15 +165,15 @@ class Archive:
             if not inflater.eof and len(content) <= member.size:
                 raise self.broken(f"{member.name} is cut short")
             if inflater.unused_data:
-                raise self.broken(f"{member.name} ends before its data do")
+                raise self.broken(f"{member.name} ends before its data")
         else:
             raise self.broken(f"{member.name} is compressed by the unknown method {member.method}")
         if len(content) != member.size or zlib.crc32(content) != member.crc:
-            raise self.broken(f"{member.name} is not what the archive's directory says of it")
+            raise self.broken(f"{member.name} differs from its entry in the archive's directory")
         return content
 
     def start(self, member: Member, length: int) -> bytes:
-        """The first bytes of a stored or deflated member, at most ``length``; no more is inflated."""
+        """Return the first ``length`` bytes of a stored or deflated member. No more is inflated."""
         self.file.seek(self.data_offset(member))
         raw = self.file.read(min(member.compressed, length + _MAX_BLOCK_HEADER))
         if member.method == STORED:
@@ -184,33 +184,33 @@ class Archive:
             raise self.broken(f"{member.name} can't be inflated: {error}") from None
 
     def data_offset(self, member: Member) -> int:
-        """Where the data of a member starts, behind its local header.
+        """Return the start of the data of a member, after its local header.
 
-        Raises WheelError where that header is not there, or says other than the directory:
-        readers that go by the one would see another wheel than readers that go by the other.
+        Raises WheelError if that header is missing or differs from the directory: some readers use the
+        local header, others the directory, and they would see different wheels.
         """
         self.file.seek(member.offset)
         header = self.file.read(LOCAL.size)
         if len(header) != LOCAL.size or header[:4] != b"PK\x03\x04":
-            raise self.broken(f"{member.name} has no local header where it should be")
+            raise self.broken(f"{member.name} has no local header at its offset")
         name_length: int
         extra_length: int
         fields = LOCAL.unpack(header)
         _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
         if self.file.read(name_length) != member.raw_name:
             raise self.broken(f"{member.name} has another name in its local header")
-        # With a data descriptor, checksum and sizes follow the data; what is wide stands in zip64.
+        # With a data descriptor, checksum and sizes follow the data. Large sizes are in zip64 fields.
         agreed = flags & HAS_DESCRIPTOR or (
             crc == member.crc
             and compressed in (member.compressed, FULL32)
             and size in (member.size, FULL32)
         )
         if method != member.method or not agreed:
-            raise self.broken(f"{member.name} is described differently in its local header")
+            raise self.broken(f"{member.name} has another description in its local header")
         return member.offset + LOCAL.size + name_length + extra_length
 
     def around(self, member: Member) -> Neighbours:
-        """What stands around the data of a member. Raises WheelError as :meth:`data_offset`."""
+        """Return the bytes around the data of a member. Raises WheelError like :meth:`data_offset`."""
         start = self.data_offset(member)
         data_end = start + member.compressed
         end = self.table.end_of(self.table.position[member.name])
@@ -222,10 +222,10 @@ class Archive:
         return Neighbours(local, self.file.read(min(end - data_end, MAX_TRAILING)))
 
     def extents(self) -> Iterator[tuple[Member, int]]:
-        """Members as they lie in the file, each with where it ends: at the next, or the directory.
+        """Yield the members in the order of the file, each with its end: the next member or the directory.
 
-        Reads every local header; raises WheelError where one disagrees with the directory, or
-        where the data behind it reach into the next member.
+        Reads every local header. Raises WheelError if one disagrees with the directory, or if the data after
+        it overlaps the next member.
         """
         for _, end, number in self.table.extents():
             member = self.table.member(number)
@@ -234,35 +234,38 @@ class Archive:
             yield member, end
 
     def broken(self, what: str) -> WheelError:
+        """Return the error for a broken wheel."""
         return broken(self.path, what)
 
 
 def open_archive(
     file: BinaryIO, path: Path, *, seen: Callable[[bytes], object] | None = None
 ) -> Archive:
-    """Read the directory of an archive. Raises WheelError for anything that is not right.
+    """Read the directory of an archive. Raises WheelError if it is invalid.
 
-    ``seen`` is told the raw directory before it is checked.
+    ``seen`` gets the raw directory before it is checked.
     """
     size, tail_start, tail = _tail(file, path, file.seek(0, 2))
     at = _find_end(tail)
     _, disk, start_disk, here, count, length, offset, _ = END.unpack_from(tail, at)
     comment, gap = split_comment(tail[at + END.size :])
     if _END_MAGIC in comment:
-        raise broken(path, "its comment holds a second end record, which other readers would take")
+        raise broken(
+            path, "its comment contains a second end record, which other readers would use"
+        )
     end = tail_start + at
     zip64 = False
-    found = _zip64_end(file, path, end)
-    if found is not None:
-        narrow, wide = (count, length, offset), found[:3]
+    zip64_end = _zip64_end(file, path, end)
+    if zip64_end is not None:
+        narrow, wide = (count, length, offset), zip64_end[:3]
         if any(a not in (b, full) for a, b, full in zip(narrow, wide, _FULL, strict=True)):
             raise broken(path, "its two end records contradict each other")
-        count, length, offset, end = found
+        count, length, offset, end = zip64_end
         here, disk, start_disk, zip64 = count, 0, 0, True
     if disk or start_disk or here != count:
         raise broken(path, "it is split over several files")
     if offset + length != end:
-        raise broken(path, "its directory is not where the end record says")
+        raise broken(path, "its directory is not at the offset in the end record")
     if length > _MAX_DIRECTORY or count * CENTRAL.size > length:
         raise broken(path, f"it claims {count} members in a directory of {length} bytes")
     file.seek(offset)
@@ -271,14 +274,14 @@ def open_archive(
         seen(raw)
     table = Directory(raw, count, offset, path)
     if gap is not None and not table.is_gap(*gap):
-        raise broken(path, "its comment names a gap that is not there")
+        raise broken(path, "its comment names a gap that does not exist")
     return Archive(file, path, table, comment, zip64, size, gap)
 
 
 def _tail(file: BinaryIO, path: Path, size: int) -> tuple[int, int, bytes]:
-    """Bytes of the archive, and the end of it that holds the end record: where it starts, and it.
+    """Return the size of the archive, and the start and the content of its tail with the end record.
 
-    Behind it may lie what a few interrupted changes left.
+    Bytes of a few interrupted changes may follow the archive.
     """
     for _ in range(_MAX_INTERRUPTED):
         start = max(0, size - END.size - _MAX_COMMENT)
@@ -293,7 +296,7 @@ def _tail(file: BinaryIO, path: Path, size: int) -> tuple[int, int, bytes]:
 
 
 def _find_end(tail: bytes) -> int:
-    """Where the end record starts: the last one whose comment reaches exactly to the end."""
+    """Return the start of the end record: the last one whose comment ends exactly at the end."""
     at = tail.rfind(_END_MAGIC)
     while at >= 0:
         if len(tail) - at >= END.size:
@@ -305,7 +308,7 @@ def _find_end(tail: bytes) -> int:
 
 
 def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int] | None:
-    """Count, length and offset of the directory, and where it ends; None where there is no zip64."""
+    """Return count, length, offset, and end of the directory; None if there is no zip64 end record."""
     if end < ZIP64_LOCATOR.size:
         return None
     file.seek(end - ZIP64_LOCATOR.size)
@@ -313,7 +316,7 @@ def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int
     if magic != b"PK\x06\x07":
         return None
     if disk or disks > 1 or where > end - ZIP64_LOCATOR.size - ZIP64_END.size:
-        raise broken(path, "its zip64 end record is not where it should be")
+        raise broken(path, "its zip64 end record is not at its offset")
     file.seek(where)
     record = ZIP64_END.unpack(file.read(ZIP64_END.size))
     magic, rest, _, _, disk, start_disk, here, count, length, offset = record

@@ -1,8 +1,8 @@
-"""The central directory of an archive: parsed as a table, checked as a whole.
+"""The central directory of an archive: parsed as a table, checked by columns.
 
-A large wheel has many thousand members, and labelling one is to cost little more than copying the
-file. So the checks run over whole columns first; only where one of them finds something unusual
-are the members looked at one by one, to tell what it is, or that it is harmless.
+A large wheel has many thousand members, and labelling it should cost little more than copying it. So the
+checks run over whole columns first. Only if a check finds something unusual, the members are checked one by
+one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from polywheel.wheel.archive.entry import (
 )
 
 _MAGIC = b"PK\x01\x02"
-# The fixed part of an entry behind its magic number, and where the columns lie in it: by place, the
-# bytes of each number.
+# The size of the fixed part of an entry after its magic number, and the columns in it: the offset and the
+# size in bytes of each number.
 _HEAD = CENTRAL.size - len(_MAGIC)
 _FLAGS, _METHOD, _COMPRESSED, _SIZE = (4, 2), (6, 2), (16, 4), (20, 4)
 _NAME_LENGTH, _EXTRA_LENGTH, _COMMENT_LENGTH = (24, 2), (26, 2), (28, 2)
@@ -42,19 +42,19 @@ _DISK, _WHERE = (30, 2), (38, 4)
 _LENGTHS = struct.Struct("<24x3H")
 _OFFSET = struct.Struct("<L")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Printable ASCII but for what other systems take as separators.
+# Printable ASCII without the separators of other systems.
 _HARMLESS = bytes({*range(0x20, 0x7F), ord("\n")} - {*b":\\"})
 
 
 class Directory:
-    """The entries of a central directory, in its order; ``end`` is where the members end."""
+    """The entries of a central directory, in its order. ``end`` is the end of the members."""
 
     def __init__(self, raw: bytes, count: int, end: int, path: Path) -> None:
         self.raw = raw
         self.end = end
         self._wide = True
         self._path = path
-        # Where each entry starts, and where the last one ends.
+        # The start of each entry, and the end of the last one.
         self._starts: list[int] = []
         names, heads = self._cut_by_magic(count) or self._cut_by_lengths(count)
         self._screen(names, heads)
@@ -65,28 +65,28 @@ class Directory:
 
     @property
     def sizes(self) -> list[int]:
-        """Bytes of each member, inflated."""
+        """The inflated size of each member in bytes."""
         return self._sizes
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
-        """Every member; a large archive has better use for :meth:`member`."""
+        """All members. For a large archive, :meth:`member` is faster."""
         return tuple(map(self.member, range(len(self._names))))
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Where in the directory each name stands."""
+        """The number of each name in the directory."""
         return {name: number for number, name in enumerate(self._names)}
 
     def member(self, number: int) -> Member:
         return parse_entry(self.raw, self._starts[number], self._path)
 
     def entries(self, first: int, last: int) -> bytes:
-        """The entries first to last - 1, as they stand in the directory."""
+        """Return the entries first to last - 1, unchanged."""
         return self.raw[self._starts[first] : self._starts[last]] if last > first else b""
 
     def moved(self, number: int, offset: int) -> bytes:
-        """The entry of a member that comes to lie at another offset."""
+        """Return the entry of a member for another offset."""
         start = self._starts[number]
         if offset < FULL32 and not self._wide:
             entry = bytearray(self.raw[start : self._starts[number + 1]])
@@ -96,14 +96,14 @@ class Directory:
 
     @cached_property
     def order(self) -> Sequence[int]:
-        """The numbers of the members as they lie in the file."""
+        """The numbers of the members in the order of the file."""
         numbers = range(len(self._offsets))
         if self._in_order:
             return numbers
         return sorted(numbers, key=self._offsets.__getitem__)
 
     def extents(self, only: Collection[int] | None = None) -> list[tuple[int, int, int]]:
-        """``(offset, end, number)`` of members as they lie in the file: of all, or of some.
+        """Return ``(offset, end, number)`` of all or some members, in the order of the file.
 
         A member ends at the next one, or at the directory.
         """
@@ -118,25 +118,25 @@ class Directory:
         return self._offsets[number]
 
     def end_of(self, number: int) -> int:
-        """Where a member ends: at the next one in the file, or at the directory."""
+        """Return the end of a member: the next one in the file, or the directory."""
         if not self._in_order:
-            return next(end for _, end, found in self.extents({number}) if found == number)
+            return next(end for _, end, other in self.extents({number}) if other == number)
         return self._offsets[number + 1] if number + 1 < len(self._offsets) else self.end
 
     def is_gap(self, first: int, end: int) -> bool:
-        """Whether no member lies between two offsets, as far as the directory says."""
+        """Whether the directory has no member between two offsets."""
         if not 0 < first < end <= self.end:
             return False
         in_front = [number for number, offset in enumerate(self._offsets) if offset < end]
         return all(
-            one.offset + LOCAL.size + len(one.raw_name) + one.compressed <= first
-            for one in map(self.member, in_front)
+            member.offset + LOCAL.size + len(member.raw_name) + member.compressed <= first
+            for member in map(self.member, in_front)
         )
 
     def _cut_by_magic(self, count: int) -> tuple[list[bytes], bytes] | None:
-        """Names and heads of the entries, cut where the next magic number stands.
+        """Split the directory at magic numbers. Return the names and heads of the entries.
 
-        None where that is not where an entry ends: one has extra fields, or a name like a magic
+        Returns None if entries do not end there: an entry has extra fields, or a name contains a magic
         number.
         """
         entries = self.raw.split(_MAGIC)
@@ -155,7 +155,7 @@ class Directory:
         return names, heads
 
     def _cut_by_lengths(self, count: int) -> tuple[list[bytes], bytes]:
-        """Names and heads of the entries, one after the other."""
+        """Split the directory by the lengths of its entries. Return their names and heads."""
         names: list[bytes] = []
         heads: list[bytes] = []
         at = 0
@@ -172,13 +172,13 @@ class Directory:
             names.append(self.raw[at : at + name])
             at += name + extra + comment
         if at != len(self.raw):
-            more = "holds more than its members" if at < len(self.raw) else "is cut short"
+            more = "has extra bytes" if at < len(self.raw) else "is cut short"
             raise broken(self._path, f"its directory {more}")
         self._starts.append(at)
         return names, b"".join(heads)
 
     def _screen(self, names: list[bytes], heads: bytes) -> None:
-        """Take the columns apart and check them; the members themselves where one is unusual."""
+        """Extract and check the columns. If one is unusual, check the members one by one."""
         self._names: list[str] = []
         self._sizes: list[int] = []
         self._offsets: list[int] = []
@@ -200,8 +200,8 @@ class Directory:
             and (
                 STORED not in methods
                 or not any(
-                    method == STORED and there != size
-                    for method, there, size in zip(methods, compressed, sizes, strict=True)
+                    method == STORED and stored != size
+                    for method, stored, size in zip(methods, compressed, sizes, strict=True)
                 )
             )
         )
@@ -220,7 +220,7 @@ class Directory:
         self._check_extents(lengths, compressed)
 
     def _check_names(self) -> None:
-        """Refuse names that lead out of the archive, that are malformed, or stand twice."""
+        """Raise WheelError for names that lead out of the archive, are malformed, or occur twice."""
         seen = set()
         for name in self._names:
             parts = name.removesuffix("/").split("/")
@@ -237,7 +237,7 @@ class Directory:
             seen.add(name)
 
     def _check_extents(self, lengths: Iterable[int], compressed: Iterable[int]) -> None:
-        """Refuse members that overlap, a sign of an archive that is made to explode."""
+        """Raise WheelError for overlapping members, a sign of a zip bomb."""
         self._in_order = self._offsets == sorted(self._offsets)
         least = list(map(sum, zip(self._offsets, lengths, compressed, strict=True)))
         starts = map((-LOCAL.size).__add__, [*self._offsets[1:], self.end])
@@ -254,7 +254,7 @@ class Directory:
 
 
 def _column(heads: bytes, place: tuple[int, int]) -> array[int]:
-    """One number of every head: its bytes lie a head apart, and the least of them comes first."""
+    """Return one number of every head. Its bytes are one head apart, the lowest byte first."""
     at, width = place
     raw = bytearray(len(heads) // _HEAD * width)
     for byte in range(width):
@@ -266,9 +266,9 @@ def _column(heads: bytes, place: tuple[int, int]) -> array[int]:
 
 
 def _is_plain(names: bytes) -> bool:
-    """Whether names, a line each, are printable ASCII and none of their parts is special.
+    """Whether names, one per line, are printable ASCII and have no special parts.
 
-    That of a folder ends with an empty part: archives with folders take the long way.
+    The name of a folder ends with an empty part, so archives with folders take the slow path.
     """
     parts = b"/" + names.replace(b"\n", b"/") + b"/"
     return not names.translate(None, _HARMLESS) and not any(

@@ -28,7 +28,7 @@ ZIP64_EXTRA, UNICODE_PATH = 0x0001, 0x7075
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry of the central directory; sizes and offsets in bytes, zip64 resolved."""
+    """One entry of the central directory. Sizes and offsets are in bytes, with zip64 fields resolved."""
 
     name: str
     raw_name: bytes
@@ -53,7 +53,7 @@ class Member:
 
 
 def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    """``(id, whole field)`` of an extra block; a tail that is no field comes with the id -1."""
+    """Yield ``(id, whole field)`` of an extra block. A malformed tail has the id -1."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
@@ -64,7 +64,7 @@ def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def central(member: Member) -> bytes:
-    """The directory entry; what does not fit 32 bits goes into a zip64 field, in its fixed order."""
+    """Return the directory entry. Numbers that do not fit 32 bits go into a zip64 field, in fixed order."""
     wide = [value for value in (member.size, member.compressed, member.offset) if value >= FULL32]
     extra = b"".join(field for kind, field in extra_fields(member.extra) if kind != ZIP64_EXTRA)
     needed = member.needed
@@ -82,17 +82,18 @@ def central(member: Member) -> bytes:
 
 
 MAX_NAME = 4096
-"""Bytes of a name: no system takes a longer path, and one that is derived from it still fits."""
+"""Bytes of a name. No system accepts a longer path, and derived names still fit."""
 _MAX_EXTRA = FULL16 - 28
-"""Bytes of extra fields: room is left for a zip64 field, should the member move beyond 4 GiB."""
+"""Bytes of extra fields. There is room for a zip64 field if the member moves beyond 4 GiB."""
 
 
 def broken(path: Path, what: str) -> WheelError:
+    """Return the error for a broken wheel."""
     return WheelError(f"broken wheel: {what}", at=str(path))
 
 
 def parse_entry(raw: bytes, at: int, path: Path) -> Member:
-    """The entry that starts at an offset of a directory. Raises WheelError."""
+    """Parse the entry at an offset of a directory. Raises WheelError."""
     # fmt: off
     (
         _, made, made_os, needed, needed_os, flags, method, time, date, crc, compressed,
@@ -115,7 +116,7 @@ def parse_entry(raw: bytes, at: int, path: Path) -> Member:
     if flags & ENCRYPTED or disk not in (0, FULL16):
         raise broken(path, f"{name!r} is encrypted or split")
     if method == STORED and compressed != size:
-        raise broken(path, f"{name!r} is stored, yet takes another size than it has")
+        raise broken(path, f"{name!r} is stored, but has two different sizes")
     _check_extra(extra, name, path)
     if len(raw_name) > MAX_NAME:
         raise bad_name(name, path)
@@ -126,6 +127,7 @@ def parse_entry(raw: bytes, at: int, path: Path) -> Member:
 
 
 def bad_name(name: str, path: Path) -> WheelError:
+    """Return the error for a name that is malformed or leads out of the archive."""
     return broken(path, f"the member name {name[:200]!r} leads out of the archive, or is malformed")
 
 
@@ -141,14 +143,14 @@ def _zip64_values(extra: bytes, count: int, name: str, path: Path) -> tuple[int,
         if kind == ZIP64_EXTRA and len(field) >= 4 + 8 * count:
             return struct.unpack_from(f"<{count}Q", field, 4)
     if count == 1:
-        return (FULL32,)  # exactly 4 GiB - 1: a value, not a sign
-    raise broken(path, f"{name!r} lacks its zip64 sizes")
+        return (FULL32,)  # exactly 4 GiB - 1: a value, not a marker
+    raise broken(path, f"{name!r} has no zip64 sizes")
 
 
 def _check_extra(extra: bytes, name: str, path: Path) -> None:
     if len(extra) > _MAX_EXTRA:
         raise broken(path, f"{name!r} has {len(extra)} bytes of extra fields")
     for kind, field in extra_fields(extra):
-        # Newer readers take this name, older ones the other. Version and checksum come before it.
+        # Newer readers use this name, older ones the other. Version and checksum come before it.
         if kind == UNICODE_PATH and field[9:] != name.encode("utf-8"):
             raise broken(path, f"{name!r} has another name in its extra fields")

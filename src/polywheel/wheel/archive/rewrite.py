@@ -1,4 +1,4 @@
-"""Write an archive with some new members; the others are copied in compressed form.
+"""Write an archive with some new members. The other members are copied in compressed form.
 
 The front of the archive is copied while its directory is still being checked.
 """
@@ -34,16 +34,15 @@ from polywheel.wheel.archive.entry import (
 )
 
 _WORTH_A_THREAD = 256 * 1024
-"""Bytes from which on deflating takes longer than starting a thread for it."""
+"""Bytes. Deflating more takes longer than starting a thread."""
 
 
 class NewMember:
-    """A member to be written: its content, and the entry whose mode, method and time it takes.
+    """A new member: its content, and the entry whose mode, method, and time it gets.
 
-    What is large (the RECORD of a wheel with many members) is deflated in a thread of its own,
-    while its maker goes on, and lightly: it is hashes mostly, and more effort takes longer for next
-    to nothing. ``thorough`` deflates it as zlib does by default. ``around`` is what stood around the
-    member that comes back, ``extra`` an extra field for its directory entry.
+    A large member (the RECORD of a wheel with many members) is deflated in a thread, with zlib's fastest
+    level: it has mostly hashes, and more effort saves almost nothing. ``thorough`` uses zlib's default level.
+    ``around`` are the bytes around a restored member, ``extra`` is an extra field for its directory entry.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class NewMember:
                 self._thread.start()
 
     def data(self) -> bytes:
-        """What stands in the archive: the content itself where it is stored."""
+        """Return the data for the archive: the deflated content, or the content of a stored member."""
         if self._thread is not None:
             if self._thread.ident is None:
                 self._deflate()
@@ -81,14 +80,14 @@ class NewMember:
         return self._data
 
     def write(self, target: BinaryIO) -> Member:
-        """Append the member; deterministic: the same content and model give the same bytes."""
+        """Append the member. Return its entry. The same content and entry give the same bytes."""
         data = self.data()
         like, around = self.like, self._around
         crc, offset = zlib.crc32(self.content), target.tell()
         if around is not None and (crc, len(data)) == (like.crc, like.compressed):
             target.write(around.local + data + around.trailing)
             return replace(like, offset=offset)
-        anew = replace(
+        entry = replace(
             like,
             name=self.name,
             raw_name=self.name.encode("utf-8"),
@@ -98,7 +97,7 @@ class NewMember:
             size=len(self.content),
             offset=offset,
         )
-        member, local = plain_headers(anew)
+        member, local = plain_headers(entry)
         target.write(local)
         target.write(data)
         return replace(member, extra=self._extra)
@@ -109,7 +108,7 @@ class NewMember:
 
 
 def plain_headers(member: Member) -> tuple[Member, bytes]:
-    """The directory entry and the local header that polywheel gives a member, as zipfile does."""
+    """Return the directory entry and the local header of a member, in the form that zipfile writes."""
     raw_name = member.raw_name
     plain = replace(
         member,
@@ -126,10 +125,10 @@ def plain_headers(member: Member) -> tuple[Member, bytes]:
 
 
 class HeadStart:
-    """Copies in the kernel, in a thread, up to where the first change is likely to be.
+    """Copies the front of an archive in a thread, with a system call, up to the likely first change.
 
-    That is a guess from the raw directory: the first member of a ``.dist-info``. Where it goes too
-    far, :meth:`settle` takes it back. The two files are to stay open until the context is left.
+    The first change is guessed from the raw directory: the first member of a ``.dist-info``. If too much was
+    copied, :meth:`settle` removes it. The two files must stay open until the context ends.
     """
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
@@ -153,7 +152,7 @@ class HeadStart:
             self._thread.start()
 
     def settle(self, first_change: int) -> int:
-        """How many bytes the target holds now: none of what lies from ``first_change`` on."""
+        """Stop copying. Return the number of copied bytes, which are all before ``first_change``."""
         self._join()
         if self._done > first_change:
             self._done = 0
@@ -167,13 +166,13 @@ class HeadStart:
             self._thread = None
 
     def _copy(self) -> None:
-        """As far as the kernel does it; whatever is left is copied with the rest."""
+        """Copy as far as the kernel does. The remaining bytes are copied with the rest."""
         if sys.platform != "linux":
             return
         source, target = self._source.fileno(), self._target.fileno()
         with contextlib.suppress(OSError):
             if hasattr(os, "posix_fallocate"):
-                # Room in one piece is written to a tenth faster than room that grows.
+                # Writing to preallocated space is a tenth faster.
                 os.posix_fallocate(target, 0, self._end)
             while self._done < self._end:
                 left = self._end - self._done
@@ -184,60 +183,60 @@ class HeadStart:
 
 
 def _first_of_dist_info(directory: bytes) -> int:
-    """The lowest offset that an entry with ``.dist-info/`` in its name seems to have."""
-    found = []
+    """Return the lowest offset of the entries that seem to have ``.dist-info/`` in their name."""
+    offsets = []
     at = directory.find(b".dist-info/")
     while at >= 0:
         start = directory.rfind(b"PK\x01\x02", 0, at)
         if start < 0 or start + CENTRAL.size > at:
             return 0
-        found.append(int.from_bytes(directory[start + 42 : start + 46], "little"))
+        offsets.append(int.from_bytes(directory[start + 42 : start + 46], "little"))
         at = directory.find(b".dist-info/", at + 1)
-    return min((offset for offset in found if offset != FULL32), default=0)
+    return min((offset for offset in offsets if offset != FULL32), default=0)
 
 
 _CHUNK = 1024 * 1024
 LAST = ""
-"""Stands for the end of the members in :attr:`Change.added`: no member has this name."""
+"""The key for the end of the members in :attr:`Change.added`. No member has this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done to an archive."""
+    """A change of an archive."""
 
     replaced: Mapping[str, NewMember]
-    """New members for old names."""
+    """New members for existing names."""
 
     added: Mapping[str, Sequence[NewMember]] = field(default_factory=dict)
-    """Members that come in front of the named one, or behind all under :data:`LAST`."""
+    """New members, by the name of the member that follows them, or :data:`LAST`."""
 
     dropped: Collection[str] = ()
 
 
 class HasFront(Protocol):
-    """Whoever has the front of the archive in the target already."""
+    """An object that has copied the front of the archive to the target."""
 
     def settle(self, first_change: int, /) -> int:
-        """How many bytes of the archive the target holds now, none of them a changed one."""
+        """Return the number of copied bytes. None of them is changed."""
 
 
 @dataclass(slots=True)
 class Written:
-    """Where the members of an archive have come to lie."""
+    """The new positions of the members of an archive."""
 
     changed: dict[int, list[Member | int]]
-    """For the number of a member that was touched: what stands in its place.
+    """The entries in place of each changed member, by its number.
 
-    New members, and the offset of the old one where that stays.
+    These are new members, and the offset of the old one if it is kept.
     """
 
     moved: list[tuple[int, int]]
-    """The old offset of each run of members that stay, and by how much it moves."""
+    """The old offset of each run of kept members, and the distance by which it moves."""
 
     last: list[Member]
 
     def count(self, archive: Archive) -> int:
-        """How many members there are now."""
+        """Return the number of members after the change."""
         more = sum(len(entries) - 1 for entries in self.changed.values())
         return len(archive.table.names) + more + len(self.last)
 
@@ -245,11 +244,11 @@ class Written:
 def rewrite(
     archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
 ) -> None:
-    """Write ``archive`` to the empty file ``target`` with some members changed.
+    """Write ``archive`` with a change to the empty file ``target``.
 
-    Order is kept, in the file and in the directory. The rest is copied without being inflated,
-    headers and data descriptors included, neighbours in one go; ``front`` may have copied some of
-    it already.
+    The order is kept, in the file and in the directory. Unchanged members are copied with their headers and
+    data descriptors, without inflating them, and neighbouring members at once. ``front`` may have copied some
+    of them already.
     """
     written = write_members(archive, target, change, front=front)
     offset = target.tell()
@@ -261,9 +260,9 @@ def rewrite(
 def write_members(
     archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
 ) -> Written:
-    """Write the members alone; the gap that an interrupted change left is left out."""
+    """Write only the members. A gap of an interrupted change is left out."""
     table = archive.table
-    changes = _touched(archive, change)
+    changes = _changed_extents(archive, change)
     copied = front.settle(changes[0][0] if changes else table.end) if front else 0
     written = Written({}, [], [])
     start = 0
@@ -275,82 +274,82 @@ def write_members(
             continue
         name = table.names[number]
         entries = written.changed[number] = []
-        entries += [one.write(target) for one in change.added.get(name, ())]
+        entries += [member.write(target) for member in change.added.get(name, ())]
         if name in change.replaced:
             entries.append(change.replaced[name].write(target))
         elif name not in change.dropped:
             entries.append(target.tell())
             _copy(archive.file, target, offset, end)
     written.moved.append((start, _keep(archive, target, start, table.end, copied)))
-    written.last = [one.write(target) for one in change.added.get(LAST, ())]
+    written.last = [member.write(target) for member in change.added.get(LAST, ())]
     return written
 
 
-def _touched(archive: Archive, change: Change) -> list[tuple[int, int, int]]:
-    """Offset, end and number of the members that are touched; a gap has the number -1."""
+def _changed_extents(archive: Archive, change: Change) -> list[tuple[int, int, int]]:
+    """Return offset, end, and number of the changed members. A gap has the number -1."""
     table = archive.table
     names = {*change.replaced, *change.added, *change.dropped} - {LAST}
-    found = table.extents({table.position[name] for name in names})
+    extents = table.extents({table.position[name] for name in names})
     if archive.gap is None:
-        return found
-    # The member in front of a gap seems to reach to its end.
+        return extents
+    # The member before a gap seems to reach to the end of the gap.
     first, end = archive.gap
-    clipped = [(at, first if at < first < to else to, number) for at, to, number in found]
+    clipped = [(at, first if at < first < to else to, number) for at, to, number in extents]
     return sorted([*clipped, (first, end, -1)])
 
 
 def _keep(archive: Archive, target: BinaryIO, start: int, end: int, copied: int) -> int:
-    """Copy a run of members, but for what is there already; by how much the run moves."""
+    """Copy a run of members without the bytes that are copied already. Return the distance it moves."""
     moves = target.tell() - copied - start
     _copy(archive.file, target, start + copied, end)
     return moves
 
 
 def _moving(table: Directory, moved: list[tuple[int, int]]) -> dict[int, int]:
-    """The members that come to lie elsewhere, with their new offsets."""
+    """Return the members that move, with their new offsets."""
     starts = [start for start, _ in moved]
-    found = {}
+    moving = {}
     for number in reversed(table.order):
         offset = table.offset(number)
         run = bisect_right(starts, offset) - 1
         if not any(by for _, by in moved[: run + 1]):
-            break  # nothing in front of here moves
+            break  # nothing before this member moves
         if moved[run][1]:
-            found[number] = offset + moved[run][1]
-    return found
+            moving[number] = offset + moved[run][1]
+    return moving
 
 
 def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
-    """Append source[start:end] to target, in the kernel where that can be done."""
+    """Append source[start:end] to target, in the kernel if possible."""
     target.flush()
     source.seek(start)
-    left = end - start
+    remaining = end - start
     if hasattr(os, "copy_file_range"):
         at = start
         try:
-            while left:
-                done = os.copy_file_range(source.fileno(), target.fileno(), left, at)
+            while remaining:
+                done = os.copy_file_range(source.fileno(), target.fileno(), remaining, at)
                 if done == 0:
                     break
-                at, left = at + done, left - done
+                at, remaining = at + done, remaining - done
         except OSError:
-            pass  # a file system that can't, or no file at all: the rest goes the long way
+            pass  # the file system can't, or the target is in memory: copy the rest below
         source.seek(at)
         target.seek(0, os.SEEK_END)
-    while left:
-        chunk = source.read(min(left, _CHUNK))
+    while remaining:
+        chunk = source.read(min(remaining, _CHUNK))
         if not chunk:
             raise OSError("the archive became shorter while it was read")
         target.write(chunk)
-        left -= len(chunk)
+        remaining -= len(chunk)
 
 
 def write_directory(
     target: BinaryIO, archive: Archive, written: Written, *, shift: int = 0
 ) -> None:
-    """Write the central directory; what neither changes nor moves, as it stands.
+    """Write the central directory. Entries of members that neither change nor move are copied.
 
-    ``shift``: by how many bytes all that lies behind the first change lies further back.
+    ``shift`` is the number of bytes by which everything after the first change lies further back.
     """
     table = archive.table
     moved = [(start, by + shift if run else by) for run, (start, by) in enumerate(written.moved)]
@@ -380,10 +379,10 @@ def write_end(
     length: int,
     comment: bytes = b"",
 ) -> None:
-    """The end record behind a directory, in zip64 too where it must be, or where it was.
+    """Write the end record after a directory, and the zip64 end record if it is needed or existed before.
 
-    ``offset`` and ``length`` are those of the directory, in bytes; ``comment`` comes behind the
-    comment that the archive has.
+    ``offset`` and ``length`` are those of the directory, in bytes. ``comment`` is added after the comment of
+    the archive.
     """
     comment = archive.comment + comment
     if archive.zip64 or count >= FULL16 or length >= FULL32 or offset >= FULL32:
