@@ -111,7 +111,7 @@ def test_an_in_tree_backend_that_calls_polywheel_again_is_a_loop(tmp_path: Path)
         pyproject=text,
         again="from polywheel.backend import *\nfrom polywheel.backend import build_wheel\n",
     )
-    assert "a loop" in said
+    assert "which would never end" in said
 
 
 @pytest.mark.parametrize("arguments", [[FAST], []], ids=["variant", "plain"])

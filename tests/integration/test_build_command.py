@@ -413,7 +413,7 @@ def test_a_wheel_of_another_origin_is_not_written_over(builds: Builds) -> None:
     builds.out.mkdir()
     (builds.out / name).write_bytes(b"mine")
     said = builds(code=1)
-    assert f"{name} is there already, and it is not what a run of this matrix made" in said.err
+    assert f"{name} already exists, and no run of this matrix built it" in said.err
     assert (builds.out / name).read_bytes() == b"mine"
     assert builds.labels == ["a", "b", "c"]
     assert builds.leftovers == []
@@ -428,7 +428,7 @@ def test_a_wheel_that_was_changed_or_renamed(builds: Builds) -> None:
     a.rename(builds.out / "mine-1.0-py3-none-any-a.whl")
     b.write_bytes(b"repaired")
     said = builds(code=1)
-    assert f"{b.name} is there already" in said.err
+    assert f"{b.name} already exists" in said.err
     assert not list((builds.out / "logs").glob("*-b.log"))  # it was not even built
     assert b.read_bytes() == b"repaired"
     assert a.exists()
@@ -443,7 +443,7 @@ def test_two_jobs_with_one_filename(tmp_path: Path, second_python: str) -> None:
     builds = Builds(source, tmp_path / "out")
     for _ in range(2):
         said = builds(code=1)
-        assert "error: two jobs make demo-1.0-py3-none-any-a.whl: " in said.err
+        assert "error: two jobs build demo-1.0-py3-none-any-a.whl: " in said.err
         assert "wheel-tag" in said.err
         assert len(builds.wheels) == len(builds.journal) == 1
         first = builds.wheels

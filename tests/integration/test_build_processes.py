@@ -162,7 +162,7 @@ def test_a_pipe_that_has_the_name_of_a_wheel_holds_up_nothing(tmp_path: Path) ->
     os.mkfifo(name)
     said = builds(code=1)
     assert said.states == {"v1": "failed", "v2": "built"}
-    assert f"{name.name} is there already" in said.err
+    assert f"{name.name} already exists" in said.err
     assert "--force" in said.err
     assert name.is_fifo()
     assert builds("--force").states == {"v1": "built", "v2": "up-to-date"}
@@ -183,7 +183,7 @@ time.sleep(60)
 """,
     )
     said = Builds(source, tmp_path / "out", patience=240)(code=1)
-    assert said.report["builds"][0]["error"] == "its worker was killed by signal 9"
+    assert said.report["builds"][0]["error"] == "the worker was killed by signal 9"
 
 
 @posix

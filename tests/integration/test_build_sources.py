@@ -605,7 +605,7 @@ def test_at_the_end_it_says_what_to_do_next(tmp_path: Path) -> None:
     builds = Builds(seen_project(tmp_path / "project"), tmp_path / "out")
     done = builds()
     note, jobs, *lines = done.out.splitlines()
-    assert "nothing in it was compiled" in note
+    assert "it has no compiled code" in note
     assert jobs.startswith("  jobs: ")
     assert lines[0] == "builds: 2 built"
     assert re.fullmatch(rf"wheels: 2 \(\d\.\d kB\) in {builds.out}, after \d+\.\d s", lines[1])

@@ -46,7 +46,7 @@ LOST = (
 )
 NOTHING_SAID = "no rule, provider, or preset has build setup for 'demo :: kind :: a'"
 LEFT_OUT = (
-    "default-priorities.feature: variant.json has no place for this any more, "
+    "default-priorities.feature: variant.json no longer has a field for this; "
     "it is written only in METADATA"
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from wheels import FIELDS, FILES, INFO, row, zipped
 
-from polywheel.backend.built_wheel import check_built_wheel, compiled_member
+from polywheel.backend.built_wheel import check_built_wheel, find_compiled_member
 from polywheel.config.project import read_project
 from polywheel.errors import BuildError, Problem
 from polywheel.model.setup import BackendChoice, Entry
@@ -139,7 +139,7 @@ def has_compiled_code(folder: Path, content: bytes, *, name: str, method: int) -
     path = folder / "a.zip"
     path.write_bytes(zipped({"demo/__init__.py": ELF, "a/": b"", name: content}, method=method))
     with path.open("rb") as file:
-        return compiled_member(open_archive(file, path)) == name
+        return find_compiled_member(open_archive(file, path)) == name
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -179,7 +179,7 @@ def test_a_large_member_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Monk
         )
         (member,) = archive.members
         read.append(len(archive.start(member, 8)))
-        assert compiled_member(archive) is None
+        assert find_compiled_member(archive) is None
     assert read == [8]
 
 

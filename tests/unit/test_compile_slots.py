@@ -92,7 +92,7 @@ class Compilation:
         rules = ["rule cc", "  command = ./compiler $out"]
         rules += [f"build {name}{number}.o: cc" for number in range(files)]
         (self.folder / f"{name}.ninja").write_text("\n".join(rules) + "\n")
-        told = self.slots.told(profile("meson-python"), environment(*NEW))
+        told = self.slots.settings_for(profile("meson-python"), environment(*NEW))
         assert told.pooled
         return subprocess.Popen(
             [self.ninja, "-f", f"{name}.ninja"],
@@ -103,7 +103,7 @@ class Compilation:
         )
 
     def job(self, name: str, files: int) -> None:
-        with self.slots.one(Event()), self.start(name, files) as running:
+        with self.slots.take_slot(Event()), self.start(name, files) as running:
             assert running.wait(SOON) == 0
 
     @property
@@ -146,7 +146,7 @@ def test_slots_that_were_lost_with_a_job_that_was_killed_are_there_again(
 ) -> None:
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
-    with compilation.slots.one(Event()), compilation.start("a", 9) as running:
+    with compilation.slots.take_slot(Event()), compilation.start("a", 9) as running:
         while not (compilation.folder / "enough").exists():
             time.sleep(0.01)
         os.killpg(running.pid, signal.SIGKILL)
@@ -162,11 +162,11 @@ def test_a_job_waits_for_its_slot_until_there_is_one() -> None:
     entered = Event()
 
     def second(slots: CompileSlots) -> None:
-        with slots.one(Event()):
+        with slots.take_slot(Event()):
             entered.set()
 
     with compile_slots(1, 2) as slots:
-        with slots.one(Event()):
+        with slots.take_slot(Event()):
             thread = threading.Thread(target=second, args=[slots])
             thread.start()
             assert not entered.wait(0.3)
@@ -180,9 +180,9 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
     stop.set()
     with (
         compile_slots(1, 2) as slots,
-        slots.one(Event()),
+        slots.take_slot(Event()),
         pytest.raises(BuildError, match="stopped"),
-        slots.one(stop),
+        slots.take_slot(stop),
     ):
         pytest.fail("there is one slot for two")
 
@@ -190,7 +190,7 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
 @posix
 def test_the_pool_is_gone_when_the_run_is_over() -> None:
     with compile_slots(2, 2) as slots:
-        told = slots.told(profile("scikit-build-core"), environment(*NEW))
+        told = slots.settings_for(profile("scikit-build-core"), environment(*NEW))
         _, _, pipe = told.environment["MAKEFLAGS"].partition("fifo:")
         assert Path(pipe).is_fifo()
     assert not Path(pipe).parent.exists()
@@ -214,7 +214,7 @@ def test_make_flags_of_the_user_are_kept(
     if flags is not None:
         monkeypatch.setenv("MAKEFLAGS", flags)
     with compile_slots(6, 2) as slots:
-        told = slots.told(profile("meson-python"), environment(*NEW))
+        told = slots.settings_for(profile("meson-python"), environment(*NEW))
     assert told.settings == {}
     found = re.sub(r"fifo:.*/jobserver$", "fifo:PIPE", told.environment["MAKEFLAGS"])
     assert found == expected
@@ -226,7 +226,7 @@ def test_a_user_who_says_how_many_jobs_make_may_have_gets_fixed_shares(
 ) -> None:
     monkeypatch.setenv("MAKEFLAGS", flags)
     with compile_slots(6, 2) as slots:
-        told = slots.told(profile("meson-python"), environment(*NEW))
+        told = slots.settings_for(profile("meson-python"), environment(*NEW))
     assert not told.pooled
     assert "MAKEFLAGS" not in told.environment
     assert told.settings == {"compile-args": "-j3"}
@@ -255,7 +255,7 @@ def test_others_have_a_fixed_share_in_the_variables_that_the_user_does_not_set(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with compile_slots(6, 2) as slots:
-        told = slots.told(profile(backend) if backend else None, environment(*resolved))
+        told = slots.settings_for(profile(backend) if backend else None, environment(*resolved))
     assert not told.pooled
     three = dict.fromkeys(("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS"), "3")
     assert told.environment == {**three, **variables}
@@ -271,13 +271,13 @@ def test_a_share_is_at_least_one(total: int, at_once: int, share: int) -> None:
 def test_few_builds_have_larger_shares_which_never_add_up_to_more_than_there_is() -> None:
     stop = Event()
     with compile_slots(8, 8) as slots:
-        slots.expect(3)
-        with slots.one(stop), slots.one(stop), slots.one(stop):
+        slots.share_among(3)
+        with slots.take_slot(stop), slots.take_slot(stop), slots.take_slot(stop):
             assert slots.share == 2
-        slots.expect(10)
+        slots.share_among(10)
         shares = []
         for _ in range(10):
-            with slots.one(stop):
+            with slots.take_slot(stop):
                 shares.append(slots.share)
         assert shares == [1, 1, 1, 1, 1, 1, 2, 2, 4, 8]
 
@@ -301,14 +301,17 @@ def test_the_ninja_on_path_counts_where_the_environment_has_none(
     ninja.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with compile_slots(6, 2) as slots:
-        assert slots.told(profile("scikit-build-core"), environment("cmake==4.0")).pooled == pooled
+        assert (
+            slots.settings_for(profile("scikit-build-core"), environment("cmake==4.0")).pooled
+            == pooled
+        )
 
 
 @posix
 def test_nobody_is_told_of_the_pool_once_something_refused_it() -> None:
     with compile_slots(6, 2) as slots:
-        assert slots.told(profile("meson-python"), environment(*NEW)).pooled
-        slots.refuse()
-        assert slots.told(profile("meson-python"), environment(*NEW)).settings == {
+        assert slots.settings_for(profile("meson-python"), environment(*NEW)).pooled
+        slots.disable_pool()
+        assert slots.settings_for(profile("meson-python"), environment(*NEW)).settings == {
             "compile-args": "-j3"
         }

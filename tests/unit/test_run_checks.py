@@ -17,7 +17,7 @@ from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.run.worker.checks import check_wheel, misfits
+from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 
 LINUX = Target(name="linux-x86_64", platform_tags=("manylinux*_x86_64", "linux_x86_64"))
 MACOS = Target(name="macos-arm64", platform_tags=("macosx*_arm64",))
@@ -57,13 +57,13 @@ def wheel(folder: Path, label: str | None, tag: str = "cp312-cp312-linux_x86_64"
 
 def wrong(path: Path, planned: Job, targets: tuple[Target, ...] = (LINUX,)) -> tuple[Problem, ...]:
     with pytest.raises(WheelError) as caught:
-        check_wheel(path, planned, targets)
+        check_planned_wheel(path, planned, targets)
     return caught.value.problems
 
 
 @pytest.mark.parametrize("label", [None, "null", "v3"])
 def test_what_was_planned_is_right(tmp_path: Path, label: str | None) -> None:
-    check_wheel(wheel(tmp_path, label), job(label), [LINUX])
+    check_planned_wheel(wheel(tmp_path, label), job(label), [LINUX])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,9 @@ def test_another_set_of_properties_under_the_right_label(tmp_path: Path) -> None
 
 def test_a_python_that_the_tags_do_not_serve(tmp_path: Path) -> None:
     (problem,) = wrong(wheel(tmp_path, "v3"), job("v3", pythons=("3.12", "3.13", "3.13t")))
-    assert "planned for Python 3.13, 3.13t, which its tags cp312-cp312 do not serve" in problem.what
+    assert (
+        "planned for Python 3.13, 3.13t, which its tags cp312-cp312 do not support" in problem.what
+    )
     assert problem.hint
     assert "wheel-tag" in problem.hint
 
@@ -108,26 +110,26 @@ def test_a_platform_that_is_not_the_target(tmp_path: Path) -> None:
 def test_a_wheel_for_all_platforms_serves_every_target(tmp_path: Path) -> None:
     path = wheel(tmp_path, "v3", "py3-none-any")
     planned = job("v3", pythons=("3.9", "3.13t"))
-    check_wheel(path, planned, [LINUX, MACOS])
+    check_planned_wheel(path, planned, [LINUX, MACOS])
 
 
 def test_one_of_several_platform_tags_is_enough() -> None:
     name = WheelName.parse("demo-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
-    assert misfits(name, job(None), [LINUX]) == []
-    (problem,) = misfits(name, job(None), [MACOS])
+    assert tag_problems(name, job(None), [LINUX]) == []
+    (problem,) = tag_problems(name, job(None), [MACOS])
     assert "macos-arm64" in problem.what
 
 
 @pytest.mark.parametrize("target", ["macos-arm64", "macos-x86_64"])
 def test_a_wheel_for_both_processors_of_macos_serves_either_target(target: str) -> None:
     name = WheelName.parse("demo-1.0-cp312-cp312-macosx_11_0_universal2.whl")
-    assert misfits(name, job(None), [known_targets()[target]]) == []
-    assert misfits(name, job(None), [known_targets()["linux-x86_64"]])
+    assert tag_problems(name, job(None), [known_targets()[target]]) == []
+    assert tag_problems(name, job(None), [known_targets()["linux-x86_64"]])
 
 
 def test_a_target_that_says_nothing_of_platforms_takes_any() -> None:
     name = WheelName.parse("demo-1.0-cp312-cp312-freebsd_14_amd64.whl")
-    assert misfits(name, job(None), [Target(name="freebsd")]) == []
+    assert tag_problems(name, job(None), [Target(name="freebsd")]) == []
 
 
 def test_all_that_is_wrong_is_said_together(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_what_is_no_wheel(tmp_path: Path) -> None:
     path = tmp_path / "demo-1.0-py3-none-any.whl"
     path.write_bytes(b"this is no archive")
     with pytest.raises(WheelError):
-        check_wheel(path, job(None), [LINUX])
+        check_planned_wheel(path, job(None), [LINUX])
 
 
 def supported(python: str) -> Iterator[Tag]:
@@ -164,10 +166,10 @@ def test_the_tags_that_serve_a_python_are_those_of_packaging(python: str) -> Non
     for interpreter in [*interpreters, "py3", "py2"]:
         for abi in abis:
             name = WheelName.parse(f"demo-1.0-{interpreter}-{abi}-any.whl")
-            serves = not misfits(name, job(None, pythons=(python,)), [])
+            serves = not tag_problems(name, job(None, pythons=(python,)), [])
             assert serves == ((interpreter, abi) in taken), f"{python}: {interpreter}-{abi}"
 
 
 def test_one_of_several_python_tags_is_enough() -> None:
     name = WheelName.parse("demo-1.0-py2.py3-none-any.whl")
-    assert misfits(name, job(None, pythons=("3.9", "3.14t")), []) == []
+    assert tag_problems(name, job(None, pythons=("3.9", "3.14t")), []) == []

@@ -181,11 +181,11 @@ def test_an_error_that_a_worker_repeats_is_escaped_once(
 @pytest.mark.parametrize(
     ("child", "message"),
     [
-        (ChildResult(code=0), "its worker ended without a valid response"),
-        (ChildResult(code=3), "its worker ended with exit code 3"),
-        (ChildResult(code=-9), "its worker was killed by signal 9"),
+        (ChildResult(code=0), "the worker ended without a valid response"),
+        (ChildResult(code=3), "the worker ended with exit code 3"),
+        (ChildResult(code=-9), "the worker was killed by signal 9"),
         (ChildResult(code=-15, late=True), "timed out after 7 seconds"),
-        (ChildResult(code=-15, stopped=True), "it was stopped"),
+        (ChildResult(code=-15, stopped=True), "stopped"),
     ],
 )
 def test_the_end_of_a_worker_without_a_response(child: ChildResult, message: str) -> None:

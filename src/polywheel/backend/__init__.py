@@ -1,8 +1,8 @@
-"""The build backend: every hook of PEP 517 and PEP 660, in front of the project's real backend.
+"""The build backend: the hooks of PEP 517 and PEP 660, which call the project's real backend.
 
-The optional hooks exist exactly when the real backend has them, for ``hasattr`` too, because
-frontends change what they do with their presence. One exception: ``get_requires_for_build_wheel``
-also exists where variants have requirements of their own (see ``needs_requirements``).
+An optional hook exists exactly if the real backend has it, also for ``hasattr``, because frontends
+behave differently without it. One exception: ``get_requires_for_build_wheel`` also exists if variants
+have requirements (see ``needs_requirements``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Settings = Mapping[str, str | Sequence[str]] | None
 def build_wheel(
     wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
 ) -> str:
-    with _face():
+    with _exit_on_error():
         build = _begin(config_settings)
         return pipeline.build_wheel(build, "build_wheel", wheel_directory, metadata_directory)
 
@@ -37,10 +37,10 @@ class UnsupportedOperation(Exception):  # noqa: N818  # the name that PEP 517 gi
 
 
 def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> object:
-    with _face():
-        build = _begin_plain(config_settings)
+    with _exit_on_error():
+        build = _begin_sdist(config_settings)
         try:
-            return pipeline.pass_through(build, "build_sdist", sdist_directory)
+            return pipeline.call_real_backend(build, "build_sdist", sdist_directory)
         except UnsupportedError as error:
             raise UnsupportedOperation(one_line(error.problems[0].what)) from None
 
@@ -48,30 +48,30 @@ def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> obje
 def _build_editable(
     wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
 ) -> str:
-    with _face():
+    with _exit_on_error():
         build = _begin(config_settings)
         return pipeline.build_wheel(build, "build_editable", wheel_directory, metadata_directory)
 
 
 def _get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
-    with _face():
+    with _exit_on_error():
         return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_wheel")
 
 
 def _get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
-    with _face():
+    with _exit_on_error():
         return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_editable")
 
 
 def _get_requires_for_build_sdist(config_settings: _Settings = None) -> list[str]:
-    with _face():
-        return pipeline.get_requires(_begin_plain(config_settings), "get_requires_for_build_sdist")
+    with _exit_on_error():
+        return pipeline.get_requires(_begin_sdist(config_settings), "get_requires_for_build_sdist")
 
 
 def _prepare_metadata_for_build_wheel(
     metadata_directory: str, config_settings: _Settings = None
 ) -> str:
-    with _face():
+    with _exit_on_error():
         hook = "prepare_metadata_for_build_wheel"
         return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
 
@@ -79,7 +79,7 @@ def _prepare_metadata_for_build_wheel(
 def _prepare_metadata_for_build_editable(
     metadata_directory: str, config_settings: _Settings = None
 ) -> str:
-    with _face():
+    with _exit_on_error():
         hook = "prepare_metadata_for_build_editable"
         return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
 
@@ -95,9 +95,9 @@ _OPTIONAL: Mapping[str, Callable[..., Any]] = {
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """An optional hook, where the real backend of the project in the current folder has it."""
+    """An optional hook, if the real backend of the project in the current folder has it."""
     if name in _OPTIONAL:
-        with _face():
+        with _exit_on_error():
             if name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd()):
                 return _OPTIONAL[name]
             if name in _real_hooks(Path.cwd()):
@@ -114,8 +114,8 @@ def _begin(config_settings: _Settings) -> HookCall:
     return HookCall.begin(Path.cwd(), config_settings, notify=say, more=variants_of_matrix)
 
 
-def _begin_plain(config_settings: _Settings) -> HookCall:
-    """For the sdist, which holds all variants: a frontend passes it the wheel's settings too."""
+def _begin_sdist(config_settings: _Settings) -> HookCall:
+    """For an sdist, which has all variants. Frontends pass it the config settings of the wheel too."""
     return HookCall.begin(
         Path.cwd(), config_settings, notify=say, more=variants_of_matrix, sdist=True
     )
@@ -124,25 +124,25 @@ def _begin_plain(config_settings: _Settings) -> HookCall:
 def variants_of_matrix(
     project: Project, properties: tuple[VariantProperty, ...]
 ) -> Mapping[str, Variant]:
-    """The variants of the project's matrix that have some properties, by label."""
+    """Return the variants of the project's matrix that have these properties, by label."""
     from polywheel.matrix.expansion import matrix_variants
 
     return matrix_variants(project, properties)
 
 
 def say(line: str) -> None:
-    """Print a line about the build: to standard error, since standard output is the frontend's."""
+    """Print a line about the build to standard error: standard output belongs to the frontend."""
     print_lines([f"polywheel: {line}"], stream=sys.stderr)
 
 
 @contextmanager
-def _face() -> Iterator[None]:
-    """The one place where an error becomes lines in a build log and an exit code."""
+def _exit_on_error() -> Iterator[None]:
+    """Print an error of the body, and exit with its exit code."""
     try:
         yield
     except Exception as error:
         known = known_error(error)
-        if known is None:  # what is no error in words the frontend shows with its traceback
+        if known is None:  # a mistake in polywheel: the frontend shows the traceback
             raise
         show_error(known)
         raise SystemExit(known.exit_code) from None

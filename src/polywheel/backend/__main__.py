@@ -1,4 +1,4 @@
-"""``python -m polywheel.backend explain -Cvariant=…``: the build setup of a variant, with origins."""
+"""``python -m polywheel.backend explain -Cvariant=…``: print the build setup of a variant."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
         settings.setdefault(key, []).append(value)
     build = HookCall.begin(Path(options.source), settings, notify=say, more=variants_of_matrix)
     plugins = PluginEnvironments(fresh=options.fresh, notify=say)
-    found = setup_report(build, plugins, notify=say)
+    report = setup_report(build, plugins, notify=say)
     if options.json:
-        print_json(found)
+        print_json(report)
     else:
-        print_lines(setup_report_lines(found))
+        print_lines(setup_report_lines(report))
     return 0
 
 

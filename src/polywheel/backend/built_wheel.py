@@ -43,7 +43,7 @@ _TEXT = (".py", ".pyi", ".pyx", ".pxd", ".txt", ".md", ".rst", ".json", ".toml",
 _LENGTH = 8
 
 
-def compiled_member(archive: Archive) -> str | None:
+def find_compiled_member(archive: Archive) -> str | None:
     """The name of a member that is compiled code; None where there is none.
 
     Compiled code is a program or library for some machine, an object file in one of their formats, or
@@ -100,11 +100,11 @@ def check_built_wheel(
         found = read_dist_info(archive)
         headers = parse_metadata(found.metadata, at=f"{wheel.name}: METADATA")
         expected = _expects_compiled_code(name, project, choice, flags) if compiled else None
-        lacking = expected if expected and compiled_member(archive) is None else None
+        lacking = expected if expected and find_compiled_member(archive) is None else None
     problems = [
         Problem(what, wheel.name) for what in name_disagreements(headers, name, found.folder)
     ]
-    if other := another_release(name, project=project.name, version=project.version):
+    if other := release_mismatch(name, project=project.name, version=project.version):
         problems.append(Problem(f"the real backend built {other}", wheel.name, _DECLARED))
     if lacking is not None:
         problems.append(
@@ -119,7 +119,7 @@ def check_built_wheel(
         raise BuildError.collected(problems)
 
 
-def another_release(name: WheelName, *, project: str | None, version: str | None) -> str | None:
+def release_mismatch(name: WheelName, *, project: str | None, version: str | None) -> str | None:
     """What a built wheel is, where it is not of this project and version; None where it is.
 
     ``project`` is the normalized name. Both are what pyproject.toml has; None is not compared. A

@@ -1,4 +1,4 @@
-"""One call of a build hook: the project, what was asked of it, and who really builds it."""
+"""A call of a build hook: the project, the selected variant, and the real backend."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 Notify = Callable[[str], None]
 MoreVariants = Callable[[Project, tuple[VariantProperty, ...]], Mapping[str, Variant]]
-"""The variants of a project's matrix; where there is one with these properties, it is among them."""
+"""Returns the variants of a project's matrix by label: at least the one with these properties."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HookCall:
-    """One call of a hook: the project, what was asked of it, and who really builds it."""
+    """A call of a build hook: the project, the selected variant, and the real backend."""
 
     project: Project
     choice: BackendChoice
     selection: Selection
     settings: ConfigSettings | None
-    """The config settings that are the real backend's own; None where the frontend gave none."""
+    """The config settings for the real backend; None if the frontend passed none."""
 
     variant: Variant | None
-    """None where no variant was asked for."""
+    """None if no variant is selected."""
 
     notify: Notify
     keep_open: tuple[int, ...] = ()
@@ -55,18 +55,18 @@ class HookCall:
     ) -> HookCall:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
-        An ``sdist`` is of no variant, whatever the config settings ask of the wheel. ``more`` gives
-        the variants of the project's matrix, where the declared ones do not decide which it is.
+        An ``sdist`` has no variant, even if the config settings select one for the wheel. ``more`` is
+        called for the variants of the matrix if the declared variants do not decide the selection.
         """
         selection, settings = parse_selection(config_settings)
-        asked = selection.asks_for_variant and not sdist
-        project = read_project(source, variants=asked, config=config_file())
+        has_variant = selection.asks_for_variant and not sdist
+        project = read_project(source, variants=has_variant, config=config_file())
         return cls(
             project=project,
             choice=choose_backend(project),
             selection=selection,
             settings=settings,
-            variant=_resolved(selection, project, more) if asked else None,
+            variant=_resolve_variant(selection, project, more) if has_variant else None,
             notify=notify,
             keep_open=keep_open,
         )
@@ -87,7 +87,7 @@ class HookCall:
         from polywheel.setup.resolve import resolve_setup
 
         if self.variant is None:
-            raise ValueError("no variant was asked for")
+            raise ValueError("no variant is selected")
         return resolve_setup(
             self.project,
             self.choice,
@@ -97,13 +97,13 @@ class HookCall:
         )
 
 
-def _resolved(selection: Selection, project: Project, more: MoreVariants) -> Variant:
-    """The variant that was asked for. The matrix is expanded only where its labels may count."""
+def _resolve_variant(selection: Selection, project: Project, more: MoreVariants) -> Variant:
+    """Return the selected variant. The matrix is expanded only if its labels may matter."""
     metadata, label = project.metadata, selection.label
     properties = tuple(sorted(set(selection.properties)))
     if properties:
-        declared = [one for one in metadata.variants.values() if one.properties == properties]
-        decided = any(label in {None, one.label} for one in declared)
+        declared = [v.label for v in metadata.variants.values() if v.properties == properties]
+        decided = bool(declared) if label is None else label in declared
     else:
         decided = selection.null or label == NULL_LABEL or label in metadata.variants
     if project.settings.has_matrix and not decided:
@@ -112,22 +112,22 @@ def _resolved(selection: Selection, project: Project, more: MoreVariants) -> Var
 
 
 def optional_hooks(source: Path) -> frozenset[str]:
-    """The optional hooks that the project's real backend has."""
+    """Return the optional hooks of the project's real backend. Raises BuildError, ConfigError."""
     project = read_project(source, variants=False, config=config_file())
     return RealBackend(project.source, choose_backend(project)).hooks()
 
 
 def needs_requirements(source: Path) -> bool:
-    """Whether variants of a project have requirements of their own: plugins, or what rules require.
+    """Whether variants of a project have requirements: plugins, or the ``requires`` of setup rules.
 
-    Then ``get_requires_for_build_wheel`` has an answer whether the real backend has that hook or
-    not; a frontend takes a missing one for an empty answer.
+    Then polywheel has the hook ``get_requires_for_build_wheel`` even if the real backend lacks it: to
+    a frontend, a missing hook means no requirements.
     """
     try:
         project = read_project(source, variants=True, config=config_file())
     except ConfigError:
-        return False  # whoever asks for a variant is told; a plain build goes on
-    plugins = [*(one.requires for one in project.settings.providers.values())]
+        return False  # an error for the build of a variant only, which reads the project again
+    plugins = [provider.requires for provider in project.settings.providers.values()]
     for provider in project.metadata.providers.values():
         plugins += [provider.requires, provider.build_requires]
     return any(plugins) or any(

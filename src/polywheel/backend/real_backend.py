@@ -1,4 +1,4 @@
-"""The real backend, run through pyproject-hooks in a process of its own."""
+"""Call the hooks of the real backend, through pyproject-hooks, in a child process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONAL_HOOKS = (
     "prepare_metadata_for_build_editable",
     "build_editable",
 )
-"""The hooks that PEP 517 and PEP 660 leave to the backend."""
+"""The optional hooks of PEP 517 and PEP 660."""
 
 _GUARD = "_POLYWHEEL_BUILDING"
 _DESCRIBE = Path(__file__).with_name("_describe_backend.py")
@@ -58,8 +58,8 @@ class RealBackend:
     def hooks(self, names: Iterable[str] = OPTIONAL_HOOKS) -> frozenset[str]:
         """The hooks among ``names`` that the real backend has. Raises BuildError, ConfigError."""
         with temporary_folder() as folder:
-            answer = folder / "hooks.json"
-            command = [sys.executable, str(_DESCRIBE), str(answer), self.choice.build_backend]
+            result_file = folder / "hooks.json"
+            command = [sys.executable, str(_DESCRIBE), str(result_file), self.choice.build_backend]
             backend_path = json.dumps(self.choice.backend_path or [])
             try:
                 self._run(
@@ -68,24 +68,25 @@ class RealBackend:
                 )
             except subprocess.CalledProcessError as error:
                 raise BuildError(
-                    f"{self._name} fails when it is imported ({_ending(error.returncode)})",
-                    hint="what it says stands above",
+                    f"{self._name} fails when it is imported ({_describe_exit(error.returncode)})",
+                    hint="see its output above",
                 ) from None
             try:
-                found = json.loads(read_regular(answer, limit=MAX_ANSWER, follow_links=False))
-                if "error" in found:
-                    raise self._missing(str(found["error"]))
-                return frozenset(map(str, found["hooks"]))
+                result = json.loads(read_regular(result_file, limit=MAX_ANSWER, follow_links=False))
+                if "error" in result:
+                    raise self._import_error(str(result["error"]))
+                return frozenset(map(str, result["hooks"]))
             except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 raise BuildError(
-                    f"{self._name} ended without an answer when it was imported"
+                    f"{self._name} ended without a result when it was imported"
                 ) from None
 
     def call(self, hook: str, *arguments: object) -> object:
-        """Call a hook by name, with its positional arguments.
+        """Call a hook by name, with its positional arguments, and return its result.
 
-        Raises BuildError where the backend can't be imported, lacks the hook or fails in it.
-        What it prints goes where this process prints.
+        Its output goes to the output of this process. Raises BuildError if the backend can't be
+        imported, lacks the hook, or fails, and UnsupportedError if it raises
+        ``UnsupportedOperation``. Raises ConfigError for a wrong ``backend-path``.
         """
         try:
             caller = BuildBackendHookCaller(
@@ -95,7 +96,7 @@ class RealBackend:
                 runner=self._run,
                 python_executable=sys.executable,
             )
-        except ValueError as error:  # a backend-path that is absolute, or outside of the project
+        except ValueError as error:  # a backend-path that is absolute or outside of the project
             raise ConfigError(
                 str(error), at=f"{self.choice.at.rpartition('build-backend')[0]}backend-path"
             ) from None
@@ -103,29 +104,29 @@ class RealBackend:
             if hook.startswith("prepare_metadata"):
                 return getattr(caller, hook)(*arguments, _allow_fallback=False)
             return getattr(caller, hook)(*arguments)
-        except FileNotFoundError:  # its process left with 0 and without an answer
-            raise BuildError(f"{self._name} ended in {hook} without an answer") from None
+        except FileNotFoundError:  # its process ended with exit code 0, and without a result
+            raise BuildError(f"{self._name} ended in {hook} without a result") from None
         except BackendUnavailable as error:
-            raise self._missing(error.traceback or str(error)) from None
+            raise self._import_error(error.traceback or str(error)) from None
         except HookMissing:
             raise BuildError(f"{self._name} has no hook {hook}") from None
         except UnsupportedOperation as error:
             last = str(error).strip().splitlines()
             raise UnsupportedError(
-                f"{self._name} can't do {hook} here: {last[-1] if last else 'it does not say why'}"
+                f"{self._name} can't do {hook} here: {last[-1] if last else 'no reason given'}"
             ) from None
         except subprocess.CalledProcessError as error:
             raise BuildError(
-                f"{self._name} failed in {hook} ({_ending(error.returncode)})",
-                hint="what it says stands above",
+                f"{self._name} failed in {hook} ({_describe_exit(error.returncode)})",
+                hint="see its output above",
             ) from None
 
     @property
     def _name(self) -> str:
         return f"the real backend {self.choice.build_backend!r}"
 
-    def _missing(self, why: str) -> BuildError:
-        lines = why.strip().splitlines()
+    def _import_error(self, reason: str) -> BuildError:
+        lines = reason.strip().splitlines()
         profile = self.choice.profile
         hint = (
             f"add {profile.packages[0]!r} to build-system.requires"
@@ -133,7 +134,7 @@ class RealBackend:
             else None
         )
         return BuildError(
-            f"{self._name} can't be imported: {lines[-1] if lines else 'it does not say why'}",
+            f"{self._name} can't be imported: {lines[-1] if lines else 'no reason given'}",
             at=self.choice.at,
             hint=hint,
         )
@@ -144,19 +145,19 @@ class RealBackend:
         cwd: str | None = None,
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
-        place = os.path.realpath(self.source)
-        if os.environ.get(_GUARD) == place:
+        source = os.path.realpath(self.source)
+        if os.environ.get(_GUARD) == source:
             raise ConfigError(
-                f"{self._name} calls polywheel again for the same project: a loop",
+                f"{self._name} calls polywheel again for the same project, which would never end",
                 at=self.choice.at,
-                hint="name the backend that builds this project",
+                hint="set it to the backend that builds this project",
             )
-        environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: place}
+        environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: source}
         sys.stdout.flush()
         subprocess.run(
             cmd, cwd=cwd or self.source, env=environment, pass_fds=self._keep_open, check=True
         )
 
 
-def _ending(returncode: int) -> str:
+def _describe_exit(returncode: int) -> str:
     return f"killed by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"

@@ -1,4 +1,4 @@
-"""The build setup of a variant, for a person or a program to read; nothing is built."""
+"""Report the build setup of a variant as JSON or as text. Nothing is built."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.backend.pipeline import delivered
+from polywheel.backend.pipeline import resolve_delivery
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BuildSetup, Entry
 from polywheel.providers.plugins import PluginEnvironments, build_providers, plugin_requirements
 from polywheel.setup.resolve import build_requirements, resolve_setup
 
 SHAPE = 1
-"""The version of what :func:`setup_report` returns."""
+"""The version of the JSON format."""
 
 
 def setup_report(
@@ -23,28 +23,28 @@ def setup_report(
     notify: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the build of a variant would be told, each piece with its origin.
+    """Return the build setup of a variant, the origin of each value, and how the real backend gets it.
 
-    Plugins are asked in an isolated environment that is kept. ``environment`` has the marker
-    variables of where it is built, if that is not here. Raises ConfigError where no variant
-    is asked for, and whatever a build would raise before it starts.
+    Plugins run in an isolated environment, which is kept. ``environment`` has the marker variables of
+    another machine, if the build runs there. Raises ConfigError if no variant is selected, and the
+    errors that a build raises before it starts.
     """
     if build.variant is None:
         raise ConfigError(
-            "no variant is asked for",
+            "no variant is selected",
             at="config setting variant",
-            hint="name one: -Cvariant=x86_64::level::v3, or -Cvariant-label=…",
+            hint="use -Cvariant=x86_64::level::v3, or -Cvariant-label=…",
         )
-    wanted = plugin_requirements(build_providers(build.project, build.variant))
-    asked = resolve_setup(
+    requirements = plugin_requirements(build_providers(build.project, build.variant))
+    resolved = resolve_setup(
         build.project,
         build.choice,
         build.variant,
-        python=plugins.python(wanted),
+        python=plugins.python(requirements),
         notify=notify,
         environment=environment,
     )
-    delivery = delivered(build, asked)
+    delivery = resolve_delivery(build, resolved)
     return {
         "shape": SHAPE,
         "variant": {
@@ -53,46 +53,46 @@ def setup_report(
             "properties": list(map(str, build.variant.properties)),
         },
         "backend": build.choice.build_backend,
-        "compiler": asked.compiler,
-        "setup": _setup(asked.setup),
-        "setup-digest": asked.setup_digest,
-        "requires": build_requirements(asked),
+        "compiler": resolved.compiler,
+        "setup": _setup(resolved.setup),
+        "setup-digest": resolved.setup_digest,
+        "requires": build_requirements(resolved),
         "told": list(delivery.told),
         "warnings": list(delivery.warnings),
-        "notes": list(asked.setup.notes),
+        "notes": list(resolved.setup.notes),
     }
 
 
-def setup_report_lines(found: dict[str, Any]) -> Iterator[str]:
-    """What :func:`setup_report` returned, as lines for a terminal."""
-    variant = found["variant"]
+def setup_report_lines(report: dict[str, Any]) -> Iterator[str]:
+    """The result of :func:`setup_report` as lines for a terminal."""
+    variant = report["variant"]
     yield f"variant {variant['label']}: {', '.join(variant['properties']) or 'no properties'}"
-    yield f"real backend {found['backend']}, compiler flags for {found['compiler']}"
-    for field, pieces in found["setup"].items():
+    yield f"real backend {report['backend']}, compiler flags for {report['compiler']}"
+    for field, pieces in report["setup"].items():
         for piece in pieces:
             name = f" {piece['name']} =" if "name" in piece else ""
             yield f"  {field}{name} {piece['value']}  ({piece['origin']})"
     titles = {"requires": "requires", "told": "passed", "warnings": "warning", "notes": "note"}
     for key, title in titles.items():
-        for line in found[key]:
+        for line in report[key]:
             yield f"{title}: {line}"
 
 
 def _setup(setup: BuildSetup) -> dict[str, list[dict[str, str]]]:
-    """By field: value and origin of each entry, and its name where the field has names."""
+    """By field: the value and origin of each entry, and its name if it has one."""
 
     def one(entry: Entry, name: str | None = None) -> dict[str, str]:
         named = {} if name is None else {"name": name}
         return {**named, "value": entry.value, "origin": entry.origin}
 
-    found = {field: [one(entry) for entry in entries] for field, entries in setup.flags.items()}
-    found["env"] = [one(entry, name) for name, entry in setup.env.items()]
-    found["defines"] = [one(entry, name) for name, entry in setup.defines.items()]
-    found["config-settings"] = [
+    fields = {field: [one(entry) for entry in entries] for field, entries in setup.flags.items()}
+    fields["env"] = [one(entry, name) for name, entry in setup.env.items()]
+    fields["defines"] = [one(entry, name) for name, entry in setup.defines.items()]
+    fields["config-settings"] = [
         one(entry, key)
         for key, value in setup.config_settings.items()
         for entry in ((value,) if isinstance(value, Entry) else value)
     ]
-    found["requires"] = [one(entry) for entry in setup.requires]
-    found["dependencies"] = [one(entry) for entry in setup.dependencies]
-    return {field: pieces for field, pieces in found.items() if pieces}
+    fields["requires"] = [one(entry) for entry in setup.requires]
+    fields["dependencies"] = [one(entry) for entry in setup.dependencies]
+    return {field: pieces for field, pieces in fields.items() if pieces}

@@ -16,7 +16,7 @@ from polywheel.matrix.plan_json import read_document, read_plan, settle
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import State
-from polywheel.run.worker.checks import misfits
+from polywheel.run.worker.checks import tag_problems
 from polywheel.system.files import sha256_of
 
 _SHAPE = 1
@@ -85,7 +85,7 @@ class PlannedRelease:
 
     def _matches(self, wheel: WheelName, job: Job) -> bool:
         targets = [self.plan.targets[name] for name in job.targets]
-        return wheel.label == job.label and not misfits(wheel, job, targets)
+        return wheel.label == job.label and not tag_problems(wheel, job, targets)
 
     def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
         """Jobs without a wheel, and variants whose properties differ from the plan."""

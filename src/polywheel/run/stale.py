@@ -17,7 +17,7 @@ from polywheel.errors import PolywheelError
 from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.journal import Journal
-from polywheel.run.worker.checks import misfits
+from polywheel.run.worker.checks import tag_problems
 from polywheel.system.files import sha256_of
 from polywheel.wheel.disagreements import same_version
 
@@ -160,10 +160,10 @@ def _replacement(wheel: WheelName, plan: Plan, current: Sequence[str]) -> str | 
     """Return which wheel replaces a wheel whose job is gone: same variant, other tag."""
     for job in plan.jobs:
         targets = [plan.targets[name] for name in job.targets]
-        if job.label != wheel.label or misfits(wheel, job, targets):
+        if job.label != wheel.label or tag_problems(wheel, job, targets):
             continue
         for file in current:
             other = WheelName.parse(file)
-            if other.label == job.label and not misfits(other, job, targets):
+            if other.label == job.label and not tag_problems(other, job, targets):
                 return f"{job.label or NON_VARIANT} is in {file} now"
     return None

@@ -132,7 +132,7 @@ class ChildResult:
         if self.late:
             raise BuildError(f"timed out after {limit or 0:g} seconds")
         if self.stopped:
-            raise BuildError("it was stopped")
+            raise BuildError("stopped")
 
 
 def run_child(

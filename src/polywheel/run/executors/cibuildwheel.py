@@ -45,9 +45,9 @@ from polywheel.run.own_package import write_own_wheel
 from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
 from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
-from polywheel.run.worker.checks import misfits
+from polywheel.run.worker.checks import tag_problems
 from polywheel.run.worker.protocol import Message
-from polywheel.run.worker.publish import Publisher, two_jobs
+from polywheel.run.worker.publish import Publisher, duplicate_filename_error
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.resolve import resolve_setup
 from polywheel.system.files import sha256_of
@@ -106,7 +106,7 @@ class CibuildwheelExecutor:
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build."""
         jobs = map(self.jobs.__getitem__, build.jobs)
-        return self.publisher.standing(jobs, lambda job: self._key(job, build))
+        return self.publisher.existing_wheels(jobs, lambda job: self._key(job, build))
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
@@ -167,7 +167,7 @@ class CibuildwheelExecutor:
         for job in jobs:
             targets = [self.targets[name] for name in job.targets]
             fitting = [
-                path for path in paths if not misfits(WheelName.parse(path.name), job, targets)
+                path for path in paths if not tag_problems(WheelName.parse(path.name), job, targets)
             ]
             if not fitting and not finalized.errors:
                 others = f", but {', '.join(path.name for path in paths)}" if paths else ""
@@ -179,7 +179,7 @@ class CibuildwheelExecutor:
                 continue
             other = job_of.setdefault(fitting[0], job)
             if other is not job:
-                yield two_jobs(fitting[0].name, other.id, job.id)
+                yield duplicate_filename_error(fitting[0].name, other.id, job.id)
                 continue
             try:
                 key = self._key(job, build)

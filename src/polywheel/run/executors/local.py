@@ -39,8 +39,8 @@ from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import Source
 from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
-from polywheel.run.worker.checks import remark
-from polywheel.run.worker.jobserver import CompileSlots, JobserverSettings, knows_no_pool
+from polywheel.run.worker.checks import pure_wheel_note
+from polywheel.run.worker.jobserver import CompileSlots, JobserverSettings, rejects_jobserver
 from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
@@ -89,7 +89,7 @@ class LocalExecutor:
 
     def prepare(self, builds: int) -> None:
         """Share the compile slots among this number of builds."""
-        self.slots.expect(builds)
+        self.slots.share_among(builds)
 
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build. A build without a known environment has none."""
@@ -98,7 +98,7 @@ class LocalExecutor:
         environment = self.requirements.find_environment(interpreter, jobs)
         if environment is None:
             return ExistingWheels(wheels=(), missing=tuple(jobs))
-        return self.publisher.standing(
+        return self.publisher.existing_wheels(
             jobs, lambda job: self._key(build, job, interpreter, environment)
         )
 
@@ -110,7 +110,7 @@ class LocalExecutor:
         def build_wheels(wheels: list[Wheel]) -> float:
             with (
                 self._open_work_folder(build, log, messages) as step_context,
-                self.slots.one(self.context.stop),
+                self.slots.take_slot(self.context.stop),
             ):
                 return self._build(build, existing.missing, step_context, wheels)
 
@@ -130,7 +130,7 @@ class LocalExecutor:
         if prepared.certain:
             # A new environment may have the same content as the one before.
             environment = prepared.environment
-            existing = self.publisher.standing(
+            existing = self.publisher.existing_wheels(
                 missing, lambda job: self._key(build, job, interpreter, environment)
             )
             wheels.extend(existing.wheels)
@@ -189,7 +189,7 @@ class LocalExecutor:
             if wheel is None or not wheel.is_file():
                 raise BuildError(f"the worker made no wheel for {job.id}")
             yield self.publisher.publish(job, wheel, keys[job.id], share, setup=setup)
-            if text := remark(WheelName.parse(wheel.name), job):
+            if text := pure_wheel_note(WheelName.parse(wheel.name), job):
                 self.notify(text)
                 messages.append(Message(text, (job.id,)))
 
@@ -229,18 +229,18 @@ class LocalExecutor:
         def run(slots: JobserverSettings) -> BuildResult:
             return run_step(step, self.context, step_context, prepared.environment, slots=slots)
 
-        slots = self.slots.told(self.profile, prepared.environment)
+        slots = self.slots.settings_for(self.profile, prepared.environment)
         try:
             return run(slots)
         except BuildError:
             if (
                 not slots.pooled
                 or self.context.stop.is_set()
-                or not knows_no_pool(step_context.log)
+                or not rejects_jobserver(step_context.log)
             ):
                 raise
             # A make before 4.4, somewhere in the build, rejects the name of the pool.
-            self.slots.refuse()
+            self.slots.disable_pool()
             _note(
                 step_context.log,
                 "this build uses a make before 4.4; trying again with a fixed number of jobs",
@@ -248,7 +248,7 @@ class LocalExecutor:
             for folder in (out, step_context.scratch):
                 remove_tree(folder)
                 folder.mkdir()
-            return run(self.slots.told(self.profile, prepared.environment))
+            return run(self.slots.settings_for(self.profile, prepared.environment))
 
     def _target(self, build: Build) -> Target:
         return self.publisher.targets[build.target]

@@ -1,4 +1,4 @@
-"""After a build: is the wheel what the plan says, and does it agree with itself."""
+"""Check a built wheel against the plan, and against itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from polywheel.wheel.inspect import inspect_wheel
 _PYTHON = re.compile(r"(cp|py)3([0-9]*)")
 
 
-def check_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> None:
-    """Raise WheelError, with everything that is wrong, for a wheel that is not what was planned."""
-    examined = inspect_wheel(wheel)
-    problems = list(examined.disagreements)
-    variant = examined.variant
+def check_planned_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> None:
+    """Raise WheelError with all problems of a wheel that differs from the plan or from itself."""
+    inspected = inspect_wheel(wheel)
+    problems = list(inspected.disagreements)
+    variant = inspected.variant
     label = variant.label if variant is not None else None
     properties = variant.properties if variant is not None else ()
     if (label, set(properties)) != (job.label, set(job.properties)):
@@ -31,22 +31,22 @@ def check_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> None:
                 at=job.id,
             )
         )
-    problems += misfits(WheelName.parse(wheel.name), job, targets)
+    problems += tag_problems(WheelName.parse(wheel.name), job, targets)
     if problems:
         raise WheelError.collected(problems)
 
 
-def misfits(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Problem]:
-    """Where the tags in a filename do not serve what a job is planned for."""
+def tag_problems(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Problem]:
+    """The planned Pythons and targets that the tags of a filename do not support, as problems."""
     problems = []
-    unfit = [python for python in job.pythons if not _serves_python(name, python)]
-    if unfit:
+    unsupported = [python for python in job.pythons if not _serves_python(name, python)]
+    if unsupported:
         problems.append(
             Problem(
-                f"planned for Python {', '.join(unfit)}, which its tags "
-                f"{name.python}-{name.abi} do not serve",
+                f"planned for Python {', '.join(unsupported)}, which its tags "
+                f"{name.python}-{name.abi} do not support",
                 at=str(name),
-                hint='say what the wheels are for: [tool.polywheel.matrix] wheel-tag = "python"',
+                hint='set [tool.polywheel.matrix] wheel-tag = "python"',
             )
         )
     problems += [
@@ -54,7 +54,7 @@ def misfits(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Proble
             f"planned for {target.name}, whose platform tags are "
             f"{', '.join(target.platform_tags)}; the wheel's is {name.platform}",
             at=str(name),
-            hint=f'others are declared: [tool.polywheel.targets.{target.name}] platform-tags = ["…"]',
+            hint=f'to allow other tags, set [tool.polywheel.targets.{target.name}] platform-tags = ["…"]',
         )
         for target in targets
         if target.platform_tags and not _serves_target(name, target)
@@ -62,13 +62,13 @@ def misfits(name: WheelName, job: Job, targets: Sequence[Target]) -> list[Proble
     return problems
 
 
-def remark(name: WheelName, job: Job) -> str | None:
-    """What is odd about a wheel that serves what it is planned for: it serves everything else too."""
+def pure_wheel_note(name: WheelName, job: Job) -> str | None:
+    """A note about a wheel without compiled code that was planned for one platform; None for others."""
     if name.platform != "any" or job.id.startswith("any-"):
         return None
     return (
-        f"note: {name.python}-{name.abi}-{name.platform}: nothing in it was compiled. "
-        'If that is meant: [tool.polywheel.matrix] wheel-tag = "py3-none-any"'
+        f"note: {name.python}-{name.abi}-{name.platform}: it has no compiled code. "
+        'If this is intended, set [tool.polywheel.matrix] wheel-tag = "py3-none-any"'
     )
 
 
@@ -77,16 +77,16 @@ def _planned(job: Job) -> str:
 
 
 def _serves_python(name: WheelName, python: str) -> bool:
-    """Whether a CPython takes a wheel with these tags (packaging's ``sys_tags``, platforms aside)."""
+    """Whether a CPython supports these tags, without the platform (as ``sys_tags`` of packaging)."""
     minor = int(python.partition(".")[2].removesuffix("t"))
     free_threaded = python.endswith("t")
     abis = name.abi.split(".")
     for tag in name.python.split("."):
-        found = _PYTHON.fullmatch(tag)
-        if found is None:
+        match = _PYTHON.fullmatch(tag)
+        if match is None:
             continue
-        since = int(found[2] or 0)
-        if found[1] == "py":
+        since = int(match[2] or 0)
+        if match[1] == "py":
             # py3, and py311 from 3.11 on, without an ABI.
             fits = "none" in abis and since <= minor
         elif since == minor:

@@ -1,9 +1,9 @@
-"""One pool of compile slots for all jobs of a run.
+"""Share the compile slots of a run among its builds.
 
-Where the compile step speaks it, through make's jobserver protocol: a named pipe with one byte for
-each slot (GNU make, "POSIX Jobserver Interaction"; the form ``fifo:`` is known to Ninja since 1.13 and
-to make since 4.4). A job takes one slot for itself, which its first compiler uses, as the protocol has
-it. Elsewhere each job gets a fixed, fair share.
+Builds with a new enough Ninja share a pool through the jobserver protocol of make: a named pipe with
+one byte for each slot (GNU make, "POSIX Jobserver Interaction"; Ninja 1.13 and make 4.4 support the
+form ``fifo:``). A build takes one slot for itself, and its first compiler uses that slot, as the protocol
+requires. Other builds get a fixed, equal share.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _NINJA = Version("1.13")
 _GENERIC = ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS")
 _JOBS = re.compile(r"(^|\s)(-j|--jobs)")
 _OTHERS_POOL = re.compile(r"(^|\s)(-j\S*|--jobserver-(auth|fds)=\S*)")
-_LAST = 1000
+_MAX_LINES = 1000
 """Lines of the end of a log."""
-_LOOK = 0.1
-"""Seconds after which somebody who waits for a slot looks whether to stop."""
+_POLL_SECONDS = 0.1
+"""How often a build that waits for a slot checks whether to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobserverSettings:
-    """What a build is told of its slots."""
+    """How a build gets its compile slots: environment variables and config settings."""
 
     environment: Mapping[str, str]
     settings: Mapping[str, str]
     pooled: bool = False
-    """Whether it draws on the pool."""
+    """Whether it uses the pool."""
 
 
 class CompileSlots:
-    """The pool."""
+    """The compile slots of a run."""
 
     def __init__(self, total: int, at_once: int, pipe: Path | None, handle: int) -> None:
         self.total = total
@@ -63,29 +63,29 @@ class CompileSlots:
         self._refused = False
         self._lock = Lock()
 
-    def expect(self, builds: int) -> None:
-        """So many builds will ask for a slot, each once: few builds have larger shares."""
+    def share_among(self, builds: int) -> None:
+        """Share the slots among this number of builds. Each takes one slot once."""
         self._left = builds
 
     @property
     def share(self) -> int:
-        """The slots of a build that has no pool, if it starts now."""
+        """The slots of a build that starts now without the pool."""
         at_once = self._at_once if self._left is None else min(self._at_once, self._left)
         return max(1, self.total // max(1, at_once))
 
     @contextmanager
-    def one(self, stop: Event) -> Iterator[None]:
-        """The slot that a job has by itself; others may have it before and after.
+    def take_slot(self, stop: Event) -> Iterator[None]:
+        """Take a slot for a build, and give it back at the end.
 
-        Raises BuildError where ``stop`` is set before there is one.
+        Raises BuildError if ``stop`` is set before a slot is free.
         """
         while self._pipe is not None and not self._take():
             if stop.is_set():
-                raise BuildError("it was stopped")
+                raise BuildError("interrupted")
             if sys.platform != "win32":
                 poll = select.poll()
                 poll.register(self._handle, select.POLLIN)
-                poll.poll(_LOOK * 1000)
+                poll.poll(_POLL_SECONDS * 1000)
         try:
             yield
         finally:
@@ -99,7 +99,7 @@ class CompileSlots:
     def _take(self) -> bool:
         with self._lock:
             if not self._running:
-                # Jobs that were killed have not given back what they had taken.
+                # Builds that were killed did not give back their slots.
                 with suppress(BlockingIOError):
                     os.read(self._handle, 1 << 16)
                 os.write(self._handle, _TOKEN * self.total)
@@ -109,14 +109,16 @@ class CompileSlots:
                 return True
             return False
 
-    def refuse(self) -> None:
-        """From now on nobody is told of the pool: something in the builds does not know its form."""
+    def disable_pool(self) -> None:
+        """Give all further builds a fixed share: a tool in the builds does not support the pool."""
         self._refused = True
 
-    def told(self, profile: BackendProfile | None, environment: Environment) -> JobserverSettings:
-        """What a job of a backend is told, in its environment.
+    def settings_for(
+        self, profile: BackendProfile | None, environment: Environment
+    ) -> JobserverSettings:
+        """Return the settings of a build with a backend, in an environment.
 
-        What the user's own variables say of parallel jobs holds in place of it.
+        The user's own variables for parallel jobs take precedence.
         """
         if profile is not None and profile.ninja and self._pipe is not None and not self._refused:
             flags = _make_flags(self._pipe, self.total)
@@ -125,11 +127,11 @@ class CompileSlots:
                 return JobserverSettings(environment={"MAKEFLAGS": flags}, settings={}, pooled=True)
         share = str(self.share)
         generic = {name: os.environ.get(name, share) for name in _GENERIC}
-        way = profile.parallel if profile is not None else None
-        if way is None or way.via == "env":
+        parallel = profile.parallel if profile is not None else None
+        if parallel is None or parallel.via == "env":
             return JobserverSettings(environment=generic, settings={})
-        kind, _, name = way.via.partition(":")
-        text = way.format.replace("{value}", share)
+        kind, _, name = parallel.via.partition(":")
+        text = parallel.format.replace("{value}", share)
         if kind == "env":
             return JobserverSettings(
                 environment={**generic, name: os.environ.get(name, text)}, settings={}
@@ -138,57 +140,57 @@ class CompileSlots:
 
 
 def _make_flags(pipe: Path, total: int) -> str | None:
-    """MAKEFLAGS that name a pool; None where the user's own say how many jobs there may be."""
+    """MAKEFLAGS with a pool; None if the user's own set the number of jobs."""
     flags = os.environ.get("MAKEFLAGS", "")
     if "--jobserver-auth=fifo:" in flags:
         return flags  # the pool of a make that runs polywheel
     if "--jobserver-" in flags:
-        # So is this one, in the form of older ones: file descriptors, which no worker inherits.
+        # An older make runs polywheel: its file descriptors are not inherited by workers.
         flags = _OTHERS_POOL.sub("", flags)
     elif _JOBS.search(flags):
         return None
-    # Behind the others: flags without a hyphen have to come first.
+    # At the end: flags without a hyphen have to come first.
     return f"{flags} -j{total} --jobserver-auth=fifo:{pipe}"
 
 
 def _ninja(resolved: Sequence[str]) -> Version | None:
-    """The version of the Ninja that a build finds: that of its environment, else that of PATH."""
-    for one in resolved:
-        name, _, version = one.partition("==")
+    """The version of Ninja in the environment of a build, else on PATH."""
+    for requirement in resolved:
+        name, _, version = requirement.partition("==")
         if name == "ninja":
             return _version(version)
     return _ninja_on_path(os.environ.get("NINJA", ""), os.environ.get("PATH", ""))
 
 
 @cache
-def _ninja_on_path(said: str, path: str) -> Version | None:
-    names = [said] if said else ["ninja", "ninja-build"]
+def _ninja_on_path(configured: str, path: str) -> Version | None:
+    names = [configured] if configured else ["ninja", "ninja-build"]
     ninja = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if ninja is None:
         return None
     with suppress(OSError, subprocess.SubprocessError):
         command = [ninja, "--version"]
-        done = subprocess.run(
+        result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=True
         )
-        return _version(done.stdout.decode("ascii", "replace"))
+        return _version(result.stdout.decode("ascii", "replace"))
     return None
 
 
 def _version(text: str) -> Version | None:
-    """The numbers that a version begins with: that of a patched Ninja is none of PEP 440."""
-    found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", text)
-    return Version(found[0]) if found else None
+    """The numbers at the start of a version. The version of a patched Ninja may not follow PEP 440."""
+    match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}", text)
+    return Version(match[0]) if match else None
 
 
-def knows_no_pool(log: Path) -> bool:
-    """Whether a build ended because it could not read how the pool is named."""
-    return any("--jobserver-auth string" in line for line in last_lines(log, _LAST))
+def rejects_jobserver(log: Path) -> bool:
+    """Whether a build failed because a make in it does not support the name of the pool."""
+    return any("--jobserver-auth string" in line for line in last_lines(log, _MAX_LINES))
 
 
 @contextmanager
 def compile_slots(total: int, at_once: int) -> Iterator[CompileSlots]:
-    """A pool of ``total`` slots for ``at_once`` jobs at a time."""
+    """Open ``total`` slots for ``at_once`` builds at a time."""
     if sys.platform == "win32" or not hasattr(os, "mkfifo"):
         yield CompileSlots(total, at_once, None, -1)
         return
@@ -198,7 +200,7 @@ def compile_slots(total: int, at_once: int) -> Iterator[CompileSlots]:
             yield CompileSlots(total, at_once, None, -1)  # MAKEFLAGS can't name it
             return
         os.mkfifo(pipe, 0o600)
-        # Open for both: it must not be at its end while no job reads, nor block without one.
+        # Open for reading and writing: otherwise it ends, or blocks, while no build has it open.
         handle = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
         try:
             yield CompileSlots(total, at_once, pipe, handle)

@@ -1,4 +1,4 @@
-"""Giving wheels their final names: only what was planned, and over nothing of another origin."""
+"""Publish finished wheels under their final names without overwriting unrelated files."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from threading import Lock
 
 from packaging.utils import canonicalize_name
 
-from polywheel.backend.built_wheel import another_release
+from polywheel.backend.built_wheel import release_mismatch
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName
 from polywheel.run.journal import Entry, Journal
 from polywheel.run.outcome import ExistingWheels, State, Wheel
-from polywheel.run.worker.checks import check_wheel, misfits
+from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 from polywheel.system.files import replace, sha256_of
 from polywheel.wheel.disagreements import same_version
 
 
 @dataclass(kw_only=True)
 class Publisher:
-    """The way into an output directory; its methods may run in several threads at once."""
+    """Publishes wheels into an output directory. Its methods may run in several threads at once."""
 
     out: Path
     journal: Journal
     targets: Mapping[str, Target]
     force: bool
-    """Whether a wheel of another origin may be written over."""
+    """Whether unrelated wheels may be overwritten."""
 
     project: str | None = None
-    """The normalized name of the project; None where pyproject.toml does not give it."""
+    """The normalized name of the project; None if pyproject.toml does not have it."""
 
     version: str | None = None
-    """The version, as pyproject.toml has it; None where the backend computes it."""
+    """The version in pyproject.toml; None if the backend computes it."""
 
     config: str = ""
-    """The file whose tables are read instead of the project's; empty without one."""
+    """The file with the tables that are read instead of the project's; empty if there is none."""
 
     _first: WheelName | None = None
-    """The first wheel of this run: the others are of the same project and version."""
+    """The first wheel of this run. All others must have the same project and version."""
 
     _lock: Lock = field(default_factory=Lock)
     _claimed: dict[str, str] = field(default_factory=dict)
-    """The job that makes a file, in this run."""
+    """The job of each filename in this run."""
 
-    def there(self, job: Job, key: str) -> Wheel | None:
-        """The wheel of a job that need not be made again."""
+    def existing_wheel(self, job: Job, key: str) -> Wheel | None:
+        """Return the up-to-date wheel of a job; None if it must be built."""
         entry = self.journal.finished(job.id, key)
         if entry is None:
             return None
         try:
             name = WheelName.parse(entry.file)
-        except PolywheelError:  # no name of a wheel: somebody else's line
+        except PolywheelError:  # not a wheel filename: polywheel did not write this line
             return None
-        if misfits(name, job, self._targets(job)):
+        if tag_problems(name, job, self._targets(job)):
             return None
         with self._lock:
-            if self._of_another_release(name):
+            if self._release_mismatch(name):
                 return None
             self._first = self._first or name
             self._claimed.setdefault(entry.file, job.id)
@@ -75,34 +75,34 @@ class Publisher:
             setup=entry.setup,
         )
 
-    def standing(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> ExistingWheels:
-        """Which of these jobs need not be made again, by their keys."""
-        found = [(job, self.there(job, key_of(job))) for job in jobs]
+    def existing_wheels(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> ExistingWheels:
+        """Return the up-to-date wheels of jobs, by their keys, and the jobs that must be built."""
+        pairs = [(job, self.existing_wheel(job, key_of(job))) for job in jobs]
         return ExistingWheels(
-            wheels=tuple(wheel for _, wheel in found if wheel is not None),
-            missing=tuple(job for job, wheel in found if wheel is None),
+            wheels=tuple(wheel for _, wheel in pairs if wheel is not None),
+            missing=tuple(job for job, wheel in pairs if wheel is None),
         )
 
     def refuse_changed(self, job: Job, key: str) -> None:
-        """Raise WheelError where the wheel that a job is to make was made, and changed since.
+        """Raise WheelError if an earlier run built the wheel of a job, and the file changed since.
 
-        It would not be written over, so this is said before it is built.
+        The changed file would not be overwritten, so the error comes before the build.
         """
         entry = self.journal.entry(job.id)
         if entry is None or entry.key != key:
             return
         if os.path.lexists(self.out / entry.file):
-            self._refuse(job, self.out / entry.file, entry.sha256)
+            self._check_overwrite(job, self.out / entry.file, entry.sha256)
 
     def publish(self, job: Job, wheel: Path, key: str, seconds: float, *, setup: str = "") -> Wheel:
-        """Check a wheel and give it its final name; where and when it stands in the journal.
+        """Check a wheel, add it to the journal, and move it to its final name.
 
-        ``setup`` is the digest of what its variant asks of the build. Raises WheelError.
+        ``setup`` is the digest of the build setup of its variant. Raises WheelError.
         """
         if not stat.S_ISREG(wheel.lstat().st_mode):
             raise WheelError(f"{wheel.name} is not a regular file", at=job.id)
-        check_wheel(wheel, job, self._targets(job))
-        digest, size = _settled(wheel), wheel.stat().st_size
+        check_planned_wheel(wheel, job, self._targets(job))
+        digest, size = _sync_and_hash(wheel), wheel.stat().st_size
         final = self.out / wheel.name
         entry = Entry(
             job=job.id,
@@ -115,19 +115,19 @@ class Publisher:
         )
         name = WheelName.parse(wheel.name)
         with self._lock:
-            if why := self._of_another_release(name):
+            if why := self._release_mismatch(name):
                 raise WheelError(
                     f"{wheel.name} is {why}",
                     at=job.id,
-                    hint="a run makes one release: every build must have the same name and version",
+                    hint="all builds of a run must have the same name and version",
                 )
             other = self._claimed.setdefault(final.name, job.id)
             if other != job.id:
-                raise two_jobs(final.name, other, job.id)
+                raise duplicate_filename_error(final.name, other, job.id)
             if os.path.lexists(final):
-                self._refuse(job, final, digest)
-            # In this order: whoever is killed in between leaves a line without its wheel, which
-            # counts for nothing; a wheel without its line would count as a stranger's.
+                self._check_overwrite(job, final, digest)
+            # In this order: if the process is killed in between, the line has no wheel, and has no
+            # effect. A wheel without a line would be an unrelated file.
             self.journal.add(entry)
             replace(wheel, final)
             self._first = self._first or name
@@ -135,9 +135,9 @@ class Publisher:
             job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds, setup=setup
         )
 
-    def _of_another_release(self, name: WheelName) -> str | None:
-        """What a wheel is, where it is not of the release that this run makes; None where it is."""
-        if other := another_release(name, project=self.project, version=self.version):
+    def _release_mismatch(self, name: WheelName) -> str | None:
+        """Describe a wheel that is not of the project and version of this run; None if it is."""
+        if other := release_mismatch(name, project=self.project, version=self.version):
             return other
         first = self._first
         if first is None:
@@ -148,41 +148,41 @@ class Publisher:
             return f"of another version than {first}, which this run has too"
         return None
 
-    def _refuse(self, job: Job, final: Path, digest: str) -> None:
-        """Raise WheelError where a file may not be written over with content of this digest."""
+    def _check_overwrite(self, job: Job, final: Path, digest: str) -> None:
+        """Raise WheelError if a file must not be overwritten with content of this digest."""
         if self.force:
             return
         try:
-            found = sha256_of(final)
-        except OSError:  # a pipe, a folder, a link to nothing: no run has made it
-            found = ""
-        if found == digest:
+            existing = sha256_of(final)
+        except OSError:  # a pipe, a folder, a broken link: no run created it
+            existing = ""
+        if existing == digest:
             return
-        origin = self.journal.origin(final.name, found)
+        origin = self.journal.origin(final.name, existing)
         if origin is None:
             raise WheelError(
-                f"{final.name} is there already, and it is not what a run of this matrix made",
+                f"{final.name} already exists, and no run of this matrix built it",
                 at=str(self.out),
-                hint="move it away, or write over it with --force",
+                hint="move it away, or overwrite it with --force",
             )
         if origin.job != job.id:
-            raise two_jobs(final.name, origin.job, job.id)
+            raise duplicate_filename_error(final.name, origin.job, job.id)
 
     def _targets(self, job: Job) -> list[Target]:
         return [self.targets[name] for name in job.targets]
 
 
-def two_jobs(name: str, first: str, second: str) -> WheelError:
-    """The error for two jobs, by their ids, that make wheels of one name."""
+def duplicate_filename_error(name: str, first: str, second: str) -> WheelError:
+    """The error for two jobs, by their ids, whose wheels have the same filename."""
     return WheelError(
-        f"two jobs make {name}: {first} and {second}",
-        hint="say what the wheels are for, so that they are one job: [tool.polywheel.matrix] "
-        "wheel-tag; or, where the first job is no more, write over its wheel with --force",
+        f"two jobs build {name}: {first} and {second}",
+        hint="set [tool.polywheel.matrix] wheel-tag so that they become one job; if the first job no "
+        "longer exists, overwrite its wheel with --force",
     )
 
 
-def _settled(wheel: Path) -> str:
-    """The digest of a file that the disk has: its name is not to outlive its content."""
+def _sync_and_hash(wheel: Path) -> str:
+    """Write a file to disk, and return its digest. Otherwise a crash could keep its name only."""
     with wheel.open("r+b") as file:
         os.fsync(file.fileno())
     return sha256_of(wheel)

@@ -152,11 +152,11 @@ def check_response(
         error = StepFailedError if response.permanent else BuildError
         raise error.collected(response.problems)
     if child.code < 0:
-        raise BuildError(f"its worker was killed by signal {-child.code}")
+        raise BuildError(f"the worker was killed by signal {-child.code}")
     if child.code > 0:
-        raise BuildError(f"its worker ended with exit code {child.code}")
+        raise BuildError(f"the worker ended with exit code {child.code}")
     if response is None or response.result is None:
-        raise BuildError("its worker ended without a valid response")
+        raise BuildError("the worker ended without a valid response")
     return response.result
 
 

@@ -19,7 +19,12 @@ from typing import Any
 from packaging.requirements import InvalidRequirement
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.backend.pipeline import build_sdist, built_wheel, get_requires, tell_notes
+from polywheel.backend.pipeline import (
+    build_sdist,
+    build_unstamped_wheel,
+    get_requires,
+    report_notes,
+)
 from polywheel.config.reader import normalized_requirements
 from polywheel.errors import (
     BuildError,
@@ -170,7 +175,7 @@ def _build(request: WorkerRequest, step: BuildStep, messages: Messages) -> Build
     )
     setup = None if first.variant is None else first.resolved_setup()
     start = time.monotonic()
-    wheel = built_wheel(
+    wheel = build_unstamped_wheel(
         replace(first, notify=lambda line: messages.print(line, *calls)),
         setup,
         Path(request.scratch),
@@ -187,7 +192,7 @@ def _build(request: WorkerRequest, step: BuildStep, messages: Messages) -> Build
             file, digest = wheel.name, NO_SETUP
         else:
             job_setup = setup if call is first and setup is not None else call.resolved_setup()
-            tell_notes(call, job_setup)
+            report_notes(call, job_setup)
             stamp = make_stamp(call.project, job_setup)
             label = call.variant.label
             file = stamp_into_folder(wheel, Path(step.out), stamp, label=label, notify=call.notify)
