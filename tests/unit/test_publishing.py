@@ -103,7 +103,7 @@ def test_what_an_earlier_run_made_is_written_over(tmp_path: Path) -> None:
 def test_what_a_stranger_made_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"mine")
     with opened(tmp_path) as out:
-        assert "is there already, and it is not what a run of this matrix made" in refused(out)
+        assert "already exists, and no run of this matrix built it" in refused(out)
     with opened(tmp_path, force=True) as out:
         out.publish()
         assert out.wheel.read_bytes() != b"mine"
@@ -117,7 +117,7 @@ def test_what_somebody_changed_is_not_written_over_and_that_is_said_before_it_is
         out.publisher.refuse_changed(job(), "k1")
         out.wheel.write_bytes(b"repaired by hand")
         assert out.publisher.existing_wheel(job(), "k1") is None
-        with pytest.raises(WheelError, match="not what a run of this matrix made"):
+        with pytest.raises(WheelError, match="no run of this matrix built it"):
             out.publisher.refuse_changed(job(), "k1")
         # With another key the wheel may have another name.
         out.publisher.refuse_changed(job(), "k2")
@@ -152,7 +152,7 @@ def test_two_jobs_with_one_filename_in_one_run(tmp_path: Path, *, force: bool) -
     """It is for wheels of another origin that --force is."""
     with opened(tmp_path, force=force) as out:
         out.publish()
-        assert refused(out, of=job("other")) == f"two jobs make {NAME}: {job().id} and other"
+        assert refused(out, of=job("other")) == f"two jobs build {NAME}: {job().id} and other"
 
 
 def test_two_jobs_with_one_filename_in_two_runs(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_two_jobs_with_one_filename_in_two_runs(tmp_path: Path) -> None:
     with opened(tmp_path) as out:
         out.publish()
     with opened(tmp_path) as out:
-        assert refused(out, of=job("other")) == f"two jobs make {NAME}: {job().id} and other"
+        assert refused(out, of=job("other")) == f"two jobs build {NAME}: {job().id} and other"
     with opened(tmp_path) as out:
         assert out.publisher.existing_wheel(job(), "k1") is not None
-        assert refused(out, of=job("other")) == f"two jobs make {NAME}: {job().id} and other"
+        assert refused(out, of=job("other")) == f"two jobs build {NAME}: {job().id} and other"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -264,7 +264,7 @@ def test_what_has_the_name_of_a_wheel_and_is_none_stays(tmp_path: Path, kind: st
             if kind == "link to a pipe":
                 os.mkfifo(tmp_path / "pipe")
         before = out.wheel.lstat()
-        with pytest.raises(WheelError, match="is there already"):
+        with pytest.raises(WheelError, match="already exists"):
             out.publish()
         assert (out.wheel.lstat().st_ino, out.wheel.lstat().st_mode) == (
             before.st_ino,

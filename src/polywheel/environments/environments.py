@@ -241,7 +241,7 @@ class Environments:
                 keep_open=(lock,),
             )
             if ended.stopped:
-                raise BuildError("interrupted")
+                raise BuildError("stopped")
             if ended.code == 0:
                 return None
             lines = last_lines(log, _LINES)

@@ -54,7 +54,7 @@ def hold_lock(
                 waiting()
                 notified = True
             if stop.wait(_RETRY_INTERVAL):
-                raise BuildError("interrupted")
+                raise BuildError("stopped")
             if until is not None and time.monotonic() > until:
                 raise BuildError(f"it waited {seconds:g} seconds for another run", at=str(path))
         yield

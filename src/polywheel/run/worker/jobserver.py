@@ -81,7 +81,7 @@ class CompileSlots:
         """
         while self._pipe is not None and not self._take():
             if stop.is_set():
-                raise BuildError("interrupted")
+                raise BuildError("stopped")
             if sys.platform != "win32":
                 poll = select.poll()
                 poll.register(self._handle, select.POLLIN)
