@@ -154,12 +154,12 @@ def test_references_are_resolved_once() -> None:
 def test_how_much_a_page_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "MAX_LINKS", 3)
     assert len(links(b"<a href=x>" * 3)) == 3
-    with pytest.raises(WheelError, match="a page of more than 3 files"):
+    with pytest.raises(WheelError, match="the page has more than 3 files"):
         links(b"<a href=x>" * 4)
     document = b'{"meta": {"api-version": "1.0"}, "files": [{}, {}, {}, {}]}'
-    with pytest.raises(WheelError, match="a page of more than 3 files"):
+    with pytest.raises(WheelError, match="the page has more than 3 files"):
         links(document, JSON)
-    monkeypatch.setattr(web, "MAX_PARTS", 10)
+    monkeypatch.setattr(web, "MAX_HTML_PARTS", 10)
     for page in ("<b>" * 11, "<a " + "b " * 11, "<b>" * 5 + "<i 'a' b c d e f>"):
         with pytest.raises(TooLongError):
             found(page)

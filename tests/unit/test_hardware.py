@@ -78,7 +78,7 @@ def test_a_processor_that_can_not_be_told(
     monkeypatch.setattr("sys.platform", "linux")
     found = find("x86_64")
     assert found.features == {"level": ("v1",)}
-    assert "can't be told, v1 is certain" in found.summary
+    assert "is unknown; v1 is certain" in found.summary
 
 
 def test_the_bounds_of_cuda() -> None:
@@ -126,12 +126,10 @@ def test_which_providers_uv_has_built_in(declared: Provider, known: bool) -> Non
 
 def test_what_to_name_for_uv() -> None:
     assert no_builtin_reason(provider("x86_64", "provider-variant-x86-64")) == (
-        "uv runs no plugins, and provider-variant-x86-64 is none of those that it replaces; it has "
-        'its own for requires = ["x86-64-variant-provider"]'
+        "uv runs no plugins, and has no built-in provider for provider-variant-x86-64; it has one "
+        'for requires = ["x86-64-variant-provider"]'
     )
     assert f'plugin-api = "{NVIDIA}"' in no_builtin_reason(
         provider("nvidia", "nvidia-variant-provider")
     )
-    assert no_builtin_reason(provider("spice", "spice")).endswith(
-        "is none of those that it replaces"
-    )
+    assert no_builtin_reason(provider("spice", "spice")).endswith("no built-in provider for spice")

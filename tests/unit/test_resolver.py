@@ -219,9 +219,7 @@ def test_the_upper_bound_of_requires_python_is_for_pip_alone() -> None:
     (note,) = (
         resolve(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).choices[0].notes
     )
-    assert note.startswith(
-        "pip does not take demo-1.0-py3-none-any.whl, which requires Python <3.12"
-    )
+    assert note.startswith("pip refuses demo-1.0-py3-none-any.whl, which requires Python <3.12")
 
 
 def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
@@ -234,7 +232,7 @@ def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
     assert given.chosen.filename == "demo-0.9-py3-none-any.whl"
     rejected = rejections(given, 0)
     assert rejected[names[0]] == ["it requires Python >=3.13, and this is 3.12.0"]
-    assert rejected[names[1]] == [f"it comes after {names[0]}, and uv looks for no other then"]
+    assert rejected[names[1]] == [f"it comes after {names[0]}, and uv then tries no other wheel"]
 
 
 def test_wheels_that_nothing_tells_apart() -> None:
@@ -266,15 +264,15 @@ def test_who_answers_for_a_namespace() -> None:
     v2 = "x86_64 :: level :: v2 is not supported: "
     assert provided(PLUGIN) is None
     assert provided(PLUGIN, system()) == v2 + "the description has no [supported.x86_64]"
-    not_asked = v2 + "the plugin of x86_64 was not asked (it runs with --trust only)"
+    not_asked = v2 + "the plugin of x86_64 was not run (plugins run only with --trust)"
     unknown = {"requires": ["provider-variant-x86-64"]}
     assert provided(unknown, undescribed) == not_asked
     elsewhere = {"requires": ["provider-variant-x86-64; sys_platform == 'nowhere'"]}
-    nowhere = v2 + "no requirement of its provider is for this machine"
+    nowhere = v2 + "no requirement of its provider applies to this machine"
     assert provided(elsewhere, undescribed) == nowhere
     assert provided(STATIC) is None
     assert provided(STATIC, undescribed) is None
-    off = "its provider is optional, and not enabled (--enable "
+    off = "its provider is optional and not enabled (--enable "
     assert provided({**PLUGIN, "optional": True}) == f"{v2}{off}x86_64)"
     assert provided({**PLUGIN, "optional": True}, enabled) is None
     mkl = "blas :: library :: mkl is not supported: "
@@ -283,11 +281,11 @@ def test_who_answers_for_a_namespace() -> None:
     built_in = {"builtin": "x86_64"}
     assert provided(built_in) is None
     assert provided(built_in, undescribed) == (
-        v2 + "its provider is built into installers (x86_64), and this is none"
+        v2 + "its provider is built into installers (x86_64), not into polywheel"
     )
     windows = {**PLUGIN, "enable-if": "sys_platform == 'win32'"}
     assert provided(windows) == (
-        v2 + "its provider is not for this machine (enable-if: sys_platform == 'win32')"
+        v2 + "its provider does not apply to this machine (enable-if: sys_platform == 'win32')"
     )
     assert provided({**PLUGIN, "enable-if": "platform_machine == 'x86_64'"}) is None
 
@@ -300,7 +298,7 @@ def test_static_properties_go_before_the_description() -> None:
     given = resolve(shelf, system({"blas": {"library": ["openblas"]}}))
     assert given.chosen
     (note,) = given.choices[0].notes
-    assert note.startswith("[supported.blas] of the description is not used")
+    assert note.startswith("[supported.blas] of the description is ignored")
 
 
 def test_a_value_that_is_not_among_the_static_properties() -> None:
@@ -455,7 +453,7 @@ def test_prereleases_and_specifiers() -> None:
         return str(resolve(shelf, specifier=specifier).choices[-1].release.version)
 
     assert [version(one) for one in ("", "<1.1", "==2.0rc1")] == ["1.1", "1.0", "2.0rc1"]
-    with pytest.raises(ConfigError, match="no version is as wanted: ==3"):
+    with pytest.raises(ConfigError, match="no version matches ==3"):
         version("==3")
     alone = resolve(Shelf(["demo-2.0rc1-py3-none-any.whl"]))
     assert alone.chosen is not None
@@ -471,7 +469,7 @@ def test_a_prerelease_is_taken_where_no_final_release_fits() -> None:
     assert given.chosen is not None
     assert given.chosen.filename == early[1]
     (note,) = given.choices[-1].notes
-    assert note == "demo 1.1rc1 is a pre-release, and taken as nothing of a final release fits"
+    assert note == "demo 1.1rc1 is a pre-release, chosen because no final release fits"
     assert resolve(Shelf([*wheels, *early]), specifier=">=1").choices[-1].chosen
     assert resolve(Shelf([*wheels, *early, "demo-1.0.tar.gz"])).sdist is not None
     nothing = resolve(Shelf([*wheels, "demo-1.2rc1-py3-none-win32.whl"]))
@@ -513,13 +511,13 @@ def test_metadata_are_read_once_for_many_systems() -> None:
 
 def test_several_projects_in_one_place(tmp_path: Path) -> None:
     shelf = Shelf(["demo-1.0-py3-none-any.whl", "other-1.0-py3-none-any.whl", "notes.txt"])
-    with pytest.raises(ConfigError, match="holds 2 projects: demo, other"):
+    with pytest.raises(ConfigError, match="contains 2 projects: demo, other"):
         find_releases(shelf)
     assert [str(one) for one in find_releases(shelf, project="Other")] == ["other 1.0"]
-    with pytest.raises(ConfigError, match="holds no 'demp'") as caught:
+    with pytest.raises(ConfigError, match="does not contain 'demp'") as caught:
         find_releases(shelf, project="demp")
     assert caught.value.problems[0].hint == "did you mean 'demo'?"
-    with pytest.raises(ConfigError, match="holds no wheel"):
+    with pytest.raises(ConfigError, match="contains no wheels"):
         find_releases(FolderSource(tmp_path))
     with pytest.raises(ConfigError, match="can't be listed"):
         find_releases(FolderSource(tmp_path / "nowhere"))
@@ -541,7 +539,7 @@ def test_the_page_of_a_name(text: str, page: str) -> None:
     "text", ["a b", "torch[cuda]", "torch @ file:///x", "t; os_name=='nt'", ""]
 )
 def test_what_names_no_project(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no folder, no address and no name"):
+    with pytest.raises(ConfigError, match="is not a folder, a URL, or a project name"):
         find_project_page(text, "https://host/simple/")
 
 

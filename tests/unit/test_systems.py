@@ -105,8 +105,8 @@ def test_what_is_not_said_is_as_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('python = "4.0"', "'4.0' is no version of Python at system.toml: python"),
-        ('python = "3"', "'3' is no version of Python at system.toml: python"),
+        ('python = "4.0"', "'4.0' is not a Python version at system.toml: python"),
+        ('python = "3"', "'3' is not a Python version at system.toml: python"),
         ("python = 3.12", "expected a string, found 3.12 at system.toml: python"),
         ('platform = "../x"', "malformed platform tag '../x' at system.toml: platform"),
         ('platfrom = "win32"', "unknown key 'platfrom' at system.toml: platfrom"),
@@ -131,11 +131,11 @@ def test_what_is_not_said_is_as_here(tmp_path: Path) -> None:
         ),
         (
             "[supported.abi_dependency]\ntorch = ['2']",
-            "abi_dependency goes by what is installed at system.toml: supported.abi_dependency",
+            "abi_dependency depends on installed packages at system.toml: supported.abi_dependency",
         ),
         (
             '[packages]\ntorch = "new"',
-            "'new' is no version (PEP 440) at system.toml: packages.torch",
+            "'new' is not a version (PEP 440) at system.toml: packages.torch",
         ),
         ("[packages]\ntorch = 2", "expected a string, found 2 at system.toml: packages.torch"),
     ],
@@ -170,7 +170,7 @@ def test_a_folder_of_systems(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_systems_with_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds no \*.toml"):
+    with pytest.raises(ConfigError, match=r"contains no \*.toml"):
         read_systems(tmp_path)
     with pytest.raises(ConfigError, match="can't be listed"):
         read_systems(tmp_path / "nowhere")
@@ -181,7 +181,7 @@ def test_a_folder_of_systems_with_mistakes(tmp_path: Path) -> None:
     assert [one.at for one in caught.value.problems] == ["a.toml: python", "b.toml: python"]
     for name in ("a", "b"):
         (tmp_path / f"{name}.toml").write_text('name = "same"', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"the name 'same' is that of a.toml too"):
+    with pytest.raises(ConfigError, match=r"the name 'same' is also used in a.toml"):
         read_systems(tmp_path)
 
 

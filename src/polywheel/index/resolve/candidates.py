@@ -1,4 +1,4 @@
-"""What there is to choose from: the releases of a project, in a folder or on an index."""
+"""The files to choose from: the releases of a project, in a folder or on an index."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PYPI = "https://pypi.org/simple/"
 
 @dataclass(frozen=True, slots=True)
 class CandidateFile:
-    """A wheel or an sdist that an installer may take."""
+    """A wheel or an sdist of a release."""
 
     name: FileName
     link: Link
@@ -55,7 +55,7 @@ class CandidateFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateRelease:
-    """The files of one version, by filename."""
+    """The files of one version, sorted by filename."""
 
     project: str
     version: Version
@@ -77,48 +77,48 @@ class CandidateRelease:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseVariants:
-    """What is known of the variants of a release."""
+    """The variant metadata of a release."""
 
     metadata: VariantMetadata | None
     at: str
-    """Where it stands, for messages."""
+    """The source of the metadata, for messages."""
 
     missing_reason: str | None = None
-    """Why nothing is known, where there are labels."""
+    """Why there is no metadata although wheels have labels."""
 
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """What an installer finds in a wheel once it has chosen it."""
+    """The result of opening the chosen wheel, as an installer does."""
 
     refusal: str | None = None
-    """Why it does not install it."""
+    """Why an installer refuses the wheel; None if it does not."""
 
     requires_python: str | None = None
-    """What its METADATA says; None where it says nothing, or was not read."""
+    """Requires-Python in its METADATA; None if it is missing or was not read."""
 
     note: str | None = None
-    """What is wrong with it without being in the way."""
+    """A problem that does not prevent the installation."""
 
 
 class CandidateSource(Protocol):
-    """Where files are."""
+    """A folder or an index with the files of a project."""
 
     at: str
 
     def links(self) -> list[Link]:
-        """Every file, of whatever kind."""
+        """Return all files of any type."""
 
     def variants_json(self, link: Link) -> bytes:
-        """Its content. Raises WheelError or ConfigError."""
+        """Return the content of a variants.json. Raises WheelError or ConfigError."""
 
     def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
-        """What is known where there is no variants.json."""
+        """Return the variant metadata of a release without variants.json."""
 
     def inspect(self, wheel: CandidateFile, variant: Variant | None, /) -> Inspection:
-        """What an installer finds when it opens the wheel that it has chosen."""
+        """Open the chosen wheel, as an installer does."""
 
 
 class FolderSource:
@@ -129,7 +129,7 @@ class FolderSource:
         self._folder = folder
 
     def links(self) -> list[Link]:
-        """Every file, of whatever kind. Raises ConfigError where the folder can't be listed."""
+        """Return all files of any type. Raises ConfigError if the folder can't be listed."""
         try:
             paths = sorted(self._folder.iterdir())
         except OSError as error:
@@ -137,7 +137,7 @@ class FolderSource:
         return [Link(filename=path.name, url=str(path)) for path in paths]
 
     def variants_json(self, link: Link) -> bytes:
-        """Its content. Raises WheelError."""
+        """Return the content of a variants.json. Raises WheelError."""
         try:
             with open_regular(link.url) as file:
                 return file.read(MAX_SIZE + 1)
@@ -147,7 +147,9 @@ class FolderSource:
             ) from None
 
     def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
-        """What the wheels say themselves (PEP 825, "Variant ordering": either source will do)."""
+        """Combine the variant.json of the wheels (PEP 825, "Variant ordering", allows either
+        source).
+        """
         paths = [Path(one.link.url) for one in release.wheels if one.label is not None]
         documents = {}
         for file in read_files(paths, hashed=False):
@@ -157,13 +159,13 @@ class FolderSource:
                 documents[file.path.name] = read_variant_json(file.document, at=file.path.name)
         metadata = merge_metadata(documents, at=str(release)) if documents else None
         note = (
-            f"{release.variants_json_filename} is missing: what follows is what the wheels say themselves. uv "
-            "takes no variant wheel without that file; `polywheel index` writes it"
+            f"{release.variants_json_filename} is missing, so the variant.json of each wheel was read. "
+            "uv installs no variant wheel without that file; write it with `polywheel index`"
         )
         return ReleaseVariants(metadata, self.at, "no wheel has a variant.json", (note,))
 
     def inspect(self, wheel: CandidateFile, variant: Variant | None, /) -> Inspection:
-        """What stands in the wheel: all but the content of its files, which nobody reads here."""
+        """Check the wheel, but not the content of its files, as installers do at this point."""
         try:
             found = inspect_wheel(Path(wheel.link.url))
         except PolywheelError as error:
@@ -174,7 +176,7 @@ class FolderSource:
         note = None
         if found.disagreements:
             first = found.disagreements[0].what
-            note = f"{wheel.filename} is not as it should be (polywheel show): {first}"
+            note = f"{wheel.filename} has a problem (see polywheel show): {first}"
         return Inspection(
             refusal=refusal, requires_python=requires_python(found) or None, note=note
         )
@@ -187,82 +189,82 @@ class IndexSource:
         self.at = url
 
     def links(self) -> list[Link]:
-        """Every file, of whatever kind. Raises ConfigError and WheelError."""
+        """Return all files of any type. Raises ConfigError and WheelError."""
         return read_project_page(self.at)
 
     def variants_json(self, link: Link) -> bytes:
-        """Its content. Raises WheelError and ConfigError."""
+        """Return the content of a variants.json. Raises WheelError and ConfigError."""
         return fetch_file(link, limit=MAX_SIZE)
 
     def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
-        """Nothing: for that every wheel would have to be fetched."""
+        """Return no metadata, because every wheel would have to be downloaded."""
         return ReleaseVariants(None, self.at, f"the index has no {release.variants_json_filename}")
 
     def inspect(self, _: CandidateFile, __: Variant | None, /) -> Inspection:
-        """Nothing: for that the wheel would have to be fetched."""
+        """Check nothing, because the wheel would have to be downloaded."""
         return Inspection()
 
 
 def _variant_mismatch(wheel: InspectedWheel, variant: Variant) -> str | None:
-    """Why a wheel is not of the variant that an index lists under its label."""
+    """Return why a wheel does not match the variant that the release lists for its label."""
     if wheel.variant_json is None:
-        return "there is no variant.json in it"
+        return "it has no variant.json"
     if wheel.document is None:
         return next((one.what for one in wheel.disagreements), "its variant.json can't be read")
     if wheel.variant != variant:
-        return "its variant.json describes another variant than that of the release"
+        return "its variant.json differs from the variant of the release"
     return None
 
 
 def find_project_page(requirement: str, index_url: str) -> tuple[IndexSource, SpecifierSet, str]:
-    """The page of a project that is named as a requirement: ``torch``, ``torch==2.9``.
+    """Find the page of a project that is given as a requirement: ``torch``, ``torch==2.9``.
 
-    With it the versions that are wanted, and the name of the project. Raises ConfigError for anything else.
+    Returns the page, the specifier, and the name of the project. Raises ConfigError for other
+    text.
     """
     try:
-        wanted = parse_requirement(requirement)
+        parsed = parse_requirement(requirement)
     except InvalidRequirement:
-        wanted = None
-    if wanted is None or wanted.extras or wanted.url or wanted.marker:
+        parsed = None
+    if parsed is None or parsed.extras or parsed.url or parsed.marker:
         raise ConfigError(
-            f"{requirement!r} is no folder, no address and no name of a project",
+            f"{requirement!r} is not a folder, a URL, or a project name",
             hint="for example dist, torch, torch==2.9, https://pypi.org/simple/torch/",
         )
     base = index_url if index_url.endswith("/") else f"{index_url}/"
-    page = urljoin(base, f"{quote(canonicalize_name(wanted.name))}/")
-    return IndexSource(page), wanted.specifier, wanted.name
+    page = urljoin(base, f"{quote(canonicalize_name(parsed.name))}/")
+    return IndexSource(page), parsed.specifier, parsed.name
 
 
 def find_releases(source: CandidateSource, *, project: str | None = None) -> list[CandidateRelease]:
-    """The releases of the one project that lies there, newest first.
+    """Return the releases of a project, newest first.
 
-    ``project`` names it where there are several. What has no usable name is left out, as installers
-    do. Raises ConfigError where there is no wheel, or no single project.
+    ``project`` names the project if the source has several. Files with invalid names are
+    ignored, as installers do. Raises ConfigError if there is no wheel, or not exactly one
+    project.
     """
     links = source.links()
     files: dict[str, dict[Version, list[CandidateFile]]] = {}
     for link in links:
         try:
-            name = parse_filename(link.filename)
+            filename = parse_filename(link.filename)
         except PolywheelError:
             continue
-        if name is not None:
-            files.setdefault(name.project, {}).setdefault(name.version, []).append(
-                CandidateFile(name, link)
-            )
-    chosen = _select_project(files, project, source)
-    documents = _variants_json_links(links, chosen)
+        if filename is not None:
+            versions = files.setdefault(filename.project, {})
+            versions.setdefault(filename.version, []).append(CandidateFile(filename, link))
+    name = _select_project(files, project, source)
+    documents = _variants_json_links(links, name)
     return [
-        _candidate_release(chosen, version, files[chosen][version], documents.get(version))
-        for version in sorted(files[chosen], reverse=True)
+        _candidate_release(name, version, files[name][version], documents.get(version))
+        for version in sorted(files[name], reverse=True)
     ]
 
 
 def read_variants(source: CandidateSource, release: CandidateRelease) -> ReleaseVariants:
-    """What is known of the variants of a release; nothing is raised for what can't be read.
+    """Read the variant metadata of a release. Errors are returned as notes, not raised.
 
-    An installer should go on without the variant wheels then (PEP 825, "Implementation
-    requirements").
+    An installer should then ignore the variant wheels (PEP 825, "Implementation requirements").
     """
     if not release.has_labels:
         return ReleaseVariants(None, source.at)
@@ -272,23 +274,23 @@ def read_variants(source: CandidateSource, release: CandidateRelease) -> Release
             return source.read_from_wheels(release)
         content = source.variants_json(link)
     except PolywheelError as error:
-        what = link.filename if link is not None else "what the wheels say"
-        return _unusable_variants(what, error.problems)
+        name = link.filename if link is not None else "the metadata of the wheels"
+        return _unusable_variants(name, error.problems)
     metadata, problems = read_faulty_variant_json(content, at=link.filename)
     if metadata is None:
         return _unusable_variants(link.filename, problems)
     note = None
     if problems:
-        note = f"{link.filename} is not as it should be, and uv passes over such a release:\n"
+        note = f"{link.filename} has problems; uv skips such a release:\n"
         note += _render_problems(problems)
     elif why := uv_objection(json.loads(content)):
-        note = f"uv passes over {release}, wheels without variant too: {link.filename}: {why}"
+        note = f"uv skips {release}, including non-variant wheels: {link.filename}: {why}"
     return ReleaseVariants(metadata, link.filename, notes=(note,) if note is not None else ())
 
 
-def _unusable_variants(what: str, problems: Sequence[Problem]) -> ReleaseVariants:
-    note = f"{what} can't be used; uv passes over such a release:\n{_render_problems(problems)}"
-    return ReleaseVariants(None, what, f"{what} can't be used: {problems[0].what}", (note,))
+def _unusable_variants(name: str, problems: Sequence[Problem]) -> ReleaseVariants:
+    note = f"{name} can't be used; uv skips such a release:\n{_render_problems(problems)}"
+    return ReleaseVariants(None, name, f"{name} can't be used: {problems[0].what}", (note,))
 
 
 def _render_problems(problems: Iterable[Problem]) -> str:
@@ -296,37 +298,40 @@ def _render_problems(problems: Iterable[Problem]) -> str:
 
 
 def _select_project(files: Iterable[str], project: str | None, source: CandidateSource) -> str:
-    there = sorted(files)
-    if not there:
+    names = sorted(files)
+    if not names:
         raise ConfigError(
-            f"{source.at} holds no wheel", hint="name a folder of wheels, or a project of an index"
+            f"{source.at} contains no wheels",
+            hint="pass a folder of wheels, or a project of an index",
         )
     if project is None:
-        if len(there) > 1:
+        if len(names) > 1:
             raise ConfigError(
-                f"{source.at} holds {len(there)} projects: {', '.join(there[:20])}",
+                f"{source.at} contains {len(names)} projects: {', '.join(names[:20])}",
                 hint="choose one with --name",
             )
-        return there[0]
+        return names[0]
     name = canonicalize_name(project)
-    if name not in there:
-        raise ConfigError(f"{source.at} holds no {project!r}", hint=nearest(name, there))
+    if name not in names:
+        raise ConfigError(f"{source.at} does not contain {project!r}", hint=nearest(name, names))
     return name
 
 
 def _variants_json_links(links: Iterable[Link], project: str) -> dict[Version, Link]:
-    """``{name}-{version}-variants.json`` by version (PEP 825, "Index-level metadata")."""
-    found: dict[Version, Link] = {}
+    """Return links to ``{name}-{version}-variants.json`` by version (PEP 825, "Index-level
+    metadata").
+    """
+    documents: dict[Version, Link] = {}
     for link in links:
         if not link.filename.endswith(VARIANTS_JSON_SUFFIX):
             continue
         name, dash, version = link.filename.removesuffix(VARIANTS_JSON_SUFFIX).rpartition("-")
         try:
             if dash and canonicalize_name(name) == project:
-                found.setdefault(Version(version), link)
+                documents.setdefault(Version(version), link)
         except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             continue
-    return found
+    return documents
 
 
 def _candidate_release(

@@ -1,9 +1,9 @@
-"""Processor and GPU of this machine, as far as uv's built-in variant providers ask for them.
+"""Detect the processor and GPU of this machine, as uv's built-in variant providers do.
 
-Nothing is loaded or run for it but system calls and, for the GPU, the driver's own ``nvidia-smi``. The
-names of features and the rules are those of uv 0.13.9 (docs/systems.md); what each level of x86-64 consists
-of is from the x86-64 psABI, "Micro-Architecture Levels", but that uv does not ask for ``xsave``, which
-``avx`` implies.
+Only system calls and, for the GPU, the driver's ``nvidia-smi`` are used. The names of features
+and the rules are those of uv 0.13.9 (docs/systems.md). The features of each x86-64 level are
+from the x86-64 psABI, "Micro-Architecture Levels", except that uv does not require ``xsave``,
+which ``avx`` implies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEVELS: Mapping[str, frozenset[str]] = {
     "v3": frozenset({"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}),
     "v4": frozenset({"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}),
 }
-"""What each level of x86-64 has beyond the one below it, in the spelling of Linux."""
+"""The features that each x86-64 level adds to the one below it, in the spelling of Linux."""
 
 _ALIASES = {
     "pni": "sse3",
@@ -65,13 +65,13 @@ _CORES: Mapping[str, Mapping[str, str]] = {
     "0x6d": {"0xd49": "8.4a"},
     "0xc0": {"0xac3": "8.4a", "0xac4": "8.4a"},
 }
-"""The cores of which uv knows more than the first version, by implementer and part."""
+"""The cores for which uv knows more than the first version, by implementer and part."""
 
 _APPLE = re.compile(r"Apple M[1-5]\b")
 
 
 def architecture() -> str:
-    """``x86_64``, ``aarch64``, or another name of the architecture of this Python."""
+    """Return ``x86_64``, ``aarch64``, or another name of the architecture of this Python."""
     name = machine().lower()
     name = {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
     if sys.maxsize < 2**32:
@@ -80,18 +80,18 @@ def architecture() -> str:
 
 
 def x86_64_levels() -> tuple[str, ...] | None:
-    """The levels of this x86-64 processor, best first; None where only the first is certain."""
+    """Return the levels of this x86-64 processor, best first; None if only the first is certain."""
     if sys.platform == "linux":
-        flags = _flags(CPUINFO)
+        flags = _linux_flags(CPUINFO)
     elif sys.platform == "darwin":
-        flags = _flags_of_macos()
+        flags = _macos_flags()
     else:
         flags = ()
     return levels_of(flags) if flags else None
 
 
 def levels_of(flags: Iterable[str]) -> tuple[str, ...]:
-    """The levels of a processor with these feature flags, best first."""
+    """Return the levels of a processor with these feature flags, best first."""
     has = {_ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
     levels = ["v1"]
     for level, needs in _LEVELS.items():
@@ -101,8 +101,8 @@ def levels_of(flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(reversed(levels))
 
 
-def _flags(cpuinfo: Path) -> tuple[str, ...]:
-    """The flags of the first processor, as Linux lists them."""
+def _linux_flags(cpuinfo: Path) -> tuple[str, ...]:
+    """Return the flags of the first processor, as Linux lists them."""
     for entry in _entries(cpuinfo):
         return tuple(entry.get("flags", "").split())
     return ()
@@ -118,34 +118,37 @@ def _entries(cpuinfo: Path) -> Iterator[Mapping[str, str]]:
         yield {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _flags_of_macos() -> tuple[str, ...]:
+def _macos_flags() -> tuple[str, ...]:
     names = ("machdep.cpu.features", "machdep.cpu.leaf7_features", "machdep.cpu.extfeatures")
     flags = " ".join(map(_sysctl, names)).split()
-    # They are those of the hardware, whether the kernel saves the registers of AVX-512 or not.
+    # These are flags of the hardware, even if the kernel does not save the AVX-512 registers.
     if any(_sysctl("hw.optional.avx512f").encode("latin-1")):
         return tuple(flags)
     return tuple(flag for flag in flags if not flag.startswith("AVX512"))
 
 
 def _sysctl(name: str) -> str:
-    """A value of the kernel of macOS, a character a byte; empty where there is none."""
+    """Return a sysctl value of macOS, one character per byte; empty if there is none."""
     try:
         import ctypes
 
-        ask = ctypes.CDLL(None).sysctlbyname
+        sysctlbyname = ctypes.CDLL(None).sysctlbyname
     except (ImportError, AttributeError, OSError):
         return ""
     size = ctypes.c_size_t()
-    if ask(name.encode(), None, ctypes.byref(size), None, ctypes.c_size_t(0)) or not size.value:
+    if (
+        sysctlbyname(name.encode(), None, ctypes.byref(size), None, ctypes.c_size_t(0))
+        or not size.value
+    ):
         return ""
     buffer = ctypes.create_string_buffer(size.value)
-    if ask(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0)):
+    if sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0)):
         return ""
     return buffer.raw[: size.value].decode("latin-1").rstrip("\0")
 
 
 def aarch64_versions() -> tuple[str, ...] | None:
-    """The versions of this AArch64 processor, best first; None where only the first is certain."""
+    """Return the versions of this AArch64 processor, best first; None if only ``8a`` is certain."""
     if sys.platform == "darwin":
         brand = _sysctl("machdep.cpu.brand_string")
         return _up_to("8.4a" if _APPLE.match(brand) else "8a") if brand else None
@@ -163,28 +166,29 @@ def aarch64_versions() -> tuple[str, ...] | None:
 
 
 def versions_of(cores: Iterable[tuple[str, str]], hwcap: int) -> tuple[str, ...]:
-    """The versions of a processor with these cores (implementer and part), best first.
+    """Return the versions of a processor with these cores (implementer and part), best first.
 
-    ``hwcap`` is AT_HWCAP of Linux. A version holds where every core is known to have it and the
-    kernel says that all of its instructions are there.
+    ``hwcap`` is AT_HWCAP of Linux. A version is supported if uv knows it for every core, and if
+    the kernel reports all of its instructions.
     """
     known = [_up_to(_CORES.get(maker, {}).get(part, "8a")) for maker, part in cores]
     most = min(known, key=len, default=_up_to("8a"))
-    found = ["8a"]
+    versions = ["8a"]
     for version, bits in _VERSIONS.items():
         if version not in most or hwcap & bits != bits:
             break
-        found.append(version)
-    return tuple(reversed(found))
+        versions.append(version)
+    return tuple(reversed(versions))
 
 
 def _up_to(version: str) -> tuple[str, ...]:
+    """Return a version and all older ones, best first."""
     every = ("8a", *_VERSIONS)
     return tuple(reversed(every[: every.index(version) + 1]))
 
 
 def _hwcap(auxv: Path) -> int | None:
-    """AT_HWCAP of this process: what it may use, under emulation too."""
+    """Return AT_HWCAP of this process, which is also correct under emulation."""
     pair = struct.Struct("NN")
     try:
         content = auxv.read_bytes()
@@ -198,9 +202,9 @@ Version = tuple[int, int]
 
 
 def cuda_driver() -> Version | None:
-    """The CUDA version of the driver's user mode, as ``nvidia-smi -q`` tells it.
+    """Return the CUDA version of the driver's user mode, from ``nvidia-smi -q``.
 
-    None where there is no NVIDIA driver, or it does not tell.
+    Returns None if there is no NVIDIA driver, or if it does not report a version.
     """
     text = _nvidia_smi("-q") or ""
     found = re.search(
@@ -210,19 +214,19 @@ def cuda_driver() -> Version | None:
 
 
 def compute_capability() -> Version | None:
-    """The highest compute capability of the GPUs here; None where there is none."""
+    """Return the highest compute capability of the GPUs; None if there is none."""
     text = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader") or ""
     found = re.findall(r"^\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE)
     return max(((int(major), int(minor)) for major, minor in found), default=None)
 
 
 def has_nvidia_smi() -> bool:
-    """Whether the NVIDIA driver's own tool is here."""
+    """Return whether ``nvidia-smi`` of the NVIDIA driver is installed."""
     return _find_nvidia_smi() is not None
 
 
 def _find_nvidia_smi() -> str | None:
-    """Its absolute path; one in the working folder, where Windows looks first, is not meant."""
+    """Return its absolute path. The working folder, where Windows looks first, is ignored."""
     found = shutil.which("nvidia-smi")
     if found is None or Path(found).resolve().parent == Path.cwd().resolve():
         return None
@@ -230,7 +234,7 @@ def _find_nvidia_smi() -> str | None:
 
 
 def _nvidia_smi(*arguments: str) -> str | None:
-    """What the driver's tool prints; None where it is not there, fails, or takes too long."""
+    """Run ``nvidia-smi`` and return its stdout; None if it is missing, fails, or takes too long."""
     path = _find_nvidia_smi()
     if path is None:
         return None

@@ -1,8 +1,7 @@
-"""Who answers for each namespace of a release, and what a system supports of it.
+"""Find the properties of a release that a system supports.
 
-The order of the questions is that of the draft PEP on providers, "Providers": is the provider enabled;
-has it static properties; has the user said what is supported; has uv this provider built in; and only
-then its plugin.
+The order of the rules is that of the draft PEP on providers, "Providers": disabled provider,
+static properties, description of the system, provider that uv has built in, plugin.
 """
 
 from __future__ import annotations
@@ -30,42 +29,41 @@ from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import PluginEnvironments, default_reference, that_hold
 
 PluginRunner = Callable[[Sequence[Provider]], Mapping[str, Features]]
-"""What fits this machine, by namespace, as the plugins of these providers say it."""
-_NAMED = 8
-"""How many values of one feature are named."""
-PLUGIN_NOT_RUN = "was not asked (it runs with --trust only)"
+"""Runs the plugins of providers. Returns supported features by namespace."""
+_MAX_NAMED_VALUES = 8
+"""Maximum number of values of one feature that a reason names."""
+PLUGIN_NOT_RUN = "was not run (plugins run only with --trust)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupportedProperties:
-    """What a system supports of the namespaces of one release."""
+    """The properties of one release that a system supports."""
 
     supported: SupportedValues
     because: Mapping[tuple[str, ...], str]
-    """Why nothing is supported of a namespace, or of a namespace and feature."""
+    """Why a namespace, or a feature of a namespace, is not supported."""
 
     notes: tuple[str, ...] = ()
 
     def reason(self, unsupported: Sequence[VariantProperty]) -> str:
-        """Why a feature with these values rules a variant out."""
+        """Return why a feature with these values rules out a variant."""
         first = unsupported[0]
-        listed = ", ".join(map(str, unsupported[:_NAMED]))
-        if len(unsupported) > _NAMED:
-            listed += f", and {len(unsupported) - _NAMED} more"
-        what = f"{listed} is not supported" if len(unsupported) == 1 else f"none of {listed} is"
-        why = self.because.get((first.namespace, first.feature))
-        why = why or self.because.get((first.namespace,))
-        if len(unsupported) > 1:
-            what += " supported"
-        return f"{what}: {why}" if why else what
+        listed = ", ".join(map(str, unsupported[:_MAX_NAMED_VALUES]))
+        if len(unsupported) > _MAX_NAMED_VALUES:
+            listed += f", and {len(unsupported) - _MAX_NAMED_VALUES} more"
+        single = len(unsupported) == 1
+        text = f"{listed} is not supported" if single else f"none of {listed} is supported"
+        because = self.because.get((first.namespace, first.feature))
+        because = because or self.because.get((first.namespace,))
+        return f"{text}: {because}" if because else text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _NamespaceSupport:
-    """What is known of one namespace without running anything."""
+    """The support of one namespace, if no plugin has to run."""
 
     because: str
-    """Why a property is not supported; empty where there is no more to say."""
+    """Why other properties are not supported; empty if there is no reason to add."""
 
     features: Features | None = None
     note: str | None = None
@@ -74,10 +72,9 @@ class _NamespaceSupport:
 def find_support(
     system: System, metadata: VariantMetadata, *, ask: PluginRunner | None
 ) -> SupportedProperties:
-    """What ``system`` supports of what the variants of ``metadata`` need.
+    """Find the properties of ``metadata`` that ``system`` supports.
 
-    ``ask`` runs plugins; None where nobody has said that they may run. Raises ProviderError where
-    one fails.
+    ``ask`` runs plugins; None if they must not run. Raises ProviderError if a plugin fails.
     """
     variants = metadata.variants.values()
     namespaces = {prop.namespace for variant in variants for prop in variant.properties}
@@ -113,7 +110,7 @@ def find_support(
 def _namespace_support(
     provider: Provider, system: System, ask: PluginRunner | None
 ) -> _NamespaceSupport | None:
-    """What can be said of a provider's namespace; None where its plugin is to be asked."""
+    """Return the support of a provider's namespace; None if its plugin has to run."""
     namespace = provider.namespace
     if why := _disabled_reason(provider, system):
         return _NamespaceSupport(because=why)
@@ -122,8 +119,8 @@ def _namespace_support(
         note = None
         if namespace in system.supported:
             note = (
-                f"[supported.{namespace}] of the description is not used: the provider has static "
-                "properties, which go first"
+                f"[supported.{namespace}] of the description is ignored, because the provider has "
+                "static properties"
             )
         return _NamespaceSupport(
             because="it is not among the static properties",
@@ -137,7 +134,7 @@ def _namespace_support(
     builtin = uv_providers.builtin_namespace(provider)
     if builtin is not None:
         found = uv_providers.find(builtin)
-        because = f"{found.summary} (found as uv's built-in provider does)"
+        because = f"{found.summary} (detected like uv's built-in provider)"
         return _NamespaceSupport(because=because, features=found.features)
     why = _no_plugin_reason(provider, ask)
     return None if why is None else _NamespaceSupport(because=why)
@@ -146,9 +143,9 @@ def _namespace_support(
 def create_plugin_runner(
     at: str, *, fresh: bool = False, notify: Callable[[str], None]
 ) -> PluginRunner:
-    """Plugins asked in an isolated environment that is made for them, and kept.
+    """Return a function that runs plugins in an isolated environment, which is cached.
 
-    ``at`` says where the providers are declared, for messages.
+    ``at`` names the source of the providers in messages.
     """
     environments = PluginEnvironments(fresh=fresh, notify=notify)
 
@@ -175,23 +172,23 @@ def create_plugin_runner(
 
 
 def _disabled_reason(provider: Provider, system: System) -> str | None:
-    """Why a provider is disabled; None where it is not."""
+    """Return why a provider is disabled; None if it is enabled."""
     if provider.optional and provider.namespace not in system.enabled:
-        return f"its provider is optional, and not enabled (--enable {provider.namespace})"
+        return f"its provider is optional and not enabled (--enable {provider.namespace})"
     if provider.enable_if is not None:
         try:
             enabled = Marker(provider.enable_if).evaluate({**system.environment, "extra": ""})
         except (UndefinedComparison, UndefinedEnvironmentName):
             enabled = False
         if not enabled:
-            return f"its provider is not for this machine (enable-if: {provider.enable_if})"
+            return f"its provider does not apply to this machine (enable-if: {provider.enable_if})"
     return None
 
 
 def _no_plugin_reason(provider: Provider, ask: PluginRunner | None) -> str | None:
-    """Why nobody can be asked what is supported; None where the plugin can."""
+    """Return why no plugin can be run; None if one can."""
     if provider.builtin is not None:
-        return f"its provider is built into installers ({provider.builtin}), and this is none"
+        return f"its provider is built into installers ({provider.builtin}), not into polywheel"
     if not provider.requires:
         return "it has no provider"
     try:
@@ -199,19 +196,19 @@ def _no_plugin_reason(provider: Provider, ask: PluginRunner | None) -> str | Non
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         return f"a marker of its provider can't be evaluated: {error}"
     if not here:
-        return "no requirement of its provider is for this machine"
+        return "no requirement of its provider applies to this machine"
     return f"the plugin of {provider.namespace} {PLUGIN_NOT_RUN}" if ask is None else None
 
 
 def _compatible_abi_values(
     needed: Iterable[VariantProperty], packages: Mapping[str, Version]
 ) -> dict[str, tuple[str, ...]]:
-    """The versions that match what is installed, by package (draft PEP, "ABI Dependency").
+    """Return the versions that match installed packages, by package (draft PEP, "ABI Dependency").
 
-    The draft says nothing of their order. As variantlib has it: packages by name, and the version
-    with the fewest components first.
+    The draft does not define their order. As in variantlib, packages are sorted by name, and the
+    version with the fewest components comes first.
     """
-    found: dict[str, list[str]] = {}
+    matching: dict[str, list[str]] = {}
     for prop in needed:
         version = packages.get(prop.feature)
         if version is None or not ABI_VALUE.fullmatch(prop.value):
@@ -221,10 +218,10 @@ def _compatible_abi_values(
         except ValueError:  # a number of more digits than Python reads
             continue
         if fits:
-            found.setdefault(prop.feature, []).append(prop.value)
+            matching.setdefault(prop.feature, []).append(prop.value)
     return {
         name: tuple(sorted(values, key=lambda value: (value.count("."), value)))
-        for name, values in sorted(found.items())
+        for name, values in sorted(matching.items())
     }
 
 

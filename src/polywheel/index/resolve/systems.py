@@ -1,6 +1,6 @@
-"""A machine, as far as it decides which wheel is installed: its tags, its Python, what it supports.
+"""A machine with a Python: its tags, markers, and supported properties decide which wheel fits.
 
-It is the current machine, or one that a TOML file describes (docs/systems.md).
+It is the current machine, or a machine that a TOML file describes (docs/systems.md).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _MUSL = re.compile(r"musllinux_1_([0-9]{1,2})_([a-z0-9_]+)")
 _MACOS = re.compile(r"macosx_([0-9]{1,2})_([0-9]{1,2})_(x86_64|arm64)")
 _LEGACY_GLIBC = re.compile(r"(manylinux[0-9]{1,4})_([a-z0-9_]+)")
 _LEGACY_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""What manylinux_2_17 and its like were called before PEP 600."""
+"""The names of manylinux_2_17, manylinux_2_12, and manylinux_2_5 before PEP 600."""
 _OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
 _OLDEST_GLIBC_ELSEWHERE = 17
-"""Where manylinux begins on an architecture (PEP 571, PEP 599)."""
+"""The oldest glibc of manylinux on other architectures (PEP 571, PEP 599)."""
 _SYSTEMS = (
     ("win", "nt", "win32", "Windows"),
     ("macosx_", "posix", "darwin", "Darwin"),
@@ -46,18 +46,20 @@ _SYSTEMS = (
     ("musllinux_", "posix", "linux", "Linux"),
     ("linux_", "posix", "linux", "Linux"),
 )
-"""How the platform tags of a system begin, and its ``os_name``, ``sys_platform``, ``platform_system``."""
+"""The prefix of the platform tags of a system, and its ``os_name``, ``sys_platform``, and
+``platform_system``.
+"""
 
 
 def current_tags() -> Mapping[Tag, int]:
-    """The tags of this Python on this machine, each with its place, best first."""
+    """Return the tags of this Python on this machine with their rank, best first."""
     return _tag_ranks(_linux_tags_last(sys_tags()))
 
 
 def _linux_tags_last(tags: Iterable[Tag]) -> Iterator[Tag]:
-    """Tags, those of ``linux_*`` behind the manylinux and musllinux ones of a Python and ABI.
+    """Move ``linux_*`` tags behind the manylinux and musllinux tags of the same Python and ABI.
 
-    So uv has it. `packaging` 26.4, and pip with it, puts a wheel that was built on this very
+    uv does this. `packaging` 26.4, and with it pip, puts a wheel that was built on this very
     machine first.
     """
     for _, group in groupby(tags, key=lambda tag: (tag.interpreter, tag.abi)):
@@ -67,7 +69,7 @@ def _linux_tags_last(tags: Iterable[Tag]) -> Iterator[Tag]:
 def supported_tags(
     python: Version, platform: str | None, *, free_threaded: bool
 ) -> Mapping[Tag, int]:
-    """The tags of a CPython on ``platform``, a platform tag; None is this machine."""
+    """Return the tags of a CPython on ``platform``, a platform tag; None means this machine."""
     platforms = list(platform_tags() if platform is None else _platforms(platform))
     release = python.major, python.minor
     interpreter = f"cp{python.major}{python.minor}"
@@ -83,7 +85,7 @@ def _tag_ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
 
 
 def _platforms(platform: str) -> Iterator[str]:
-    """A platform tag and the older ones that fit where it does, best first."""
+    """Yield a platform tag and the older compatible ones, best first."""
     if (found := _LEGACY_GLIBC.fullmatch(platform)) and found[1] in _LEGACY_NAMES.values():
         minor = next(minor for minor, name in _LEGACY_NAMES.items() if name == found[1])
         platform = f"manylinux_2_{minor}_{found[2]}"
@@ -122,14 +124,14 @@ def marker_environment(python: Version, platform: str | None) -> Mapping[str, st
 
 
 def _machine(platform: str, machine: str) -> str:
-    """``platform_machine`` as Windows spells it, or another system."""
+    """Return ``platform_machine`` in the spelling of the system."""
     if platform.startswith("win"):
         return {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}.get(machine, machine)
     return machine
 
 
 def tag_mismatch(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
-    """Why a wheel with these parts of a filename, of which none fits, does not."""
+    """Return why a wheel with these tags, none of which fits, does not fit."""
     best = next(iter(tags))
     for part, had, taken in (
         ("platform", platform, {tag.platform for tag in tags}),
@@ -148,27 +150,29 @@ _MAX_SIZE = 4 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class System:
-    """One machine with one Python."""
+    """A machine with a Python."""
 
     name: str
     at: str | None
-    """The file that describes it; None for the machine that this runs on."""
+    """The file that describes the machine; None for this machine."""
 
     python: Version
     tags: Mapping[Tag, int]
-    """The platform compatibility tags that it takes, each with its place, best first."""
+    """The supported platform compatibility tags with their rank, best first."""
 
     environment: Mapping[str, str]
-    """What markers are about (PEP 508)."""
+    """The variables of environment markers (PEP 508)."""
 
     supported: SupportedValues = field(default_factory=dict)
-    """Described: all that it supports of namespaces whose provider has to be asked."""
+    """The supported properties of a described machine, for namespaces whose plugin would have to
+    run.
+    """
 
     enabled: frozenset[str] = frozenset()
-    """The namespaces whose provider is optional, and wanted all the same."""
+    """Namespaces whose optional provider is enabled."""
 
     packages: Mapping[str, Version] = field(default_factory=dict)
-    """What is installed, as the features of ``abi_dependency`` spell it."""
+    """Installed packages, in the spelling of features of ``abi_dependency``."""
 
     @property
     def described(self) -> bool:
@@ -176,7 +180,7 @@ class System:
 
 
 def this_machine(*, enabled: Iterable[str] = ()) -> System:
-    """The machine and the Python that this runs on; what it supports is for plugins to say."""
+    """Return this machine with this Python. Plugins determine what it supports."""
     environment = local_marker_environment()
     return System(
         name="this machine",
@@ -190,9 +194,9 @@ def this_machine(*, enabled: Iterable[str] = ()) -> System:
 
 
 def read_system(path: Path) -> System:
-    """The system that a TOML file describes. Raises ConfigError with everything that is wrong.
+    """Read the description of a system. Raises ConfigError with all problems.
 
-    What it does not say of Python and platform is that of this machine.
+    Python and platform are those of this machine if the file does not set them.
     """
     problems = Problems()
     root = Table(_load(path), path.name, (), problems)
@@ -224,32 +228,32 @@ def read_system(path: Path) -> System:
 
 
 def read_systems(folder: Path) -> list[System]:
-    """What every ``*.toml`` of a folder describes, by filename. Raises ConfigError."""
+    """Read every ``*.toml`` of a folder, sorted by filename. Raises ConfigError."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
     except OSError as error:
         raise ConfigError(
             f"{folder} can't be listed: {error.strerror or error}",
-            hint="name a folder of descriptions, one *.toml a machine",
+            hint="pass a folder with one *.toml for each machine",
         ) from None
     if not paths:
         raise ConfigError(
-            f"{folder} holds no *.toml", hint="describe each machine in a file of its own"
+            f"{folder} contains no *.toml", hint="describe each machine in its own file"
         )
     problems = Problems()
     systems = [problems.attempt(read_system, path) for path in paths]
     problems.settle()
-    found = [system for system in systems if system is not None]
+    valid = [system for system in systems if system is not None]
     by_name: dict[str, str] = {}
-    for system in found:
+    for system in valid:
         if system.name in by_name:
             problems.add(
-                f"the name {system.name!r} is that of {by_name[system.name]} too",
+                f"the name {system.name!r} is also used in {by_name[system.name]}",
                 at=f"{Path(system.at or '').name}: name",
             )
         by_name[system.name] = Path(system.at or "").name
     problems.settle()
-    return found
+    return valid
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -267,13 +271,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _python(root: Table) -> tuple[Version, bool]:
-    """The version, and whether that Python has no global lock."""
+    """Return the version of Python, and whether it is free-threaded."""
     text = root.string("python")
     if text is not None:
         found = _PYTHON.fullmatch(text)
         if found is not None:
             return Version(f"{found[1]}.{found[2]}{found[3] or '.0'}"), bool(found[4])
-        root.wrong("python", f"{text!r} is no version of Python", "for example 3.12, 3.12.4, 3.13t")
+        root.wrong("python", f"{text!r} is not a Python version", "for example 3.12, 3.12.4, 3.13t")
     here = Version(local_marker_environment()["python_full_version"].rstrip("+"))
     return here, bool(get_config_var("Py_GIL_DISABLED"))
 
@@ -284,8 +288,8 @@ def _supported(table: Table) -> dict[str, dict[str, tuple[str, ...]]]:
         if namespace == ABI_DEPENDENCY:
             table.wrong(
                 namespace,
-                f"{namespace} goes by what is installed",
-                'write it under [packages]: torch = "2.9.1"',
+                f"{namespace} depends on installed packages",
+                'list them in [packages]: torch = "2.9.1"',
             )
         features = table.table(namespace)
         order = features.names("feature-order", FEATURE)
@@ -299,7 +303,7 @@ def _supported(table: Table) -> dict[str, dict[str, tuple[str, ...]]]:
             features.wrong(
                 "feature-order",
                 f"feature-order lists {', '.join(order)}; there are {', '.join(values) or 'none'}",
-                "list every feature once, or leave the order out: it is that of the keys then",
+                "list every feature once, or omit feature-order to use the order of the keys",
             )
         found[namespace] = {feature: values.get(feature, ()) for feature in order or values}
     return found
@@ -313,12 +317,14 @@ def _packages(table: Table) -> dict[str, Version]:
             found[_feature_name(name)] = Version(text or "")
         except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             if text is not None:
-                table.wrong(name, f"{text!r} is no version (PEP 440)")
+                table.wrong(name, f"{text!r} is not a version (PEP 440)")
     return found
 
 
 def _installed_packages() -> dict[str, Version]:
-    """The distributions beside this interpreter; the first of a name is the one that is imported."""
+    """Return the installed packages of this Python. The first of each name is the one that is
+    imported.
+    """
     found: dict[str, Version] = {}
     for distribution in distributions():
         metadata = distribution.metadata
@@ -331,5 +337,5 @@ def _installed_packages() -> dict[str, Version]:
 
 
 def _feature_name(name: str) -> str:
-    """A package as a feature of ``abi_dependency``, in which ``-`` can't stand."""
+    """Return a package name as a feature of ``abi_dependency``, which can't contain ``-``."""
     return canonicalize_name(name).replace("-", "_")

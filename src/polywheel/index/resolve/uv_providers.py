@@ -1,6 +1,7 @@
-"""The providers that uv has built in: which providers of a release they answer for, and with what.
+"""The built-in providers of uv: which providers of a release they replace, and what they support.
 
-As uv 0.13.9 has it (docs/systems.md). It runs no plugin: of every other provider nothing is supported.
+This is the behaviour of uv 0.13.9 (docs/systems.md). uv runs no plugins, and supports no
+property of any other provider.
 """
 
 from __future__ import annotations
@@ -24,37 +25,37 @@ FORCED_DRIVER = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
 FORCED_ARCHITECTURE = "NV_VARIANT_PROVIDER_FORCE_SM_ARCH"
 FORCED_TPU = "TPU_VARIANT_PROVIDER_FORCE_PRESENT"
 _CUDA_MAJORS = range(11, 16)
-"""The CUDA versions whose bounds are known, each with 20 minor versions."""
+"""The known CUDA versions, each with 20 minor versions."""
 _CUDA_MINORS = range(21)
 _GPU_MAJORS = range(5, 13)
-"""The compute capabilities that are known."""
-_MOST = 99
-"""The highest number in a version: each lower one becomes a value."""
+"""The known compute capabilities."""
+_MAX_VERSION_PART = 99
+"""The highest number in a version. Each lower one becomes a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedFeatures:
-    """What a built-in provider finds on this machine."""
+    """The features that a built-in provider detects on this machine."""
 
     features: Features
     summary: str
-    """The machine in a few words: what it has of all this, or why nothing is known."""
+    """A summary of the hardware, or why it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _BuiltInProvider:
     package: str
     version: str
-    """A specifier must allow it."""
+    """The version that a specifier must allow."""
 
     plugin_apis: tuple[str | None, ...]
-    """What ``plugin-api`` may be; None where it may be left out."""
+    """Allowed values of ``plugin-api``; None if it may be omitted."""
 
     find: Callable[[], DetectedFeatures]
 
 
 def builtin_namespace(provider: Provider) -> str | None:
-    """The namespace of uv's built-in provider that answers for this one; None where uv has none."""
+    """Return the namespace of the built-in provider that replaces this one; None if uv has none."""
     known = _BUILT_IN.get(provider.namespace)
     if known is None or provider.optional or len(provider.requires) != 1:
         return None
@@ -75,26 +76,24 @@ def builtin_namespace(provider: Provider) -> str | None:
 
 
 def find(namespace: str) -> DetectedFeatures:
-    """What uv's built-in provider of a namespace finds on this machine. Raises nothing."""
+    """Detect the features of a built-in provider on this machine. Raises nothing."""
     return _BUILT_IN[namespace].find()
 
 
 def no_builtin_reason(provider: Provider) -> str:
-    """Why uv installs no variant of a provider that it does not have built in."""
+    """Return why uv installs no variant that needs a provider that is not built in."""
     if provider.optional:
-        return "it is optional, and uv can't be told to use it"
+        return "it is optional, and uv can't enable it"
     if provider.builtin is not None:
         return f"uv has no built-in provider {provider.builtin!r}"
-    what = (
-        f"uv runs no plugins, and {', '.join(provider.requires)} is none of those that it replaces"
-    )
+    reason = f"uv runs no plugins, and has no built-in provider for {', '.join(provider.requires)}"
     known = _BUILT_IN.get(provider.namespace)
     if known is None:
-        return what
+        return reason
     instead = f'requires = ["{known.package}"]'
     if None not in known.plugin_apis:
         instead += f', plugin-api = "{known.plugin_apis[0]}"'
-    return f"{what}; it has its own for {instead}"
+    return f"{reason}; it has one for {instead}"
 
 
 _KEYS = frozenset({"$schema", "default-priorities", "providers", "variants"})
@@ -104,9 +103,9 @@ _PROVIDER_KEYS = frozenset(
 
 
 def uv_objection(document: Mapping[str, Any]) -> str | None:
-    """Why uv does not take a well-formed variants.json, and passes over its release; None if it does.
+    """Return why uv refuses a valid variants.json, and skips its release; None if it accepts it.
 
-    It refuses what it does not know, where PEP 825 has readers ignore it.
+    uv refuses unknown keys, which readers should ignore according to PEP 825.
     """
     for key in (*sorted(set(document) - _KEYS), *sorted(_KEYS - set(document))):
         return f"it {'has' if key in document else 'lacks'} the key {key!r}"
@@ -128,7 +127,7 @@ def _x86_64() -> DetectedFeatures:
     levels = hardware.x86_64_levels()
     if levels is None:
         return DetectedFeatures(
-            {"level": ("v1",)}, "the level of this processor can't be told, v1 is certain"
+            {"level": ("v1",)}, "the level of this processor is unknown; v1 is certain"
         )
     return DetectedFeatures({"level": levels}, f"this processor has the levels {', '.join(levels)}")
 
@@ -139,7 +138,7 @@ def _aarch64() -> DetectedFeatures:
     versions = hardware.aarch64_versions()
     if versions is None:
         return DetectedFeatures(
-            {"version": ("8a",)}, "the version of this processor can't be told, 8a is certain"
+            {"version": ("8a",)}, "the version of this processor is unknown; 8a is certain"
         )
     return DetectedFeatures(
         {"version": versions}, f"this processor has the versions {', '.join(versions)}"
@@ -154,8 +153,10 @@ def _nvidia() -> DetectedFeatures:
     except ValueError as error:
         return DetectedFeatures({}, f"{FORCED_DRIVER} or {FORCED_ARCHITECTURE}: {error}")
     if driver is None:
-        told = "nvidia-smi tells no CUDA version" if hardware.has_nvidia_smi() else "no nvidia-smi"
-        return DetectedFeatures({}, f"there is no NVIDIA driver that is known of ({told})")
+        detail = (
+            "nvidia-smi reports no CUDA version" if hardware.has_nvidia_smi() else "no nvidia-smi"
+        )
+        return DetectedFeatures({}, f"no NVIDIA driver was found ({detail})")
     if not forced and driver[0] not in _CUDA_MAJORS:
         return DetectedFeatures(
             {}, f"uv does not know CUDA {driver[0]}.{driver[1]}, which the driver has"
@@ -163,7 +164,7 @@ def _nvidia() -> DetectedFeatures:
     gpu = gpu or (None if forced_gpu == "" else hardware.compute_capability())
     summary = f"the driver has CUDA {driver[0]}.{driver[1]}"
     summary += (
-        f", the GPU the compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU is known of"
+        f", the GPU has compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU was found"
     )
     return DetectedFeatures(nvidia_features(driver, gpu), summary)
 
@@ -171,7 +172,7 @@ def _nvidia() -> DetectedFeatures:
 def nvidia_features(
     driver: hardware.Version, gpu: hardware.Version | None
 ) -> dict[str, tuple[str, ...]]:
-    """What is supported with a CUDA version of the driver, and a compute capability."""
+    """Return the features for a CUDA version of the driver and a compute capability."""
     major, minor = driver
     first = _CUDA_MAJORS.start
     own = [*(f"{major}.{one}" for one in range(minor, -1, -1)), str(major)]
@@ -197,16 +198,16 @@ def _with_minors(major: int) -> list[str]:
 
 
 def _pair(text: str, *, exact: bool = False) -> hardware.Version:
-    """Major and minor of a version. Raises ValueError."""
+    """Parse the major and minor number of a version. Raises ValueError."""
     try:
         release = Version(text).release
     except ValueError:  # InvalidVersion, or a number of more digits than Python reads
-        raise ValueError(f"{text!r} is no version") from None
+        raise ValueError(f"{text!r} is not a version") from None
     if exact and len(release) != 2:
         raise ValueError(f"{text!r} is not of the form 9.0")
     major, minor = (*release, 0)[:2]
-    if max(major, minor) > _MOST:
-        raise ValueError(f"{text!r} is no version that is known")
+    if max(major, minor) > _MAX_VERSION_PART:
+        raise ValueError(f"{text!r} is not a known version")
     return major, minor
 
 

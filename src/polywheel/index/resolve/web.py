@@ -1,11 +1,11 @@
-"""Fetch the page of a project on an index, and read its links.
+"""Download the page of a project from an index, and read its links.
 
-The simple API as JSON (PEP 691) if the index has it, else as HTML (PEP 503, 592, 629).
+The page is requested as JSON (PEP 691), or as HTML if the index has no JSON (PEP 503, 592, 629).
 
-HTML pages are read in time that is linear in their length. The standard library's ``html.parser`` searches
-the rest of the page for every comment or tag that is not closed, and raises AssertionError for some
-declarations. Only anchors matter in a page of PEP 503, and where a tag ends, which follows the HTML
-standard ("Tokenization").
+HTML is parsed by hand in time that is linear in the length of the page. The standard library's
+``html.parser`` searches the rest of the page for every comment or tag that is not closed, and
+raises AssertionError for some declarations. Only anchors matter on a page of PEP 503. The end of
+a tag is found by the HTML standard ("Tokenization").
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ from urllib.request import (
 from polywheel.errors import ConfigError, PolywheelError, WheelError
 from polywheel.system.terminal import one_line
 
-MAX_PARTS = 4_000_000
-"""Tags, comments, and attributes of one page: the longest pages of PyPI have a fifth of it."""
+MAX_HTML_PARTS = 4_000_000
+"""Maximum number of tags, comments, and attributes of a page. The longest pages of PyPI have a
+fifth of it.
+"""
 _MAX_VALUE = 16 * 1024
-"""Characters of an attribute; one that is longer is as good as absent."""
+"""Maximum length of an attribute in characters. Longer attributes are ignored."""
 
 _SPACES = re.compile(r"[ \t\n\f\r/]*")
 _NAME = re.compile(r"=?[^ \t\n\f\r/>=]*")
@@ -49,28 +51,28 @@ _EQUALS = re.compile(r"[ \t\n\f\r]*=[ \t\n\f\r]*")
 _UNQUOTED = re.compile(r"[^ \t\n\f\r>]*")
 _TAG = re.compile(r"(/?)([a-zA-Z][^ \t\n\f\r/>]*)")
 _SIMPLE_END = re.compile(r"[^\"'<>]*>")
-"""The rest of a tag in which nothing is quoted."""
+"""The rest of a tag without quotes."""
 
 _TEXT_ONLY = frozenset(
     {"iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp"}
 )
-"""Elements in which no tag begins but the one that closes them."""
+"""Elements that contain only text until their end tag."""
 _COMMENT_END = re.compile(r"--!?>")
 
 Attributes = Mapping[str, str]
 
 
 class TooLongError(Exception):
-    """The page has more tags and attributes than one that is meant for installers."""
+    """The page has too many tags and attributes."""
 
 
 def start_tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attributes]]:
-    """The start tags with these names, in lower case, and their attributes.
+    """Yield the start tags with these names, in lower case, and their attributes.
 
-    Of an attribute that is given twice the first counts. What is not closed at the end of the page
-    is no tag. Raises TooLongError.
+    If an attribute is repeated, the first one counts. A tag that is not closed at the end of the
+    page is ignored. Raises TooLongError.
     """
-    position, left = 0, MAX_PARTS
+    position, left = 0, MAX_HTML_PARTS
     while position := page.find("<", position) + 1:
         left -= 1
         if left < 0:
@@ -95,7 +97,9 @@ def start_tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attribut
 
 
 def _end_of_declaration(page: str, position: int) -> int:
-    """Where a comment, a declaration, or a single ``<`` ends; the end of the page where it doesn't."""
+    """Return the end of a comment, a declaration, or a single ``<``; the end of the page if not
+    closed.
+    """
     if page.startswith("!--", position):
         # <!--> and <!---> are whole comments.
         end = _COMMENT_END.search(page, position + 1)
@@ -107,9 +111,10 @@ def _end_of_declaration(page: str, position: int) -> int:
 
 
 def _attributes(page: str, position: int, left: int) -> tuple[Attributes, int, int]:
-    """The attributes of a tag; where it ends, 0 where the page ends before; and what is left.
+    """Return the attributes of a tag, its end (0 if it is not closed), and the new value of
+    ``left``.
 
-    ``left`` is how many there may be. Raises TooLongError.
+    ``left`` is the number of parts that may still follow. Raises TooLongError.
     """
     found: dict[str, str] = {}
     size = len(page)
@@ -147,57 +152,57 @@ def _end(pattern: re.Pattern[str], page: str, position: int) -> int:
 
 
 def _end_of_text(page: str, position: int, name: str) -> int:
-    """Where the end tag of an element that holds text alone begins; 0 where there is none."""
+    """Return the start of the end tag of a text element; 0 if there is none."""
     end = re.compile(rf"</{name}[ \t\n\f\r/>]", re.IGNORECASE).search(page, position)
     return end.start() if end else 0
 
 
 MAX_PAGE = 32 * 1024 * 1024
-"""Bytes: the longest pages of PyPI have two thirds of it."""
+"""Maximum size of a page in bytes. The longest pages of PyPI have two thirds of it."""
 MAX_LINKS = 250_000
-"""Files of one page."""
+"""Maximum number of files on a page."""
 TIMEOUT = 30.0
-"""Seconds without a byte."""
+"""Seconds without a received byte before a request fails."""
 DEADLINE = 300.0
-"""Seconds for one answer, however slowly it comes."""
+"""Maximum seconds for one whole response."""
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SCHEMES = ("http", "https")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_TEXT = 1000
-"""Letters of a filename, a specifier, a reason."""
+_MAX_TEXT_LENGTH = 1000
+"""Maximum length of a filename, a specifier, or a reason in characters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """One file as an index lists it, or as it lies in a folder."""
+    """A file that an index lists, or a file in a folder."""
 
     filename: str
     url: str
-    """Absolute; in a folder, the path."""
+    """The absolute URL, or the path of a file in a folder."""
 
     sha256: str | None = None
     requires_python: str | None = None
     yanked: str | None = None
-    """Why it is (PEP 592), perhaps empty; None where it is not."""
+    """Why the file is yanked (PEP 592), which may be empty; None if it is not yanked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """What came of an address."""
+    """A response to a request."""
 
     url: str
-    """After redirects."""
+    """The URL after redirects."""
 
     content_type: str
     content: bytes
 
 
 def read_project_page(url: str) -> list[Link]:
-    """The files that a project's page lists.
+    """Return the files that the page of a project lists.
 
-    Raises ConfigError for an address that can't be used or where nothing is, WheelError for an
-    answer that can't be read.
+    Raises ConfigError for a URL that can't be used or does not exist, and WheelError for a page
+    that can't be read.
     """
     page = fetch(url, limit=MAX_PAGE, accept=ACCEPT)
     try:
@@ -206,38 +211,38 @@ def read_project_page(url: str) -> list[Link]:
         return list(_html_links(page))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise WheelError(
-            "this is no page of the simple API", at=url, hint="give the address of a project's page"
+            "this is not a page of the simple API", at=url, hint="pass the URL of a project page"
         ) from None
 
 
 def fetch(url: str, *, limit: int, accept: str = "*/*") -> Page:
-    """What lies at an http or https address, at most ``limit`` bytes. Raises as above."""
+    """Download an http or https URL, at most ``limit`` bytes. Raises ConfigError and WheelError."""
     _check_url(url)
-    answers: list[Page | BaseException] = []
+    results: list[Page | BaseException] = []
 
-    def ask() -> None:
+    def run_request() -> None:
         try:
-            answers.append(_request(url, limit=limit, accept=accept))
+            results.append(_request(url, limit=limit, accept=accept))
         except BaseException as error:  # noqa: BLE001 -- it is raised below
-            answers.append(error)
+            results.append(error)
 
-    # A timeout of sockets is one of silence: a server may send a byte now and then for ever. Python
-    # does not wait for such a thread when it ends.
-    asking = Thread(target=ask, daemon=True)
-    asking.start()
-    until = monotonic() + DEADLINE
-    while asking.is_alive() and monotonic() < until:
-        asking.join(0.5)
-    if not answers:
-        raise _request_failed(url, f"there was no whole answer in {DEADLINE:.0f} seconds")
-    (answer,) = answers
-    if isinstance(answer, BaseException):
-        raise answer from None
-    return answer
+    # A socket timeout limits only silence: a server could send a byte now and then forever. Python
+    # does not wait for a daemon thread when it exits.
+    thread = Thread(target=run_request, daemon=True)
+    thread.start()
+    deadline = monotonic() + DEADLINE
+    while thread.is_alive() and monotonic() < deadline:
+        thread.join(0.5)
+    if not results:
+        raise _request_failed(url, f"no complete response within {DEADLINE:.0f} seconds")
+    (result,) = results
+    if isinstance(result, BaseException):
+        raise result from None
+    return result
 
 
 def _request(url: str, *, limit: int, accept: str) -> Page:
-    """As ``fetch``, without a limit of time."""
+    """Like ``fetch``, without the deadline."""
     opener = OpenerDirector()
     for handler in (
         ProxyHandler(),
@@ -250,10 +255,10 @@ def _request(url: str, *, limit: int, accept: str) -> Page:
         opener.add_handler(handler)
     request = Request(url, headers={"Accept": accept, "User-Agent": "polywheel"})  # noqa: S310 -- checked
     try:
-        with opener.open(request, timeout=TIMEOUT) as answer:
-            content: bytes = answer.read(limit + 1)
-            kind = answer.headers.get_content_type()
-            found = Page(url=answer.geturl(), content_type=kind, content=content)
+        with opener.open(request, timeout=TIMEOUT) as response:
+            content: bytes = response.read(limit + 1)
+            content_type = response.headers.get_content_type()
+            page = Page(url=response.geturl(), content_type=content_type, content=content)
     except HTTPError as error:
         error.close()
         raise _request_failed(url, f"{error.code} {error.reason}") from None
@@ -261,17 +266,17 @@ def _request(url: str, *, limit: int, accept: str) -> Page:
         raise _request_failed(url, str(error.reason)) from None
     except (OSError, HTTPException, ValueError) as error:
         raise _request_failed(url, str(error) or type(error).__name__) from None
-    if len(found.content) > limit:
-        raise WheelError(f"an answer of more than {limit} bytes", at=url)
-    return found
+    if len(page.content) > limit:
+        raise WheelError(f"the response has more than {limit} bytes", at=url)
+    return page
 
 
 def fetch_file(link: Link, *, limit: int) -> bytes:
-    """A linked file, its hash checked where the link has one. Raises as above."""
+    """Download a file and verify its SHA-256, if the link has one. Raises as above."""
     content = fetch(link.url, limit=limit).content
     if link.sha256 is not None and hashlib.sha256(content).hexdigest() != link.sha256:
         raise WheelError(
-            f"{link.filename} is not the file that the index lists: its SHA-256 is another",
+            f"the SHA-256 of {link.filename} is not the one that the index lists",
             at=link.url,
         )
     return content
@@ -301,19 +306,19 @@ def _check_url(url: str) -> None:
         usable = False
     if not usable or not url.isprintable() or " " in url:
         shown = re.sub(
-            r"//[^/]*@", "//…@", one_line(url, longest=_MAX_TEXT)
+            r"//[^/]*@", "//…@", one_line(url, longest=_MAX_TEXT_LENGTH)
         )  # it may be a password
         raise ConfigError(
-            f"{shown} can't be fetched",
+            f"can't request {shown}",
             hint="expected http:// or https:// and a host, without a user name",
         )
 
 
 def _request_failed(url: str, why: str) -> PolywheelError:
     return ConfigError(
-        f"nothing can be had from there: {one_line(why, longest=_MAX_TEXT)}",
+        f"request failed: {one_line(why, longest=_MAX_TEXT_LENGTH)}",
         at=url,
-        hint="is the name of the project spelled right? another index: --index-url URL",
+        hint="check the name of the project, or choose another index with --index-url URL",
     )
 
 
@@ -347,7 +352,7 @@ def _html_links(page: Page) -> Iterator[Link]:
                 base = base or attributes.get("href", "")
     except TooLongError:
         raise WheelError(
-            f"a page of more than {MAX_PARTS} tags and attributes", at=page.url
+            f"the page has more than {MAX_HTML_PARTS} tags and attributes", at=page.url
         ) from None
     with suppress(ValueError):
         base = html.unescape(base)
@@ -360,7 +365,7 @@ def _html_links(page: Page) -> Iterator[Link]:
             )
             url, _, fragment = (href or "").partition("#")
             filename = unquote(urlsplit(url).path.rpartition("/")[2])
-        except ValueError:  # no address, or no character: an installer can't follow it either
+        except ValueError:  # installers can't follow an invalid URL either
             continue
         algorithm, _, digest = fragment.partition("=")
         yield from _link(
@@ -375,11 +380,11 @@ def _html_links(page: Page) -> Iterator[Link]:
 
 def _check_count(entries: Sized, page: Page) -> None:
     if len(entries) > MAX_LINKS:
-        raise WheelError(f"a page of more than {MAX_LINKS} files", at=page.url)
+        raise WheelError(f"the page has more than {MAX_LINKS} files", at=page.url)
 
 
 def _join_url(base: str, url: str) -> str | None:
-    """An absolute address; None for what is none."""
+    """Return an absolute URL; None if it is invalid."""
     try:
         return urljoin(base, url)
     except ValueError:
@@ -395,19 +400,19 @@ def _link(
     requires_python: str | None,
     yanked: str | None,
 ) -> Iterator[Link]:
-    """The link, if it is one that an installer could follow."""
+    """Yield the link if an installer could follow it."""
     texts = (filename, url, requires_python or "", yanked or "", sha256 or "")
     if any(not isinstance(text, str) for text in texts):
         raise TypeError
     absolute = _join_url(base, url)
-    if absolute is None or len(requires_python or "") > _MAX_TEXT:
+    if absolute is None or len(requires_python or "") > _MAX_TEXT_LENGTH:
         return
-    if not filename or len(filename) > _MAX_TEXT or not filename.isprintable():
+    if not filename or len(filename) > _MAX_TEXT_LENGTH or not filename.isprintable():
         return
     yield Link(
         filename=filename,
         url=absolute,
         sha256=sha256.lower() if sha256 and _SHA256.fullmatch(sha256.lower()) else None,
         requires_python=requires_python or None,
-        yanked=None if yanked is None else one_line(yanked, longest=_MAX_TEXT),
+        yanked=None if yanked is None else one_line(yanked, longest=_MAX_TEXT_LENGTH),
     )
