@@ -101,14 +101,14 @@ def _warnings(reports: MergedReport) -> Iterator[str]:
         yield ""
         yield "### Warnings and notes"
         yield ""
-    for one in reports.warnings[:_MAX_FAILURES]:
-        jobs = ", ".join(one["jobs"][:_MAX_NAMED_JOBS])
+    for warning in reports.warnings[:_MAX_FAILURES]:
+        jobs = ", ".join(warning["jobs"][:_MAX_NAMED_JOBS])
         more = (
-            f" and {len(one['jobs']) - _MAX_NAMED_JOBS} more"
-            if len(one["jobs"]) > _MAX_NAMED_JOBS
+            f" and {len(warning['jobs']) - _MAX_NAMED_JOBS} more"
+            if len(warning["jobs"]) > _MAX_NAMED_JOBS
             else ""
         )
-        yield f"- {one['level']}: {escape_markdown(one['text'])} ({escape_markdown(jobs)}{more})"
+        yield f"- {warning['level']}: {escape_markdown(warning['text'])} ({escape_markdown(jobs)}{more})"
     if len(reports.warnings) > _MAX_FAILURES:
         yield f"- and {len(reports.warnings) - _MAX_FAILURES} more"
 
@@ -184,10 +184,10 @@ class MergedReport:
             "seconds": round(self.seconds, 3),
             "interrupted": False,
             "exit-code": 1 if self.missing else 0,
-            "warnings": [dict(one) for one in self.warnings],
+            "warnings": [dict(entry) for entry in self.warnings],
             "stale": [],
-            "builds": [dict(one) for one in self.builds],
-            "jobs": [dict(one) for one in self.jobs],
+            "builds": [dict(entry) for entry in self.builds],
+            "jobs": [dict(entry) for entry in self.jobs],
         }
 
 
@@ -263,7 +263,7 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
         warnings=tuple(
             {"level": level, "text": text, "jobs": list(names)}
             for (level, text), names in sorted(
-                warnings.items(), key=lambda one: one[0][0] != "warning"
+                warnings.items(), key=lambda item: item[0][0] != "warning"
             )
         ),
     )

@@ -52,12 +52,14 @@ def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
     end = len(tail) - _END.size
     if end < 0:
         raise UnusualError
-    magic, disk, first_disk, here, count, length, offset, comment = _END.unpack_from(tail, end)
+    magic, disk, first_disk, disk_entries, count, length, offset, comment = _END.unpack_from(
+        tail, end
+    )
     if (
         magic != _END_MAGIC
         or disk
         or first_disk
-        or here != count
+        or disk_entries != count
         or comment
         or offset + length + _END.size != size
         or length > _MAX_DIRECTORY
@@ -72,12 +74,12 @@ def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
         _check_non_variant(directory, first, last)
         return None
     member = _find_member(directory, first, last, name)
-    _, method, crc, compressed, unpacked, where = member
-    if where < start:
-        start = where
+    _, method, crc, compressed, content_size, member_start = member
+    if member_start < start:
+        start = member_start
         tail = _read(file, start, min(_TAIL + compressed, offset - start))
-    data = _compressed_data(tail, member, where - start, offset - start)
-    content = _decompress(data, method, crc, unpacked)
+    data = _compressed_data(tail, member, member_start - start, offset - start)
+    content = _decompress(data, method, crc, content_size)
     if content is None:
         raise UnusualError
     return content

@@ -228,8 +228,10 @@ def _inspect(folder: Path, name: FileName) -> DistributionFile:
 def _name_file(problems: tuple[Problem, ...], path: Path) -> tuple[Problem, ...]:
     """Add the path of the wheel to problems that do not name it."""
     return tuple(
-        one if path.name in f"{one.what} {one.at}" else Problem(one.what, str(path), one.hint)
-        for one in problems
+        problem
+        if path.name in f"{problem.what} {problem.at}"
+        else Problem(problem.what, str(path), problem.hint)
+        for problem in problems
     )
 
 

@@ -150,7 +150,7 @@ class FolderSource:
         """Combine the variant.json of the wheels (PEP 825, "Variant ordering", allows either
         source).
         """
-        paths = [Path(one.link.url) for one in release.wheels if one.label is not None]
+        paths = [Path(wheel.link.url) for wheel in release.wheels if wheel.label is not None]
         documents = {}
         for file in read_files(paths, hashed=False):
             if file.problems:
@@ -167,18 +167,20 @@ class FolderSource:
     def inspect(self, wheel: CandidateFile, variant: Variant | None, /) -> Inspection:
         """Check the wheel, but not the content of its files, as installers do at this point."""
         try:
-            found = inspect_wheel(Path(wheel.link.url))
+            inspected = inspect_wheel(Path(wheel.link.url))
         except PolywheelError as error:
             return Inspection(refusal=error.problems[0].what)
-        refusal = next(name_disagreements(found.headers, found.name, found.dist_info), None)
+        refusal = next(
+            name_disagreements(inspected.headers, inspected.name, inspected.dist_info), None
+        )
         if refusal is None and variant is not None:
-            refusal = _variant_mismatch(found, variant)
+            refusal = _variant_mismatch(inspected, variant)
         note = None
-        if found.disagreements:
-            first = found.disagreements[0].what
+        if inspected.disagreements:
+            first = inspected.disagreements[0].what
             note = f"{wheel.filename} has a problem (see polywheel show): {first}"
         return Inspection(
-            refusal=refusal, requires_python=requires_python(found) or None, note=note
+            refusal=refusal, requires_python=requires_python(inspected) or None, note=note
         )
 
 
@@ -210,7 +212,9 @@ def _variant_mismatch(wheel: InspectedWheel, variant: Variant) -> str | None:
     if wheel.variant_json is None:
         return "it has no variant.json"
     if wheel.document is None:
-        return next((one.what for one in wheel.disagreements), "its variant.json can't be read")
+        return next(
+            (problem.what for problem in wheel.disagreements), "its variant.json can't be read"
+        )
     if wheel.variant != variant:
         return "its variant.json differs from the variant of the release"
     return None
@@ -337,11 +341,11 @@ def _variants_json_links(links: Iterable[Link], project: str) -> dict[Version, L
 def _candidate_release(
     project: str, version: Version, files: Iterable[CandidateFile], document: Link | None
 ) -> CandidateRelease:
-    ordered = sorted(files, key=lambda one: one.filename)
+    ordered = sorted(files, key=lambda file: file.filename)
     return CandidateRelease(
         project=project,
         version=version,
-        wheels=tuple(one for one in ordered if one.name.wheel is not None),
-        sdists=tuple(one for one in ordered if one.name.wheel is None),
+        wheels=tuple(file for file in ordered if file.name.wheel is not None),
+        sdists=tuple(file for file in ordered if file.name.wheel is None),
         variants_json=document,
     )

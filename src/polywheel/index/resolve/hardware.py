@@ -92,10 +92,10 @@ def x86_64_levels() -> tuple[str, ...] | None:
 
 def levels_of(flags: Iterable[str]) -> tuple[str, ...]:
     """Return the levels of a processor with these feature flags, best first."""
-    has = {_ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
+    features = {_ALIASES.get(flag.lower(), flag.lower()) for flag in flags}
     levels = ["v1"]
-    for level, needs in _LEVELS.items():
-        if not needs <= has:
+    for level, required in _LEVELS.items():
+        if not required <= features:
             break
         levels.append(level)
     return tuple(reversed(levels))
@@ -171,11 +171,11 @@ def versions_of(cores: Iterable[tuple[str, str]], hwcap: int) -> tuple[str, ...]
     ``hwcap`` is AT_HWCAP of Linux. A version is supported if uv knows it for every core, and if
     the kernel reports all of its instructions.
     """
-    known = [_up_to(_CORES.get(maker, {}).get(part, "8a")) for maker, part in cores]
-    most = min(known, key=len, default=_up_to("8a"))
+    per_core = [_up_to(_CORES.get(maker, {}).get(part, "8a")) for maker, part in cores]
+    common = min(per_core, key=len, default=_up_to("8a"))
     versions = ["8a"]
     for version, bits in _VERSIONS.items():
-        if version not in most or hwcap & bits != bits:
+        if version not in common or hwcap & bits != bits:
             break
         versions.append(version)
     return tuple(reversed(versions))
@@ -207,17 +207,17 @@ def cuda_driver() -> Version | None:
     Returns None if there is no NVIDIA driver, or if it does not report a version.
     """
     text = _nvidia_smi("-q") or ""
-    found = re.search(
+    match = re.search(
         r"^\s*CUDA (?:UMD )?Version\s*:\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE
     )
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def compute_capability() -> Version | None:
     """Return the highest compute capability of the GPUs; None if there is none."""
     text = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader") or ""
-    found = re.findall(r"^\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE)
-    return max(((int(major), int(minor)) for major, minor in found), default=None)
+    versions = re.findall(r"^\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE)
+    return max(((int(major), int(minor)) for major, minor in versions), default=None)
 
 
 def has_nvidia_smi() -> bool:
@@ -227,10 +227,10 @@ def has_nvidia_smi() -> bool:
 
 def _find_nvidia_smi() -> str | None:
     """Return its absolute path. The working folder, where Windows looks first, is ignored."""
-    found = shutil.which("nvidia-smi")
-    if found is None or Path(found).resolve().parent == Path.cwd().resolve():
+    path = shutil.which("nvidia-smi")
+    if path is None or Path(path).resolve().parent == Path.cwd().resolve():
         return None
-    return str(Path(found).absolute())
+    return str(Path(path).absolute())
 
 
 def _nvidia_smi(*arguments: str) -> str | None:
@@ -239,7 +239,7 @@ def _nvidia_smi(*arguments: str) -> str | None:
     if path is None:
         return None
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [path, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -248,6 +248,6 @@ def _nvidia_smi(*arguments: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode != 0:
+    if process.returncode != 0:
         return None
-    return done.stdout[:_MOST_OUTPUT].decode("utf-8", errors="replace")
+    return process.stdout[:_MOST_OUTPUT].decode("utf-8", errors="replace")

@@ -66,15 +66,15 @@ def _lower_bounds(required: str) -> tuple[tuple[tuple[int, ...], bool], ...] | N
 
     Returns None if a clause can't be parsed.
     """
-    found = []
+    bounds = []
     for text in filter(str.strip, required.split(",")):
         clause = _CLAUSE.fullmatch(text)
         if clause is None:
             return None
         if clause["operator"] in _LOWER:
             release = tuple(map(int, clause["release"].split(".")))
-            found.append((_strip_zeros(release), clause["operator"] == ">"))
-    return tuple(found)
+            bounds.append((_strip_zeros(release), clause["operator"] == ">"))
+    return tuple(bounds)
 
 
 def _strip_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,8 +176,8 @@ class Resolver:
         )
         # PEP 592: a yanked file is only for a request of exactly that version.
         self.pinned = any(
-            one.operator in {"==", "==="} and not one.version.endswith(".*")
-            for one in specifier or ()
+            clause.operator in {"==", "==="} and not clause.version.endswith(".*")
+            for clause in specifier or ()
         )
         self._ask = ask
         self._variants: dict[Version, ReleaseVariants] = {}
@@ -239,11 +239,11 @@ class Resolver:
         best, python = choice.chosen, system.python
         if best is None:
             return choice
-        found = self.source.inspect(best, choice.variants.get(best.label or ""))
-        required = best.link.requires_python or found.requires_python or ""
-        refusal = found.refusal or uv_refusal(required, python)
+        inspection = self.source.inspect(best, choice.variants.get(best.label or ""))
+        required = best.link.requires_python or inspection.requires_python or ""
+        refusal = inspection.refusal or uv_refusal(required, python)
         if refusal is None:
-            notes = [*choice.notes, *([found.note] if found.note else [])]
+            notes = [*choice.notes, *([inspection.note] if inspection.note else [])]
             if pip_refuses(required, python):
                 notes.append(
                     f"pip refuses {best.filename}, which requires Python {required}; uv reads only "

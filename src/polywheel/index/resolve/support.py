@@ -133,9 +133,9 @@ def _namespace_support(
         return _NamespaceSupport(because=missing if features is None else "", features=features)
     builtin = uv_providers.builtin_namespace(provider)
     if builtin is not None:
-        found = uv_providers.find(builtin)
-        because = f"{found.summary} (detected like uv's built-in provider)"
-        return _NamespaceSupport(because=because, features=found.features)
+        detected = uv_providers.find(builtin)
+        because = f"{detected.summary} (detected like uv's built-in provider)"
+        return _NamespaceSupport(because=because, features=detected.features)
     why = _no_plugin_reason(provider, ask)
     return None if why is None else _NamespaceSupport(because=why)
 
@@ -150,8 +150,8 @@ def create_plugin_runner(
     environments = PluginEnvironments(fresh=fresh, notify=notify)
 
     def ask(providers: Sequence[Provider]) -> Mapping[str, Features]:
-        wanted = [requirement for provider in providers for requirement in provider.requires]
-        python = environments.python(wanted)
+        requirements = [requirement for provider in providers for requirement in provider.requires]
+        python = environments.python(requirements)
         queries = [
             PluginQuery(
                 namespace=provider.namespace,
@@ -164,7 +164,7 @@ def create_plugin_runner(
         ]
         answers = ask_plugins(queries, python=python, notify=notify)
         return {
-            answer.namespace: {one.name: one.values for one in answer.supported or ()}
+            answer.namespace: {feature.name: feature.values for feature in answer.supported or ()}
             for answer in answers
         }
 

@@ -81,33 +81,36 @@ def supported_tags(
 
 
 def _tag_ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
-    return {tag: place for place, tag in enumerate(dict.fromkeys(tags))}
+    return {tag: rank for rank, tag in enumerate(dict.fromkeys(tags))}
 
 
 def _platforms(platform: str) -> Iterator[str]:
     """Yield a platform tag and the older compatible ones, best first."""
-    if (found := _LEGACY_GLIBC.fullmatch(platform)) and found[1] in _LEGACY_NAMES.values():
-        minor = next(minor for minor, name in _LEGACY_NAMES.items() if name == found[1])
-        platform = f"manylinux_2_{minor}_{found[2]}"
-    if found := _MACOS.fullmatch(platform):
-        yield from mac_platforms((int(found[1]), int(found[2])), found[3])
-    elif found := _GLIBC.fullmatch(platform):
-        oldest = _OLDEST_GLIBC.get(found[2], _OLDEST_GLIBC_ELSEWHERE)
-        for minor in range(int(found[1]), oldest - 1, -1):
-            yield f"manylinux_2_{minor}_{found[2]}"
+    if (match := _LEGACY_GLIBC.fullmatch(platform)) and match[1] in _LEGACY_NAMES.values():
+        minor = next(minor for minor, name in _LEGACY_NAMES.items() if name == match[1])
+        platform = f"manylinux_2_{minor}_{match[2]}"
+    if match := _MACOS.fullmatch(platform):
+        yield from mac_platforms((int(match[1]), int(match[2])), match[3])
+    elif match := _GLIBC.fullmatch(platform):
+        oldest = _OLDEST_GLIBC.get(match[2], _OLDEST_GLIBC_ELSEWHERE)
+        for minor in range(int(match[1]), oldest - 1, -1):
+            yield f"manylinux_2_{minor}_{match[2]}"
             if minor in _LEGACY_NAMES:
-                yield f"{_LEGACY_NAMES[minor]}_{found[2]}"
-        yield f"linux_{found[2]}"
-    elif found := _MUSL.fullmatch(platform):
-        for minor in range(int(found[1]), -1, -1):
-            yield f"musllinux_1_{minor}_{found[2]}"
-        yield f"linux_{found[2]}"
+                yield f"{_LEGACY_NAMES[minor]}_{match[2]}"
+        yield f"linux_{match[2]}"
+    elif match := _MUSL.fullmatch(platform):
+        for minor in range(int(match[1]), -1, -1):
+            yield f"musllinux_1_{minor}_{match[2]}"
+        yield f"linux_{match[2]}"
     else:
         yield platform
 
 
 def marker_environment(python: Version, platform: str | None) -> Mapping[str, str]:
-    """The marker variables (PEP 508), those that follow from Python and platform tag set to them."""
+    """Return the marker variables (PEP 508) for a Python version and a platform tag.
+
+    Variables that do not follow from them are those of this machine.
+    """
     environment = local_marker_environment(str(python))
     for start, os_name, sys_platform, system in _SYSTEMS:
         if platform is not None and platform.startswith(start):
@@ -133,13 +136,13 @@ def _machine(platform: str, machine: str) -> str:
 def tag_mismatch(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
     """Return why a wheel with these tags, none of which fits, does not fit."""
     best = next(iter(tags))
-    for part, had, taken in (
+    for part, tag, supported in (
         ("platform", platform, {tag.platform for tag in tags}),
         ("Python", python, {tag.interpreter for tag in tags}),
         ("ABI", abi, {tag.abi for tag in tags}),
     ):
-        if taken.isdisjoint(had.lower().split(".")):
-            return f"its {part} {had} does not fit {best}"
+        if supported.isdisjoint(tag.lower().split(".")):
+            return f"its {part} {tag} does not fit {best}"
     return f"its tags {python}-{abi}-{platform} do not fit {best}"
 
 
@@ -274,16 +277,16 @@ def _python(root: Table) -> tuple[Version, bool]:
     """Return the version of Python, and whether it is free-threaded."""
     text = root.string("python")
     if text is not None:
-        found = _PYTHON.fullmatch(text)
-        if found is not None:
-            return Version(f"{found[1]}.{found[2]}{found[3] or '.0'}"), bool(found[4])
+        match = _PYTHON.fullmatch(text)
+        if match is not None:
+            return Version(f"{match[1]}.{match[2]}{match[3] or '.0'}"), bool(match[4])
         root.wrong("python", f"{text!r} is not a Python version", "for example 3.12, 3.12.4, 3.13t")
-    here = Version(local_marker_environment()["python_full_version"].rstrip("+"))
-    return here, bool(get_config_var("Py_GIL_DISABLED"))
+    current = Version(local_marker_environment()["python_full_version"].rstrip("+"))
+    return current, bool(get_config_var("Py_GIL_DISABLED"))
 
 
 def _supported(table: Table) -> dict[str, dict[str, tuple[str, ...]]]:
-    found = {}
+    supported = {}
     for namespace in table.names_of_tables(NAMESPACE):
         if namespace == ABI_DEPENDENCY:
             table.wrong(
@@ -305,35 +308,35 @@ def _supported(table: Table) -> dict[str, dict[str, tuple[str, ...]]]:
                 f"feature-order lists {', '.join(order)}; there are {', '.join(values) or 'none'}",
                 "list every feature once, or omit feature-order to use the order of the keys",
             )
-        found[namespace] = {feature: values.get(feature, ()) for feature in order or values}
-    return found
+        supported[namespace] = {feature: values.get(feature, ()) for feature in order or values}
+    return supported
 
 
 def _packages(table: Table) -> dict[str, Version]:
-    found = {}
+    packages = {}
     for name in table.every_key():
         text = table.string(name)
         try:
-            found[_feature_name(name)] = Version(text or "")
+            packages[_feature_name(name)] = Version(text or "")
         except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             if text is not None:
                 table.wrong(name, f"{text!r} is not a version (PEP 440)")
-    return found
+    return packages
 
 
 def _installed_packages() -> dict[str, Version]:
     """Return the installed packages of this Python. The first of each name is the one that is
     imported.
     """
-    found: dict[str, Version] = {}
+    packages: dict[str, Version] = {}
     for distribution in distributions():
         metadata = distribution.metadata
         name, version = metadata["Name"], metadata["Version"]
         try:
-            found.setdefault(_feature_name(name or ""), Version(version or ""))
+            packages.setdefault(_feature_name(name or ""), Version(version or ""))
         except ValueError:  # as above
             continue
-    return found
+    return packages
 
 
 def _feature_name(name: str) -> str:

@@ -175,22 +175,30 @@ def nvidia_features(
     """Return the features for a CUDA version of the driver and a compute capability."""
     major, minor = driver
     first = _CUDA_MAJORS.start
-    own = [*(f"{major}.{one}" for one in range(minor, -1, -1)), str(major)]
-    above = [f"{major}.{one}" for one in reversed(_CUDA_MINORS) if one > minor]
-    found = {
+    own = [*(f"{major}.{number}" for number in range(minor, -1, -1)), str(major)]
+    above = [f"{major}.{number}" for number in reversed(_CUDA_MINORS) if number > minor]
+    features = {
         "cuda_version_lower_bound": (
             *(own if major >= first else ()),
-            *(text for one in range(major - 1, first - 1, -1) for text in _with_minors(one)),
+            *(text for number in range(major - 1, first - 1, -1) for text in _with_minors(number)),
         ),
         "cuda_version_upper_bound": (
-            *(t for one in reversed(_CUDA_MAJORS) if one > major for t in _with_minors(one)),
+            *(
+                text
+                for number in reversed(_CUDA_MAJORS)
+                if number > major
+                for text in _with_minors(number)
+            ),
             *above,
         ),
     }
     if gpu is not None and gpu[0] in _GPU_MAJORS:
         known = range(min(gpu[1], 9), -1, -1)
-        found["sm_arch"] = (*(f"{gpu[0]}{one}_real" for one in known), f"{gpu[0]}0_virtual")
-    return found
+        features["sm_arch"] = (
+            *(f"{gpu[0]}{number}_real" for number in known),
+            f"{gpu[0]}0_virtual",
+        )
+    return features
 
 
 def _with_minors(major: int) -> list[str]:

@@ -82,13 +82,13 @@ def start_tags(page: str, names: frozenset[str]) -> Iterator[tuple[str, Attribut
             position = _end_of_declaration(page, position)
             continue
         closing, name = tag[1], tag[2].lower()
-        wanted = not closing and name in names
-        simple = None if wanted else _SIMPLE_END.match(page, tag.end())
+        requested = not closing and name in names
+        simple = None if requested else _SIMPLE_END.match(page, tag.end())
         if simple is not None:
             position = simple.end()
         else:
             attributes, position, left = _attributes(page, tag.end(), left)
-            if wanted and position:
+            if requested and position:
                 yield name, attributes
         if not closing and name in _TEXT_ONLY and position:
             position = _end_of_text(page, position, name)
@@ -116,14 +116,14 @@ def _attributes(page: str, position: int, left: int) -> tuple[Attributes, int, i
 
     ``left`` is the number of parts that may still follow. Raises TooLongError.
     """
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     size = len(page)
     while True:
         position = _end(_SPACES, page, position)
         if position >= size:
             return {}, 0, left
         if page[position] == ">":
-            return found, position + 1, left
+            return attributes, position + 1, left
         left -= 1
         if left < 0:
             raise TooLongError
@@ -143,7 +143,7 @@ def _attributes(page: str, position: int, left: int) -> tuple[Attributes, int, i
                 after = _end(_UNQUOTED, page, position)
                 value, position = page[position:after], after
         if len(value) <= _MAX_VALUE:
-            found.setdefault(name, value)
+            attributes.setdefault(name, value)
 
 
 def _end(pattern: re.Pattern[str], page: str, position: int) -> int:

@@ -60,7 +60,7 @@ class Table:
 
 def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
     """``simple/{project}/index.html``, newest release first. Raises ConfigError without jinja2."""
-    ordered = sorted(releases, key=lambda one: one.version, reverse=True)
+    ordered = sorted(releases, key=lambda release: release.version, reverse=True)
     sections = [
         {
             "version": str(release.version),
@@ -100,7 +100,8 @@ def _table(release: ListedRelease) -> Table | None:
     ]
     return Table(
         pythons=tuple(
-            (python, len(list(same))) for python, same in groupby(columns, key=lambda one: one[0])
+            (python, len(list(same)))
+            for python, same in groupby(columns, key=lambda column: column[0])
         ),
         platforms=tuple(platform for _, platform in columns),
         rows=tuple(rows),

@@ -164,7 +164,7 @@ def _read_listed_metadata(file: ListedFile | None, output: OutputFolder) -> Vari
 
 def project_json(project: str, releases: Iterable[ListedRelease]) -> bytes:
     """Return ``simple/{project}/index.json`` (PEP 691, with the sizes and versions of PEP 700)."""
-    ordered = sorted(releases, key=lambda one: one.version)
+    ordered = sorted(releases, key=lambda release: release.version)
     files = [file.as_json() for release in ordered for file in release.all_files()]
     return _json(
         {
