@@ -123,9 +123,9 @@ def test_used_again_by_another_run(here: Interpreter) -> None:
     second = environments(said).get(here, ["DEMO"])
     assert first == second
     assert said == [f"Python {THIS}: installing demo"]
-    assert environments().kept(here, ["demo"]) == first
-    assert environments().kept(here, ["demo<2"]) is None
-    assert environments(fresh=True).kept(here, ["demo"]) is None
+    assert environments().find(here, ["demo"]) == first
+    assert environments().find(here, ["demo<2"]) is None
+    assert environments(fresh=True).find(here, ["demo"]) is None
 
 
 def test_threads_make_it_once(here: Interpreter) -> None:
@@ -200,7 +200,7 @@ exec {real} "$@"
     assert "installing demo" in line
     assert made.folder == left.with_name(f"{left.name}-2")
     assert imports(made, "demo")
-    assert environments().kept(here, ["demo"]) == made
+    assert environments().find(here, ["demo"]) == made
     assert environments().get(here, ["demo"]) == made
     (tmp_path / "end").touch()
 
@@ -215,7 +215,7 @@ def test_another_run_is_waited_for_no_longer_than_a_build_may_take(here: Interpr
         pytest.raises(BuildError, match="seconds for another run"),
     ):
         other.get(here, [])
-    assert said == ["waiting for another run that makes an environment"]
+    assert said == ["waiting for another run that creates an environment"]
 
 
 def test_fresh_makes_it_anew_once(here: Interpreter) -> None:
@@ -243,7 +243,7 @@ def test_fresh_spares_what_another_run_uses(here: Interpreter) -> None:
 def test_its_interpreter_is_gone(here: Interpreter) -> None:
     made = environments().get(here, ["demo"])
     Path(made.python).unlink()
-    assert environments().kept(here, ["demo"]) is None
+    assert environments().find(here, ["demo"]) is None
     said: list[str] = []
     again = environments(said).get(here, ["demo"])
     assert len(said) == 1
@@ -256,7 +256,7 @@ def test_its_interpreter_is_gone(here: Interpreter) -> None:
 def test_a_note_that_is_broken(content: str, here: Interpreter) -> None:
     made = environments().get(here, [])
     (made.folder / "polywheel-environment.json").write_text(content, encoding="utf-8")
-    assert environments().kept(here, []) is None
+    assert environments().find(here, []) is None
     assert environments().get(here, []) == made
 
 
@@ -291,7 +291,7 @@ def test_what_can_not_be_installed(here: Interpreter, installer: str) -> None:
     said = str(caught.value)
     assert said.startswith(f"error: Python {THIS}: can't install demo>=99\n"), installer
     assert "demo" in said.partition("\n")[2], "the installer's own words"
-    assert environments().kept(here, ["demo>=99"]) is None
+    assert environments().find(here, ["demo>=99"]) is None
 
 
 def test_a_cache_that_can_not_be_written(
@@ -341,7 +341,7 @@ def test_a_cache_that_was_moved(
     made = environments().get(here, ["demo"])
     (tmp_path / "cache").rename(tmp_path / "moved")
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "moved"))
-    assert environments().kept(here, ["demo"]) is None
+    assert environments().find(here, ["demo"]) is None
     again = environments().get(here, ["demo"])
     assert again.folder != made.folder
     assert imports(again, "demo")
@@ -354,7 +354,7 @@ def test_a_cache_behind_a_link(
     made = environments().get(here, ["demo"])
     (tmp_path / "link").symlink_to(tmp_path / "cache")
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "link"))
-    assert environments().kept(here, ["demo"]) == made
+    assert environments().find(here, ["demo"]) == made
 
 
 def site(environment: Environment) -> Path:
@@ -377,7 +377,7 @@ def test_one_that_lost_something_is_made_anew(how: str, here: Interpreter) -> No
     cut(path) if how == "cut" else path.unlink()
     said: list[str] = []
     again = environments(said).get(here, ["demo"])
-    assert said[0] == f"an environment is damaged, and made anew: {made.folder}"
+    assert said[0] == f"creating a damaged environment again: {made.folder}"
     assert again == made
     assert path.read_bytes() == content
     said.clear()
@@ -417,7 +417,7 @@ def test_one_that_is_damaged_and_in_use_is_left_to_who_uses_it(here: Interpreter
     assert other.stdout is not None
     while not other.stdout.readline().startswith("folder"):
         pass
-    made = environments().kept(here, ["demo"])
+    made = environments().find(here, ["demo"])
     assert made is not None
     (site(made) / "__init__.py").unlink()
     again = environments().get(here, ["demo"])

@@ -174,7 +174,7 @@ def test_a_setting_of_uv_is_not_lost_where_pip_installs(
         find_installer()
     (problem,) = caught.value.problems
     assert problem.at == "UV_DEFAULT_INDEX"
-    assert ("prefer-binary" if there else "there is no uv") in problem.what
+    assert ("prefer-binary" if there else "uv was not found") in problem.what
 
 
 def test_a_page_of_links_on_this_disk_is_for_pip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_where_pip_installs_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_USE_DEPRECATED", "legacy-resolver")
     found = find_installer()
     assert found.uv is None
-    assert found.note == "pip installs, since uv has nothing like pip's setting use-deprecated"
+    assert found.note == "using pip, because uv has no equivalent of pip's setting use-deprecated"
     assert found.environment["PIP_USE_DEPRECATED"] == "legacy-resolver"
 
 

@@ -178,7 +178,7 @@ def test_an_executable_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("nowhere")
 def test_installing_without_uv() -> None:
-    with pytest.raises(BuildError, match="there is no uv"):
+    with pytest.raises(BuildError, match="uv was not found"):
         install_interpreter("3.99", notify=print)
 
 
@@ -187,7 +187,7 @@ def test_installing_what_uv_does_not_know(monkeypatch: pytest.MonkeyPatch) -> No
     said: list[str] = []
     with pytest.raises(BuildError, match=r"uv can't install Python 3\.99: .*3\.99"):
         install_interpreter("3.99", notify=said.append)
-    assert said == ["installing Python 3.99 through uv"]
+    assert said == ["installing Python 3.99 with uv"]
 
 
 @posix

@@ -48,11 +48,11 @@ from polywheel.system.temporary import remove_abandoned, remove_tree, replacing,
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"
 _WHERE = (
-    "import json, sysconfig; print(json.dumps([sysconfig.get_path(one) for one in "
+    "import json, sysconfig; print(json.dumps([sysconfig.get_path(name) for name in "
     "('purelib', 'platlib')]))"
 )
 _LINES = 25
-"""How much of an installer's last words is shown."""
+"""Lines of the output of a failed installer that are shown."""
 _SOUND = """
 import importlib.util, json, marshal, sys
 sound = []
@@ -67,12 +67,12 @@ for name in json.load(sys.stdin):
         pass
 json.dump(sound, sys.stdout)
 """
-"""Which compiled files an interpreter can load: those that a full disk cut short it can not."""
+"""Prints the compiled files that an interpreter can load. A full disk can leave incomplete files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interpreter:
-    """One Python that can build."""
+    """A Python interpreter for builds."""
 
     python: str
     """``3.12`` or ``3.13t``."""
@@ -81,22 +81,22 @@ class Interpreter:
     """Absolute path."""
 
     identity: str
-    """What sets it apart: version, compiler, platform and path."""
+    """Version, compiler, platform, and path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """An environment that is complete; nothing is installed into it any more."""
+    """A complete environment. Nothing is installed into it later."""
 
     folder: Path
     python: str
     """Its interpreter."""
 
     resolved: tuple[str, ...]
-    """``name==version`` of all that is installed, sorted."""
+    """``name==version`` of all installed distributions, sorted."""
 
     content: str
-    """A digest of what RECORD says of it: a version may be built anew, or lie in a folder."""
+    """A digest of the RECORD files: a distribution can change without a new version."""
 
     @property
     def scripts(self) -> Path:
@@ -104,10 +104,9 @@ class Environment:
 
 
 class Environments:
-    """Makes environments, each once: threads and other processes that want the same one wait.
+    """Creates environments, each once. Threads and processes that need the same one wait for it.
 
-    They lie in the folder ``kind`` of the cache, by interpreter, requirements, and where packages
-    come from.
+    They are in the folder ``kind`` of the cache, by interpreter, requirements, and package sources.
     """
 
     def __init__(
@@ -119,17 +118,17 @@ class Environments:
         stop: Event | None = None,
         patience: float | None = None,
     ) -> None:
-        """``patience``: seconds that another run, which makes the same one, is waited for."""
+        """``patience``: how long to wait for another run that creates the same environment, in seconds."""
         self._kind = kind
         self._patience = patience
         self._fresh = fresh
         self._notify = notify
         self._stop = stop or Event()
-        self._made: dict[str, Environment] = {}
+        self._environments: dict[str, Environment] = {}
         self._locks: dict[str, Lock] = {}
         self._lock = Lock()
         self._uses = ExitStack()
-        """Closed when this run can't use any more what it got."""
+        """Closed when this run stops using its environments."""
         weakref.finalize(self, self._uses.close)
 
     @cached_property
@@ -137,119 +136,127 @@ class Environments:
         return find_installer()
 
     def get(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment:
-        """The environment of an interpreter with these requirements.
+        """Return the environment of an interpreter with these requirements; create it if necessary.
 
-        Raises BuildError, and ConfigError where the settings for installers can't be followed.
+        Raises BuildError, and ConfigError for settings of installers that can't be applied.
         """
-        wanted = normalized_requirements(requirements)
-        key = self._key(interpreter, wanted)
+        normalized = normalized_requirements(requirements)
+        key = self._key(interpreter, normalized)
         with self._lock:
             lock = self._locks.setdefault(key, Lock())
         with lock:
-            if key not in self._made:
-                place = self._place(key)
+            if key not in self._environments:
+                folder = self._usual_folder(key)
                 try:
-                    self._made[key] = self._found_or_made(place, interpreter, wanted)
+                    self._environments[key] = self._find_or_create(folder, interpreter, normalized)
                 except (OSError, subprocess.SubprocessError) as error:
                     why = error.strerror if isinstance(error, OSError) else None
                     raise BuildError(
-                        f"no environment can be made: {why or error}", at=str(place)
+                        f"can't create an environment: {why or error}", at=str(folder)
                     ) from None
-            return self._made[key]
+            return self._environments[key]
 
-    def kept(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment | None:
-        """The environment if it is there; nothing is made, and its files are not looked at."""
+    def find(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment | None:
+        """Return an environment that exists, without a check of its files; None if there is none."""
         key = self._key(interpreter, normalized_requirements(requirements))
-        if key in self._made or self._fresh:
-            return self._made.get(key)
-        return _kept(self._place(key))
+        if key in self._environments or self._fresh:
+            return self._environments.get(key)
+        return _find(self._usual_folder(key))
 
-    def _key(self, interpreter: Interpreter, wanted: Sequence[str]) -> str:
-        parts = [interpreter.identity, wanted, self._installer.identity]
+    def _key(self, interpreter: Interpreter, requirements: Sequence[str]) -> str:
+        parts = [interpreter.identity, requirements, self._installer.identity]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
-    def _place(self, key: str) -> Path:
-        # Scripts of an environment hold its path: it is the same by whatever links it is reached.
+    def _usual_folder(self, key: str) -> Path:
+        # Scripts in an environment contain its path: it must not depend on symbolic links.
         return cache_directory().resolve() / self._kind / key
 
-    def _found_or_made(
-        self, place: Path, interpreter: Interpreter, wanted: Sequence[str]
+    def _find_or_create(
+        self, folder: Path, interpreter: Interpreter, requirements: Sequence[str]
     ) -> Environment:
         with hold_lock(
-            place.with_suffix(".lock"),
+            folder.with_suffix(".lock"),
             stop=self._stop,
-            waiting=lambda: self._notify("waiting for another run that makes an environment"),
+            waiting=lambda: self._notify("waiting for another run that creates an environment"),
             seconds=self._patience,
         ):
-            found = None if self._fresh else _kept(place)
+            found = None if self._fresh else _find(folder)
             while found is not None and not _is_sound(found):
-                self._notify(f"an environment is damaged, and made anew: {found.folder}")
+                self._notify(f"creating a damaged environment again: {found.folder}")
                 (found.folder / _COMPLETE).unlink()
-                found = _kept(place)
+                found = _find(folder)
             if found is None:
-                found = self._made_anew(place, interpreter, wanted)
+                found = self._create_in_free_folder(folder, interpreter, requirements)
             _use(found.folder, self._uses)
         return found
 
-    def _made_anew(
-        self, usual: Path, interpreter: Interpreter, wanted: Sequence[str]
+    def _create_in_free_folder(
+        self, usual: Path, interpreter: Interpreter, requirements: Sequence[str]
     ) -> Environment:
-        # The installer inherits the lock. One that outlives a killed run is not disturbed, and
-        # nobody waits for it either: it may have left a process running.
-        places = (one for one in _places(usual) if self._fresh or not _is_in_use(one))
-        with lock_first_free(place.with_suffix(".installing") for place in places) as (
+        # The installer inherits the lock. If it outlives a killed run, this run takes another folder
+        # instead of waiting: the installer may have left a process running.
+        folders = (
+            folder for folder in _possible_folders(usual) if self._fresh or not _is_in_use(folder)
+        )
+        with lock_first_free(folder.with_suffix(".installing") for folder in folders) as (
             lock,
             handle,
         ):
-            place = lock.with_suffix("")
+            folder = lock.with_suffix("")
             if self._fresh:
-                _refuse_in_use(place)
-            return self._make(place, interpreter, wanted, handle)
+                _refuse_in_use(folder)
+            return self._create(folder, interpreter, requirements, handle)
 
-    def _make(
-        self, place: Path, interpreter: Interpreter, wanted: Sequence[str], lock: int
+    def _create(
+        self, folder: Path, interpreter: Interpreter, requirements: Sequence[str], lock: int
     ) -> Environment:
-        _remove(place)
-        what = f"installing {', '.join(wanted)}" if wanted else "an empty environment"
-        if self._installer.note is not None and wanted:
+        _remove(folder)
+        what = (
+            f"installing {', '.join(requirements)}"
+            if requirements
+            else "creating an empty environment"
+        )
+        if self._installer.note is not None and requirements:
             self._notify(self._installer.note)
         self._notify(f"Python {interpreter.python}: {what}")
         try:
             for number, command in enumerate(
-                self._installer.commands(place, interpreter.executable, wanted)
+                self._installer.commands(folder, interpreter.executable, requirements)
             ):
-                said = self._run(command, place, lock)
-                if said is not None:
-                    failed = f"can't install {', '.join(wanted)}" if number else "can't be used"
-                    raise BuildError(f"Python {interpreter.python}: {failed}", output=said)
-            return _finish(place)
+                output = self._run(command, folder, lock)
+                if output is not None:
+                    failed = (
+                        f"can't install {', '.join(requirements)}" if number else "can't be used"
+                    )
+                    raise BuildError(f"Python {interpreter.python}: {failed}", output=output)
+            return _finish(folder)
         except BaseException:
-            _remove(place)  # a part of it would only take room, which may be what is missing
+            _remove(folder)  # it would take disk space, which may have run out
             raise
 
-    def _run(self, command: Sequence[str], place: Path, lock: int) -> list[str] | None:
-        """The last lines of a command that failed; None for one that did not. Raises BuildError."""
+    def _run(self, command: Sequence[str], folder: Path, lock: int) -> list[str] | None:
+        """Run a command. Return its last lines if it failed, else None. Raises BuildError if stopped."""
         with temporary_folder() as scratch:
             log = scratch / "log"
-            ended = run_child(
+            child = run_child(
                 command,
-                folder=working_directory(place),
+                folder=working_directory(folder),
                 environment=self._installer.environment,
                 log=log,
                 stop=self._stop,
                 keep_open=(lock,),
             )
-            if ended.stopped:
+            if child.stopped:
                 raise BuildError("stopped")
-            if ended.code == 0:
+            if child.code == 0:
                 return None
             lines = last_lines(log, _LINES)
-        return lines or [f"{Path(command[0]).name} ended with {ended.code}"]
+        return lines or [f"{Path(command[0]).name} ended with exit code {child.code}"]
 
 
 def this_interpreter() -> Interpreter:
-    """The Python that runs this."""
+    """The interpreter of this process."""
     free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
     path = os.path.realpath(sys.executable)
     return Interpreter(
@@ -259,88 +266,88 @@ def this_interpreter() -> Interpreter:
     )
 
 
-def _places(usual: Path) -> Iterator[Path]:
-    """Where an environment may lie: the others serve where the first is being written to."""
+def _possible_folders(usual: Path) -> Iterator[Path]:
+    """Possible folders of an environment. The others are used while the first is being written."""
     yield usual
     for number in count(2):
         yield usual.with_name(f"{usual.name}-{number}")
 
 
-def _kept(usual: Path) -> Environment | None:
-    """The environment, wherever it lies; None where there is none that is complete."""
-    for place in _places(usual):
-        if (found := _complete(place)) is not None:
-            return found
-        if not place.with_suffix(".installing").exists():
+def _find(usual: Path) -> Environment | None:
+    """The first complete environment in the possible folders; None if there is none."""
+    for folder in _possible_folders(usual):
+        if (environment := _read_note(folder)) is not None:
+            return environment
+        if not folder.with_suffix(".installing").exists():
             return None
     return None
 
 
-def _remove(place: Path) -> None:
-    # First of all it is none any more: it may be gone in part, if this run is killed.
+def _remove(folder: Path) -> None:
+    # First, so that it does not count as complete if this run is killed.
     with suppress(OSError):
-        (place / _COMPLETE).unlink(missing_ok=True)
-    remove_tree(place)
+        (folder / _COMPLETE).unlink(missing_ok=True)
+    remove_tree(folder)
 
 
-def _use(place: Path, uses: ExitStack) -> None:
-    """Have a temporary folder beside an environment for as long as it is in use."""
-    users = place.with_suffix(".users")
+def _use(folder: Path, uses: ExitStack) -> None:
+    """Create a temporary folder beside an environment, which marks it as in use."""
+    users = folder.with_suffix(".users")
     users.mkdir(exist_ok=True)
     uses.enter_context(temporary_folder(users))
 
 
-def _is_in_use(place: Path) -> bool:
+def _is_in_use(folder: Path) -> bool:
     """Whether another run may be using the environment in a folder."""
-    users = place.with_suffix(".users")
+    users = folder.with_suffix(".users")
     remove_abandoned(users)
     return users.is_dir() and any(users.iterdir())
 
 
-def _refuse_in_use(place: Path) -> None:
-    """Raise BuildError where another run may be using an environment that is to be made anew."""
-    if _is_in_use(place) and _complete(place) is not None:
+def _refuse_in_use(folder: Path) -> None:
+    """Raise BuildError if another run may be using an environment that would be replaced."""
+    if _is_in_use(folder) and _read_note(folder) is not None:
         raise BuildError(
-            "another run is using an environment that is to be made anew",
-            at=str(place),
-            hint="wait until it has ended, or drop --fresh",
+            "another run is using an environment that --fresh would replace",
+            at=str(folder),
+            hint="wait until the other run ends, or do not use --fresh",
         )
 
 
-def _complete(place: Path) -> Environment | None:
-    """An environment that was finished; None where there is none, or it is not one any more."""
+def _read_note(folder: Path) -> Environment | None:
+    """Read the note of a complete environment; None if there is none, or if it was moved."""
     try:
-        said = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))
-        folder, resolved = said["folder"], tuple(map(str, said["resolved"]))
-        content = str(said["content"])
+        note = json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))
+        recorded, resolved = note["folder"], tuple(map(str, note["resolved"]))
+        content = str(note["content"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    # Moved; or a link that leads nowhere, as the interpreter that it was made of is gone.
-    if folder != str(place) or not Path(python_of(place)).exists():
+    # It was moved, or its interpreter was removed, which leaves a broken link.
+    if recorded != str(folder) or not Path(python_of(folder)).exists():
         return None
-    return Environment(folder=place, python=python_of(place), resolved=resolved, content=content)
+    return Environment(folder=folder, python=python_of(folder), resolved=resolved, content=content)
 
 
 def _is_sound(environment: Environment) -> bool:
-    """Whether all files of an environment are as they were when it was finished.
+    """Whether all files of an environment are unchanged since it was completed.
 
-    Compiled Python files that came since are looked at: those that can't be loaded are removed, the
-    others belong to it from now on. Raises OSError.
+    New compiled Python files are checked: if the interpreter can't load a file, it is removed;
+    otherwise it becomes part of the environment. Raises OSError.
     """
-    place = environment.folder
-    condition = read_folder_state(place)
-    if condition is None or not all(name.endswith(_BYTECODE) for name in condition.missing):
+    folder = environment.folder
+    state = read_folder_state(folder)
+    if state is None or not all(name.endswith(_BYTECODE) for name in state.missing):
         return False
-    if new := [name for name in condition.new if name.endswith(_BYTECODE)]:
+    if new := [name for name in state.new if name.endswith(_BYTECODE)]:
         sound = _loadable(environment, new)
         for name in set(new).difference(sound):
-            (place / name).unlink(missing_ok=True)
-        record_new_files(place, condition, sound)
+            (folder / name).unlink(missing_ok=True)
+        record_new_files(folder, state, sound)
     return True
 
 
 def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
-    """Those of these compiled files that the environment's interpreter can load."""
+    """The compiled files that the interpreter of an environment can load."""
     try:
         done = subprocess.run(
             [environment.python, "-I", "-S", "-c", _SOUND],
@@ -355,9 +362,9 @@ def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
     return [name for name in names if str(environment.folder / name) in sound]
 
 
-def _finish(place: Path) -> Environment:
-    """Note what is in an environment; from then on it counts as complete."""
-    python = python_of(place)
+def _finish(folder: Path) -> Environment:
+    """Write the note of an environment, which makes it complete."""
+    python = python_of(folder)
     said = subprocess.run(
         [python, "-I", "-c", _WHERE],
         stdin=subprocess.DEVNULL,
@@ -366,24 +373,24 @@ def _finish(place: Path) -> Environment:
         check=True,
     ).stdout
     sites = sorted(set(json.loads(said)))
-    found = [one for one in distributions(path=sites) if one.metadata["Name"]]
+    installed = [dist for dist in distributions(path=sites) if dist.metadata["Name"]]
     resolved = sorted(
-        {f"{canonicalize_name(one.metadata['Name'])}=={one.version}" for one in found}
+        {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}
     )
-    content = hashlib.sha256("".join(sorted(map(_installed, found))).encode()).hexdigest()
+    content = hashlib.sha256("".join(sorted(map(_describe_files, installed))).encode()).hexdigest()
     environment = Environment(
-        folder=place, python=python, resolved=tuple(resolved), content=content
+        folder=folder, python=python, resolved=tuple(resolved), content=content
     )
-    record_files(place, without=_BYTECODE)
-    _is_sound(environment)  # what pip has compiled, as far as there was room for it
-    note = {"folder": str(place), "resolved": resolved, "content": content}
-    with replacing(place / _COMPLETE) as part:
+    record_files(folder, without=_BYTECODE)
+    _is_sound(environment)  # adds the files that pip compiled
+    note = {"folder": str(folder), "resolved": resolved, "content": content}
+    with replacing(folder / _COMPLETE) as part:
         write_synced(part, json.dumps(note, indent=2))
     return environment
 
 
-def _installed(distribution: Distribution) -> str:
-    """The files of a distribution with their hashes; of an editable one, where it lies."""
+def _describe_files(distribution: Distribution) -> str:
+    """The files of a distribution with their hashes; for an editable one, its location."""
     lines = (distribution.read_text("RECORD") or "").splitlines()
     origin = distribution.read_text("direct_url.json") or ""
     kept = sorted(line for line in lines if ".pyc," not in line and "direct_url.json," not in line)

@@ -27,15 +27,15 @@ from polywheel.errors import ConfigError
 _SECTIONS = ("global", "install", ":env:")
 """The sections that ``pip install`` reads; a later one overrides an earlier one."""
 _ADDED_UP = frozenset({"no-binary", "only-binary"})
-"""Options whose values in several sections all count."""
+"""Options whose values from all sections are combined."""
 _NAME = "pip.ini" if sys.platform == "win32" else "pip.conf"
 
 
 def pip_settings() -> Mapping[str, str]:
-    """The settings that are in force, by the long name of the option: ``extra-index-url``.
+    """Return the effective settings of pip, by the long name of the option: ``extra-index-url``.
 
-    Values are as they were written. An option that may be repeated has its values separated by
-    blanks or line breaks. Raises ConfigError where pip could not read a file.
+    Values are not changed. An option with several values has them separated by spaces or line breaks.
+    Raises ConfigError if a file can't be read.
     """
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for path in _files():
@@ -51,7 +51,7 @@ def pip_settings() -> Mapping[str, str]:
     settings: dict[str, str] = {}
     for section in _SECTIONS:
         for option, value in found[section].items():
-            # An empty value counts as none: then a weaker section applies.
+            # An empty value does not override an earlier section.
             if value and option != "config-file":
                 before = settings.get(option) if option in _ADDED_UP else None
                 settings[option] = f"{before},{value}" if before else value
@@ -82,7 +82,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
 
 
 def _files() -> Iterator[Path]:
-    """The configuration files of pip, the weakest first."""
+    """The configuration files of pip; later files override earlier ones."""
     named = os.environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
@@ -105,14 +105,14 @@ def _user_folder() -> Path:
 
 
 def user_folder(name: str) -> Path:
-    """Where a program has its configuration of this user; on macOS as on Linux."""
+    """The configuration folder of a program for this user. On macOS it is the same as on Linux."""
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming", name)
     return Path(os.environ.get("XDG_CONFIG_HOME", "").strip() or Path.home() / ".config", name)
 
 
 def system_folders(name: str) -> Iterator[Path]:
-    """Where pip and uv have the configuration of the whole machine, the weakest first."""
+    """The configuration folders of pip and uv for all users; later ones override earlier ones."""
     if sys.platform == "win32":
         yield Path(os.environ.get("PROGRAMDATA") or "C:\\ProgramData", name)
         return
@@ -128,19 +128,19 @@ def system_folders(name: str) -> Iterator[Path]:
 
 
 def is_true(value: str) -> bool:
-    """A switch, as pip and uv read one."""
+    """Whether a switch is on, as pip and uv read it."""
     return value.strip().lower() in {"1", "true", "yes", "on", "y", "t"}
 
 
 def absolute_path(text: str) -> str:
-    """A path made absolute; a URL as it is."""
+    """Make a path absolute. A URL is returned unchanged."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):  # two letters at least: C: is a drive
         return text
     return str(Path(text).expanduser().absolute())
 
 
 _SAME: Mapping[str, tuple[str, ...]] = {
-    # Under both of their names: a uv that did not know the one would take packages from PyPI.
+    # Both names: a uv that does not support one of them would use PyPI.
     "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
     "extra-index-url": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
     "find-links": ("UV_FIND_LINKS",),
@@ -153,18 +153,18 @@ _SAME: Mapping[str, tuple[str, ...]] = {
     "no-index": ("UV_NO_INDEX",),
     "pre": ("UV_PRERELEASE",),
 }
-"""pip's options, and uv's variables for the same."""
+"""Options of pip, and the equivalent variables of uv."""
 _FORMATS = ("no-binary", "only-binary")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _WITH_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_EXCLUDE")
-"""uv's variables that name files, the content of which counts."""
+"""Variables of uv with the names of files whose content matters."""
 _WITH_PATHS = {*_WITH_FILES, "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"}
 
 
 def own_settings() -> Mapping[str, str]:
-    """By option of pip: where uv has a setting of its own for the same, a variable or a file.
+    """Return, by option of pip, the variable or file with an equivalent setting of uv.
 
-    Raises ConfigError where a file can't be read.
+    Raises ConfigError if a file can't be read.
     """
     found: dict[str, str] = {}
     for path in configuration_files():
@@ -181,7 +181,7 @@ def own_settings() -> Mapping[str, str]:
 
 
 def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """What a configuration file of uv says, as options of pip; at its top, and in its table ``pip``."""
+    """The settings in a configuration file of uv, and in its table ``pip``, as options of pip."""
     for table in (document, document.get("pip")):
         if not isinstance(table, dict):
             continue
@@ -193,7 +193,7 @@ def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def configuration_files() -> list[Path]:
-    """The configuration files of uv that are not a project's, the weakest first."""
+    """The configuration files of uv outside of projects; later files override earlier ones."""
     if is_true(os.environ.get("UV_NO_CONFIG", "")):
         return []
     if named := os.environ.get("UV_CONFIG_FILE"):
@@ -204,8 +204,8 @@ def configuration_files() -> list[Path]:
     return [folder / "uv.toml" for folder in folders]
 
 
-def not_for_uv(settings: Mapping[str, str]) -> str | None:
-    """A setting of pip that uv can't be told; None where there is none."""
+def unsupported_by_uv(settings: Mapping[str, str]) -> str | None:
+    """Return a setting of pip that has no equivalent in uv; None if there is none."""
     for option, value in settings.items():
         if option not in {*_SAME, *_FORMATS, "proxy"}:
             return option
@@ -242,8 +242,8 @@ def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[st
 
 
 def as_options(settings: Mapping[str, str]) -> Iterator[str]:
-    """Pip's settings that uv has no variables for, as options of ``uv pip install``."""
-    # Whatever uv's own settings say: none of them was made to undo this one.
+    """Settings of pip without a variable in uv, as options of ``uv pip install``."""
+    # Takes precedence over the settings of uv.
     if is_true(settings.get("no-index", "")):
         yield "--no-index"
     for option in _FORMATS:
@@ -253,7 +253,7 @@ def as_options(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables for uv, which is to run in another folder: paths are absolute."""
+    """Environment variables for uv with absolute paths, because it runs in another folder."""
     found = dict(variables)
     for name in _WITH_PATHS & found.keys():
         separator = "," if name == "UV_FIND_LINKS" else " "
@@ -263,13 +263,13 @@ def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def files_of(variables: Mapping[str, str]) -> list[Path]:
-    """The files whose content decides which packages uv takes."""
+    """The files whose content decides which packages uv chooses."""
     named = [word for name in _WITH_FILES for word in variables.get(name, "").split()]
     return [*map(Path, named), *configuration_files()]
 
 
 _SOURCES = ("index-url", "extra-index-url", "find-links", "no-index", "constraint")
-"""What uv may be told in its own way, and pip must not be left without."""
+"""Package sources. If uv has settings for them, pip must not run without them."""
 _WITHOUT_EFFECT = frozenset(
     {
         *("break-system-packages", "compile", "debug", "disable-pip-version-check", "dry-run"),
@@ -280,35 +280,35 @@ _WITHOUT_EFFECT = frozenset(
         *("user", "verbose"),
     }
 )
-"""pip's options that do not say which package is taken, or from where. Where it is installed to, and
-how much is printed, polywheel says."""
+"""Options of pip that do not affect which package is chosen, or from where. polywheel sets the
+target and the amount of output itself."""
 _FOR_PIP_ALONE = frozenset(
     {"cache-dir", "default-timeout", "no-cache-dir", "resume-retries", "retries", "timeout"}
 )
-"""As these, but pip gets them."""
+"""The same, but pip gets them."""
 _PATH = frozenset({"index-url", "cert", "client-cert", "cache-dir"})
 _PATHS = frozenset({"extra-index-url", "find-links", "constraint", "build-constraint"})
 _LEFT_OUT = re.compile(
     r"VIRTUAL_ENV|CONDA_PREFIX|PYTHONHOME|PYTHONPATH|PIP_.*|UV_(PROJECT.*|WORKING_DIR.*|SYSTEM_PYTHON"
     r"|PYTHON|VENV_.*|BREAK_SYSTEM_PACKAGES)"
 )
-"""Variables that an installer does not get: what is active here has no say in an environment of its
-own, and pip gets its settings as they were read."""
+"""Variables that an installer does not get. The active environment must not affect the new one, and
+pip gets its settings as they were read."""
 _NO_MATTER = re.compile(
     r"UV_(CACHE_DIR|COMPILE_BYTECODE.*|CONCURRENT_.*|HTTP_.*|INDEX_.*_(USERNAME|PASSWORD)|LINK_MODE"
     r"|LOCK_TIMEOUT|NO_CACHE|NO_PROGRESS|PREVIEW.*|PUBLISH_.*|PYTHON_.*|REQUEST_TIMEOUT|TOOL_.*)"
 )
-"""uv's variables that do not say which package is taken, or from where; and passwords, which some CI
-systems make anew for every run."""
+"""Variables of uv that do not affect which package is chosen, or from where; and passwords, which some
+CI systems create for every run."""
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installer:
-    """An installer, and all that it is told of where packages come from."""
+    """An installer, and its settings for package sources."""
 
     uv: str | None
-    """The path of uv; None where pip installs."""
+    """The path of uv; None for pip."""
 
     environment: Mapping[str, str]
     """The environment variables of its processes."""
@@ -317,34 +317,34 @@ class Installer:
     """Options of ``uv pip install``."""
 
     identity: Mapping[str, object]
-    """All by which a requirement resolves to one package or another, as JSON; without passwords."""
+    """Everything that affects how a requirement is resolved, as JSON, without passwords."""
 
     note: str | None = None
-    """Why pip installs though there is a uv."""
+    """Why pip is used although uv is available."""
 
     def commands(
-        self, place: Path, executable: str, requirements: Sequence[str]
+        self, folder: Path, executable: str, requirements: Sequence[str]
     ) -> list[list[str]]:
-        """Commands that make ``place`` a virtual environment of an interpreter, and fill it.
+        """Return commands that create a virtual environment in ``folder``, and install into it.
 
-        They are to run in :func:`working_directory`.
+        Run them in :func:`working_directory`.
         """
-        python = python_of(place)
+        python = python_of(folder)
         if self.uv is not None:
-            make = [self.uv, "venv", "--quiet", "--no-project", "--python", executable]
+            create = [self.uv, "venv", "--quiet", "--no-project", "--python", executable]
             install = [self.uv, "pip", "install", "--quiet", "--python", python, *self.options]
         else:
-            make = _venv_command(executable)
+            create = _venv_command(executable)
             install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
             install += ["--no-warn-script-location", "--disable-pip-version-check"]
-        make.append(str(place))
-        return [make, [*install, "--", *requirements]] if requirements else [make]
+        create.append(str(folder))
+        return [create, [*install, "--", *requirements]] if requirements else [create]
 
 
 def find_installer() -> Installer:
-    """The installer for the settings of the user and of this process.
+    """Return the installer for the settings of the user and of this process.
 
-    Raises ConfigError where a setting can't be read, or none of them could follow all of them.
+    Raises ConfigError if a setting can't be read, or if no installer supports all settings.
     """
     settings = {
         option: _absolute(option, value)
@@ -353,11 +353,11 @@ def find_installer() -> Installer:
     }
     sources = {name: value for name, value in settings.items() if name not in _FOR_PIP_ALONE}
     own = own_settings()
-    uv, odd = find_uv(), not_for_uv(sources)
+    uv, unsupported = find_uv(), unsupported_by_uv(sources)
     variables = {
         name: value for name, value in os.environ.items() if _LEFT_OUT.fullmatch(name) is None
     }
-    if uv is not None and odd is None:
+    if uv is not None and unsupported is None:
         variables = own_variables(variables)
         return Installer(
             uv=uv,
@@ -365,33 +365,37 @@ def find_installer() -> Installer:
             options=tuple(as_options(sources)),
             identity=_identity("uv", sources, variables, files_of(variables)),
         )
-    why = "there is no uv" if uv is None else f"uv has nothing like pip's setting {odd}"
-    _refuse_lost(sources, own, why)
-    told = {f"PIP_{option.upper().replace('-', '_')}": value for option, value in settings.items()}
+    why = (
+        "uv was not found" if uv is None else f"uv has no equivalent of pip's setting {unsupported}"
+    )
+    _check_lost_settings(sources, own, why)
+    pip_variables = {
+        f"PIP_{option.upper().replace('-', '_')}": value for option, value in settings.items()
+    }
     return Installer(
         uv=None,
-        # Those that are left out stand in its configuration files too.
-        environment={**variables, **told, "PIP_CONFIG_FILE": os.devnull},
+        # The configuration files also have the settings that are left out here.
+        environment={**variables, **pip_variables, "PIP_CONFIG_FILE": os.devnull},
         identity=_identity("pip", sources, {}, ()),
-        note=f"pip installs, since {why}" if uv is not None else None,
+        note=f"using pip, because {why}" if uv is not None else None,
     )
 
 
 def find_uv() -> str | None:
-    """The uv on PATH, else the one that is installed beside polywheel."""
+    """Return the path of uv: on PATH, else beside this interpreter; None if there is none."""
     return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
 
-def python_of(place: Path) -> str:
+def python_of(folder: Path) -> str:
     """The interpreter of the virtual environment in a folder."""
     if sys.platform == "win32":
-        return str(place / "Scripts" / "python.exe")
-    return str(place / "bin" / "python")
+        return str(folder / "Scripts" / "python.exe")
+    return str(folder / "bin" / "python")
 
 
-def working_directory(place: Path) -> Path:
-    """Where installers run: uv reads a uv.toml or pyproject.toml from there and from all parents."""
-    return Path(place.absolute().anchor)
+def working_directory(folder: Path) -> Path:
+    """The working directory of installers: uv reads uv.toml and pyproject.toml from it and its parents."""
+    return Path(folder.absolute().anchor)
 
 
 def _absolute(option: str, value: str) -> str:
@@ -400,14 +404,14 @@ def _absolute(option: str, value: str) -> str:
     return absolute_path(value.strip()) if option in _PATH else value
 
 
-def _refuse_lost(settings: Mapping[str, str], own: Mapping[str, str], why: str) -> None:
-    """Raise ConfigError where pip is to install, and uv alone knows where packages come from."""
+def _check_lost_settings(settings: Mapping[str, str], own: Mapping[str, str], why: str) -> None:
+    """Raise ConfigError if pip is used, and only uv has a setting for package sources."""
     for option in _SOURCES:
         if option in own and option not in settings:
             raise ConfigError(
-                f"this setting is for uv, and pip would have to install: {why}",
+                f"this setting is for uv, but pip must be used: {why}",
                 at=own[option],
-                hint=f"set PIP_{option.upper().replace('-', '_')} too",
+                hint=f"also set PIP_{option.upper().replace('-', '_')}",
             )
 
 

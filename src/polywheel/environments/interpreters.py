@@ -1,4 +1,4 @@
-"""Finding the Pythons of a plan: on PATH, from pyenv, from uv, from the py launcher."""
+"""Find the Python interpreters of a plan: on PATH, from pyenv, from uv, or from the py launcher."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ print(json.dumps({
 }))
 """
 _SECONDS = 30
-"""How long an interpreter may take to say what it is."""
+"""How long an interpreter may take to describe itself."""
 
 
 def find_interpreter(python: str) -> Interpreter | None:
-    """The first CPython of a version that runs; None where there is none."""
+    """Return the first CPython of a version that works; None if there is none."""
     seen = set()
     for candidate in _candidates(python):
         if candidate in seen:
             continue
         seen.add(candidate)
-        found = probe(candidate)
-        if found is not None and found.python == python:
-            return found
+        interpreter = probe(candidate)
+        if interpreter is not None and interpreter.python == python:
+            return interpreter
     return None
 
 
 def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interpreter:
-    """Install a version through uv. Raises BuildError where that does not work."""
+    """Install a Python version with uv. Raises BuildError if that fails."""
     uv = find_uv()
     if uv is None:
         raise BuildError(
-            f"Python {python} can't be installed: there is no uv", hint="install polywheel[cli]"
+            f"can't install Python {python}: uv was not found", hint="install polywheel[cli]"
         )
-    notify(f"installing Python {python} through uv")
+    notify(f"installing Python {python} with uv")
     done = subprocess.run(
         [uv, "python", "install", python],
         stdin=subprocess.DEVNULL,
@@ -68,13 +68,13 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
     if found is None:
         lines = done.stderr.strip().splitlines()
         raise BuildError(
-            f"uv can't install Python {python}: {lines[-1] if lines else 'it does not say why'}"
+            f"uv can't install Python {python}: {lines[-1] if lines else 'no reason given'}"
         )
     return found
 
 
 def probe(executable: str) -> Interpreter | None:
-    """What an executable is; None where it does not run, or is no CPython."""
+    """Describe an interpreter; None if it does not run, or is no CPython for this machine."""
     try:
         done = subprocess.run(
             [executable, "-I", "-c", _PROBE],
@@ -85,26 +85,29 @@ def probe(executable: str) -> Interpreter | None:
             timeout=_SECONDS,
             check=False,
         )
-        said: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        answer: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
-        return None  # a shim of a version that is not there, or something else of this name
-    if not isinstance(said, dict):
+        return None  # a shim of a version that is not installed, or another program of this name
+    if not isinstance(answer, dict):
         return None
-    if said.get("implementation") != "cpython" or not said.get("executable"):
+    if answer.get("implementation") != "cpython" or not answer.get("executable"):
         return None
-    if (said.get("bits"), said.get("machine")) != (8 * struct.calcsize("P"), platform.machine()):
-        return None  # its wheels would be for another target
-    path = str(said["executable"])
-    identity = f"{said['version']} {said['platform']} {os.path.realpath(path)}"
-    return Interpreter(python=str(said["python"]), executable=path, identity=identity)
+    if (answer.get("bits"), answer.get("machine")) != (
+        8 * struct.calcsize("P"),
+        platform.machine(),
+    ):
+        return None  # its wheels would be for another machine
+    path = str(answer["executable"])
+    identity = f"{answer['version']} {answer['platform']} {os.path.realpath(path)}"
+    return Interpreter(python=str(answer["python"]), executable=path, identity=identity)
 
 
 def _candidates(python: str) -> Iterator[str]:
-    """Paths that may be a Python of this version, the likeliest first."""
+    """Paths of interpreters that may have this version, the most likely first."""
     if python.removesuffix("t") == f"{sys.version_info.major}.{sys.version_info.minor}":
         yield sys.executable
-    # Before PATH: there pyenv has shims, which take long to say that a version is not there.
-    yield from _of_pyenv(python)
+    # Before PATH: the shims of pyenv on PATH are slow if a version is not installed.
+    yield from _pyenv_interpreters(python)
     for name in (f"python{python}", "python3", "python"):
         for folder in os.get_exec_path():
             found = shutil.which(name, path=folder)
@@ -112,13 +115,15 @@ def _candidates(python: str) -> Iterator[str]:
                 yield found
     uv = find_uv()
     if uv is not None:
-        yield from _said([uv, "python", "find", "--no-project", "--no-python-downloads", python])
+        yield from _output_line(
+            [uv, "python", "find", "--no-project", "--no-python-downloads", python]
+        )
     if sys.platform == "win32" and shutil.which("py"):
-        yield from _said(["py", f"-{python}", "-c", "import sys; print(sys.executable)"])
+        yield from _output_line(["py", f"-{python}", "-c", "import sys; print(sys.executable)"])
 
 
-def _of_pyenv(python: str) -> Iterator[str]:
-    """The Pythons of a version that pyenv has installed, the newest first."""
+def _pyenv_interpreters(python: str) -> Iterator[str]:
+    """The interpreters of a version that pyenv installed, the newest first."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
 
     def number(path: Path) -> tuple[int, ...]:
@@ -126,13 +131,13 @@ def _of_pyenv(python: str) -> Iterator[str]:
         return tuple(int(part) if part.isdigit() else -1 for part in parts)
 
     for version in sorted(root.glob(f"{python.removesuffix('t')}.*"), key=number, reverse=True):
-        for place in (f"bin/python{python}", "python.exe"):  # pyenv, pyenv-win
-            if (version / place).is_file():
-                yield str(version / place)
+        for executable in (f"bin/python{python}", "python.exe"):  # pyenv, pyenv-win
+            if (version / executable).is_file():
+                yield str(version / executable)
 
 
-def _said(command: list[str]) -> list[str]:
-    """The one line that a command prints; nothing where it fails."""
+def _output_line(command: list[str]) -> list[str]:
+    """The line that a command prints, as a list; empty if it fails."""
     try:
         done = subprocess.run(
             command,

@@ -114,9 +114,9 @@ class BuildRequirements:
     def find_environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
         """Return the environment that jobs were built in; None if it is unknown or was removed."""
         guess = self._guess(jobs)
-        base = self.environments.kept(interpreter, guess)
+        base = self.environments.find(interpreter, guess)
         more = self._cached_answer(base, jobs) if base is not None else None
-        return None if more is None else self.environments.kept(interpreter, [*guess, *more])
+        return None if more is None else self.environments.find(interpreter, [*guess, *more])
 
     def prepare_environment(
         self, interpreter: Interpreter, jobs: Sequence[Job]

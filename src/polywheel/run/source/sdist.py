@@ -110,7 +110,7 @@ class SdistMaker:
 
     def _base(self) -> Environment:
         """The environment to begin with; its files are looked at when it is used."""
-        kept = self.environments.kept(self.interpreter, self.requires)
+        kept = self.environments.find(self.interpreter, self.requires)
         return kept or self.environments.get(self.interpreter, self.requires)
 
     def _around(self, root: Path, part: Source) -> Source:
