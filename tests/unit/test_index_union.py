@@ -112,12 +112,12 @@ def test_of_many_wheels_a_few_are_named() -> None:
 
 def test_what_no_wheel_says_is_missed() -> None:
     lonely = declared(providers={"x86_64": PROVIDERS["x86_64"]}, variants=[variant("one", V1)])
-    assert "no wheel says what the provider of 'blas' is" in conflict(a=lonely)
+    assert "no wheel has a provider for 'blas'" in conflict(a=lonely)
     nameless = VariantMetadata(variants=MappingProxyType({"one": variant("one", V1)}))
     assert "no wheel has a list of namespaces" in conflict(a=nameless)
     unknown = declared("x86_64", variants=[variant("one", MKL)])
     for found in (conflict(a=unknown), conflict(a=unknown, b=TWO)):
-        assert "a does not list the namespace 'blas', which its label 'one' stands for" in found
+        assert "a does not list the namespace 'blas', which its label 'one' uses" in found
     unbuilt = Provider(namespace="x86_64", build_requires=("a",))
     unasked = declared("x86_64", providers={"x86_64": unbuilt}, variants=[variant("one", V1)])
     assert "the provider of 'x86_64' can't be written" in conflict(a=unasked)

@@ -135,15 +135,18 @@ def test_what_is_no_table_of_json(content: bytes, expected: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"variants": None}, ["table of variants [variants]", "null is no value here [variants]"]),
+        (
+            {"variants": None},
+            ["table of variants [variants]", "null is not allowed here [variants]"],
+        ),
         ({"variants": []}, ["table of variants [variants]", "a table, found a list [variants]"]),
         ({"variants": {}}, ["table of variants [variants]"]),
-        ({"variants": {"v3": None}}, ["null is no value here [variants.v3]", "no properties"]),
-        ({"variants": {"null": None}}, ["null is no value here [variants.null]"]),
-        ({"variants": {"v3": {"x86_64": None}}}, ["null is no value here [variants.v3.x86_64]"]),
+        ({"variants": {"v3": None}}, ["null is not allowed here [variants.v3]", "no properties"]),
+        ({"variants": {"null": None}}, ["null is not allowed here [variants.null]"]),
+        ({"variants": {"v3": {"x86_64": None}}}, ["null is not allowed here [variants.v3.x86_64]"]),
         (
             {"variants": {"v3": {"x86_64": {"level": None}}}},
-            ["null is no value here [variants.v3.x86_64.level]"],
+            ["null is not allowed here [variants.v3.x86_64.level]"],
         ),
         ({"variants": {"v3": {"x86_64": {"level": [None]}}}}, ["found nothing"]),
         ({"variants": {"v3": {"x86_64": {"level": []}}}}, ["[variants.v3.x86_64.level]"]),
@@ -174,7 +177,7 @@ def test_what_is_no_table_of_json(content: bytes, expected: str) -> None:
         ),
         (
             {"providers": {"x86_64": {"static-properties": {"level": None}}}},
-            ["null is no value here [providers.x86_64.static-properties.level]"],
+            ["null is not allowed here [providers.x86_64.static-properties.level]"],
         ),
         ({"providers": {"other": {"requires": ["a"]}}}, ["'x86_64' has no provider", "'other'"]),
     ],

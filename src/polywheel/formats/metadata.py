@@ -1,6 +1,6 @@
 """The ``Variant-*`` fields of METADATA: the format of early 2025.
 
-They are written beside variant.json. Wheels of early 2025 have no other variant data.
+They are written in addition to variant.json. Wheels of early 2025 have no other variant data.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from polywheel.model.variant import (
 )
 
 _FIELD = re.compile(rb"[!-9;-~]+:")
-# The very first wheels had `Variant` for what is `Variant-Property` now.
+# The very first wheels had `Variant` instead of `Variant-Property`.
 _VARIANT_LINE = re.compile(rb"variant(?:-[!-9;-~]*)?:", re.IGNORECASE)
 _BLANKS = (b" ", b"\t")
-"""What the continuation line of a field starts with."""
+"""The first character of the continuation line of a field."""
 
 
 def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tuple[str, str]]:
-    """Names and values, in the order in which they are written."""
+    """Yield the names and values of the fields in their order in METADATA."""
     yield "Variant-Label", variant.label
     if not variant.is_null:
         yield "Variant-Hash", variant.hash
@@ -71,32 +71,31 @@ def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tupl
 
 
 def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The ``Requires-Dist`` that METADATA has not got yet.
+    """Yield the ``Requires-Dist`` fields that METADATA does not have yet.
 
-    One is there already where an unconditional one for the same package has the same specifier,
-    or where the new one asks for no version and no extra that the older does not. What older tools
-    wrote and no PEP 508 reader understands stands for nothing.
+    A dependency exists already if a requirement of the same package without a marker, or with the same one,
+    covers it: it has the extras of the new one, and the same specifier, or the new one has no specifier.
+    Requirements of older tools that are not valid by PEP 508 are ignored.
     """
-    wanted = list(dependencies)
-    if not wanted:
+    required = list(dependencies)
+    if not required:
         return
-    from email.parser import BytesParser  # takes long, and few variants have dependencies
 
     headers = BytesParser().parsebytes(content, headersonly=True)
-    there = []
+    existing = []
     for text in headers.get_all("Requires-Dist", []):
         with suppress(InvalidRequirement):
-            # A header with bytes above ASCII is an object, and a folded one has line breaks.
-            there.append(parse_requirement(" ".join(str(text).split())))
-    for text in wanted:
+            # A header with non-ASCII bytes is an object, and a folded header has line breaks.
+            existing.append(parse_requirement(" ".join(str(text).split())))
+    for text in required:
         new = parse_requirement(text)
-        if not any(_covers(old, new) for old in there):
-            there.append(new)
+        if not any(_covers(old, new) for old in existing):
+            existing.append(new)
             yield "Requires-Dist", text
 
 
 def _covers(old: Requirement, new: Requirement) -> bool:
-    """Whether whatever fulfils the old requirement fulfils the new one."""
+    """Whether everything that satisfies the old requirement satisfies the new one."""
     return (
         canonicalize_name(old.name) == canonicalize_name(new.name)
         and (old.marker is None or old.marker == new.marker)
@@ -107,10 +106,10 @@ def _covers(old: Requirement, new: Requirement) -> bool:
 
 
 def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
-    """METADATA with these fields at the end of its headers, in place of older ``Variant-*`` ones.
+    """Return METADATA with these fields at the end of its headers, without older ``Variant-*`` fields.
 
-    Every other byte stays: the headers, their continuation lines, the description. The fields come
-    in front of a line that is no header, and older ones go from behind it as well.
+    All other bytes are unchanged: the headers, their continuation lines, the description. If there is a line
+    that is not a header, the fields are inserted before it. Older fields after it are removed too.
     """
     lines, place, rest = _header_lines(content)
     newline = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
@@ -124,10 +123,10 @@ def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> by
 
 
 def hidden_fields(content: bytes) -> list[str]:
-    """The ``Variant-*`` fields of METADATA behind a line that is no header.
+    """Return the ``Variant-*`` fields of METADATA after a line that is not a header.
 
-    That line ends the headers for the email package, which pip and packaging use; other readers skip
-    it and read on to the blank line.
+    Such a line ends the headers for the email package, which pip and packaging use. Other readers skip it
+    and continue until the blank line.
     """
     lines, place, _ = _header_lines(content)
     return [
@@ -138,8 +137,10 @@ def hidden_fields(content: bytes) -> list[str]:
 
 
 def _header_lines(content: bytes) -> tuple[list[tuple[bytes, bool]], int, bytes]:
-    """The lines in front of the first blank one, each with whether it is part of a field of ours;
-    the number of the first of them that is no header; and what follows them.
+    """Split METADATA at the first blank line.
+
+    Return the lines before it, each with a flag that is true for lines of ``Variant-*`` fields, the number of
+    the first line that is not a header, and the rest.
     """
     lines: list[tuple[bytes, bool]] = []
     place: int | None = None
@@ -163,16 +164,16 @@ T = TypeVar("T")
 Every = Callable[..., list[str]]
 
 MAX_HEADERS = 2 * 1024 * 1024
-"""Bytes of headers: in old METADATA the description is one of them."""
+"""Bytes of headers. In old METADATA the description is a header."""
 MAX_LINES = 100_000
-"""Lines of headers: each may be one, and takes hundreds of bytes in memory."""
+"""Lines of headers. Each line may be a header, which takes hundreds of bytes of memory."""
 _END = re.compile(rb"(?:\A|\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 _LABEL, _HASH, _PROPERTY = "Variant-Label", "Variant-Hash", "Variant-Property"
 _OLD_PROPERTY = "Variant"
-"""The very first wheels had it for what soon became ``Variant-Property``."""
+"""The very first wheels had it instead of ``Variant-Property``."""
 _OLD_NULL = "00000000"
-"""What stood for the variant without properties before there were labels."""
+"""The hash of the variant without properties before there were labels."""
 _REQUIRES, _PLUGIN, _ENABLE_IF = "Variant-Requires", "Variant-Plugin-API", "Variant-Enable-If"
 _NAMESPACES, _FEATURES, _PROPERTIES = (
     f"Variant-Default-{kind}-Priorities" for kind in ("Namespace", "Feature", "Property")
@@ -188,24 +189,24 @@ _VARIANT_FIELDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VariantFields:
-    """What METADATA says of a variant; a field that is not there is None or empty."""
+    """The variant fields of METADATA. A missing field is None or empty."""
 
     label: str | None
     hash: str | None
     properties: tuple[VariantProperty, ...]
-    """As they stand: not sorted."""
+    """In the order of the file, not sorted."""
 
     metadata: VariantMetadata
-    """Priorities and providers; ``variants`` holds the one that the fields describe, if they do."""
+    """Priorities and providers. ``variants`` has the variant that the fields describe, if there is one."""
 
     problems: tuple[Problem, ...]
-    """Fields that can't be read, and what is in them that contradicts itself."""
+    """Unreadable and contradictory fields."""
 
 
 def parse_metadata(content: bytes, *, at: str = "METADATA") -> Message:
-    """The headers of METADATA, or of WHEEL; whatever the bytes are, some message comes of it.
+    """Parse the headers of METADATA or WHEEL. Any bytes give a message.
 
-    Raises WheelError where there are more headers than any wheel has.
+    Raises WheelError if there are too many headers.
     """
     end = _END.search(content)
     headers = content[: end.end()] if end is not None else content
@@ -220,13 +221,13 @@ def parse_metadata(content: bytes, *, at: str = "METADATA") -> Message:
 
 
 def read_variant_fields(headers: Message, *, at: str) -> VariantFields | None:
-    """The variant fields among the headers of METADATA; None where there is not one.
+    """Return the variant fields in the headers of METADATA; None if there are none.
 
-    Raises nothing: what can't be read is told in ``problems``.
+    Raises nothing: unreadable fields are listed in ``problems``.
     """
 
     def every(*names: str) -> list[str]:
-        # A header with bytes above ASCII is an object, and a folded one has line breaks.
+        # A header with non-ASCII bytes is an object, and a folded header has line breaks.
         values = [value for name in names for value in headers.get_all(name, [])]
         return [" ".join(str(value).split()) for value in values]
 
@@ -259,16 +260,16 @@ def _variants(
     problems: Problems,
     at: str,
 ) -> dict[str, Variant]:
-    """The one variant that properties, label and hash describe, by its label, if they do."""
+    """Return the variant that properties, label, and hash describe, by its label, if there is one."""
     if not properties and label is None and named is None:
         return {}
     old_null = not properties and named == _OLD_NULL
     if named is not None and not old_null:
         if not properties:
             problems.add(f"Variant-Hash is {named!r}, and there are no properties", at=at)
-        elif named != (rightly := variant_hash(properties)):
-            problems.add(f"Variant-Hash is {named!r}, the properties give {rightly!r}", at=at)
-    # Before there were labels, the hash stood for the variant in the filename.
+        elif named != (computed := variant_hash(properties)):
+            problems.add(f"Variant-Hash is {named!r}, the properties give {computed!r}", at=at)
+    # Before there were labels, filenames had the hash.
     name = label or (NULL_LABEL if old_null else named)
     variant = problems.attempt(Variant.of, properties, name, at=at)
     return {} if variant is None else {variant.label: variant}
@@ -280,7 +281,7 @@ def _check_namespaces(
     problems: Problems,
     at: str,
 ) -> None:
-    """Where METADATA lists namespaces, it must list each that it speaks of."""
+    """If METADATA lists namespaces, check that it lists all namespaces that it uses."""
     if not metadata.namespaces:
         return
     for where, used in (
@@ -316,7 +317,7 @@ def _listed(name: str, every: Every) -> list[str]:
 
 
 def _namespaces(every: Every, problems: Problems, at: str) -> tuple[str, ...]:
-    """In order, without malformed ones, and without the reserved one, which is not to be listed."""
+    """Return the namespaces in order, without malformed ones and the reserved one, which must not be listed."""
     found = tuple(dict.fromkeys(_listed(_NAMESPACES, every)))
     for name in found:
         if not NAMESPACE.fullmatch(name):
@@ -325,7 +326,7 @@ def _namespaces(every: Every, problems: Problems, at: str) -> tuple[str, ...]:
 
 
 def _providers(every: Every, problems: Problems, at: str) -> dict[str, Provider]:
-    """From ``Variant-Requires``, ``Variant-Plugin-API`` and ``Variant-Enable-If``, each ``ns: value``."""
+    """Return the providers from Variant-Requires, Variant-Plugin-API, and Variant-Enable-If (``ns: value``)."""
 
     def by_namespace(name: str) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -1,6 +1,6 @@
-"""Which variants fit a system, and in which order an installer tries them.
+"""Which variants a system supports, and the order in which an installer tries them.
 
-PEP 825, "Variant ordering". Nothing here asks anybody: what a system supports is given.
+PEP 825, "Variant ordering". The supported properties of the system are an input.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ SupportedValues = Mapping[str, Mapping[str, Sequence[str]]]
 """By namespace its features, best first, and by feature its values, best first."""
 
 Rank = tuple[int, int, int]
-"""The places of namespace, feature and value in their lists (step 5)."""
+"""The positions of namespace, feature, and value in their lists (step 5)."""
 
 Ranks = Mapping[tuple[str, str, str], Rank]
 """The rank of every supported property, by its parts."""
 
 _END: Rank = (sys.maxsize, 0, 0)
-"""Behind the ranks of a variant: where one list begins another, the longer goes first (step 7)."""
+"""The end of the ranks of a variant: if one list begins with another, the longer is first (step 7)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankedVariant:
-    """A variant, and how it stands to a system."""
+    """A variant and its ranks on a system."""
 
     variant: Variant
     best: tuple[Rank, ...]
-    """The rank of the best value of each feature, sorted (step 6); of those that are supported."""
+    """The rank of the best supported value of each supported feature, sorted (step 6)."""
 
     unsupported: tuple[tuple[VariantProperty, ...], ...] = ()
-    """The features of which no value is supported, with all their values."""
+    """The features without a supported value, with all their values."""
 
     @property
     def fits(self) -> bool:
@@ -42,16 +42,16 @@ class RankedVariant:
 
     @property
     def sort_key(self) -> tuple[tuple[Rank, ...], str]:
-        """Best first; by the label where nothing else tells two variants apart."""
+        """Sorts the best variant first. Variants of equal rank are sorted by label."""
         return (*self.best, _END), self.variant.label
 
 
 def rank_properties(namespaces: Sequence[str], supported: SupportedValues) -> Ranks:
-    """The rank of every supported property.
+    """Return the rank of every supported property.
 
-    ``namespaces`` is ``default-priorities.namespace``. A namespace that is not in it has no rank,
-    so nothing of it is supported; but for the reserved one, which is not to be listed and comes
-    after all others, as variantlib has it.
+    ``namespaces`` is ``default-priorities.namespace``. Other namespaces have no rank, so their properties
+    are not supported. The exception is the reserved namespace, which must not be listed and comes last, as
+    in variantlib.
     """
     return {
         (namespace, feature, value): (first, second, third)
@@ -62,7 +62,7 @@ def rank_properties(namespaces: Sequence[str], supported: SupportedValues) -> Ra
 
 
 def rank_variant(variant: Variant, known: Ranks) -> RankedVariant:
-    """How a variant stands to the system whose ranks are ``known`` (steps 4 to 6)."""
+    """Rank a variant on the system whose ranks are ``known`` (steps 4 to 6)."""
     best: dict[tuple[str, str], Rank | None] = {}
     for prop in variant.properties:
         feature = prop.namespace, prop.feature
@@ -85,15 +85,15 @@ def rank_variant(variant: Variant, known: Ranks) -> RankedVariant:
 def sort_variants(
     variants: Iterable[Variant], known: Ranks
 ) -> tuple[list[RankedVariant], list[RankedVariant]]:
-    """The variants that fit, best first, and those that do not, by label.
+    """Return the supported variants, best first, and the unsupported variants, by label.
 
-    The null variant has no feature, so it is the last of those that fit.
+    The null variant has no feature, so it is the last supported variant.
     """
     fitting: list[RankedVariant] = []
     others: list[RankedVariant] = []
     for variant in variants:
-        one = rank_variant(variant, known)
-        (fitting if one.fits else others).append(one)
-    fitting.sort(key=lambda one: one.sort_key)
-    others.sort(key=lambda one: one.variant.label)
+        ranked = rank_variant(variant, known)
+        (fitting if ranked.fits else others).append(ranked)
+    fitting.sort(key=lambda ranked: ranked.sort_key)
+    others.sort(key=lambda ranked: ranked.variant.label)
     return fitting, others

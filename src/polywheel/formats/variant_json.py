@@ -1,8 +1,8 @@
 """Write and read variant.json and ``{name}-{version}-variants.json``.
 
-Both have one shape (PEP 825, "Variant metadata" and "Index-level metadata"; draft PEP on providers,
-"Provider information"). It is the shape of the ``[variant]`` table of pyproject.toml, so the reader of that
-table reads them. Unknown keys are ignored: a newer minor version may add some.
+Both have the same format (PEP 825, "Variant metadata" and "Index-level metadata"; draft PEP on providers,
+"Provider information"), which is also that of the ``[variant]`` table of pyproject.toml, so one reader reads
+all of them. Unknown keys are ignored: a newer minor version may add keys.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SCHEMA_WITHOUT_PROVIDERS = "https://variants-schema.wheelnext.dev/peps/825/v0.1.
 
 
 def variant_json(variant: Variant, metadata: VariantMetadata) -> bytes:
-    """The file for a wheel of this variant; the same input gives the same bytes.
+    """Return the file for a wheel of this variant. The same input gives the same bytes.
 
-    Raises ConfigError where no namespace is declared (PEP 825: the list must not be empty), or
-    where a provider can't be written into a wheel.
+    Raises ConfigError if no namespace is declared (PEP 825: the list must not be empty), or if a provider
+    can't be written to a wheel.
     """
     if not metadata.namespaces:
         raise ConfigError(
@@ -40,10 +40,10 @@ def variant_json(variant: Variant, metadata: VariantMetadata) -> bytes:
 def variant_document(
     metadata: VariantMetadata, variants: Iterable[Variant], *, indent: int | None = 4
 ) -> bytes:
-    """The JSON that a wheel and an index share: namespaces, providers, and these variants.
+    """Return the JSON document of a wheel or an index: namespaces, providers, and these variants.
 
-    The same input gives the same bytes, in one line where ``indent`` is None. Raises ConfigError
-    where a provider can't be written.
+    The same input gives the same bytes. It is one line if ``indent`` is None. Raises ConfigError if a
+    provider can't be written.
     """
     document: dict[str, Any] = {
         "$schema": SCHEMA if metadata.providers else SCHEMA_WITHOUT_PROVIDERS,
@@ -85,24 +85,24 @@ def _provider(provider: Provider) -> dict[str, Any]:
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes: a thousand variants with a hundred properties each take less."""
 MAX_PROBLEMS = 25
-"""A document with more faults than these is read no further: each takes memory and time."""
+"""Reading stops after this number of problems, to limit memory and time."""
 _MAX_KEY = 1000
-"""Letters of a key: every message about what is in its table repeats it."""
+"""Letters of a key. Every message about its table repeats the key."""
 _VERSION = re.compile(r"/v(\d{1,9})\.\d+(?:\.\d+)?\.json$")
 _UNVERSIONED = {"https://variants-schema.wheelnext.dev/", "https://variants-schema.wheelnext.dev"}
-"""What the first wheels of 2025 have."""
+"""The values in the first wheels of 2025."""
 _MAJOR = {"0", "1"}
-"""Drafts are 0; the last of them becomes 1.0.0 (PEP 825, "Variant metadata")."""
+"""Drafts have 0. The final version is 1.0.0 (PEP 825, "Variant metadata")."""
 _TABLES = ("default-priorities", "providers", "static-properties", "variants")
 _DEPTH = 4
-_HINT = "write the wheel's variant data anew with polywheel label"
+_HINT = "write the wheel's variant data again with polywheel label"
 
 
 def read_variant_json(content: bytes, *, at: str, limit: int = MAX_SIZE) -> VariantMetadata:
-    """The namespaces, providers and variants of a document, in the order in which it has them.
+    """Return the namespaces, providers, and variants of a document, in its order.
 
-    ``at`` says where it stands, for messages; ``limit`` is in bytes. Raises WheelError for what is
-    not JSON, is too large, or has another shape, with everything that is wrong.
+    ``at`` is its location, for messages. ``limit`` is in bytes. Raises WheelError with all problems if the
+    document is not JSON, too large, or has another format.
     """
     metadata, problems = read_faulty_variant_json(content, at=at, limit=limit)
     if problems or metadata is None:
@@ -113,10 +113,10 @@ def read_variant_json(content: bytes, *, at: str, limit: int = MAX_SIZE) -> Vari
 def read_faulty_variant_json(
     content: bytes, *, at: str, limit: int = MAX_SIZE, strict: bool = False
 ) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
-    """What can be read of a document, to be shown, and everything that is wrong with it.
+    """Return the readable content of a document, for display, and all its problems.
 
-    With ``strict`` that includes a ``$schema`` that is missing or names no version, which installers
-    do not look at. The first is None where not every variant of it can be read. Raises nothing.
+    With ``strict``, a ``$schema`` that is missing or has no version is a problem too, although installers
+    ignore it. The content is None if a variant can't be read. Raises nothing.
     """
     problems = Problems(found=_FirstFew(), closed=False)
     metadata = None
@@ -142,11 +142,11 @@ def _keys(table: object) -> set[str]:
 
 
 class _EnoughError(Exception):
-    """Nothing of this leaves the module; it is no PolywheelError, so that nobody notes it."""
+    """Stops reading. It is not a PolywheelError, so that it is not collected as a problem."""
 
 
 class _FirstFew(list[Problem]):
-    """The problems of one document, as long as they are few."""
+    """The first problems of one document. Raises _EnoughError if there are more."""
 
     def append(self, problem: Problem, /) -> None:
         if len(self) == MAX_PROBLEMS:
@@ -171,7 +171,7 @@ def _check_version(root: Table) -> None:
 
 
 def _check_schema(root: Table) -> None:
-    """Note a ``$schema`` that does not say which form the document has (PEP 825: it is required)."""
+    """Add a problem if ``$schema`` does not name the version of the format (PEP 825: it is required)."""
     schema = root.data.get("$schema")
     if schema is None:
         root.problems.add(f"$schema is missing: expected {SCHEMA!r}", at=root.at("$schema"))
@@ -179,13 +179,13 @@ def _check_schema(root: Table) -> None:
         (schema.startswith("https://") and _VERSION.search(schema)) or schema in _UNVERSIONED
     ):
         root.problems.add(
-            f"$schema is {schema[:200]!r}, which is no URL of a version of it: expected {SCHEMA!r}",
+            f"$schema is {schema[:200]!r}, which is not the URL of a version: expected {SCHEMA!r}",
             at=root.at("$schema"),
         )
 
 
 def _check_whole(root: Table) -> None:
-    """Note what must be there and is not."""
+    """Add problems for missing required keys."""
     if not root.table("default-priorities").data.get("namespace"):
         root.problems.add(
             "the list of namespaces is missing or empty",
@@ -194,14 +194,14 @@ def _check_whole(root: Table) -> None:
     variants = root.data.get("variants")
     if not isinstance(variants, dict) or not variants:
         root.problems.add("expected a table of variants", at=root.at("variants"))
-    # The reader of TOML, which has no null, would take one for a key that is not there.
+    # The reader of TOML, which has no null, would treat null as a missing key.
     for path in _nulls({key: root.data.get(key, {}) for key in _TABLES}):
-        if path[0] != "providers" or len(path) != 3:  # what a provider need not have may be null
-            root.problems.add("null is no value here", at=root.at(*path))
+        if path[0] != "providers" or len(path) != 3:  # optional keys of a provider may be null
+            root.problems.add("null is not allowed here", at=root.at(*path))
 
 
 def _nulls(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where null stands in a table and its tables, as deep as tables of ours go."""
+    """Yield the paths of null in a table and its inner tables, up to the depth of the format."""
     for key, value in table.items():
         if value is None:
             yield *path, key

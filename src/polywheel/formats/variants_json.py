@@ -1,8 +1,7 @@
-"""``{name}-{version}-variants.json``: what the wheels of one release say of variants, as one file.
+"""``{name}-{version}-variants.json``: the variant metadata of all wheels of one release.
 
-PEP 825, "Index-level metadata" and "Metadata consistency". Both rules of the latter are symmetric, and so
-is the one about providers (draft PEP on providers): the order of the wheels makes no difference,
-neither to the result nor to what is said of a conflict.
+PEP 825, "Index-level metadata" and "Metadata consistency". The rules of the latter, and the rule for providers
+(draft PEP on providers), are symmetric: the order of the wheels changes neither the result nor the messages.
 """
 
 from __future__ import annotations
@@ -21,26 +20,25 @@ T = TypeVar("T")
 
 _HINT = "build or label the wheels of a release from one [variant] table"
 _NAMED = 3
-"""How many of the wheels that say the same are named in a message, and how many sayings."""
-_SAID = 300
-"""Letters of each."""
+"""The number of wheels per value, and of values, that a message lists."""
+_MAX_TEXT = 300
+"""Letters of each value in a message."""
 
 
 def variants_json(metadata: VariantMetadata) -> bytes:
-    """The file of a release, in one line; metadata that are equal give the same bytes.
+    """Return the file of a release, in one line. Equal metadata gives the same bytes.
 
-    What has no place in it is left out: markers of providers, priorities of features and
-    properties. Raises ConfigError where a provider can't be written.
+    Markers of providers, and priorities of features and properties, are left out: the format does not have
+    them. Raises ConfigError if a provider can't be written.
     """
     return variant_document(metadata, metadata.variants.values(), indent=None)
 
 
 def merge_metadata(wheels: Mapping[str, VariantMetadata], *, at: str) -> VariantMetadata:
-    """What the variant wheels of one release say, by the name of each wheel, as one.
+    """Merge the metadata of the variant wheels of one release, given by the names of the wheels.
 
-    The namespaces are the longest list, the variants and the providers the union of all.
-    ``at`` says which release it is. Raises WheelError with everything on which wheels disagree,
-    and names them.
+    The namespaces are the longest list. The variants and the providers are the union of all. ``at`` names
+    the release. Raises WheelError with all disagreements and the names of the wheels.
     """
     named = sorted(wheels.items())
     problems = Problems()
@@ -63,22 +61,24 @@ def merge_metadata(wheels: Mapping[str, VariantMetadata], *, at: str) -> Variant
 def _namespaces(
     named: Iterable[tuple[str, VariantMetadata]], problems: Problems, at: str
 ) -> tuple[str, ...]:
-    """The longest list; every other one must be its beginning."""
+    """Return the longest list. It must begin with every other list."""
     lists: dict[tuple[str, ...], list[str]] = {}
     for wheel, metadata in named:
         lists.setdefault(metadata.namespaces, []).append(wheel)
-    longest = max(lists, key=lambda one: (len(one), one), default=())
-    if any(one != longest[: len(one)] for one in lists):
-        said = _said((", ".join(one) or "none", found) for one, found in lists.items())
-        problems.add(f"neither list of namespaces begins with the other: {said}", at=at, hint=_HINT)
+    longest = max(lists, key=lambda names: (len(names), names), default=())
+    if any(names != longest[: len(names)] for names in lists):
+        values = _list_values((", ".join(names) or "none", found) for names, found in lists.items())
+        problems.add(
+            f"neither list of namespaces begins with the other: {values}", at=at, hint=_HINT
+        )
     return longest
 
 
 def _providers(
     named: Iterable[tuple[str, VariantMetadata]], problems: Problems, at: str
 ) -> dict[str, Provider]:
-    """Every provider; those of one namespace must be equal."""
-    # A marker has no place in the file: with one, a wheel of 2025 says the same as one without.
+    """Return all providers. Providers of one namespace must be equal."""
+    # The file has no markers. So a provider with a marker, in a wheel of 2025, equals one without it.
     found = _grouped(
         (namespace, wheel, provider if provider.enable_if is None else _unmarked(provider))
         for wheel, metadata in named
@@ -86,8 +86,9 @@ def _providers(
     )
     for namespace, groups in found.items():
         if len(groups) > 1:
-            said = _said((_described(provider), names) for provider, names in groups)
-            problems.add(f"the providers of {namespace!r} are not equal: {said}", at=at, hint=_HINT)
+            values = _list_values((_described(provider), names) for provider, names in groups)
+            what = f"the providers of {namespace!r} are not equal: {values}"
+            problems.add(what, at=at, hint=_HINT)
     return {namespace: groups[0][0] for namespace, groups in sorted(found.items())}
 
 
@@ -98,7 +99,7 @@ def _unmarked(provider: Provider) -> Provider:
 def _variants(
     named: Iterable[tuple[str, VariantMetadata]], problems: Problems, at: str
 ) -> dict[str, Variant]:
-    """Every variant; a label must stand for the same properties everywhere, and alone for them."""
+    """Return all variants. A label must have the same properties in all wheels, and be their only label."""
     every = [
         (label, wheel, variant)
         for wheel, metadata in named
@@ -107,12 +108,12 @@ def _variants(
     found = _grouped(every)
     for label, groups in found.items():
         if len(groups) > 1:
-            said = _said(
+            values = _list_values(
                 (", ".join(f"'{prop}'" for prop in variant.properties), names)
                 for variant, names in groups
             )
             problems.add(
-                f"the label {label!r} stands for different properties: {said}", at=at, hint=_HINT
+                f"the label {label!r} stands for different properties: {values}", at=at, hint=_HINT
             )
     by_properties = _grouped(
         (", ".join(f"'{prop}'" for prop in variant.properties), wheel, label)
@@ -120,18 +121,18 @@ def _variants(
     )
     for properties, labels in by_properties.items():
         if len(labels) > 1:
-            said = _said((repr(label), names) for label, names in labels)
+            values = _list_values((repr(label), names) for label, names in labels)
             problems.add(
-                f"the same properties have {len(labels)} labels: {properties[:_SAID]}: {said}",
+                f"the same properties have {len(labels)} labels: {properties[:_MAX_TEXT]}: {values}",
                 at=at,
-                hint="one set of properties has one label in a release; take the wheels of the "
-                "others away",
+                hint="a set of properties has one label in a release; remove the wheels with the "
+                "other labels",
             )
     return {label: groups[0][0] for label, groups in sorted(found.items())}
 
 
 def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
-    """By key, each value that differs from the others with the wheels that have it."""
+    """Return the different values of each key, each with the wheels that have it."""
     groups: dict[str, list[tuple[T, list[str]]]] = {}
     for key, wheel, value in found:
         known = groups.setdefault(key, [])
@@ -144,21 +145,21 @@ def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, lis
     return groups
 
 
-def _said(groups: Iterable[tuple[str, list[str]]]) -> str:
-    """``what in wheel and wheel; other in wheel``, no longer than a person reads."""
+def _list_values(groups: Iterable[tuple[str, list[str]]]) -> str:
+    """Return ``value in wheel and wheel; other in wheel``, shortened for a message."""
     parts = []
     for what, wheels in groups:
         names = wheels[:_NAMED]
         if len(wheels) > _NAMED:
             names = [*names, f"{len(wheels) - _NAMED} more"]
-        parts.append(f"{what[:_SAID]} in {' and '.join(names)}")
+        parts.append(f"{what[:_MAX_TEXT]} in {' and '.join(names)}")
     if len(parts) > _NAMED:
         parts[_NAMED:] = [f"{len(parts) - _NAMED} more"]
     return "; ".join(parts)
 
 
 def _described(provider: Provider) -> str:
-    """One provider in words, with everything in which two may differ."""
+    """Describe a provider with all fields that are compared."""
     static = " ".join(
         f"{name}=[{', '.join(has)}]" for name, has in provider.static_properties.items()
     )
@@ -175,15 +176,15 @@ def _described(provider: Provider) -> str:
 
 
 def _gaps(united: VariantMetadata) -> Iterator[str]:
-    """What the file must hold and no wheel says, or that a wheel says by halves."""
+    """Yield messages for required data that is missing or incomplete in all wheels."""
     if not united.namespaces:
         yield "no wheel has a list of namespaces"
     for namespace in united.namespaces:
         if united.providers and namespace not in united.providers:
-            yield f"no wheel says what the provider of {namespace!r} is"
+            yield f"no wheel has a provider for {namespace!r}"
     for namespace, provider in united.providers.items():
         if namespace not in united.namespaces:
-            yield f"the provider of {namespace!r} is there, and the namespace is in no list"
+            yield f"there is a provider of {namespace!r}, but no list has that namespace"
         if provider.build_requires or not (
             provider.requires or provider.static_properties or provider.builtin
         ):
@@ -191,12 +192,12 @@ def _gaps(united: VariantMetadata) -> Iterator[str]:
 
 
 def _strangers(named: Iterable[tuple[str, VariantMetadata]]) -> Iterator[str]:
-    """Namespaces that a wheel uses and does not list, whatever the others list."""
+    """Yield messages for namespaces that a wheel uses but does not list."""
     for wheel, metadata in named:
         listed = {*metadata.namespaces, ABI_DEPENDENCY}
         for label, variant in metadata.variants.items():
             for namespace in sorted(variant.namespaces - listed):
                 yield (
                     f"{wheel} does not list the namespace {namespace!r}, which its label {label!r} "
-                    "stands for"
+                    "uses"
                 )
