@@ -211,15 +211,15 @@ def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> 
     git(source.parent, "add", "-A")
     git(source.parent, "commit", "-q", "-m", "one")
     tree = read_source(source)
-    tree.frozen()  # an earlier run's
+    tree.freeze()  # an earlier run's
     (source / "text").write_text("new\n", encoding="utf-8")
     maker = SdistMaker(
-        shop=workshop(),
+        context=workshop(),
         interpreter=interpreter(),
         environments=Environments(fresh=False, notify=print),
         requires=[],
         profile=None,
-        place=tmp_path / "place",
+        folder=tmp_path / "place",
         log=tmp_path / "sdist.log",
         notify=print,
     )
@@ -255,7 +255,7 @@ def test_a_failure_is_told_and_tried_again(tmp_path: Path) -> None:
     sdist = f"if os.path.exists({str(full)!r}):\n    raise OSError(28, 'No space left on device')"
     builds = Builds(told(tmp_path / "told", sdist=sdist), tmp_path / "out", on(tmp_path / "cache"))
     done = builds()
-    assert "making the sdist failed, so the source is built as it stands" in done.err
+    assert "making the sdist failed, so the source is built without an sdist" in done.err
     assert "failed in build_sdist" in done.err
     assert f"see {builds.out / 'logs' / 'sdist.log'}" in done.err
     assert "No space left" in (builds.out / "logs" / "sdist.log").read_text(encoding="utf-8")
@@ -298,7 +298,7 @@ def test_a_backend_that_makes_none_is_asked_once(
     builds = Builds(source, tmp_path / "out", on(tmp_path / "cache"))
     for _ in range(2):
         done = builds()
-        assert "no sdist can be made, so the source is built as it stands" in done.err
+        assert "the source is built without an sdist" in done.err
         assert re.search(why, done.err)
     assert calls(builds).count("asked") == 1
     assert "PKG-INFO" not in built(builds)
@@ -330,7 +330,7 @@ def test_an_answer_that_is_no_list_of_requirements(tmp_path: Path) -> None:
 def test_an_answer_that_is_no_name_of_an_sdist(answer: str, tmp_path: Path) -> None:
     source = told(tmp_path / "told", sdist=f"return {answer}")
     done = Builds(source, tmp_path / "out", on(tmp_path / "cache"))()
-    assert "making the sdist failed, so the source is built as it stands" in done.err
+    assert "making the sdist failed, so the source is built without an sdist" in done.err
     assert "not a name" in done.err
     assert len(done.err) < 10_000
 

@@ -102,7 +102,7 @@ def test_where_links_can_not_be_made_a_copy_has_what_they_lead_to(
 
     monkeypatch.setattr(source_files, "can_link", lambda: False)
     monkeypatch.setattr(Path, "symlink_to", refused)
-    frozen = read_source(root).frozen()
+    frozen = read_source(root).freeze()
     there = {
         path.relative_to(frozen.root).as_posix()
         for path in frozen.root.rglob("*")

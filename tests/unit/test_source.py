@@ -537,10 +537,10 @@ def test_a_copy_that_can_not_be_written(tmp_path: Path) -> None:
 def test_a_frozen_source_is_what_it_was(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project")
     source = read_source(root)
-    frozen = source.frozen()
+    frozen = source.freeze()
     assert frozen.root != root
     write(root, {"src/demo.c": "int later;\n"})
-    assert source.frozen().root == frozen.root
+    assert source.freeze().root == frozen.root
     frozen.copy_to(tmp_path / "copy")
     assert (tmp_path / "copy/src/demo.c").read_text(encoding="utf-8") == FILES["src/demo.c"]
 
@@ -555,12 +555,12 @@ def test_fresh_compares_content(tmp_path: Path) -> None:
     """Sizes and times are compared without it."""
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
-    frozen, sdist = read_source(root).frozen().root, unpack_source(path).root
+    frozen, sdist = read_source(root).freeze().root, unpack_source(path).root
     for one in (frozen / "src" / "demo.c", sdist / "pyproject.toml"):
         status, content = one.stat(), one.read_bytes()
         one.write_bytes(b"#" * len(content))
         os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert read_source(root).frozen(fresh=True).root == frozen
+    assert read_source(root).freeze(fresh=True).root == frozen
     assert unpack_source(path, fresh=True).root == sdist
     assert (frozen / "src" / "demo.c").read_text("utf-8") == FILES["src/demo.c"]
     assert not (sdist / "pyproject.toml").read_bytes().startswith(b"##")
@@ -569,13 +569,13 @@ def test_fresh_compares_content(tmp_path: Path) -> None:
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
-    old, kept = read_source(root).frozen().root, unpack_source(path).root.parent
+    old, kept = read_source(root).freeze().root, unpack_source(path).root.parent
     write(root, {"src/demo.c": "int second;\n"})
-    recent = read_source(root).frozen().root
+    recent = read_source(root).freeze().root
     for one in (old.parent, kept):
         as_another_process_used(one, 10**9)
     write(root, {"src/demo.c": "int third;\n"})
-    read_source(root).frozen()
+    read_source(root).freeze()
     assert not old.exists()
     assert recent.exists()
     assert unpack_source(path).root.parent == kept
@@ -587,7 +587,7 @@ def test_a_source_that_changes_before_it_is_frozen(tmp_path: Path) -> None:
     source = read_source(root)
     write(root, {"src/demo.c": "int later;\n"})
     with pytest.raises(BuildError, match="changed while it was read"):
-        source.frozen()
+        source.freeze()
 
 
 # --clean ----------------------------------------------------------------------------------------
@@ -644,7 +644,7 @@ def test_clean_of_a_part_of_a_checkout(tmp_path: Path) -> None:
 
 def test_clean_needs_a_commit(tmp_path: Path) -> None:
     root = write(tmp_path / "project", FILES)
-    said = "no checkout of git with a commit"
+    said = "not a git checkout with a commit"
     with pytest.raises(ConfigError, match=said), opened_source(root, clean=True):
         pass
     git(root, "init", "-q")
@@ -807,7 +807,10 @@ def test_a_broken_sdist(keep: int, tmp_path: Path) -> None:
 
 def test_what_is_no_source(tmp_path: Path) -> None:
     write(tmp_path, {"demo-1.0-py3-none-any.whl": ""})
-    for name, said in (("demo-1.0-py3-none-any.whl", "is no sdist"), ("nowhere", "there is no")):
+    for name, said in (
+        ("demo-1.0-py3-none-any.whl", "is not an sdist"),
+        ("nowhere", "does not exist"),
+    ):
         with pytest.raises(ConfigError, match=said), opened_source(tmp_path / name):
             pass
 
@@ -843,7 +846,7 @@ def test_snapshots_are_no_more_than_a_few(tmp_path: Path, monkeypatch: pytest.Mo
     place = tmp_path / "cache" / "snapshots"
     for number in range(30):
         (tree / "pyproject.toml").write_text(f"# {number}", encoding="utf-8")
-        kept = read_source(tree).frozen().root.parent
+        kept = read_source(tree).freeze().root.parent
         as_another_process_used(kept, time.time() - 3600 + number)
     assert len(list(place.iterdir())) <= 21
     assert kept.is_dir()

@@ -284,7 +284,7 @@ def create_cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> C
     config, installation = _config_in_source(run), find_cibuildwheel()
     platforms = [build_platform(build.target) for build in run.builds]
     in_container = any(platform is not None and platform.in_container for platform in platforms)
-    source = run.source if run.is_sdist else run.source.frozen(fresh=run.options.fresh)
+    source = run.source if run.is_sdist else run.source.freeze(fresh=run.options.fresh)
     return CibuildwheelExecutor(
         jobs={job.id: job for job in run.plan.jobs},
         project=run.project,

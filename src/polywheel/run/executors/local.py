@@ -356,12 +356,12 @@ def _sdist_maker(
 ) -> SdistMaker:
     profile = run.choice.profile
     return SdistMaker(
-        shop=run.context,
+        context=run.context,
         interpreter=next(iter(interpreters.values())),
         environments=environments,
         requires=requires,
         profile=profile.name if profile is not None else None,
-        place=run.work_folder,
+        folder=run.work_folder,
         log=run.options.logs / "sdist.log",
         notify=run.observer.note,
         fresh=run.options.fresh,

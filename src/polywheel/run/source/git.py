@@ -1,7 +1,7 @@
-"""Checkouts of git: what is in them, and what a copy needs to be one too.
+"""Read checkouts of git, and make a copy of a source a checkout too.
 
-Version tools ask git for tags, the commit and what has changed, so a copy gets a ``.git`` of its own:
-it has the HEAD, tags and index of the original, borrows its objects, and never writes there.
+Version tools ask git for tags, the commit, and changes. So a copy gets a ``.git`` folder of its own, with the
+HEAD, tags, and index of the original. It borrows the objects of the original, and never writes there.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ _CONFIGURED = (
     *("core.precomposeunicode", "core.excludesfile", "core.attributesfile", "core.sparsecheckout"),
     *("core.sparsecheckoutcone", "index.sparse", "extensions.objectformat"),
 )
-"""Settings that say whether a file counts as changed; filters (``filter.NAME.clean``) do too."""
+"""Settings that decide whether a file is changed. Filters (``filter.NAME.clean``) do this too."""
 _CARRIED = ("info/exclude", "info/attributes", "info/sparse-checkout", "shallow")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """One repository of a checkout, as a copy of it is to have it."""
+    """The data of one repository of a checkout for its copy."""
 
     at: str
     """Its folder, relative to the root of the checkout; ``""`` for the root itself."""
 
     head: str | None
-    """The commit that is checked out; None where there is none yet."""
+    """The commit that is checked out; None if there is no commit yet."""
 
     files: Mapping[str, bytes]
-    """What is to lie in ``.git``."""
+    """The files for ``.git``."""
 
     empty: tuple[str, ...]
-    """The folders of submodules that are not there: without them git takes one for removed."""
+    """The folders of missing submodules. Without these folders, git considers the submodules removed."""
 
     index_time: int
-    """When the index was written, in nanoseconds; by it git knows which files to look into."""
+    """The modification time of the index, in nanoseconds. git uses it to decide which files to read."""
 
     state: str
-    """What version tools see of it (HEAD, branch, tags, what differs), as a digest."""
+    """A digest of the data that version tools use: HEAD, branch, tags, and changes."""
 
     changed: bool
     """Whether a tracked file, or the index, differs from HEAD."""
@@ -66,58 +66,57 @@ class Repository:
 
 
 def untracked_files(folder: Path) -> set[str]:
-    """The files below a folder that are new: git neither tracks nor ignores them."""
-    said = run_git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
-    return set(filter(None, said.split("\0")))
+    """Return the new files below a folder, which git neither tracks nor ignores."""
+    output = run_git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
+    return set(filter(None, output.split("\0")))
 
 
 def find_repositories(root: Path, at: str = "") -> Iterator[Repository]:
-    """The repository at the root of a checkout, and those within it that are there."""
+    """Yield the repository at the root of a checkout, and the existing repositories inside it."""
     folder = root / at
-    said = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
-    names = [name.rstrip("/") for name in said.split("\0") if name]
-    within = [name for name in names if is_real_folder(folder / name)]
-    there = [name for name in within if (folder / name / ".git").exists()]
-    yield _repository(folder, at, empty=tuple(name for name in within if name not in there))
-    for name in there:
+    output = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
+    names = [name.rstrip("/") for name in output.split("\0") if name]
+    inner = [name for name in names if is_real_folder(folder / name)]
+    existing = [name for name in inner if (folder / name / ".git").exists()]
+    yield _read_repository(folder, at, empty=tuple(name for name in inner if name not in existing))
+    for name in existing:
         yield from find_repositories(root, f"{at}/{name}".strip("/"))
 
 
 def check_out(root: Path, tree: Path) -> None:
-    """Fill ``tree`` with what is committed in a checkout, as a checkout. Raises BuildError."""
-    for one in find_repositories(root):
-        commit = one.head
-        if one.at:  # of what is within, the commit that the one around it names
-            commit = run_git(tree, "rev-parse", "--verify", "-q", f"HEAD:{one.at}")
+    """Check out the commit of a checkout into ``tree``, which becomes a checkout. Raises BuildError."""
+    for repository in find_repositories(root):
+        commit = repository.head
+        if repository.at:  # for an inner repository, the commit that the outer one records
+            commit = run_git(tree, "rev-parse", "--verify", "-q", f"HEAD:{repository.at}")
         if commit is None:
             continue
-        one.write(tree)
-        place = tree / one.at
-        if run_git(place, "reset", "--hard", "--quiet", commit) is None:
-            raise BuildError("what is committed can't be checked out", at=str(root / one.at))
+        repository.write(tree)
+        if run_git(tree / repository.at, "reset", "--hard", "--quiet", commit) is None:
+            raise BuildError("the commit can't be checked out", at=str(root / repository.at))
 
 
 def checkout_root(folder: Path) -> Path:
-    """The root of the checkout that a folder lies in; the folder itself where it lies in none."""
+    """Return the root of the checkout of a folder; the folder itself if it is not in a checkout."""
     return Path(run_git(folder, "rev-parse", "--show-toplevel") or folder)
 
 
 def require_commit(folder: Path) -> None:
-    """Raise ConfigError where a folder is in no checkout that has a commit."""
+    """Raise ConfigError if a folder is not in a checkout with a commit."""
     known = shutil.which("git") and run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
     if not known:
         raise ConfigError(
-            f"{folder} is no checkout of git with a commit", at="--clean", hint="drop --clean"
+            f"{folder} is not a git checkout with a commit", at="--clean", hint="remove --clean"
         )
 
 
 def commit_time(folder: Path) -> int | None:
-    """When the commit that is checked out was made, in seconds since 1970."""
-    said = run_git(folder, "log", "-1", "--format=%ct") or ""
-    return int(said) if said.isdigit() else None
+    """Return the time of the commit that is checked out, in seconds since 1970."""
+    output = run_git(folder, "log", "-1", "--format=%ct") or ""
+    return int(output) if output.isdigit() else None
 
 
-def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Repository:
+def _read_repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Repository:
     head = run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
     branch = run_git(folder, "symbolic-ref", "-q", "HEAD")
     tags = run_git(folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags") or ""
@@ -125,16 +124,16 @@ def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Reposi
     if branch and head:
         refs += f"{head} {branch}\n"
     status = run_git(folder, "status", "--porcelain", "--untracked-files=no") or ""
-    index = _inside(folder, "index")
+    index = _git_path(folder, "index")
     files = {
         "HEAD": f"ref: {branch}\n" if branch else f"{head}\n",
         "packed-refs": refs,
         "config": _config(folder),
-        "objects/info/alternates": _lender(_inside(folder, "objects")),
+        "objects/info/alternates": _alternates(_git_path(folder, "objects")),
     }
     content = {name: os.fsencode(text) for name, text in files.items()}
     for name in _CARRIED:
-        if (path := _inside(folder, name)).is_file():
+        if (path := _git_path(folder, name)).is_file():
             content[name] = path.read_bytes()
     if index.is_file():
         content["index"] = index.read_bytes()
@@ -153,43 +152,43 @@ def _repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Reposi
     )
 
 
-def _lender(objects: Path) -> str:
-    """Where a copy of a repository with these objects gets them from."""
+def _alternates(objects: Path) -> str:
+    """Return the alternates file of a copy of a repository with these objects."""
     borrowed = objects / "info" / "alternates"
     if borrowed.is_file() and not any(
-        one.name not in {"info", "pack"} for one in objects.iterdir()
+        path.name not in {"info", "pack"} for path in objects.iterdir()
     ):
         text = borrowed.read_text(encoding="utf-8", errors="surrogateescape")
-        # One that has none of its own, and may be gone sooner than the copy.
+        # The repository has no objects of its own, and may be removed before the copy.
         if text.startswith(("/", '"/')) and not any((objects / "pack").glob("*")):
             return text
     return f"{_quoted(objects.as_posix())}\n"
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """A path in the repository of a folder; a worktree has some of its own, and shares the others."""
+def _git_path(folder: Path, name: str) -> Path:
+    """Return a path in the repository of a folder. A worktree has some files, and shares the others."""
     return (folder / (run_git(folder, "rev-parse", "--git-path", name) or f".git/{name}")).resolve()
 
 
 def _config(folder: Path) -> str:
-    """The configuration of a copy: what says when a file has changed, and no work behind its back."""
-    said: dict[str, str | None] = {}
+    """Return the configuration of a copy: how changes are detected, and no background work."""
+    settings: dict[str, str | None] = {}
     for entry in (run_git(folder, "config", "--list", "-z") or "").split("\0"):
         key, assigned, value = entry.partition("\n")
         if key in _CONFIGURED or key.startswith("filter."):
-            said[key] = value if assigned else None
-    # Copies have the times of the originals, and nothing else that the index knows of a file.
-    said |= {
+            settings[key] = value if assigned else None
+    # Copies have the modification times of the originals, but not the other data that the index has.
+    settings |= {
         "core.bare": "false",
         "core.checkstat": "minimal",
         "core.trustctime": "false",
         "core.fsmonitor": "false",
         "gc.auto": "0",
         "maintenance.auto": "false",
-        "core.repositoryformatversion": "1" if "extensions.objectformat" in said else "0",
+        "core.repositoryformatversion": "1" if "extensions.objectformat" in settings else "0",
     }
     lines = []
-    for key, text in said.items():
+    for key, text in settings.items():
         section, _, rest = key.partition(".")
         subsection, _, name = rest.rpartition(".")
         lines.append(f"[{section} {_quoted(subsection)}]" if subsection else f"[{section}]")
@@ -198,30 +197,30 @@ def _config(folder: Path) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string as git's files take it, whatever is in it."""
+    """Quote a string for git's files."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
 def copy_borrowed_objects(tree: Path) -> None:
-    """Give the repositories of a copy the objects that they borrow, for where it is to be moved to.
+    """Copy the borrowed objects of the repositories of a copy, so that the copy can be moved.
 
-    They are linked where the file system can, as nobody ever writes to one.
+    They are linked if the file system has links. Objects are never written to.
     """
     for borrowed in [*tree.rglob(".git/objects/info/alternates")]:
         objects = borrowed.parent.parent
         for lender in [*_lenders(objects)]:
             for folder, _, names in os.walk(lender):
-                place = objects / Path(folder).relative_to(lender)
-                place.mkdir(parents=True, exist_ok=True)
+                target = objects / Path(folder).relative_to(lender)
+                target.mkdir(parents=True, exist_ok=True)
                 for name in names:
-                    if not (place / name).exists():
-                        _link_or_copy(Path(folder, name), place / name)
+                    if not (target / name).exists():
+                        _link_or_copy(Path(folder, name), target / name)
         borrowed.unlink()
 
 
 def _lenders(objects: Path) -> Iterator[Path]:
-    """The folders that objects are borrowed from, and those that they are borrowed from in turn."""
+    """Yield the folders that objects are borrowed from, directly and indirectly."""
     try:
         text = (objects / "info" / "alternates").read_text("utf-8", errors="surrogateescape")
     except FileNotFoundError:

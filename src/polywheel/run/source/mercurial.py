@@ -1,4 +1,4 @@
-"""Checkouts of Mercurial: what is in them. A copy has the ``.hg`` of the original, so it is one too."""
+"""Read checkouts of Mercurial. A copy has the ``.hg`` of the original, so it is a checkout too."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from polywheel.system.source_files import files_below
 
-_MADE_ANEW = ("cache/", "wcache/", "store/lock", "wlock")
-"""What Mercurial writes into ``.hg`` whenever it looks, or holds while it works."""
+_REGENERATED = ("cache/", "wcache/", "store/lock", "wlock")
+"""Caches and locks in ``.hg`` that Mercurial writes when it runs."""
 
 
 CHANGED_BY_STATUS = (".hg/dirstate",)
-"""Which commit is checked out, and what Mercurial saw of the files when it looked the last time."""
+"""The file with the current commit and the state of the files at the last ``hg status``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,19 +29,19 @@ class Checkout:
     """Tracked files, new ones that are not ignored, and the repository itself; sorted."""
 
     changed: bool
-    """Whether it holds what is not committed."""
+    """Whether it has uncommitted changes."""
 
     time: int | None
-    """When the commit that is checked out was made, in seconds since 1970."""
+    """The time of the commit that is checked out, in seconds since 1970."""
 
     at: str = ""
 
     def write(self, tree: Path) -> None:
-        """Nothing more: all of the repository is among the files."""
+        """Do nothing: the repository is part of the files."""
 
 
 def read_checkout(root: Path) -> Checkout | None:
-    """None where a folder is not the root of a checkout, or there is no Mercurial."""
+    """Read a checkout. Return None if a folder is not the root of one, or if there is no Mercurial."""
     if not (root / ".hg").is_dir() or shutil.which("hg") is None:
         return None
     kinds = ("--modified", "--added", "--clean", "--unknown")
@@ -49,10 +49,10 @@ def read_checkout(root: Path) -> Checkout | None:
     if names is None:
         return None
     repository = (
-        f".hg/{one}" for one in files_below(root / ".hg") if not one.startswith(_MADE_ANEW)
+        f".hg/{one}" for one in files_below(root / ".hg") if not one.startswith(_REGENERATED)
     )
-    said = _hg(root, "log", "--rev", ".", "--template", "{node} {date|hgdate}") or ""
-    node, seconds, *_ = [*said.split(), "", ""]
+    output = _hg(root, "log", "--rev", ".", "--template", "{node} {date|hgdate}") or ""
+    node, seconds, *_ = [*output.split(), "", ""]
     return Checkout(
         state=node,
         files=tuple(sorted({*filter(None, names.split("\0")), *repository})),
@@ -62,12 +62,12 @@ def read_checkout(root: Path) -> Checkout | None:
 
 
 def _hg(root: Path, *arguments: str) -> str | None:
-    """What Mercurial says; None where it fails."""
+    """Return the output of Mercurial; None if it fails."""
     try:
         done = subprocess.run(
             [shutil.which("hg") or "hg", "--noninteractive", *arguments],
             cwd=root,
-            # Without what a user's own configuration makes of its answers.
+            # The user's configuration must not change the output.
             env={**os.environ, "HGPLAIN": "1", "HGENCODING": "utf-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

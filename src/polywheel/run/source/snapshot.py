@@ -1,8 +1,8 @@
 """The source of a run: read once, copied for every build, never written to.
 
-A checkout of git or Mercurial is taken with what is changed and new in it, without what is ignored;
-anything else without what is plainly no source; an sdist whole. Version tools must still find the
-version, so a copy of a checkout is a checkout too.
+The source of a git or Mercurial checkout has changed and new files, but no ignored files. The source of
+another folder leaves out well-known generated folders. An sdist is used completely. Version tools must still
+find the version, so a copy of a checkout is a checkout too.
 """
 
 from __future__ import annotations
@@ -41,57 +41,57 @@ _SHAPE = 1
 _KEPT = 7 * 24 * 3600
 """Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
 _MOST = 20
-"""Snapshots, and unpacked sdists, that are kept: those that were used last."""
+"""The number of snapshots, and of unpacked sdists, that are kept: the ones that were used last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A source tree, as it was when the run began."""
+    """A source tree at the start of the run."""
 
     root: Path
     files: tuple[str, ...]
-    """Relative paths with ``/``, sorted; symbolic links among them."""
+    """Relative paths of files and symbolic links, with ``/``, sorted."""
 
     digest: str
-    """SHA-256 over names, modes and contents, and what version tools see; hexadecimal."""
+    """SHA-256 of names, modes, contents, and the data for version tools, in hexadecimal."""
 
     epoch: int
-    """Seconds since 1970: the commit's, or that of the newest file."""
+    """The time of the commit, or of the newest file, in seconds since 1970."""
 
     repositories: tuple[Repository | mercurial.Checkout, ...] = ()
-    """Where the root is that of a checkout: its own, and those within."""
+    """If the root is the root of a checkout: its repository, and the repositories inside it."""
 
     changed: bool = True
-    """Whether a checkout holds what is not committed."""
+    """Whether a checkout has uncommitted changes."""
 
     prefix: str = ""
-    """Where the root lies in a checkout of git whose root is elsewhere: ``python/``."""
+    """The path of the root in a git checkout with another root: ``python/``."""
 
     @property
     def is_checkout(self) -> bool:
-        """Whether the root is that of a checkout."""
+        """Whether the root is the root of a checkout."""
         return bool(self.repositories)
 
-    def copy_to(self, place: Path) -> None:
-        """Make ``place`` a copy: what is there already and equal stays, what is no part goes.
+    def copy_to(self, folder: Path) -> None:
+        """Make ``folder`` a copy of the source. Equal files are kept, other files are removed.
 
-        One place is for one thread at a time. Raises BuildError where it can't be written.
+        Only one thread may use a folder at a time. Raises BuildError if it can't be written.
         """
         try:
-            copy_files(self.root, self.files, place)
+            copy_files(self.root, self.files, folder)
             for repository in self.repositories:
-                repository.write(place)
+                repository.write(folder)
         except OSError as error:
             raise BuildError(
                 f"the source can't be copied: {error.strerror or error}",
-                at=str(error.filename or place),
+                at=str(error.filename or folder),
             ) from None
 
-    def frozen(self, *, fresh: bool = False) -> Source:
-        """The same source in a folder of the cache: what is edited during a run has no effect on it.
+    def freeze(self, *, fresh: bool = False) -> Source:
+        """Return a copy of the source in the cache. Edits during a run do not change it.
 
-        With ``fresh``, the content of one that is there is compared, and not only sizes and times.
-        Raises BuildError where it has changed since it was read.
+        With ``fresh``, the content of an existing copy is compared, not only sizes and times. Raises
+        BuildError if the source has changed since it was read.
         """
         kept = cache_directory() / "snapshots" / self.digest[:32]
         try:
@@ -110,9 +110,9 @@ class Source:
                         )
                     record_files(made)
                     _keep(made, kept)
-            os.utime(kept)  # so that it counts as used
+            os.utime(kept)  # marks it as used
         except OSError as error:
-            if not is_intact(kept):  # another run may have been quicker
+            if not is_intact(kept):  # another run may have created it meanwhile
                 raise BuildError(
                     f"the source can't be copied: {error.strerror or error}",
                     at=str(error.filename or kept),
@@ -120,18 +120,17 @@ class Source:
         return replace(self, root=kept / _SNAPSHOT)
 
     def is_content_of(self, root: Path) -> bool:
-        """Whether these files have this content in another folder. Raises BuildError."""
+        """Whether the files in another folder have the same content. Raises BuildError."""
         return _read(root, self.files, self.repositories).digest == self.digest
 
 
 @contextmanager
 def open_source_tree(path: Path, *, clean: bool = False, fresh: bool = False) -> Iterator[Path]:
-    """The folder of the source in a folder or an sdist, in which its pyproject.toml is.
+    """Open a source folder or an sdist. Yield the folder with its pyproject.toml.
 
-    ``clean`` checks out what is committed. That is done once: the project, the plan, and the builds
-    are read from this folder, so a commit made meanwhile has no effect. ``fresh`` unpacks an sdist
-    again, though an earlier run has done it. Raises ConfigError for a path that is neither a folder
-    nor an sdist, BuildError where it can't be read.
+    ``clean`` checks out the commit. This is done once: the project, the plan, and the builds are read from
+    this folder, so later commits have no effect. ``fresh`` unpacks an sdist again. Raises ConfigError if the
+    path is neither a folder nor an sdist, and BuildError if it can't be read.
     """
     if path.is_dir():
         if not clean:
@@ -145,21 +144,23 @@ def open_source_tree(path: Path, *, clean: bool = False, fresh: bool = False) ->
             tree.mkdir()
             git.check_out(top, tree)
             if not (tree / inside).is_dir():
-                raise ConfigError(f"{inside} is not committed", at="--clean", hint="drop --clean")
+                raise ConfigError(f"{inside} is not committed", at="--clean", hint="remove --clean")
             yield tree / inside
     elif not path.is_file():
-        raise ConfigError(f"there is no {path}", hint="name a project's folder, or an sdist")
+        raise ConfigError(
+            f"{path} does not exist", hint="expected the folder of a project, or an sdist"
+        )
     elif clean:
-        raise ConfigError(f"{path.name} is no checkout of git", at="--clean", hint="drop --clean")
+        raise ConfigError(f"{path.name} is not a git checkout", at="--clean", hint="remove --clean")
     else:
         yield unpack_source(path, fresh=fresh).root
 
 
 def read_opened_source(tree: Path, origin: Path, *, without: Iterable[Path] = ()) -> Source:
-    """The source in a folder that :func:`open_source_tree` made of ``origin``.
+    """Read the source in the folder that :func:`open_source_tree` yielded for ``origin``.
 
-    Files in one of the paths ``without``, or in the output directory of a run, are not part of it.
-    Raises ConfigError and BuildError.
+    Files in one of the paths ``without``, or in the output directory of a run, are left out. Raises
+    ConfigError and BuildError.
     """
     if origin.is_file():
         return cached_source(tree.parent) or unpack_source(origin)
@@ -169,11 +170,11 @@ def read_opened_source(tree: Path, origin: Path, *, without: Iterable[Path] = ()
 def unpack_source(
     path: Path, *, kept: Path | None = None, epoch: int | None = None, fresh: bool = False
 ) -> Source:
-    """The source in an sdist, unpacked into the folder ``kept`` if it is not there already.
+    """Unpack an sdist into the folder ``kept``, if that is not done yet. Return its source.
 
-    By default that is one of the cache for the archive's content. ``epoch`` is the time of the
-    source, where the archive's own does not count. With ``fresh``, what was unpacked there from
-    another archive is replaced. Raises ConfigError and BuildError.
+    By default the folder is in the cache, named after the content of the archive. ``epoch`` replaces the time
+    of the archive. With ``fresh``, the unpacked content of another archive is replaced. Raises ConfigError and
+    BuildError.
     """
     try:
         kept = kept or cache_directory() / "sdists" / sha256_of(path)[:32]
@@ -194,7 +195,7 @@ def unpack_source(
                 "epoch": source.epoch,
             }
             record_files(made)
-            # Names that are no UTF-8 are escaped, and come back as they were.
+            # Names that are not UTF-8 are escaped, and read back unchanged.
             write_synced(made / _NOTE, json.dumps(note))
             if found is None or not source.is_content_of(found.root):
                 remove_folder(kept)
@@ -205,33 +206,33 @@ def unpack_source(
         ) from None
     found = cached_source(kept)
     if found is None:
-        raise BuildError(f"{path.name} was unpacked, and is gone again", at=str(kept))
+        raise BuildError(f"{path.name} was unpacked, but is missing now", at=str(kept))
     return found
 
 
 def _keep(made: Path, kept: Path) -> None:
-    """Give a folder its name in the cache; one that is there already stays, where it is intact."""
+    """Move a folder to its name in the cache. An existing intact folder is kept."""
     if not is_intact(kept):
         remove_folder(kept)
         rename(made, kept)
 
 
 def cached_source(kept: Path) -> Source | None:
-    """The source that was unpacked there; None where none was."""
+    """Return the source that was unpacked into a folder; None if there is none."""
     try:
         if not kept.is_dir():
             return None
         mark_as_used(kept)
-        said = json.loads((kept / _NOTE).read_text(encoding="ascii"))
-        root = kept / PurePosixPath(said["folder"]).name
-        if said["shape"] != _SHAPE or not root.is_dir() or not is_intact(kept):
+        note = json.loads((kept / _NOTE).read_text(encoding="ascii"))
+        root = kept / PurePosixPath(note["folder"]).name
+        if note["shape"] != _SHAPE or not root.is_dir() or not is_intact(kept):
             return None
-        os.utime(kept)  # so that it counts as used
+        os.utime(kept)  # marks it as used
         return Source(
             root=root,
-            files=tuple(map(str, said["files"])),
-            digest=str(said["digest"]),
-            epoch=int(said["epoch"]),
+            files=tuple(map(str, note["files"])),
+            digest=str(note["digest"]),
+            epoch=int(note["epoch"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -240,13 +241,13 @@ def cached_source(kept: Path) -> Source | None:
 def read_source(
     root: Path, *, whole: bool = False, epoch: int | None = None, without: Iterable[Path] = ()
 ) -> Source:
-    """Read every file of a tree once. ``epoch`` is its time, where it is not told by the tree.
+    """Read every file of a tree once. Return its source. ``epoch`` replaces the time of the tree.
 
-    ``whole`` takes what is there, in place of what git or usage call the source. Raises BuildError.
+    ``whole`` includes all files, and not only the files that git lists. Raises BuildError.
     """
     inside = None if whole else git_prefix(root)
     hg = None
-    if inside != "" and not whole:  # also one that a checkout of git has within it, and ignores
+    if inside != "" and not whole:  # it may be inside a git checkout that ignores it
         hg = mercurial.read_checkout(root)
     if hg is not None:
         found = _read(root, _without(root, hg.files, without), [hg])
@@ -254,7 +255,7 @@ def read_source(
         return _as_source(root, found, epoch, repositories=(hg,), changed=hg.changed)
     names = git_source_files(root, inside)
     if names is None:
-        inside = None  # git is about something else, which has this folder in it
+        inside = None  # the folder is inside a git checkout, but not part of it
         names = sorted(files_below(root, ignore=not whole))
     repositories = tuple(git.find_repositories(root)) if inside == "" else ()
     found = _read(root, _without(root, names, without), repositories)
@@ -281,7 +282,7 @@ def _as_source(
         root=root,
         files=found.files,
         digest=found.digest,
-        # Never the time of this run: the wheels would be others every time.
+        # Never the time of this run: the wheels would differ each time.
         epoch=min(max(epoch, EARLIEST), LATEST),
         repositories=repositories,
         changed=changed,
@@ -298,7 +299,7 @@ class _Read(NamedTuple):
 def _read(
     root: Path, names: Iterable[str], repositories: Iterable[Repository | mercurial.Checkout]
 ) -> _Read:
-    """What of these names is there, and the digest of all of it."""
+    """Return the existing files of these names, their digest, and the time of the newest file."""
     files = []
     total = hashlib.sha256()
     for one in repositories:
@@ -316,11 +317,11 @@ def _read(
 
 
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:
-    """The names that lie neither in one of these paths nor where a run of polywheel writes."""
-    place = root.resolve()
+    """Return the names that are neither in one of these paths nor in the output folder of a run."""
+    resolved_root = root.resolve()
     ours = {name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}")}
     for path in paths:
         resolved = path.resolve()
-        if resolved != place and resolved.is_relative_to(place):
-            ours.add(f"{resolved.relative_to(place).as_posix()}/")
+        if resolved != resolved_root and resolved.is_relative_to(resolved_root):
+            ours.add(f"{resolved.relative_to(resolved_root).as_posix()}/")
     return [name for name in names if not any(f"{name}/".startswith(one) for one in ours)]

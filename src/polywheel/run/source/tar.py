@@ -1,8 +1,7 @@
-"""Reading tar archives as a stream, in bounded memory and in time that grows with their length.
+"""Read tar archives as a stream, in bounded memory and in linear time.
 
 The formats are ustar and pax (POSIX.1-2008, "pax Interchange Format") and GNU tar's. tarfile is not used:
-it reads headers of any length into memory, keeps every member, and takes a time that grows with the
-square of the length of a pax header.
+it reads headers of any length into memory, keeps every member, and takes quadratic time for a pax header.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import Protocol
 
 _BLOCK = 512
 _MAX_EXTENDED = 1 << 20
-"""Bytes of a header that extends another one: names have 4096, the rest is of no use here."""
+"""Bytes of a header that extends another one. Names have at most 4096 bytes; other fields are not used."""
 _MAX_ALL_EXTENDED = 1 << 28
-"""Bytes of all of them together: 500 for each of half a million files."""
+"""Bytes of all such headers: 500 for each of half a million files."""
 _CHUNK = 1 << 16
 _OCTAL = re.compile(rb"[0-7]{1,12}")
 _TIME = re.compile(rb"-?[0-9]{1,15}(?:\.[0-9]{0,30})?")
@@ -30,15 +29,15 @@ class Readable(Protocol):
     """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes, or fewer at the end only."""
+        """Read ``size`` bytes, or fewer at the end."""
 
 
 class TarError(Exception):
-    """An archive that is malformed, or holds more than it may."""
+    """An archive is malformed, or exceeds a limit."""
 
 
 class Kind(Enum):
-    """What a member is."""
+    """The kind of a member."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -58,7 +57,7 @@ _LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", b"x", b"g"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A member; names that are no UTF-8 are as :func:`os.fsdecode` has them."""
+    """A member. Names that are not UTF-8 are decoded like :func:`os.fsdecode` does."""
 
     name: str
     kind: Kind

@@ -1,4 +1,4 @@
-"""A folder of files: which of them are source, what is in them, and copies that follow it."""
+"""Copy the files of a source tree, and compute digests of their content."""
 
 from __future__ import annotations
 
@@ -11,52 +11,47 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from polywheel.system.files import replace
+from polywheel.system.files import replace, sha256_of
 from polywheel.system.source_files import is_copied_as_link, unreadable_error
 from polywheel.system.temporary import remove_tree, temporary_folder
 
-_CHUNK = 1 << 20
 
+def copy_files(root: Path, names: Collection[str], target: Path) -> None:
+    """Make ``target`` a copy of these files. Equal files are kept, other files are removed.
 
-def copy_files(root: Path, names: Collection[str], place: Path) -> None:
-    """Make ``place`` a copy of these files: what is there already and equal stays, the rest goes.
-
-    One place is for one thread at a time. Raises OSError.
+    Only one thread may use a target at a time. Raises OSError.
     """
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    place.mkdir(parents=True, exist_ok=True)
-    folders = {str(one) for name in names for one in PurePosixPath(name).parents}
-    _remove_others(place, "", set(names), folders)
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    target.mkdir(parents=True, exist_ok=True)
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    _remove_others(target, "", set(names), folders)
     for folder in sorted(folders):
-        (place / folder).mkdir(exist_ok=True)
+        (target / folder).mkdir(exist_ok=True)
     for name in names:
-        _copy_file(root, name, place / name)
+        _copy_file(root, name, target / name)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; whoever is killed meanwhile leaves nothing that could be taken for it."""
+    """Remove a folder. A kill meanwhile does not leave a partial folder under its name."""
     if folder.parent.is_dir():
         with temporary_folder(folder.parent) as gone, suppress(FileNotFoundError):
             replace(folder, gone / "gone")
 
 
 def content_digest(path: Path, status: os.stat_result) -> bytes:
-    """The kind of a file, and its content."""
+    """Return the kind of a file and the digest of its content. Raises BuildError."""
     if stat.S_ISLNK(status.st_mode):
         return b"link" + hashlib.sha256(os.fsencode(path.readlink())).digest()
-    found = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
+        digest = bytes.fromhex(sha256_of(path))
     except OSError as error:
         raise unreadable_error(path, error) from None
-    return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + found.digest()
+    return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + digest
 
 
 def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) -> None:
-    """Remove from a copy what is no part of it (any more)."""
+    """Remove files and folders that are not part of the copy."""
     with os.scandir(folder) as entries:
         for entry in list(entries):
             name = f"{at}{entry.name}"
@@ -72,7 +67,7 @@ def _remove_others(folder: Path, at: str, files: set[str], folders: set[str]) ->
 
 
 def has_mode(status: os.stat_result, mode: int, *, posix: bool) -> bool:
-    """Whether a file has these permissions; Windows has none but that to write."""
+    """Whether a file has these permissions. Windows has only the write permission."""
     return stat.S_IMODE(status.st_mode) == mode if posix else bool(status.st_mode & stat.S_IWUSR)
 
 
@@ -85,14 +80,14 @@ def _copy_file(root: Path, name: str, target: Path) -> None:
         target.unlink(missing_ok=True)
         target.symlink_to(link, target_is_directory=origin.is_dir())
         return
-    wanted = origin.stat()
-    mode = 0o755 if wanted.st_mode & stat.S_IXUSR else 0o644
+    status = origin.stat()
+    mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
     if target.is_file() and not target.is_symlink():
-        there = target.stat()
-        same = there.st_size == wanted.st_size and there.st_mtime_ns == wanted.st_mtime_ns
-        if same and has_mode(there, mode, posix=os.name != "nt"):
+        existing = target.stat()
+        same = existing.st_size == status.st_size and existing.st_mtime_ns == status.st_mtime_ns
+        if same and has_mode(existing, mode, posix=os.name != "nt"):
             return
     target.unlink(missing_ok=True)
     shutil.copyfile(origin, target)
     target.chmod(mode)
-    os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""Unpacking sdists: archives come from strangers, and nothing of one gets out of its folder."""
+"""Unpack sdists. Archives are untrusted, so no member may be written outside of the folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MOST_FILES = 500_000
 
 _SMALL = 1 << 30
 _RATIO = 200
-"""An archive may unpack to a GiB, or to so many times its own size. Sources come to 10 or 20 times,
-and deflate makes at most 1032."""
+"""An archive may unpack to a GiB, or to this multiple of its size. Sources have a ratio of 10 or 20, and
+deflate has at most 1032."""
 
 _CHUNK = 1 << 20
 _MAX_LINK = 4096
@@ -36,21 +36,22 @@ _UNREADABLE = (
 )
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-"""Others may want any amount of memory, and no tool makes an sdist with them."""
+"""Other methods may need any amount of memory, and no tool uses them for sdists."""
 
 _Read = Callable[[int], bytes]
 
 
 def unpack_sdist(path: Path, folder: Path) -> Path:
-    """Unpack an sdist into an empty folder; the one folder that it holds.
+    """Unpack an sdist into an empty folder. Return the only folder that it contains.
 
-    ``.tar.gz`` (PEP 517, "Source distributions"), and ``.zip`` as there were before. Files keep
-    their times. Links lead to files of the archive, and are made last, so that nothing is written
-    through one. Raises ConfigError for what is no sdist, BuildError for a broken or hostile one.
+    Sdists are ``.tar.gz`` (PEP 517, "Source distributions") or, as in the past, ``.zip``. Files keep their
+    modification times. Links must lead to files of the archive. They are created last, so that nothing is
+    written through a link. Raises ConfigError if the file is not an sdist, and BuildError if it is broken or
+    hostile.
     """
     if not path.name.endswith((".tar.gz", ".zip")):
         raise ConfigError(
-            f"{path.name} is no sdist", hint="its name ends with .tar.gz, or with .zip"
+            f"{path.name} is not an sdist", hint="expected a name that ends with .tar.gz or .zip"
         )
     try:
         room = min(MOST_BYTES, max(_SMALL, _RATIO * path.stat().st_size))
@@ -60,15 +61,15 @@ def unpack_sdist(path: Path, folder: Path) -> Path:
         unpacking.finish()
     except _UNREADABLE as error:
         raise BuildError(f"{path.name} can't be unpacked: {error}", at=str(path)) from None
-    found = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
-    if len(found) != 1:
-        raise BuildError(f"{path.name} holds {len(found)} folders in place of one", at=str(path))
-    return found[0]
+    folders = [inner for inner in folder.iterdir() if inner.is_dir() and not inner.is_symlink()]
+    if len(folders) != 1:
+        raise BuildError(f"{path.name} contains {len(folders)} folders; expected one", at=str(path))
+    return folders[0]
 
 
 def _tarred(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
     with gzip.open(path, "rb") as stream:
-        # A member may have a header of its own and two that extend it.
+        # A member has one header, and at most two headers that extend it.
         reader = TarReader(stream, most_bytes=room, most_headers=3 * MOST_FILES)
         for member in reader:
             yield member, reader.read
@@ -79,11 +80,11 @@ def _zipped(path: Path) -> Iterator[tuple[Member, _Read]]:
     with path.open("rb") as file:
         try:
             open_archive(file, path, seen=directories.append)
-        except WheelError as error:  # what else is wrong with it is for zipfile to say
+        except WheelError as error:  # zipfile reports other problems
             if not directories:
                 what = f"{path.name} can't be unpacked: {error.problems[0].what}"
                 raise BuildError(what, at=str(path)) from None
-        # Before zipfile keeps all of them.
+        # Check this before zipfile reads all entries into memory.
         if directories.pop().count(_DIRECTORY_ENTRY) > MOST_FILES:
             raise BuildError(f"{path.name} holds more than {MOST_FILES} files", at=str(path))
         with zipfile.ZipFile(file) as archive:
@@ -105,7 +106,7 @@ def _of_zip(one: zipfile.ZipInfo, read: _Read) -> Member:
     elif stat.S_ISLNK(mode):
         kind = Kind.LINK
     try:
-        # A zip has a time of day without a zone: so that all machines read the same one.
+        # Times in a zip have no time zone. UTC gives the same time on all machines.
         time = datetime(*one.date_time, tzinfo=UTC).timestamp()
     except ValueError:
         time = 0.0
@@ -126,18 +127,18 @@ class _Unpacking:
     path: Path
     folder: Path
     bytes: int
-    """What files may have together."""
+    """The remaining size limit of all files together."""
 
     links: list[Member] = field(default_factory=list)
     folders: set[PurePosixPath] = field(default_factory=set)
-    """Those that are there."""
+    """The existing folders."""
 
     files: set[PurePosixPath] = field(default_factory=set)
     count: int = 0
     windows: bool = os.name == "nt"
 
     def add(self, member: Member, read: _Read) -> None:
-        """Put a member where it belongs, or keep it for the end. Raises BuildError and OSError."""
+        """Write a member, or keep a link for :meth:`finish`. Raises BuildError and OSError."""
         self._counted()
         if member.kind is Kind.OTHER:
             raise self._error(f"holds what is neither file nor folder: {member.name!r}")
@@ -145,7 +146,7 @@ class _Unpacking:
         if member.kind is Kind.FILE:
             target = self._target(place)
             if place not in self.files and os.path.lexists(target):
-                # They differ in case, say, and the file system is one that takes no notice.
+                # For example, two names differ in case, and the file system ignores case.
                 raise self._error(f"holds {member.name!r} and another name that is the same here")
             self.files.add(place)
             self._write(member, target, read)
@@ -153,8 +154,8 @@ class _Unpacking:
             self.links.append(member)
 
     def finish(self) -> None:
-        """Make the links. Raises BuildError and OSError."""
-        # A hard link is another name of a file of the archive, and becomes one of its own.
+        """Create the links. Raises BuildError and OSError."""
+        # A hard link is another name of a file of the archive. It becomes a copy of that file.
         for member in self.links:
             if member.kind is Kind.HARD_LINK:
                 origin = self.folder / self._place(member.link)
@@ -180,7 +181,7 @@ class _Unpacking:
         return BuildError(f"{self.path.name} {what}", at=str(self.path))
 
     def _place(self, name: str) -> PurePosixPath:
-        """The relative path of a member."""
+        """Return the relative path of a member. Raises BuildError if it is not allowed."""
         place = PurePosixPath(name)
         if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
             raise self._error(f"holds a file that leads out of it: {name!r}")
@@ -191,7 +192,7 @@ class _Unpacking:
         return place
 
     def _target(self, place: PurePosixPath) -> Path:
-        """Where a member goes; the folders above it are there."""
+        """Return the path of a member, and create its parent folders."""
         missing = [one for one in place.parents if one not in self.folders]
         for one in reversed(missing):
             self._counted()
@@ -210,13 +211,13 @@ class _Unpacking:
         os.utime(target, (time, time))
 
     def _link(self, member: Member) -> None:
-        """Make a symbolic link that leads to something within the one folder of the archive."""
+        """Create a symbolic link. Its target must be inside the folder of the archive."""
         place = self._place(member.name)
         target = PurePosixPath(member.link)
         ups = next((n for n, part in enumerate(target.parts) if part != ".."), len(target.parts))
         out = target.is_absolute() or ups > len(place.parts) - 2 or ".." in target.parts[ups:]
         where = self._target(place)
-        # A link below a link could count its way up from somewhere else.
+        # The parent of a link may be a link itself, with another number of parents.
         top = self.folder.resolve()
         if out or not member.link or where.parent.resolve() != top / place.parent:
             raise self._error(
@@ -227,7 +228,7 @@ class _Unpacking:
         try:
             where.symlink_to(member.link)
         except OSError:
-            # Windows lets not everybody make links; what it leads to does as well.
+            # On Windows, links need a privilege. Copy the target instead.
             origin = where.parent / member.link
             if origin.is_dir():
                 self._copy_folder(origin, where)
