@@ -58,7 +58,7 @@ def project_of(tables: Mapping[str, Any], *, source: Path = Path("/nowhere")) ->
     root = Table(tables, "pyproject.toml", (), problems)
     settings = read_settings(root.table("tool").table("polywheel"))
     metadata = read_variant_table(root.table("variant"))
-    problems.settle()
+    problems.raise_all()
     bare = bare_project(settings, source=source, document=tables)
     build_backend = tables.get("build-system", {}).get("build-backend", "mesonpy")
     return Project(

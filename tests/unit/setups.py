@@ -25,7 +25,7 @@ def read_rules(document: Mapping[str, Any]) -> tuple[SetupRule, ...]:
     problems = Problems()
     root = Table({"tool": {"polywheel": {"setup": document}}}, "pyproject.toml", (), problems)
     rules = read_setup_rules(root.table("tool").table("polywheel").table("setup"))
-    problems.settle()
+    problems.raise_all()
     return rules
 
 

@@ -15,7 +15,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.selection import ConfigSettings
 from polywheel.config.setup_table import read_partial_profile
 from polywheel.errors import ConfigError
-from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, Entry, Way
+from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
 from polywheel.setup.delivery import Delivery, deliver
 from polywheel.setup.profiles import choose_backend, shipped_profiles
 
@@ -63,7 +63,7 @@ def profile(text: str) -> BackendProfile:
     problems = Problems()
     table = Table(tomllib.loads(text), "pyproject.toml", ("backend",), problems)
     found = read_partial_profile(table, "own")
-    problems.settle()
+    problems.raise_all()
     return found
 
 
@@ -463,9 +463,9 @@ def test_every_way_that_a_project_may_declare() -> None:
     ("text", "where", "what"),
     [
         ("[delivery]\ncflag = 'env'", "delivery.cflag", "unknown field 'cflag'"),
-        ("[delivery]\ncflags = 'envv'", "delivery.cflags", "unknown way 'envv'"),
-        ("[delivery]\ncflags = 'env:a b'", "delivery.cflags", "unknown way"),
-        ("[delivery]\ncflags = 'config-setting:{name}'", "delivery.cflags", "unknown way"),
+        ("[delivery]\ncflags = 'envv'", "delivery.cflags", "unknown delivery method 'envv'"),
+        ("[delivery]\ncflags = 'env:a b'", "delivery.cflags", "unknown delivery method"),
+        ("[delivery]\ncflags = 'config-setting:{name}'", "delivery.cflags", "unknown delivery method"),
         ("[delivery]\ncflags = 1", "delivery.cflags", "expected a string, found 1"),
         ("[delivery]\ncflags = {via = 'env', forma = ''}", "delivery.cflags.forma", "unknown key"),
         (
@@ -473,14 +473,14 @@ def test_every_way_that_a_project_may_declare() -> None:
             "delivery.cflags",
             "the format 'x' has no placeholder {value}",
         ),
-        ("[delivery]\ndefines = 'env'", "delivery.defines", "unknown way 'env'"),
-        ("[delivery]\ndefines = 'hooks'", "delivery.defines", "unknown way 'hooks'"),
+        ("[delivery]\ndefines = 'env'", "delivery.defines", "unknown delivery method 'env'"),
+        ("[delivery]\ndefines = 'hooks'", "delivery.defines", "unknown delivery method 'hooks'"),
         (
             "[delivery]\ndefines = 'config-setting:a'",
             "delivery.defines",
             "neither the key nor the format has the placeholder {name}",
         ),
-        ("[delivery]\ndefines = 'config-setting:{nam}'", "delivery.defines", "unknown way"),
+        ("[delivery]\ndefines = 'config-setting:{nam}'", "delivery.defines", "unknown delivery method"),
         ("[delivery-by-compiler.gcc]", "delivery-by-compiler.gcc", "unknown compiler 'gcc'"),
         ("modules = ['a']", "modules", "unknown key 'modules'"),
         ("hooks = ['a b']", "hooks[0]", "malformed name 'a b'"),
@@ -509,9 +509,9 @@ def chosen(text: str, backend: str) -> BackendProfile:
 def test_a_project_may_change_what_a_profile_says() -> None:
     changed = chosen("[delivery]\nrustflags = 'env'", "scikit_build_core.build")
     assert changed.name == "scikit-build-core"
-    assert changed.ways["rustflags"] == Way("env")
+    assert changed.delivery["rustflags"] == DeliveryMethod("env")
     before = PROFILES["scikit-build-core"]
-    assert {**changed.ways, "rustflags": before.ways["rustflags"]} == before.ways
+    assert {**changed.delivery, "rustflags": before.delivery["rustflags"]} == before.delivery
     assert changed.build_directory == before.build_directory
 
 

@@ -13,7 +13,7 @@ from plans import expanded, job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.plan_json import plan_as_json, read_plan
-from polywheel.matrix.selection import Selection, labels, narrowed, select
+from polywheel.matrix.selection import Selection, keep_jobs, labels, select
 from polywheel.model.plan import Plan
 
 
@@ -95,7 +95,7 @@ def test_options_that_exclude_each_other_are_an_error(tmp_path: Path) -> None:
 
 def test_the_id_of_a_build_is_that_of_its_first_job_that_is_left() -> None:
     plan = plan_of([job("null"), job("v1"), job("v2")], [job("v3")])
-    found = narrowed(plan, {"linux-x86_64-cp312-v1", "linux-x86_64-cp312-v2"})
+    found = keep_jobs(plan, {"linux-x86_64-cp312-v1", "linux-x86_64-cp312-v2"})
     (build,) = found.builds
     assert build.id == "linux-x86_64-cp312-v1"
     assert build.jobs == ("linux-x86_64-cp312-v1", "linux-x86_64-cp312-v2")
@@ -106,7 +106,7 @@ def test_the_id_of_a_build_is_that_of_its_first_job_that_is_left() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_is_left_is_a_plan_of_its_own(tmp_path: Path, plan: Plan, data: st.DataObject) -> None:
     kept = data.draw(st.sets(st.sampled_from(ids(plan)), min_size=1))
-    found = narrowed(plan, kept)
+    found = keep_jobs(plan, kept)
     assert ids(found) == [one for one in ids(plan) if one in kept]
     old = {one.id: one for one in plan.jobs}
     for one in found.jobs:
@@ -122,7 +122,7 @@ def test_what_is_left_is_a_plan_of_its_own(tmp_path: Path, plan: Plan, data: st.
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(plan_as_json(found)), encoding="utf-8")
     assert read_plan(path) == found
-    assert narrowed(plan, {*ids(plan)}) == plan
+    assert keep_jobs(plan, {*ids(plan)}) == plan
 
 
 def test_labels_are_each_there_once_and_the_non_variant_wheel_has_none(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matrices import AT, matrix_of, project_of, targets_of
 
 from polywheel.config.matrix_table import read_matrix
-from polywheel.config.reader import bytes_of
+from polywheel.config.reader import parse_size
 from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.matrix import AxisValue, Inclusion, Matrix, Pattern, Target
@@ -398,7 +398,7 @@ def test_any_table_is_a_matrix_or_a_config_error(matrix: Any, targets: Any) -> N
     ],
 )
 def test_sizes(text: str, found: int | None) -> None:
-    assert bytes_of(text) == found
+    assert parse_size(text) == found
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ since = "fast-build>=2"
 def read(text: str) -> BackendProfile:
     problems = Problems()
     profile = read_profile(Table(tomllib.loads(text), "fast.toml", (), problems), "fast")
-    problems.settle()
+    problems.raise_all()
     return profile
 
 
@@ -130,8 +130,18 @@ def test_the_whole_vocabulary() -> None:
         ('["fast.build"]', "[]", "modules", "at least one string"),
         ('["fast-build"]', "[]", "packages", "at least one string"),
         ("modules", "module = 1\nmodules", "module", "unknown key 'module'"),
-        ('via = "config-setting:build-dir"\n', "", "build-directory.via", "unknown way ''"),
-        ("config-setting:build-dir", "flag:x", "build-directory.via", "unknown way 'flag:x'"),
+        (
+            'via = "config-setting:build-dir"\n',
+            "",
+            "build-directory.via",
+            "unknown delivery method ''",
+        ),
+        (
+            "config-setting:build-dir",
+            "flag:x",
+            "build-directory.via",
+            "unknown delivery method 'flag:x'",
+        ),
         ("env:FAST_DIR", "env:fast dir", "build-directory.kept-by[0]", "malformed name"),
         ('default = "build"', "default = 1", "build-directory.default", "found 1"),
         ("since", "sinse", "build-directory.sinse", "unknown key 'sinse'"),

@@ -47,7 +47,7 @@ NOTHING_OF_OURS = {
 def declared(text: str = DECLARATIONS) -> VariantMetadata:
     problems = Problems()
     metadata = read_variant_table(Table(tomllib.loads(text), "pyproject.toml", (), problems))
-    problems.settle()
+    problems.raise_all()
     return metadata
 
 

@@ -18,7 +18,7 @@ def read_table(polywheel: object) -> Settings:
     problems = Problems()
     root = Table({"tool": {"polywheel": polywheel}}, "pyproject.toml", (), problems)
     settings = read_settings(root.table("tool").table("polywheel"))
-    problems.settle()
+    problems.raise_all()
     return settings
 
 

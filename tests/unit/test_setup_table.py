@@ -85,9 +85,9 @@ def test_everything_that_a_rule_may_say_is_read() -> None:
 def test_what_is_not_said_is_told_from_an_empty_list() -> None:
     (silent,) = rules("['*']")
     assert silent.fields == SetupFields()
-    assert silent.fields.said() == {}
+    assert silent.fields.by_name() == {}
     (says,) = rules("['*']\ncflags = []\nrequires = []\nenv = {A = []}\nconfig-settings = {b = []}")
-    assert says.fields.said() == {
+    assert says.fields.by_name() == {
         ("flags", "cflags"): (),
         ("env", "A"): (),
         ("config-settings", "b"): (),

@@ -23,7 +23,7 @@ from polywheel.init.compose import (
     refuse_tables,
     targets,
 )
-from polywheel.init.file import appended, earlier_text, headed
+from polywheel.init.file import append_text, find_init_text, with_header
 from polywheel.init.languages import languages, meson_options
 from polywheel.init.presets import named_presets, start_axes, start_presets
 from polywheel.matrix.expansion import expand
@@ -226,7 +226,7 @@ def test_every_choice_is_one_set_of_tables_that_expands(
 ) -> None:
     start = compose(project(tmp_path, {"meson.build": "project('x', 'c')"}), names)
     path = tmp_path / "pyproject.toml"
-    path.write_bytes(appended(path.read_bytes(), start.text))
+    path.write_bytes(append_text(path.read_bytes(), start.text))
     plan = expand(tmp_path)
     assert plan == start.plan
     assert set(start.presets) == set(names)
@@ -388,7 +388,7 @@ def test_tables_that_are_there_are_the_users(text: str, named: str, tmp_path: Pa
     assert caught.value.problems[0].what.endswith(named)
 
 
-TEXT = headed(["cuda", "rocm"], "[variant]\na = 'ü'\n\n# the end\n")
+TEXT = with_header(["cuda", "rocm"], "[variant]\na = 'ü'\n\n# the end\n")
 
 
 @pytest.mark.parametrize("before", ["", "[project]\n", "[project]", "[project]\n\n\n", "\n"])
@@ -397,16 +397,16 @@ def test_what_was_there_stays_and_the_text_is_known_again(before: str, line_brea
     content = before.replace("\n", line_break).encode()
     if line_break == "\r\n" and "\n" not in before:
         content = b"x = 1\r\n" + content
-    whole = appended(content, TEXT)
+    whole = append_text(content, TEXT)
     assert whole.startswith(content)
     assert whole.count(b"\r\n") == (whole.count(b"\n") if b"\r\n" in content else 0)
-    earlier = earlier_text(whole)
+    earlier = find_init_text(whole)
     assert earlier is not None
     assert earlier.presets == ("cuda", "rocm")
     lines = whole.decode().replace("\r\n", "\n").split("\n")
     assert lines[earlier.first - 1].startswith("# polywheel init")
     assert lines[earlier.last - 1] == "# the end"
-    assert earlier_text(whole + b"[tool.mine]\n") == earlier
+    assert find_init_text(whole + b"[tool.mine]\n") == earlier
 
 
 def test_text_that_was_changed_is_not_known_any_more() -> None:
@@ -416,9 +416,9 @@ def test_text_that_was_changed_is_not_known_any_more() -> None:
         TEXT.replace("# the end\n", ""),
         TEXT.replace("[variant]", "\n[variant]"),
     ):
-        assert earlier_text(changed.encode()) is None
-    assert earlier_text(b"") is None
-    assert earlier_text(b"\xff\xfe") is None
+        assert find_init_text(changed.encode()) is None
+    assert find_init_text(b"") is None
+    assert find_init_text(b"\xff\xfe") is None
 
 
 # As TOML takes it: no control characters but tabs and line breaks.
@@ -427,8 +427,8 @@ _TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs"), include_characte
 
 @given(_TEXTS, _TEXTS)
 def test_any_text_around_it_leaves_it_known(before: str, after: str) -> None:
-    whole = appended(before.encode("utf-8", "replace"), TEXT) + after.encode("utf-8", "replace")
+    whole = append_text(before.encode("utf-8", "replace"), TEXT) + after.encode("utf-8", "replace")
     assert whole.startswith(before.encode("utf-8", "replace"))
-    earlier = earlier_text(whole)
+    earlier = find_init_text(whole)
     assert earlier is not None
     assert earlier.presets == ("cuda", "rocm")

@@ -124,7 +124,7 @@ def test_the_same_input_gives_the_same_bytes(
 def declared(text: str) -> VariantMetadata:
     problems = Problems()
     metadata = read_variant_table(Table(tomllib.loads(text), "pyproject.toml", (), problems))
-    problems.settle()
+    problems.raise_all()
     return metadata
 
 

@@ -82,7 +82,7 @@ def read_table(variant: object) -> VariantMetadata:
     metadata = read_variant_table(
         Table({"variant": variant}, "pyproject.toml", (), problems).table("variant")
     )
-    problems.settle()
+    problems.raise_all()
     return metadata
 
 

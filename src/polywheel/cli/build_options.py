@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polywheel.cli.arguments import CommandParser, number_up_to, split_at_dashes
 from polywheel.cli.plans import add_project, add_selection
-from polywheel.config.reader import LONGEST, bytes_of
+from polywheel.config.reader import LONGEST, parse_size
 from polywheel.config.selection import parse_selection
 from polywheel.errors import ConfigError
 from polywheel.system.limits import cpu_count
@@ -186,7 +186,7 @@ def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
 
 
 def _size(text: str) -> int:
-    size = bytes_of(text)
+    size = parse_size(text)
     if size is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 2G or 512M, found {text!r}")
     return size

@@ -14,7 +14,14 @@ from polywheel.config.project import PYPROJECT, read_project
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
 from polywheel.init.compose import InitTables, check_together, compose, refuse_tables
-from polywheel.init.file import Earlier, appended, change_file, earlier_text, new_file, read_content
+from polywheel.init.file import (
+    InitText,
+    append_text,
+    change_file,
+    find_init_text,
+    new_file,
+    read_content,
+)
 from polywheel.init.presets import named_presets, start_presets
 from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import Plan
@@ -33,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     project = read_project(source, variants=False)
     target: Path = options.output or pyproject
     content = read_content(target)
-    earlier = earlier_text(content) if content is not None else None
+    earlier = find_init_text(content) if content is not None else None
     if earlier is not None:
         _report_existing(earlier, names, target)
         return 0
@@ -42,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     tables = compose(project, names)
     new_content = tables.text.encode()
     if options.output is None:
-        new_content = appended(content or b"", tables.text)
+        new_content = append_text(content or b"", tables.text)
         check_together(new_content, target)
     if options.dry_run:
         print(tables.text, end="")
@@ -54,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _report_existing(earlier: Earlier, names: Sequence[str], target: Path) -> None:
+def _report_existing(earlier: InitText, names: Sequence[str], target: Path) -> None:
     """Print that the tables exist. Raises ConfigError if they are for other presets."""
     if names and set(names) != set(earlier.presets):
         raise ConfigError(

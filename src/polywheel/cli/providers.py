@@ -15,10 +15,10 @@ from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.providers.survey import (
-    Surveyed,
+    ProviderSurvey,
     installed_plugins,
     project_plugins,
-    surveyed,
+    provider_as_json,
     with_answers,
 )
 from polywheel.setup.presets import load_preset, preset_names
@@ -46,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     queries = [provider.query for provider in providers if provider.query is not None]
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
     rows = [
-        surveyed(with_answers(provider, answers) if provider.query else _with_preset(provider))
+        provider_as_json(
+            with_answers(provider, answers) if provider.query else _with_preset(provider)
+        )
         for provider in providers
     ]
     if options.json:
@@ -75,12 +77,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _with_preset(provider: Surveyed) -> Surveyed:
+def _with_preset(provider: ProviderSurvey) -> ProviderSurvey:
     """The provider with the features of its preset, if the preset answers instead of the plugin."""
     if provider.kind != "preset" or provider.namespace not in preset_names():
         return provider
     preset = load_preset(provider.namespace, at=provider.at)
-    return provider.knowing(
+    return provider.with_features(
         {
             name: feature.values or (f"/{feature.pattern}/",)
             for name, feature in preset.features.items()

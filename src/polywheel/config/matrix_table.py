@@ -34,7 +34,7 @@ def read_matrix(project: Project) -> tuple[Matrix, dict[str, Target]]:
     root = Table(project.tables, project.file, (), problems).table("tool").table("polywheel")
     targets = _targets(root.table("targets"))
     matrix = _matrix(root.table("matrix"))
-    problems.settle()
+    problems.raise_all()
     return matrix, targets
 
 

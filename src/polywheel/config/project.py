@@ -237,7 +237,7 @@ def read_project(
         tables=tables,
         file=root.file,
     )
-    problems.settle()
+    problems.raise_all()
     return project
 
 

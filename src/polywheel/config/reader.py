@@ -82,8 +82,8 @@ class Problems:
             self.found.extend(error.problems)
             return None
 
-    def settle(self) -> None:
-        """Raise what was found as one ConfigError, if anything was."""
+    def raise_all(self) -> None:
+        """Raise one ConfigError with all problems, if there are any."""
         if self.found:
             raise ConfigError.collected(self.found)
 
@@ -231,7 +231,7 @@ LONGEST = 10_000_000
 """Seconds of a time limit."""
 
 
-def bytes_of(text: str) -> int | None:
+def parse_size(text: str) -> int | None:
     """A size such as ``2G``, ``512 MiB`` or ``1.5g`` in bytes; None for what is none."""
     found = SIZE.fullmatch(text.strip())
     return int(float(found[1]) * _UNITS[found[2].lower()]) or None if found else None
@@ -240,7 +240,7 @@ def bytes_of(text: str) -> int | None:
 def size(table: Table, key: str) -> str | None:
     """A size as text; None where there is none, or a malformed one, noted."""
     text = table.string(key)
-    if text is not None and bytes_of(text) is None:
+    if text is not None and parse_size(text) is None:
         table.wrong(key, f"expected a size such as '2G' or '512M', found {text!r}")
         return None
     return text

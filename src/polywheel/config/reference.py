@@ -131,7 +131,7 @@ _SECTIONS: tuple[_Section, ...] = (
     ("##", "[tool.polywheel.backend]", "backend", ""),
     ("###", "[tool.polywheel.backend.build-directory]", "build-directory", ""),
     ("###", "[tool.polywheel.backend.delivery]", "delivery", _DELIVERY),
-    ("###", "[tool.polywheel.backend.delivery.FIELD]", "way", ""),
+    ("###", "[tool.polywheel.backend.delivery.FIELD]", "method", ""),
     ("##", "[tool.polywheel.matrix]", "matrix", _MATRIX),
     ("###", "[tool.polywheel.matrix.axes.AXIS.VALUE]", "axis-value", _AXIS),
     ("###", "[[tool.polywheel.matrix.rows]]", "row", ""),
@@ -188,7 +188,7 @@ def _rows(table: Schema) -> Iterator[str]:
 def _words(shape: Schema) -> str:
     """The type of a value in words."""
     if "$ref" in shape:
-        return "string or table" if shape["$ref"].endswith("way") else "table"
+        return "string or table" if shape["$ref"].endswith("method") else "table"
     if "anyOf" in shape:
         return " or ".join(dict.fromkeys(_words(one) for one in shape["anyOf"]))
     if "enum" in shape:

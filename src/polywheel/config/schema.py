@@ -32,22 +32,22 @@ from polywheel.config.reader import LONGEST, SIZE
 from polywheel.config.selection import KEYS
 from polywheel.config.setup_table import (
     COMPILERS,
-    DEFINES_WAY,
+    DEFINES_METHOD,
     DOTTED,
     KEPT_BY,
+    METHOD,
     SPELLING,
     VARIABLE,
     VIA,
-    WAY,
 )
 from polywheel.model.matrix import AxisValue, Matrix, Target
 from polywheel.model.setup import (
     FLAG_FIELDS,
     BackendProfile,
     BuildDirectory,
+    DeliveryMethod,
     SetupFields,
     SetupRule,
-    Way,
 )
 from polywheel.model.variant import FEATURE, LABEL, NAMESPACE, VALUE
 
@@ -110,8 +110,8 @@ def tool_schema() -> Schema:
             "backend": _backend(),
             "build-directory": _build_directory(),
             "delivery": _delivery(),
-            "way": _way(WAY),
-            "defines-way": _way(DEFINES_WAY),
+            "method": _method(METHOD),
+            "defines-method": _method(DEFINES_METHOD),
             "matrix": _matrix(),
             "axis": _axis(),
             "axis-value": table(AxisValue, left_out=("name", "at"), properties=_properties()),
@@ -195,10 +195,10 @@ def _backend() -> Schema:
         left_out=("name", "modules", "packages"),
         instead={
             "build_directory": {"build-directory": directory},
-            "ways": {"delivery": ref("delivery")},
-            "ways_by_compiler": {"delivery-by-compiler": _by_compiler("delivery")},
         },
-        parallel=_way(re.compile("(env|config-setting):.+")),
+        delivery=ref("delivery"),
+        delivery_by_compiler=_by_compiler("delivery"),
+        parallel=_method(re.compile("(env|config-setting):.+")),
         hooks=names(DOTTED),
     )
     return {**found, "description": field_texts(Settings)["backend"]}
@@ -210,16 +210,16 @@ def _build_directory() -> Schema:
 
 def _delivery() -> Schema:
     """A field that is not named is unsupported; `flags` stands for every flag field that is not."""
-    text = field_texts(Way)["via"]
-    ways = {name: {**ref("way"), "description": text} for name in ("flags", *FLAG_FIELDS)}
+    text = field_texts(DeliveryMethod)["via"]
+    methods = {name: {**ref("method"), "description": text} for name in ("flags", *FLAG_FIELDS)}
     return {
         "type": "object",
-        "description": field_texts(BackendProfile)["ways"],
+        "description": field_texts(BackendProfile)["delivery"],
         "additionalProperties": False,
         "properties": {
-            **ways,
+            **methods,
             "defines": {
-                **ref("defines-way"),
+                **ref("defines-method"),
                 "description": "`env:NAME`, `config-setting:KEY`, "
                 "`unsupported`. `{name}` must be in the key or in the format.",
             },
@@ -227,10 +227,12 @@ def _delivery() -> Schema:
     }
 
 
-def _way(pattern: re.Pattern[str]) -> Schema:
+def _method(pattern: re.Pattern[str]) -> Schema:
     """A string that says how, or a table that says the format of a value too."""
-    found = table(Way, via=matching(pattern), format=matching(re.compile(r".*\{value\}.*")))
-    return {"description": class_text(Way), "anyOf": [matching(pattern), found]}
+    found = table(
+        DeliveryMethod, via=matching(pattern), format=matching(re.compile(r".*\{value\}.*"))
+    )
+    return {"description": class_text(DeliveryMethod), "anyOf": [matching(pattern), found]}
 
 
 def _matrix() -> Schema:

@@ -58,7 +58,7 @@ def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigS
         filename=_one_of(settings, "variant-filename", ("label", "plain"), problems),
     )
     refuse_contradictions(selection, problems, spelling=_at)
-    problems.settle()
+    problems.raise_all()
     return selection, {key: value for key, value in settings.items() if key not in KEYS}
 
 
@@ -93,7 +93,7 @@ def resolve(
     problems = Problems()
     for prop in selection.properties:
         problems.attempt(metadata.check, prop, at=spelt("variant"))
-    problems.settle()
+    problems.raise_all()
     variant = Variant.of(selection.properties, selection.label, at=at)
     namesake = metadata.variants.get(variant.label)
     if namesake is not None and namesake.properties != variant.properties:

@@ -20,11 +20,11 @@ from polywheel.model.setup import (
     FLAG_FIELDS,
     BackendProfile,
     BuildDirectory,
+    DeliveryMethod,
     FeatureValues,
     SetupFields,
     SetupRule,
     Text,
-    Way,
     placeholders,
 )
 from polywheel.model.variant import FEATURE, NAMESPACE, VALUE
@@ -215,7 +215,7 @@ def _check_placeholders(table: Table, rule: SetupRule, fields: SetupFields) -> N
     if rule.target:
         allowed |= _PLAIN
         allowed |= {f"{kind}.{name}" for kind in ("value", "values") for name in rule.spelling}
-    for (field, name), value in fields.said().items():
+    for (field, name), value in fields.by_name().items():
         at = table.at(*(part for part in (field, name) if part not in {"flags", ""}))
         for text in (value,) if isinstance(value, str) else value:
             for placeholder in placeholders(text):
@@ -231,10 +231,10 @@ def _check_placeholders(table: Table, rule: SetupRule, fields: SetupFields) -> N
 
 
 VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config|source-copy")
-WAY = re.compile(
+METHOD = re.compile(
     r"(env(:[A-Z_][A-Z0-9_]*)?|python-env|config-setting:[\w.-]+|hooks|unsupported)", re.ASCII
 )
-DEFINES_WAY = re.compile(
+DEFINES_METHOD = re.compile(
     r"env:[A-Z_][A-Z0-9_]*|config-setting:([\w.-]|\{name\})+|unsupported", re.ASCII
 )
 DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
@@ -266,8 +266,8 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
         build_directory=(
             _build_directory(table.table("build-directory")) if "build-directory" in table else None
         ),
-        ways=_delivery(table.table("delivery")),
-        ways_by_compiler={
+        delivery=_delivery(table.table("delivery")),
+        delivery_by_compiler={
             name: _delivery(by_compiler.table(name)) for name in compilers(by_compiler)
         },
         parallel=_parallel(table) if "parallel" in table else None,
@@ -279,28 +279,32 @@ def read_partial_profile(table: Table, name: str) -> BackendProfile:
     return profile
 
 
-def _parallel(table: Table) -> Way:
-    way = _way(table, "parallel")
-    if not way.via.startswith(("env:", "config-setting:")):
-        table.wrong("parallel", f"unknown way {way.via!r}", "known: env:NAME, config-setting:KEY")
-    return way
+def _parallel(table: Table) -> DeliveryMethod:
+    method = _method(table, "parallel")
+    if not method.via.startswith(("env:", "config-setting:")):
+        table.wrong(
+            "parallel",
+            f"unknown delivery method {method.via!r}",
+            "known: env:NAME, config-setting:KEY",
+        )
+    return method
 
 
-def _delivery(table: Table) -> dict[str, Way]:
-    """``[delivery]``: a way by field; ``flags`` stands for every flag field not named."""
+def _delivery(table: Table) -> dict[str, DeliveryMethod]:
+    """``[delivery]``: a method by field; ``flags`` stands for every flag field not named."""
     ways = {}
     for name in table.every_key():
         if name not in DELIVERED:
             table.wrong(name, f"unknown field {name!r}", nearest(name, DELIVERED))
         else:
-            ways[name] = _way(table, name)
+            ways[name] = _method(table, name)
     general = ways.pop("flags", None)
     if general is not None:
         ways = {**dict.fromkeys(FLAG_FIELDS, general), **ways}
     return ways
 
 
-def _way(table: Table, name: str) -> Way:
+def _method(table: Table, name: str) -> DeliveryMethod:
     """A string that says how, or a table with ``via`` and the ``format`` of one value."""
     one = table.table(name) if isinstance(table.data[name], dict) else None
     via = (one.string("via") if one else table.string(name)) or ""
@@ -308,17 +312,17 @@ def _way(table: Table, name: str) -> Way:
     if one:
         one.finish()
     if name == "defines":
-        pattern, known = DEFINES_WAY, "env:NAME, config-setting:KEY, unsupported"
+        pattern, known = DEFINES_METHOD, "env:NAME, config-setting:KEY, unsupported"
     else:
-        pattern = WAY
+        pattern = METHOD
         known = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
     if not pattern.fullmatch(via):
-        table.wrong(name, f"unknown way {via!r}", f"known: {known}")
+        table.wrong(name, f"unknown delivery method {via!r}", f"known: {known}")
     if "{value}" not in text:
         table.wrong(name, f"the format {text!r} has no placeholder {{value}}")
     if name == "defines" and via != "unsupported" and "{name}" not in via + text:
         table.wrong(name, "neither the key nor the format has the placeholder {name}")
-    return Way(via, text)
+    return DeliveryMethod(via, text)
 
 
 def _build_directory(table: Table) -> BuildDirectory:
@@ -326,7 +330,7 @@ def _build_directory(table: Table) -> BuildDirectory:
     if not VIA.fullmatch(via):
         table.wrong(
             "via",
-            f"unknown way {via!r}",
+            f"unknown delivery method {via!r}",
             "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
         )
     since = table.string("since")

@@ -17,7 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
-from polywheel.init.file import headed
+from polywheel.init.file import with_header
 from polywheel.init.languages import LANGUAGES, languages, meson_options
 from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
 from polywheel.init.tables import ChosenPresets, tables, toml_list
@@ -144,7 +144,7 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
     presets = named_presets(names) if names else _suitable(found)
     chosen = _chosen(project, presets)
     listed = [one.name for one in presets]
-    text = headed(listed, tables(chosen))
+    text = with_header(listed, tables(chosen))
     notes = [
         f"the preset {name!r} needs options that meson.options does not have, so its variants "
         "change nothing in the build yet"

@@ -25,7 +25,7 @@ _MAX_LINES = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Earlier:
+class InitText:
     """Text of an earlier run, as it was written."""
 
     presets: tuple[str, ...]
@@ -35,14 +35,14 @@ class Earlier:
     last: int
 
 
-def headed(presets: Sequence[str], body: str) -> str:
+def with_header(presets: Sequence[str], body: str) -> str:
     """A text of init's with the line that makes it known again. ``body`` ends with a line break."""
     names = " ".join(presets)
     digest = _digests(names, body.splitlines())[-1]
     return f"# polywheel init --preset {names} (text {digest})\n{body}"
 
 
-def earlier_text(content: bytes) -> Earlier | None:
+def find_init_text(content: bytes) -> InitText | None:
     """The text of an earlier run in a file; None where there is none, or it was changed since."""
     # Not str.splitlines, to which a form feed ends a line, too.
     lines = content.decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
@@ -53,7 +53,7 @@ def earlier_text(content: bytes) -> Earlier | None:
         digests = _digests(header[1], lines[number + 1 : number + 1 + _MAX_LINES])
         if header[2] in digests:
             last = number + 2 + digests.index(header[2])
-            return Earlier(presets=tuple(header[1].split()), first=number + 1, last=last)
+            return InitText(presets=tuple(header[1].split()), first=number + 1, last=last)
     return None
 
 
@@ -77,7 +77,7 @@ def read_content(path: Path) -> bytes | None:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
 
 
-def appended(content: bytes, text: str) -> bytes:
+def append_text(content: bytes, text: str) -> bytes:
     """What a file holds, and a text behind it: after an empty line, with the file's line breaks."""
     pairs = content.count(b"\r\n")
     line_break = b"\r\n" if pairs * 2 > content.count(b"\n") else b"\n"

@@ -128,7 +128,7 @@ def _read_all(folder: Path) -> tuple[dict[str, StartAxis], dict[str, StartPreset
         for path in sorted(folder.glob("*.toml"))
         if path.stem != _AXES
     ]
-    problems.settle()
+    problems.raise_all()
     found.sort(key=lambda one: one.position)
     return found_axes, {one.name: one for one in found}
 

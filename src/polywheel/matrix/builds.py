@@ -189,7 +189,7 @@ def asked_namespaces(project: Project) -> frozenset[str]:
 
 def _names_label(rule: SetupRule) -> bool:
     """Whether a text of the rule holds ``{label}``."""
-    texts = (text for fields in rule.all_fields for text in fields.said().values())
+    texts = (text for fields in rule.all_fields for text in fields.by_name().values())
     return any("label" in placeholders(one) for text in texts for one in _each(text))
 
 

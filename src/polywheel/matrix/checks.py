@@ -29,7 +29,7 @@ def check_properties(matrix: Matrix, project: Project, problems: Problems) -> No
             problems.attempt(check_against_preset, [prop], preset, at=at)
 
 
-def merged(expansion: Expansion, problems: Problems) -> list[Cell]:
+def merge_cells(expansion: Expansion, problems: Problems) -> list[Cell]:
     """The cells without repeats: a declared variant may come from the axes as well, which come first."""
     found: dict[tuple[str | None, str, str], Cell] = {}
     repeats: dict[tuple[str | None, str, str], list[Cell]] = {}

@@ -18,7 +18,7 @@ from polywheel.matrix.builds import (
 )
 from polywheel.matrix.cell import Cell, Labels
 from polywheel.matrix.cells import Expansion
-from polywheel.matrix.checks import check_labels, check_properties, check_used, merged
+from polywheel.matrix.checks import check_labels, check_properties, check_used, merge_cells
 from polywheel.matrix.equal_variants import equal_variants
 from polywheel.matrix.platforms import (
     Place,
@@ -179,7 +179,7 @@ def expand_project(project: Project) -> Plan:
     found = jobs_and_builds(
         here.cells, keys, tag, unshared=lambda: _unshared(project, matrix), problems=problems
     )
-    problems.settle()
+    problems.raise_all()
     # share-builds = false says that builds read their variant.
     same = found.same if matrix.share_builds is not False else ()
     equal = equal_variants(project, found.jobs, same, unshared=found.unshared is not None)
@@ -248,12 +248,12 @@ def matrix_variants(
     if open_ended and all(one.properties != properties for one in found.values()):
         problems = Problems()
         there = _anywhere(project, matrix, declared, problems, rules=False)
-        problems.settle()
+        problems.raise_all()
         found = {**_by_label(there.cells), **found}
     return found
 
 
-def names_all_places(project: Project) -> bool:
+def is_machine_independent(project: Project) -> bool:
     """Whether a project's matrix names its Pythons and targets, so that its plan is the same on every
     machine.
     """
@@ -313,7 +313,7 @@ def _expanded(
                     at=matrix.at,
                     hint="set targets and python; without them, polywheel uses this machine's",
                 )
-    problems.settle()
+    problems.raise_all()
     return replace(here, targets=targets)
 
 
@@ -361,7 +361,7 @@ def _cells(
     expansion = Expansion(
         matrix, places, metadata.variants, variant_at=at, labels=labels, problems=problems
     )
-    cells = merged(expansion, problems)
+    cells = merge_cells(expansion, problems)
     check_labels(cells, metadata, at, problems)
     if not problems.found:
         check_used(matrix, cells, expansion.removed, problems)

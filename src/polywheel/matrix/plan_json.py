@@ -89,7 +89,7 @@ def settle(problems: Problems, *, bear: int = 0) -> None:
     if more > 0:
         problems.found[MOST_PROBLEMS:] = [Problem(f"and {more} more")]
     if len(problems.found) > bear:
-        problems.settle()
+        problems.raise_all()
 
 
 SHAPE = 1

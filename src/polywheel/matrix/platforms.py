@@ -111,7 +111,7 @@ def known_targets() -> Mapping[str, Target]:
     problems = Problems()
     tables = Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, (), problems)
     found = {name: read_target(tables.table(name), name) for name in tables.every_key()}
-    problems.settle()
+    problems.raise_all()
     return found
 
 

@@ -62,7 +62,7 @@ def select(plan: Plan, selection: Selection) -> Plan:
             "no job matches the selection",
             hint="a job must match every given option of --select, --only, --python, and --target",
         )
-    return narrowed(plan, kept)
+    return keep_jobs(plan, kept)
 
 
 def _without_effect(plan: Plan, selection: Selection) -> Iterable[Problem]:
@@ -96,7 +96,7 @@ def _matches(job: Job, glob: str) -> bool:
     return fnmatchcase(job.label or NON_VARIANT, glob) or fnmatchcase(job.id, glob)
 
 
-def narrowed(plan: Plan, kept: Collection[str]) -> Plan:
+def keep_jobs(plan: Plan, kept: Collection[str]) -> Plan:
     """The plan with the jobs of these ids alone, in the same order.
 
     A build without jobs is gone. The id of another is that of its first job, as ever: where that
@@ -127,7 +127,7 @@ def narrowed(plan: Plan, kept: Collection[str]) -> Plan:
 def of_builds(plan: Plan, builds: Iterable[str]) -> Plan:
     """The plan with the builds of these ids alone."""
     wanted = {*builds}
-    return narrowed(plan, {job.id for job in plan.jobs if job.build in wanted})
+    return keep_jobs(plan, {job.id for job in plan.jobs if job.build in wanted})
 
 
 def labels(jobs: Sequence[Job]) -> list[str]:
@@ -161,7 +161,7 @@ def values_of(job: Job) -> frozenset[Value]:
 def pr_subset(plan: Plan, *, looks: int = LOOKS) -> Plan:
     """The plan with the fewest jobs that have every value which its jobs have."""
     chosen = smallest_cover([values_of(job) for job in plan.jobs], looks=looks)
-    return narrowed(plan, {plan.jobs[number].id for number in chosen})
+    return keep_jobs(plan, {plan.jobs[number].id for number in chosen})
 
 
 def smallest_cover(sets: Sequence[frozenset[Value]], *, looks: int = LOOKS) -> list[int]:

@@ -66,7 +66,7 @@ class SetupFields:
     dependencies: tuple[str, ...] | None = None
     """Additional requirements of the wheel (``Requires-Dist``)."""
 
-    def said(self) -> dict[Name, Text]:
+    def by_name(self) -> dict[Name, Text]:
         """Everything that is given, a string or a list, by field and name."""
         found: dict[Name, Text] = {("flags", name): texts for name, texts in self.flags.items()}
         found |= {("env", name): text for name, text in self.env.items()}
@@ -117,7 +117,7 @@ class SetupRule:
     @property
     def is_empty(self) -> bool:
         """Whether it has no fields: what it is about is meant to change nothing in the build."""
-        return not any(fields.said() for fields in self.all_fields)
+        return not any(fields.by_name() for fields in self.all_fields)
 
     def is_about(self, prop: VariantProperty) -> bool:
         """Whether it is for a property; a rule for everything or for a label is not."""
@@ -209,7 +209,7 @@ class BuildDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DeliveryMethod:
     """How one field of a build setup reaches the backend."""
 
     via: str
@@ -241,13 +241,13 @@ class BackendProfile:
     build_directory: BuildDirectory | None = None
     """None if the backend keeps no object files after a build."""
 
-    ways: Mapping[str, Way] = field(default_factory=dict)
+    delivery: Mapping[str, DeliveryMethod] = field(default_factory=dict)
     """How each flag field and ``defines`` reach the backend. A field that is missing is unsupported."""
 
-    ways_by_compiler: Mapping[str, Mapping[str, Way]] = field(default_factory=dict)
+    delivery_by_compiler: Mapping[str, Mapping[str, DeliveryMethod]] = field(default_factory=dict)
     """The fields of `delivery` that differ for one family of compilers."""
 
-    parallel: Way | None = None
+    parallel: DeliveryMethod | None = None
     """How the number of parallel compiler processes reaches the backend."""
 
     ninja: bool = False
@@ -260,18 +260,18 @@ class BackendProfile:
     hooks: tuple[str, ...] = ()
     """Where a project declares build hooks: dotted paths in pyproject.toml, or names of files."""
 
-    def overridden(self, other: BackendProfile) -> BackendProfile:
+    def with_overrides(self, other: BackendProfile) -> BackendProfile:
         """The profile with what ``other`` says in place of what it says itself."""
         return replace(
             self,
             build_directory=other.build_directory or self.build_directory,
-            ways={**self.ways, **other.ways},
-            ways_by_compiler={
+            delivery={**self.delivery, **other.delivery},
+            delivery_by_compiler={
                 name: {
-                    **self.ways_by_compiler.get(name, {}),
-                    **other.ways_by_compiler.get(name, {}),
+                    **self.delivery_by_compiler.get(name, {}),
+                    **other.delivery_by_compiler.get(name, {}),
                 }
-                for name in (*self.ways_by_compiler, *other.ways_by_compiler)
+                for name in (*self.delivery_by_compiler, *other.delivery_by_compiler)
             },
             parallel=other.parallel or self.parallel,
             ninja=other.ninja or self.ninja,

@@ -19,7 +19,7 @@ from polywheel.errors import BuildError, ConfigError, ProviderError, nearest
 from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
-SILENT_ON_SEVERAL = ("2025-04", "2025-06")
+WITHOUT_MULTI_VALUE = ("2025-04", "2025-06")
 """Generations whose feature configs have no ``multi_value``."""
 
 
@@ -98,7 +98,7 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
             reference = None  # another plugin, and not only another version
         reference = override.plugin_api or reference
         query = override.query or query
-    requires = _that_hold(namespace, requires, at)
+    requires = _require_applicable(namespace, requires, at)
     return BuildProvider(
         namespace=namespace,
         query=query,
@@ -121,7 +121,7 @@ def default_reference(requires: Sequence[str]) -> str:
     return _distribution(requires[0]).replace("-", "_")
 
 
-def that_hold(requires: Iterable[str]) -> tuple[str, ...]:
+def applicable_requirements(requires: Iterable[str]) -> tuple[str, ...]:
     """The requirements whose markers hold here.
 
     Raises UndefinedComparison and UndefinedEnvironmentName.
@@ -130,10 +130,10 @@ def that_hold(requires: Iterable[str]) -> tuple[str, ...]:
     return tuple(text for text, one in markers.items() if one is None or one.evaluate())
 
 
-def _that_hold(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str, ...]:
+def _require_applicable(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str, ...]:
     """As above: one at least, where there are any. Raises ConfigError and ProviderError."""
     try:
-        here = that_hold(requires)
+        here = applicable_requirements(requires)
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise ConfigError(
             f"a marker of the provider of {namespace!r} can't be evaluated: {error}", at=at
@@ -194,7 +194,7 @@ def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] 
     for prop in answer.valid:
         values.setdefault(prop.feature, []).append(prop.value)
     allowed = {one.name for one in answer.all_configs or () if one.multi_value}
-    if answer.generation in SILENT_ON_SEVERAL:
+    if answer.generation in WITHOUT_MULTI_VALUE:
         allowed.update(multi_value)
     problems += [
         ProviderError(

@@ -16,7 +16,7 @@ ENTRY_POINTS = "variant_plugins"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surveyed:
+class ProviderSurvey:
     """One provider; ``features`` and ``supported`` are None where nobody can list them."""
 
     namespace: str
@@ -32,20 +32,20 @@ class Surveyed:
     features: tuple[FeatureConfig, ...] | None = None
     supported: tuple[FeatureConfig, ...] | None = None
 
-    def knowing(self, features: Mapping[str, tuple[str, ...]]) -> Surveyed:
+    def with_features(self, features: Mapping[str, tuple[str, ...]]) -> ProviderSurvey:
         """The same provider with a list of what it knows."""
         return replace(
             self, features=tuple(FeatureConfig(*feature) for feature in features.items())
         )
 
 
-def project_plugins(project: Project) -> list[Surveyed]:
+def project_plugins(project: Project) -> list[ProviderSurvey]:
     """The providers of a project in priority order, not asked yet."""
     found = []
     for namespace in project.metadata.namespaces:
         provider = project.metadata.providers[namespace]
         one = build_provider(project, provider)
-        surveyed = Surveyed(
+        surveyed = ProviderSurvey(
             namespace=namespace,
             kind=one.query,
             at=one.at,
@@ -69,14 +69,14 @@ def project_plugins(project: Project) -> list[Surveyed]:
     return found
 
 
-def installed_plugins() -> list[Surveyed]:
+def installed_plugins() -> list[ProviderSurvey]:
     """The plugins that are installed beside polywheel, by their entry points."""
     found = []
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         requires = (entry.dist.name,) if entry.dist else ()
         at = f"entry point {entry.name}"
         found.append(
-            Surveyed(
+            ProviderSurvey(
                 namespace=entry.name,
                 kind="plugin",
                 at=at,
@@ -101,7 +101,7 @@ def _query(
     )
 
 
-def with_answers(provider: Surveyed, answers: Sequence[PluginAnswer]) -> Surveyed:
+def with_answers(provider: ProviderSurvey, answers: Sequence[PluginAnswer]) -> ProviderSurvey:
     """A provider with what its plugin said."""
     answer = next(one for one in answers if one.query is provider.query)
     return replace(
@@ -114,7 +114,7 @@ def with_answers(provider: Surveyed, answers: Sequence[PluginAnswer]) -> Surveye
     )
 
 
-def surveyed(provider: Surveyed) -> dict[str, Any]:
+def provider_as_json(provider: ProviderSurvey) -> dict[str, Any]:
     """The shape of ``polywheel providers --json``."""
     return {
         "namespace": provider.namespace,

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.config.project import Project
-from polywheel.config.reader import bytes_of
+from polywheel.config.reader import parse_size
 from polywheel.errors import BuildError, WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.model.setup import BackendChoice
@@ -172,7 +172,7 @@ def _build_loop(run: RunContext, executor: BuildExecutor) -> BuildLoop:
 
     def memory(build: Build) -> int:
         target = run.plan.targets[build.target]
-        return run.options.memory_per_job or bytes_of(target.memory_per_job or "") or 0
+        return run.options.memory_per_job or parse_size(target.memory_per_job or "") or 0
 
     return BuildLoop(
         executor=executor,

@@ -13,8 +13,8 @@ from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import (
     equal_when_built,
     expand_project,
+    is_machine_independent,
     labels_anywhere,
-    names_all_places,
 )
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Plan
@@ -105,7 +105,7 @@ def _full_plan(plan: Plan, whole: Plan | None, project: Project) -> FullPlan:
     jobs = {job.id: job for job in (*whole.jobs, *plan.jobs)}
     return FullPlan(
         plan=replace(whole, jobs=tuple(jobs.values()), targets={**whole.targets, **plan.targets}),
-        complete=names_all_places(project),
+        complete=is_machine_independent(project),
         labels=partial(labels_anywhere, project),
     )
 

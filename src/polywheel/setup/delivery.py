@@ -16,7 +16,7 @@ from pathlib import Path, PureWindowsPath
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, Entry, Way
+from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
 
 _LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "env"})
 _NO_PROGRAM = re.compile(r"-|[A-Za-z_]\w*=")
@@ -82,8 +82,8 @@ def _platform_family() -> str:
 
 FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
 """Environment variables that hold flags for a compiler or linker."""
-_AS_ENVIRONMENT = Way("env")
-_UNSUPPORTED = Way("unsupported")
+_AS_ENVIRONMENT = DeliveryMethod("env")
+_UNSUPPORTED = DeliveryMethod("unsupported")
 _OF_PYTHON = ("cflags", "cxxflags")
 _MSVC = {"cflags": "CL", "cxxflags": "CL", "ldflags": "LINK"}
 """What the compiler and the linker read themselves: setuptools' class for MSVC reads no variables."""
@@ -143,10 +143,10 @@ def deliver(
             work.append_setting(key, value)
     # After the variables that rules set, so that flags are appended to those too.
     for name, entries in setup.flags.items():
-        way = _way(profile, name, compiler)
-        work.flags(name, way, entries, unread=way.via == "hooks" and not consumed_by_hooks)
+        method = _method(profile, name, compiler)
+        work.flags(name, method, entries, unread=method.via == "hooks" and not consumed_by_hooks)
     for name, entry in setup.defines.items():
-        work.define(name, _way(profile, "defines", compiler), entry)
+        work.define(name, _method(profile, "defines", compiler), entry)
     work.leave_out_other_languages()
     if strict and work.missed:
         raise ConfigError.collected(
@@ -155,11 +155,11 @@ def deliver(
     return work.delivery(environment)
 
 
-def _way(profile: BackendProfile | None, name: str, compiler: str) -> Way:
+def _method(profile: BackendProfile | None, name: str, compiler: str) -> DeliveryMethod:
     if profile is None:
         return _UNSUPPORTED if name == "defines" else _AS_ENVIRONMENT
-    special = profile.ways_by_compiler.get(compiler, {})
-    return special.get(name) or profile.ways.get(name) or _UNSUPPORTED
+    special = profile.delivery_by_compiler.get(compiler, {})
+    return special.get(name) or profile.delivery.get(name) or _UNSUPPORTED
 
 
 class _Delivered:
@@ -213,9 +213,11 @@ class _Delivered:
             if not (at.startswith(PRESET) and at in self._origins_of_flags)
         ]
 
-    def flags(self, name: str, way: Way, entries: Sequence[Entry], *, unread: bool) -> None:
+    def flags(
+        self, name: str, method: DeliveryMethod, entries: Sequence[Entry], *, unread: bool
+    ) -> None:
         """Deliver flags; ``unread``: as far as is known, nothing reads them."""
-        if way.via == "unsupported":
+        if method.via == "unsupported":
             self.miss(f"{name} {_texts(entries)!r}", entries)
             return
         if unread:
@@ -225,12 +227,14 @@ class _Delivered:
         else:
             self._origins_of_flags.add(_origins(entries))
             self.compiler_flags += entries
-        formatted = [_formatted(way, name, entry) for entry in entries]
-        if key := _key(way):
+        formatted = [_formatted(method, name, entry) for entry in entries]
+        if key := _key(method):
             self.append_setting(key, formatted)
             return
-        variable = way.variable(name)
-        if way.via in {"python-env", "hooks"} or (way.via == "env" and not self.own_optimization):
+        variable = method.variable(name)
+        if method.via in {"python-env", "hooks"} or (
+            method.via == "env" and not self.own_optimization
+        ):
             if self.msvc:
                 variable = _MSVC.get(name, variable)
             elif name in _OF_PYTHON and variable not in self.environment:
@@ -251,13 +255,13 @@ class _Delivered:
             self.environment[variable] = flags.strip()
             self.told.append(f"{variable} begins with the flags that Python was built with")
 
-    def define(self, name: str, way: Way, entry: Entry) -> None:
-        value = _formatted(way, name, entry)
-        key = _key(way)
-        if way.via == "unsupported":
+    def define(self, name: str, method: DeliveryMethod, entry: Entry) -> None:
+        value = _formatted(method, name, entry)
+        key = _key(method)
+        if method.via == "unsupported":
             self.miss(f"defines {entry.value!r} for {name!r}", [entry])
         elif not key:
-            self.append_variable(way.variable("defines"), [value])
+            self.append_variable(method.variable("defines"), [value])
         elif "{name}" in key:
             key = key.replace("{name}", name)
             # scikit-build-core takes each key also with its name in front, and prefers that.
@@ -266,7 +270,7 @@ class _Delivered:
                     self._refuse_another(other, self._listed(other), value)
             self.set_setting(key, value)
         else:
-            option = _formatted(way, name, Entry("", entry.origin)).value
+            option = _formatted(method, name, Entry("", entry.origin)).value
             older = [text for text in self._listed(key) if text.startswith(option)]
             self._refuse_another(key, older, value)
             if not older:
@@ -338,15 +342,15 @@ class _Delivered:
         return subprocess.list2cmdline([text]) if self.windows else shlex.quote(text)
 
 
-def _key(way: Way) -> str:
-    """The config setting that a way goes by; empty for other ways."""
-    how, _, key = way.via.partition(":")
+def _key(method: DeliveryMethod) -> str:
+    """The config setting that a method goes by; empty for other ways."""
+    how, _, key = method.via.partition(":")
     return key if how == "config-setting" else ""
 
 
-def _formatted(way: Way, name: str, entry: Entry) -> Entry:
+def _formatted(method: DeliveryMethod, name: str, entry: Entry) -> Entry:
     filled = {"{name}": name, "{value}": entry.value}
-    value = re.sub(r"\{(name|value)\}", lambda match: filled[match[0]], way.format)
+    value = re.sub(r"\{(name|value)\}", lambda match: filled[match[0]], method.format)
     return Entry(value, entry.origin)
 
 

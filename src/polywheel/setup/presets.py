@@ -49,7 +49,7 @@ def _read(path: Path) -> Preset:
         rules=read_setup_rules(table.table("setup")),
     )
     table.finish()
-    problems.settle()
+    problems.raise_all()
     return preset
 
 
@@ -79,7 +79,7 @@ def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, 
                 + ", ".join(several),
                 at=at,
             )
-    problems.settle()
+    problems.raise_all()
 
 
 def _nearest_value(value: str, feature: FeatureValues) -> str | None:

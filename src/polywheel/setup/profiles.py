@@ -13,7 +13,7 @@ from polywheel.config.reader import Problems, Table, parse_requirement
 from polywheel.config.setup_table import read_profile
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError
-from polywheel.model.setup import FLAG_FIELDS, BackendChoice, BackendProfile, Way
+from polywheel.model.setup import FLAG_FIELDS, BackendChoice, BackendProfile, DeliveryMethod
 
 OURS = "polywheel"
 LEGACY = "setuptools.build_meta:__legacy__"
@@ -26,7 +26,7 @@ def shipped_profiles() -> tuple[BackendProfile, ...]:
     for path in sorted(data_folder("backends").glob("*.toml")):
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         profiles.append(read_profile(Table(document, path.name, (), problems), path.stem))
-    problems.settle()
+    problems.raise_all()
     return tuple(profiles)
 
 
@@ -65,9 +65,9 @@ def choose_backend(project: Project) -> BackendChoice:
             name=name,
             modules=(name,),
             packages=(),
-            ways=dict.fromkeys(FLAG_FIELDS, Way("env")),
+            delivery=dict.fromkeys(FLAG_FIELDS, DeliveryMethod("env")),
         )
-        profile = (profile or unknown).overridden(override)
+        profile = (profile or unknown).with_overrides(override)
     return BackendChoice(build_backend=name, backend_path=path, profile=profile, at=at)
 
 

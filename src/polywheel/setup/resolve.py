@@ -13,7 +13,7 @@ from polywheel.model.setup import BackendChoice, BuildSetup, Preset
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import (
-    SILENT_ON_SEVERAL,
+    WITHOUT_MULTI_VALUE,
     BuildProvider,
     build_providers,
     check_answer,
@@ -138,7 +138,7 @@ def multi_value_features(answer: PluginAnswer) -> list[str]:
     namespace = answer.namespace or ""
     if len({prop.feature for prop in answer.valid}) == len(answer.valid):
         return []  # nobody asks for several
-    if answer.generation not in SILENT_ON_SEVERAL or namespace not in preset_names():
+    if answer.generation not in WITHOUT_MULTI_VALUE or namespace not in preset_names():
         return []
     features = load_preset(namespace, at=PYPROJECT).features
     return [name for name, feature in features.items() if feature.multi_value]

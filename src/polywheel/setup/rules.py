@@ -174,7 +174,7 @@ class SetupAccumulator:
                     f"and a string in {entry.origin}",
                     at=entry.origin,
                 )
-        self.problems.settle()
+        self.problems.raise_all()
 
         def named(field: str) -> dict[str, Entry]:
             return {name: entry for (kind, name), entry in single.items() if kind == field}
@@ -341,11 +341,11 @@ def _applies(rule: SetupRule, environment: Mapping[str, str] | None) -> bool:
 
 def _said(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
     """What a rule says for this compiler and this backend; the backend's word is the strongest."""
-    said = rule.fields.said()
+    said = rule.fields.by_name()
     if rule.by_compiler and sources.compiler in rule.by_compiler:
-        said |= rule.by_compiler[sources.compiler].said()
+        said |= rule.by_compiler[sources.compiler].by_name()
     if sources.backend is not None and sources.backend in rule.by_backend:
-        said |= rule.by_backend[sources.backend].said()
+        said |= rule.by_backend[sources.backend].by_name()
     return said
 
 

@@ -56,7 +56,7 @@ def check_unused_rules(
         elif rule.target:
             _check_target(rule, known[rule.target[0]], problems)
     _check_backends(project, problems)
-    problems.settle()
+    problems.raise_all()
 
 
 def _check_label(rule: SetupRule, glob: str, labels: Iterable[str], problems: Problems) -> None:

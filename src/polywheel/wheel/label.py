@@ -125,7 +125,7 @@ def parse_selection(properties: Sequence[str], label: str | None, *, null: bool)
             "no variant is selected",
             hint="use -p for properties, --label for the label of a declared variant, or --null",
         )
-    problems.settle()
+    problems.raise_all()
     return selection
 
 
@@ -179,7 +179,7 @@ def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata
             "a variant wheel needs at least one namespace",
             hint="use --pyproject FILE, or --provider NAMESPACE=REQUIREMENT",
         )
-    problems.settle()
+    problems.raise_all()
     return VariantMetadata(namespaces=namespaces, providers=MappingProxyType(providers))
 
 

@@ -26,7 +26,11 @@ from polywheel.model.variant import (
     VariantProperty,
 )
 from polywheel.providers.client import ask_plugins
-from polywheel.providers.plugins import PluginEnvironments, default_reference, that_hold
+from polywheel.providers.plugins import (
+    PluginEnvironments,
+    applicable_requirements,
+    default_reference,
+)
 
 PluginRunner = Callable[[Sequence[Provider]], Mapping[str, Features]]
 """Runs the plugins of providers. Returns supported features by namespace."""
@@ -155,7 +159,8 @@ def create_plugin_runner(
         queries = [
             PluginQuery(
                 namespace=provider.namespace,
-                reference=provider.plugin_api or default_reference(that_hold(provider.requires)),
+                reference=provider.plugin_api
+                or default_reference(applicable_requirements(provider.requires)),
                 requires=provider.requires,
                 at=f"{at}: providers.{provider.namespace}",
                 supported=True,
@@ -192,7 +197,7 @@ def _no_plugin_reason(provider: Provider, ask: PluginRunner | None) -> str | Non
     if not provider.requires:
         return "it has no provider"
     try:
-        here = that_hold(provider.requires)
+        here = applicable_requirements(provider.requires)
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         return f"a marker of its provider can't be evaluated: {error}"
     if not here:

@@ -226,7 +226,7 @@ def read_system(path: Path) -> System:
         packages=_packages(root.table("packages")) if "packages" in root else _installed_packages(),
     )
     root.finish()
-    problems.settle()
+    problems.raise_all()
     return system
 
 
@@ -245,7 +245,7 @@ def read_systems(folder: Path) -> list[System]:
         )
     problems = Problems()
     systems = [problems.attempt(read_system, path) for path in paths]
-    problems.settle()
+    problems.raise_all()
     valid = [system for system in systems if system is not None]
     by_name: dict[str, str] = {}
     for system in valid:
@@ -255,7 +255,7 @@ def read_systems(folder: Path) -> list[System]:
                 at=f"{Path(system.at or '').name}: name",
             )
         by_name[system.name] = Path(system.at or "").name
-    problems.settle()
+    problems.raise_all()
     return valid
 
 

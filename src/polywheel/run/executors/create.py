@@ -59,4 +59,4 @@ def _check_variants(run: RunContext) -> None:
             resolve_setup, run.project, run.choice, variant, python=None, notify=lambda _: None
         )
     problems.found = list(dict.fromkeys(problems.found))
-    problems.settle()
+    problems.raise_all()
