@@ -465,7 +465,11 @@ def test_every_way_that_a_project_may_declare() -> None:
         ("[delivery]\ncflag = 'env'", "delivery.cflag", "unknown field 'cflag'"),
         ("[delivery]\ncflags = 'envv'", "delivery.cflags", "unknown delivery method 'envv'"),
         ("[delivery]\ncflags = 'env:a b'", "delivery.cflags", "unknown delivery method"),
-        ("[delivery]\ncflags = 'config-setting:{name}'", "delivery.cflags", "unknown delivery method"),
+        (
+            "[delivery]\ncflags = 'config-setting:{name}'",
+            "delivery.cflags",
+            "unknown delivery method",
+        ),
         ("[delivery]\ncflags = 1", "delivery.cflags", "expected a string, found 1"),
         ("[delivery]\ncflags = {via = 'env', forma = ''}", "delivery.cflags.forma", "unknown key"),
         (
@@ -480,7 +484,11 @@ def test_every_way_that_a_project_may_declare() -> None:
             "delivery.defines",
             "neither the key nor the format has the placeholder {name}",
         ),
-        ("[delivery]\ndefines = 'config-setting:{nam}'", "delivery.defines", "unknown delivery method"),
+        (
+            "[delivery]\ndefines = 'config-setting:{nam}'",
+            "delivery.defines",
+            "unknown delivery method",
+        ),
         ("[delivery-by-compiler.gcc]", "delivery-by-compiler.gcc", "unknown compiler 'gcc'"),
         ("modules = ['a']", "modules", "unknown key 'modules'"),
         ("hooks = ['a b']", "hooks[0]", "malformed name 'a b'"),
