@@ -1,4 +1,4 @@
-"""What uv's built-in providers find on a machine, by what the machine says of itself."""
+"""The features that uv's built-in providers detect on a machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polywheel.index.resolve import hardware
 from polywheel.index.resolve.hardware import levels_of, versions_of
 from polywheel.index.resolve.uv_providers import (
     builtin_namespace,
-    find,
+    detect,
     no_builtin_reason,
     nvidia_features,
 )
@@ -76,7 +76,7 @@ def test_a_processor_that_can_not_be_told(
     monkeypatch.setattr(hardware, "CPUINFO", path)
     monkeypatch.setattr(hardware, "architecture", lambda: "x86_64")
     monkeypatch.setattr("sys.platform", "linux")
-    found = find("x86_64")
+    found = detect("x86_64")
     assert found.features == {"level": ("v1",)}
     assert "is unknown; v1 is certain" in found.summary
 

@@ -99,7 +99,7 @@ def resolve(shelf: Shelf, on: System = V2, specifier: str = "") -> Resolution:
 
 
 def rejections(given: Resolution, release: int = -1) -> dict[str, list[str]]:
-    return {one.file.filename: list(one.reasons) for one in given.choices[release].rejected}
+    return {one.file.filename: list(one.reasons) for one in given.releases[release].rejected}
 
 
 def only_reason(shelf: Shelf, on: System = V2) -> str:
@@ -134,8 +134,8 @@ def test_groups_then_tags_then_builds() -> None:
             )
         },
     )
-    (choice,) = resolve(shelf).choices
-    assert [file.filename.removeprefix("demo-1.0-") for file in choice.fitting] == [
+    (ranked,) = resolve(shelf).releases
+    assert [file.filename.removeprefix("demo-1.0-") for file in ranked.fitting] == [
         "py2.py3-none-manylinux1_x86_64.manylinux_2_28_x86_64-v2.whl",
         "10b-py3-none-any-v2.whl",
         "10-py3-none-any-v2.whl",
@@ -146,7 +146,7 @@ def test_groups_then_tags_then_builds() -> None:
         "cp312-cp312-manylinux_2_28_x86_64.whl",
         "py3-none-any.whl",
     ]
-    assert not choice.rejected
+    assert not ranked.rejected
 
 
 def test_the_reason_of_the_issue() -> None:
@@ -197,7 +197,7 @@ def test_a_name_that_stands_for_too_many_tags_fits_nowhere() -> None:
     many = ".".join(f"py3{number}" for number in range(12))
     platforms = ".".join(["any", *(f"p{number}" for number in range(50))])
     assert (
-        not resolve(Shelf([f"demo-1.0-{many}.py3-{many}.none-{platforms}.whl"])).choices[0].fitting
+        not resolve(Shelf([f"demo-1.0-{many}.py3-{many}.none-{platforms}.whl"])).releases[0].fitting
     )
 
 
@@ -217,7 +217,7 @@ def test_requires_python_and_yanking() -> None:
 
 def test_the_upper_bound_of_requires_python_is_for_pip_alone() -> None:
     (note,) = (
-        resolve(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).choices[0].notes
+        resolve(Shelf(["demo-1.0-py3-none-any.whl"], requires_python="<3.12")).releases[0].notes
     )
     assert note.startswith("pip refuses demo-1.0-py3-none-any.whl, which requires Python <3.12")
 
@@ -238,14 +238,14 @@ def test_where_the_best_wheel_does_not_fit_the_release_is_passed_over() -> None:
 def test_wheels_that_nothing_tells_apart() -> None:
     names = ("py2.py3-none-any", "py3-none-any", "py3.py4-none-any")
     plain = resolve(Shelf([f"demo-1.0-{one}.whl" for one in names]))
-    assert [one.filename for one in plain.choices[0].fitting] == [
+    assert [one.filename for one in plain.releases[0].fitting] == [
         f"demo-1.0-{one}.whl" for one in names
     ]
     shelf = Shelf(
         [f"demo-1.0-{one}-x.whl" for one in names],
         {"demo-1.0-variants.json": document({"x": LEVEL_V2})},
     )
-    assert [one.filename for one in resolve(shelf).choices[0].fitting] == [
+    assert [one.filename for one in resolve(shelf).releases[0].fitting] == [
         f"demo-1.0-{one}-x.whl" for one in reversed(names)
     ]
 
@@ -297,7 +297,7 @@ def test_static_properties_go_before_the_description() -> None:
     )
     given = resolve(shelf, system({"blas": {"library": ["openblas"]}}))
     assert given.chosen
-    (note,) = given.choices[0].notes
+    (note,) = given.releases[0].notes
     assert note.startswith("[supported.blas] of the description is ignored")
 
 
@@ -322,7 +322,7 @@ def test_many_values_that_are_not_among_the_static_properties() -> None:
     given = resolve(Shelf(wheels, documents))
     assert given.chosen is not None
     assert given.chosen.label == "mkl"
-    assert not given.choices[0].notes
+    assert not given.releases[0].notes
     (reason,) = rejections(given)["demo-1.0-py3-none-any-u59.whl"]
     assert reason.endswith("it is not among the static properties")
 
@@ -396,8 +396,8 @@ def test_abi_dependencies_with_few_components_go_first() -> None:
         {"demo-1.0-variants.json": document(variants)},
     )
     installed = {"torch": Version("2.9.1"), "numpy": Version("2.3.4")}
-    (choice,) = resolve(shelf, system(packages=installed)).choices
-    assert [file.label for file in choice.fitting] == ["d", "c", "b", "a"]
+    (ranked,) = resolve(shelf, system(packages=installed)).releases
+    assert [file.label for file in ranked.fitting] == ["d", "c", "b", "a"]
 
 
 def test_a_label_of_which_nothing_is_known() -> None:
@@ -421,14 +421,14 @@ def test_variant_metadata_that_cannot_be_read_leave_the_non_variant_wheel() -> N
     assert given.chosen.label is None
     (reason,) = rejections(given)["demo-1.0-py3-none-any-x.whl"]
     assert reason.startswith("demo-1.0-variants.json can't be used: variant metadata is not JSON")
-    (note,) = given.choices[0].notes
+    (note,) = given.releases[0].notes
     assert "\x1b" not in note
 
 
 def test_an_older_release_is_taken_where_nothing_of_a_newer_one_fits() -> None:
     old, new = "demo-1.0-py3-none-any.whl", "demo-1.1-py3-none-win32.whl"
     given = resolve(Shelf([old, new]))
-    assert [str(choice.release.version) for choice in given.choices] == ["1.1", "1.0"]
+    assert [str(ranked.release.version) for ranked in given.releases] == ["1.1", "1.0"]
     assert given.chosen is not None
     assert given.chosen.filename == old
     # An sdist fits everywhere, as far as anybody can tell.
@@ -442,7 +442,7 @@ def test_an_older_release_is_taken_where_nothing_of_a_newer_one_fits() -> None:
 
 def test_where_nothing_fits_at_all_the_newest_release_is_explained() -> None:
     given = resolve(Shelf([f"demo-1.{minor}-py3-none-win32.whl" for minor in range(3)]))
-    assert [str(choice.release.version) for choice in given.choices] == ["1.2"]
+    assert [str(ranked.release.version) for ranked in given.releases] == ["1.2"]
     assert given.chosen is None
 
 
@@ -450,7 +450,7 @@ def test_prereleases_and_specifiers() -> None:
     shelf = Shelf([f"demo-{one}-py3-none-any.whl" for one in ("1.0", "1.1", "2.0rc1")])
 
     def version(specifier: str) -> str:
-        return str(resolve(shelf, specifier=specifier).choices[-1].release.version)
+        return str(resolve(shelf, specifier=specifier).releases[-1].release.version)
 
     assert [version(one) for one in ("", "<1.1", "==2.0rc1")] == ["1.1", "1.0", "2.0rc1"]
     with pytest.raises(ConfigError, match="no version matches ==3"):
@@ -464,17 +464,17 @@ def test_a_prerelease_is_taken_where_no_final_release_fits() -> None:
     wheels = ["demo-1.0-py3-none-win32.whl", "demo-1.1-py3-none-win32.whl"]
     early = ["demo-0.9rc1-py3-none-any.whl", "demo-1.1rc1-py3-none-any.whl"]
     given = resolve(Shelf([*wheels, *early, "demo-1.2a1-py3-none-win32.whl"]))
-    tried = [str(choice.release.version) for choice in given.choices]
+    tried = [str(ranked.release.version) for ranked in given.releases]
     assert tried == ["1.1", "1.0", "1.2a1", "1.1rc1"]
     assert given.chosen is not None
     assert given.chosen.filename == early[1]
-    (note,) = given.choices[-1].notes
+    (note,) = given.releases[-1].notes
     assert note == "demo 1.1rc1 is a pre-release, chosen because no final release fits"
-    assert resolve(Shelf([*wheels, *early]), specifier=">=1").choices[-1].chosen
+    assert resolve(Shelf([*wheels, *early]), specifier=">=1").releases[-1].chosen
     assert resolve(Shelf([*wheels, *early, "demo-1.0.tar.gz"])).sdist is not None
     nothing = resolve(Shelf([*wheels, "demo-1.2rc1-py3-none-win32.whl"]))
-    assert [str(choice.release.version) for choice in nothing.choices] == ["1.1"]
-    assert not nothing.choices[0].notes
+    assert [str(ranked.release.version) for ranked in nothing.releases] == ["1.1"]
+    assert not nothing.releases[0].notes
 
 
 def test_variants_json_of_another_spelling_and_another_project() -> None:

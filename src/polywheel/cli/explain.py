@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     else:
         print_lines(_lines(answer))
     _print_notes(answers)
-    if not options.trust and any(map(_plugin_not_asked, answer.choices)):
+    if not options.trust and any(map(_plugin_not_asked, answer.releases)):
         say(
             "hint: use --trust to install the plugins of this release in an isolated environment "
             "and run them, or --system FILE to run nothing"
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print_notes(answers: Iterable[Resolution]) -> None:
-    notes = (note for answer in answers for choice in answer.choices for note in choice.notes)
+    notes = (note for answer in answers for ranked in answer.releases for note in ranked.notes)
     for note in dict.fromkeys(notes):
         say(*f"note: {note}".split("\n"))
 
@@ -155,13 +155,13 @@ def _create_resolver(options: argparse.Namespace) -> Resolver:
     return Resolver(source, find_releases(source, project=project), specifier=specifier, ask=ask)
 
 
-def _plugin_not_asked(choice: RankedRelease) -> bool:
-    return any(PLUGIN_NOT_RUN in reason for wheel in choice.rejected for reason in wheel.of_variant)
+def _plugin_not_asked(ranked: RankedRelease) -> bool:
+    return any(PLUGIN_NOT_RUN in reason for wheel in ranked.rejected for reason in wheel.of_variant)
 
 
 def _lines(answer: Resolution) -> Iterator[str]:
     """The answer as text. The first line states the chosen wheel."""
-    last = answer.choices[-1]
+    last = answer.releases[-1]
     machine = one_line(answer.system.name)
     if last.chosen is not None:
         remark = " (no plugin asked)" if _plugin_not_asked(last) else ""
@@ -172,25 +172,25 @@ def _lines(answer: Resolution) -> Iterator[str]:
         yield f"{last.release}: {machine} gets no wheel; an installer builds {sdist}"
     else:
         yield f"{last.release}: {machine} gets nothing"
-    for choice in answer.choices:
+    for ranked in answer.releases:
         yield ""
-        if not choice.fitting:
-            yield f"{choice.release}: none of {quantity(len(choice.release.wheels), 'wheel')} fits"
-        elif len(choice.fitting) > 1:
-            yield f"{choice.release}, in order of preference:"
-            width = len(str(len(choice.fitting)))
-            for number, file in enumerate(choice.fitting, 1):
-                yield f"  {number:{width}}  {file.filename}  ({_description(choice, file.label)})"
-        yield from _rejections(choice)
+        if not ranked.fitting:
+            yield f"{ranked.release}: none of {quantity(len(ranked.release.wheels), 'wheel')} fits"
+        elif len(ranked.fitting) > 1:
+            yield f"{ranked.release}, in order of preference:"
+            width = len(str(len(ranked.fitting)))
+            for number, file in enumerate(ranked.fitting, 1):
+                yield f"  {number:{width}}  {file.filename}  ({_description(ranked, file.label)})"
+        yield from _rejections(ranked)
 
 
-def _rejections(choice: RankedRelease) -> Iterator[str]:
+def _rejections(ranked: RankedRelease) -> Iterator[str]:
     """A line for each rejected variant, and for each wheel that is rejected for another reason."""
     wheels: dict[str, int] = {}
-    for rejected in choice.rejected:
+    for rejected in ranked.rejected:
         if rejected.of_variant and rejected.file.label is not None:
             wheels[rejected.file.label] = wheels.get(rejected.file.label, 0) + 1
-    for rejected in choice.rejected:
+    for rejected in ranked.rejected:
         label = rejected.file.label
         if not rejected.of_variant:
             yield f"{rejected.file.filename} rejected: {'; '.join(rejected.of_file)}"
@@ -199,12 +199,12 @@ def _rejections(choice: RankedRelease) -> Iterator[str]:
             yield f"Variant {label} rejected{several}: {'; '.join(rejected.of_variant)}"
 
 
-def _description(choice: RankedRelease, label: str | None) -> str:
+def _description(ranked: RankedRelease, label: str | None) -> str:
     if label is None:
         return "non-variant"
     if label == NULL_LABEL:
         return "null variant"
-    return f"{label}: {', '.join(map(str, choice.variants[label].properties))}"
+    return f"{label}: {', '.join(map(str, ranked.variants[label].properties))}"
 
 
 def _unused_labels(resolver: Resolver, answers: Iterable[Resolution]) -> list[str]:
@@ -222,10 +222,10 @@ def _table(
     width = max(map(len, names))
     for name, answer in zip(names, answers, strict=True):
         if answer.chosen is not None:
-            choice = answer.chosen.filename
+            chosen_file = answer.chosen.filename
         else:
-            choice = f"no wheel; builds {answer.sdist.filename}" if answer.sdist else "nothing"
-        yield f"{name:{width}}  {choice}"
+            chosen_file = f"no wheel; builds {answer.sdist.filename}" if answer.sdist else "nothing"
+        yield f"{name:{width}}  {chosen_file}"
     newest = resolver.releases[0]
     for label in unused:
         yield f"{newest}: no machine gets {label}"
@@ -244,7 +244,7 @@ def _all_as_json(
 
 
 def _choice_as_json(answer: Resolution) -> dict[str, Any]:
-    last = answer.choices[-1]
+    last = answer.releases[-1]
     chosen = answer.chosen
     variant = last.variants.get(chosen.label or "") if chosen is not None else None
     return {
@@ -260,13 +260,13 @@ def _choice_as_json(answer: Resolution) -> dict[str, Any]:
 def _as_json(answer: Resolution) -> dict[str, Any]:
     return {
         "shape": SHAPE,
-        "project": answer.choices[-1].release.project,
+        "project": answer.releases[-1].release.project,
         **_choice_as_json(answer),
         "releases": [
             {
-                "version": str(choice.release.version),
+                "version": str(ranked.release.version),
                 "fitting": [
-                    {"filename": file.filename, "label": file.label} for file in choice.fitting
+                    {"filename": file.filename, "label": file.label} for file in ranked.fitting
                 ],
                 "rejected": [
                     {
@@ -274,10 +274,10 @@ def _as_json(answer: Resolution) -> dict[str, Any]:
                         "label": rejected.file.label,
                         "reasons": list(rejected.reasons),
                     }
-                    for rejected in choice.rejected
+                    for rejected in ranked.rejected
                 ],
-                "notes": list(choice.notes),
+                "notes": list(ranked.notes),
             }
-            for choice in answer.choices
+            for ranked in answer.releases
         ],
     }

@@ -141,17 +141,17 @@ class Resolution:
     """The result for one system."""
 
     system: System
-    choices: tuple[RankedRelease, ...]
+    releases: tuple[RankedRelease, ...]
     """The releases that were tried, in order. Only the last may have a wheel that fits."""
 
     @property
     def chosen(self) -> CandidateFile | None:
-        return self.choices[-1].chosen
+        return self.releases[-1].chosen
 
     @property
     def sdist(self) -> CandidateFile | None:
         """The sdist that would be built, if there is no wheel."""
-        last = self.choices[-1]
+        last = self.releases[-1]
         return last.sdist if last.chosen is None else None
 
 
@@ -186,9 +186,9 @@ class Resolver:
         """Choose a wheel for the system. Raises ProviderError if a plugin fails."""
         tried = []
         for release in self.releases:
-            choice = self.rank(release, system)
-            tried.append(choice)
-            if choice.chosen is not None or choice.sdist is not None:
+            ranked = self.rank(release, system)
+            tried.append(ranked)
+            if ranked.chosen is not None or ranked.sdist is not None:
                 break
         else:
             # If nothing fits anywhere, explain the newest release.
@@ -197,7 +197,7 @@ class Resolver:
         if last.release.version in self._last_resort:
             note = f"{last.release} is a pre-release, chosen because no final release fits"
             tried[-1] = replace(last, notes=(*last.notes, note))
-        return Resolution(system=system, choices=tuple(tried))
+        return Resolution(system=system, releases=tuple(tried))
 
     def rank(self, release: CandidateRelease, system: System) -> RankedRelease:
         """Rank the wheels of one release for a system."""
@@ -211,52 +211,58 @@ class Resolver:
             # Only variants that have wheels.
             labels = {wheel.label for wheel in release.wheels}
             ordered, unfit = sort_variants(
-                (one for label, one in variants.metadata.variants.items() if label in labels),
+                (
+                    variant
+                    for label, variant in variants.metadata.variants.items()
+                    if label in labels
+                ),
                 known,
             )
-        groups: dict[str | None, tuple[str, ...]] = {one.variant.label: () for one in ordered}
-        groups |= {one.variant.label: tuple(map(support.reason, one.unsupported)) for one in unfit}
+        groups: dict[str | None, tuple[str, ...]] = {entry.variant.label: () for entry in ordered}
+        groups |= {
+            entry.variant.label: tuple(map(support.reason, entry.unsupported)) for entry in unfit
+        }
         for label in sorted({wheel.label or "" for wheel in release.wheels} - {""}):
             groups.setdefault(label, _unknown_label(label, variants))
         groups[None] = ()
         fitting, rejected = self._sort_wheels(release, groups, system)
-        choice = RankedRelease(
+        ranked = RankedRelease(
             release=release,
             fitting=tuple(fitting),
             rejected=tuple(rejected),
-            sdist=next((one for one in release.sdists if self._buildable(one, system)), None),
+            sdist=next((sdist for sdist in release.sdists if self._buildable(sdist, system)), None),
             variants=variants.metadata.variants if variants.metadata is not None else {},
             notes=(*variants.notes, *support.notes),
         )
-        return self._check_best(choice, system)
+        return self._check_best(ranked, system)
 
-    def _check_best(self, choice: RankedRelease, system: System) -> RankedRelease:
+    def _check_best(self, ranked: RankedRelease, system: System) -> RankedRelease:
         """Check the best wheel, as an installer does, including its Requires-Python.
 
         If it can't be installed, uv takes nothing of the release, neither another wheel nor an
         sdist: it tries an older release, or ends with an error. pip ends with an error.
         """
-        best, python = choice.chosen, system.python
+        best, python = ranked.chosen, system.python
         if best is None:
-            return choice
-        inspection = self.source.inspect(best, choice.variants.get(best.label or ""))
+            return ranked
+        inspection = self.source.inspect(best, ranked.variants.get(best.label or ""))
         required = best.link.requires_python or inspection.requires_python or ""
         refusal = inspection.refusal or uv_refusal(required, python)
         if refusal is None:
-            notes = [*choice.notes, *([inspection.note] if inspection.note else [])]
+            notes = [*ranked.notes, *([inspection.note] if inspection.note else [])]
             if pip_refuses(required, python):
                 notes.append(
                     f"pip refuses {best.filename}, which requires Python {required}; uv reads only "
                     f"the lower bound"
                 )
-            return replace(choice, notes=tuple(notes))
+            return replace(ranked, notes=tuple(notes))
         not_tried = f"it comes after {best.filename}, and uv then tries no other wheel"
-        reasons = (refusal, *[not_tried] * (len(choice.fitting) - 1))
+        reasons = (refusal, *[not_tried] * (len(ranked.fitting) - 1))
         refused = [
             RejectedWheel(file=wheel, of_variant=(), of_file=(why,))
-            for wheel, why in zip(choice.fitting, reasons, strict=True)
+            for wheel, why in zip(ranked.fitting, reasons, strict=True)
         ]
-        return replace(choice, fitting=(), rejected=(*refused, *choice.rejected), sdist=None)
+        return replace(ranked, fitting=(), rejected=(*refused, *ranked.rejected), sdist=None)
 
     def variants(self, release: CandidateRelease) -> ReleaseVariants:
         """Return the variant metadata of a release."""

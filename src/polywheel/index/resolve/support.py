@@ -137,7 +137,7 @@ def _namespace_support(
         return _NamespaceSupport(because=missing if features is None else "", features=features)
     builtin = uv_providers.builtin_namespace(provider)
     if builtin is not None:
-        detected = uv_providers.find(builtin)
+        detected = uv_providers.detect(builtin)
         because = f"{detected.summary} (detected like uv's built-in provider)"
         return _NamespaceSupport(because=because, features=detected.features)
     why = _no_plugin_reason(provider, ask)

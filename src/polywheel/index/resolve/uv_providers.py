@@ -51,7 +51,7 @@ class _BuiltInProvider:
     plugin_apis: tuple[str | None, ...]
     """Allowed values of ``plugin-api``; None if it may be omitted."""
 
-    find: Callable[[], DetectedFeatures]
+    detect: Callable[[], DetectedFeatures]
 
 
 def builtin_namespace(provider: Provider) -> str | None:
@@ -75,9 +75,9 @@ def builtin_namespace(provider: Provider) -> str | None:
     return provider.namespace
 
 
-def find(namespace: str) -> DetectedFeatures:
+def detect(namespace: str) -> DetectedFeatures:
     """Detect the features of a built-in provider on this machine. Raises nothing."""
-    return _BUILT_IN[namespace].find()
+    return _BUILT_IN[namespace].detect()
 
 
 def no_builtin_reason(provider: Provider) -> str:
