@@ -110,7 +110,7 @@ def test_without_rules_the_providers_flags_are_used(name: str, tmp_path: Path) -
 def test_a_rule_takes_the_place_of_the_providers_flags(tmp_path: Path) -> None:
     source = example("meson", tmp_path)
     done = build(source, "--wheel", "-Cvariant=x86_64::level::v3", out=tmp_path / "out")
-    told = next(line for line in done.stdout.splitlines() if "told mesonpy" in line)
+    told = next(line for line in done.stdout.splitlines() if "passed to mesonpy" in line)
     assert told.count("CFLAGS += -march=x86-64-v3") == 1
 
 

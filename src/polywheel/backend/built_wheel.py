@@ -36,25 +36,25 @@ _MAGIC = (
 )
 _UNIVERSAL = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
 _OLDEST_JAVA = 45
-"""The version of the class files of Java 1.0, which stands where a universal binary of macOS has the
-number of its architectures: both begin with the same four bytes."""
+"""The version of class files of Java 1.0. Class files and universal binaries of macOS begin with the
+same four bytes; the next four are the version, or the number of architectures."""
 _LIKELY = (".so", ".pyd", ".dll", ".dylib", ".exe", ".a", ".lib", ".o", ".obj", ".node")
 _TEXT = (".py", ".pyi", ".pyx", ".pxd", ".txt", ".md", ".rst", ".json", ".toml", ".h", "/")
 _LENGTH = 8
 
 
 def find_compiled_member(archive: Archive) -> str | None:
-    """The name of a member that is compiled code; None where there is none.
+    """Return the name of a member with compiled code; None if there is none.
 
-    Compiled code is a program or library for some machine, an object file in one of their formats, or
-    code for a GPU. Raises WheelError for an archive that is broken.
+    Compiled code is a program, a library, or an object file for some machine, or code for a GPU.
+    Raises WheelError for a broken archive.
     """
     names = archive.table.names
     candidates = [number for number, name in enumerate(names) if not name.endswith(_TEXT)]
-    for number in sorted(candidates, key=lambda one: not names[one].endswith(_LIKELY)):
+    for number in sorted(candidates, key=lambda number: not names[number].endswith(_LIKELY)):
         member = archive.table.member(number)
         if member.method not in (STORED, DEFLATED):
-            return member.name  # nobody can say what it is
+            return member.name  # compressed in an unknown way: it may be compiled code
         if member.size and _is_compiled(archive.start(member, _LENGTH)):
             return member.name
     return None
@@ -67,16 +67,16 @@ def _is_compiled(start: bytes) -> bool:
 
 
 _ALWAYS_COMPILES = frozenset({"meson-python", "scikit-build-core", "maturin"})
-"""Profiles of backends that are chosen because there is something to compile."""
+"""Profiles of backends for projects with compiled code."""
 _WITHOUT_SETUP_PY = frozenset({"flit-core", "hatchling", "pdm-backend", "poetry-core", "uv-build"})
-"""Profiles of backends that do not read a setup.py; others may, those without a profile too."""
+"""Profiles of backends that do not read setup.py. All others may, also without a profile."""
 _EXTENSIONS = re.compile(
     r"\b(ext_modules|Extension|build_ext|cythonize|mypycify|cffi_modules|rust_extensions|skbuild)\b"
 )
-"""What a setup.py says that has extension modules."""
+"""Names in a setup.py with extension modules."""
 _MAX_SCRIPT = 1024 * 1024
 _DECLARED = (
-    "a name and a version that [project] has are fixed; dynamic lists what the backend computes"
+    "name and version in [project] are fixed; list them in dynamic if the backend computes them"
 )
 
 
@@ -90,19 +90,19 @@ def check_built_wheel(
 ) -> None:
     """Raise BuildError for a wheel of another project or version.
 
-    With ``compiled``, also for one without compiled code where that is expected: by its tags, by the
-    ``flags`` that the backend was given for a compiler, or by what the project declares. Raises
-    WheelError for a wheel that can't be read.
+    With ``compiled``, also raise it for a wheel without compiled code if its tags, the compiler
+    ``flags`` of the build, or declarations of the project make it expected. Raises WheelError for a
+    wheel that can't be read.
     """
     name = WheelName.parse(wheel.name)
     with wheel.open("rb") as file:
         archive = open_archive(file, wheel)
-        found = read_dist_info(archive)
-        headers = parse_metadata(found.metadata, at=f"{wheel.name}: METADATA")
+        dist_info = read_dist_info(archive)
+        headers = parse_metadata(dist_info.metadata, at=f"{wheel.name}: METADATA")
         expected = _expects_compiled_code(name, project, choice, flags) if compiled else None
         lacking = expected if expected and find_compiled_member(archive) is None else None
     problems = [
-        Problem(what, wheel.name) for what in name_disagreements(headers, name, found.folder)
+        Problem(what, wheel.name) for what in name_disagreements(headers, name, dist_info.folder)
     ]
     if other := release_mismatch(name, project=project.name, version=project.version):
         problems.append(Problem(f"the real backend built {other}", wheel.name, _DECLARED))
@@ -111,8 +111,8 @@ def check_built_wheel(
             Problem(
                 f"{wheel.name} has no compiled file, but {lacking}",
                 at=f"the real backend {choice.build_backend!r}",
-                hint="look for a compiler that failed in the output above; where the project has "
-                "nothing to compile: [tool.polywheel] compiled = false",
+                hint="look for a failed compiler in the output above; if the project has no compiled "
+                "code, set [tool.polywheel] compiled = false",
             )
         )
     if problems:
@@ -120,10 +120,10 @@ def check_built_wheel(
 
 
 def release_mismatch(name: WheelName, *, project: str | None, version: str | None) -> str | None:
-    """What a built wheel is, where it is not of this project and version; None where it is.
+    """Describe a wheel that is not of this project and version; None if it is.
 
-    ``project`` is the normalized name. Both are what pyproject.toml has; None is not compared. A
-    backend may add a pre, post, dev, or local part to the version.
+    ``project`` is the normalized name in pyproject.toml, ``version`` the version there; None is not
+    compared. A backend may add a pre, post, dev, or local part to the version.
     """
     if project is not None and canonicalize_name(name.distribution) != project:
         return f"a wheel of {name.distribution!r}, the project is {project!r}"
@@ -135,7 +135,7 @@ def release_mismatch(name: WheelName, *, project: str | None, version: str | Non
 def _expects_compiled_code(
     name: WheelName, project: Project, choice: BackendChoice, flags: Sequence[Entry]
 ) -> str | None:
-    """Why a wheel of a variant must have compiled code; None where it need not."""
+    """Why a wheel of a variant must have compiled code; None if it need not."""
     compiled = project.settings.compiled
     if compiled is not None:
         return f"{project.at('tool.polywheel.compiled')} is true" if compiled else None
@@ -160,10 +160,10 @@ def _signs_of_compiled_code(
 
 
 def _rule_with_flags(project: Project, profile: str | None) -> str | None:
-    """The place of a rule, of the project or of a preset that it names, that has compiler flags.
+    """The location of a rule with compiler flags, in the project or in one of its presets.
 
-    What compiles for one variant compiles for the others too, and for the null variant, which asks for
-    no flags itself.
+    A build hook that compiles for one variant compiles for all variants, also for the null variant,
+    which has no flags.
     """
     presets = project_presets(project)
     rules = (*project.settings.setup, *(rule for preset in presets for rule in preset.rules))
@@ -179,7 +179,7 @@ def _has_flags(rule: SetupRule, profile: str | None) -> bool:
 
 
 def _extension_modules(project: Project) -> str | None:
-    """Where a project declares extension modules for setuptools; None where it does not."""
+    """Where a project declares extension modules for setuptools; None if it does not."""
     tool = project.document.get("tool")
     tables = tool if isinstance(tool, dict) else {}
     setuptools = tables.get("setuptools")

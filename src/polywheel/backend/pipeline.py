@@ -48,8 +48,8 @@ def get_requires(call: HookCall, hook: str) -> list[str]:
     with temporary_folder() as scratch:
         editable = hook == "get_requires_for_build_editable"
         real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable, quiet=True)
-        found = _requirements(real.call(hook, settings), hook)
-    return [*found, *(text for text in build_requirements(resolved) if text not in found)]
+        requires = _requirements(real.call(hook, settings), hook)
+    return [*requires, *(text for text in build_requirements(resolved) if text not in requires)]
 
 
 def build_sdist(call: HookCall, sdist_directory: str) -> str:
@@ -234,7 +234,7 @@ def _variant_backend(
         for line in delivery.warnings:
             call.notify(f"warning: {line}")
         if delivery.told:
-            call.notify(f"told {call.choice.build_backend}: {'; '.join(delivery.told)}")
+            call.notify(f"passed to {call.choice.build_backend}: {'; '.join(delivery.told)}")
     environment = {**os.environ, **delivery.environment}
     directory = own_build_directory(
         call.choice.profile,

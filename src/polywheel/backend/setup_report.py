@@ -81,18 +81,20 @@ def setup_report_lines(report: dict[str, Any]) -> Iterator[str]:
 def _setup(setup: BuildSetup) -> dict[str, list[dict[str, str]]]:
     """By field: the value and origin of each entry, and its name if it has one."""
 
-    def one(entry: Entry, name: str | None = None) -> dict[str, str]:
+    def entry_json(entry: Entry, name: str | None = None) -> dict[str, str]:
         named = {} if name is None else {"name": name}
         return {**named, "value": entry.value, "origin": entry.origin}
 
-    fields = {field: [one(entry) for entry in entries] for field, entries in setup.flags.items()}
-    fields["env"] = [one(entry, name) for name, entry in setup.env.items()]
-    fields["defines"] = [one(entry, name) for name, entry in setup.defines.items()]
+    fields = {
+        field: [entry_json(entry) for entry in entries] for field, entries in setup.flags.items()
+    }
+    fields["env"] = [entry_json(entry, name) for name, entry in setup.env.items()]
+    fields["defines"] = [entry_json(entry, name) for name, entry in setup.defines.items()]
     fields["config-settings"] = [
-        one(entry, key)
+        entry_json(entry, key)
         for key, value in setup.config_settings.items()
         for entry in ((value,) if isinstance(value, Entry) else value)
     ]
-    fields["requires"] = [one(entry) for entry in setup.requires]
-    fields["dependencies"] = [one(entry) for entry in setup.dependencies]
+    fields["requires"] = [entry_json(entry) for entry in setup.requires]
+    fields["dependencies"] = [entry_json(entry) for entry in setup.dependencies]
     return {field: pieces for field, pieces in fields.items() if pieces}

@@ -181,15 +181,15 @@ class Environments:
             waiting=lambda: self._notify("waiting for another run that creates an environment"),
             seconds=self._patience,
         ):
-            found = None if self._fresh else _find(folder)
-            while found is not None and not _is_sound(found):
-                self._notify(f"creating a damaged environment again: {found.folder}")
-                (found.folder / _COMPLETE).unlink()
-                found = _find(folder)
-            if found is None:
-                found = self._create_in_free_folder(folder, interpreter, requirements)
-            _use(found.folder, self._uses)
-        return found
+            environment = None if self._fresh else _find(folder)
+            while environment is not None and not _is_sound(environment):
+                self._notify(f"creating a damaged environment again: {environment.folder}")
+                (environment.folder / _COMPLETE).unlink()
+                environment = _find(folder)
+            if environment is None:
+                environment = self._create_in_free_folder(folder, interpreter, requirements)
+            _use(environment.folder, self._uses)
+        return environment
 
     def _create_in_free_folder(
         self, usual: Path, interpreter: Interpreter, requirements: Sequence[str]
@@ -212,14 +212,14 @@ class Environments:
         self, folder: Path, interpreter: Interpreter, requirements: Sequence[str], lock: int
     ) -> Environment:
         _remove(folder)
-        what = (
+        action = (
             f"installing {', '.join(requirements)}"
             if requirements
             else "creating an empty environment"
         )
         if self._installer.note is not None and requirements:
             self._notify(self._installer.note)
-        self._notify(f"Python {interpreter.python}: {what}")
+        self._notify(f"Python {interpreter.python}: {action}")
         try:
             for number, command in enumerate(
                 self._installer.commands(folder, interpreter.executable, requirements)
@@ -365,14 +365,14 @@ def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
 def _finish(folder: Path) -> Environment:
     """Write the note of an environment, which makes it complete."""
     python = python_of(folder)
-    said = subprocess.run(
+    output = subprocess.run(
         [python, "-I", "-c", _WHERE],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         check=True,
     ).stdout
-    sites = sorted(set(json.loads(said)))
+    sites = sorted(set(json.loads(output)))
     installed = [dist for dist in distributions(path=sites) if dist.metadata["Name"]]
     resolved = sorted(
         {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}

@@ -37,20 +37,20 @@ def pip_settings() -> Mapping[str, str]:
     Values are not changed. An option with several values has them separated by spaces or line breaks.
     Raises ConfigError if a file can't be read.
     """
-    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    by_section: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for path in _files():
         for section, options in _read(path).items():
-            if section in found:
-                found[section].update(options)
+            if section in by_section:
+                by_section[section].update(options)
     variables = {
         _option(name.removeprefix("PIP_")): value
         for name, value in os.environ.items()
         if name.startswith("PIP_")
     }
-    found[":env:"].update(variables)
+    by_section[":env:"].update(variables)
     settings: dict[str, str] = {}
     for section in _SECTIONS:
-        for option, value in found[section].items():
+        for option, value in by_section[section].items():
             # An empty value does not override an earlier section.
             if value and option != "config-file":
                 before = settings.get(option) if option in _ADDED_UP else None
@@ -123,7 +123,7 @@ def system_folders(name: str) -> Iterator[Path]:
         yield Path("/Library/Application Support", name)
         return
     folders = os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
-    for folder in [one for one in folders if one.strip()] or ["/etc/xdg"]:
+    for folder in [folder for folder in folders if folder.strip()] or ["/etc/xdg"]:
         yield Path(folder, name)
 
 
@@ -166,7 +166,7 @@ def own_settings() -> Mapping[str, str]:
 
     Raises ConfigError if a file can't be read.
     """
-    found: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for path in configuration_files():
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -174,10 +174,10 @@ def own_settings() -> Mapping[str, str]:
             continue
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"uv's configuration can't be read: {error}", at=str(path)) from None
-        found |= dict.fromkeys(_options_in(document), str(path))
+        origins |= dict.fromkeys(_options_in(document), str(path))
     for option, names in _SAME.items():
-        found |= {option: name for name in names if os.environ.get(name)}  # noqa: B035
-    return found
+        origins |= {option: name for name in names if os.environ.get(name)}  # noqa: B035
+    return origins
 
 
 def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
@@ -187,8 +187,8 @@ def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield from table.keys() & {"index-url", "extra-index-url", "find-links"}
         indexes = table.get("index")
-        for one in indexes if isinstance(indexes, list) else ():
-            default = isinstance(one, dict) and one.get("default") is True
+        for index in indexes if isinstance(indexes, list) else ():
+            default = isinstance(index, dict) and index.get("default") is True
             yield "index-url" if default else "extra-index-url"
 
 
@@ -223,22 +223,22 @@ def _is_odd_link(link: str) -> bool:
 
 
 def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Pip's settings as variables for uv, but for those that uv has its own setting for."""
-    told: dict[str, str] = {}
+    """Settings of pip as variables of uv, without the settings that uv has itself."""
+    variables: dict[str, str] = {}
     for option, value in settings.items():
         if option in own or option in {"no-index", *_FORMATS}:
             continue
         if option == "proxy":
-            told |= dict.fromkeys(_PROXIES, value)
+            variables |= dict.fromkeys(_PROXIES, value)
         elif option == "pre":
-            told |= {"UV_PRERELEASE": "allow"} if is_true(value) else {}
+            variables |= {"UV_PRERELEASE": "allow"} if is_true(value) else {}
         elif option != "keyring-provider" or value in {"disabled", "subprocess"}:
             text = ",".join(value.split()) if option == "find-links" else value
-            told |= dict.fromkeys(_SAME[option], text)
-    if "UV_INDEX" in told and not os.environ.get("UV_INDEX_STRATEGY"):
-        # pip compares what all indexes have; uv would take what the first has that knows a name.
-        told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return told
+            variables |= dict.fromkeys(_SAME[option], text)
+    if "UV_INDEX" in variables and not os.environ.get("UV_INDEX_STRATEGY"):
+        # pip compares the versions of all indexes; uv would use the first index that has the package.
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return variables
 
 
 def as_options(settings: Mapping[str, str]) -> Iterator[str]:
@@ -254,12 +254,12 @@ def as_options(settings: Mapping[str, str]) -> Iterator[str]:
 
 def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Environment variables for uv with absolute paths, because it runs in another folder."""
-    found = dict(variables)
-    for name in _WITH_PATHS & found.keys():
+    absolute = dict(variables)
+    for name in _WITH_PATHS & absolute.keys():
         separator = "," if name == "UV_FIND_LINKS" else " "
-        words = [word for word in found[name].split(separator) if word]
-        found[name] = separator.join(map(absolute_path, words))
-    return found
+        words = [word for word in absolute[name].split(separator) if word]
+        absolute[name] = separator.join(map(absolute_path, words))
+    return absolute
 
 
 def files_of(variables: Mapping[str, str]) -> list[Path]:
@@ -418,7 +418,9 @@ def _check_lost_settings(settings: Mapping[str, str], own: Mapping[str, str], wh
 def _identity(
     by: str, settings: Mapping[str, str], variables: Mapping[str, str], files: Iterable[Path]
 ) -> Mapping[str, object]:
-    constraints = [settings.get(one, "").split() for one in ("constraint", "build-constraint")]
+    constraints = [
+        settings.get(option, "").split() for option in ("constraint", "build-constraint")
+    ]
     paths = [*(Path(word) for words in constraints for word in words), *files]
     return {
         "by": by,
