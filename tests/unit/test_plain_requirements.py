@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 
-from polywheel.config.reader import _NAME, _VERSIONED, _malformed, _parse_requirement
+from polywheel.config.reader import _NAME, _VERSIONED, _parse_error, _parse_requirement
 
 NAMES = st.from_regex(_NAME, fullmatch=True)
 PLAIN = NAMES | st.from_regex(_VERSIONED, fullmatch=True)
@@ -31,6 +31,6 @@ def test_the_verdict_is_that_of_the_parser(text: str, more: str) -> None:
             right = True
         except InvalidRequirement:
             right = False
-        assert (_malformed(_parse_requirement, changed) is None) == (
+        assert (_parse_error(_parse_requirement, changed) is None) == (
             right and changed.isprintable()
         )

@@ -207,7 +207,7 @@ def test_every_key_that_a_reader_asks_for_is_in_the_schema(
         for part in self.path:
             name, bracket, index = part.partition("[")
             path += [name, int(index[:-1])] if bracket else [part]
-        asked.setdefault((*path,), set()).update(self._asked, also)
+        asked.setdefault((*path,), set()).update(self._read_keys, also)
         finish(self, also)
 
     monkeypatch.setattr(Table, "finish", recorded)

@@ -163,7 +163,7 @@ class BuildSystem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Project:
-    """What polywheel wants to know of a source tree."""
+    """The settings of a source tree."""
 
     source: Path
     """The root of the source tree, absolute."""
@@ -171,7 +171,7 @@ class Project:
     build_system: BuildSystem
     settings: Settings
     metadata: VariantMetadata
-    """``[variant]``; empty where it was not asked for."""
+    """``[variant]``; empty if it was not read."""
 
     document: Mapping[str, Any]
     """The whole of pyproject.toml, for what the real backend has to say in it.
@@ -248,7 +248,7 @@ def config_file() -> Path | None:
 
 
 def _refuse_others(root: Table) -> None:
-    """Note what does not belong into a file that stands in for a project's tables."""
+    """Add problems for tables that a file for ``--config`` must not have."""
     tool = root.table("tool")
     root.table("variant")
     tool.table("polywheel")

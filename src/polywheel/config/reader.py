@@ -36,7 +36,7 @@ _TYPE_NAMES = {
 
 
 def type_name(value: object) -> str:
-    """What a value of TOML or JSON is, in words: ``a string``, ``a table``, ``7``."""
+    """The type of a TOML or JSON value in words, such as ``a string``; a number stands for itself."""
     if isinstance(value, int) and value.bit_length() > 64:
         return "a long number"  # Python refuses to print one of more than 4300 digits
     return _TYPE_NAMES.get(type(value)) or str(value)
@@ -44,7 +44,7 @@ def type_name(value: object) -> str:
 
 def toml_document(content: bytes, name: str) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError that names the file and the place in it."""
-    import tomllib  # who only reads JSON needs none
+    import tomllib  # not needed by callers that only read JSON
 
     try:
         return tomllib.loads(content.decode("utf-8"))
@@ -65,17 +65,17 @@ def toml_document(content: bytes, name: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Problems:
-    """Everything found wrong so far in one file."""
+    """The problems of one file so far."""
 
     found: list[Problem] = field(default_factory=list)
     closed: bool = True
-    """Whether a key that nobody asked for is wrong; not so in what other tools wrote."""
+    """Whether unknown keys are problems. They are not in files that other tools wrote."""
 
     def add(self, what: str, *, at: str | None = None, hint: str | None = None) -> None:
         self.found.append(Problem(what, at, hint))
 
     def attempt(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What ``make(…)`` returns, or None with its error noted."""
+        """The result of ``make(…)``; None, and its problems noted, if it raises a PolywheelError."""
         try:
             return make(*args, **kwargs)
         except PolywheelError as error:
@@ -89,7 +89,7 @@ class Problems:
 
 
 class Table:
-    """One TOML table, where it stands, and which of its keys were asked for."""
+    """One TOML table, its place in the file, and the keys that were read."""
 
     def __init__(
         self, data: Mapping[str, Any], file: str, path: tuple[str, ...], problems: Problems
@@ -98,7 +98,7 @@ class Table:
         self.file = file
         self.path = path
         self.problems = problems
-        self._asked: dict[str, None] = {}
+        self._read_keys: dict[str, None] = {}
 
     def at(self, *keys: str) -> str:
         """``pyproject.toml: tool.polywheel.key``, for messages."""
@@ -109,15 +109,15 @@ class Table:
         return f"{self.file}: {dotted}" if dotted else self.file
 
     def wrong(self, key: str, what: str, hint: str | None = None) -> None:
-        """Note that the value of ``key`` can't be used."""
+        """Add a problem at ``key``."""
         self.problems.add(what, at=self.at(key), hint=hint)
 
     def __contains__(self, key: str) -> bool:
         return key in self.data
 
     def every_key(self) -> Iterator[str]:
-        """Every key, all of them taken as asked for: for tables whose keys are names."""
-        self._asked.update(dict.fromkeys(self.data))
+        """Every key, marked as read: for tables whose keys are names."""
+        self._read_keys.update(dict.fromkeys(self.data))
         yield from self.data
 
     def string(self, key: str) -> str | None:
@@ -130,7 +130,7 @@ class Table:
     def number(self, key: str) -> float | None:
         """An integer or a float; a boolean is neither."""
         value = self.data.get(key)
-        self._asked[key] = None
+        self._read_keys[key] = None
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -159,7 +159,7 @@ class Table:
         return tuple(values)
 
     def array(self, key: str) -> list[Any]:
-        """A list of whatever it holds; empty where there is none."""
+        """A list with values of any type; empty if there is none."""
         return self._get(key, list, "a list") or []
 
     def names(self, key: str, pattern: re.Pattern[str], *, empty: bool = True) -> tuple[str, ...]:
@@ -168,7 +168,9 @@ class Table:
         for index, name in enumerate(self.strings(key, empty=empty) or ()):
             if not pattern.fullmatch(name):
                 at = f"{self.at(key)}[{index}]"
-                self.problems.add(f"malformed name {name!r}", at=at, hint=_spelling(name, pattern))
+                self.problems.add(
+                    f"malformed name {name!r}", at=at, hint=_spelling_hint(name, pattern)
+                )
             elif name in found:
                 self.problems.add(f"{name!r} is listed twice", at=f"{self.at(key)}[{index}]")
             else:
@@ -176,29 +178,29 @@ class Table:
         return tuple(found)
 
     def names_of_tables(self, pattern: re.Pattern[str]) -> Iterator[str]:
-        """Every key, for tables whose keys are names; one that breaks the pattern is noted."""
+        """Every key that matches the pattern, for tables whose keys are names. Others are problems."""
         for key in self.every_key():
             if pattern.fullmatch(key):
                 yield key
             else:
-                self.wrong(key, f"malformed name {key!r}", _spelling(key, pattern))
+                self.wrong(key, f"malformed name {key!r}", _spelling_hint(key, pattern))
 
     def table(self, key: str) -> Table:
-        """The table under ``key``; an empty one where there is none."""
+        """The table under ``key``; an empty one if there is none."""
         value = self._get(key, dict, "a table")
         return Table(value or {}, self.file, (*self.path, key), self.problems)
 
     def finish(self, also_known: Iterable[str] = ()) -> None:
-        """Note every key that nobody asked for, with the nearest known one."""
+        """Add a problem for every key that was not read, with the nearest known key."""
         if not self.problems.closed:
             return
-        known = {*self._asked, *also_known}
+        known = {*self._read_keys, *also_known}
         for key in self.data:
             if key not in known:
                 self.problems.add(f"unknown key {key!r}", at=self.at(key), hint=nearest(key, known))
 
     def _get(self, key: str, kind: type[T], expected: str) -> T | None:
-        self._asked[key] = None
+        self._read_keys[key] = None
         value = self.data.get(key)
         if value is None:
             return None
@@ -208,8 +210,8 @@ class Table:
         return value
 
 
-def _spelling(name: str, pattern: re.Pattern[str]) -> str:
-    """A hint: what a name must match, and the name with other characters if those would do."""
+def _spelling_hint(name: str, pattern: re.Pattern[str]) -> str:
+    """A hint with the pattern of a name, and a corrected name if there is one."""
     rule = f"it must match ^{pattern.pattern}$"
     close = re.sub(r"[-. ]+", "_", name.strip().lower())
     return f"did you mean {close!r}? {rule}" if pattern.fullmatch(close) else rule
@@ -218,8 +220,8 @@ def _spelling(name: str, pattern: re.Pattern[str]) -> str:
 _OBJECT_REFERENCE = re.compile(
     r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
 )
-# What nearly every requirement is: a name, or a name and versions without anything unusual. The parser
-# takes longer to import than all that reads a [variant] table.
+# Most requirements are a name, or a name and simple versions. They need no parser: its import takes longer
+# than reading a [variant] table.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
 _VERSIONED = rf"{_NAME}{_CLAUSE}(?:,{_CLAUSE})*"
@@ -262,7 +264,7 @@ def requirements(table: Table, key: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
         at = f"{table.at(key)}[{index}]"
-        if why := _malformed(_parse_requirement, text):
+        if why := _parse_error(_parse_requirement, text):
             table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
         elif text.strip() in found:
             table.problems.add(f"{text!r} is listed twice", at=at)
@@ -276,7 +278,7 @@ def marker(table: Table, key: str) -> str | None:
     text = table.string(key)
     if text is None:
         return None
-    if why := _malformed(_parse_marker, text):
+    if why := _parse_error(_parse_marker, text):
         table.wrong(key, f"malformed marker {text!r}: {why}")
         return None
     return text.strip()
@@ -311,7 +313,7 @@ def object_reference(table: Table, key: str, expected: str) -> str | None:
     return reference
 
 
-def _malformed(parse: Callable[[str], object], text: str) -> str | None:
+def _parse_error(parse: Callable[[str], object], text: str) -> str | None:
     """Why a requirement or marker can't be used, in one line; None where it can.
 
     Both go into header lines of METADATA, so they must be printable: a line break would begin

@@ -1,4 +1,4 @@
-"""Which variant a build asks for: the config settings that polywheel consumes."""
+"""The config settings of polywheel: they select the variant of a build."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polywheel.model.variant import (
 )
 
 ConfigSettings = Mapping[str, str | Sequence[str]]
-"""As PEP 517 frontends hand them over: a list where a key was given several times."""
+"""As PEP 517 frontends pass them: a list if a key was given several times."""
 
 _PROPERTY_KEYS = ("variant", "variant-name", "variant-property")
 KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
@@ -28,7 +28,7 @@ _NO = ("0", "false", "no", "off")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What was asked for. ``filename`` is ``label``, ``plain``, or None where it was not said."""
+    """The selected variant. ``filename`` is ``label``, ``plain``, or None if it was not given."""
 
     properties: tuple[VariantProperty, ...] = ()
     label: str | None = None
@@ -65,7 +65,7 @@ def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigS
 def resolve(
     selection: Selection, metadata: VariantMetadata, *, spelling: Callable[[str], str] | None = None
 ) -> Variant:
-    """The variant that was asked for, checked against the project's declarations.
+    """The selected variant, checked against the declarations of the project.
 
     Without a label, properties that equal a declared variant take its label, any other set the
     hash. ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for what the
@@ -196,7 +196,7 @@ def _one_of(
 def refuse_contradictions(
     selection: Selection, problems: Problems, *, spelling: Callable[[str], str]
 ) -> None:
-    """Note what of a selection does not go together."""
+    """Add problems for contradictions in a selection."""
     if selection.null and selection.properties:
         problems.add(
             "the null variant has no properties, but some were given: "
@@ -218,7 +218,7 @@ def refuse_contradictions(
 
 
 def _refuse_misspelling(key: str, problems: Problems) -> None:
-    """A misspelt key would go to the real backend, and a plain wheel would come out in silence."""
+    """A misspelt key would go to the real backend, and the build would create a non-variant wheel."""
     if key in KEYS:
         return
     plain = key.lower().replace("_", "-")

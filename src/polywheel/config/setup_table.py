@@ -81,8 +81,12 @@ def _rule(table: Table, key: str) -> SetupRule | None:
         separator=";" if (separator := table.string("separator")) is None else separator,
         spelling={name: _texts(spelling, name) for name in spelling.names_of_tables(SPELLING)},
         fields=_fields(table),
-        by_compiler={name: _finished(by_compiler.table(name)) for name in compilers(by_compiler)},
-        by_backend={name: _finished(by_backend.table(name)) for name in by_backend.every_key()},
+        by_compiler={
+            name: _read_all_fields(by_compiler.table(name)) for name in compilers(by_compiler)
+        },
+        by_backend={
+            name: _read_all_fields(by_backend.table(name)) for name in by_backend.every_key()
+        },
     )
     table.finish(also_known=_FIELDS)
     _check_placeholders(table, rule, rule.fields)
@@ -124,7 +128,7 @@ def compilers(table: Table) -> Iterator[str]:
             table.wrong(name, f"unknown compiler {name!r}", nearest(name, COMPILERS))
 
 
-def _finished(table: Table) -> SetupFields:
+def _read_all_fields(table: Table) -> SetupFields:
     fields = _fields(table)
     table.finish(also_known=_FIELDS)
     return fields

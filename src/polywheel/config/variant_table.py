@@ -200,11 +200,11 @@ def _feature_priorities(
 ) -> tuple[VariantFeature, ...]:
     """``feature``: a list of ``ns :: feature``, or a table of lists by namespace."""
     if isinstance(priorities.data.get("feature"), list):
-        return _parsed(priorities, "feature", VariantFeature.parse, namespaces)
+        return _parse_list(priorities, "feature", VariantFeature.parse, namespaces)
     by_namespace = priorities.table("feature")
     return tuple(
         VariantFeature(namespace, feature)
-        for namespace in _in_order(by_namespace, namespaces)
+        for namespace in _known_namespaces(by_namespace, namespaces)
         for feature in by_namespace.names(namespace, FEATURE)
     )
 
@@ -214,10 +214,10 @@ def _property_priorities(
 ) -> tuple[VariantProperty, ...]:
     """``property``: a list of ``ns :: feature :: value``, or nested tables of lists."""
     if isinstance(priorities.data.get("property"), list):
-        return _parsed(priorities, "property", VariantProperty.parse, namespaces)
+        return _parse_list(priorities, "property", VariantProperty.parse, namespaces)
     by_namespace = priorities.table("property")
     found = []
-    for namespace in _in_order(by_namespace, namespaces):
+    for namespace in _known_namespaces(by_namespace, namespaces):
         by_feature = by_namespace.table(namespace)
         for feature in by_feature.names_of_tables(FEATURE):
             values = by_feature.names(feature, VALUE)
@@ -225,7 +225,7 @@ def _property_priorities(
     return tuple(found)
 
 
-def _in_order(table: Table, namespaces: tuple[str, ...]) -> list[str]:
+def _known_namespaces(table: Table, namespaces: tuple[str, ...]) -> list[str]:
     """The namespaces of a table, in priority order; an unknown one is noted."""
     for namespace in table.every_key():
         if namespace not in namespaces:
@@ -235,7 +235,7 @@ def _in_order(table: Table, namespaces: tuple[str, ...]) -> list[str]:
     return [namespace for namespace in namespaces if namespace in table]
 
 
-def _parsed(
+def _parse_list(
     table: Table, key: str, parse: Callable[..., T], namespaces: tuple[str, ...]
 ) -> tuple[T, ...]:
     """A list of features or properties, as the tables by namespace would give it."""

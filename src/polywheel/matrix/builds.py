@@ -225,7 +225,7 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
             problems.add(
                 f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
                 at=f"{rule.at}.when",
-                hint="they are for " + _spelled(where),
+                hint="they are for " + _describe_places(where),
             )
 
 
@@ -257,6 +257,6 @@ def _holds_anywhere(
         return True
 
 
-def _spelled(places: Iterable[Place]) -> str:
+def _describe_places(places: Iterable[Place]) -> str:
     found = sorted({f"Python {place.python} on {place.target.name}" for place in places})
     return ", ".join(found[:4]) + (", …" if len(found) > 4 else "")

@@ -46,7 +46,7 @@ def merge_cells(expansion: Expansion, problems: Problems) -> list[Cell]:
         if other and other.properties == first.properties and label not in noted:
             noted.add(label)
             problems.add(
-                f"two cells are both {label!r}: {_spelled(first)}; and {_spelled(other)}",
+                f"two cells are both {label!r}: {_describe_cell(first)}; and {_describe_cell(other)}",
                 at=other.at,
                 hint="exclude one of them, or give it properties",
             )
@@ -103,7 +103,7 @@ def check_labels(
         if properties != cell.properties:
             problems.add(
                 f"the label {cell.label!r} stands for different properties: "
-                f"{_listed(properties)} ({at}), and {_listed(cell.properties)} ({_spelled(cell)})",
+                f"{_listed(properties)} ({at}), and {_listed(cell.properties)} ({_describe_cell(cell)})",
                 at=cell.at,
                 hint="a label must have the same properties on every Python and target",
             )
@@ -170,5 +170,5 @@ def _listed(properties: Sequence[VariantProperty]) -> str:
     return ", ".join(map(str, properties)) or "none"
 
 
-def _spelled(cell: Cell) -> str:
+def _describe_cell(cell: Cell) -> str:
     return ", ".join(f"{key} = {value}" for key, value in cell.values.items() if key != "label")

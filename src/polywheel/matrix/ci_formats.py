@@ -33,8 +33,8 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
         of_jobs = list(dict.fromkeys(labels[job] for job in one.jobs))
         yield {
             "id": one.builds[0].id,
-            "runner": _said(plan, one.target, "runner"),
-            "image": _said(plan, one.target, "image"),
+            "runner": _target_text(plan, one.target, "runner"),
+            "image": _target_text(plan, one.target, "image"),
             "python": " ".join(one.pythons),
             "target": one.target,
             "label": of_jobs[0],
@@ -43,7 +43,7 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
         }
 
 
-def _said(plan: Plan, name: str, what: str) -> str:
+def _target_text(plan: Plan, name: str, what: str) -> str:
     target = plan.targets[name]
     text: str = getattr(target, what) or ""
     at = target.at or f"tool.polywheel.targets.{name}"

@@ -73,7 +73,7 @@ def after_excludes(cells: Iterable[Cell], around: ExpansionContext) -> list[Cell
     for pattern in known:
         if pattern.at not in used:
             around.problems.add(
-                "the exclude matches no cell: " + _spelled(pattern),
+                "the exclude matches no cell: " + _describe_pattern(pattern),
                 at=pattern.at,
                 hint=_why_not(pattern, around),
             )
@@ -224,5 +224,5 @@ def _values(removal: Removal) -> dict[str, str]:
     return values if removal.label is None else {**values, "label": removal.label}
 
 
-def _spelled(pattern: Pattern) -> str:
+def _describe_pattern(pattern: Pattern) -> str:
     return ", ".join(f"{key} = {value!r}" for key, value in pattern.values.items())

@@ -57,7 +57,7 @@ class Place:
         """Whether a marker holds here. Raises ConfigError where it has no meaning, and where it is
         about something that the target does not say.
         """
-        parsed, variables = _parsed(marker)
+        parsed, variables = _parse_marker(marker)
         for name in TARGET_SAYS:
             if name in variables and name not in self.environment:
                 raise ConfigError(
@@ -78,7 +78,7 @@ class Place:
 
 
 @cache
-def _parsed(marker: str) -> tuple[Marker, frozenset[str]]:
+def _parse_marker(marker: str) -> tuple[Marker, frozenset[str]]:
     """A marker, and the variables that it is about."""
     parsed = Marker(marker)
     names = (match[1] for match in _VARIABLES.finditer(str(parsed)))
@@ -98,7 +98,9 @@ def python_order(version: str) -> tuple[int, str]:
     return int(minor.removesuffix("t")), minor
 
 
-_SAID = (*("runner", "image", "repair_command", "test_command", "memory_per_job", "job_timeout"),)
+_OVERRIDABLE = (
+    *("runner", "image", "repair_command", "test_command", "memory_per_job", "job_timeout"),
+)
 """What a project says in place of what polywheel knows."""
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64"}
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
@@ -155,12 +157,12 @@ def matrix_targets(
                 hint=nearest(name, matrix.targets) or "add it to targets of the matrix",
             )
     return {
-        name: _with(known.get(name) or _misspelt(name, declared), declared.get(name))
+        name: _with_settings(known.get(name) or _nearest_target(name, declared), declared.get(name))
         for name in matrix.targets or (this_target(),)
     }
 
 
-def _misspelt(name: str, declared: Mapping[str, Target]) -> Target:
+def _nearest_target(name: str, declared: Mapping[str, Target]) -> Target:
     """What a target with an unknown name probably is, so that its markers are no further errors."""
     close = closest(name, known_targets()) if name not in declared else None
     return replace(known_targets()[close], name=name) if close else _unknown(name)
@@ -169,7 +171,10 @@ def _misspelt(name: str, declared: Mapping[str, Target]) -> Target:
 def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
     """Every target that a matrix may come to where it names none: it depends on the machine."""
     known = {**known_targets(), this_target(): known_targets().get(this_target())}
-    return {name: _with(one or _unknown(name), declared.get(name)) for name, one in known.items()}
+    return {
+        name: _with_settings(one or _unknown(name), declared.get(name))
+        for name, one in known.items()
+    }
 
 
 def _unknown(name: str) -> Target:
@@ -180,11 +185,11 @@ def _unknown(name: str) -> Target:
     return Target(name=name, environment=here)
 
 
-def _with(target: Target, declared: Target | None) -> Target:
+def _with_settings(target: Target, declared: Target | None) -> Target:
     """What polywheel knows, and what the project says in its place; "" says "none"."""
     if declared is None:
         return target
-    said = {name: value for name in _SAID if (value := getattr(declared, name)) is not None}
+    said = {name: value for name in _OVERRIDABLE if (value := getattr(declared, name)) is not None}
     return replace(
         target,
         **said,

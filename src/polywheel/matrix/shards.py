@@ -103,7 +103,7 @@ def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
     by_id = {one.id: one for one in plan.builds}
     order = {identifier: number for number, identifier in enumerate(by_id)}
     packs: list[Pack] = []
-    counts = _apportioned(groups.values(), weights, most)
+    counts = _apportion(groups.values(), weights, most)
     for members, count in zip(groups.values(), counts, strict=True):
         shares = _shares({one.id: weights[one.id] for one in members}, count)
         ordered = (sorted(share, key=order.__getitem__) for share in shares)
@@ -111,9 +111,7 @@ def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
     return tuple(sorted(packs, key=lambda one: order[one.builds[0].id]))
 
 
-def _apportioned(
-    groups: Iterable[list[Build]], weights: Mapping[str, float], most: int
-) -> list[int]:
+def _apportion(groups: Iterable[list[Build]], weights: Mapping[str, float], most: int) -> list[int]:
     """How many packs each group gets: one, and the others where they shorten the longest."""
     sizes = [len(group) for group in groups]
     loads = [fsum(weights[one.id] for one in group) for group in groups]

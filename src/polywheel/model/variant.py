@@ -168,7 +168,7 @@ def _frozen() -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provider:
-    """Who governs a namespace (draft PEP on providers, "Provider information").
+    """The provider of a namespace (draft PEP on providers, "Provider information").
 
     Exactly one of ``requires``, ``build_requires``, ``static_properties`` and ``builtin`` is
     filled; the reader of the table sees to that.

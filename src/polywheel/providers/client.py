@@ -317,7 +317,7 @@ def _ask(
         try:
             code = run_host(python, folder, timeout)
         except OSError as error:
-            yield _unasked(queries, f"{python}: {error.strerror or error}")
+            yield _not_asked_error(queries, f"{python}: {error.strerror or error}")
             return
         for number, query in enumerate(queries):
             for line in read_log(folder / f"log-{number}"):
@@ -327,11 +327,13 @@ def _ask(
         log = " ".join(read_log(folder / "log")[-3:])
     if said is None:
         late = f"no answer within {timeout:g} seconds" if code is None else ""
-        yield _ended(queries, calls, code, timeout) or _unasked(queries, late or log)
+        yield _unfinished_error(queries, calls, code, timeout) or _not_asked_error(
+            queries, late or log
+        )
         return
     for query, one, call in zip(queries, said, calls, strict=True):
         try:
-            yield _refusal(query, one, call) or answer_of(query, one)
+            yield _plugin_error(query, one, call) or answer_of(query, one)
         except ProviderError as error:
             yield error
 
@@ -357,7 +359,7 @@ def _request(queries: Sequence[PluginQuery]) -> dict[str, Any]:
     }
 
 
-def _ended(
+def _unfinished_error(
     queries: Sequence[PluginQuery],
     calls: Sequence[str | None],
     code: int | None,
@@ -366,7 +368,7 @@ def _ended(
     """The plugin that was being asked, the last one, when the host ended or ran out of time."""
     for query, call in zip(reversed(queries), reversed(calls), strict=True):
         if call is not None and code is not None:
-            return _died(query, call, code)
+            return _crash_error(query, call, code)
         if call is not None:
             return ProviderError(
                 f"{plugin_name(query)} did not answer within {timeout:g} seconds (in {call})",
@@ -376,27 +378,31 @@ def _ended(
     return None
 
 
-def _died(query: PluginQuery, call: str | None, code: int) -> ProviderError:
+def _crash_error(query: PluginQuery, call: str | None, code: int) -> ProviderError:
     how = f"was killed by signal {-code}" if code < 0 else f"ended its process (exit code {code})"
     return ProviderError(f"{plugin_name(query)} {how} in {call or 'a call'}", at=query.at)
 
 
-def _refusal(query: PluginQuery, said: dict[str, Any], call: str | None) -> ProviderError | None:
+def _plugin_error(
+    query: PluginQuery, said: dict[str, Any], call: str | None
+) -> ProviderError | None:
     """The error that a plugin ended in, if it did."""
     if isinstance(code := said.get("ended"), int):
-        return _died(query, call, code)
+        return _crash_error(query, call, code)
     if "error" not in said:
         return None
     what = one_line(" ".join(str(said["error"]).split()))
     if said.get("missing") is True:
         return ProviderError(
-            f"{plugin_name(query)} can't be imported: {what}", at=query.at, hint=_install(query)
+            f"{plugin_name(query)} can't be imported: {what}",
+            at=query.at,
+            hint=_install_hint(query),
         )
     call = one_line(str(said.get("call")))
     return ProviderError(f"{plugin_name(query)} failed in {call}: {what}", at=query.at)
 
 
-def _install(query: PluginQuery) -> str | None:
+def _install_hint(query: PluginQuery) -> str | None:
     if query.namespace is None or not query.requires:
         return None
     return (
@@ -406,7 +412,7 @@ def _install(query: PluginQuery) -> str | None:
     )
 
 
-def _unasked(queries: Sequence[PluginQuery], why: str) -> ProviderError:
+def _not_asked_error(queries: Sequence[PluginQuery], why: str) -> ProviderError:
     """Nobody knows at which of the plugins it went wrong, so all of them are named."""
     names = ", ".join(map(plugin_name, queries))
     return ProviderError(f"{names} can't be asked: {why or 'unknown reason'}", at=queries[0].at)

@@ -41,7 +41,7 @@ class BuildProvider:
 
 
 def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, ...]:
-    """Who is asked about a variant: the namespaces that it uses, and no others.
+    """The providers of the namespaces that a variant uses.
 
     A provider with ``build-requires`` is asked for every variant: its static properties are part
     of every wheel's metadata. ``[tool.polywheel.providers.ns]`` takes the place of what
@@ -163,7 +163,7 @@ def plugin_requirements(providers: Sequence[BuildProvider]) -> list[str]:
 
 
 def queries(providers: Sequence[BuildProvider], variant: Variant) -> list[PluginQuery]:
-    """What to ask the plugins about a variant."""
+    """The queries to the plugins about a variant."""
     found = []
     for provider in providers:
         if provider.query != "plugin":
@@ -189,7 +189,11 @@ def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] 
     Plugins of 2025 do not say which features may have several values: ``multi_value`` names those
     that are known otherwise.
     """
-    problems = [_unknown(prop, answer, at) for prop, valid in answer.valid.items() if not valid]
+    problems = [
+        _unknown_property_error(prop, answer, at)
+        for prop, valid in answer.valid.items()
+        if not valid
+    ]
     values: dict[str, list[str]] = {}
     for prop in answer.valid:
         values.setdefault(prop.feature, []).append(prop.value)
@@ -209,8 +213,8 @@ def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] 
         raise ProviderError.collected(p for error in problems for p in error.problems)
 
 
-def _unknown(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
-    """What is not known, and the nearest of what is: of ``supported``, where there is no list."""
+def _unknown_property_error(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
+    """An error for an unknown property, with the nearest known one (from ``supported`` without a list)."""
     known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
     what, found, names = "feature", prop.feature, tuple(known)
     if prop.feature in known:

@@ -1,4 +1,4 @@
-"""Everything that is to be known of the providers of a project, or of the plugins installed."""
+"""What the providers of a project, or the installed plugins, support."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTRY_POINTS = "variant_plugins"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderSurvey:
-    """One provider; ``features`` and ``supported`` are None where nobody can list them."""
+    """One provider. ``features`` and ``supported`` are None if there is no list of them."""
 
     namespace: str
     kind: str
@@ -102,7 +102,7 @@ def _query(
 
 
 def with_answers(provider: ProviderSurvey, answers: Sequence[PluginAnswer]) -> ProviderSurvey:
-    """A provider with what its plugin said."""
+    """A provider with the answer of its plugin."""
     answer = next(one for one in answers if one.query is provider.query)
     return replace(
         provider,

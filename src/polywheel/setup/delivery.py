@@ -127,7 +127,7 @@ def deliver(
     do not. Raises ConfigError where the user's config settings contradict the setup, and, with
     ``strict``, if the backend does not support a part of the setup.
     """
-    work = _Delivered(
+    work = _DeliveryBuilder(
         dict(environment),
         dict(settings),
         backend=profile.name if profile else "a backend without a profile",
@@ -162,7 +162,7 @@ def _method(profile: BackendProfile | None, name: str, compiler: str) -> Deliver
     return special.get(name) or profile.delivery.get(name) or _UNSUPPORTED
 
 
-class _Delivered:
+class _DeliveryBuilder:
     """Environment and config settings as they grow."""
 
     def __init__(

@@ -58,7 +58,7 @@ class Strength(IntEnum):
 
 
 class SetupAccumulator:
-    """Entries in the order in which they are added; :meth:`settled` is the setup that they make."""
+    """Entries in the order in which they are added; :meth:`build_setup` is the setup that they make."""
 
     def __init__(self, variant: Variant, source: Path) -> None:
         self.variant = variant
@@ -164,7 +164,7 @@ class SetupAccumulator:
             self.problems.add(f"malformed requirement {text!r}: {why}", at=origin)
         return Entry(text, origin)
 
-    def settled(self) -> BuildSetup:
+    def build_setup(self) -> BuildSetup:
         """The setup. Raises ConfigError with every contradiction."""
         single = {name: entry for name in self.single if (entry := self._strongest(name))}
         for name, entry in single.items():
@@ -288,38 +288,38 @@ class SetupSources:
 
 def merge_rules(variant: Variant, sources: SetupSources) -> BuildSetup:
     """The build setup of a variant. Raises ConfigError where sources contradict each other."""
-    gathered = SetupAccumulator(variant, sources.source)
+    accumulator = SetupAccumulator(variant, sources.source)
     here = sources.environment
     rules = [rule for rule in sources.rules if _applies(rule, here)]
     presets = [rule for one in sources.presets for rule in one.rules if _applies(rule, here)]
     for rule in rules:
         if not rule.target and rule.label_glob is None:
-            gathered.add(rule, _said(rule, sources), None, Strength.EVERYTHING)
+            accumulator.add(rule, _said(rule, sources), None, Strength.EVERYTHING)
     silent: list[VariantProperty] = []
     for namespace in _lowest_first(variant, sources):
         properties = [prop for prop in variant.properties if prop.namespace == namespace]
         taken: _Taken = {prop: set() for prop in properties}
         # Chosen from the strongest source to the weakest, added the other way round.
         from_rules = _chosen(rules, sources, taken)
-        from_provider = list(_answered(_readable_answer(sources, namespace, gathered), taken))
+        from_provider = list(_answered(_readable_answer(sources, namespace, accumulator), taken))
         from_presets = _chosen(presets, sources, taken)
         for rule, said, prop in from_presets:
-            gathered.add(rule, said, prop, Strength.PROPERTY)
+            accumulator.add(rule, said, prop, Strength.PROPERTY)
         for name, texts in from_provider:
-            gathered.add_answer(namespace, name, texts)
+            accumulator.add_answer(namespace, name, texts)
         for rule, said, prop in from_rules:
-            gathered.add(rule, said, prop, Strength.PROPERTY)
+            accumulator.add(rule, said, prop, Strength.PROPERTY)
         silent += [
             prop for prop, names in taken.items() if not names and not is_intended(prop, rules)
         ]
     for rule in rules:
         if rule.label_glob is not None and fnmatchcase(variant.label, rule.label_glob):
-            gathered.add(rule, _said(rule, sources), None, Strength.LABEL)
+            accumulator.add(rule, _said(rule, sources), None, Strength.LABEL)
             silent = []
     for prop in silent:
         what = f"no rule, provider, or preset has build setup for '{prop}'"
-        gathered.notes[what] = None
-    return gathered.settled()
+        accumulator.notes[what] = None
+    return accumulator.build_setup()
 
 
 def _lowest_first(variant: Variant, sources: SetupSources) -> list[str]:
@@ -368,7 +368,7 @@ def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) ->
 
 
 def _readable_answer(
-    sources: SetupSources, namespace: str, gathered: SetupAccumulator
+    sources: SetupSources, namespace: str, accumulator: SetupAccumulator
 ) -> PluginAnswer | None:
     """A provider's answer without what the compiler can't read: plugins know GNU's spelling only."""
     answer = sources.answers.get(namespace)
@@ -383,7 +383,7 @@ def _readable_answer(
                 found[name] = kept
             for text in set(texts).difference(kept):
                 what = f"provider {namespace} says {text!r}, which MSVC does not know: ignored"
-                gathered.notes[what] = None
+                accumulator.notes[what] = None
         return found
 
     return replace(
