@@ -121,7 +121,7 @@ def _unsupported_everywhere(wheel: InspectedWheel) -> list[Problem]:
     """Properties that no machine supports. The wheel is consistent, but it can't be installed."""
     return [
         Problem(f"no machine supports '{prop}': the static properties of its provider lack it")
-        for prop in wheel.fits_nowhere
+        for prop in wheel.unsupported_properties
     ]
 
 

@@ -85,7 +85,7 @@ class InspectedWheel:
         return _only_variant(self.shown)
 
     @property
-    def fits_nowhere(self) -> tuple[VariantProperty, ...]:
+    def unsupported_properties(self) -> tuple[VariantProperty, ...]:
         """Properties that are not in the static properties of their provider. No machine supports them."""
         metadata, variant = self.shown, self.shown_variant
         if metadata is None or variant is None:

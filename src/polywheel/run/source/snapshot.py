@@ -95,7 +95,7 @@ class Source:
         """
         kept = cache_directory() / "snapshots" / self.digest[:32]
         try:
-            if fresh and is_intact(kept) and not self.is_content_of(kept / _SNAPSHOT):
+            if fresh and is_intact(kept) and not self.has_same_content(kept / _SNAPSHOT):
                 remove_folder(kept)
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
@@ -104,7 +104,7 @@ class Source:
                 with temporary_folder(kept.parent) as folder:
                     made = folder / "made"
                     copy_files(self.root, self.files, made / _SNAPSHOT)
-                    if not self.is_content_of(made / _SNAPSHOT):
+                    if not self.has_same_content(made / _SNAPSHOT):
                         raise BuildError(
                             "the source changed while it was read", hint="run it again"
                         )
@@ -119,7 +119,7 @@ class Source:
                 ) from None
         return replace(self, root=kept / _SNAPSHOT)
 
-    def is_content_of(self, root: Path) -> bool:
+    def has_same_content(self, root: Path) -> bool:
         """Whether the files in another folder have the same content. Raises BuildError."""
         return _read(root, self.files, self.repositories).digest == self.digest
 
@@ -197,7 +197,7 @@ def unpack_source(
             record_files(made)
             # Names that are not UTF-8 are escaped, and read back unchanged.
             write_synced(made / _NOTE, json.dumps(note))
-            if found is None or not source.is_content_of(found.root):
+            if found is None or not source.has_same_content(found.root):
                 remove_folder(kept)
                 rename(made, kept)
     except OSError as error:

@@ -56,7 +56,9 @@ def unpack_sdist(path: Path, folder: Path) -> Path:
     try:
         room = min(MOST_BYTES, max(_SMALL, _RATIO * path.stat().st_size))
         unpacking = _Unpacking(path=path, folder=folder, bytes=room)
-        for member, read in _zipped(path) if path.suffix == ".zip" else _tarred(path, room):
+        for member, read in (
+            _zip_members(path) if path.suffix == ".zip" else _tar_members(path, room)
+        ):
             unpacking.add(member, read)
         unpacking.finish()
     except _UNREADABLE as error:
@@ -67,7 +69,7 @@ def unpack_sdist(path: Path, folder: Path) -> Path:
     return folders[0]
 
 
-def _tarred(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
+def _tar_members(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
     with gzip.open(path, "rb") as stream:
         # A member has one header, and at most two headers that extend it.
         reader = TarReader(stream, most_bytes=room, most_headers=3 * MOST_FILES)
@@ -75,7 +77,7 @@ def _tarred(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
             yield member, reader.read
 
 
-def _zipped(path: Path) -> Iterator[tuple[Member, _Read]]:
+def _zip_members(path: Path) -> Iterator[tuple[Member, _Read]]:
     directories: list[bytes] = []
     with path.open("rb") as file:
         try:
@@ -88,33 +90,33 @@ def _zipped(path: Path) -> Iterator[tuple[Member, _Read]]:
         if directories.pop().count(_DIRECTORY_ENTRY) > MOST_FILES:
             raise BuildError(f"{path.name} holds more than {MOST_FILES} files", at=str(path))
         with zipfile.ZipFile(file) as archive:
-            for one in archive.infolist():
-                if not one.filename:
-                    raise BuildError(f"{path.name} holds a file without a name", at=str(path))
-                if one.compress_type not in _METHODS:
-                    what = f"{path.name} holds a file that is compressed with another method"
-                    raise BuildError(f"{what} than deflate: {one.filename!r}", at=str(path))
-                with archive.open(one) as content:
-                    yield _of_zip(one, content.read), content.read
+            for info in archive.infolist():
+                if not info.filename:
+                    raise BuildError(f"{path.name} contains a file without a name", at=str(path))
+                if info.compress_type not in _METHODS:
+                    what = f"{path.name} contains a file that is compressed with another method"
+                    raise BuildError(f"{what} than deflate: {info.filename!r}", at=str(path))
+                with archive.open(info) as content:
+                    yield _zip_member(info, content.read), content.read
 
 
-def _of_zip(one: zipfile.ZipInfo, read: _Read) -> Member:
-    mode = one.external_attr >> 16
+def _zip_member(info: zipfile.ZipInfo, read: _Read) -> Member:
+    mode = info.external_attr >> 16
     kind = Kind.FILE
-    if one.is_dir():
+    if info.is_dir():
         kind = Kind.FOLDER
     elif stat.S_ISLNK(mode):
         kind = Kind.LINK
     try:
         # Times in a zip have no time zone. UTC gives the same time on all machines.
-        time = datetime(*one.date_time, tzinfo=UTC).timestamp()
+        time = datetime(*info.date_time, tzinfo=UTC).timestamp()
     except ValueError:
         time = 0.0
     return Member(
-        name=one.filename,
+        name=info.filename,
         kind=kind,
         link=os.fsdecode(read(_MAX_LINK)) if kind is Kind.LINK else "",
-        size=one.file_size,
+        size=info.file_size,
         executable=bool(mode & stat.S_IXUSR),
         time=time,
     )
@@ -139,7 +141,7 @@ class _Unpacking:
 
     def add(self, member: Member, read: _Read) -> None:
         """Write a member, or keep a link for :meth:`finish`. Raises BuildError and OSError."""
-        self._counted()
+        self._count()
         if member.kind is Kind.OTHER:
             raise self._error(f"holds what is neither file nor folder: {member.name!r}")
         place = self._place(member.name)
@@ -167,7 +169,7 @@ class _Unpacking:
             if member.kind is Kind.LINK:
                 self._link(member)
 
-    def _counted(self) -> None:
+    def _count(self) -> None:
         self.count += 1
         if self.count > MOST_FILES:
             raise self._error(f"holds more than {MOST_FILES} files")
@@ -195,7 +197,7 @@ class _Unpacking:
         """Return the path of a member, and create its parent folders."""
         missing = [one for one in place.parents if one not in self.folders]
         for one in reversed(missing):
-            self._counted()
+            self._count()
             (self.folder / one).mkdir(exist_ok=True)
         self.folders.update(missing)
         return self.folder / place
@@ -241,6 +243,6 @@ class _Unpacking:
             raise self._error(f"holds a link to a folder that it lies in: {where.name!r}")
         for folder, _, names in walk(origin):
             for name in names:
-                self._counted()
+                self._count()
                 self._take(Path(folder, name).stat().st_size)
         shutil.copytree(origin, where)

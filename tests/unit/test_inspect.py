@@ -416,7 +416,7 @@ def test_a_value_that_its_provider_does_not_know_is_told_and_is_no_disagreement(
     plain = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
     wheel = look(tmp_path, zipped(with_record(files(variant_json=static, metadata=plain))))
     assert not wheel.disagreements
-    assert list(map(str, wheel.fits_nowhere)) == [V3]
+    assert list(map(str, wheel.unsupported_properties)) == [V3]
     assert main(["show", str(wheel.path)]) == 4
     said = capsys.readouterr().out
     assert f"no machine supports '{V3}': the static properties of its provider lack it" in said
