@@ -198,9 +198,9 @@ def ends_with(raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_a_hook_ends_with_a_message_too(
     raised: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended, backend._face():
+    with pytest.raises(SystemExit) as ended, backend._exit_on_error():
         raise raised
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("error: ")
-    with pytest.raises(ZeroDivisionError), backend._face():
+    with pytest.raises(ZeroDivisionError), backend._exit_on_error():
         raise ZeroDivisionError
