@@ -234,12 +234,16 @@ def read_variant_fields(headers: Message, *, at: str) -> VariantFields | None:
     if not any(name.lower() in _VARIANT_FIELDS for name in headers):
         return None
     problems = Problems()
-    properties = _each(every(_PROPERTY, _OLD_PROPERTY), VariantProperty.parse, problems, at)
-    label, named = (_only(name, every, problems, at) for name in (_LABEL, _HASH))
+    properties = _parse_each(every(_PROPERTY, _OLD_PROPERTY), VariantProperty.parse, problems, at)
+    label, named = (_single_value(name, every, problems, at) for name in (_LABEL, _HASH))
     metadata = VariantMetadata(
         namespaces=_namespaces(every, problems, at),
-        feature_priorities=_each(_listed(_FEATURES, every), VariantFeature.parse, problems, at),
-        property_priorities=_each(_listed(_PROPERTIES, every), VariantProperty.parse, problems, at),
+        feature_priorities=_parse_each(
+            _split_values(_FEATURES, every), VariantFeature.parse, problems, at
+        ),
+        property_priorities=_parse_each(
+            _split_values(_PROPERTIES, every), VariantProperty.parse, problems, at
+        ),
         providers=MappingProxyType(_providers(every, problems, at)),
         variants=MappingProxyType(_variants(properties, label, named, problems, at)),
     )
@@ -298,27 +302,27 @@ def _check_namespaces(
             )
 
 
-def _only(name: str, every: Every, problems: Problems, at: str) -> str | None:
+def _single_value(name: str, every: Every, problems: Problems, at: str) -> str | None:
     values = every(name)
     if len(set(values)) > 1:
         problems.add(f"{name} has several values: {', '.join(values)}", at=at)
     return values[0] if values else None
 
 
-def _each(
+def _parse_each(
     texts: Iterable[str], parse: Callable[..., T], problems: Problems, at: str
 ) -> tuple[T, ...]:
     read = [problems.attempt(parse, text, at=at) for text in texts]
     return tuple(one for one in dict.fromkeys(read) if one is not None)
 
 
-def _listed(name: str, every: Every) -> list[str]:
+def _split_values(name: str, every: Every) -> list[str]:
     return [part for value in every(name) for text in value.split(",") if (part := text.strip())]
 
 
 def _namespaces(every: Every, problems: Problems, at: str) -> tuple[str, ...]:
     """Return the namespaces in order, without malformed ones and the reserved one, which must not be listed."""
-    found = tuple(dict.fromkeys(_listed(_NAMESPACES, every)))
+    found = tuple(dict.fromkeys(_split_values(_NAMESPACES, every)))
     for name in found:
         if not NAMESPACE.fullmatch(name):
             problems.add(f"malformed namespace {name!r} in {_NAMESPACES}", at=at)

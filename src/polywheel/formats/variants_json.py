@@ -79,20 +79,20 @@ def _providers(
 ) -> dict[str, Provider]:
     """Return all providers. Providers of one namespace must be equal."""
     # The file has no markers. So a provider with a marker, in a wheel of 2025, equals one without it.
-    found = _grouped(
-        (namespace, wheel, provider if provider.enable_if is None else _unmarked(provider))
+    found = _group_by_key(
+        (namespace, wheel, provider if provider.enable_if is None else _without_marker(provider))
         for wheel, metadata in named
         for namespace, provider in metadata.providers.items()
     )
     for namespace, groups in found.items():
         if len(groups) > 1:
-            values = _list_values((_described(provider), names) for provider, names in groups)
+            values = _list_values((_describe(provider), names) for provider, names in groups)
             what = f"the providers of {namespace!r} are not equal: {values}"
             problems.add(what, at=at, hint=_HINT)
     return {namespace: groups[0][0] for namespace, groups in sorted(found.items())}
 
 
-def _unmarked(provider: Provider) -> Provider:
+def _without_marker(provider: Provider) -> Provider:
     return replace(provider, enable_if=None)
 
 
@@ -105,7 +105,7 @@ def _variants(
         for wheel, metadata in named
         for label, variant in metadata.variants.items()
     ]
-    found = _grouped(every)
+    found = _group_by_key(every)
     for label, groups in found.items():
         if len(groups) > 1:
             values = _list_values(
@@ -115,7 +115,7 @@ def _variants(
             problems.add(
                 f"the label {label!r} stands for different properties: {values}", at=at, hint=_HINT
             )
-    by_properties = _grouped(
+    by_properties = _group_by_key(
         (", ".join(f"'{prop}'" for prop in variant.properties), wheel, label)
         for label, wheel, variant in every
     )
@@ -131,7 +131,7 @@ def _variants(
     return {label: groups[0][0] for label, groups in sorted(found.items())}
 
 
-def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
+def _group_by_key(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
     """Return the different values of each key, each with the wheels that have it."""
     groups: dict[str, list[tuple[T, list[str]]]] = {}
     for key, wheel, value in found:
@@ -158,7 +158,7 @@ def _list_values(groups: Iterable[tuple[str, list[str]]]) -> str:
     return "; ".join(parts)
 
 
-def _described(provider: Provider) -> str:
+def _describe(provider: Provider) -> str:
     """Describe a provider with all fields that are compared."""
     static = " ".join(
         f"{name}=[{', '.join(has)}]" for name, has in provider.static_properties.items()
@@ -188,7 +188,7 @@ def _gaps(united: VariantMetadata) -> Iterator[str]:
         if provider.build_requires or not (
             provider.requires or provider.static_properties or provider.builtin
         ):
-            yield f"the provider of {namespace!r} can't be written: {_described(provider)}"
+            yield f"the provider of {namespace!r} can't be written: {_describe(provider)}"
 
 
 def _strangers(named: Iterable[tuple[str, VariantMetadata]]) -> Iterator[str]:

@@ -72,21 +72,21 @@ if sys.platform == "win32":
             self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
             for name in ("CreateJobObjectW", "OpenProcess"):
                 getattr(self._kernel, name).restype = ctypes.c_void_p
-            self._handle = ctypes.c_void_p(self._checked(self._kernel.CreateJobObjectW(None, None)))
+            self._handle = ctypes.c_void_p(self._check(self._kernel.CreateJobObjectW(None, None)))
             try:
                 limits = ExtendedLimits()
                 # A daemon may ask to leave the job, as a POSIX daemon creates a session of its own.
                 limits.basic.limit_flags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
                 size = ctypes.sizeof(limits)
-                self._checked(
+                self._check(
                     self._kernel.SetInformationJobObject(
                         self._handle, _EXTENDED_LIMITS, ctypes.byref(limits), size
                     )
                 )
                 opened = self._kernel.OpenProcess(_SET_QUOTA | _TERMINATE, False, process)
-                handle = ctypes.c_void_p(self._checked(opened))
+                handle = ctypes.c_void_p(self._check(opened))
                 try:
-                    self._checked(self._kernel.AssignProcessToJobObject(self._handle, handle))
+                    self._check(self._kernel.AssignProcessToJobObject(self._handle, handle))
                 finally:
                     self._kernel.CloseHandle(handle)
             except BaseException:
@@ -100,7 +100,7 @@ if sys.platform == "win32":
                 self._kernel.CloseHandle(self._handle)
                 self._handle = ctypes.c_void_p()
 
-        def _checked(self, result: int | None) -> int:
+        def _check(self, result: int | None) -> int:
             if not result:
                 raise ctypes.WinError(ctypes.get_last_error())
             return result

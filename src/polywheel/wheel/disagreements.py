@@ -246,8 +246,8 @@ def _of_providers(metadata: VariantMetadata, document: VariantMetadata) -> Itera
             continue
         if ours is None or theirs is None or _plugin(ours) != _plugin(theirs):
             yield (
-                f"METADATA has {_described(ours)} as provider of {namespace!r}, "
-                f"variant.json {_described(theirs)}"
+                f"METADATA has {_describe(ours)} as provider of {namespace!r}, "
+                f"variant.json {_describe(theirs)}"
             )
         elif ours.enable_if and theirs.enable_if and ours.enable_if != theirs.enable_if:
             yield (
@@ -260,7 +260,7 @@ def _plugin(provider: Provider) -> tuple[list[str], str | None]:
     return [str(Requirement(text)) for text in provider.requires], provider.object_reference
 
 
-def _described(provider: Provider | None) -> str:
+def _describe(provider: Provider | None) -> str:
     if provider is None:
         return "nothing"
     if provider.requires or provider.plugin_api:

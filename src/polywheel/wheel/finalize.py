@@ -192,12 +192,12 @@ def _contradiction(path: Path, variant: Variant, other: Path, of_other: Variant)
     if variant.label == of_other.label:
         return WheelError(
             f"{path} and {other} have the label {variant.label!r}, with different "
-            f"properties: {_described(variant)}; {_described(of_other)}",
+            f"properties: {_describe(variant)}; {_describe(of_other)}",
             hint="a label stands for one set of properties; build one of them with another label",
         )
     return WheelError(
         f"{path} and {other} have the same properties, with the labels {variant.label!r} and "
-        f"{of_other.label!r}: {_described(variant)}",
+        f"{of_other.label!r}: {_describe(variant)}",
         hint="a set of properties has one label in a release; build both with the same label, or "
         "remove one of them",
     )
@@ -293,5 +293,5 @@ def _carry_out(plan: _Planned, *, force: bool) -> FinalizedWheel:
     return FinalizedWheel(wheel=wheel, written=target, variant=plan.variant, changed=changed)
 
 
-def _described(variant: Variant | None) -> str:
+def _describe(variant: Variant | None) -> str:
     return ", ".join(map(str, variant.properties)) if variant and variant.properties else "none"

@@ -162,7 +162,7 @@ def _alternates(objects: Path) -> str:
         # The repository has no objects of its own, and may be removed before the copy.
         if text.startswith(("/", '"/')) and not any((objects / "pack").glob("*")):
             return text
-    return f"{_quoted(objects.as_posix())}\n"
+    return f"{_quote(objects.as_posix())}\n"
 
 
 def _git_path(folder: Path, name: str) -> Path:
@@ -191,12 +191,12 @@ def _config(folder: Path) -> str:
     for key, text in settings.items():
         section, _, rest = key.partition(".")
         subsection, _, name = rest.rpartition(".")
-        lines.append(f"[{section} {_quoted(subsection)}]" if subsection else f"[{section}]")
-        lines.append(f"\t{name}" if text is None else f"\t{name} = {_quoted(text)}")
+        lines.append(f"[{section} {_quote(subsection)}]" if subsection else f"[{section}]")
+        lines.append(f"\t{name}" if text is None else f"\t{name} = {_quote(text)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Quote a string for git's files."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

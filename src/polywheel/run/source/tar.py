@@ -94,7 +94,7 @@ class TarReader:
             any_header = True
             kind, size = header[156:157], _number(header[124:136])
             if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL):
-                content = self._extended(size)
+                content = self._read_extended(size)
                 if kind == _PAX:
                     extended |= _records(content)
                 elif kind == _PAX_FOR_ALL:
@@ -136,7 +136,7 @@ class TarReader:
             raise TarError("a header is malformed: its checksum is another")
         return header
 
-    def _extended(self, size: int) -> bytes:
+    def _read_extended(self, size: int) -> bytes:
         if not 0 <= size <= _MAX_EXTENDED:
             raise TarError(f"a header claims {size} bytes, and may have {_MAX_EXTENDED}")
         self._extensions -= size
