@@ -76,7 +76,7 @@ def test_config_settings(arguments: list[str], expected: list[str], tmp_path: Pa
         ('"flit_core.buildapi"', "7", ["expected a string, found 7", "tool.polywheel.build-b"]),
         ('build-backend = "flit', 'biuld-backend = "flit', ["unknown key", "'build-backend'?"]),
         ('"mkl"]\n[variant.providers', '"mkl", "mkl"]\n[variant.providers', ["listed twice"]),
-        ('namespace = ["blas_lapack", ', "namespace = [", ["absent from default-priorities"]),
+        ('namespace = ["blas_lapack", ', "namespace = [", ["missing from default-priorities"]),
         ("[variant.variants.fast]", "[variant.variants.Fast]", ["malformed variant label"]),
         ("blas_lapack.library", "blas_lapak.library", ["no provider", "'blas_lapack'?"]),
         ("[variant.default", "[variant]\nfoo = 1\n[variant.default", ["unknown key 'foo'"]),
