@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from packaging.version import Version
 
-from polywheel.formats.ordering import SupportedValues
+from polywheel.formats.variant_order import SupportedValues
 from polywheel.index.resolve.candidates import (
     CandidateFile,
     CandidateRelease,

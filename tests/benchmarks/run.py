@@ -184,7 +184,7 @@ def overhead(folder: Path) -> None:
 def provider_query() -> None:
     code = (
         "import sys; from polywheel.providers.client import ask_plugins\n"
-        "from polywheel.model.answers import PluginQuery\n"
+        "from polywheel.model.plugin_answers import PluginQuery\n"
         "from polywheel.model.variant import VariantProperty\n"
         "import time; start = time.perf_counter()\n"
         "v3 = (VariantProperty('x86_64', 'level', 'v3'),)\n"

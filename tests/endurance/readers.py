@@ -30,7 +30,7 @@ import wheels
 from mutations import misshapen, mutated
 from wheels import INFO, LABELLED, NAME
 
-from polywheel.ci.collection import merge_reports
+from polywheel.ci.collect import merge_reports
 from polywheel.config.project import read_project
 from polywheel.config.selection import KEYS, parse_selection, resolve
 from polywheel.errors import PolywheelError, WheelError
@@ -45,7 +45,7 @@ from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import plan_as_json, read_document, read_plan
 from polywheel.matrix.shards import read_durations
-from polywheel.model.answers import PluginQuery
+from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.providers.client import answer_of, read_answers, read_call, read_log
@@ -56,7 +56,7 @@ from polywheel.run.worker.requests import TimeBudget, check_response
 from polywheel.setup.profiles import choose_backend
 from polywheel.setup.resolve import resolve_setup
 from polywheel.system.processes import ChildResult
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.dist_info import find_dist_info, read_dist_info
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.record import parse_record

@@ -28,7 +28,7 @@ from killing import kill_all
 from running import HERE, JOURNAL
 
 from polywheel.errors import ProviderError
-from polywheel.model.answers import PluginQuery
+from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.wheel.inspect import inspect_wheel

@@ -32,7 +32,7 @@ from pyproject_hooks import (
     UnsupportedOperation,
 )
 
-from polywheel.model.answers import PluginQuery
+from polywheel.model.plugin_answers import PluginQuery
 from polywheel.providers.client import ask_plugins
 from polywheel.system.locks import hold_lock
 

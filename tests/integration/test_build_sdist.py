@@ -15,8 +15,8 @@ import pytest
 from building import read_wheel, run, write_project
 from running import HERE, Builds
 
-from polywheel.environments.environments import Environments, Interpreter
 from polywheel.environments.interpreters import probe
+from polywheel.environments.virtual_environments import Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.run.build_requirements import BuildRequirements

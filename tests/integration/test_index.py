@@ -248,7 +248,7 @@ def test_metadata_alone_need_little_of_what_polywheel_is(dist: Path) -> None:
         "packaging.utils",
         "polywheel.wheel.inspect",
         "polywheel.index.write.simple",
-        "polywheel.wheel.archive.archive",
+        "polywheel.wheel.archive.reader",
         "rich",
         "shutil",
         "subprocess",

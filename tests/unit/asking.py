@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polywheel.errors import Problem, ProviderError
-from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
+from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 

@@ -10,7 +10,7 @@ from typing import Any
 from polywheel.config.project import BuildSystem, Project, Settings
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_setup_rules
-from polywheel.model.answers import FeatureConfig, PluginAnswer
+from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer
 from polywheel.model.setup import BuildSetup, Entry, SetupRule
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 

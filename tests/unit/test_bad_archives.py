@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wheels import Part, assembled, deflated, directory_of
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.archive import Archive, open_archive
+from polywheel.wheel.archive.reader import Archive, open_archive
 
 PATH = Path("some/demo-1.0-py3-none-any.whl")
 LIMIT = 1024 * 1024

@@ -35,7 +35,7 @@ from wheels import (
 )
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.dist_info import read_dist_info
 from polywheel.wheel.stamp import stamp_wheel
 

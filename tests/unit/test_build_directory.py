@@ -16,7 +16,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildDirectory
 from polywheel.model.variant import Variant
 from polywheel.setup.build_directory import OwnDirectory, _digest, look_up, own_build_directory
-from polywheel.setup.delivery import deliver
+from polywheel.setup.flags_and_settings import deliver
 from polywheel.setup.presets import load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.setup.rules import SetupSources, merge_rules

@@ -14,7 +14,7 @@ from polywheel.config.project import read_project
 from polywheel.errors import BuildError, Problem
 from polywheel.model.setup import BackendChoice, Entry
 from polywheel.setup.profiles import shipped_profiles
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 
 ANY, LINUX = "py3-none-any", "cp312-cp312-linux_x86_64"
 FLAG = Entry("-march=x86-64-v3", "pyproject.toml: tool.polywheel.setup.cpu")

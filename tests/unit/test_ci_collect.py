@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from polywheel.ci.collection import escape_markdown
+from polywheel.ci.collect import escape_markdown
 from polywheel.cli.ci import run
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import read_durations

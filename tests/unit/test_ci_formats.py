@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
+from polywheel.ci.plan_formats import github, gitlab
 from polywheel.errors import ConfigError
-from polywheel.matrix.ci_formats import github, gitlab
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 

@@ -10,7 +10,7 @@ from indexing import V1, listing, write_wheel
 from matrices import VARIANT
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.ci.collection import CollectedFiles, collect_wheels, merge_reports
+from polywheel.ci.collect import CollectedFiles, collect_wheels, merge_reports
 from polywheel.cli import main
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError

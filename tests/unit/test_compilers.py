@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.setup.delivery import compiler_family
+from polywheel.setup.flags_and_settings import compiler_family
 
 PLATFORM = (
     "gnu"

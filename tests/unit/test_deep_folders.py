@@ -144,7 +144,7 @@ def test_no_command_ends_in_a_traceback(
 
 
 def test_collect(deep: Path) -> None:
-    from polywheel.ci.collection import find_files
+    from polywheel.ci.collect import find_files
 
     with pytest.raises(WheelError, match="nested more than"):
         find_files(deep)

@@ -16,7 +16,7 @@ from polywheel.config.selection import ConfigSettings
 from polywheel.config.setup_table import read_partial_profile
 from polywheel.errors import ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
-from polywheel.setup.delivery import Delivery, deliver
+from polywheel.setup.flags_and_settings import Delivery, deliver
 from polywheel.setup.profiles import choose_backend, shipped_profiles
 
 PROFILES = {one.name: one for one in shipped_profiles()}

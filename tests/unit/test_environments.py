@@ -17,13 +17,13 @@ from wheels import installable
 
 from polywheel.config.reader import normalized_requirements
 from polywheel.environments import installers
-from polywheel.environments.environments import (
+from polywheel.environments.installers import find_uv
+from polywheel.environments.interpreters import find_interpreter
+from polywheel.environments.virtual_environments import (
     Environment,
     Environments,
     Interpreter,
 )
-from polywheel.environments.installers import find_uv
-from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import BuildError, ConfigError
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.system.locks import hold_lock
@@ -32,7 +32,7 @@ THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """
 import sys
 from polywheel.config.reader import normalized_requirements
-from polywheel.environments.environments import Environments
+from polywheel.environments.virtual_environments import Environments
 from polywheel.environments.interpreters import probe
 made = Environments(fresh="--fresh" in sys.argv, notify=print)
 print("folder", made.get(probe(sys.argv[1]), sys.argv[2].split()).folder, flush=True)

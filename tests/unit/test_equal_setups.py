@@ -15,7 +15,7 @@ from polywheel.matrix.expansion import equal_when_built, expand_project
 from polywheel.model.plan import EqualVariants
 from polywheel.run.equal_setups import report_equal_setups
 from polywheel.run.outcome import Outcome, State, Wheel
-from polywheel.setup.comparison import NO_SETUP, setup_digest
+from polywheel.setup.digest import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
 
 PLUGIN = """

@@ -31,7 +31,7 @@ from polywheel.errors import WheelError
 from polywheel.system.files import rename
 from polywheel.system.locks import try_lock
 from polywheel.wheel import in_place
-from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
+from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
 from polywheel.wheel.dist_info import read_dist_info
 from polywheel.wheel.in_place import change_in_place
 from polywheel.wheel.stamp import MakeChange, stamp_change, stamp_wheel

@@ -13,8 +13,8 @@ import pytest
 from wheels import installable
 
 from polywheel.environments import installers
-from polywheel.environments.environments import Environments, this_interpreter
 from polywheel.environments.installers import find_installer, pip_settings
+from polywheel.environments.virtual_environments import Environments, this_interpreter
 from polywheel.errors import ConfigError
 
 

@@ -17,7 +17,7 @@ from threading import Event
 
 import pytest
 
-from polywheel.environments.environments import Environment
+from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
 from polywheel.model.setup import BackendProfile
 from polywheel.run.worker.jobserver import CompileSlots, compile_slots

@@ -12,7 +12,7 @@ from variantlib.models.variant import VariantDescription
 from variantlib.models.variant import VariantProperty as TheirProperty
 from variantlib.resolver.lib import sort_and_filter_supported_variants
 
-from polywheel.formats.ordering import (
+from polywheel.formats.variant_order import (
     SupportedValues,
     rank_properties,
     rank_variant,

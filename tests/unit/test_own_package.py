@@ -23,7 +23,7 @@ from polywheel.run.own_package import own_package_folder, requirements_without_p
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = (
     "from polywheel.setup.profiles import shipped_profiles; import polywheel, packaging; "
-    "from polywheel.matrix.platforms import known_targets; from polywheel.run.worker.worker import "
+    "from polywheel.matrix.platforms import known_targets; from polywheel.run.worker.steps import "
     "handle_request; known_targets(); print(len(shipped_profiles()), polywheel.__file__)"
 )
 

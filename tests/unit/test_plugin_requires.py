@@ -15,7 +15,7 @@ from polywheel.model.plan import Job
 from polywheel.model.setup import FeatureValues, Preset
 from polywheel.model.variant import Provider
 from polywheel.providers.plugins import build_providers, plugin_requires
-from polywheel.providers.survey import project_plugins
+from polywheel.providers.provider_report import project_plugins
 from polywheel.run.build_requirements import plugin_namespaces, plugin_requirements
 from polywheel.setup.unused_rules import check_unused_rules
 

@@ -36,7 +36,7 @@ from asking import (
 from variantlib.plugins.loader import DictPluginLoader
 
 from polywheel.errors import Problem, ProviderError
-from polywheel.model.answers import FeatureConfig
+from polywheel.model.plugin_answers import FeatureConfig
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 

@@ -23,7 +23,7 @@ from polywheel.cli import show
 from polywheel.errors import WheelError
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.dist_info import find_dist_info, read_dist_info
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel

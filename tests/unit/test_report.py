@@ -20,7 +20,7 @@ from polywheel.run.outcome import (
     Wheel,
 )
 from polywheel.run.report import SHAPE, Report, warnings_as_json
-from polywheel.run.stale import StaleWheel
+from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
 
 PLAN = plan_of(

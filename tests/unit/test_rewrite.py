@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from wheels import Part, assembled, zipped
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.archive import Archive, open_archive
 from polywheel.wheel.archive.entry import Member, central
+from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.archive.rewrite import Change, NewMember, rewrite, write_end
 
 PATH = Path("demo-1.0-py3-none-any.whl")

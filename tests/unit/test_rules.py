@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from setups import at, flags, plugin_answer, rules, values, variant
 
 from polywheel.errors import ConfigError
-from polywheel.model.answers import PluginAnswer
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry, Preset, SetupRule
 from polywheel.setup.rules import SetupSources, merge_rules
 

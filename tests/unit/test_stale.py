@@ -11,7 +11,7 @@ from plans import job, plan_of
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job, Plan
 from polywheel.run.journal import Entry, open_journal
-from polywheel.run.stale import FullPlan, StaleWheel, find_stale, prune
+from polywheel.run.stale_wheels import FullPlan, StaleWheel, find_stale, prune
 from polywheel.system.files import sha256_of
 
 LINUX, MACOS = "linux-x86_64", "macos-arm64"

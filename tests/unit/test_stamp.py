@@ -36,7 +36,7 @@ from wheels import (
     zipped,
 )
 
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.stamp import Stamp, stamp_wheel
 
 each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)

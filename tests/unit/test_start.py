@@ -23,9 +23,9 @@ from polywheel.init.compose import (
     refuse_tables,
     targets,
 )
-from polywheel.init.file import append_text, find_init_text, with_header
 from polywheel.init.languages import languages, meson_options
 from polywheel.init.presets import named_presets, start_axes, start_presets
+from polywheel.init.pyproject_file import append_text, find_init_text, with_header
 from polywheel.matrix.expansion import expand
 from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset

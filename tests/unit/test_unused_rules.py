@@ -9,7 +9,7 @@ from setups import at, plugin_answer, project, rules, variant
 
 from polywheel.config.project import ProviderOverride, Settings
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.answers import PluginAnswer
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import BackendProfile, FeatureValues, Preset
 from polywheel.model.variant import Provider, Variant
 from polywheel.setup.unused_rules import check_unused_rules

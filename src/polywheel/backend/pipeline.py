@@ -24,7 +24,7 @@ _MAX_SHOWN = 200
 if TYPE_CHECKING:
     from polywheel.backend.real_backend import RealBackend
     from polywheel.model.setup import Entry
-    from polywheel.setup.delivery import Delivery
+    from polywheel.setup.flags_and_settings import Delivery
     from polywheel.setup.resolve import ResolvedSetup
 
 
@@ -177,7 +177,7 @@ def build_unstamped_wheel(
 def resolve_delivery(call: HookCall, resolved: ResolvedSetup) -> Delivery:
     """Return how the real backend gets the build setup of a variant. Raises ConfigError."""
     from polywheel.setup.build_directory import declares_any
-    from polywheel.setup.delivery import deliver
+    from polywheel.setup.flags_and_settings import deliver
 
     profile = call.choice.profile
     return deliver(

@@ -8,15 +8,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from polywheel.ci import plan_formats
 from polywheel.ci.cibuildwheel import CibuildwheelRun
-from polywheel.ci.collection import (
+from polywheel.ci.collect import (
     collect_wheels,
     find_files,
     merge_reports,
     summary,
     write_report,
 )
-from polywheel.ci.generated import Repository, diff_file, find_repository, generated_header, write
+from polywheel.ci.generated_files import (
+    Repository,
+    diff_file,
+    find_repository,
+    generated_header,
+    write,
+)
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
 from polywheel.cli.plans import github_max_jobs, print_warnings, read_project_of
@@ -24,7 +31,6 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError
-from polywheel.matrix import ci_formats
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import read_document
 from polywheel.matrix.shards import pack
@@ -199,7 +205,7 @@ def _github(
     from polywheel.ci.github import github_workflow
 
     packs = pack(plan, github_max_jobs(options.max_jobs), {})
-    ci_formats.github(plan, packs)  # raises now, and not in CI
+    plan_formats.github(plan, packs)  # raises now, and not in CI
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     _note_missing_repairs(plan)
     return github_workflow(
@@ -213,10 +219,10 @@ def _github(
 def _gitlab(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.github import gitlab_include
+    from polywheel.ci.gitlab import gitlab_include
 
     packs = pack(plan, options.max_jobs or len(plan.builds), {})
-    ci_formats.gitlab(plan, packs)
+    plan_formats.gitlab(plan, packs)
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     _note_missing_repairs(plan)
     return gitlab_include(

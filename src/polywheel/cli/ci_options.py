@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci import github
-from polywheel.ci.generated import Repository, generated_header
+from polywheel.ci import github, gitlab
+from polywheel.ci.generated_files import Repository, generated_header
 from polywheel.ci.rendering import parse_action
 from polywheel.cli.arguments import CommandParser, number_up_to
 from polywheel.cli.plans import add_config
@@ -84,7 +84,7 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser = _file_parser(
         kinds,
         "gitlab",
-        file=github.FILE,
+        file=gitlab.FILE,
         summary="write a file to include in .gitlab-ci.yml",
         description="Write a file to include in .gitlab-ci.yml. It has a plan job, a child pipeline "
         "with a job for each build, and a collect job.",
@@ -94,12 +94,12 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     _add_plan(parser)
     parser.add_argument(
         "--image",
-        default=github.IMAGE,
+        default=gitlab.IMAGE,
         help="the image of the plan and collect jobs (default: %(default)s)",
     )
     parser.add_argument(
         "--requirement",
-        default=github.REQUIREMENT,
+        default=gitlab.REQUIREMENT,
         metavar="REQUIREMENT",
         help="the requirement that each job installs with pip (default: %(default)s)",
     )
@@ -253,7 +253,7 @@ def command_line(options: argparse.Namespace, repository: Repository) -> list[st
     """The arguments that write the same file again, from the root of the repository."""
     source = repository.path(Path(options.source), at="SOURCE")
     words = ["ci", options.kind, *([source] if source != "." else [])]
-    defaults = {"image": github.IMAGE, "requirement": github.REQUIREMENT}
+    defaults = {"image": gitlab.IMAGE, "requirement": gitlab.REQUIREMENT}
     defaults |= getattr(options, "defaults", {})
     for name, option in _PATHS.items():
         value = getattr(options, name, None)

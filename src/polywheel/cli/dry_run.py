@@ -21,7 +21,7 @@ from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.run.equal_setups import group_by_setup
-from polywheel.setup.comparison import NO_SETUP
+from polywheel.setup.digest import NO_SETUP
 from polywheel.system.limits import cpu_count
 from polywheel.system.terminal import print_json, print_lines
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.ci.collection import MergedReport, expected_wheels, merge_reports
+from polywheel.ci.collect import MergedReport, expected_wheels, merge_reports
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, Problem

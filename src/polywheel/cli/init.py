@@ -14,7 +14,8 @@ from polywheel.config.project import PYPROJECT, read_project
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
 from polywheel.init.compose import InitTables, check_together, compose, refuse_tables
-from polywheel.init.file import (
+from polywheel.init.presets import named_presets, start_presets
+from polywheel.init.pyproject_file import (
     InitText,
     append_text,
     change_file,
@@ -22,7 +23,6 @@ from polywheel.init.file import (
     new_file,
     read_content,
 )
-from polywheel.init.presets import named_presets, start_presets
 from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import Plan
 

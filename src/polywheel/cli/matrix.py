@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     project = read_project_of(options)
     plan = expand_project(project)
     if options.check_providers:
-        from polywheel.matrix.providers import check_providers
+        from polywheel.matrix.check_providers import check_providers
 
         if providers := check_providers(project, plan, fresh=options.fresh, notify=say):
             say(f"all properties are valid; checked with: {', '.join(providers)}")
@@ -150,21 +150,21 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
 
 
 def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
-    from polywheel.matrix import ci_formats
+    from polywheel.ci import plan_formats
     from polywheel.matrix.shards import pack
 
     if options.format == "github":
         packs = pack(plan, github_max_jobs(options.max_jobs), durations(options, plan))
-        text = ci_formats.github(plan, packs)
+        text = plan_formats.github(plan, packs)
     else:
         packs = pack(plan, options.max_jobs or len(plan.builds), durations(options, plan))
-        text = ci_formats.gitlab(plan, packs)
+        text = plan_formats.gitlab(plan, packs)
     if len(packs) < len(plan.builds):
         say(f"{len(plan.builds)} builds are combined into {len(packs)} CI jobs")
-    if options.format == "github" and 2 * len(text) > ci_formats.GITHUB_OUTPUT:
+    if options.format == "github" and 2 * len(text) > plan_formats.GITHUB_OUTPUT:
         say(
             f"warning: the output has {len(text)} characters, but a job output on GitHub has at most "
-            f"{ci_formats.GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
+            f"{plan_formats.GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
         )
     return text
 

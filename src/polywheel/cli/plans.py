@@ -137,7 +137,7 @@ def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
 
 def github_max_jobs(option: int | None) -> int:
     """The most CI jobs, from ``--max-jobs``. Raises ConfigError for more than GitHub allows."""
-    from polywheel.matrix.ci_formats import GITHUB_MOST
+    from polywheel.ci.plan_formats import GITHUB_MOST
 
     if option is not None and option > GITHUB_MOST:
         raise ConfigError(

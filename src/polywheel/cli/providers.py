@@ -14,7 +14,7 @@ from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import PluginEnvironments
-from polywheel.providers.survey import (
+from polywheel.providers.provider_report import (
     ProviderSurvey,
     installed_plugins,
     project_plugins,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polywheel.environments.environments import Interpreter
 from polywheel.environments.installers import find_uv
+from polywheel.environments.virtual_environments import Interpreter
 from polywheel.errors import BuildError
 
 _PROBE = """

@@ -17,9 +17,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
-from polywheel.init.file import with_header
 from polywheel.init.languages import LANGUAGES, languages, meson_options
 from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
+from polywheel.init.pyproject_file import with_header
 from polywheel.init.tables import ChosenPresets, tables, toml_list
 from polywheel.matrix.expansion import expand
 from polywheel.matrix.platforms import Place, known_targets, python_order, running_python

@@ -21,7 +21,7 @@ from polywheel.matrix.platforms import Place
 from polywheel.model.setup import SetupRule, Text, placeholders
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.plugins import plugin_requires
-from polywheel.setup.comparison import comparable, without_folders
+from polywheel.setup.digest import comparable, without_folders
 from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
 from polywheel.system.files import open_regular

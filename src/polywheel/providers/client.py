@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 
 from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.errors import ProviderError
-from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
+from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import FEATURE, NAMESPACE, VALUE
 from polywheel.system.processes import create_killer
 from polywheel.system.temporary import temporary_folder

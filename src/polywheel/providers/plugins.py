@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from polywheel.config.project import Project
 from polywheel.errors import BuildError, ConfigError, ProviderError, nearest
-from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
+from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
 WITHOUT_MULTI_VALUE = ("2025-04", "2025-06")
@@ -291,7 +291,7 @@ class PluginEnvironments:
 
     def __init__(self, *, fresh: bool = False, notify: Callable[[str], None]) -> None:
         # Most commands only might install plugins.
-        from polywheel.environments.environments import Environments, this_interpreter
+        from polywheel.environments.virtual_environments import Environments, this_interpreter
 
         self._environments = Environments("providers", fresh=fresh, notify=notify)
         self._interpreter = this_interpreter()

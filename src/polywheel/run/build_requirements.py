@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.reader import normalized_requirements, parse_requirement
-from polywheel.environments.environments import (
+from polywheel.environments.virtual_environments import (
     Environment,
     Environments,
     Interpreter,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.project import Project
-from polywheel.environments.environments import Environment, Interpreter
+from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.plan import Job
 from polywheel.system.files import sha256_of
 

@@ -27,7 +27,7 @@ from polywheel.run.options import RunOptions
 from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report
 from polywheel.run.source.snapshot import Source, read_opened_source
-from polywheel.run.stale import FullPlan, find_stale, prune
+from polywheel.run.stale_wheels import FullPlan, find_stale, prune
 from polywheel.run.work_folder import remove_abandoned_work
 from polywheel.run.worker.jobserver import compile_slots
 from polywheel.run.worker.requests import WorkerContext

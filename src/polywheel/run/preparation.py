@@ -24,7 +24,7 @@ from polywheel.run.options import RunOptions
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.report import Report
 from polywheel.run.source.snapshot import open_source_tree
-from polywheel.run.stale import FullPlan
+from polywheel.run.stale_wheels import FullPlan
 from polywheel.setup.profiles import choose_backend
 
 

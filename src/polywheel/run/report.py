@@ -11,7 +11,7 @@ from typing import Any
 from polywheel.errors import WheelError
 from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import PRESENT, Outcome, State, merge_messages
-from polywheel.run.stale import StaleWheel
+from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import without_passwords

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
-from polywheel.model.answers import PluginAnswer
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import BackendChoice, BuildSetup, Preset
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.providers.client import ask_plugins
@@ -21,8 +21,8 @@ from polywheel.providers.plugins import (
     queries,
     with_static_properties,
 )
-from polywheel.setup.comparison import setup_digest
-from polywheel.setup.delivery import compiler_family
+from polywheel.setup.digest import setup_digest
+from polywheel.setup.flags_and_settings import compiler_family
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names, project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
 from polywheel.setup.unused_rules import check_unused_rules

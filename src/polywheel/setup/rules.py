@@ -33,7 +33,7 @@ from packaging.requirements import InvalidRequirement
 from polywheel.config.reader import Problems, parse_requirement
 from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError
-from polywheel.model.answers import PluginAnswer
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import (
     FLAG_FIELDS,
     BuildSetup,

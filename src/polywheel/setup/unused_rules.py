@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import nearest
-from polywheel.model.answers import PluginAnswer
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import FeatureValues, Preset, SetupRule
 from polywheel.model.variant import ABI_DEPENDENCY, ABI_VALUE, NULL_LABEL, Provider, Variant
 from polywheel.providers.plugins import plugin_requires

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.archive.archive import Archive
 from polywheel.wheel.archive.entry import Member
+from polywheel.wheel.archive.reader import Archive
 from polywheel.wheel.record import Record, parse_record, row_matches
 
 VARIANT_JSON = "variant.json"

@@ -43,7 +43,7 @@ from typing import BinaryIO
 from polywheel.errors import WheelError
 from polywheel.system.files import open_regular, rename
 from polywheel.system.locks import try_lock
-from polywheel.wheel.archive.archive import gap_mark, open_archive, unfinished_mark
+from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
 from polywheel.wheel.archive.rewrite import Change, write_directory, write_end, write_members
 from polywheel.wheel.dist_info import find_dist_info
 from polywheel.wheel.stamp import Check, MakeChange, name_taken, write_changed_wheel

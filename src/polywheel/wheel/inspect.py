@@ -13,7 +13,7 @@ from polywheel.formats.variant_json import read_faulty_variant_json
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular
-from polywheel.wheel.archive.archive import Archive, open_archive
+from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.disagreements import disagreements, tag_disagreements
 from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
 from polywheel.wheel.inspected_wheel import (

@@ -14,8 +14,8 @@ from polywheel.errors import Problem, WheelError
 from polywheel.formats.metadata import VariantFields
 from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.archive.archive import Archive
 from polywheel.wheel.archive.entry import DEFLATED, STORED, Member
+from polywheel.wheel.archive.reader import Archive
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 
 FILENAME, METADATA = "filename", "METADATA"

@@ -24,7 +24,6 @@ from typing import Any
 
 from polywheel.errors import WheelError
 from polywheel.system.files import refuse_constant, unique_keys
-from polywheel.wheel.archive.archive import MAX_TRAILING, Neighbours
 from polywheel.wheel.archive.entry import (
     CENTRAL,
     DEFLATED,
@@ -39,6 +38,7 @@ from polywheel.wheel.archive.entry import (
     extra_fields,
     parse_entry,
 )
+from polywheel.wheel.archive.reader import MAX_TRAILING, Neighbours
 from polywheel.wheel.archive.rewrite import LAST, plain_headers
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 from polywheel.wheel.record import Record, is_canonical, parse_record, row_matches, updated_record

@@ -23,7 +23,7 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from polywheel.errors import ConfigError, nearest
-from polywheel.formats.ordering import RankedVariant, rank_properties, sort_variants
+from polywheel.formats.variant_order import RankedVariant, rank_properties, sort_variants
 from polywheel.index.resolve.candidates import (
     CandidateFile,
     CandidateRelease,

@@ -13,11 +13,11 @@ from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentN
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from polywheel.formats.ordering import SupportedValues
+from polywheel.formats.variant_order import SupportedValues
 from polywheel.index.resolve import uv_providers
 from polywheel.index.resolve.systems import System
 from polywheel.index.resolve.uv_providers import Features
-from polywheel.model.answers import PluginQuery
+from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import (
     ABI_DEPENDENCY,
     ABI_VALUE,

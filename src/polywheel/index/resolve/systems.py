@@ -27,7 +27,7 @@ from packaging.version import Version
 
 from polywheel.config.reader import Problems, Table, local_marker_environment, toml_document
 from polywheel.errors import ConfigError
-from polywheel.formats.ordering import SupportedValues
+from polywheel.formats.variant_order import SupportedValues
 from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
 
 _GLIBC = re.compile(r"manylinux_2_([0-9]{1,2})_([a-z0-9_]+)")

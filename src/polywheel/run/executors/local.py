@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from polywheel.environments.environments import Environment, Environments, Interpreter
 from polywheel.environments.interpreters import find_interpreter, install_interpreter
+from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job

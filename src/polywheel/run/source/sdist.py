@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.environments.environments import Environment, Environments, Interpreter
+from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.run.build_requirements import check_requirements
 from polywheel.run.fingerprint import build_variables, digest_of

@@ -22,9 +22,9 @@ from polywheel.run.source.git import Repository
 from polywheel.run.source.tree import content_digest, copy_files, remove_folder
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.cache import cache_directory
+from polywheel.system.cache_manifest import is_intact, record_files, write_synced
 from polywheel.system.files import MAX_DEPTH, TOO_DEEP, sha256_of
 from polywheel.system.files import replace as rename
-from polywheel.system.manifest import is_intact, record_files, write_synced
 from polywheel.system.source_date_epoch import EARLIEST, LATEST
 from polywheel.system.source_files import (
     JOURNAL,

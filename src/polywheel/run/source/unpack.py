@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from polywheel.errors import BuildError, ConfigError, WheelError
 from polywheel.run.source.tar import Kind, Member, TarError, TarReader
 from polywheel.system.files import MAX_DEPTH, TOO_DEEP, is_reserved_on_windows, walk
-from polywheel.wheel.archive.archive import open_archive
+from polywheel.wheel.archive.reader import open_archive
 
 MOST_BYTES = 16 << 30
 MOST_FILES = 500_000

@@ -19,7 +19,7 @@ def main() -> int:
     import tempfile
 
     from polywheel.run.worker.protocol import read_request, write_response
-    from polywheel.run.worker.worker import handle_request
+    from polywheel.run.worker.steps import handle_request
 
     request_file, response_file = map(Path, sys.argv[1:])
     # If this process is killed, the run that started it removes the temporary files.

@@ -23,7 +23,7 @@ from threading import Event, Lock
 
 from packaging.version import Version
 
-from polywheel.environments.environments import Environment
+from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
 from polywheel.model.setup import BackendProfile
 from polywheel.system.logs import last_lines

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from polywheel.config.project import CONFIG_VARIABLE
-from polywheel.environments.environments import Environment
+from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
 from polywheel.run.work_folder import group_file
 from polywheel.run.worker.jobserver import JobserverSettings

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import BinaryIO, Protocol, Self
 
-from polywheel.wheel.archive.archive import Archive, Neighbours
-from polywheel.wheel.archive.directory import Directory
+from polywheel.wheel.archive.central_directory import Directory
 from polywheel.wheel.archive.entry import (
     CENTRAL,
     DEFLATED,
@@ -32,6 +31,7 @@ from polywheel.wheel.archive.entry import (
     Member,
     central,
 )
+from polywheel.wheel.archive.reader import Archive, Neighbours
 
 _WORTH_A_THREAD = 256 * 1024
 """Bytes. Deflating more takes longer than starting a thread."""

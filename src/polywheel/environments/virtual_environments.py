@@ -34,14 +34,14 @@ from polywheel.environments.installers import (
 )
 from polywheel.errors import BuildError
 from polywheel.system.cache import cache_directory
-from polywheel.system.locks import hold_lock, lock_first_free
-from polywheel.system.logs import last_lines
-from polywheel.system.manifest import (
+from polywheel.system.cache_manifest import (
     read_folder_state,
     record_files,
     record_new_files,
     write_synced,
 )
+from polywheel.system.locks import hold_lock, lock_first_free
+from polywheel.system.logs import last_lines
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from polywheel.config.project import Project
-from polywheel.model.answers import FeatureConfig, PluginAnswer, PluginQuery
+from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.providers.plugins import build_provider
 
 ENTRY_POINTS = "variant_plugins"

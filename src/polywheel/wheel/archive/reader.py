@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.directory import Directory
+from polywheel.wheel.archive.central_directory import Directory
 from polywheel.wheel.archive.entry import (
     CENTRAL,
     DEFLATED,

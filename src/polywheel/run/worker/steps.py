@@ -49,7 +49,7 @@ from polywheel.run.worker.protocol import (
     WorkerRequest,
     WorkerResponse,
 )
-from polywheel.setup.comparison import NO_SETUP
+from polywheel.setup.digest import NO_SETUP
 from polywheel.system.terminal import print_lines
 from polywheel.wheel.stamp import make_stamp, stamp_into_folder
 

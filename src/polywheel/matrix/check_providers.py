@@ -10,8 +10,8 @@ from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ProviderError
 from polywheel.matrix.why import SourcePlaces
-from polywheel.model.answers import PluginAnswer
 from polywheel.model.plan import Job, Plan
+from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import (
