@@ -132,7 +132,7 @@ def test_a_backend_that_fails_is_named(arguments: list[str], tmp_path: Path) -> 
         ("return make('small-1.0-py3-none-any.whl', b'no zip')", "not a zip archive"),
         ("return archive({})", "no .dist-info"),
         ("return archive({'a-1.dist-info/x': '', 'b-1.dist-info/x': ''})", "several .dist-info"),
-        ("return archive({'small-1.0.dist-info/METADATA': ''})", "small-1.0.dist-info/RECORD is missing"),
+        ("return archive({'small-1.0.dist-info/METADATA': ''})", "dist-info/RECORD is missing"),
         (
             (
                 "return archive({'small-1.0.dist-info/METADATA': '', "
