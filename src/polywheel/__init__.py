@@ -101,12 +101,13 @@ def expand(source: str | Path, *, config: str | Path | None = None) -> Plan:
     """Expand the matrix of a project to a plan: its jobs (wheels), and its builds.
 
     ``source`` is the folder of the project. ``config`` is a file whose ``[variant]`` and ``[tool.polywheel]``
-    tables replace those of pyproject.toml. Nothing is built, and no plugin is asked. Raises ConfigError with
+    tables replace those of pyproject.toml; by default the one that ``POLYWHEEL_CONFIG`` names, if any. Nothing is built, and no plugin is asked. Raises ConfigError with
     everything that is wrong.
     """
+    from polywheel.config.project import config_file
     from polywheel.matrix import expansion
 
-    return expansion.expand(source, config=config)
+    return expansion.expand(source, config=config or config_file())
 
 
 def build(
@@ -125,27 +126,34 @@ def build(
     A failed build is an outcome in the report, not an exception: ``report.exit_code`` is 0 if all wheels are
     there. Raises PolywheelError if no build can start.
     """
+    from dataclasses import replace
     from pathlib import Path
 
+    from polywheel.config.project import config_file
     from polywheel.run.loop import RunObserver
     from polywheel.run.options import RunOptions
     from polywheel.run.preparation import prepare_run
 
     options = options or RunOptions(out=Path("dist"))
+    if options.config is None:
+        options = replace(options, config=config_file())
     with prepare_run(
         Path(source), config=options.config, plan=plan, fresh=options.fresh
     ) as prepared:
-        return prepared.run(prepared.plan, options, observer or RunObserver())
+        report = prepared.run(prepared.plan, options, observer or RunObserver())
+    if options.report is not None:
+        report.write(options.report)
+    return report
 
 
 def label(
     wheel: str | Path,
-    properties: Iterable[str] = (),
+    properties: str | Iterable[str] = (),
     *,
     label: str | None = None,
     null: bool = False,
     pyproject: str | Path | None = None,
-    providers: Iterable[str] = (),
+    providers: str | Iterable[str] = (),
     output: str | Path | None = None,
     overwrite: bool = False,
     validate: bool = True,
@@ -153,7 +161,7 @@ def label(
 ) -> Path:
     """Add a variant label and variant metadata to an existing wheel; the path of the new wheel.
 
-    ``properties`` are texts such as ``"x86_64 :: level :: v3"``. ``pyproject`` is the file whose ``[variant]``
+    ``properties`` are texts such as ``"x86_64 :: level :: v3"``, or one of them. ``pyproject`` is the file whose ``[variant]``
     tables declare the providers; otherwise ``providers`` names one for each namespace, as
     ``"NAMESPACE=REQUIREMENT@MODULE:OBJECT"``. ``null`` makes the null variant. The new wheel is written into the
     folder ``output``, by default beside the old one, which stays. ``validate`` asks the plugins of the providers whether they know
@@ -164,8 +172,15 @@ def label(
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)
-    selection = labels.parse_selection(tuple(properties), label, null=null)
-    project = labels.read_label_project(file, selection, tuple(providers), metadata_fields=True)
+    selection = labels.parse_selection(
+        (properties,) if isinstance(properties, str) else tuple(properties), label, null=null
+    )
+    project = labels.read_label_project(
+        file,
+        selection,
+        (providers,) if isinstance(providers, str) else tuple(providers),
+        metadata_fields=True,
+    )
     stamp = labels.make_label(selection, project, validate=validate, fresh=False, notify=notify)
     out = None if output is None else Path(output)
     return labels.label_wheel(wheel, out, stamp, overwrite=overwrite, notify=notify)
@@ -193,7 +208,7 @@ def unlabel(
 
 
 def finalize(
-    wheels: Iterable[str | Path],
+    wheels: str | Path | Iterable[str | Path],
     *,
     output: str | Path | None = None,
     plain: bool = False,
@@ -211,6 +226,7 @@ def finalize(
     from polywheel.wheel import finalize as finalizing
 
     folder = None if output is None else Path(output)
+    wheels = [wheels] if isinstance(wheels, (str, Path)) else wheels
     paths = [Path(wheel) for wheel in wheels]
     return finalizing.finalize(paths, folder, plain=plain, hashes=hashes, force=overwrite)
 

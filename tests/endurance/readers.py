@@ -39,7 +39,6 @@ from polywheel.formats.variant_json import read_faulty_variant_json, read_varian
 from polywheel.index.documents import read_together
 from polywheel.index.resolve import web
 from polywheel.index.resolve.systems import read_system
-from polywheel.index.variant_member import read_variant_member
 from polywheel.index.wheel_file import parse_filename
 from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
@@ -61,6 +60,7 @@ from polywheel.wheel.dist_info import find_dist_info, read_dist_info
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.record import parse_record
 from polywheel.wheel.stamp import make_stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
+from polywheel.wheel.variant_member import read_variant_member
 
 LIMIT = 1024 * 1024
 
@@ -383,7 +383,7 @@ def read_at_a_glance(content: bytes, folder: Path) -> None:
     put(folder, LABELLED, content)
     read_releases(folder, hashed=False)
     with (folder / LABELLED).open("rb", buffering=0) as file, suppress(WheelError):
-        from polywheel.index.variant_member import UnusualError
+        from polywheel.wheel.variant_member import UnusualError
 
         with suppress(UnusualError):
             read_variant_member(file, WheelName.parse(LABELLED))

@@ -65,7 +65,7 @@ def test_wheels(project: Path, tmp_path: Path) -> None:
     with pytest.raises(polywheel.WheelError, match=r"exists|there"):
         polywheel.unlabel(labelled, output=tmp_path / "plain")
     unlabelled = labelled.rename(labelled.with_name(built.name))
-    (done,) = polywheel.finalize([unlabelled]).done
+    (done,) = polywheel.finalize(unlabelled).done
     assert done.written == labelled
 
 
@@ -79,6 +79,35 @@ def test_a_plan_as_json_and_in_parts(project: Path) -> None:
         plan.select("openblaz")
     with pytest.raises(polywheel.ConfigError, match="JSON"):
         polywheel.Plan.from_json("{")
+
+
+def test_options_that_make_no_sense(project: Path) -> None:
+    out = project / "dist"
+    for wrong in ({"max_parallel": 0}, {"timeout": -1.0}, {"memory_per_job": 0}):
+        with pytest.raises(polywheel.ConfigError, match="above 0"):
+            polywheel.RunOptions(out=out, **wrong)
+    with pytest.raises(polywheel.ConfigError, match="variant-label"):
+        polywheel.RunOptions(out=out, settings={"variant-label": "mkl"})
+    with pytest.raises(polywheel.ConfigError, match="contains the source"):
+        polywheel.build(project, options=polywheel.RunOptions(out=project))
+    assert polywheel.RunOptions(out=out).log_folder == out / "logs"
+    assert polywheel.RunOptions(out=out, logs=Path()).log_folder == Path.cwd()
+
+
+def test_another_file_with_tables_and_a_report(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.toml"
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    tables = text[text.index("[tool.polywheel]") :].replace("variants.mkl]", "variants.intel]")
+    other.write_text(tables, encoding="utf-8")
+    monkeypatch.setenv("POLYWHEEL_CONFIG", str(other))
+    plan = polywheel.expand(project)
+    assert [job.label for job in plan.jobs] == ["intel", "openblas"]
+    options = polywheel.RunOptions(out=tmp_path / "out", report=tmp_path / "report.json")
+    report = polywheel.build(project, plan=plan.select("intel"), options=options)
+    assert report.exit_code == 0
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == report.document()
 
 
 def test_variables_for_cibuildwheel(tmp_path: Path) -> None:

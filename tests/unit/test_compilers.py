@@ -102,6 +102,10 @@ def test_a_compiler_that_does_not_exist_has_a_note_too(tmp_path: Path) -> None:
     assert note == f"the compiler {path!r} (CC) does not exist: flags for GCC are used"
 
 
+def test_a_compiler_whose_path_no_system_takes() -> None:
+    assert compiler_family({"CC": "/" + 300 * "x" + "/armcc"})[0] == "gnu"
+
+
 @pytest.mark.parametrize(
     "environment",
     [

@@ -25,7 +25,7 @@ from matrices import (
 
 from polywheel.errors import ConfigError
 from polywheel.matrix import expansion
-from polywheel.matrix.expansion import expand, expand_project, matrix_variants, unknown_label
+from polywheel.matrix.expansion import expand, expand_project, matrix_variants
 from polywheel.matrix.platforms import known_targets, running_python, this_target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Removal
 from polywheel.model.variant import VariantProperty
@@ -1404,13 +1404,6 @@ def test_the_variants_of_a_matrix_need_no_rules() -> None:
     """A build of one label is not held up by a rule that is about no cell."""
     text = document(f"{BOTH}[tool.polywheel.setup.gpu]\ncflags = ['-x']")
     assert len(matrix_variants(project_of(text))) == 4
-
-
-def test_a_label_that_no_job_has() -> None:
-    error = unknown_label("v3_mlk", plan_of(BOTH))
-    assert error.render() == (
-        "error: no job has the label 'v3_mlk'\n  hint: did you mean 'v3_mkl'?"
-    )
 
 
 @pytest.mark.parametrize(

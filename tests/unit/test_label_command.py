@@ -61,6 +61,27 @@ def test_a_namesake_is_known_however_its_release_is_spelled(
     assert label(plain) == 0  # the same properties
 
 
+def test_a_namesake_counts_though_its_tags_are_not_those_of_its_filename(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Installers take such wheels; polywheel writes them with a warning."""
+    plain = original_wheel(tmp_path)
+    assert label(plain) == 0
+    (tmp_path / LABELLED).rename(tmp_path / "demo-1.0-py2-none-any-v3.whl")
+    assert inspect_wheel(tmp_path / "demo-1.0-py2-none-any-v3.whl").disagreements
+    assert label(plain, level="v4") == 4
+    assert "demo-1.0-py2-none-any-v3.whl has the label 'v3' with" in capsys.readouterr().err
+
+
+def test_a_glob_may_match_folders_without_wheels(tmp_path: Path) -> None:
+    original_wheel(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert label(tmp_path / "*") == 0
+    assert show(tmp_path / "**") == 0
+    assert show(tmp_path / "empt*") == 2
+    assert show(tmp_path / "empty") == 2
+
+
 def test_a_label_of_another_version_is_no_namesake(tmp_path: Path) -> None:
     plain = original_wheel(tmp_path)
     assert label(plain) == 0

@@ -6,6 +6,8 @@ import ctypes
 import io
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +24,7 @@ from polywheel.system.files import (
     portable_folder_name,
     retry_permission_errors,
 )
-from polywheel.system.processes import BasicLimits, ExtendedLimits
+from polywheel.system.job_objects import BasicLimits, ExtendedLimits
 
 ODD = ["v3.", "v3..", "v3 ", "con", "nul.v3", "COM1", "lpt9.x.y", "a:b", "a?", "a\tb", ".", ".."]
 USUAL = ["v3", "x86_64_v3", "linux-x86_64-cp312-v3", "console", "com", "com10", "v3.1", ".hidden"]
@@ -160,3 +162,13 @@ def test_structures_of_job_objects() -> None:
     assert BasicLimits.affinity.offset == 48
     assert ctypes.sizeof(ExtendedLimits) == 144
     assert ExtendedLimits.process_memory.offset == 112
+
+
+def test_only_windows_needs_ctypes() -> None:
+    """A Python may lack it: build environments have the user's own."""
+    code = (
+        "import sys; sys.modules['ctypes'] = None\n"
+        "import polywheel.run.worker.steps, polywheel.run.orchestrator, polywheel.providers.client\n"
+        "import polywheel.backend.pipeline, polywheel.setup.resolve"
+    )
+    assert sys.platform == "win32" or subprocess.run([sys.executable, "-c", code], check=True)

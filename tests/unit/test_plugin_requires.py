@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from setups import project as project_of
 from setups import rules, variant
 
-from polywheel.config.project import Project, ProviderOverride, Settings
-from polywheel.errors import ConfigError, ProviderError
+from polywheel.config.project import Project, ProviderOverride, Settings, read_project
+from polywheel.errors import ConfigError
 from polywheel.matrix.builds import asked_namespaces
 from polywheel.model.plan import Job
 from polywheel.model.setup import FeatureValues, Preset
@@ -93,25 +94,41 @@ def test_every_caller_agrees(
     assert answers == dict.fromkeys(answers, asked)
 
 
-@pytest.mark.parametrize("provider", [STATIC, BUILTIN])
+@pytest.mark.parametrize(
+    "declared", ['static-properties.level = ["v1"]', 'builtin = "some-provider"']
+)
 @pytest.mark.parametrize(
     ("override", "given"),
     [
-        (ProviderOverride(plugin_api="a:b"), "plugin-api"),
-        (ProviderOverride(query="plugin"), 'query = "plugin"'),
-        (ProviderOverride(query="plugin", plugin_api="a:b"), 'query = "plugin"'),
+        ('plugin-api = "a:b"', "plugin-api"),
+        ('query = "plugin"', 'query = "plugin"'),
+        ('query = "plugin"\nplugin-api = "a:b"', 'query = "plugin"'),
     ],
 )
-def test_a_plugin_without_requires_is_an_error_for_every_caller(
-    provider: Provider, override: ProviderOverride, given: str
+def test_a_plugin_without_requires_is_an_error_whoever_reads_the_project(
+    declared: str, override: str, given: str, tmp_path: Path
 ) -> None:
-    project = project_of(settings(override), provider)
-    for call in callers_for(provider).values():
-        with pytest.raises(ProviderError) as caught:
-            call(project)
-        (problem,) = caught.value.problems
-        assert problem.what == (
-            f"the namespace 'ns' has no plugin: {given} is set, but there is no requires"
-        )
-        assert problem.at == "pyproject.toml: tool.polywheel.providers.ns"
-        assert problem.hint == f"add requires with the package of the plugin, or remove {given}"
+    (tmp_path / "pyproject.toml").write_text(
+        f'[variant]\ndefault-priorities.namespace = ["ns"]\n[variant.providers.ns]\n{declared}\n'
+        f"[tool.polywheel.providers.ns]\n{override}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_project(tmp_path, variants=True)
+    (problem,) = caught.value.problems
+    assert problem.what == (
+        f"the namespace 'ns' has no plugin: {given} is set, but there is no requires"
+    )
+    assert problem.at == "pyproject.toml: tool.polywheel.providers.ns"
+    assert problem.hint == f"add requires with the package of the plugin, or remove {given}"
+
+
+def test_with_requires_it_is_none(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[variant]\ndefault-priorities.namespace = ["ns"]\n'
+        '[variant.providers.ns]\nstatic-properties.level = ["v1"]\n'
+        '[tool.polywheel.providers.ns]\nplugin-api = "a:b"\nrequires = ["a"]\n',
+        encoding="utf-8",
+    )
+    project = read_project(tmp_path, variants=True)
+    assert plugin_requires(project, project.metadata.providers["ns"]) == ("a",)

@@ -19,14 +19,15 @@ from indexing import MKL, V1, V2, declared, variant
 from wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 
 from polywheel.errors import PolywheelError, WheelError
+from polywheel.formats.single_variant import parse_single_variant
 from polywheel.formats.variant_json import read_variant_json, variant_json
 from polywheel.formats.variants_json import merge_metadata, variants_json
-from polywheel.index.documents import parse_single_variant, read_together
-from polywheel.index.variant_member import UnusualError, read_variant_member
+from polywheel.index.documents import read_together
 from polywheel.index.wheel_file import parse_filename, read_file
 from polywheel.index.write.releases import read_releases
 from polywheel.model.variant import VariantMetadata
 from polywheel.model.wheelname import WheelName
+from polywheel.wheel.variant_member import UnusualError, read_variant_member
 
 LABELLED, PLAIN = "demo-1.0-py3-none-any-one.whl", "demo-1.0-py3-none-any.whl"
 DOCUMENT = variant_json(variant("one", V1), declared())

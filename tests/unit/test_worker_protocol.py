@@ -140,10 +140,17 @@ def test_a_response_with_problems_is_read_as_it_was_written(tmp_path: Path) -> N
         *(response_of(result={**BUILT, "wheels": value}) for value in NO_WHEELS),
         *(response_of(result={**BUILT, "seconds": value}) for value in NO_SECONDS),
         *(response_of(problems=value) for value in NO_PROBLEMS),
-        *(response_of(messages=value) for value in NO_MESSAGES),
     ],
     ids=str,
 )
+@pytest.mark.parametrize("messages", NO_MESSAGES)
+def test_malformed_messages_do_not_hide_the_result(messages: object, tmp_path: Path) -> None:
+    response = read(tmp_path, response_of(messages=messages))
+    assert response is not None
+    assert response.result is not None
+    assert response.messages == ()
+
+
 def test_a_response_of_another_shape_is_none(tmp_path: Path, document: object) -> None:
     assert read(tmp_path, document) is None
     assert read(tmp_path, response_of(messages=[NOTE])) == WorkerResponse(

@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
             print_dry_run(dry_run, as_json=options.json)
             return 0
         run_options = _run_options(options, config)
-        with _observer(options, run_options.logs) as observer:
+        with _observer(options, run_options.log_folder) as observer:
             report = prepared.run(plan, run_options, observer)
     report_error = _write_report(report, options.report)
     if options.json:
@@ -108,7 +108,7 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
     return RunOptions(
         out=options.output,
         max_parallel=options.jobs,
-        logs=options.log_dir or Path(),
+        logs=options.log_dir,
         keep_going=not options.fail_fast,
         fresh=options.fresh,
         force=options.force,

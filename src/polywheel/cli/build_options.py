@@ -9,8 +9,9 @@ from pathlib import Path
 from polywheel.cli.arguments import CommandParser, number_up_to, split_at_dashes
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.reader import LONGEST, parse_size
-from polywheel.config.selection import parse_selection
+from polywheel.config.selection import refuse_variant_settings
 from polywheel.errors import ConfigError
+from polywheel.run.options import refuse_source_in_output
 from polywheel.system.limits import cpu_count
 
 
@@ -46,13 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         )
     if options.prune and options.dry_run:
         raise ConfigError("a dry run removes nothing", at="--prune", hint="leave out --prune")
-    source, output = Path(options.source).resolve(), options.output.resolve()
-    if source.is_dir() and source.is_relative_to(output):
-        raise ConfigError(
-            f"the output directory {options.output} contains the source",
-            at="-o",
-            hint="choose a separate folder, such as dist",
-        )
+    refuse_source_in_output(Path(options.source), options.output)
     return options
 
 
@@ -174,14 +169,7 @@ def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
             )
         by_key.setdefault(key, []).append(value)
     settings = {key: values[0] if len(values) == 1 else values for key, values in by_key.items()}
-    _, for_backend = parse_selection(settings)
-    ours = [key for key in settings if key not in (for_backend or {})]
-    if ours:
-        raise ConfigError(
-            f"unexpected config setting {', '.join(ours)}: the matrix defines variants and filenames",
-            at="-C",
-            hint="select jobs with --select",
-        )
+    refuse_variant_settings(settings, at="-C")
     return settings
 
 

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from polywheel.ci import plan_formats
-from polywheel.ci.cibuildwheel import CibuildwheelRun
-from polywheel.ci.collect import (
-    collect_wheels,
-    find_files,
-    merge_reports,
-    summary,
-    write_report,
-)
 from polywheel.ci.generated_files import (
     Repository,
     diff_file,
@@ -27,117 +18,11 @@ from polywheel.ci.generated_files import (
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
 from polywheel.cli.plans import github_max_jobs, print_warnings, read_project_of
-from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.config.reader import Table
-from polywheel.errors import BuildError, ConfigError, Problem, WheelError
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.plan_json import read_document
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
-from polywheel.run.executors.cibuildwheel_options import (
-    by_variant,
-    check_backend,
-    cibuildwheel_tables,
-    cibuildwheel_variables,
-    require_platform,
-)
-from polywheel.run.report import SHAPE
-from polywheel.system.terminal import print_lines, quantity
-
-
-def plan_runs(project: Project, plan: Plan) -> list[CibuildwheelRun]:
-    """A run for each variant and target. Raises ConfigError if cibuildwheel can't build them."""
-    _check_project(project)
-    plan = by_variant(plan)
-    tables = cibuildwheel_tables(project.document)
-    runs = []
-    for build in plan.builds:
-        jobs = [job for job in plan.jobs if job.build == build.id]
-        target = plan.targets[build.target]
-        platform = require_platform(
-            build.target, at=target.at, hint="polywheel ci github supports any target"
-        )
-        environment = cibuildwheel_variables(
-            jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
-        )
-        label, runner = jobs[0].label, target.runner or ""
-        runs.append(
-            CibuildwheelRun(target=target.name, runner=runner, label=label, variables=environment)
-        )
-    return runs
-
-
-def _check_project(project: Project) -> None:
-    check_backend(project)
-    if project.file != PYPROJECT:
-        raise ConfigError(
-            f"cibuildwheel can't read the tables in {project.file}",
-            hint=f"move them to {PYPROJECT}, or use polywheel ci github",
-        )
-    matrix, _ = read_matrix(project)
-    for key, values in (("python", matrix.python), ("targets", matrix.targets)):
-        if not values:
-            say(f"note: the matrix does not set {key}: the workflow has the value of this machine")
-
-
-_MOST_PROBLEMS = 20
-"""How many problems are printed."""
-
-
-def collect(options: argparse.Namespace) -> int:
-    """Collect the wheels and reports of CI jobs.
-
-    Returns 0, or 1 if a wheel is missing or CI jobs failed, or 4 if a wheel or report is wrong.
-    """
-    if not options.folder.is_dir():
-        raise ConfigError(f"the folder {options.folder} does not exist", at="DIR")
-    artifacts = find_files(options.folder)
-    if not artifacts.wheels and not artifacts.reports and options.result in {None, "success"}:
-        raise ConfigError(
-            f"{options.folder} contains no wheels and no reports",
-            hint="pass the folder that contains the artifacts of all jobs",
-        )
-    tables, problems = _read_reports(artifacts.reports)
-    reports = merge_reports(tables)
-    wheels, wrong = collect_wheels(artifacts, reports, options.output)
-    problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
-    if options.report is not None:
-        write_report(reports, options.report, options.output)
-    print_lines(summary(reports, wheels=len(wheels), result=options.result).splitlines())
-    _show_problems(problems)
-    if problems:
-        return WheelError.exit_code
-    missing = reports.missing
-    if missing:
-        say(f"missing: {quantity(len(missing), 'wheel')}")
-    if options.result not in {None, "success"}:
-        say(f"the CI jobs ended with {options.result}")
-    if missing or options.result not in {None, "success"}:
-        return BuildError.exit_code
-    say(f"{quantity(len(wheels), 'wheel')} in {options.output}")
-    return 0
-
-
-def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
-    """Read the reports. Problems of unreadable reports are returned: their wheels are still collected."""
-    tables: list[Table] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            tables.append(
-                read_document(path, SHAPE, what="report", hint="see docs/report.md", closed=False)
-            )
-        except ConfigError as error:
-            problems += error.problems
-    return tables, problems
-
-
-def _show_problems(problems: list[Problem]) -> None:
-    for problem in problems[:_MOST_PROBLEMS]:
-        print_lines(problem.lines(), stream=sys.stderr)
-    if len(problems) > _MOST_PROBLEMS:
-        say(f"and {len(problems) - _MOST_PROBLEMS} more problems")
+from polywheel.system.terminal import print_lines
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -147,6 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     options = parse(arguments)
     if options.kind == "collect":
+        from polywheel.cli.ci_collect import collect
+
         return collect(options)
     project = read_project_of(options)
     plan = expand_project(project)
@@ -262,6 +149,7 @@ def _cibuildwheel(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow
+    from polywheel.cli.ci_cibuildwheel import plan_runs
 
     runs = plan_runs(project, plan)
     say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")

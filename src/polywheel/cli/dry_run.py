@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from polywheel.backend.hook_call import HookCall as BuildCall
+from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.cli import say
 from polywheel.config.project import Project
@@ -98,7 +98,7 @@ class DryRun:
 
     def _setup(self, question: _Question) -> dict[str, Any]:
         variant, python = question
-        call = BuildCall(
+        call = HookCall(
             project=self.project,
             choice=self.choice,
             selection=Selection(),

@@ -22,10 +22,14 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
     Windows shells do not expand globs. Raises ConfigError if an argument names no wheel.
     """
     wheels: dict[Path, None] = {}
-    for path in (path for text in patterns for path in _expand_glob(text)):
-        paths = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    for text in patterns:
+        paths = [
+            wheel
+            for path in _expand_glob(text)
+            for wheel in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
+        ]
         if not paths:
-            raise ConfigError(f"{path} contains no wheels", hint=_nearest_wheel(path))
+            raise ConfigError(f"{text} contains no wheels", hint=_nearest_wheel(Path(text)))
         wheels.update(dict.fromkeys(paths))
     return list(wheels)
 

@@ -237,8 +237,26 @@ def read_project(
         tables=tables,
         file=root.file,
     )
+    if variants:
+        _check_overrides(project, problems)
     problems.raise_all()
     return project
+
+
+def _check_overrides(project: Project, problems: Problems) -> None:
+    """Add problems for ``[tool.polywheel.providers.ns]`` about a plugin that nothing requires."""
+    for namespace, override in project.settings.providers.items():
+        provider = project.metadata.providers.get(namespace)
+        about_plugin = override.plugin_api if override.query is None else override.query == "plugin"
+        if provider is None or not about_plugin:
+            continue
+        if not (override.requires or provider.requires or provider.build_requires):
+            given = 'query = "plugin"' if override.query else "plugin-api"
+            problems.add(
+                f"the namespace {namespace!r} has no plugin: {given} is set, but there is no requires",
+                at=project.at(f"tool.polywheel.providers.{namespace}"),
+                hint=f"add requires with the package of the plugin, or remove {given}",
+            )
 
 
 def config_file() -> Path | None:

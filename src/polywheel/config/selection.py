@@ -225,3 +225,15 @@ def _refuse_misspelling(key: str, problems: Problems) -> None:
     close = difflib.get_close_matches(plain, KEYS, n=1, cutoff=0.85)
     if close or plain.startswith(("variant", "null-variant")):
         problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, KEYS))
+
+
+def refuse_variant_settings(settings: Mapping[str, str | Sequence[str]], *, at: str) -> None:
+    """Raise ConfigError for config settings that select a variant, where the matrix does so."""
+    _, for_backend = parse_selection(settings)
+    ours = [key for key in settings if key not in (for_backend or {})]
+    if ours:
+        raise ConfigError(
+            f"unexpected config setting {', '.join(ours)}: the matrix defines variants and filenames",
+            at=at,
+            hint="select jobs with --select",
+        )

@@ -10,60 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from polywheel.errors import PolywheelError
+from polywheel.formats.single_variant import parse_head, parse_single_variant
 from polywheel.formats.variant_json import read_variant_json
 from polywheel.formats.variants_json import merge_metadata
 from polywheel.model.variant import VariantMetadata
-from polywheel.system.files import unique_keys
 
 VARIANT_JSON = "variant.json"
-_VARIANTS = b'"variants"'
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
-
-
-class SingleVariantDocument(NamedTuple):
-    """A document with one variant. Nothing else has been validated."""
-
-    label: str
-    variant: Any
-    head: bytes
-    """The bytes in front of ``"variants"``, which is the last key."""
-
-
-@lru_cache(maxsize=1024)
-def parse_single_variant(content: bytes) -> SingleVariantDocument | None:
-    """Split a document into its head and its only variant.
-
-    Returns None if it is not JSON, does not end with ``variants`` (as the documents of all known
-    tools do), or does not have exactly one variant.
-    """
-    head, _, tail = content.partition(_VARIANTS)
-    if _parse_head(head) is None:
-        return None
-    try:
-        # Head and tail are both valid objects, so the document is the union of their keys.
-        (variants,) = _DECODER.decode('{"variants"' + tail.decode("utf-8")).values()
-        ((label, variant),) = variants.items()
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return SingleVariantDocument(label, variant, head)
-
-
-@lru_cache(maxsize=64)
-def _parse_head(head: bytes) -> dict[str, Any] | None:
-    """Parse a document without its variants; None if it does not end with them."""
-    members = head.rstrip(b" \t\r\n")
-    if not members.endswith(b","):
-        return None
-    try:
-        document = _DECODER.decode(members[:-1].decode("utf-8") + "}")
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) and "variants" not in document else None
 
 
 def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata:
@@ -99,7 +54,7 @@ def _read_joined(contents: frozenset[bytes]) -> VariantMetadata | None:
     try:
         metadata = {}
         for number, (head, variants) in enumerate(by_head.items()):
-            joined = {**(_parse_head(head) or {}), "variants": variants}
+            joined = {**(parse_head(head) or {}), "variants": variants}
             metadata[str(number)] = read_variant_json(json.dumps(joined).encode(), at="")
         return merge_metadata(metadata, at="")
     except (PolywheelError, RecursionError):

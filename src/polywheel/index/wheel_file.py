@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import PolywheelError, Problem, WheelError
+from polywheel.formats.single_variant import parse_single_variant
 from polywheel.formats.variants_json import variants_json
-from polywheel.index.documents import parse_single_variant
-from polywheel.index.variant_member import UnusualError, read_variant_member
 from polywheel.model.wheelname import WheelName
+from polywheel.wheel.variant_member import UnusualError, read_variant_member
 
 if TYPE_CHECKING:
     from polywheel.wheel.inspected_wheel import InspectedWheel

@@ -9,7 +9,7 @@ from pathlib import Path
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import ConfigError
 from polywheel.matrix.builds import (
     BuildKeys,
     asked_namespaces,
@@ -372,9 +372,3 @@ def _cells(
 
 def _variant_at(project: Project, label: str) -> str:
     return Table({}, project.file, ("variant", "variants"), Problems()).at(label)
-
-
-def unknown_label(label: str, plan: Plan) -> ConfigError:
-    """The error for a label that no job has."""
-    labels = {job.label for job in plan.jobs if job.label is not None}
-    return ConfigError(f"no job has the label {label!r}", hint=nearest(label, labels))

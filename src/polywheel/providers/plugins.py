@@ -62,25 +62,15 @@ def plugin_requires(project: Project, provider: Provider) -> tuple[str, ...]:
     """The requirements that install the plugin of a namespace, with their markers.
 
     Empty if builds do not ask a plugin. This is the only function that decides whether they do; the
-    machine makes no difference. Raises ProviderError if ``[tool.polywheel.providers.ns]`` is about a
-    plugin (``plugin-api`` or ``query = "plugin"``) and nothing names the package to install.
+    machine makes no difference.
     """
-    namespace = provider.namespace
     requires = provider.requires or provider.build_requires
-    override = project.settings.providers.get(namespace)
+    override = project.settings.providers.get(provider.namespace)
     if override is None:
         return requires
     if override.query in {"preset", "never"}:
         return ()
-    requires = override.requires or requires
-    if not requires and (override.query or override.plugin_api):
-        given = 'query = "plugin"' if override.query else "plugin-api"
-        raise ProviderError(
-            f"the namespace {namespace!r} has no plugin: {given} is set, but there is no requires",
-            at=project.at(f"tool.polywheel.providers.{namespace}"),
-            hint=f"add requires with the package of the plugin, or remove {given}",
-        )
-    return requires
+    return override.requires or requires
 
 
 def build_provider(project: Project, provider: Provider) -> BuildProvider:
@@ -322,6 +312,6 @@ class PluginEnvironments:
 def without_plugin(namespace: str) -> str:
     """A hint for a plugin that can't be installed: installers may carry the provider themselves."""
     return (
-        f'if no index has the plugin, set [tool.polywheel.providers.{namespace}] query = "preset" checks '
+        f'if no index has the plugin, set [tool.polywheel.providers.{namespace}] query = "preset": it checks '
         "properties against the preset and installs nothing"
     )

@@ -32,7 +32,6 @@ from polywheel.system.temporary import replacing
 
 if TYPE_CHECKING:
     from polywheel.config.project import Project
-    from polywheel.model.plan import Job
 
 _OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
 """Backends require no package for these programs if they are on PATH, as for cmake and ninja."""

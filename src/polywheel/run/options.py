@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from polywheel.config.selection import refuse_variant_settings
+from polywheel.errors import ConfigError
 from polywheel.system.cache import cache_directory
 from polywheel.system.limits import cpu_count
 
@@ -20,7 +22,7 @@ class RunOptions:
     max_parallel: int = field(default_factory=cpu_count)
     """Builds in parallel, and their compile slots together; by default the number of processors."""
 
-    logs: Path = Path()
+    logs: Path | None = None
     """The folder for logs; by default the folder ``logs`` in ``out``."""
 
     keep_going: bool = True
@@ -60,13 +62,21 @@ class RunOptions:
     """Seconds that jobs took, from an earlier report."""
 
     def __post_init__(self) -> None:
-        """Make the paths absolute: workers run in other folders."""
+        """Check the values, and make the paths absolute: workers run in other folders."""
+        for name in ("max_parallel", "timeout", "memory_per_job"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"expected a number above 0, got {value!r}", at=name)
+        refuse_variant_settings(self.settings, at="settings")
         for name in ("out", "logs", "config", "report"):
             path = getattr(self, name)
-            if name == "logs" and path == Path():
-                path = self.out / "logs"
             if path is not None:
                 object.__setattr__(self, name, path.resolve())
+
+    @property
+    def log_folder(self) -> Path:
+        """The folder for logs."""
+        return self.logs if self.logs is not None else self.out / "logs"
 
     @property
     def config_name(self) -> str:
@@ -76,4 +86,14 @@ class RunOptions:
     def paths_outside_source(self) -> list[Path]:
         """Return the paths that may lie in the source folder and are not part of the source."""
         report = [self.report] if self.report is not None else []
-        return [self.out, self.logs, cache_directory(), *report]
+        return [self.out, self.log_folder, cache_directory(), *report]
+
+
+def refuse_source_in_output(source: Path, output: Path) -> None:
+    """Raise ConfigError if the output directory contains the source: wheels would become a part of it."""
+    if source.is_dir() and source.resolve().is_relative_to(output.resolve()):
+        raise ConfigError(
+            f"the output directory {output} contains the source",
+            at="-o",
+            hint="choose a separate folder, such as dist",
+        )

@@ -21,6 +21,7 @@ from polywheel.run.equal_setups import Compare, report_equal_setups
 from polywheel.run.executors.context import RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.executors.protocol import BuildExecutor
+from polywheel.run.fingerprint import installed_tools
 from polywheel.run.journal import open_journal
 from polywheel.run.loop import BuildLoop, RunObserver
 from polywheel.run.options import RunOptions
@@ -61,6 +62,7 @@ def run_plan(
     ends the running builds, and the report says so. SIGTERM and SIGHUP are handled like Ctrl-C.
     """
     started = time.monotonic()
+    installed_tools.cache_clear()  # a compiler may have changed since the last run of this process
     plan, builds = plan_for_executor(plan, here, cibuildwheel=options.cibuildwheel is not None)
     with (
         _as_build_error(),
@@ -73,7 +75,7 @@ def run_plan(
             observer.note(note)
         work_folder = _work_folder(source)
         _remove_abandoned(options.out, work_folder)
-        _create_log_folder(options.logs)
+        _create_log_folder(options.log_folder)
         run = RunContext(
             plan=plan,
             builds=builds,

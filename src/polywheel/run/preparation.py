@@ -20,7 +20,7 @@ from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Plan
 from polywheel.model.setup import BackendChoice
 from polywheel.run.loop import RunObserver
-from polywheel.run.options import RunOptions
+from polywheel.run.options import RunOptions, refuse_source_in_output
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.report import Report
 from polywheel.run.source.snapshot import open_source_tree
@@ -49,6 +49,7 @@ class PreparedRun:
         Raises PolywheelError if nothing can be built at all; a failed build is an outcome in the
         report.
         """
+        refuse_source_in_output(self.source, options.out)
         return run_plan(
             plan,
             self.project,

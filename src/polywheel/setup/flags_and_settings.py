@@ -5,6 +5,7 @@ The spelling of flags depends on the compiler: GNU, Clang, or MSVC.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError, Problem
@@ -50,7 +51,8 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
             if pattern.fullmatch(name):
                 return family, None
         problem = f"the compiler {name!r} ({variable}) is unknown"
-        if Path(path).is_absolute() and not Path(path).exists():
+        # Path.exists raises some errors, such as those for a folder that is closed or a name that is too long.
+        if os.path.isabs(path) and not os.path.exists(path):  # noqa: PTH110, PTH117
             problem = f"the compiler {path!r} ({variable}) does not exist"
         return "gnu", f"{problem}: flags for GCC are used"
     return _platform_family(), None

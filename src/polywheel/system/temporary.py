@@ -178,7 +178,7 @@ def _create_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
                 with suppress(OSError):
                     folder.rmdir()
                 raise
-    raise FileExistsError(f"can't create a temporary folder in {parent}")
+    raise OSError(f"can't create a temporary folder in {parent}")
 
 
 def _lock(lock: BinaryIO) -> bool:

@@ -245,7 +245,7 @@ def _state(path: Path) -> tuple[int, ...]:
     """Return a value that changes with every change of a file. It is empty if there is no file."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return ()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import Problem, WheelError
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
-from polywheel.formats.variant_json import read_faulty_variant_json
+from polywheel.formats.single_variant import parse_single_variant
+from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular
@@ -22,6 +24,7 @@ from polywheel.wheel.inspected_wheel import (
     hash_disagreements,
     record_disagreements,
 )
+from polywheel.wheel.variant_member import UnusualError, read_variant_member
 
 WHEEL = "WHEEL"
 _MAX_WHEEL_FILE = 1024 * 1024
@@ -105,17 +108,34 @@ def _problems(
 def read_variant(wheel: Path) -> Variant | None:
     """Return the variant of a wheel; None for a non-variant wheel.
 
-    Raises WheelError if its parts disagree, or if it has several variants.
+    Only its variant.json is read, unless something about it is unusual: then all of its parts are
+    compared. Raises WheelError if they disagree, or if it has several variants.
     """
-    inspected = inspect_wheel(wheel)
-    if inspected.disagreements:
-        raise WheelError.collected(inspected.disagreements)
-    if inspected.declared is None:
-        return None
-    if inspected.variant is None:
-        count = len(inspected.declared.variants)
-        raise WheelError(f"{wheel.name} has {count} variants; expected one", at=str(wheel.parent))
-    return inspected.variant
+    name = WheelName.parse(wheel.name)
+    try:
+        with FileIO(wheel) as file:
+            document = read_variant_member(file, name)
+        if document is None:
+            return None
+        single = parse_single_variant(document)
+        if single is None or single.label != name.label:
+            raise UnusualError
+        variants = read_variant_json(document, at=str(wheel)).variants
+    except OSError as error:
+        raise WheelError(
+            f"{wheel.name} can't be read: {error.strerror or error}", at=str(wheel.parent)
+        ) from None
+    except UnusualError:
+        inspected = inspect_wheel(wheel)
+        if inspected.disagreements:
+            raise WheelError.collected(inspected.disagreements) from None
+        if inspected.declared is None:
+            return None
+        variants = inspected.declared.variants
+    if len(variants) != 1:
+        what = f"{wheel.name} has {len(variants)} variants; expected one"
+        raise WheelError(what, at=str(wheel.parent))
+    return next(iter(variants.values()))
 
 
 def refuse_disagreements(

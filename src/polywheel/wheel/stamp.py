@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from polywheel.config.project import Project
 from polywheel.errors import WheelError
 from polywheel.formats.metadata import new_dependencies, variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.wheelname import WheelName
-from polywheel.setup.resolve import ResolvedSetup
 from polywheel.system.files import open_regular
 from polywheel.system.source_date_epoch import EARLIEST, LATEST, source_date_epoch
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
@@ -29,6 +27,10 @@ from polywheel.wheel.archive.rewrite import Change, HeadStart, NewMember, rewrit
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_dist_info
 from polywheel.wheel.record import parse_record, updated_record
 from polywheel.wheel.unstamp import OriginalFile, Strip, original_wheel, undo_field
+
+if TYPE_CHECKING:
+    from polywheel.config.project import Project
+    from polywheel.setup.resolve import ResolvedSetup
 
 Notify = Callable[[str], None]
 MakeChange = Callable[[DistInfo], Change]

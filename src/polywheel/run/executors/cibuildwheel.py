@@ -295,7 +295,7 @@ def create_cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> C
         context=run.context,
         publisher=run.publisher(),
         targets=run.plan.targets,
-        logs=run.options.logs,
+        logs=run.options.log_folder,
         installation=installation,
         container_variables=container_engine(cibuildwheel_tables(run.project.document))
         if in_container

@@ -41,6 +41,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -347,7 +348,7 @@ def read_response(path: Path, step: Step[Result]) -> WorkerResponse[Result] | No
             result=None if problems else step.result_from_json(document["result"]),
             problems=problems,
             permanent=document["permanent"] is True,
-            messages=_tuple(_message, document["messages"]),
+            messages=_messages(document["messages"]),
         )
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -366,20 +367,25 @@ def _problem(value: object) -> Problem:
     )
 
 
-def _message(value: object) -> Message:
-    document = _object(value)
-    return Message(_string(document["text"]), _strings(document["jobs"]))
+def _messages(value: object) -> tuple[Message, ...]:
+    """The messages that are well-formed: the others must not hide the result and the problems."""
+    messages = []
+    for message in value if isinstance(value, list) else ():
+        with suppress(TypeError, KeyError):
+            document = _object(message)
+            messages.append(Message(_string(document["text"]), _strings(document["jobs"])))
+    return tuple(messages)
 
 
 def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {value!r}")
+        raise TypeError(f"expected an object, got {type(value).__name__}")
     return value
 
 
 def _tuple(read: Callable[[object], T], value: object) -> tuple[T, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"expected an array, got {value!r}")
+        raise TypeError(f"expected an array, got {type(value).__name__}")
     return tuple(map(read, value))
 
 
@@ -389,7 +395,7 @@ def _optional(read: Callable[[object], T], value: object) -> T | None:
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a string, got {value!r}")
+        raise TypeError(f"expected a string, got {type(value).__name__}")
     return value
 
 
@@ -399,13 +405,13 @@ def _strings(value: object) -> tuple[str, ...]:
 
 def _integer(value: object) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"expected an integer, got {value!r}")
+        raise TypeError(f"expected an integer, got {type(value).__name__}")
     return value
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"expected a number, got {value!r}")
+        raise TypeError(f"expected a number, got {type(value).__name__}")
     if not 0 <= value <= _MAX_SECONDS:
         raise ValueError(f"expected seconds, got {value!r}")
     return float(value)
