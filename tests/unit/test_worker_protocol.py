@@ -143,14 +143,6 @@ def test_a_response_with_problems_is_read_as_it_was_written(tmp_path: Path) -> N
     ],
     ids=str,
 )
-@pytest.mark.parametrize("messages", NO_MESSAGES)
-def test_malformed_messages_do_not_hide_the_result(messages: object, tmp_path: Path) -> None:
-    response = read(tmp_path, response_of(messages=messages))
-    assert response is not None
-    assert response.result is not None
-    assert response.messages == ()
-
-
 def test_a_response_of_another_shape_is_none(tmp_path: Path, document: object) -> None:
     assert read(tmp_path, document) is None
     assert read(tmp_path, response_of(messages=[NOTE])) == WorkerResponse(
@@ -204,3 +196,11 @@ def test_the_end_of_a_worker_without_a_response(child: ChildResult, message: str
 def test_a_result_of_a_worker_that_failed_does_not_count(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="exit code 1"):
         check_response(read(tmp_path, response_of()), ChildResult(code=1), TimeBudget(None))
+
+
+@pytest.mark.parametrize("messages", NO_MESSAGES)
+def test_malformed_messages_do_not_hide_the_result(messages: object, tmp_path: Path) -> None:
+    response = read(tmp_path, response_of(messages=messages))
+    assert response is not None
+    assert response.result is not None
+    assert response.messages == ()
