@@ -375,14 +375,14 @@ def test_a_plugin_may_stand_in_for_static_properties(tmp_path: Path) -> None:
     [
         (
             override("rest", 'query = "plugin"'),
-            ProviderError,
+            ConfigError,
             "the namespace 'rest' has no plugin: query = \"plugin\" is set, but there is no requires",
             "tool.polywheel.providers.rest",
             'add requires with the package of the plugin, or remove query = "plugin"',
         ),
         (
             override("rest", 'plugin-api = "a:b"'),
-            ProviderError,
+            ConfigError,
             "the namespace 'rest' has no plugin: plugin-api is set, but there is no requires",
             "tool.polywheel.providers.rest",
             "add requires with the package of the plugin, or remove plugin-api",
