@@ -56,14 +56,7 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
             f"can't install Python {python}: uv was not found", hint="install polywheel[cli]"
         )
     notify(f"installing Python {python} with uv")
-    done = subprocess.run(
-        [uv, "python", "install", python],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = _run([uv, "python", "install", python], seconds=None)
     found = find_interpreter(python) if done.returncode == 0 else None
     if found is None:
         lines = done.stderr.strip().splitlines()
@@ -76,15 +69,7 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
 def probe(executable: str) -> Interpreter | None:
     """Describe an interpreter; None if it does not run, or is no CPython for this machine."""
     try:
-        done = subprocess.run(
-            [executable, "-I", "-c", _PROBE],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = _run([executable, "-I", "-c", _PROBE])
         answer: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
         return None  # a shim of a version that is not installed, or another program of this name
@@ -139,16 +124,23 @@ def _pyenv_interpreters(python: str) -> Iterator[str]:
 def _output_line(command: list[str]) -> list[str]:
     """The line that a command prints, as a list; empty if it fails."""
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = _run(command)
     except (OSError, subprocess.TimeoutExpired):
         return []
     line = done.stdout.strip()
     return [line] if done.returncode == 0 and line else []
+
+
+def _run(
+    command: list[str], *, seconds: float | None = _SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run a command without input and capture its output. Raises OSError and TimeoutExpired."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
