@@ -100,9 +100,10 @@ def __dir__() -> list[str]:
 def expand(source: str | Path, *, config: str | Path | None = None) -> Plan:
     """Expand the matrix of a project to a plan: its jobs (wheels), and its builds.
 
-    ``source`` is the folder of the project. ``config`` is a file whose ``[variant]`` and ``[tool.polywheel]``
-    tables replace those of pyproject.toml; by default the one that ``POLYWHEEL_CONFIG`` names, if any. Nothing is built, and no plugin is asked. Raises ConfigError with
-    everything that is wrong.
+    ``source`` is the folder of the project. ``config`` is a file whose ``[variant]`` and
+    ``[tool.polywheel]`` tables replace those of pyproject.toml; by default the one that
+    ``POLYWHEEL_CONFIG`` names, if any. Nothing is built, and no plugin is asked. Raises ConfigError
+    with everything that is wrong.
     """
     from polywheel.config.project import config_file
     from polywheel.matrix import expansion
@@ -119,12 +120,12 @@ def build(
 ) -> Report:
     """Build the wheels of a plan that this machine can build, as ``polywheel build`` does.
 
-    ``source`` is the folder of the project, or an sdist. ``plan`` is the plan of :func:`expand`, or a selection of
-    it; by default it is the whole plan. By default, wheels are written to the folder ``dist`` in the current
-    folder. ``observer`` is told about progress; nothing is printed.
+    ``source`` is the folder of the project, or an sdist. ``plan`` is the plan of :func:`expand`, or
+    a selection of it; by default it is the whole plan. By default, wheels are written to the folder
+    ``dist`` in the current folder. ``observer`` is told about progress; nothing is printed.
 
-    A failed build is an outcome in the report, not an exception: ``report.exit_code`` is 0 if all wheels are
-    there. Raises PolywheelError if no build can start.
+    A failed build is an outcome in the report, not an exception: ``report.exit_code`` is 0 if all
+    wheels are there. Raises PolywheelError if no build can start.
     """
     from dataclasses import replace
     from pathlib import Path
@@ -161,24 +162,24 @@ def label(
 ) -> Path:
     """Add a variant label and variant metadata to an existing wheel; the path of the new wheel.
 
-    ``properties`` are texts such as ``"x86_64 :: level :: v3"``, or one of them. ``pyproject`` is the file whose ``[variant]``
-    tables declare the providers; otherwise ``providers`` names one for each namespace, as
-    ``"NAMESPACE=REQUIREMENT@MODULE:OBJECT"``. ``null`` makes the null variant. The new wheel is written into the
-    folder ``output``, by default beside the old one, which stays. ``validate`` asks the plugins of the providers whether they know
-    the properties. ``notify`` is called with warnings. Raises ConfigError, ProviderError, and WheelError.
+    ``properties`` are texts such as ``"x86_64 :: level :: v3"``, or one of them. ``pyproject`` is
+    the file whose ``[variant]`` tables declare the providers; otherwise ``providers`` names one for
+    each namespace, as ``"NAMESPACE=REQUIREMENT@MODULE:OBJECT"``. ``null`` makes the null variant.
+
+    The new wheel is written into the folder ``output``, by default beside the old one, which stays.
+    ``validate`` asks the plugins of the providers whether they know the properties. ``notify`` is
+    called with warnings. Raises ConfigError, ProviderError, and WheelError.
     """
     from pathlib import Path
 
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)
-    selection = labels.parse_selection(
-        (properties,) if isinstance(properties, str) else tuple(properties), label, null=null
-    )
+    selection = labels.parse_selection(_texts(properties), label, null=null)
     project = labels.read_label_project(
         file,
         selection,
-        (providers,) if isinstance(providers, str) else tuple(providers),
+        _texts(providers),
         metadata_fields=True,
     )
     stamp = labels.make_label(selection, project, validate=validate, fresh=False, notify=notify)
@@ -195,8 +196,8 @@ def unlabel(
 ) -> Path:
     """Restore the original wheel of a variant wheel; its path.
 
-    It is written into the folder ``output``, by default beside the variant wheel, which stays. A non-variant wheel
-    that lies there already is left as it is. Raises WheelError.
+    It is written into the folder ``output``, by default beside the variant wheel, which stays. A
+    non-variant wheel that lies there already is left as it is. Raises WheelError.
     """
     from pathlib import Path
 
@@ -217,9 +218,9 @@ def finalize(
 ) -> Finalization:
     """Add labels back to the filenames of stamped wheels, after cibuildwheel or auditwheel.
 
-    The wheels are renamed, or copied into the folder ``output``. ``plain`` accepts non-variant wheels, ``hashes``
-    compares every file with its hash in RECORD. The result names the wheels that are done, and the errors
-    of the others.
+    The wheels are renamed, or copied into the folder ``output``. ``plain`` accepts non-variant
+    wheels, ``hashes`` compares every file with its hash in RECORD. The result names the wheels that
+    are done, and the errors of the others.
     """
     from pathlib import Path
 
@@ -234,11 +235,16 @@ def finalize(
 def inspect(wheel: str | Path, *, hashes: bool = False) -> InspectedWheel:
     """Read all parts of a wheel and compare them: filename, METADATA, variant.json, WHEEL, RECORD.
 
-    ``hashes`` compares every file with its hash in RECORD as well. ``disagreements`` of the result says what is
-    wrong. Raises WheelError if the file can't be read as a wheel at all.
+    ``hashes`` compares every file with its hash in RECORD as well. ``disagreements`` of the result
+    says what is wrong. Raises WheelError if the file can't be read as a wheel at all.
     """
     from pathlib import Path
 
     from polywheel.wheel.inspect import inspect_wheel
 
     return inspect_wheel(Path(wheel), hashes=hashes)
+
+
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    """One text, or several, as a tuple: iterating over a text would give its letters."""
+    return (value,) if isinstance(value, str) else tuple(value)
