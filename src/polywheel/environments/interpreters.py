@@ -69,7 +69,7 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
 def probe(executable: str) -> Interpreter | None:
     """Describe an interpreter; None if it does not run, or is no CPython for this machine."""
     try:
-        done = _run([executable, "-I", "-c", _PROBE])
+        done = _run([executable, "-I", "-c", _PROBE], seconds=_SECONDS)
         answer: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
     except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
         return None  # a shim of a version that is not installed, or another program of this name
@@ -124,7 +124,7 @@ def _pyenv_interpreters(python: str) -> Iterator[str]:
 def _output_line(command: list[str]) -> list[str]:
     """The line that a command prints, as a list; empty if it fails."""
     try:
-        done = _run(command)
+        done = _run(command, seconds=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return []
     line = done.stdout.strip()
