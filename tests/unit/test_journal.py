@@ -17,6 +17,7 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.run import journal as journal_module
 from polywheel.run.journal import Entry, Journal, open_journal
 from polywheel.system.files import sha256_of
+from polywheel.system.locks import try_lock
 from polywheel.system.source_files import JOURNAL as NAME
 
 FILE = "demo-1.0-py3-none-any.whl"
@@ -309,6 +310,78 @@ def test_a_pipe_in_place_of_a_wheel_is_not_finished(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / FILE)
     with written(tmp_path, line(entry)) as journal:
         assert journal.finished("any-py3-v3", "k1") is None
+
+
+def test_a_journal_of_many_builds_is_shortened(tmp_path: Path) -> None:
+    """Lines of what is in the directory, the last line of each job, and other versions' lines stay."""
+    removed = finish(tmp_path, OTHER, job="any-py3-v4", config="other.toml")
+    entries = [finish(tmp_path, content=b"%d" % number, key=f"k{number}") for number in range(300)]
+    (tmp_path / FILE).write_bytes(b"7")  # a killed run added the lines after it, and no wheel
+    (tmp_path / OTHER).unlink()
+    strange = b'{"shape": 2, "job": "any-py3-v3"}\n'
+    content = line(removed) + strange + b"damage\n" + b"".join(map(line, entries))
+    with written(tmp_path, content) as journal:
+        assert (tmp_path / NAME).read_bytes() == line(removed) + strange + line(entries[7]) + line(
+            entries[-1]
+        )
+        assert len(journal.notes) == 1  # of the damaged line
+        assert journal.entry("any-py3-v4") == removed
+        assert journal.entry("any-py3-v3") == entries[-1]
+        assert journal.origin(FILE, entries[7].sha256) == entries[7]
+        assert journal.origin(FILE, entries[8].sha256) is None
+        with pytest.raises(BuildError), open_journal(tmp_path):
+            pytest.fail("two runs have one directory")
+        new = finish(tmp_path, content=b"new")
+        journal.add(new)
+    with open_journal(tmp_path) as journal:
+        assert journal.finished("any-py3-v3", "k1") == new
+        assert journal.notes == ()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, FILE]
+
+
+def test_the_size_of_a_journal_is_bounded(tmp_path: Path) -> None:
+    most = 0
+    for number in range(1000):
+        with open_journal(tmp_path) as journal:
+            journal.add(finish(tmp_path, content=b"%d" % number))
+        most = max(most, len(lines(tmp_path)))
+    assert most <= 30
+
+
+def test_a_full_disk_leaves_the_long_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"".join(
+        line(finish(tmp_path, content=b"%d" % number, key=f"k{number}")) for number in range(300)
+    )
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with written(tmp_path, content) as journal:
+        assert journal.finished("any-py3-v3", "k299") is not None
+        assert (tmp_path / NAME).read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, FILE]
+
+
+def test_a_run_that_opened_the_replaced_file_opens_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs open the journal; the first replaces it and ends before the second takes the lock."""
+    entry = finish(tmp_path)
+    lock = try_lock
+
+    def replaced_before(file: Any) -> bool:
+        monkeypatch.setattr(journal_module, "try_lock", lock)
+        (tmp_path / "new").write_bytes(line(entry))
+        (tmp_path / "new").replace(tmp_path / NAME)
+        return lock(file)
+
+    monkeypatch.setattr(journal_module, "try_lock", replaced_before)
+    with open_journal(tmp_path) as journal:
+        journal.add(second := finish(tmp_path, OTHER, job="any-py3-v4"))
+    assert (tmp_path / NAME).read_bytes() == line(entry) + line(second, sort=True)
 
 
 def test_a_line_that_can_not_be_written_leaves_none_behind(

@@ -5,6 +5,9 @@ the content that the line names. So a killed run loses only unfinished builds: n
 built again, and no finished wheel is taken for a file of another origin. A truncated last line is
 ignored. A wheel that was renamed or changed is built again. Damaged lines are skipped, and
 :attr:`Journal.notes` names them.
+
+If most lines are no longer needed when the journal is opened, a shorter file replaces it. So its size is
+bounded by the number of jobs and wheels. Windows can't replace an open file; there the journal only grows.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +27,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.system.files import sha256_of, unique_keys
 from polywheel.system.locks import try_lock
 from polywheel.system.source_files import JOURNAL
+from polywheel.system.temporary import replacing
 
 _SHAPE = 1
 _MAX_SIZE = 64 * 1024 * 1024
@@ -32,6 +37,8 @@ _MAX_LINE = 64 * 1024
 _MAX_NAME = 255
 """Bytes of a file name, in most file systems."""
 _MAX_SECONDS = 1e9
+_FEW_LINES = 20
+"""So many lines that are no longer needed may stay."""
 _LINE = re.compile(rb"[^\n]+")
 
 
@@ -63,6 +70,8 @@ class Journal:
         self._file = file
         self._entries: dict[str, Entry] = {}
         self._by_content: dict[tuple[str, str], Entry] = {}
+        self._lines: list[tuple[bytes, Entry | None]] = []
+        """The lines that were read; lines of another version have no entry."""
         self._end = 0
         self.notes: tuple[str, ...] = ()
         """Messages about skipped lines."""
@@ -86,6 +95,7 @@ class Journal:
             except (ValueError, TypeError, KeyError, RecursionError, PolywheelError):
                 damaged.append(number)
             else:
+                self._lines.append((match.group(), entry))
                 if entry is not None:
                     self._index(entry)
         self._end = start + end
@@ -121,6 +131,37 @@ class Journal:
         entry = self._entries.get(job)
         return entry.seconds if entry is not None else None
 
+    def shorten(self) -> bool:
+        """Replace the file by one without the lines that no later run needs, if most lines are so.
+
+        The newest line of each job is needed, and the line of each wheel in the directory. Returns whether
+        the file was replaced; this journal still has the old one. Raises OSError, and then the file is
+        unchanged.
+        """
+        path = self._folder / JOURNAL
+        existing = set(os.listdir(self._folder))  # noqa: PTH208  # names only
+        files = {file for file, _ in self._by_content} & existing
+        most = 2 * (len(self._entries) + len(files)) + _FEW_LINES
+        if sum(entry is not None for _, entry in self._lines) <= most or os.name == "nt":
+            return False
+        needed = {*self._entries.values(), *self._entries_of(files)}
+        with replacing(path.resolve()) as part:
+            with part.open("wb") as file:
+                for line, entry in self._lines:
+                    if entry is None or entry in needed:
+                        file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        return True
+
+    def _entries_of(self, files: Iterable[str]) -> Iterator[Entry]:
+        """Yield the lines of the wheels that have their content."""
+        for file in files:
+            with suppress(OSError):
+                if entry := self.origin(file, sha256_of(self._folder / file)):
+                    yield entry
+
     def add(self, entry: Entry) -> None:
         """Append a line and sync it to disk. Raises WheelError, and then nothing is written."""
         line = json.dumps({"shape": _SHAPE, **asdict(entry)}, sort_keys=True) + "\n"
@@ -148,25 +189,35 @@ def open_journal(folder: Path) -> Iterator[Journal]:
 
     Raises BuildError if another run has it, and WheelError if the directory can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / JOURNAL
-        path.touch()
-        file = path.open("r+b", buffering=0)
-    except OSError as error:
-        raise _write_error(folder, error) from None
-    with file:
+    with ExitStack() as files:
         try:
-            if not try_lock(file):
-                raise BuildError(
-                    "another polywheel build is writing to this directory",
-                    at=str(folder),
-                    hint="wait for it, or choose another directory with -o",
-                )
-            journal = Journal(folder, file)
+            folder.mkdir(parents=True, exist_ok=True)
+            journal = Journal(folder, _open_locked(folder, files))
+            with suppress(OSError):  # for example, the disk is full: the old file is as good
+                if journal.shorten():
+                    notes = journal.notes
+                    journal = Journal(folder, _open_locked(folder, files))
+                    journal.notes = notes
         except OSError as error:
             raise _write_error(folder, error) from None
         yield journal
+
+
+def _open_locked(folder: Path, files: ExitStack) -> BinaryIO:
+    """Open and lock the journal of a directory. Raises BuildError if another run has it, and OSError."""
+    path = folder / JOURNAL
+    while True:
+        path.touch()
+        file = files.enter_context(path.open("r+b", buffering=0))
+        if not try_lock(file):
+            raise BuildError(
+                "another polywheel build is writing to this directory",
+                at=str(folder),
+                hint="wait for it, or choose another directory with -o",
+            )
+        # Another run may have replaced the file before it was locked.
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
 
 
 def _write_error(folder: Path, error: OSError) -> WheelError:
