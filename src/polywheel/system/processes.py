@@ -25,8 +25,6 @@ from types import FrameType
 from polywheel.errors import BuildError
 from polywheel.system.logs import Log, open_log
 
-GRACE = 10.0
-"""Seconds that a child has to end itself after it is asked to."""
 _NO_PROCESS = 1 << 31
 """Process numbers are below this."""
 _POLL_INTERVAL = 0.1
@@ -63,7 +61,7 @@ def run_child(
     stop: Event,
     seconds: float | None = None,
     keep_open: Sequence[int] = (),
-    grace: float = GRACE,
+    grace: float = 10.0,
     ask: int = signal.SIGTERM,
 ) -> ChildResult:
     """Run a command until it ends, ``stop`` is set, or ``seconds`` are over. Return how it ended.
@@ -74,52 +72,38 @@ def run_child(
     Raises OSError if the command can't be started.
     """
     until = None if seconds is None else time.monotonic() + seconds
-    late = stopped = False
+    late = stopped = ended = False
     with ExitStack() as opened:
         output = opened.enter_context(open_log(log))
-        child = _start(command, folder, environment, output.file.fileno(), keep_open)
+        windows = sys.platform == "win32"
+        child = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output.file.fileno(),
+            stderr=subprocess.STDOUT,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            start_new_session=not windows,
+            pass_fds=() if windows else tuple(keep_open),
+        )
         kill = create_killer(child)
         watch = opened.enter_context(_watch(child))
-        ended = False
         try:
-            while not (ended := _wait(child, watch, _POLL_INTERVAL)):
+            while not (ended := _wait(child, watch)):
                 output.shorten()
                 stopped = stop.is_set()
                 late = not stopped and until is not None and time.monotonic() > until
                 if stopped or late:
                     break
         finally:
-            _end(child, watch, output, kill, grace=0 if ended else grace, ask=ask)
+            try:
+                if not ended and grace > 0 and _ask(child, ask):
+                    _wait_for_group(child, watch, output, grace)
+            finally:
+                kill()
+                child.wait()
     return ChildResult(code=child.returncode, late=late, stopped=stopped)
-
-
-def _start(
-    command: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    output: int,
-    keep_open: Sequence[int],
-) -> subprocess.Popen[bytes]:
-    if sys.platform == "win32":
-        return subprocess.Popen(
-            list(command),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-        )
-    return subprocess.Popen(
-        list(command),
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        pass_fds=tuple(keep_open),
-    )
 
 
 @contextmanager
@@ -136,8 +120,8 @@ def _watch(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
             os.close(watch)
 
 
-def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> bool:
-    """Wait up to ``seconds`` for the end of a child. Return whether it has ended.
+def _wait(child: subprocess.Popen[bytes], watch: int | None) -> bool:
+    """Wait a moment for the end of a child. Return whether it has ended.
 
     With a descriptor the end is seen at once, and the child is not reaped. Until it is reaped, its number
     is not used again, so it still names the group of the child.
@@ -145,36 +129,24 @@ def _wait(child: subprocess.Popen[bytes], watch: int | None, seconds: float) -> 
     if watch is not None and sys.platform != "win32":
         poll = select.poll()
         poll.register(watch, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return bool(poll.poll(_POLL_INTERVAL * 1000))
     with suppress(subprocess.TimeoutExpired):
-        child.wait(seconds)
+        child.wait(_POLL_INTERVAL)
     return child.returncode is not None
 
 
-def _end(
-    child: subprocess.Popen[bytes],
-    watch: int | None,
-    output: Log,
-    kill: Callable[[], None],
-    *,
-    grace: float,
-    ask: int,
+def _wait_for_group(
+    child: subprocess.Popen[bytes], watch: int | None, output: Log, seconds: float
 ) -> None:
-    """Ask the group to end, wait ``grace`` seconds, then kill the remaining processes."""
-    try:
-        if grace > 0 and _ask(child, ask):
-            until = time.monotonic() + grace
-            while not (ended := _wait(child, watch, _POLL_INTERVAL)) and time.monotonic() < until:
-                output.shorten()
-            if ended:
-                # Reap the child, so that the group is gone as soon as the other processes have ended.
-                child.wait()
-                while is_group_alive(child.pid) and time.monotonic() < until:
-                    output.shorten()
-                    time.sleep(0.05)
-    finally:
-        kill()
-        child.wait()
+    """Wait up to ``seconds`` for the end of all processes in the group of a child."""
+    until = time.monotonic() + seconds
+    while not (ended := _wait(child, watch)) and time.monotonic() < until:
+        output.shorten()
+    if ended:
+        child.wait()  # reaps it, so that the group is gone as soon as the other processes have ended
+        while is_group_alive(child.pid) and time.monotonic() < until:
+            output.shorten()
+            time.sleep(_POLL_INTERVAL / 2)
 
 
 def _ask(child: subprocess.Popen[bytes], ask: int) -> bool:
@@ -219,11 +191,16 @@ def create_killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
     if sys.platform == "win32":
         from polywheel.system.job_objects import Job
 
-        try:
+        with suppress(OSError):  # it has ended, or this process lacks the permission
             return Job(child.pid).kill
-        except OSError:  # it has ended, or this process lacks the permission
-            return lambda: _kill_tree(child)
-    return lambda: _kill_group(child)
+        return lambda: _kill_tree(child)
+
+    def kill_group() -> None:
+        # The group outlives its leader while it has another process.
+        with suppress(ProcessLookupError, PermissionError):  # no process is left
+            os.killpg(child.pid, signal.SIGKILL)
+
+    return kill_group
 
 
 def _kill_tree(child: subprocess.Popen[bytes]) -> None:
@@ -236,13 +213,6 @@ def _kill_tree(child: subprocess.Popen[bytes]) -> None:
     )
     with suppress(OSError):
         child.kill()
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    # The group outlives its leader while it has another process.
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):  # no process is left
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
