@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
 
-from polywheel.system import locks
 from polywheel.system.locks import try_lock
 
 
@@ -20,18 +20,28 @@ def test_one_holds_it(tmp_path: Path) -> None:
         assert try_lock(second)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EDEADLK])
-def test_errors_that_mean_held_on_windows(number: int) -> None:
-    assert not locks._try(lambda: _fail(number), locks._HELD_ON_WINDOWS)
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK])
+def test_errors_that_mean_held(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not _lock_that_fails(number, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOLCK, errno.EIO])
-def test_other_errors_do_not_mean_held(number: int) -> None:
+def test_other_errors_do_not_mean_held(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever took them for it would wait for ever."""
     with pytest.raises(OSError, match="said by the test") as caught:
-        locks._try(lambda: _fail(number), locks._HELD_ON_WINDOWS)
+        _lock_that_fails(number, tmp_path, monkeypatch)
     assert caught.value.errno == number
 
 
-def _fail(number: int) -> None:
-    raise OSError(number, "said by the test")
+def _lock_that_fails(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+    def fail(*_: object) -> None:
+        raise OSError(number, "said by the test")
+
+    module = "msvcrt.locking" if sys.platform == "win32" else "fcntl.flock"
+    monkeypatch.setattr(module, fail)
+    with (folder / "file").open("a+b") as file:
+        return try_lock(file)

@@ -1,4 +1,8 @@
-"""Locks on open files. The system releases a lock when the process that holds it ends."""
+"""Locks on open files. The system releases a lock when the process that holds it ends.
+
+The package filelock is not used. The backend needs locks too, and has no other dependencies. Work folders and
+installers need what filelock hides: the descriptor of a held lock, which their children inherit.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ _RETRY_INTERVAL = 0.1
 """Seconds after which a lock that another process holds is tried again."""
 _BEYOND_THE_END = 1 << 30
 """Windows locks bytes, and other processes can't read locked bytes. So this one is far behind the end."""
-_HELD_ON_WINDOWS = frozenset({errno.EACCES, errno.EDEADLK})
-"""The errors of ``_locking`` of the C library if another process has the lock."""
+_HELD = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
+"""The errors if another process has the lock: the first of flock(2), the others of ``_locking`` on Windows."""
 
 
 def try_lock(file: BinaryIO) -> bool:
@@ -26,14 +30,21 @@ def try_lock(file: BinaryIO) -> bool:
 
     The position in the file may change. Raises OSError if the file system has no locks.
     """
-    if sys.platform == "win32":
-        import msvcrt
+    try:
+        if sys.platform == "win32":
+            import msvcrt
 
-        file.seek(_BEYOND_THE_END)
-        return _try(lambda: msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1), _HELD_ON_WINDOWS)
-    import fcntl
+            file.seek(_BEYOND_THE_END)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
 
-    return _try(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), {errno.EWOULDBLOCK})
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        return False
+    return True
 
 
 @contextmanager
@@ -76,14 +87,3 @@ def lock_first_free(
                 yield path, file.fileno()
                 return
     raise ValueError("there are no more files to lock")
-
-
-def _try(lock: Callable[[], object], held: frozenset[int] | set[int]) -> bool:
-    """Whether a lock was taken; False for an error that means that another process holds it."""
-    try:
-        lock()
-    except OSError as error:
-        if error.errno in held:
-            return False
-        raise
-    return True
