@@ -1,4 +1,8 @@
-"""The processors and the memory that this process may use."""
+"""The processors and the memory that this process may use.
+
+The package psutil is not used: it does not know the limits of a container, and importing it takes longer than
+all of this.
+"""
 
 from __future__ import annotations
 
