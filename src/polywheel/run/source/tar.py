@@ -1,7 +1,8 @@
 """Read tar archives as a stream, in bounded memory and in linear time.
 
-The formats are ustar and pax (POSIX.1-2008, "pax Interchange Format") and GNU tar's. tarfile is not used:
-it reads headers of any length into memory, keeps every member, and takes quadratic time for a pax header.
+The formats are ustar and pax (POSIX.1-2008, "pax Interchange Format") and GNU tar's. tarfile is not used. It
+ends without an error at a damaged header, so files would be missing. It reads headers of any length into memory,
+and before Python 3.11.10 and 3.12.6 it takes quadratic time for a pax header.
 """
 
 from __future__ import annotations
