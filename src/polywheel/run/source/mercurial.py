@@ -1,4 +1,7 @@
-"""Read checkouts of Mercurial. A copy has the ``.hg`` of the original, so it is a checkout too."""
+"""Read checkouts of Mercurial. A copy has the ``.hg`` of the original, so it is a checkout too.
+
+The program hg answers all questions: Mercurial has no stable Python interface, and its server starts hg too.
+"""
 
 from __future__ import annotations
 
