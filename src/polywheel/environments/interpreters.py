@@ -1,4 +1,8 @@
-"""Find the Python interpreters of a plan: on PATH, from pyenv, from uv, or from the py launcher."""
+"""Find the Python interpreters of a plan: on PATH, from pyenv, from uv, or from the py launcher.
+
+``uv python find`` is only one of the sources. It does not search the folders of pyenv, and it stops at a shim of
+a version that is not active. The package python-discovery does not search them either, and starts slowly.
+"""
 
 from __future__ import annotations
 
