@@ -6,6 +6,7 @@ The backend is asked once, and its answer is cached.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,9 +27,10 @@ from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.plugins import plugin_requires, without_plugin
 from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
+from polywheel.run.source.snapshot import KEPT_SECONDS, MOST_SOURCES
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
-from polywheel.system.temporary import replacing
+from polywheel.system.temporary import remove_unused, replacing
 
 if TYPE_CHECKING:
     from polywheel.config.project import Project
@@ -173,8 +175,10 @@ class BuildRequirements:
     def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
         if self.fresh:
             return None
+        file = self._answer_file(base, jobs)
         try:
-            answer = json.loads(self._answer_file(base, jobs).read_text(encoding="utf-8"))
+            answer = json.loads(file.read_text(encoding="utf-8"))
+            os.utime(file.parent)  # the source is in use
             return list(normalized_requirements(answer))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
@@ -182,7 +186,6 @@ class BuildRequirements:
     def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
         digest = digest_of(
             {
-                "source": self.source,
                 "polywheel": self.context.polywheel.name,
                 "resolved": base.resolved,
                 "content": base.content,
@@ -194,7 +197,7 @@ class BuildRequirements:
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
         )
-        return cache_directory() / "requires" / f"{digest[:32]}.json"
+        return cache_directory() / "requires" / self.source[:32] / f"{digest[:32]}.json"
 
 
 def check_requirements(requirements: Sequence[str]) -> Sequence[str]:
@@ -213,7 +216,9 @@ def check_requirements(requirements: Sequence[str]) -> Sequence[str]:
 def _write_answer(path: Path, requirements: Sequence[str]) -> None:
     # If the disk is full, the backend is asked again the next time.
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_unused(path.parent.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
         with replacing(path) as part:
             part.touch(mode=0o600)  # a requirement may hold a password
             part.write_text(json.dumps(list(requirements)), encoding="utf-8")

@@ -38,9 +38,9 @@ from polywheel.system.temporary import mark_as_used, remove_unused, temporary_fo
 _NOTE = "polywheel-source.json"
 _SNAPSHOT = "source"
 _SHAPE = 1
-_KEPT = 7 * 24 * 3600
+KEPT_SECONDS = 7 * 24 * 3600
 """Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
-_MOST = 20
+MOST_SOURCES = 20
 """The number of snapshots, and of unpacked sdists, that are kept: the ones that were used last."""
 
 
@@ -100,7 +100,7 @@ class Source:
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
             if not is_intact(kept):
-                remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
+                remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
                 with temporary_folder(kept.parent) as folder:
                     made = folder / "made"
                     copy_files(self.root, self.files, made / _SNAPSHOT)
@@ -182,7 +182,7 @@ def unpack_source(
         if found is not None and not fresh:
             return found
         kept.parent.mkdir(parents=True, exist_ok=True)
-        remove_unused(kept.parent, most=_MOST, seconds=_KEPT)
+        remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
         with temporary_folder(kept.parent) as folder:
             made = folder / "made"
             made.mkdir()
