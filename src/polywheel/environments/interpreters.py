@@ -13,13 +13,13 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from polywheel.environments.installers import find_uv
 from polywheel.environments.virtual_environments import Interpreter
 from polywheel.errors import BuildError
+from polywheel.system.processes import capture_output
 
 _PROBE = """
 import json, platform, struct, sys, sysconfig
@@ -41,14 +41,13 @@ _SECONDS = 30
 
 def find_interpreter(python: str) -> Interpreter | None:
     """Return the first CPython of a version that works; None if there is none."""
-    seen = set()
+    failed = set()
     for candidate in _candidates(python):
-        if candidate in seen:
-            continue
-        seen.add(candidate)
-        interpreter = probe(candidate)
-        if interpreter is not None and interpreter.python == python:
-            return interpreter
+        if candidate not in failed:
+            interpreter = probe(candidate)
+            if interpreter is not None and interpreter.python == python:
+                return interpreter
+            failed.add(candidate)
     return None
 
 
@@ -60,7 +59,14 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
             f"can't install Python {python}: uv was not found", hint="install polywheel[cli]"
         )
     notify(f"installing Python {python} with uv")
-    done = _run([uv, "python", "install", python], seconds=None)
+    done = subprocess.run(
+        [uv, "python", "install", python],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     found = find_interpreter(python) if done.returncode == 0 else None
     if found is None:
         lines = done.stderr.strip().splitlines()
@@ -72,23 +78,21 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
 
 def probe(executable: str) -> Interpreter | None:
     """Describe an interpreter; None if it does not run, or is no CPython for this machine."""
+    expected = {
+        "implementation": "cpython",
+        "bits": 8 * struct.calcsize("P"),  # wheels of another kind would be for another machine
+        "machine": platform.machine(),
+    }
+    output = capture_output([executable, "-I", "-c", _PROBE], seconds=_SECONDS)
     try:
-        done = _run([executable, "-I", "-c", _PROBE], seconds=_SECONDS)
-        answer: Mapping[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
-    except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
-        return None  # a shim of a version that is not installed, or another program of this name
-    if not isinstance(answer, dict):
-        return None
-    if answer.get("implementation") != "cpython" or not answer.get("executable"):
-        return None
-    if (answer.get("bits"), answer.get("machine")) != (
-        8 * struct.calcsize("P"),
-        platform.machine(),
-    ):
-        return None  # its wheels would be for another machine
-    path = str(answer["executable"])
-    identity = f"{answer['version']} {answer['platform']} {os.path.realpath(path)}"
-    return Interpreter(python=str(answer["python"]), executable=path, identity=identity)
+        answer = json.loads(output or b"")
+        if not answer["executable"] or any(answer[key] != expected[key] for key in expected):
+            return None
+        path = str(answer["executable"])
+        identity = f"{answer['version']} {answer['platform']} {os.path.realpath(path)}"
+        return Interpreter(python=str(answer["python"]), executable=path, identity=identity)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None  # another program of this name
 
 
 def _candidates(python: str) -> Iterator[str]:
@@ -127,24 +131,5 @@ def _pyenv_interpreters(python: str) -> Iterator[str]:
 
 def _output_line(command: list[str]) -> list[str]:
     """The line that a command prints, as a list; empty if it fails."""
-    try:
-        done = _run(command, seconds=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    line = done.stdout.strip()
-    return [line] if done.returncode == 0 and line else []
-
-
-def _run(
-    command: list[str], *, seconds: float | None = _SECONDS
-) -> subprocess.CompletedProcess[str]:
-    """Run a command without input and capture its output. Raises OSError and TimeoutExpired."""
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=seconds,
-        check=False,
-    )
+    output = capture_output(command, seconds=_SECONDS) or b""
+    return [line] if (line := output.decode("utf-8", "replace").strip()) else []

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,6 +16,7 @@ from polywheel.config.project import Project
 from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.plan import Job
 from polywheel.system.files import sha256_of
+from polywheel.system.processes import capture_output
 
 _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
@@ -141,16 +141,5 @@ def _version(command: str) -> str | None:
     path = shutil.which(words[0]) if words else None
     if path is None:
         return None
-    try:
-        process = subprocess.run(
-            [path, *words[1:], "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return f"{path}: {process.stdout.partition('Copyright')[0].strip()}"
+    output = capture_output([path, *words[1:], "--version"], seconds=10) or b""
+    return f"{path}: {output.decode('utf-8', 'replace').partition('Copyright')[0].strip()}"

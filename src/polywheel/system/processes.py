@@ -106,6 +106,28 @@ def run_child(
     return ChildResult(code=child.returncode, late=late, stopped=stopped)
 
 
+def capture_output(
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> bytes | None:
+    """Return the standard output of a command without input; None if it fails, or takes too long."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 @contextmanager
 def _watch(child: subprocess.Popen[bytes]) -> Iterator[int | None]:
     """Open a descriptor that becomes readable when the child ends; None if the system has none."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePath
 
 from polywheel.errors import BuildError
 from polywheel.system.files import walk
+from polywheel.system.processes import capture_output
 from polywheel.system.temporary import temporary_folder
 
 GIT_LOCAL_VARIABLES = (
@@ -82,18 +82,12 @@ def run_git(folder: Path, *arguments: str) -> str | None:
     }
     # A checkout of another user (for example in a container) is built too.
     options = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
-    try:
-        done = subprocess.run(
-            [shutil.which("git") or "git", *options, *arguments],
-            cwd=folder,
-            env={**environment, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None
+    output = capture_output(
+        [shutil.which("git") or "git", *options, *arguments],
+        folder=folder,
+        environment={**environment, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+    )
+    return None if output is None else os.fsdecode(output).removesuffix("\n")
 
 
 def files_below(

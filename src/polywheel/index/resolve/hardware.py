@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 import shutil
 import struct
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from platform import machine
+
+from polywheel.system.processes import capture_output
 
 CPUINFO = Path("/proc/cpuinfo")
 AUXV = Path("/proc/self/auxv")
@@ -238,16 +239,5 @@ def _nvidia_smi(*arguments: str) -> str | None:
     path = _find_nvidia_smi()
     if path is None:
         return None
-    try:
-        process = subprocess.run(
-            [path, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_NVIDIA_SMI_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if process.returncode != 0:
-        return None
-    return process.stdout[:_MOST_OUTPUT].decode("utf-8", errors="replace")
+    output = capture_output([path, *arguments], seconds=_NVIDIA_SMI_SECONDS)
+    return None if output is None else output[:_MOST_OUTPUT].decode("utf-8", errors="replace")

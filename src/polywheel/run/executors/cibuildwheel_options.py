@@ -26,6 +26,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
+from polywheel.system.processes import capture_output
 
 _BACKEND = "polywheel.backend"
 _OLDEST = Version("4.3")
@@ -103,18 +104,8 @@ def find_cibuildwheel() -> Installation:
 def _version_beside(path: Path) -> str:
     """Return the version of cibuildwheel that the Python next to its executable reports."""
     python = path.with_name("python.exe" if sys.platform == "win32" else "python")
-    try:
-        process = subprocess.run(
-            [python, "-I", "-c", _VERSION],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=30,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return process.stdout.strip()
+    output = capture_output([str(python), "-I", "-c", _VERSION], seconds=30)
+    return "unknown" if output is None else output.decode("utf-8", "replace").strip()
 
 
 def build_platform(target: str) -> BuildPlatform | None:

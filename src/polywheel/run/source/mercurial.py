@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from polywheel.system.processes import capture_output
 from polywheel.system.source_files import files_below
 
 _REGENERATED = ("cache/", "wcache/", "store/lock", "wlock")
@@ -66,16 +66,10 @@ def read_checkout(root: Path) -> Checkout | None:
 
 def _hg(root: Path, *arguments: str) -> str | None:
     """Return the output of Mercurial; None if it fails."""
-    try:
-        done = subprocess.run(
-            [shutil.which("hg") or "hg", "--noninteractive", *arguments],
-            cwd=root,
-            # The user's configuration must not change the output.
-            env={**os.environ, "HGPLAIN": "1", "HGENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return os.fsdecode(done.stdout) if done.returncode == 0 else None
+    output = capture_output(
+        [shutil.which("hg") or "hg", "--noninteractive", *arguments],
+        folder=root,
+        # The user's configuration must not change the output.
+        environment={**os.environ, "HGPLAIN": "1", "HGENCODING": "utf-8"},
+    )
+    return None if output is None else os.fsdecode(output)

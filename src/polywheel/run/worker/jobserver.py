@@ -12,7 +12,6 @@ import os
 import re
 import select
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
 from polywheel.model.setup import BackendProfile
 from polywheel.system.logs import last_lines
+from polywheel.system.processes import capture_output
 from polywheel.system.temporary import temporary_folder
 
 _TOKEN = b"+"
@@ -168,13 +168,8 @@ def _ninja_on_path(configured: str, path: str) -> Version | None:
     ninja = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if ninja is None:
         return None
-    with suppress(OSError, subprocess.SubprocessError):
-        command = [ninja, "--version"]
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=True
-        )
-        return _version(result.stdout.decode("ascii", "replace"))
-    return None
+    output = capture_output([ninja, "--version"], seconds=10)
+    return None if output is None else _version(output.decode("ascii", "replace"))
 
 
 def _version(text: str) -> Version | None:
