@@ -20,7 +20,7 @@ from polywheel.errors import ConfigError
 from polywheel.matrix.cell import Labels
 from polywheel.matrix.cells import Expansion
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.platforms import Place, matrix_targets
+from polywheel.matrix.platforms import Platform, matrix_targets
 from polywheel.model.plan import Plan
 
 Combination = dict[str, Any]
@@ -126,9 +126,9 @@ def expanded(matrix: Mapping[str, Any]) -> tuple[Expansion, Problems]:
     read, declared = read_matrix(project)
     problems = Problems()
     targets = matrix_targets(read, declared, problems)
-    places = [Place(python, target) for target in targets.values() for python in read.python]
+    platforms = [Platform(python, target) for target in targets.values() for python in read.python]
     labels = Labels(read, {}, problems)
-    expansion = Expansion(read, places, {}, variant_at={}, labels=labels, problems=problems)
+    expansion = Expansion(read, platforms, {}, variant_at={}, labels=labels, problems=problems)
     return expansion, problems
 
 
@@ -149,8 +149,8 @@ def test_excludes_and_includes_are_githubs(matrix: dict[str, Any]) -> None:
     found = [
         {
             **cell.axes,
-            "python": cell.place.python,
-            "target": cell.place.target.name,
+            "python": cell.platform.python,
+            "target": cell.platform.target.name,
             "added": frozenset(str(one) for one in cell.properties if one.namespace == "extra"),
         }
         for cell in expansion.cells
@@ -217,7 +217,7 @@ def test_every_cell_is_there_or_has_been_removed_for_a_reason(matrix: dict[str, 
         for target in matrix["targets"]
     )
     original = Counter(
-        (*sorted(cell.axes.items()), cell.place.python, cell.place.target.name)
+        (*sorted(cell.axes.items()), cell.platform.python, cell.platform.target.name)
         for cell in expansion.cells
         if cell.at == f"{AT}.axes"
     )
@@ -351,7 +351,7 @@ def test_jobs_are_wheels_of_their_own_and_every_one_has_a_build(tables: dict[str
         if job.label is not None:
             assert by_label.setdefault(job.label, job.properties) == job.properties
     assert len(set(by_label.values())) == len(by_label)
-    places = Counter(
+    platforms = Counter(
         (job.label, python, target)
         for job in plan.jobs
         for python in job.pythons
@@ -359,7 +359,7 @@ def test_jobs_are_wheels_of_their_own_and_every_one_has_a_build(tables: dict[str
     )
     matrix = tables["tool"]["polywheel"]["matrix"]
     if matrix["wheel-tag"] != "py3-none-any":  # which is for platforms that nobody named, too
-        assert set(places.values()) == {1}
+        assert set(platforms.values()) == {1}
     for build in plan.builds:
         (first, *others) = [job for job in plan.jobs if job.build == build.id]
         assert {(job.python, job.target) for job in others} <= {(first.python, first.target)}

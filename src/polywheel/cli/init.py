@@ -13,12 +13,13 @@ from polywheel.cli.arguments import CommandParser
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
-from polywheel.init.compose import InitTables, check_together, compose, refuse_tables
+from polywheel.init.compose import InitTables, compose, refuse_tables
 from polywheel.init.presets import named_presets, start_presets
 from polywheel.init.pyproject_file import (
     InitText,
     append_text,
     change_file,
+    check_toml,
     find_init_text,
     new_file,
     read_content,
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     new_content = tables.text.encode()
     if options.output is None:
         new_content = append_text(content or b"", tables.text)
-        check_together(new_content, target)
+        check_toml(new_content, target)
     if options.dry_run:
         print(tables.text, end="")
     elif options.output is None:
@@ -88,8 +89,8 @@ def _refuse_byte_order_mark(path: Path) -> None:
 
 def _print_result(tables: InitTables, options: argparse.Namespace, target: Path) -> None:
     """Print the languages, the written lines, and the next steps."""
-    if tables.found:
-        say("found " + ", ".join(tables.found))
+    if tables.languages:
+        say("found " + ", ".join(tables.languages))
     verb = "would write" if options.dry_run else "wrote"
     lines = tables.text.count("\n")
     say(f"{verb} {lines} lines for {', '.join(tables.presets)} to {target}")

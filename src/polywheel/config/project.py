@@ -206,6 +206,19 @@ class Project:
         return f"{self.file}: {key}"
 
 
+def look_up(document: object, path: str) -> object:
+    """The value under a dotted path, such as ``tool.pdm.build``; None if there is none.
+
+    In an array of tables, the first table that has the value counts.
+    """
+    if isinstance(document, list):
+        values = (look_up(table, path) for table in document)
+        return next((value for value in values if value is not None), None)
+    key, _, rest = path.partition(".")
+    value = document.get(key) if isinstance(document, Mapping) else None
+    return look_up(value, rest) if rest else value
+
+
 def read_project(
     source: Path, *, variants: bool, name: str = PYPROJECT, config: Path | None = None
 ) -> Project:

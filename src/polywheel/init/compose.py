@@ -1,37 +1,35 @@
 """``polywheel init``: compose the tables for a project.
 
-The text consists of the texts of presets and of what the project's metadata says about Pythons and
-platforms. The result is read back as ``polywheel matrix`` would read it, and it must expand to a plan.
+The tables consist of texts of presets, and of Pythons and platforms from the metadata of the project. They are
+then read as ``polywheel matrix`` reads them, and they must expand to a plan.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from polywheel.config.project import PYPROJECT, Project
+from polywheel.config.project import PYPROJECT, Project, look_up
 from polywheel.errors import ConfigError
 from polywheel.init.languages import LANGUAGES, languages, meson_options
 from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import with_header
 from polywheel.init.tables import ChosenPresets, tables, toml_list
 from polywheel.matrix.expansion import expand
-from polywheel.matrix.platforms import Place, known_targets, python_order, running_python
+from polywheel.matrix.platforms import Platform, known_targets, python_order, running_python
 from polywheel.model.plan import Plan
 from polywheel.setup.profiles import OURS, choose_backend
 from polywheel.system.temporary import temporary_folder
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-"""Those that get wheels where a project does not list its own."""
+"""The default Pythons."""
 
 TARGETS = ("linux-x86_64", "linux-aarch64", "macos-arm64", "windows-x86_64")
-"""Those that most projects have wheels for."""
+"""The default targets: most projects have wheels for them."""
 
 _CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.[1-9][0-9]?)")
 _SYSTEMS = {
@@ -41,216 +39,187 @@ _SYSTEMS = {
     "Operating System :: POSIX": ("linux", "darwin"),
     "Operating System :: Unix": ("linux", "darwin"),
 }
-"""``sys_platform`` by classifier; the longest one that fits counts."""
+"""``sys_platform`` by classifier. The longest matching classifier is used."""
+
+_GPU = "gpu"
 
 
 def pythons(project: Mapping[str, Any]) -> tuple[str, ...]:
-    """The versions that ``[project]`` names in its classifiers, as far as requires-python lets it;
-    else those of today that requires-python lets it have.
+    """The Pythons in the classifiers of ``[project]`` that requires-python allows.
+
+    If there are none, the default Pythons that it allows; else the oldest Python that it allows.
     """
-    found = [_CLASSIFIER.fullmatch(text) for text in _classifiers(project)]
-    named = sorted({one[1] for one in found if one}, key=python_order)
+    matches = [_CLASSIFIER.fullmatch(text) for text in _classifiers(project)]
+    listed = sorted({match[1] for match in matches if match}, key=python_order)
     allowed = _allowed(project.get("requires-python"))
-    for versions in (named, PYTHONS):
-        fitting = tuple(one for one in versions if _fits(one, allowed))
+    for versions in (listed, PYTHONS):
+        fitting = tuple(version for version in versions if _fits(version, allowed))
         if fitting:
             return fitting
     every = (f"3.{minor}" for minor in range(6, 100))
-    return (next((one for one in every if _fits(one, allowed)), running_python()),)
+    return (next((version for version in every if _fits(version, allowed)), running_python()),)
 
 
 def targets(project: Mapping[str, Any]) -> tuple[str, ...]:
-    """The usual targets, but for systems that the classifiers of ``[project]`` leave out."""
+    """The default targets, limited to the systems in the classifiers of ``[project]``."""
     systems: set[str] = set()
     for text in _classifiers(project):
         if text == "Operating System :: OS Independent":
             return TARGETS
-        fitting = [one for one in _SYSTEMS if text == one or text.startswith(f"{one} ::")]
+        fitting = [name for name in _SYSTEMS if text == name or text.startswith(f"{name} ::")]
         if fitting:
             systems.update(_SYSTEMS[max(fitting, key=len)])
     known = known_targets()
-    found = tuple(one for one in TARGETS if known[one].environment["sys_platform"] in systems)
-    return found or TARGETS
+    return (
+        tuple(name for name in TARGETS if known[name].environment["sys_platform"] in systems)
+        or TARGETS
+    )
 
 
-def _classifiers(project: Mapping[str, Any]) -> Iterable[str]:
+def _classifiers(project: Mapping[str, Any]) -> list[str]:
     listed = project.get("classifiers")
-    return [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
 
 
-def _allowed(text: object) -> SpecifierSet:
-    """``requires-python``; everything, where it is absent or not to be understood."""
+def _allowed(requires: object) -> SpecifierSet:
+    """``requires-python``; all versions if it is missing or malformed."""
     try:
-        return SpecifierSet(text if isinstance(text, str) else "")
+        return SpecifierSet(requires if isinstance(requires, str) else "")
     except InvalidSpecifier:
         return SpecifierSet()
 
 
 def _fits(version: str, allowed: SpecifierSet) -> bool:
-    """Whether some release of a version is allowed: the first one, or a late one."""
+    """Whether the first release of a version, or a late one, is allowed."""
     try:
         return allowed.contains(f"{version}.0") or allowed.contains(f"{version}.99")
-    except ValueError:  # a number of more digits than Python reads
+    except ValueError:  # the specifier has a number with more digits than Python reads
         return False
-
-
-_GPU = "gpu"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InitTables:
-    """What init has to say to a project."""
+    """The tables for a project, and notes for the user."""
 
     text: str
-    """The tables, with comments; LF."""
+    """The tables with comments, with LF as the line break."""
 
     presets: tuple[str, ...]
     plan: Plan
-    found: tuple[str, ...]
-    """The languages that were found, each with where: ``C (meson.build)``."""
+    languages: tuple[str, ...]
+    """The languages of the project, each with a file: ``C (meson.build)``."""
 
     notes: tuple[str, ...]
     by_hand: tuple[str, ...]
-    """What is left for the user to change in ``[build-system]``; empty where there is nothing."""
+    """The lines that the user has to change in ``[build-system]``; empty if there are none."""
 
 
 def refuse_tables(project: Project) -> None:
-    """Raise ConfigError for tables that are there already: they are the user's."""
-    tool = project.document.get("tool")
-    there = [
-        name
-        for name, found in (
-            ("variant", "variant" in project.document),
-            ("tool.polywheel", isinstance(tool, Mapping) and "polywheel" in tool),
-        )
-        if found
-    ]
-    if there:
+    """Raise ConfigError if the project has tables of polywheel. ``polywheel init`` keeps them."""
+    names = ("variant", "tool.polywheel")
+    existing = [name for name in names if look_up(project.document, name) is not None]
+    if existing:
         raise ConfigError(
             "polywheel is already configured, and init changes no existing table: "
-            + ", ".join(f"[{name}]" for name in there),
-            at=f"{PYPROJECT}: {there[0]}",
+            + ", ".join(f"[{name}]" for name in existing),
+            at=f"{PYPROJECT}: {existing[0]}",
             hint="polywheel init --dry-run -o FILE shows what it would write; copy what you need",
         )
 
 
 def compose(project: Project, names: Sequence[str]) -> InitTables:
-    """The tables for a project: of the presets with these names, or of those that suit it.
+    """The tables for a project, from the named presets or else from those for its languages.
 
-    Raises ConfigError for unknown names, for a project that has nothing to compile where none is
-    named, and where no set of tables can be made.
+    Raises ConfigError for unknown names, for a project without compiled languages if no preset is
+    named, and if the tables do not expand to a plan.
     """
-    found = languages(project.source, project.document)
-    presets = named_presets(names) if names else _suitable(found)
-    chosen = _chosen(project, presets)
-    listed = [one.name for one in presets]
-    text = with_header(listed, tables(chosen))
+    files = languages(project.source, project.document)
+    presets = named_presets(names) if names else _suitable(files)
+    chosen = _choose(project, presets)
+    chosen_names = [preset.name for preset in presets]
+    text = with_header(chosen_names, tables(chosen))
     notes = [
         f"the preset {name!r} needs options that meson.options does not have, so its variants "
         "change nothing in the build yet"
         for name in chosen.without_options
     ]
-    if not found:
+    if not files:
         notes.append(
             "no code to compile was found: the wheels of these variants may have the same content"
         )
+    with temporary_folder() as folder:
+        path = folder / PYPROJECT
+        path.write_text(text, encoding="utf-8", newline="\n")
+        plan = expand(project.source, config=path)
     return InitTables(
         text=text,
-        presets=tuple(listed),
-        plan=_checked(project, text),
-        found=tuple(f"{LANGUAGES[name]} ({where})" for name, where in found.items()),
+        presets=tuple(chosen_names),
+        plan=plan,
+        languages=tuple(f"{LANGUAGES[name]} ({file})" for name, file in files.items()),
         notes=tuple(notes),
         by_hand=tuple(_by_hand(project)),
     )
 
 
-def described_presets() -> str:
-    """Every preset with what it gives, in one line."""
-    return "; ".join(f"{one.name} ({one.about})" for one in start_presets().values())
-
-
-def _suitable(found: Mapping[str, str]) -> tuple[StartPreset, ...]:
-    """The presets for these languages. A project for GPUs gets no processor levels as well."""
-    fitting = [one for one in start_presets().values() if set(one.languages) & set(found)]
+def _suitable(languages: Mapping[str, str]) -> tuple[StartPreset, ...]:
+    """The presets for these languages. Presets for GPUs replace those for processors."""
+    presets = start_presets().values()
+    fitting = [preset for preset in presets if not languages.keys().isdisjoint(preset.languages)]
     if not fitting:
+        described = "; ".join(f"{preset.name} ({preset.about})" for preset in presets)
         raise ConfigError(
             "no compiled language was found in meson.build, CMakeLists.txt, Cargo.toml, setup.py, "
             "*.pyx, *.cu and *.hip: variants would not differ",
-            hint=f"choose presets with --preset: {described_presets()}",
+            hint=f"choose presets with --preset: {described}",
         )
-    return tuple(one for one in fitting if one.axis == _GPU) or tuple(fitting)
+    return tuple(preset for preset in fitting if preset.axis == _GPU) or tuple(fitting)
 
 
-def _chosen(project: Project, presets: tuple[StartPreset, ...]) -> ChosenPresets:
+def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
     choice = choose_backend(project)
     profile = choice.profile.name if choice.profile else None
     metadata = project.document.get("project")
     metadata = metadata if isinstance(metadata, Mapping) else {}
-    names = targets(metadata)
+    target_names = targets(metadata)
     options = meson_options(project.source)
+    axes = {preset.axis for preset in presets}
     return ChosenPresets(
-        presets=tuple(_existing(one, names) for one in presets),
-        axes={
-            name: axis
-            for name, axis in start_axes().items()
-            if any(one.axis == name for one in presets)
-        },
+        presets=tuple(_for_targets(preset, target_names) for preset in presets),
+        axes={name: axis for name, axis in start_axes().items() if name in axes},
         profile=profile,
         backend=choice.build_backend,
         backend_path=tuple(choice.backend_path) if choice.backend_path else None,
         pythons=pythons(metadata),
-        targets=names,
+        targets=target_names,
         without_options=tuple(
-            one.name
-            for one in presets
-            if profile == "meson-python" and not options.issuperset(one.meson_options)
+            preset.name
+            for preset in presets
+            if profile == "meson-python" and not options.issuperset(preset.meson_options)
         ),
     )
 
 
-def _existing(preset: StartPreset, names: Sequence[str]) -> StartPreset:
-    """A preset with the values and the rules that some target has. Raises ConfigError for none."""
-    values = tuple(one for one in preset.values if _somewhere(one.when, names))
-    if not any(one.properties for one in values):
+def _for_targets(preset: StartPreset, targets: Sequence[str]) -> StartPreset:
+    """A preset, limited to values and rules for these targets. Raises ConfigError if none is left."""
+    platforms = [Platform("3.13", known_targets()[name]) for name in targets]
+
+    def is_used(marker: str | None) -> bool:
+        return marker is None or any(platform.holds(marker, at="") for platform in platforms)
+
+    values = tuple(value for value in preset.values if is_used(value.when))
+    if not any(value.properties for value in values):
         raise ConfigError(
-            f"the preset {preset.name!r} has nothing for {', '.join(names)}",
+            f"the preset {preset.name!r} has nothing for {', '.join(targets)}",
             at=f"{PYPROJECT}: project.classifiers",
             hint="it supports other systems; remove the preset, or add the system",
         )
-    there = {None, *(one.name for one in values)}
-    rules = tuple(one for one in preset.rules if one.value in there and _somewhere(one.when, names))
+    names = {None, *(value.name for value in values)}
+    rules = tuple(rule for rule in preset.rules if rule.value in names and is_used(rule.when))
     return replace(preset, values=values, rules=rules)
 
 
-def _somewhere(marker: str | None, names: Sequence[str]) -> bool:
-    """Whether a marker about the platform holds for one of these targets."""
-    if marker is None:
-        return True
-    return any(Place("3.13", known_targets()[one]).holds(marker, at="") for one in names)
-
-
-def _checked(project: Project, text: str) -> Plan:
-    """The plan that the tables come to. Raises ConfigError where they come to none."""
-    with temporary_folder() as folder:
-        path = folder / PYPROJECT
-        path.write_text(text, encoding="utf-8", newline="\n")
-        return expand(project.source, config=path)
-
-
-def check_together(content: bytes, at: Path) -> None:
-    """Raise ConfigError where a file is no TOML any more with the tables behind its own."""
-    try:
-        tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"no table can be appended to {at.name}: {error}",
-            at=str(at),
-            hint="`tool` may be an inline table; write the tables to another file with --output",
-        ) from None
-
-
 def _by_hand(project: Project) -> Iterator[str]:
-    """The lines of ``[build-system]`` as they have to be for hooks to reach polywheel."""
+    """The lines that ``[build-system]`` needs for the hooks of polywheel."""
     system = project.build_system
     declared = system.build_backend
     if declared is not None and declared.partition(".")[0] == OURS:
@@ -259,4 +228,4 @@ def _by_hand(project: Project) -> Iterator[str]:
     yield f"requires = {toml_list((OURS, *requires))}"
     yield 'build-backend = "polywheel.backend"'
     if system.backend_path is not None:
-        yield "# without its backend-path: that of [tool.polywheel] takes its place"
+        yield "# remove backend-path here: [tool.polywheel] has it"

@@ -1,37 +1,36 @@
-"""The presets of ``polywheel init``, as ``matrix/starts/*.toml`` has them.
+"""The presets of ``polywheel init``: the files ``matrix/starts/*.toml``.
 
-Each is a fragment of what init writes: one namespace with its provider, and values on an axis. Texts are
-TOML with comments, written as they stand; axes, priorities and labels are put together from all presets
-that were chosen.
+A preset has one namespace with its provider, and values of one axis. Its texts are TOML with comments and are
+written unchanged. Axes, priorities, and labels are combined from all chosen presets.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from polywheel.config.reader import Problems, Table
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
 
 _AXES = "axes"
-"""The file of the folder that is about the axes; the others are presets."""
+"""The file of the axes. The other files are presets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartAxis:
-    """An axis that presets put values on."""
+    """An axis that presets add values to."""
 
     name: str
     comment: str
-    fallback: str | None
-    """The name of the value without properties, where the axis may have one."""
+    fallback: str | None = None
+    """The name of the value without properties, if the axis may have one."""
 
-    always: bool
-    """Whether that value is there also where this is the only axis."""
+    always: bool = False
+    """Whether that value is also written if this is the only axis."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,77 +38,91 @@ class StartValue:
     """One value of an axis."""
 
     name: str
-    properties: tuple[str, ...]
-    when: str | None
+    properties: tuple[str, ...] = ()
+    when: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartRule:
-    """Text about build setup, where it makes sense: for a value that is there, for some backends."""
+    """A text about build setup, which is written for some values and backends."""
 
     text: str
-    value: str | None
-    when: str | None
-    """A marker that must hold for a target of the project."""
+    value: str | None = None
+    """The value that must exist; None if the text is for all values."""
 
-    backends: tuple[str, ...]
-    """Names of backend profiles; empty for all but ``not_for``."""
+    when: str | None = None
+    """A marker that must be true for a target of the project."""
 
-    not_for: tuple[str, ...]
+    only_for: tuple[str, ...] = ()
+    """Names of backend profiles; empty for all except ``not_for``."""
+
+    not_for: tuple[str, ...] = ()
 
     def is_for(self, profile: str | None) -> bool:
-        """Whether the text is for a backend with this profile, or for one without a profile."""
-        return profile in self.backends if self.backends else profile not in self.not_for
+        """Whether the text is for a backend with this profile. None: a backend without a profile."""
+        return profile in self.only_for if self.only_for else profile not in self.not_for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartPreset:
-    """One preset of init."""
+    """One preset of ``polywheel init``."""
 
     name: str
     about: str
-    languages: tuple[str, ...]
-    """It is chosen where nobody says otherwise and the project has one of these."""
+    languages: tuple[str, ...] = ()
+    """Without ``--preset``, the preset is chosen if the project has one of these languages."""
 
     axis: str
     namespace: str
     position: int
-    """The place of the namespace among the priorities: the lowest is preferred."""
+    """The order of the namespaces in the priorities; the lowest is preferred."""
 
-    setup_preset: str | None
+    setup_preset: str | None = None
     """The preset of build setup (``[tool.polywheel] presets``) that its properties need."""
 
-    meson_options: tuple[str, ...]
-    """Options that the setup preset sets, and that a Meson project must have for it."""
+    meson_options: tuple[str, ...] = ()
+    """Options that the setup preset sets, and that a Meson project must have."""
 
     provider: str
-    build: str
+    build: str = ""
     values: tuple[StartValue, ...]
-    rules: tuple[StartRule, ...]
+    rules: tuple[StartRule, ...] = ()
 
 
+@cache
 def start_presets() -> Mapping[str, StartPreset]:
-    """Every preset by name, in the order of their positions."""
-    return _read_all(data_folder("matrix") / "starts")[1]
+    """Every preset by name, ordered by position."""
+    presets = []
+    for path in _folder().glob("*.toml"):
+        if path.stem != _AXES:
+            table = _load(path)
+            values = tuple(StartValue(**_fields(value)) for value in table.pop("values"))
+            rules = tuple(StartRule(**_fields(rule)) for rule in table.pop("rules", ()))
+            presets.append(
+                StartPreset(name=path.stem, values=values, rules=rules, **_fields(table))
+            )
+    return {preset.name: preset for preset in sorted(presets, key=lambda one: one.position)}
 
 
+@cache
 def start_axes() -> Mapping[str, StartAxis]:
     """Every axis by name, in the order of labels."""
-    return _read_all(data_folder("matrix") / "starts")[0]
+    tables = _load(_folder() / f"{_AXES}.toml")
+    return {name: StartAxis(name=name, **table) for name, table in tables.items()}
 
 
 def named_presets(names: Iterable[str]) -> tuple[StartPreset, ...]:
     """The presets with these names, each once, by position. Raises ConfigError for unknown names."""
     known = start_presets()
-    wanted = list(dict.fromkeys(names))
+    requested = list(dict.fromkeys(names))
     problems = [
         Problem(f"unknown preset {name!r}", "--preset", _hint(name, known))
-        for name in wanted
+        for name in requested
         if name not in known
     ]
     if problems:
         raise ConfigError.collected(problems)
-    return tuple(known[name] for name in known if name in wanted)
+    return tuple(known[name] for name in known if name in requested)
 
 
 def _hint(name: str, known: Iterable[str]) -> str | None:
@@ -118,77 +131,17 @@ def _hint(name: str, known: Iterable[str]) -> str | None:
     return nearest(name, known)
 
 
-@cache
-def _read_all(folder: Path) -> tuple[dict[str, StartAxis], dict[str, StartPreset]]:
-    problems = Problems()
-    axes = _load(folder / f"{_AXES}.toml", problems)
-    found_axes = {name: _axis(axes.table(name), name) for name in axes.every_key()}
-    found = [
-        _preset(_load(path, problems), path.stem)
-        for path in sorted(folder.glob("*.toml"))
-        if path.stem != _AXES
-    ]
-    problems.raise_all()
-    found.sort(key=lambda one: one.position)
-    return found_axes, {one.name: one for one in found}
+def _folder() -> Path:
+    return data_folder("matrix") / "starts"
 
 
-def _load(path: Path, problems: Problems) -> Table:
-    return Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, (), problems)
+def _load(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _axis(table: Table, name: str) -> StartAxis:
-    axis = StartAxis(
-        name=name,
-        comment=table.string("comment") or "",
-        fallback=table.string("fallback"),
-        always=table.boolean("always", False),
-    )
-    table.finish()
-    return axis
-
-
-def _preset(table: Table, name: str) -> StartPreset:
-    preset = StartPreset(
-        name=name,
-        about=table.string("about") or "",
-        languages=table.strings("languages") or (),
-        axis=table.string("axis") or "",
-        namespace=table.string("namespace") or "",
-        position=int(table.number("position") or 0),
-        setup_preset=table.string("setup-preset"),
-        meson_options=table.strings("meson-options") or (),
-        provider=table.string("provider") or "",
-        build=table.string("build") or "",
-        values=tuple(_value(one) for one in _tables(table, "values")),
-        rules=tuple(_rule(one) for one in _tables(table, "rules")),
-    )
-    table.finish()
-    return preset
-
-
-def _tables(table: Table, key: str) -> Iterator[Table]:
-    for index, value in enumerate(table.array(key)):
-        yield Table(value, table.file, (*table.path, f"{key}[{index}]"), table.problems)
-
-
-def _value(table: Table) -> StartValue:
-    value = StartValue(
-        name=table.string("name") or "",
-        properties=table.strings("properties") or (),
-        when=table.string("when"),
-    )
-    table.finish()
-    return value
-
-
-def _rule(table: Table) -> StartRule:
-    rule = StartRule(
-        text=table.string("text") or "",
-        value=table.string("value"),
-        when=table.string("when"),
-        backends=table.strings("for") or (),
-        not_for=table.strings("not-for") or (),
-    )
-    table.finish()
-    return rule
+def _fields(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a TOML table as fields of a dataclass."""
+    return {
+        key.replace("-", "_"): tuple(value) if isinstance(value, list) else value
+        for key, value in table.items()
+    }

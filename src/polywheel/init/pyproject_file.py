@@ -1,8 +1,8 @@
-"""The file that init writes to: what stands in it is kept byte for byte, and it changes whole or not
-at all.
+"""Write the tables of ``polywheel init`` to a file.
 
-Init's own text begins with a line that names its presets and holds a digest of the lines that follow,
-so that it is known again as long as nobody has changed it.
+Existing content stays unchanged, byte for byte, and the file is written completely or not at all. The tables begin
+with a header line, which has the names of the presets and a digest of the lines below. It shows later whether the
+tables were changed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import stat
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,30 +22,30 @@ from polywheel.system.temporary import replacing
 
 _HEADER = re.compile(r"# polywheel init --preset ([a-z0-9 -]+) \(text ([0-9a-f]{16})\)")
 _MAX_LINES = 5_000
-"""Lines that init's own text may have."""
+"""The maximum number of lines of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InitText:
-    """Text of an earlier run, as it was written."""
+    """The tables of an earlier run, which were not changed since."""
 
     presets: tuple[str, ...]
     first: int
-    """The number of its first line, from 1."""
+    """The number of the first line, from 1."""
 
     last: int
 
 
 def with_header(presets: Sequence[str], body: str) -> str:
-    """A text of init's with the line that makes it known again. ``body`` ends with a line break."""
+    """Tables with a header line. ``body`` ends with a line break."""
     names = " ".join(presets)
     digest = _digests(names, body.splitlines())[-1]
     return f"# polywheel init --preset {names} (text {digest})\n{body}"
 
 
 def find_init_text(content: bytes) -> InitText | None:
-    """The text of an earlier run in a file; None where there is none, or it was changed since."""
-    # Not str.splitlines, to which a form feed ends a line, too.
+    """The tables of an earlier run in a file; None if there are none, or if they were changed."""
+    # Not str.splitlines: it also splits at other characters, such as a form feed.
     lines = content.decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines):
         header = _HEADER.fullmatch(line)
@@ -58,17 +59,17 @@ def find_init_text(content: bytes) -> InitText | None:
 
 
 def _digests(names: str, lines: Sequence[str]) -> list[str]:
-    """What the text would be known by, if it ended after each of its lines."""
+    """For each line, the digest of the text up to this line."""
     digest = hashlib.sha256(names.encode())
-    found = []
+    digests = []
     for line in lines:
         digest.update(b"\n" + line.encode())
-        found.append(digest.hexdigest()[:16])
-    return found
+        digests.append(digest.hexdigest()[:16])
+    return digests
 
 
 def read_content(path: Path) -> bytes | None:
-    """What a file holds; None where there is none. Raises ConfigError where it can't be read."""
+    """The content of a file; None if it does not exist. Raises ConfigError if it can't be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -78,24 +79,36 @@ def read_content(path: Path) -> bytes | None:
 
 
 def append_text(content: bytes, text: str) -> bytes:
-    """What a file holds, and a text behind it: after an empty line, with the file's line breaks."""
+    """The content of a file, an empty line, and a text with the line breaks of the file."""
     pairs = content.count(b"\r\n")
     line_break = b"\r\n" if pairs * 2 > content.count(b"\n") else b"\n"
     between = line_break if content.strip() else b""
     if content and not content.endswith(b"\n"):
-        between += line_break  # the first line of the text is known again only as a line of its own
+        between += line_break  # the header must be a separate line
     return content + between + text.encode().replace(b"\n", line_break)
 
 
-def change_file(path: Path, before: bytes, after: bytes) -> None:
-    """Write a file that is there anew. Where it is a link, the file that it leads to is changed.
+def check_toml(content: bytes, path: Path) -> None:
+    """Raise ConfigError if the content of a file is not TOML after tables were appended."""
+    try:
+        tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"no table can be appended to {path.name}: {error}",
+            at=str(path),
+            hint="`tool` may be an inline table; write the tables to another file with --output",
+        ) from None
 
-    Raises ConfigError where the file is not to be written, or was changed since it was read.
+
+def change_file(path: Path, before: bytes, after: bytes) -> None:
+    """Replace the content of a file. The target of a symbolic link is changed, not the link.
+
+    Raises ConfigError if the file is read-only, or was changed since it was read.
     """
     target = path.resolve()
-    with _speaking_of(path):
+    with _config_errors(path):
         mode = stat.S_IMODE(target.stat().st_mode)
-        # Its folder would let it be replaced all the same; that is not what a user means by it.
+        # Its folder may allow a replacement, but the user does not want one.
         if not mode & stat.S_IWUSR or not os.access(target, os.W_OK):
             raise ConfigError(
                 f"{path} is read-only, nothing was written",
@@ -109,8 +122,8 @@ def change_file(path: Path, before: bytes, after: bytes) -> None:
 
 
 def new_file(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet. Raises ConfigError where it can't be written."""
-    with _speaking_of(path):
+    """Write a new file. Raises ConfigError if it exists or can't be written."""
+    with _config_errors(path):
         if path.exists() or path.is_symlink():
             raise ConfigError(
                 f"{path} exists already, nothing was written",
@@ -121,7 +134,8 @@ def new_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _speaking_of(path: Path) -> Iterator[None]:
+def _config_errors(path: Path) -> Iterator[None]:
+    """Raise ConfigError instead of OSError."""
     try:
         yield
     except OSError as error:

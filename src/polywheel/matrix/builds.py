@@ -17,7 +17,7 @@ from polywheel.config.reader import Problems
 from polywheel.config.setup_table import COMPILERS
 from polywheel.errors import BuildError, ConfigError, nearest
 from polywheel.matrix.cell import Cell
-from polywheel.matrix.platforms import Place
+from polywheel.matrix.platforms import Platform
 from polywheel.model.setup import SetupRule, Text, placeholders
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.plugins import plugin_requires
@@ -119,7 +119,7 @@ class BuildKeys:
             for one in project_presets(project)
         ]
         rules = (*self._rules, *(rule for one in self._presets for rule in one.rules))
-        self._by_place = any(rule.when for rule in rules)
+        self._by_platform = any(rule.when for rule in rules)
         self._compilers = COMPILERS if any(rule.by_compiler for rule in rules) else COMPILERS[:1]
         # Features that rules are about, and namespaces; what else a cell has makes no difference.
         self._about = {rule.target[:2] for rule in rules if rule.target}
@@ -128,16 +128,16 @@ class BuildKeys:
         self._asked = asked_namespaces(project)
         self._setups_of: dict[Any, tuple[Any, ...]] = {}
         self._numbers: dict[Any, BuildKey] = {_NOTHING: 0}
-        self._by_cell: dict[tuple[str | None, Place | None], BuildKey] = {(None, None): 0}
+        self._by_cell: dict[tuple[str | None, Platform | None], BuildKey] = {(None, None): 0}
 
     def of(self, cell: Cell) -> BuildKey:
         """What a cell asks of its build. Raises ConfigError where rules contradict each other."""
         # One label stands for one set of properties: that has been seen to.
-        place = cell.place if self._by_place and cell.label is not None else None
-        number = self._by_cell.get((cell.label, place))
+        platform = cell.platform if self._by_platform and cell.label is not None else None
+        number = self._by_cell.get((cell.label, platform))
         if number is None:
             number = self._numbers.setdefault(self._asks(cell), len(self._numbers))
-            self._by_cell[cell.label, place] = number
+            self._by_cell[cell.label, platform] = number
         return number
 
     def _asks(self, cell: Cell) -> tuple[Any, ...]:
@@ -150,13 +150,13 @@ class BuildKeys:
             if (prop.namespace,) in self._about or (prop.namespace, prop.feature) in self._about
         )
         label = cell.label if self._by_label else ""
-        key = (label, relevant, cell.place if self._by_place else None)
+        key = (label, relevant, cell.platform if self._by_platform else None)
         if key not in self._setups_of:
-            self._setups_of[key] = self._setups(cell.label, relevant, cell.place)
+            self._setups_of[key] = self._setups(cell.label, relevant, cell.platform)
         return (self._setups_of[key], asked)
 
     def _setups(
-        self, label: str, properties: Sequence[VariantProperty], place: Place
+        self, label: str, properties: Sequence[VariantProperty], platform: Platform
     ) -> tuple[Any, ...]:
         variant = Variant(tuple(properties), label)
         setups = [
@@ -168,7 +168,7 @@ class BuildKeys:
                     namespaces=self._project.metadata.namespaces,
                     compiler=compiler,
                     backend=self._profile,
-                    environment=place.environment,
+                    environment=platform.environment,
                     source=self._project.source,
                 ),
             )
@@ -202,22 +202,22 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
     for namespace in project.settings.providers:
         at = project.at(f"tool.polywheel.providers.{namespace}")
         problems.attempt(project.metadata.require_provider, namespace, at=at)
-    places = _places_by_target(cells)
+    platforms = _platforms_by_target(cells)
     labels = {cell.label for cell in cells if cell.label is not None}
     for rule in project.settings.setup:
         if rule.label_glob is not None:
             glob = rule.label_glob
             where = {
-                cell.place
+                cell.platform
                 for cell in cells
                 if cell.label is not None and fnmatchcase(cell.label, glob)
             }
             what = f"no variant of the matrix has a label that matches {glob!r}"
             hint = nearest(glob, labels)
         else:
-            where = places.get(rule.target, set())
+            where = platforms.get(rule.target, set())
             what = f"no variant of the matrix has a property that the rule {rule.key!r} is about"
-            names = {" :: ".join(one) for one in places if len(one) == len(rule.target)}
+            names = {" :: ".join(one) for one in platforms if len(one) == len(rule.target)}
             hint = nearest(rule.key, names)
         if not where:
             problems.add(what, at=rule.at, hint=hint or "leave it out, or declare such a variant")
@@ -225,38 +225,40 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
             problems.add(
                 f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
                 at=f"{rule.at}.when",
-                hint="they are for " + _describe_places(where),
+                hint="they are for " + _describe_platforms(where),
             )
 
 
-def _places_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Place]]:
+def _platforms_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Platform]]:
     """Where there are cells that a rule is about, by namespace, feature and value."""
-    by_property: dict[VariantProperty, set[Place]] = {}
-    everywhere = set[Place]()
+    by_property: dict[VariantProperty, set[Platform]] = {}
+    everywhere = set[Platform]()
     for cell in cells:
         if cell.label is not None:
-            everywhere.add(cell.place)
+            everywhere.add(cell.platform)
         for prop in cell.properties:
-            by_property.setdefault(prop, set()).add(cell.place)
-    found: dict[tuple[str, ...], set[Place]] = {(): everywhere}
-    for prop, places in by_property.items():
+            by_property.setdefault(prop, set()).add(cell.platform)
+    found: dict[tuple[str, ...], set[Platform]] = {(): everywhere}
+    for prop, platforms in by_property.items():
         parts = (prop.namespace, prop.feature, prop.value)
         for length in (1, 2, 3):
-            found.setdefault(parts[:length], set()).update(places)
+            found.setdefault(parts[:length], set()).update(platforms)
     return found
 
 
 def _holds_anywhere(
-    rule: SetupRule, marker: str, places: Iterable[Place], problems: Problems
+    rule: SetupRule, marker: str, platforms: Iterable[Platform], problems: Problems
 ) -> bool:
     try:
-        # Every place is looked at, so that one that does not know the answer is noted.
-        return bool(sum(place.holds(marker, at=f"{rule.at}.when") for place in places))
+        # Every platform is looked at, so that one that does not know the answer is noted.
+        return bool(sum(platform.holds(marker, at=f"{rule.at}.when") for platform in platforms))
     except ConfigError as error:
         problems.found.extend(error.problems)
         return True
 
 
-def _describe_places(places: Iterable[Place]) -> str:
-    found = sorted({f"Python {place.python} on {place.target.name}" for place in places})
+def _describe_platforms(platforms: Iterable[Platform]) -> str:
+    found = sorted(
+        {f"Python {platform.python} on {platform.target.name}" for platform in platforms}
+    )
     return ", ".join(found[:4]) + (", …" if len(found) > 4 else "")

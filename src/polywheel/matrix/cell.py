@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polywheel.config.reader import Problems
 from polywheel.errors import nearest
-from polywheel.matrix.platforms import Place
+from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix
 from polywheel.model.plan import Removal
 from polywheel.model.setup import placeholders, with_placeholders
@@ -17,11 +17,11 @@ from polywheel.model.variant import LABEL, NULL_LABEL, Variant, VariantProperty,
 class Cell:
     """One wheel that the matrix asks for; what an include adds goes into it, unless it is closed."""
 
-    __slots__ = ("at", "axes", "closed", "label", "place", "properties", "values")
+    __slots__ = ("at", "axes", "closed", "label", "platform", "properties", "values")
 
     def __init__(
         self,
-        place: Place,
+        platform: Platform,
         *,
         label: str | None,
         properties: Iterable[VariantProperty],
@@ -29,24 +29,24 @@ class Cell:
         at: str,
         closed: bool = False,
     ) -> None:
-        self.place = place
+        self.platform = platform
         self.closed = closed
         self.label = label
         self.properties = tuple(sorted(set(properties)))
         self.axes = axes
         self.at = at
-        self.values = {**axes, "python": place.python, "target": place.target.name}
+        self.values = {**axes, "python": platform.python, "target": platform.target.name}
         """What patterns are held against: as the cell was made, whatever is included later."""
         if label is not None:
             self.values["label"] = label
 
     def removed(self, by: str, at: str) -> Removal:
-        place = self.place
+        platform = self.platform
         return Removal(
             label=self.label,
             axes=self.axes,
-            python=place.python,
-            target=place.target.name,
+            python=platform.python,
+            target=platform.target.name,
             by=by,
             at=at,
         )
@@ -57,11 +57,11 @@ class ExpansionContext:
     """What every step of an expansion looks at, and where it notes what it finds."""
 
     matrix: Matrix
-    places: Sequence[Place]
+    platforms: Sequence[Platform]
     labels: Labels
     problems: Problems
     removed: list[Removal]
-    held: dict[str, frozenset[Place]]
+    held: dict[str, frozenset[Platform]]
     """Where the values that have a ``when`` exist, by their key path."""
 
 

@@ -10,7 +10,7 @@ from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.cell import Cell, ExpansionContext, Labels
 from polywheel.matrix.patterns import after_excludes, include
-from polywheel.matrix.platforms import Place
+from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import AxisValue, Matrix
 from polywheel.model.plan import Removal
 from polywheel.model.variant import NULL_LABEL, Variant
@@ -41,7 +41,7 @@ class Expansion:
     def __init__(
         self,
         matrix: Matrix,
-        places: Sequence[Place],
+        platforms: Sequence[Platform],
         declared: Mapping[str, Variant],
         *,
         variant_at: Mapping[str, str],
@@ -50,7 +50,7 @@ class Expansion:
     ) -> None:
         """``variant_at`` says where each declared variant stands."""
         self.matrix = matrix
-        self.places = places
+        self.platforms = platforms
         self.labels = labels
         self.problems = problems
         self.removed: list[Removal] = []
@@ -61,7 +61,7 @@ class Expansion:
             return
         around = ExpansionContext(
             matrix=matrix,
-            places=places,
+            platforms=platforms,
             labels=labels,
             problems=problems,
             removed=self.removed,
@@ -103,11 +103,11 @@ class Expansion:
         count = 1 if factors else 0
         for _, number in factors:
             count = min(count * number, _COUNTED)
-        count = (count + declared) * len(self.places)
+        count = (count + declared) * len(self.platforms)
         if count <= matrix.max_cells:
             return False
-        targets = {place.target.name for place in self.places}
-        pythons = {place.python for place in self.places}
+        targets = {platform.target.name for platform in self.platforms}
+        pythons = {platform.python for platform in self.platforms}
         factors += [("declared variants", declared)] if declared else []
         factors += [("python", len(pythons)), ("targets", len(targets))]
         self._note_size(f"{count}" if count < _COUNTED else f"more than {_COUNTED}", factors)
@@ -144,7 +144,7 @@ class Expansion:
                     {axis: found[axis] for axis in axes if axis in found}, at, self.labels
                 )
 
-    def _held(self) -> dict[str, frozenset[Place]]:
+    def _held(self) -> dict[str, frozenset[Platform]]:
         """Where the values that have a ``when`` exist; one that exists nowhere is noted."""
         held = {}
         for values in self.matrix.axes.values():
@@ -160,32 +160,34 @@ class Expansion:
                     )
         return held
 
-    def _holding(self, value: AxisValue, when: str) -> frozenset[Place]:
+    def _holding(self, value: AxisValue, when: str) -> frozenset[Platform]:
         try:
             return frozenset(
-                place for place in self.places if place.holds(when, at=f"{value.at}.when")
+                platform
+                for platform in self.platforms
+                if platform.holds(when, at=f"{value.at}.when")
             )
         except ConfigError as error:
             self.problems.found.extend(error.problems)
-            return frozenset(self.places)
+            return frozenset(self.platforms)
 
-    def _combined(self, held: Mapping[str, frozenset[Place]]) -> Iterator[Cell]:
-        """The product of combinations and places, but for where a ``when`` does not hold."""
+    def _combined(self, held: Mapping[str, frozenset[Platform]]) -> Iterator[Cell]:
+        """The product of combinations and platforms, but for where a ``when`` does not hold."""
         for combination in self._combinations():
             # Of several that do not hold, the same one is named whatever the order of the axes.
             conditions = sorted(
                 (value for value in combination.values if value.when is not None),
                 key=lambda value: value.at,
             )
-            for place in self.places:
+            for platform in self.platforms:
                 cell = Cell(
-                    place,
+                    platform,
                     label=combination.label,
                     properties=combination.properties,
                     axes=combination.axes,
                     at=combination.at,
                 )
-                failing = next((one for one in conditions if place not in held[one.at]), None)
+                failing = next((one for one in conditions if platform not in held[one.at]), None)
                 if failing is None:
                     yield cell
                 else:
@@ -194,9 +196,9 @@ class Expansion:
     def _fixed(self, declared: Iterable[Variant], at: Mapping[str, str]) -> Iterator[Cell]:
         """Declared variants, the null variant, the non-variant wheel: they have no axes."""
         for variant in declared:
-            for place in self.places:
+            for platform in self.platforms:
                 yield Cell(
-                    place,
+                    platform,
                     label=variant.label,
                     properties=variant.properties,
                     axes={},
@@ -205,5 +207,5 @@ class Expansion:
                 )
         for wanted, label in ((self.matrix.null, NULL_LABEL), (self.matrix.plain, None)):
             where = f"{self.matrix.at}.{'null' if label else 'plain'}"
-            for place in self.places if wanted else ():
-                yield Cell(place, label=label, properties=(), axes={}, at=where, closed=True)
+            for platform in self.platforms if wanted else ():
+                yield Cell(platform, label=label, properties=(), axes={}, at=where, closed=True)

@@ -9,7 +9,7 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ProviderError
-from polywheel.matrix.why import SourcePlaces
+from polywheel.matrix.why import SourceLocations
 from polywheel.model.plan import Job, Plan
 from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.variant import Variant, VariantProperty
@@ -47,12 +47,12 @@ def check_providers(
     answers = _asked(project, providers, every, plugins, notify)
     filled = with_static_properties(project.metadata, providers, answers)
     problems = Problems()
-    places = SourcePlaces(project, read_matrix(project)[0])
+    locations = SourceLocations(project, read_matrix(project)[0])
     by_namespace = {one.namespace: one for one in providers}
     first = {prop: job for job in reversed(jobs.values()) for prop in job.properties}
     known = set[VariantProperty]()
     for prop in every.properties:
-        at = places.of_property(prop, first[prop])
+        at = locations.of_property(prop, first[prop])
         provider = by_namespace.get(prop.namespace)
         before = len(problems.found)
         if provider is not None:

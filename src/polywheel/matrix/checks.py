@@ -34,7 +34,7 @@ def merge_cells(expansion: Expansion, problems: Problems) -> list[Cell]:
     found: dict[tuple[str | None, str, str], Cell] = {}
     repeats: dict[tuple[str | None, str, str], list[Cell]] = {}
     for cell in expansion.cells:
-        key = (cell.label, cell.place.python, cell.place.target.name)
+        key = (cell.label, cell.platform.python, cell.platform.target.name)
         older = found.setdefault(key, cell)
         if older is not cell:
             repeats.setdefault(key, [older]).append(cell)
@@ -62,7 +62,7 @@ def _check_includes(
     """Note an include of whose own cells every one is there without it."""
     needed = set[str]()
     for cell in expansion.cells if repeats else ():
-        key = (cell.label, cell.place.python, cell.place.target.name)
+        key = (cell.label, cell.platform.python, cell.platform.target.name)
         if len({one.at for one in repeats.get(key, ())}) < 2:
             needed.add(cell.at)
     doubled = {cell.at for cells in repeats.values() for cell in cells}

@@ -21,7 +21,7 @@ from polywheel.matrix.cells import Expansion
 from polywheel.matrix.checks import check_labels, check_properties, check_used, merge_cells
 from polywheel.matrix.equal_variants import equal_variants
 from polywheel.matrix.platforms import (
-    Place,
+    Platform,
     all_targets,
     matrix_targets,
     python_order,
@@ -62,22 +62,26 @@ def jobs_and_builds(
     """
     wheels: dict[tuple[str | None, str | None, str], list[Cell]] = {}
     for cell in cells:
-        python, target = cell.place.python, cell.place.target.name
+        python, target = cell.platform.python, cell.platform.target.name
         together = tag.serves_together(python)
         key = (cell.label, None if tag.any_target else target, together or python)
         wheels.setdefault(key, []).append(cell)
     builds: dict[tuple[object, ...], list[_Wheel]] = {}
     for (_, _, served), members in wheels.items():
         if len(members) > 1:
-            # A place of one of the cells: the lowest Python need not be there for the first target.
-            members.sort(key=lambda one: (python_order(one.place.python), one.place.target.name))
+            # A platform of one of the cells: the lowest Python need not be there for the first target.
+            members.sort(
+                key=lambda one: (python_order(one.platform.python), one.platform.target.name)
+            )
         wheel = _Wheel(members, served, tag)
         first = wheel.first
         asks = keys.of(first)
         other = next((one for one in members[1:] if keys.of(one) != asks), None)
         if other is not None:
             _note_two_builds(first, other, tag, problems)
-        builds.setdefault((first.place.target.name, first.place.python, asks), []).append(wheel)
+        builds.setdefault((first.platform.target.name, first.platform.python, asks), []).append(
+            wheel
+        )
     groups = list(builds.values())
     for group in groups:
         group.sort(key=lambda one: one.order)
@@ -91,7 +95,7 @@ def jobs_and_builds(
 
 
 class _Wheel:
-    """Cells that are one wheel: the first place builds it."""
+    """Cells that are one wheel: the first platform builds it."""
 
     __slots__ = ("first", "id", "members", "order")
 
@@ -99,36 +103,36 @@ class _Wheel:
         self.members = members
         self.first = first = members[0]
         short = served if served in {"py3", "abi3"} else "cp" + served.replace(".", "")
-        place = "any" if tag.any_target else first.place.target.name
-        self.id = f"{place}-{short}-{first.label or NON_VARIANT}"
+        platform = "any" if tag.any_target else first.platform.target.name
+        self.id = f"{platform}-{short}-{first.label or NON_VARIANT}"
         # Targets, then Pythons, then the non-variant wheel, the null variant, and labels.
         kind = 0 if first.label is None else 1 if not first.properties else 2
-        python = python_order(first.place.python)
-        self.order = (first.place.target.name, python, kind, first.label or "")
+        python = python_order(first.platform.python)
+        self.order = (first.platform.target.name, python, kind, first.label or "")
 
     def job(self, build: str) -> Job:
-        first, places = self.first, [one.place for one in self.members]
-        targets = sorted({one.target.name for one in places})
+        first, platforms = self.first, [one.platform for one in self.members]
+        targets = sorted({one.target.name for one in platforms})
         return Job(
             id=self.id,
             label=first.label,
             properties=first.properties,
             axes=first.axes,
-            pythons=tuple(sorted({one.python for one in places}, key=python_order)),
-            targets=tuple(dict.fromkeys((places[0].target.name, *targets))),
+            pythons=tuple(sorted({one.python for one in platforms}, key=python_order)),
+            targets=tuple(dict.fromkeys((platforms[0].target.name, *targets))),
             build=build,
             at=first.at,
         )
 
 
 def _note_two_builds(one: Cell, other: Cell, tag: WheelTag, problems: Problems) -> None:
-    """Note a wheel that is to serve two places where setup rules ask different things."""
+    """Note a wheel that is to serve two platforms where setup rules ask different things."""
     problems.add(
-        f"one wheel ({tag.kind}) of the variant {one.label!r} is for Python {one.place.python} on "
-        f"{one.place.target.name} and Python {other.place.python} on {other.place.target.name}, "
+        f"one wheel ({tag.kind}) of the variant {one.label!r} is for Python {one.platform.python} on "
+        f"{one.platform.target.name} and Python {other.platform.python} on {other.platform.target.name}, "
         "but setup rules with `when` give them different build setups",
         at=one.at,
-        hint='let the rules not depend on the place, or say wheel-tag = "python"',
+        hint='let the rules not depend on the platform, or set wheel-tag = "python"',
     )
 
 
@@ -139,11 +143,11 @@ def _ordered(groups: Iterable[list[_Wheel]]) -> tuple[tuple[Job, ...], tuple[Bui
     for group in groups:
         first = group[0]
         wheels += [(one, first.id) for one in group]
-        place = first.first.place
+        platform = first.first.platform
         build = Build(
             id=first.id,
-            python=place.python,
-            target=place.target.name,
+            python=platform.python,
+            target=platform.target.name,
             jobs=tuple(one.id for one in group),
         )
         builds.append((first.order, build))
@@ -300,7 +304,7 @@ def _expanded(
     targets = matrix_targets(matrix, declared, about_targets)
     pythons = matrix.python or (running_python(),)
     problems = Problems([*about_targets.found])
-    here = _cells(project, matrix, _places(matrix, pythons, targets), problems, rules=rules)
+    here = _cells(project, matrix, _platforms(matrix, pythons, targets), problems, rules=rules)
     if problems.found and not (matrix.python and matrix.targets):
         anywhere = Problems()
         there = _anywhere(project, matrix, declared, anywhere, rules=rules)
@@ -329,11 +333,13 @@ def _anywhere(
     wide = replace(matrix, max_cells=max(matrix.max_cells, _CELLS_ANYWHERE))
     targets = matrix_targets(matrix, declared, problems)
     pythons = matrix.python or tuple(dict.fromkeys((*_PYTHONS, running_python())))
-    places = _places(wide, pythons, targets if matrix.targets else all_targets(declared))
-    return _cells(project, wide, places, problems, rules=rules)
+    platforms = _platforms(wide, pythons, targets if matrix.targets else all_targets(declared))
+    return _cells(project, wide, platforms, problems, rules=rules)
 
 
-def _places(matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target]) -> list[Place]:
+def _platforms(
+    matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target]
+) -> list[Platform]:
     """Raises ConfigError where each of them alone would be too many cells."""
     if len(targets) * len(pythons) > matrix.max_cells:
         raise ConfigError(
@@ -342,24 +348,24 @@ def _places(matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target
             at=matrix.at,
             hint="remove some, or raise max-cells",
         )
-    return [Place(python, target) for target in targets.values() for python in pythons]
+    return [Platform(python, target) for target in targets.values() for python in pythons]
 
 
 def _cells(
     project: Project,
     matrix: Matrix,
-    places: Sequence[Place],
+    platforms: Sequence[Platform],
     problems: Problems,
     *,
     rules: bool,
 ) -> _Expanded:
-    """The cells of these places; what is wrong is noted."""
+    """The cells of these platforms; what is wrong is noted."""
     metadata = project.metadata
     at = {label: _variant_at(project, label) for label in metadata.variants}
     check_properties(matrix, project, problems)
     labels = Labels(matrix, metadata.variants, problems)
     expansion = Expansion(
-        matrix, places, metadata.variants, variant_at=at, labels=labels, problems=problems
+        matrix, platforms, metadata.variants, variant_at=at, labels=labels, problems=problems
     )
     cells = merge_cells(expansion, problems)
     check_labels(cells, metadata, at, problems)

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell, ExpansionContext
-from polywheel.matrix.platforms import Place
+from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import PLACES, AxisValue, Inclusion, Pattern
 from polywheel.model.plan import Removal
 from polywheel.model.variant import NULL_LABEL, VariantProperty
@@ -36,7 +36,7 @@ class _ByValue(Generic[T]):
         self._for_every: list[tuple[int, Pattern, T]] = []
         self._keys = set[str]()
         for number, (pattern, what) in enumerate(patterns):
-            # The label tells most apart, the place least.
+            # The label tells most apart, the platform least.
             order = sorted(pattern.values, key=lambda key: (key in PLACES, key != "label", key))
             where = self._for_every
             if order:
@@ -59,7 +59,7 @@ class _ByValue(Generic[T]):
 def after_excludes(cells: Iterable[Cell], around: ExpansionContext) -> list[Cell]:
     """The cells that no exclude removes; an exclude without effect is noted."""
     excludes = around.matrix.exclude
-    known = [one for one in excludes if _places_exist(one, around)]
+    known = [one for one in excludes if _platform_exists(one, around)]
     by_value = _ByValue((one, one) for one in known)
     used = set[str]()
     kept = []
@@ -88,12 +88,12 @@ def _why_not(pattern: Pattern, around: ExpansionContext) -> str:
     return near or "no cell has all these values; remove the exclude, or change its values"
 
 
-def _places_exist(pattern: Pattern, around: ExpansionContext) -> bool:
+def _platform_exists(pattern: Pattern, around: ExpansionContext) -> bool:
     """Whether the matrix has the Python and the target; what it has not is noted."""
     found = True
     for key in PLACES:
         value = pattern.values.get(key)
-        known = {place.values[key] for place in around.places}
+        known = {platform.values[key] for platform in around.platforms}
         if value is not None and value not in known:
             around.problems.add(
                 f"the matrix has no {key} {value!r}",
@@ -106,7 +106,7 @@ def _places_exist(pattern: Pattern, around: ExpansionContext) -> bool:
 
 def include(base: Sequence[Cell], around: ExpansionContext) -> Iterator[Cell]:
     """Add properties to the cells, and yield those that includes make; one without effect is noted."""
-    known = [one for one in around.matrix.include if _places_exist(one.pattern, around)]
+    known = [one for one in around.matrix.include if _platform_exists(one.pattern, around)]
     by_value = _ByValue((one.pattern, number) for number, one in enumerate(known))
     matched, with_effect = set[int](), set[int]()
     for cell in base if known else ():
@@ -156,15 +156,15 @@ def _own_cells(one: Inclusion, around: ExpansionContext) -> Iterator[Cell]:
     )
     label = _own_label(given, axes, properties, around, at=at)
     wanted = [
-        place
-        for place in around.places
-        if all(given.get(key, value) == value for key, value in place.values.items())
+        platform
+        for platform in around.platforms
+        if all(given.get(key, value) == value for key, value in platform.values.items())
     ]
     missing: AxisValue | None = None
     made = False
-    for place in wanted:
-        cell = Cell(place, label=label, properties=properties, axes=axes, at=at)
-        failing = _absent(values.values(), place, around)
+    for platform in wanted:
+        cell = Cell(platform, label=label, properties=properties, axes=axes, at=at)
+        failing = _absent(values.values(), platform, around)
         if failing is None:
             made = True
             yield cell
@@ -207,11 +207,12 @@ def _own_label(
 
 
 def _absent(
-    values: Iterable[AxisValue], place: Place, around: ExpansionContext
+    values: Iterable[AxisValue], platform: Platform, around: ExpansionContext
 ) -> AxisValue | None:
-    """The first value whose ``when`` does not hold at a place."""
+    """The first value whose ``when`` does not hold at a platform."""
     return next(
-        (one for one in values if one.when is not None and place not in around.held[one.at]), None
+        (one for one in values if one.when is not None and platform not in around.held[one.at]),
+        None,
     )
 
 

@@ -26,7 +26,7 @@ _VARIABLES = re.compile(r"\"[^\"]*\"|'[^']*'|([a-z_]+)")
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Platform:
     """One Python on one target."""
 
     python: str

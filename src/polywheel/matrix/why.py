@@ -53,8 +53,10 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
     where there neither is such a cell nor was one removed.
     """
     matrix, _ = read_matrix(project)
-    places = SourcePlaces(project, matrix)
-    made = [_made(job, places) for job in plan.jobs if name in {job.label or NON_VARIANT, job.id}]
+    locations = SourceLocations(project, matrix)
+    made = [
+        _made(job, locations) for job in plan.jobs if name in {job.label or NON_VARIANT, job.id}
+    ]
     gone = [
         one for one in plan.removed if name == (one.label or NON_VARIANT) or _could_be(one, name)
     ]
@@ -66,19 +68,20 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
             at="--why",
             hint=nearest(name, known) or "polywheel matrix --format labels lists the labels",
         )
-    return (*made, *_gone(gone, places))
+    return (*made, *_gone(gone, locations))
 
 
 def _could_be(removal: Removal, identifier: str) -> bool:
     """Whether the cell would have been (a part of) the job of that id."""
-    place, end = removal.target, removal.label or NON_VARIANT
-    own = "cp" + removal.python.replace(".", "")
+    end, own = removal.label or NON_VARIANT, "cp" + removal.python.replace(".", "")
     return identifier in {
-        f"{target}-{python}-{end}" for target in (place, "any") for python in (own, "abi3", "py3")
+        f"{target}-{python}-{end}"
+        for target in (removal.target, "any")
+        for python in (own, "abi3", "py3")
     }
 
 
-class SourcePlaces:
+class SourceLocations:
     """Where axis values and properties are declared: file and key path."""
 
     def __init__(self, project: Project, matrix: Matrix) -> None:
@@ -108,7 +111,7 @@ class SourcePlaces:
         return cell.at
 
 
-def _made(job: Job, places: SourcePlaces) -> Reason:
+def _made(job: Job, locations: SourceLocations) -> Reason:
     return Reason(
         id=job.id,
         label=job.label or NON_VARIANT,
@@ -117,12 +120,14 @@ def _made(job: Job, places: SourcePlaces) -> Reason:
         by="made",
         at=job.at,
         build=job.build,
-        axes=_axes(job.axes, places),
-        properties=tuple(Part(str(prop), places.of_property(prop, job)) for prop in job.properties),
+        axes=_axes(job.axes, locations),
+        properties=tuple(
+            Part(str(prop), locations.of_property(prop, job)) for prop in job.properties
+        ),
     )
 
 
-def _gone(removals: Iterable[Removal], places: SourcePlaces) -> Iterator[Reason]:
+def _gone(removals: Iterable[Removal], locations: SourceLocations) -> Iterator[Reason]:
     """A reason for each target: what removed a cell for one Python did so for others as well."""
     together: dict[tuple[object, ...], list[Removal]] = {}
     for one in removals:
@@ -137,13 +142,13 @@ def _gone(removals: Iterable[Removal], places: SourcePlaces) -> Iterator[Reason]
             targets=(first.target,),
             by=first.by,
             at=first.at,
-            axes=_axes(first.axes, places),
+            axes=_axes(first.axes, locations),
         )
 
 
-def _axes(axes: Mapping[str, str], places: SourcePlaces) -> tuple[Part, ...]:
+def _axes(axes: Mapping[str, str], locations: SourceLocations) -> tuple[Part, ...]:
     return tuple(
-        Part(f"{axis} = {name}", places.of_axis(axis, name)) for axis, name in axes.items()
+        Part(f"{axis} = {name}", locations.of_axis(axis, name)) for axis, name in axes.items()
     )
 
 
