@@ -7,13 +7,22 @@ configured with ``CIBW_*`` variables. Only cibuildwheel takes part in the build.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polywheel.ci.github import WorkflowSettings, template_values
 from polywheel.ci.rendering import read_pins, render_template
+from polywheel.config.matrix_table import read_matrix
+from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
-from polywheel.model.plan import NON_VARIANT
+from polywheel.model.plan import NON_VARIANT, Plan
+from polywheel.run.executors.cibuildwheel_options import (
+    by_variant,
+    check_backend,
+    cibuildwheel_tables,
+    cibuildwheel_variables,
+    require_platform,
+)
 
 _MAX_JOBS = 256
 """Maximum number of jobs in one matrix on GitHub."""
@@ -60,6 +69,45 @@ class RunGroup:
     @property
     def runner(self) -> str:
         return self.runs[0].runner
+
+
+def plan_runs(
+    project: Project, plan: Plan, *, notify: Callable[[str], None]
+) -> list[CibuildwheelRun]:
+    """Return a run for each variant and target. Raises ConfigError if cibuildwheel can't build them."""
+    check_backend(project)
+    if project.file != PYPROJECT:
+        raise ConfigError(
+            f"cibuildwheel can't read the tables in {project.file}",
+            hint=f"move them to {PYPROJECT}, or use polywheel ci github",
+        )
+    matrix, _ = read_matrix(project)
+    for key, values in (("python", matrix.python), ("targets", matrix.targets)):
+        if not values:
+            notify(
+                f"note: the matrix does not set {key}: the workflow has the value of this machine"
+            )
+    plan = by_variant(plan)
+    tables = cibuildwheel_tables(project.document)
+    runs = []
+    for build in plan.builds:
+        jobs = [job for job in plan.jobs if job.build == build.id]
+        target = plan.targets[build.target]
+        platform = require_platform(
+            build.target, at=target.at, hint="polywheel ci github supports any target"
+        )
+        variables = cibuildwheel_variables(
+            jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
+        )
+        runs.append(
+            CibuildwheelRun(
+                target=target.name,
+                runner=target.runner or "",
+                label=jobs[0].label,
+                variables=variables,
+            )
+        )
+    return runs
 
 
 def cibuildwheel_workflow(

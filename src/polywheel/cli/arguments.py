@@ -1,4 +1,7 @@
-"""The argument parser of every command. Wrong arguments raise ConfigError with the nearest name."""
+"""The argument parser of every command, and its kinds of options.
+
+Wrong arguments raise ConfigError with the nearest name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from polywheel.errors import ConfigError, closest, nearest
 
@@ -41,6 +44,37 @@ class CommandParser(argparse.ArgumentParser):
         """Print --help or --version. The method of argparse ignores errors, such as a full disk."""
         if message:
             (file or sys.stderr).write(message)
+
+
+def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
+    """Add an option without a value. ``text`` is its description in ``--help``."""
+    parser.add_argument(name, action="store_true", help=text)
+
+
+def add_option(
+    parser: argparse._ActionsContainer,
+    names: str,
+    value: str,
+    text: str,
+    **more: Any,  # noqa: ANN401 -- as argparse
+) -> None:
+    """Add an option with a value: ``-o --output``, ``FILE``, and its description in ``--help``."""
+    parser.add_argument(*names.split(), metavar=value, help=text, **more)
+
+
+def add_list_option(parser: argparse._ActionsContainer, names: str, value: str, text: str) -> None:
+    """Add an option that may be repeated. Its value is a list, which is empty without it."""
+    add_option(parser, names, value, text, action="append", default=[])
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """Add ``--json``."""
+    add_flag(parser, "--json", "print JSON")
+
+
+def add_fresh(parser: argparse._ActionsContainer) -> None:
+    """Add ``--fresh`` for provider plugins."""
+    add_flag(parser, "--fresh", "reinstall the plugins")
 
 
 def _option_names(parser: argparse.ArgumentParser) -> Iterator[str]:

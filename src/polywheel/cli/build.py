@@ -12,17 +12,11 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from polywheel.cli import say
 from polywheel.cli.build_options import parse
-from polywheel.cli.dry_run import DryRun, print_dry_run
-from polywheel.cli.plans import select_jobs
-from polywheel.config.project import config_file
-from polywheel.errors import PolywheelError
+from polywheel.cli.dry_run import print_dry_run
+from polywheel.cli.plans import config_path, select_jobs
 from polywheel.matrix.plan_json import read_plan
-from polywheel.matrix.platforms import this_target
 from polywheel.matrix.shards import read_durations
-from polywheel.providers.plugins import PluginEnvironments
-from polywheel.run.executors.create import plan_for_executor
 from polywheel.run.loop import RunObserver
 from polywheel.run.options import RunOptions
 from polywheel.run.outcome import Outcome, State
@@ -36,7 +30,7 @@ from polywheel.run.progress import (
     plain_lines,
 )
 from polywheel.run.report import Report, warnings_as_json
-from polywheel.system.terminal import json_text, print_lines
+from polywheel.system.terminal import count_others, join_first, json_text, print_lines
 
 _MOST_LINES = 20
 """How many failures, warnings, and stale wheels the summary lists."""
@@ -50,58 +44,32 @@ def run(arguments: Sequence[str]) -> int:
     Returns 0 if all wheels exist, 1 if a build failed, or 130 after an interrupt.
     """
     options = parse(arguments)
-    source, here = Path(options.source), this_target()
-    config = Path(options.config) if options.config is not None else config_file()
-    plan = read_plan(options.plan) if options.plan else None
+    config = config_path(options)
     with prepare_run(
-        source,
+        Path(options.source),
         config=config,
-        plan=plan,
+        plan=read_plan(options.plan) if options.plan else None,
         plan_name=options.plan.name if options.plan else "",
         clean=options.clean,
         fresh=options.fresh,
     ) as prepared:
         plan = select_jobs(prepared.plan, options)
         if options.dry_run:
-            plan, builds = plan_for_executor(
-                plan, here, cibuildwheel=options.cibuildwheel is not None
-            )
-            dry_run = DryRun(
-                plan=plan,
-                project=prepared.project,
-                choice=prepared.choice,
-                settings=options.settings,
-                here=frozenset(build.id for build in builds),
-                machine=here,
-                plugins=PluginEnvironments(fresh=options.fresh, notify=say),
-            )
-            print_dry_run(dry_run, as_json=options.json)
+            print_dry_run(prepared, plan, options)
             return 0
         run_options = _run_options(options, config)
         with _observer(options, run_options.log_folder) as observer:
             report = prepared.run(plan, run_options, observer)
-    report_error = _write_report(report, options.report)
-    if options.json:
-        finish = {"event": "finish", "time": round(time.time(), 3), **_finish(report)}
-        sys.stdout.write(json_text(finish) + "\n")
-    else:
-        print_lines(_summary(report, prune=options.prune))
-    if report_error is not None:
-        raise report_error
+    try:
+        # Write the report before the summary: printing fails if standard output is closed.
+        if options.report is not None:
+            report.write(options.report)
+    finally:
+        if options.json:
+            sys.stdout.write(json_text(_finish(report)) + "\n")
+        else:
+            print_lines(_summary(report, prune=options.prune))
     return report.exit_code
-
-
-def _write_report(report: Report, path: Path | None) -> PolywheelError | None:
-    """Write the report before the summary: printing fails if standard output is closed.
-
-    Returns the error, so that the summary is printed even if the report can't be written.
-    """
-    if path is not None:
-        try:
-            report.write(path)
-        except PolywheelError as error:
-            return error
-    return None
 
 
 def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions:
@@ -136,6 +104,8 @@ def _observer(options: argparse.Namespace, logs: Path) -> AbstractContextManager
 
 def _finish(report: Report) -> dict[str, object]:
     return {
+        "event": "finish",
+        "time": round(time.time(), 3),
         "exit-code": report.exit_code,
         "interrupted": report.interrupted,
         "seconds": round(report.seconds, 3),
@@ -154,14 +124,11 @@ def _count_states(report: Report) -> dict[State, int]:
 
 def _warnings(report: Report) -> Iterator[str]:
     """Each warning and note of the builds once, with its jobs."""
-    messages = report.messages
-    for message in messages[:_MOST_LINES]:
+    for message in report.messages[:_MOST_LINES]:
         yield message.text
-        names = ", ".join(message.jobs[:_MOST_JOBS])
-        more = len(message.jobs) - _MOST_JOBS
-        yield f"  jobs: {names}{f' and {more} more' if more > 0 else ''}"
-    if (more := len(messages) - _MOST_LINES) > 0:
-        yield f"and {more} more warnings and notes; --report FILE writes all of them"
+        yield f"  jobs: {join_first(message.jobs, _MOST_JOBS)}"
+    noun = " warnings and notes; --report FILE writes all of them"
+    yield from count_others(report.messages, _MOST_LINES, noun)
 
 
 def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
@@ -176,13 +143,10 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
         if len(outcomes) == 1:
             yield f"failed: {first.build}: {reason}"
         else:
-            names = ", ".join(outcome.build for outcome in outcomes[:_MOST_LINES])
-            more = f" and {len(outcomes) - _MOST_LINES} more" if len(outcomes) > _MOST_LINES else ""
             yield f"failed: {len(outcomes)} builds: {reason}"
-            yield f"  builds: {names}{more}"
+            yield f"  builds: {join_first([outcome.build for outcome in outcomes], _MOST_LINES)}"
         yield from (f"  log: {log}" for log in first.logs)
-    if len(by_error) > _MOST_LINES:
-        yield f"and {len(by_error) - _MOST_LINES} other errors"
+    yield from count_others(by_error, _MOST_LINES, " errors")
 
 
 def _without_python(error: str) -> str:
@@ -195,8 +159,8 @@ def _stale(report: Report) -> Iterator[str]:
     for wheel in report.stale[:_MOST_LINES]:
         foreign = "" if wheel.own else "; polywheel did not build it here, or it has changed"
         yield f"{'removed' if wheel.removed else 'stale'}: {wheel.file}: {wheel.why}{foreign}"
-    if (more := len(report.stale) - _MOST_LINES) > 0:
-        yield f"and {more} more stale wheels; --report FILE writes all of them"
+    noun = " stale wheels; --report FILE writes all of them"
+    yield from count_others(report.stale, _MOST_LINES, noun)
 
 
 def _summary(report: Report, *, prune: bool) -> Iterator[str]:

@@ -6,7 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli.arguments import CommandParser, number_up_to, split_at_dashes
+from polywheel.cli.arguments import (
+    CommandParser,
+    add_flag,
+    add_option,
+    number_up_to,
+    split_at_dashes,
+)
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.reader import LONGEST, parse_size
 from polywheel.config.selection import refuse_variant_settings
@@ -24,13 +30,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel build -o dist --select 'v3*' --python 3.12",
     )
     add_project(parser)
-    parser.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        default=Path("dist"),
-        metavar="DIR",
-        help="write the wheels to DIR (default: dist)",
-    )
+    text = "write the wheels to DIR (default: dist)"
+    add_option(parser, "-o --output", "DIR", text, type=Path, default=Path("dist"))
     add_selection(parser)
     _add_execution(parser)
     _add_limits(parser)
@@ -66,12 +67,8 @@ def _cibuildwheel(options: argparse.Namespace, arguments: Sequence[str]) -> tupl
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("execution")
-    group.add_argument(
-        "--plan",
-        type=Path,
-        metavar="FILE",
-        help="build the jobs of this plan, which polywheel matrix --json has written",
-    )
+    text = "build the jobs of this plan, which polywheel matrix --json has written"
+    add_option(group, "--plan", "FILE", text, type=Path)
     group.add_argument(
         "--frontend",
         choices=["polywheel", "cibuildwheel"],
@@ -79,83 +76,49 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         help="the tool that runs the builds; cibuildwheel runs once for each variant, with the "
         "options after -- (default: polywheel)",
     )
-    group.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="build nothing; show the builds with their flags and settings",
-    )
+    text = "build nothing; show the builds with their flags and settings"
+    add_flag(group, "--dry-run", text)
     on_failure = group.add_mutually_exclusive_group()
-    on_failure.add_argument(
-        "--keep-going", action="store_true", help="continue after a failed build (default)"
-    )
-    on_failure.add_argument(
-        "--fail-fast", action="store_true", help="stop at the first failed build"
-    )
-    group.add_argument("--clean", action="store_true", help="build from committed files only")
-    group.add_argument(
-        "--fresh", action="store_true", help="recreate the build and plugin environments"
-    )
-    group.add_argument(
-        "--force", action="store_true", help="overwrite wheels that polywheel did not build"
-    )
-    group.add_argument(
+    add_flag(on_failure, "--keep-going", "continue after a failed build (default)")
+    add_flag(on_failure, "--fail-fast", "stop at the first failed build")
+    add_flag(group, "--clean", "build from committed files only")
+    add_flag(group, "--fresh", "recreate the build and plugin environments")
+    add_flag(group, "--force", "overwrite wheels that polywheel did not build")
+    add_flag(
+        group,
         "--prune",
-        action="store_true",
-        help="remove wheels that polywheel built in the output directory and that are no longer "
-        "in the plan",
+        "remove wheels that polywheel built in the output directory and that are no longer in the "
+        "plan",
     )
-    group.add_argument(
-        "--install-python", action="store_true", help="install missing Python versions with uv"
-    )
-    group.add_argument(
-        "-C",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="pass a config setting to the real backend; may be repeated",
-    )
+    add_flag(group, "--install-python", "install missing Python versions with uv")
+    text = "pass a config setting to the real backend; may be repeated"
+    add_option(group, "-C", "KEY=VALUE", text, dest="settings", action="append", default=[])
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
-    group.add_argument(
-        *("-j", "--jobs"),
+    add_option(
+        group,
+        "-j --jobs",
+        "N",
+        "run up to N builds at a time, with N compiler processes in total (default: number of CPUs)",
         type=number_up_to(1024),
         default=cpu_count(),
-        metavar="N",
-        help="run up to N builds at a time, with N compiler processes in total (default: number of "
-        "CPUs)",
     )
-    group.add_argument(
-        "--job-timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="stop builds that take longer than SECONDS",
-    )
-    group.add_argument(
-        "--memory-per-job",
-        type=_size,
-        metavar="SIZE",
-        help="run only as many builds at a time as fit into memory with SIZE each, such as 2G",
-    )
+    text = "stop builds that take longer than SECONDS"
+    add_option(group, "--job-timeout", "SECONDS", text, type=_seconds)
+    text = "run only as many builds at a time as fit into memory with SIZE each, such as 2G"
+    add_option(group, "--memory-per-job", "SIZE", text, type=_size)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report to FILE")
-    group.add_argument(
-        "--log-dir",
-        type=Path,
-        metavar="DIR",
-        help="write build logs to DIR (default: logs in the output directory)",
-    )
-    group.add_argument(
-        "--keep-work",
-        action="store_true",
-        help="keep the working folders of failed builds and print their paths",
-    )
-    group.add_argument("--json", action="store_true", help="print events as JSON lines")
+    add_option(group, "--report", "FILE", "write a JSON report to FILE", type=Path)
+    text = "write build logs to DIR (default: logs in the output directory)"
+    add_option(group, "--log-dir", "DIR", text, type=Path)
+    text = "keep the working folders of failed builds and print their paths"
+    add_flag(group, "--keep-work", text)
+    add_flag(group, "--json", "print events as JSON lines")
 
 
 def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci import plan_formats
 from polywheel.ci.generated_files import (
     Repository,
     diff_file,
@@ -17,10 +16,9 @@ from polywheel.ci.generated_files import (
 )
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
-from polywheel.cli.plans import github_max_jobs, print_warnings, read_project_of
+from polywheel.cli.plans import ci_jobs, print_warnings, read_project_of
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.matrix.expansion import expand_project
-from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from polywheel.system.terminal import print_lines
 
@@ -91,12 +89,9 @@ def _github(
 ) -> str:
     from polywheel.ci.github import github_workflow
 
-    packs = pack(plan, github_max_jobs(options.max_jobs), {})
-    plan_formats.github(plan, packs)  # raises now, and not in CI
-    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
-    _note_missing_repairs(plan)
+    _check_jobs(plan, options)
     return github_workflow(
-        read_workflow_settings(options, repository, command_line(options, repository)),
+        read_workflow_settings(options, repository),
         config=_config(options, project, repository),
         pr_subset=options.pr_subset,
         max_jobs=options.max_jobs,
@@ -108,10 +103,7 @@ def _gitlab(
 ) -> str:
     from polywheel.ci.gitlab import gitlab_include
 
-    packs = pack(plan, options.max_jobs or len(plan.builds), {})
-    plan_formats.gitlab(plan, packs)
-    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
-    _note_missing_repairs(plan)
+    _check_jobs(plan, options)
     return gitlab_include(
         generated_header(command_line(options, repository)),
         file=repository.path(_path(options, repository), at="-o"),
@@ -124,12 +116,33 @@ def _gitlab(
     )
 
 
-def _note_missing_repairs(plan: Plan) -> None:
-    """Print a note if wheels will have a platform tag that indexes reject."""
+def _cibuildwheel(
+    options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
+) -> str:
+    from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_runs
+
+    runs = plan_runs(project, plan, notify=say)
+    say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")
+    return cibuildwheel_workflow(
+        read_workflow_settings(options, repository),
+        runs,
+        plain=any(run.label is None for run in runs),
+    )
+
+
+_WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
+
+
+def _check_jobs(plan: Plan, options: argparse.Namespace) -> None:
+    """Print the number of CI jobs, and a note if wheels will have a tag that indexes reject.
+
+    Raises ConfigError for a plan that would fail in CI.
+    """
+    packs, _ = ci_jobs(plan, options.kind, options.max_jobs, {})
+    say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
-        target = plan.targets[name]
-        if target.repair_command is None and name.startswith(("linux", "musllinux")):
+        if plan.targets[name].repair_command is None and name.startswith(("linux", "musllinux")):
             say(
                 f"note: wheels for {name} will not be repaired, and PyPI rejects their tag. To "
                 f"repair them, add to [tool.polywheel.targets.{name}]: "
@@ -143,21 +156,3 @@ def _config(options: argparse.Namespace, project: Project, repository: Repositor
             say(f"note: CI will not use {project.file}: add --config {project.file}")
         return None
     return repository.path(Path(options.config), at="--config")
-
-
-def _cibuildwheel(
-    options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
-) -> str:
-    from polywheel.ci.cibuildwheel import cibuildwheel_workflow
-    from polywheel.cli.ci_cibuildwheel import plan_runs
-
-    runs = plan_runs(project, plan)
-    say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")
-    return cibuildwheel_workflow(
-        read_workflow_settings(options, repository, command_line(options, repository)),
-        runs,
-        plain=any(run.label is None for run in runs),
-    )
-
-
-_WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}

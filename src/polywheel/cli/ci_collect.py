@@ -19,7 +19,7 @@ from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError
 from polywheel.matrix.plan_json import read_document
 from polywheel.run.report import SHAPE
-from polywheel.system.terminal import print_lines, quantity
+from polywheel.system.terminal import count_others, print_lines, quantity
 
 _MOST_PROBLEMS = 20
 """How many problems are printed."""
@@ -76,5 +76,5 @@ def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
 def _show_problems(problems: list[Problem]) -> None:
     for problem in problems[:_MOST_PROBLEMS]:
         print_lines(problem.lines(), stream=sys.stderr)
-    if len(problems) > _MOST_PROBLEMS:
-        say(f"and {len(problems) - _MOST_PROBLEMS} more problems")
+    for line in count_others(problems, _MOST_PROBLEMS, " problems"):
+        say(line)

@@ -9,25 +9,17 @@ from pathlib import Path
 from polywheel.ci import github, gitlab
 from polywheel.ci.generated_files import Repository, generated_header
 from polywheel.ci.rendering import parse_action
-from polywheel.cli.arguments import CommandParser, number_up_to
-from polywheel.cli.plans import add_config
+from polywheel.cli.arguments import CommandParser, add_flag, add_option, number_up_to
+from polywheel.cli.plans import add_config, add_source
 from polywheel.errors import ConfigError
 
 _WORKFLOW = ".github/workflows/wheels.yml"
 RESULTS = ("success", "failure", "cancelled", "skipped")
-_PATHS = {"config": "--config", "output": "--output"}
-_VALUES = {
-    "max_jobs": "--max-jobs",
-    "runner": "--runner",
-    "python": "--python",
-    "action": "--action",
-    "image": "--image",
-    "requirement": "--requirement",
-    "environment": "--environment",
-    "repository_url": "--repository-url",
-}
-_SWITCHES = {"pr_subset": "--pr-subset", "publish": "--publish"}
-_LISTS = {"branch": "--branch", "tag": "--tag"}
+_WORDS = (
+    *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
+    *("environment", "repository_url", "pr_subset", "publish", "branch", "tag"),
+)
+"""The options in the command line of a generated file, in this order. Files that exist have it."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,14 +46,13 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--check can't be used with {other}", at="--check")
     if not getattr(options, "publish", True):
         for name in ("environment", "repository_url"):
-            if getattr(options, name) != _defaults(options, name):
-                raise ConfigError(
-                    f"{_VALUES[name]} has no effect without --publish", at=_VALUES[name]
-                )
+            if getattr(options, name) != options.parser.get_default(name):
+                option = _option(name)
+                raise ConfigError(f"{option} has no effect without --publish", at=option)
 
 
-def _defaults(options: argparse.Namespace, name: str) -> object:
-    return options.defaults.get(name)
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
@@ -92,17 +83,10 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     )
     add_config(parser)
     _add_plan(parser)
-    parser.add_argument(
-        "--image",
-        default=gitlab.IMAGE,
-        help="the image of the plan and collect jobs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--requirement",
-        default=gitlab.REQUIREMENT,
-        metavar="REQUIREMENT",
-        help="the requirement that each job installs with pip (default: %(default)s)",
-    )
+    text = "the image of the plan and collect jobs (default: %(default)s)"
+    add_option(parser, "--image", "IMAGE", text, default=gitlab.IMAGE)
+    text = "the requirement that each job installs with pip (default: %(default)s)"
+    add_option(parser, "--requirement", "REQUIREMENT", text, default=gitlab.REQUIREMENT)
 
 
 def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
@@ -132,16 +116,9 @@ def _add_collect(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="the folder with the artifacts of all jobs"
     )
-    parser.add_argument(
-        *("-o", "--output"),
-        type=Path,
-        default=Path("dist"),
-        metavar="DIST",
-        help="write the wheels to DIST (default: dist)",
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="write the merged report to FILE"
-    )
+    text = "write the wheels to DIST (default: dist)"
+    add_option(parser, "-o --output", "DIST", text, type=Path, default=Path("dist"))
+    add_option(parser, "--report", "FILE", "write the merged report to FILE", type=Path)
     parser.add_argument(
         "--result",
         choices=RESULTS,
@@ -159,75 +136,47 @@ def _file_parser(
     epilog: str,
 ) -> argparse.ArgumentParser:
     parser = kinds.add_parser(kind, help=summary, description=description, epilog=epilog)
-    parser.set_defaults(file=file)
-    parser.add_argument(
-        "source", nargs="?", default=".", metavar="SOURCE", help="the project (default: .)"
-    )
-    parser.add_argument(
-        *("-o", "--output"),
-        metavar="FILE",
-        help=f"write to FILE (default: {file} in the repository of SOURCE); - prints it",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; if the file is out of date, print a diff and exit with 1",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="overwrite a file that polywheel did not write"
-    )
+    parser.set_defaults(file=file, parser=parser)
+    add_source(parser)
+    text = f"write to FILE (default: {file} in the repository of SOURCE); - prints it"
+    add_option(parser, "-o --output", "FILE", text)
+    text = "write nothing; if the file is out of date, print a diff and exit with 1"
+    add_flag(parser, "--check", text)
+    add_flag(parser, "--force", "overwrite a file that polywheel did not write")
     return parser
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add_flag(
+        parser,
         "--pr-subset",
-        action="store_true",
-        help="for pull or merge requests, run only the fewest jobs that cover every value of every "
-        "axis",
+        "for pull or merge requests, run only the fewest jobs that cover every value of every axis",
     )
-    parser.add_argument(
-        "--max-jobs",
-        type=number_up_to(10_000),
-        metavar="N",
-        help="combine builds into at most N CI jobs",
-    )
+    text = "combine builds into at most N CI jobs"
+    add_option(parser, "--max-jobs", "N", text, type=number_up_to(10_000))
 
 
 def _add_frame(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="when a tag is pushed, publish its wheels with trusted publishing",
-    )
-    texts = {
-        "environment": (github.ENVIRONMENT, "NAME", "with --publish: the GitHub environment"),
-        "repository_url": (None, "URL", "with --publish: the upload URL (default: PyPI)"),
-        "runner": (github.RUNNER, "NAME", "the runner of all jobs except the builds"),
-        "python": (github.PYTHON, "VERSION", "the Python version that runs polywheel"),
-        "action": (None, "USES", "use this action instead of polywheel's, such as a fork"),
-    }
-    for name, (default, metavar, text) in texts.items():
-        more = f" (default: {default})" if default is not None else ""
-        parser.add_argument(_VALUES[name], default=default, metavar=metavar, help=text + more)
-    parser.add_argument(
-        "--branch",
-        action="append",
-        metavar="NAME",
-        help="build pushes to this branch; may be repeated (default: "
-        f"{' and '.join(github.BRANCHES)})",
-    )
-    parser.add_argument(
-        "--tag",
-        action="append",
-        metavar="GLOB",
-        help=f"build tags that match GLOB; may be repeated (default: {', '.join(github.TAGS)})",
-    )
-    parser.set_defaults(defaults={name: default for name, (default, _, _) in texts.items()})
+    text = "when a tag is pushed, publish its wheels with trusted publishing"
+    add_flag(parser, "--publish", text)
+    for name, value, default, text in (
+        ("--environment", "NAME", github.ENVIRONMENT, "with --publish: the GitHub environment"),
+        ("--repository-url", "URL", None, "with --publish: the upload URL (default: PyPI)"),
+        ("--runner", "NAME", github.RUNNER, "the runner of all jobs except the builds"),
+        ("--python", "VERSION", github.PYTHON, "the Python version that runs polywheel"),
+        ("--action", "USES", None, "use this action instead of polywheel's, such as a fork"),
+    ):
+        remark = f" (default: {default})" if default is not None else ""
+        add_option(parser, name, value, text + remark, default=default)
+    text = "build pushes to this branch; may be repeated (default: "
+    text += f"{' and '.join(github.BRANCHES)})"
+    add_option(parser, "--branch", "NAME", text, action="append")
+    text = f"build tags that match GLOB; may be repeated (default: {', '.join(github.TAGS)})"
+    add_option(parser, "--tag", "GLOB", text, action="append")
 
 
 def read_workflow_settings(
-    options: argparse.Namespace, repository: Repository, command: Sequence[str]
+    options: argparse.Namespace, repository: Repository
 ) -> github.WorkflowSettings:
     """The settings of a workflow, from the options. Raises ConfigError."""
     publication = None
@@ -237,7 +186,7 @@ def read_workflow_settings(
         )
     return github.check_settings(
         github.WorkflowSettings(
-            header=generated_header(command),
+            header=generated_header(command_line(options, repository)),
             source=repository.path(Path(options.source), at="SOURCE"),
             action=parse_action(options.action),
             runner=options.runner,
@@ -253,21 +202,20 @@ def command_line(options: argparse.Namespace, repository: Repository) -> list[st
     """The arguments that write the same file again, from the root of the repository."""
     source = repository.path(Path(options.source), at="SOURCE")
     words = ["ci", options.kind, *([source] if source != "." else [])]
-    defaults = {"image": gitlab.IMAGE, "requirement": gitlab.REQUIREMENT}
-    defaults |= getattr(options, "defaults", {})
-    for name, option in _PATHS.items():
-        value = getattr(options, name, None)
-        if value not in {None, "-"}:
+    for name in _WORDS:
+        option, value = _option(name), getattr(options, name, None)
+        if value is None or value == options.parser.get_default(name):
+            continue
+        if name in {"config", "output"}:
+            if value == "-":
+                continue
             path = repository.path(Path(value), at=option)
-            if name != "output" or path != f"./{options.file}":
+            if name == "config" or path != f"./{options.file}":
                 words.append(f"{option}={path}")
-    for name, option in _VALUES.items():
-        value = getattr(options, name, None)
-        if value is not None and value != defaults.get(name):
-            words.append(f"{option}={value}")
-    words += [option for name, option in _SWITCHES.items() if getattr(options, name, False)]
-    for name, option in _LISTS.items():
-        words += [f"{option}={value}" for value in getattr(options, name, None) or ()]
+        elif isinstance(value, list):
+            words += [f"{option}={entry}" for entry in value]
+        else:
+            words.append(option if value is True else f"{option}={value}")
     for word in words:
         if not word.isprintable():
             raise ConfigError(

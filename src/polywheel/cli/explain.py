@@ -12,7 +12,15 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import (
+    CommandParser,
+    add_flag,
+    add_fresh,
+    add_json,
+    add_list_option,
+    add_option,
+)
+from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError
 from polywheel.index.resolve.candidates import (
     PYPI,
@@ -26,10 +34,8 @@ from polywheel.index.resolve.resolver import RankedRelease, Resolution, Resolver
 from polywheel.index.resolve.support import PLUGIN_NOT_RUN, create_plugin_runner
 from polywheel.index.resolve.systems import System, read_system, read_systems, this_machine
 from polywheel.model.variant import NULL_LABEL
-from polywheel.system.terminal import one_line, print_json, print_lines, quantity
+from polywheel.system.terminal import one_line, quantity
 
-SHAPE = 1
-"""The version of the output of ``--json``."""
 NO_WHEEL = 1
 """The exit code if the machine gets no wheel."""
 
@@ -42,17 +48,16 @@ def run(arguments: Sequence[str]) -> int:
     answers = [resolver.resolve(system) for system in systems]
     if options.all_systems is not None:
         unused = _unused_labels(resolver, answers)
-        if options.json:
-            print_json(_all_as_json(resolver, answers, unused))
-        else:
-            print_lines(_table(resolver, answers, unused))
+        print_result(
+            _table(resolver, answers, unused),
+            _all_as_json(resolver, answers, unused),
+            as_json=options.json,
+        )
+        if not options.json:
             _print_notes(answers)
         return 0
     (answer,) = answers
-    if options.json:
-        print_json(_as_json(answer))
-    else:
-        print_lines(_lines(answer))
+    print_result(_lines(answer), _as_json(answer), as_json=options.json)
     _print_notes(answers)
     if not options.trust and any(map(_plugin_not_asked, answer.releases)):
         say(
@@ -84,48 +89,43 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "page on an index; an existing folder has priority over a project of the same name",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+    add_option(
+        which,
         "--system",
-        metavar="FILE",
-        help="explain for the machine described in this TOML file (docs/systems.md), instead of "
-        "this machine",
+        "FILE",
+        "explain for the machine described in this TOML file (docs/systems.md), instead of this "
+        "machine",
+        type=Path,
     )
-    which.add_argument(
+    add_option(
+        which,
         "--all-systems",
-        metavar="DIR",
-        help="explain for every machine described in the *.toml files of this folder, and list the "
+        "DIR",
+        "explain for every machine described in the *.toml files of this folder, and list the "
         "variants that none of them gets",
+        type=Path,
     )
-    parser.add_argument("--version", metavar="VERSION", help="consider this version only")
-    parser.add_argument(
-        "--name", help="the name of the project, if the folder contains several projects"
-    )
-    parser.add_argument(
-        "--index-url", metavar="URL", help=f"look up the project here (default: {PYPI})"
-    )
-    parser.add_argument(
-        "--enable",
-        metavar="NAMESPACE",
-        action="append",
-        default=[],
-        help="enable the optional provider of this namespace; may be repeated",
-    )
-    parser.add_argument(
+    add_option(parser, "--version", "VERSION", "consider this version only")
+    text = "the name of the project, if the folder contains several projects"
+    add_option(parser, "--name", "NAME", text)
+    add_option(parser, "--index-url", "URL", f"look up the project here (default: {PYPI})")
+    text = "enable the optional provider of this namespace; may be repeated"
+    add_list_option(parser, "--enable", "NAMESPACE", text)
+    add_flag(
+        parser,
         "--trust",
-        action="store_true",
-        help="install and run the provider plugins that the release names; this runs third-party "
-        "code",
+        "install and run the provider plugins that the release names; this runs third-party code",
     )
-    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fresh(parser)
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
 def _systems(options: argparse.Namespace) -> list[System]:
     if options.all_systems is not None:
-        systems = read_systems(Path(options.all_systems))
+        systems = read_systems(options.all_systems)
     elif options.system is not None:
-        systems = [read_system(Path(options.system))]
+        systems = [read_system(options.system)]
     else:
         systems = [this_machine()]
     return [replace(system, enabled=system.enabled.union(options.enable)) for system in systems]
@@ -236,7 +236,6 @@ def _all_as_json(
 ) -> dict[str, Any]:
     newest = resolver.releases[0]
     return {
-        "shape": SHAPE,
         "project": newest.project,
         "systems": [{"file": answer.system.at, **_choice_as_json(answer)} for answer in answers],
         "never_chosen": [{"version": str(newest.version), "label": label} for label in unused],
@@ -259,7 +258,6 @@ def _choice_as_json(answer: Resolution) -> dict[str, Any]:
 
 def _as_json(answer: Resolution) -> dict[str, Any]:
     return {
-        "shape": SHAPE,
         "project": answer.releases[-1].release.project,
         **_choice_as_json(answer),
         "releases": [

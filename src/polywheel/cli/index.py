@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, add_flag, add_json, add_option
+from polywheel.cli.output import print_result, problem_as_json
 from polywheel.errors import WheelError
 from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.releases import Release
-from polywheel.system.terminal import print_json, print_lines, quantity
+from polywheel.system.terminal import print_lines, quantity
 
-SHAPE = 1
-"""The version of the output of ``--json``."""
 _WIDTH = 78
 """Characters of a line of ``--help``."""
 
@@ -25,18 +24,16 @@ _WIDTH = 78
 def run(arguments: Sequence[str]) -> int:
     """Write the index and print a line for each release. Returns 4 if a release is wrong, else 0."""
     options = _parse(arguments)
-    folder = Path(options.folder)
-    out = Path(options.out) if options.out is not None else folder
+    folder: Path = options.folder
     expected = None
     if options.release:
         from polywheel.cli.index_release import expected_release
 
         expected = expected_release(options.release)
-    result = write_index(folder, out, simple=options.simple, notify=say, expected=expected)
-    if options.json:
-        print_json(_as_json(result))
-    else:
-        print_lines(map(_line, result.published))
+    result = write_index(
+        folder, options.out or folder, simple=options.simple, notify=say, expected=expected
+    )
+    print_result(map(_line, result.published), _as_json(result), as_json=options.json)
     for file, reason in result.left_out.items():
         say(f"left out {file}: {reason}")
     for path in result.removed:
@@ -60,31 +57,34 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         # The default imports shutil to get the width of the terminal, even without --help.
         formatter_class=partial(argparse.HelpFormatter, width=_WIDTH),
     )
-    parser.add_argument("folder", metavar="DIR", help="the folder with the wheels and sdists")
     parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="the folder with the wheels and sdists"
+    )
+    add_flag(
+        parser,
         "--simple",
-        action="store_true",
-        help="also write the simple API as files (simple/PROJECT/index.html and index.json), with "
-        "hashes and core metadata",
+        "also write the simple API as files (simple/PROJECT/index.html and index.json), with hashes "
+        "and core metadata",
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        metavar="OUT",
-        help="write to this folder (default: DIR). With --simple, wheels are linked into it, so that "
-        "the folder can be served on its own. Outdated files of an earlier run are removed",
-    )
-    parser.add_argument(
-        "--release",
-        metavar="FILE",
+    add_option(
+        parser,
+        "-o --out",
+        "OUT",
+        "write to this folder (default: DIR). With --simple, wheels are linked into it, so that the "
+        "folder can be served on its own. Outdated files of an earlier run are removed",
         type=Path,
-        action="append",
-        default=[],
-        help="index only the release in FILE: a plan (polywheel matrix --json) or a report (polywheel "
+    )
+    add_option(
+        parser,
+        "--release",
+        "FILE",
+        "index only the release in FILE: a plan (polywheel matrix --json) or a report (polywheel "
         "build --report). Repeat the option for the reports of several machines. Nothing is written "
         "if a wheel of the release is missing",
+        type=Path,
+        action="append",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
@@ -105,7 +105,6 @@ def _line(release: Release) -> str:
 
 def _as_json(result: IndexResult) -> dict[str, Any]:
     return {
-        "shape": SHAPE,
         "releases": [
             {
                 "name": release.project,
@@ -120,8 +119,5 @@ def _as_json(result: IndexResult) -> dict[str, Any]:
         ],
         "left_out": [{"file": file, "why": reason} for file, reason in result.left_out.items()],
         "removed": list(result.removed),
-        "problems": [
-            {"what": problem.what, "at": problem.at, "hint": problem.hint}
-            for problem in result.problems
-        ],
+        "problems": list(map(problem_as_json, result.problems)),
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, add_flag, add_option
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
@@ -147,22 +147,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
-    parser.add_argument(
-        "--preset",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="use these presets; several presets are combined into one matrix",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the tables and write nothing")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help=f"write the tables to a new file instead of {PYPROJECT}",
-    )
+    text = "use these presets; several presets are combined into one matrix"
+    add_option(parser, "--preset", "NAME", text, action="extend", nargs="+", default=[])
+    add_flag(parser, "--dry-run", "print the tables and write nothing")
+    text = f"write the tables to a new file instead of {PYPROJECT}"
+    add_option(parser, "-o --output", "FILE", text, type=Path)
     return parser.parse_args(arguments)
 
 

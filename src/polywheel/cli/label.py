@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import add_output_options, for_each_wheel, wheel_paths
-from polywheel.system.terminal import print_json, print_lines
-from polywheel.wheel.label import (
-    WheelLabel,
-    label_wheel,
-    make_label,
-    parse_selection,
-    read_label_project,
+from polywheel.cli.arguments import (
+    CommandParser,
+    add_flag,
+    add_fresh,
+    add_json,
+    add_list_option,
+    add_option,
 )
-
-SHAPE = 1
-"""The version of the output of ``--json``."""
+from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
+from polywheel.wheel.label import label_wheel, make_label, parse_selection, read_label_project
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,30 +31,22 @@ def run(arguments: Sequence[str]) -> int:
     label = make_label(
         selection, project, validate=options.validate, fresh=options.fresh, notify=say
     )
-    written, code = for_each_wheel(wheels, lambda wheel: _label_wheel(wheel, label, options))
-    if options.json:
-        print_json({"shape": SHAPE, "wheels": written})
-    return code
-
-
-def _label_wheel(wheel: Path, label: WheelLabel, options: argparse.Namespace) -> dict[str, Any]:
-    target = label_wheel(
-        wheel,
-        options.output,
-        label,
-        in_place=options.in_place,
-        overwrite=options.force,
-        notify=say,
-    )
     properties = [str(prop) for prop in label.variant.properties]
-    if not options.json:
-        print_lines([f"{wheel.name} -> {target}: {', '.join(properties) or 'null variant'}"])
-    return {
-        "wheel": str(wheel),
-        "written": str(target),
-        "label": label.variant.label,
-        "properties": properties,
-    }
+
+    def label_file(wheel: Path) -> tuple[str, dict[str, Any]]:
+        target = label_wheel(
+            wheel,
+            options.output,
+            label,
+            in_place=options.in_place,
+            overwrite=options.force,
+            notify=say,
+        )
+        line = f"{wheel.name} -> {target}: {', '.join(properties) or 'null variant'}"
+        entry = {"wheel": str(wheel), "written": str(target), "label": label.variant.label}
+        return line, {**entry, "properties": properties}
+
+    return process_wheels(wheels, label_file, as_json=options.json)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -67,34 +56,24 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "label to their filenames. The labelled wheels are written next to the original wheels.",
         epilog="example: polywheel label dist/*.whl -p x86_64::level::v3 --pyproject pyproject.toml",
     )
-    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
-    parser.add_argument(
-        "-p",
-        "--property",
-        action="append",
-        default=[],
-        metavar="PROPERTY",
-        help="a property, as namespace::feature::value; may be repeated, or separated by commas",
+    add_wheels(parser)
+    add_list_option(
+        parser,
+        "-p --property",
+        "PROPERTY",
+        "a property, as namespace::feature::value; may be repeated, or separated by commas",
     )
     variant = parser.add_mutually_exclusive_group()
-    variant.add_argument(
-        "--label",
-        metavar="L",
-        help="the label of the variant; without -p, the label of a declared variant",
-    )
-    variant.add_argument("--null", action="store_true", help="use the null variant")
-    parser.add_argument(
-        "--pyproject",
-        type=Path,
-        metavar="FILE",
-        help="read namespaces, providers, and variants from the [variant] tables of FILE",
-    )
-    parser.add_argument(
+    text = "the label of the variant; without -p, the label of a declared variant"
+    add_option(variant, "--label", "L", text)
+    add_flag(variant, "--null", "use the null variant")
+    text = "read namespaces, providers, and variants from the [variant] tables of FILE"
+    add_option(parser, "--pyproject", "FILE", text, type=Path)
+    add_list_option(
+        parser,
         "--provider",
-        action="append",
-        default=[],
-        metavar="NS=REQUIREMENT[@MODULE:OBJECT]",
-        help="without --pyproject: the provider of a namespace; may be repeated, the first has the "
+        "NS=REQUIREMENT[@MODULE:OBJECT]",
+        "without --pyproject: the provider of a namespace; may be repeated, the first has the "
         "highest priority",
     )
     add_output_options(parser)
@@ -110,6 +89,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="do not check the properties with the provider plugins",
     )
-    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fresh(parser)
+    add_json(parser)
     return parser.parse_args(arguments)

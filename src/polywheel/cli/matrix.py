@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, number_up_to
+from polywheel.cli.arguments import CommandParser, add_flag, add_option, number_up_to
+from polywheel.cli.output import print_result
 from polywheel.cli.plans import (
     add_project,
     add_selection,
+    ci_jobs,
     durations,
-    github_max_jobs,
     has_selection,
     read_project_of,
     select_jobs,
 )
-from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
@@ -41,10 +40,18 @@ def run(arguments: Sequence[str]) -> int:
             say(f"all properties are valid; checked with: {', '.join(providers)}")
         else:
             say("no provider plugin to check properties with")
+    as_json = options.format == "json"
     if options.why is not None:
-        _print_reasons(project, plan, options)
+        from polywheel.matrix.why import cell_reasons, reasons_as_json, reasons_as_lines
+
+        reasons = cell_reasons(project, plan, options.why)
+        print_result(reasons_as_lines(reasons), reasons_as_json(reasons), as_json=as_json)
     elif options.diff is not None:
-        _print_difference(plan, options)
+        from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
+        from polywheel.matrix.plan_json import read_plan
+
+        changes = difference(read_plan(Path(options.diff)), plan)
+        print_result(difference_as_lines(changes), difference_as_json(changes), as_json=as_json)
     else:
         _print_plan(select_jobs(plan, options), options)
     return 0
@@ -66,40 +73,24 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="output format. table (default); json: the plan (docs/plan.md); labels: one label per "
         "line; github: the matrix of a GitHub Actions job; gitlab: a GitLab child pipeline",
     )
-    output.add_argument(
-        "--json",
-        action="store_const",
-        const="json",
-        dest="format",
-        help="same as --format json",
-    )
+    text = "same as --format json"
+    output.add_argument("--json", action="store_const", const="json", dest="format", help=text)
     add_selection(parser)
-    parser.add_argument(
+    add_option(
+        parser,
         "--max-jobs",
-        type=number_up_to(999_999),
-        metavar="N",
-        help="with --format github or gitlab: combine builds of one target into at most N CI jobs "
+        "N",
+        "with --format github or gitlab: combine builds of one target into at most N CI jobs "
         "(default for github: 256)",
+        type=number_up_to(999_999),
     )
-    parser.add_argument(
-        "--check-providers",
-        action="store_true",
-        help="first check all properties with the provider plugins",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="with --check-providers: reinstall the plugins"
-    )
+    text = "first check all properties with the provider plugins"
+    add_flag(parser, "--check-providers", text)
+    add_flag(parser, "--fresh", "with --check-providers: reinstall the plugins")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--why",
-        metavar="LABEL",
-        help="show which rule added or removed the cells with this label or job id",
-    )
-    instead.add_argument(
-        "--diff",
-        metavar="PLAN.json",
-        help="show the differences from an earlier plan",
-    )
+    text = "show which rule added or removed the cells with this label or job id"
+    add_option(instead, "--why", "LABEL", text)
+    add_option(instead, "--diff", "PLAN.json", "show the differences from an earlier plan")
     return parser.parse_args(arguments)
 
 
@@ -150,42 +141,14 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
 
 
 def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
-    from polywheel.ci import plan_formats
-    from polywheel.matrix.shards import pack
+    from polywheel.ci.plan_formats import GITHUB_OUTPUT
 
-    if options.format == "github":
-        packs = pack(plan, github_max_jobs(options.max_jobs), durations(options, plan))
-        text = plan_formats.github(plan, packs)
-    else:
-        packs = pack(plan, options.max_jobs or len(plan.builds), durations(options, plan))
-        text = plan_formats.gitlab(plan, packs)
+    packs, text = ci_jobs(plan, options.format, options.max_jobs, durations(options, plan))
     if len(packs) < len(plan.builds):
         say(f"{len(plan.builds)} builds are combined into {len(packs)} CI jobs")
-    if options.format == "github" and 2 * len(text) > plan_formats.GITHUB_OUTPUT:
+    if options.format == "github" and 2 * len(text) > GITHUB_OUTPUT:
         say(
             f"warning: the output has {len(text)} characters, but a job output on GitHub has at most "
-            f"{plan_formats.GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
+            f"{GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
         )
     return text
-
-
-def _print_reasons(project: Project, plan: Plan, options: argparse.Namespace) -> None:
-    from polywheel.matrix.why import cell_reasons, reasons_as_json, reasons_as_lines
-
-    reasons = cell_reasons(project, plan, options.why)
-    _print(options, reasons_as_json(reasons), reasons_as_lines(reasons))
-
-
-def _print_difference(plan: Plan, options: argparse.Namespace) -> None:
-    from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
-    from polywheel.matrix.plan_json import read_plan
-
-    changes = difference(read_plan(Path(options.diff)), plan)
-    _print(options, difference_as_json(changes), difference_as_lines(changes))
-
-
-def _print(options: argparse.Namespace, document: dict[str, Any], lines: Iterable[str]) -> None:
-    if options.format == "json":
-        print_json(document)
-    else:
-        print_lines(lines)

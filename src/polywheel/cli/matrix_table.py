@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from polywheel.errors import ConfigError
+from polywheel.cli.output import require_rich
 from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 from polywheel.model.variant import VariantProperty
@@ -30,13 +30,10 @@ def print_table(plan: Plan, *, whole: bool) -> None:
 
     Raises ConfigError if rich is missing.
     """
-    try:
-        from rich.console import Console
-        from rich.text import Text
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "the table needs the package rich", hint="install polywheel[cli], or use --json"
-        ) from None
+    require_rich()
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False)
     marks = _MARKS if console.encoding.startswith("utf") else _ASCII
     rows = _rows(plan)

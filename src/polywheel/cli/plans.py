@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polywheel.cli import say
+from polywheel.cli.arguments import add_flag, add_list_option, add_option
 from polywheel.config.project import CONFIG_VARIABLE, Project, config_file, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.selection import Selection, select
 from polywheel.model.plan import Plan
+
+if TYPE_CHECKING:
+    from polywheel.matrix.shards import Pack
 
 _SELECTION = ("select", "only", "python", "target", "pr_subset", "shard")
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
     """Add ``SOURCE`` and ``--config``."""
-    parser.add_argument(
-        "source", nargs="?", default=".", metavar="SOURCE", help="the project (default: .)"
-    )
+    add_source(parser)
     add_config(parser)
 
 
+def add_source(parser: argparse.ArgumentParser) -> None:
+    text = "the project (default: .)"
+    parser.add_argument("source", nargs="?", default=".", metavar="SOURCE", help=text)
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add_option(
+        parser,
         "--config",
-        metavar="FILE",
-        help="read [variant] and [tool.polywheel] from FILE instead of pyproject.toml (default: "
-        f"the value of {CONFIG_VARIABLE})",
+        "FILE",
+        "read [variant] and [tool.polywheel] from FILE instead of pyproject.toml (default: the value "
+        f"of {CONFIG_VARIABLE})",
     )
+
+
+def config_path(options: argparse.Namespace) -> Path | None:
+    """The file of ``--config``, else that of the environment variable; None for pyproject.toml."""
+    return Path(options.config) if options.config is not None else config_file()
 
 
 def read_project_of(options: argparse.Namespace) -> Project:
     """Read the project that ``SOURCE`` and ``--config`` name. Raises ConfigError."""
-    config = Path(options.config) if options.config is not None else config_file()
-    return read_project(Path(options.source), variants=True, config=config)
+    return read_project(Path(options.source), variants=True, config=config_path(options))
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -44,45 +57,21 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "job selection",
         "a job must match every option; --select, --only, --python, and --target may be repeated",
     )
-    group.add_argument(
+    add_list_option(
+        group,
         "--select",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="jobs whose label or id matches GLOB; the label of the non-variant wheel is "
-        "'non-variant'",
+        "GLOB",
+        "jobs whose label or id matches GLOB; the label of the non-variant wheel is 'non-variant'",
     )
-    group.add_argument(
-        "--only",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="JOB_ID",
-        help="jobs with these ids; one argument may hold several ids, separated by spaces",
-    )
-    group.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="VERSION",
-        help="jobs for this Python version",
-    )
-    group.add_argument(
-        "--target", action="append", default=[], metavar="NAME", help="jobs for this target"
-    )
-    group.add_argument(
-        "--pr-subset",
-        action="store_true",
-        help="the fewest jobs that cover every value of every axis, for pull requests",
-    )
-    group.add_argument(
-        "--shard", metavar="I/N", help="shard I of N; the jobs of one build stay in one shard"
-    )
-    group.add_argument(
-        "--durations",
-        metavar="FILE",
-        help="estimate build times from FILE, the report of an earlier run",
-    )
+    text = "jobs with these ids; one argument may hold several ids, separated by spaces"
+    add_option(group, "--only", "JOB_ID", text, action="extend", nargs="+", default=[])
+    add_list_option(group, "--python", "VERSION", "jobs for this Python version")
+    add_list_option(group, "--target", "NAME", "jobs for this target")
+    text = "the fewest jobs that cover every value of every axis, for pull requests"
+    add_flag(group, "--pr-subset", text)
+    add_option(group, "--shard", "I/N", "shard I of N; the jobs of one build stay in one shard")
+    text = "estimate build times from FILE, the report of an earlier run"
+    add_option(group, "--durations", "FILE", text)
 
 
 def has_selection(options: argparse.Namespace) -> bool:
@@ -135,16 +124,27 @@ def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
     return plan
 
 
-def github_max_jobs(option: int | None) -> int:
-    """The most CI jobs, from ``--max-jobs``. Raises ConfigError for more than GitHub allows."""
-    from polywheel.ci.plan_formats import GITHUB_MOST
+def ci_jobs(
+    plan: Plan, ci: str, max_jobs: int | None, seconds: Mapping[str, float]
+) -> tuple[Sequence[Pack], str]:
+    """Combine the builds of a plan into jobs of ``github`` or ``gitlab``. Return them, and as text.
 
-    if option is not None and option > GITHUB_MOST:
+    ``seconds`` are the build times by job. Raises ConfigError for more jobs than GitHub allows.
+    """
+    from polywheel.ci import plan_formats
+    from polywheel.matrix.shards import pack
+
+    if ci == "gitlab":
+        packs = pack(plan, max_jobs or len(plan.builds), seconds)
+        return packs, plan_formats.gitlab(plan, packs)
+    most = plan_formats.GITHUB_MOST
+    if max_jobs is not None and max_jobs > most:
         raise ConfigError(
-            f"expected at most {GITHUB_MOST}, the largest matrix on GitHub, found {option}",
+            f"expected at most {most}, the largest matrix on GitHub, found {max_jobs}",
             at="--max-jobs",
         )
-    return option or GITHUB_MOST
+    packs = pack(plan, max_jobs or most, seconds)
+    return packs, plan_formats.github(plan, packs)
 
 
 def print_warnings(plan: Plan) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser
+from polywheel.cli.arguments import CommandParser, add_flag, add_fresh, add_json
+from polywheel.cli.output import print_result, require_rich
 from polywheel.cli.plans import add_project, read_project_of
 from polywheel.config.project import PROVIDER_TIMEOUT
-from polywheel.errors import ConfigError
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.providers.provider_report import (
@@ -22,10 +22,7 @@ from polywheel.providers.provider_report import (
     with_answers,
 )
 from polywheel.setup.presets import load_preset, preset_names
-from polywheel.system.terminal import one_line, print_json
-
-SHAPE = 1
-"""The version of the output of ``--json``."""
+from polywheel.system.terminal import one_line
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,8 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         requirements = [
             text for provider in providers if provider.query for text in provider.requires
         ]
-        environments = PluginEnvironments(fresh=options.fresh, notify=say)
-        python = environments.python(requirements)
+        python = PluginEnvironments(fresh=options.fresh, notify=say).python(requirements)
     queries = [provider.query for provider in providers if provider.query is not None]
     answers = ask_plugins(queries, python=python, timeout=timeout, notify=say)
     rows = [
@@ -52,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         for provider in providers
     ]
     if options.json:
-        print_json({"shape": SHAPE, "providers": rows})
+        print_result([], {"providers": rows}, as_json=True)
     else:
         _print_table(rows)
     return 0
@@ -67,13 +63,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel providers . --json",
     )
     add_project(parser)
-    parser.add_argument(
-        "--installed",
-        action="store_true",
-        help="show the installed plugins instead, from the entry point group 'variant_plugins'",
-    )
-    parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    text = "show the installed plugins instead, from the entry point group 'variant_plugins'"
+    add_flag(parser, "--installed", text)
+    add_fresh(parser)
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
@@ -91,14 +84,10 @@ def _with_preset(provider: ProviderSurvey) -> ProviderSurvey:
 
 
 def _print_table(providers: list[dict[str, Any]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "the table needs the package rich", hint="install polywheel[cli], or use --json"
-        ) from None
+    require_rich()
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table("namespace", "provider", "version", "features", "supported here, best first")
     for provider in providers:

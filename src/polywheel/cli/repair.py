@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from polywheel.cli.arguments import CommandParser, split_at_dashes
+from polywheel.cli.arguments import CommandParser, add_option, split_at_dashes
 from polywheel.errors import ConfigError
 from polywheel.system.terminal import print_lines
 from polywheel.wheel.repair import parse_command, repair
@@ -47,14 +47,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "filenames.",
         epilog="example: polywheel repair -- auditwheel repair -w {dest_dir} {wheel}",
     )
-    parser.add_argument(
-        "--wheel", metavar="WHEEL", help="the wheel (default: the wheel in the command)"
-    )
-    parser.add_argument(
+    add_option(parser, "--wheel", "WHEEL", "the wheel (default: the wheel in the command)")
+    add_option(
+        parser,
         "--dest-dir",
-        metavar="DIR",
-        help="the folder for the repaired wheel (default: the value of -w or --wheel-dir in the "
-        "command, else the only folder in it)",
+        "DIR",
+        "the folder for the repaired wheel (default: the value of -w or --wheel-dir in the command, "
+        "else the only folder in it)",
     )
     parser.add_argument(
         "--filename",

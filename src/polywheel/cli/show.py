@@ -21,16 +21,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli.arguments import CommandParser
-from polywheel.cli.wheels import HASHES_HELP, wheel_paths
+from polywheel.cli.arguments import CommandParser, add_flag, add_json
+from polywheel.cli.output import print_result, problem_as_json
+from polywheel.cli.wheels import add_hashes, add_wheels, wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
-from polywheel.model.variant import Provider, Variant
-from polywheel.system.terminal import print_json, print_lines, quantity
+from polywheel.model.variant import Provider, VariantMetadata
+from polywheel.system.terminal import count_others, print_lines, quantity
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 
-SHAPE = 1
-"""The version of the output of ``--json``."""
 _LONGEST = 600
 """Characters of a printed line. Longer lines are cut: the texts come from untrusted wheels."""
 _MOST = 50
@@ -52,8 +51,7 @@ def run(arguments: Sequence[str]) -> int:
             if not options.brief:
                 lines += [f"  {line}" for line in _details(wheel)]
             print_lines(lines, longest=_LONGEST)
-    if options.json:
-        print_json({"shape": SHAPE, "wheels": wheels})
+    print_result([], {"wheels": wheels}, as_json=options.json)
     return code
 
 
@@ -65,15 +63,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "exit code is 4 if they disagree or if a wheel can't be read.",
         epilog="example: polywheel show dist/*.whl --brief",
     )
-    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
-    parser.add_argument(
-        "--hashes",
-        action="store_true",
-        help=f"{HASHES_HELP} (default: METADATA, variant.json, and WHEEL only)",
-    )
+    add_wheels(parser)
+    add_hashes(parser, " (default: METADATA, variant.json, and WHEEL only)")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--brief", action="store_true", help="print one line per wheel")
-    output.add_argument("--json", action="store_true", help="print JSON")
+    add_flag(output, "--brief", "print one line per wheel")
+    add_json(output)
     return parser.parse_args(arguments)
 
 
@@ -85,17 +79,22 @@ def _inspect(path: Path, *, hashes: bool) -> dict[str, Any]:
         return {
             "path": str(path),
             "readable": False,
-            "errors": [_problem(problem) for problem in error.problems],
+            "errors": [problem_as_json(problem) for problem in error.problems],
             "disagreements": [],
             "exit_code": error.exit_code,
         }
-    metadata, variant = wheel.shown, wheel.shown_variant
-    disagreements = [*wheel.disagreements, *_unsupported_everywhere(wheel)]
+    metadata, variant = wheel.shown or VariantMetadata(), wheel.shown_variant
+    # The wheel may be consistent, but it can't be installed.
+    unsupported = [
+        Problem(f"no machine supports '{prop}': the static properties of its provider lack it")
+        for prop in wheel.unsupported_properties
+    ]
+    disagreements = [*wheel.disagreements, *unsupported]
     return {
         "path": str(path),
         "readable": True,
         "errors": [],
-        "disagreements": [_problem(problem) for problem in disagreements],
+        "disagreements": [problem_as_json(problem) for problem in disagreements],
         "name": wheel.name.distribution,
         "version": wheel.name.version,
         "build": wheel.name.build,
@@ -103,34 +102,16 @@ def _inspect(path: Path, *, hashes: bool) -> dict[str, Any]:
         "size": wheel.size,
         "label": variant.label if variant is not None else wheel.name.label,
         "hash": variant.hash if variant is not None and not variant.is_null else None,
-        "properties": _properties(variant) if variant is not None else None,
-        "namespaces": list(metadata.namespaces) if metadata is not None else [],
-        "feature_priorities": list(map(str, metadata.feature_priorities)) if metadata else [],
-        "property_priorities": list(map(str, metadata.property_priorities)) if metadata else [],
+        "properties": list(map(str, variant.properties)) if variant is not None else None,
+        "namespaces": list(metadata.namespaces),
+        "feature_priorities": list(map(str, metadata.feature_priorities)),
+        "property_priorities": list(map(str, metadata.property_priorities)),
         "providers": {
             namespace: _provider(provider) for namespace, provider in metadata.providers.items()
-        }
-        if metadata is not None
-        else {},
+        },
         "stamped": dict(_stamps(wheel)),
         "exit_code": WheelError.exit_code if disagreements else 0,
     }
-
-
-def _unsupported_everywhere(wheel: InspectedWheel) -> list[Problem]:
-    """Properties that no machine supports. The wheel is consistent, but it can't be installed."""
-    return [
-        Problem(f"no machine supports '{prop}': the static properties of its provider lack it")
-        for prop in wheel.unsupported_properties
-    ]
-
-
-def _properties(variant: Variant) -> list[str]:
-    return [str(prop) for prop in variant.properties]
-
-
-def _problem(problem: Problem) -> dict[str, str | None]:
-    return {"what": problem.what, "at": problem.at, "hint": problem.hint}
 
 
 def _provider(provider: Provider) -> dict[str, Any]:
@@ -149,22 +130,17 @@ def _provider(provider: Provider) -> dict[str, Any]:
 
 def _stamps(wheel: InspectedWheel) -> Iterator[tuple[str, dict[str, Any]]]:
     """The label, hash, and properties by place, as each place states them."""
+    document = wheel.document or wheel.faulty
     for place in wheel.stamped_in:
         stamp: dict[str, Any] = {"label": None, "hash": None, "properties": []}
-        document = wheel.document or wheel.faulty
         if place == "filename":
             stamp["label"] = wheel.name.label
         elif place == "METADATA" and wheel.fields is not None:
-            fields = wheel.fields
-            stamp = {
-                "label": fields.label,
-                "hash": fields.hash,
-                "properties": [str(prop) for prop in fields.properties],
-            }
+            stamp |= {"label": wheel.fields.label, "hash": wheel.fields.hash}
+            stamp["properties"] = list(map(str, wheel.fields.properties))
         elif place == "variant.json" and document is not None and len(document.variants) == 1:
             (variant,) = document.variants.values()
-            stamp["label"] = variant.label
-            stamp["properties"] = _properties(variant)
+            stamp |= {"label": variant.label, "properties": list(map(str, variant.properties))}
         yield place, stamp
 
 
@@ -175,18 +151,19 @@ def _first_line(wheel: dict[str, Any]) -> str:
     places = ", ".join(wheel["stamped"])
     parts = [f"stamped in {places}"] if places else []
     if wheel["label"] is not None:
-        parts = [f"label {wheel['label']}", _count_properties(wheel["properties"]), *parts]
+        properties, count = wheel["properties"], "unknown properties"
+        if properties is not None:
+            count = (
+                quantity(len(properties), "property", "properties")
+                if properties
+                else "no properties"
+            )
+        parts = [f"label {wheel['label']}", count, *parts]
     elif not parts:
         parts = ["no variant"]
-    if count := len(wheel["disagreements"]):
-        parts.append(quantity(count, "disagreement"))
+    if wheel["disagreements"]:
+        parts.append(quantity(len(wheel["disagreements"]), "disagreement"))
     return f"{name}: {', '.join(parts)}"
-
-
-def _count_properties(properties: list[str] | None) -> str:
-    if properties is None:
-        return "unknown properties"
-    return quantity(len(properties), "property", "properties") if properties else "no properties"
 
 
 def _details(wheel: dict[str, Any]) -> Iterator[str]:
@@ -206,8 +183,7 @@ def _details(wheel: dict[str, Any]) -> Iterator[str]:
     yield f"tags {', '.join(wheel['tags']) or 'none'}"
     for problem in wheel["disagreements"][:_MOST]:
         yield from _problem_lines("disagreement", problem)
-    if (more := len(wheel["disagreements"]) - _MOST) > 0:
-        yield f"and {quantity(more, 'disagreement')} more: --json lists all"
+    yield from count_others(wheel["disagreements"], _MOST, " disagreements: --json lists all")
 
 
 def _provider_text(provider: dict[str, Any]) -> str:
@@ -238,5 +214,4 @@ def _problem_lines(kind: str, problem: dict[str, str | None]) -> Iterator[str]:
 def _first_lines(lines: Iterable[str]) -> Iterator[str]:
     all_lines = list(lines)
     yield from all_lines[:_MOST]
-    if (more := len(all_lines) - _MOST) > 0:
-        yield f"and {more} more: --json lists all"
+    yield from count_others(all_lines, _MOST, ": --json lists all")

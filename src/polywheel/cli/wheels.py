@@ -1,4 +1,4 @@
-"""Arguments that the wheel commands share: wheels, folders, and globs, and where to write."""
+"""What the wheel commands share: the wheels to process, and the options for new wheels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import glob
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+from polywheel.cli.arguments import add_flag, add_option
+from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
+from polywheel.system.terminal import print_lines
 
-T = TypeVar("T")
-SUFFIX = ".whl"
-FORCE_HELP = "overwrite existing wheels"
-HASHES_HELP = "read every file of the wheels and compare it with its hash in RECORD"
+_WHEELS = "*.whl"
 
 
 def wheel_paths(patterns: Iterable[str]) -> list[Path]:
@@ -26,7 +26,7 @@ def wheel_paths(patterns: Iterable[str]) -> list[Path]:
         paths = [
             wheel
             for path in _expand_glob(text)
-            for wheel in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
+            for wheel in (sorted(path.glob(_WHEELS)) if path.is_dir() else [path])
         ]
         if not paths:
             raise ConfigError(f"{text} contains no wheels", hint=_nearest_wheel(Path(text)))
@@ -49,39 +49,55 @@ def _expand_glob(text: str) -> list[Path]:
 
 
 def _nearest_wheel(path: Path) -> str | None:
-    return nearest(path.name, [wheel.name for wheel in path.parent.glob(f"*{SUFFIX}")])
+    return nearest(path.name, [wheel.name for wheel in path.parent.glob(_WHEELS)])
 
 
-def for_each_wheel(paths: Iterable[Path], process: Callable[[Path], T]) -> tuple[list[T], int]:
-    """Process every wheel. Returns the results and the exit code: the highest of all errors, or 0.
+def process_wheels(
+    wheels: Iterable[Path], process: Callable[[Path], tuple[str, dict[str, Any]]], *, as_json: bool
+) -> int:
+    """Process every wheel and print the results. Returns the highest exit code of all errors, or 0.
 
-    The error of a wheel is shown, and the next wheel is processed.
+    ``process`` returns a line and the JSON entry of a wheel. Its error is shown, and the next wheel
+    is processed.
     """
-    results: list[T] = []
+    entries: list[dict[str, Any]] = []
     code = 0
-    for path in paths:
+    for wheel in wheels:
         try:
-            results.append(process(path))
+            line, entry = process(wheel)
         except PolywheelError as error:
             show_error(error)
             code = max(code, error.exit_code)
-    return results, code
+            continue
+        entries.append(entry)
+        if not as_json:
+            print_lines([line])
+    print_result([], {"wheels": entries}, as_json=as_json)
+    return code
+
+
+def add_wheels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    add_flag(parser, "--force", "overwrite existing wheels")
+
+
+def add_hashes(parser: argparse.ArgumentParser, remark: str = "") -> None:
+    text = "read every file of the wheels and compare it with its hash in RECORD"
+    add_flag(parser, "--hashes", text + remark)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the place of new wheels: ``--output``, ``--in-place``, and ``--force``."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="write to DIR and create it if needed (default: the folder of each wheel)",
-    )
-    group.add_argument(
+    text = "write to DIR and create it if needed (default: the folder of each wheel)"
+    add_option(group, "-o --output", "DIR", text, type=Path)
+    add_flag(
+        group,
         "--in-place",
-        action="store_true",
-        help="change and rename the wheel itself; if its dist-info folder is at the end of the "
-        "archive, only that part is written",
+        "change and rename the wheel itself; if its dist-info folder is at the end of the archive, "
+        "only that part is written",
     )
-    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
+    add_force(parser)

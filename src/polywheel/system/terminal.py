@@ -14,7 +14,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from typing import TextIO
 
@@ -74,6 +74,17 @@ def log_line(text: str, *, longest: int | None = None) -> str:
 def quantity(number: int, noun: str, plural: str = "") -> str:
     """A number and a noun: ``1 wheel``, ``2 wheels``. ``plural`` is the plural, by default with an s."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def count_others(items: Sized, most: int, noun: str) -> Iterator[str]:
+    """Yield ``and 3 more …`` if there are more than ``most`` items, of which the others are not shown."""
+    if len(items) > most:
+        yield f"and {len(items) - most} more{noun}"
+
+
+def join_first(names: Sequence[str], most: int) -> str:
+    """Join the first names: ``a, b and 3 more``."""
+    return " ".join([", ".join(names[:most]), *count_others(names, most, "")])
 
 
 def _escape(character: str) -> str:
