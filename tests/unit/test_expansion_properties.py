@@ -17,8 +17,8 @@ from matrices import AT, document, one_problem, project_of
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
-from polywheel.matrix.cell import Labels
-from polywheel.matrix.cells import Expansion
+from polywheel.matrix.cell import Expansion
+from polywheel.matrix.cells import expand_cells
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import Platform, matrix_targets
 from polywheel.model.plan import Plan
@@ -127,9 +127,7 @@ def expanded(matrix: Mapping[str, Any]) -> tuple[Expansion, Problems]:
     problems = Problems()
     targets = matrix_targets(read, declared, problems)
     platforms = [Platform(python, target) for target in targets.values() for python in read.python]
-    labels = Labels(read, {}, problems)
-    expansion = Expansion(read, platforms, {}, variant_at={}, labels=labels, problems=problems)
-    return expansion, problems
+    return expand_cells(read, platforms, {}, variant_at={}, problems=problems), problems
 
 
 def comparable(one: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from setups import rules, variant
 
 from polywheel.config.project import Project, ProviderOverride, Settings, read_project
 from polywheel.errors import ConfigError
-from polywheel.matrix.builds import asked_namespaces
+from polywheel.matrix.builds import namespaces_with_plugins
 from polywheel.model.plan import Job
 from polywheel.model.setup import FeatureValues, Preset
 from polywheel.model.variant import Provider
@@ -56,7 +56,7 @@ CALLERS: dict[str, Callable[[Project], bool]] = {
     "plugin_requires": lambda one: bool(plugin_requires(one, one.metadata.providers["ns"])),
     "build": lambda one: build_providers(one, VARIANT)[0].query == "plugin",
     "providers": lambda one: bool(project_plugins(one)[0].requires),
-    "plan": lambda one: "ns" in asked_namespaces(one),
+    "plan": lambda one: "ns" in namespaces_with_plugins(one),
     "requirements": lambda one: bool(plugin_requirements(one, [JOB])["job"]),
     "blame": lambda one: bool(plugin_namespaces(one)),
     "unused rules": lambda one: not trusts_preset(one),

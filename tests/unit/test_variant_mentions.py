@@ -144,4 +144,4 @@ def test_a_source_with_too_much_to_read_may_hold_a_mention(tmp_path: Path) -> No
         write(tmp_path, f"data{number}", "x" * 1_000_000)
     assert why_variant_is_read(tmp_path) is None
     said = "the source has more than 2 MiB to search for POLYWHEEL_VARIANT_"
-    assert str(why_variant_is_read(tmp_path, most=2 << 20)).startswith(said)
+    assert str(why_variant_is_read(tmp_path, limit=2 << 20)).startswith(said)

@@ -1,27 +1,39 @@
-"""What must hold of the cells of a matrix, each against the others and against what is declared."""
+"""Check the cells of a matrix against each other, and against what the project declares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
-from polywheel.matrix.cell import Cell
-from polywheel.matrix.cells import Expansion
+from polywheel.errors import ConfigError, nearest
+from polywheel.matrix.cell import Cell, Expansion
+from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix
 from polywheel.model.plan import Removal
+from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 
+_MAX_NAMED_RULES = 3
+_MAX_NAMED_PLATFORMS = 4
+
 
 def check_properties(matrix: Matrix, project: Project, problems: Problems) -> None:
-    """Every property against what is declared of its namespace, or its preset where that decides."""
-    found: list[tuple[VariantProperty, str]] = []
-    for values in matrix.axes.values():
-        found += [(prop, value.at) for value in values for prop in value.properties]
-    for one in matrix.include:
-        found += [(prop, f"{one.pattern.at}.properties") for prop in one.properties]
-    for prop, at in found:
+    """Check each property against its namespace, or against the preset that decides about it."""
+    properties = [
+        (prop, value.at)
+        for values in matrix.axes.values()
+        for value in values
+        for prop in value.properties
+    ]
+    properties += [
+        (prop, f"{include.pattern.at}.properties")
+        for include in matrix.include
+        for prop in include.properties
+    ]
+    for prop, at in properties:
         problems.attempt(project.metadata.check, prop, at=at)
         override = project.settings.providers.get(prop.namespace)
         if override and override.query == "preset" and prop.namespace in preset_names():
@@ -29,48 +41,47 @@ def check_properties(matrix: Matrix, project: Project, problems: Problems) -> No
             problems.attempt(check_against_preset, [prop], preset, at=at)
 
 
-def merge_cells(expansion: Expansion, problems: Problems) -> list[Cell]:
-    """The cells without repeats: a declared variant may come from the axes as well, which come first."""
-    found: dict[tuple[str | None, str, str], Cell] = {}
-    repeats: dict[tuple[str | None, str, str], list[Cell]] = {}
+def merge_cells(expansion: Expansion) -> list[Cell]:
+    """The cells without duplicates: a declared variant may have the properties of a combination.
+
+    Cells of combinations come first and are kept.
+    """
+    by_key: dict[tuple[str | None, str, str], list[Cell]] = {}
     for cell in expansion.cells:
-        key = (cell.label, cell.platform.python, cell.platform.target.name)
-        older = found.setdefault(key, cell)
-        if older is not cell:
-            repeats.setdefault(key, [older]).append(cell)
-    noted = set[str | None]()
-    for (label, _, _), cells in repeats.items():
-        first, *others = [one for one in cells if one.axes] or cells
-        other = next((one for one in others if one.axes != first.axes), None)
-        # With other properties it is another mistake.
-        if other and other.properties == first.properties and label not in noted:
-            noted.add(label)
-            problems.add(
+        by_key.setdefault(cell.key, []).append(cell)
+    repeated = {key: cells for key, cells in by_key.items() if len(cells) > 1}
+    reported = set[str | None]()
+    for (label, _, _), cells in repeated.items():
+        first, *others = [cell for cell in cells if cell.axes] or cells
+        other = next((cell for cell in others if cell.axes != first.axes), None)
+        # Different properties are another problem; see check_labels.
+        if other and other.properties == first.properties and label not in reported:
+            reported.add(label)
+            expansion.problems.add(
                 f"two cells are both {label!r}: {_describe_cell(first)}; and {_describe_cell(other)}",
                 at=other.at,
                 hint="exclude one of them, or give it properties",
             )
-    _check_includes(expansion, repeats, problems)
-    return list(found.values())
+    if repeated:
+        _check_includes(expansion, repeated)
+    return [cells[0] for cells in by_key.values()]
 
 
 def _check_includes(
-    expansion: Expansion,
-    repeats: Mapping[tuple[str | None, str, str], Sequence[Cell]],
-    problems: Problems,
+    expansion: Expansion, repeated: Mapping[tuple[str | None, str, str], Sequence[Cell]]
 ) -> None:
-    """Note an include of whose own cells every one is there without it."""
-    needed = set[str]()
-    for cell in expansion.cells if repeats else ():
-        key = (cell.label, cell.platform.python, cell.platform.target.name)
-        if len({one.at for one in repeats.get(key, ())}) < 2:
-            needed.add(cell.at)
-    doubled = {cell.at for cells in repeats.values() for cell in cells}
-    for one in expansion.matrix.include:
-        if one.pattern.at in doubled - needed:
-            problems.add(
+    """Report each include whose new cells all exist without it."""
+    needed = {
+        cell.at
+        for cell in expansion.cells
+        if len({other.at for other in repeated.get(cell.key, ())}) < 2
+    }
+    redundant = {cell.at for cells in repeated.values() for cell in cells} - needed
+    for include in expansion.matrix.include:
+        if include.pattern.at in redundant:
+            expansion.problems.add(
                 "the include adds nothing: all its cells exist already",
-                at=one.pattern.at,
+                at=include.pattern.at,
                 hint="leave it out",
             )
 
@@ -81,89 +92,133 @@ def check_labels(
     variant_at: Mapping[str, str],
     problems: Problems,
 ) -> None:
-    """One label stands for one set of properties, one set of properties for one label."""
+    """Check that each label has one set of properties, and each set of properties has one label."""
     by_label: dict[str, tuple[tuple[VariantProperty, ...], str]] = {}
     by_properties: dict[tuple[VariantProperty, ...], tuple[str, str]] = {}
+
+    def check_label_of(properties: tuple[VariantProperty, ...], label: str, at: str) -> None:
+        first, first_at = by_properties.setdefault(properties, (label, at))
+        if first != label:
+            problems.add(
+                f"the same properties have two labels: {first!r} ({first_at}) and {label!r}",
+                at=at,
+                hint="use one label for one set of properties",
+            )
+
     for label, variant in metadata.variants.items():
-        at = variant_at[label]
-        by_label[label] = (variant.properties, at)
-        other, where = by_properties.setdefault(variant.properties, (label, at))
-        if other != label:
-            _two_labels(other, where, label, at, problems)
-    noted = set[tuple[str, tuple[VariantProperty, ...]]]()
+        by_label[label] = (variant.properties, variant_at[label])
+        check_label_of(variant.properties, label, variant_at[label])
+    seen = set[tuple[str, tuple[VariantProperty, ...]]]()
     for cell in cells:
-        if cell.label is None:
+        # One report for all Pythons and targets.
+        if cell.label is None or (cell.label, cell.properties) in seen:
             continue
+        seen.add((cell.label, cell.properties))
         properties, at = by_label.setdefault(cell.label, (cell.properties, cell.at))
-        other, where = by_properties.setdefault(cell.properties, (cell.label, cell.at))
-        fits = properties == cell.properties and other == cell.label
-        if fits or (cell.label, cell.properties) in noted:
-            continue  # once for all Pythons and targets
-        noted.add((cell.label, cell.properties))
         if properties != cell.properties:
             problems.add(
-                f"the label {cell.label!r} stands for different properties: "
-                f"{_listed(properties)} ({at}), and {_listed(cell.properties)} ({_describe_cell(cell)})",
+                f"the label {cell.label!r} stands for different properties: {_listed(properties)} ({at}), "
+                f"and {_listed(cell.properties)} ({_describe_cell(cell)})",
                 at=cell.at,
                 hint="a label must have the same properties on every Python and target",
             )
-        if other != cell.label:
-            _two_labels(other, where, cell.label, cell.at, problems)
-
-
-def _two_labels(one: str, where: str, other: str, at: str, problems: Problems) -> None:
-    problems.add(
-        f"the same properties have two labels: {one!r} ({where}) and {other!r}",
-        at=at,
-        hint="use one label for one set of properties",
-    )
+        check_label_of(cell.properties, cell.label, cell.at)
 
 
 def check_used(
-    matrix: Matrix,
-    cells: Sequence[Cell],
-    removed: Sequence[Removal],
-    problems: Problems,
+    matrix: Matrix, cells: Sequence[Cell], removed: Sequence[Removal], problems: Problems
 ) -> None:
-    """Nothing that is declared may be without effect in silence."""
+    """Check that each Python, target, axis value, and row has a cell."""
     if not cells:
         start = "declare [tool.polywheel.matrix.axes] or [variant.variants]; or run polywheel init"
-        problems.add("the matrix is empty", at=matrix.at, hint=_removers(removed) or start)
+        problems.add("the matrix is empty", at=matrix.at, hint=_removed_by(removed) or start)
         return
-    used = {(key, value) for cell in cells for key, value in cell.values.items()}
-    declared = [
-        ("python", name, f"{matrix.at}.python[{index}]") for index, name in enumerate(matrix.python)
-    ]
-    declared += [
-        ("target", name, f"{matrix.at}.targets[{index}]")
-        for index, name in enumerate(matrix.targets)
-    ]
+    used = {item for cell in cells for item in cell.values.items()}
+    declared = [("python", n, f"{matrix.at}.python[{i}]") for i, n in enumerate(matrix.python)]
+    declared += [("target", n, f"{matrix.at}.targets[{i}]") for i, n in enumerate(matrix.targets)]
     for axis, values in matrix.axes.items():
         declared += [(axis, value.name, value.at) for value in values]
     for key, name, at in declared:
-        if (key, name) in used:
-            continue
-        about = [
-            one
-            for one in removed
-            if {**one.axes, "python": one.python, "target": one.target}.get(key) == name
-        ]
-        hint = _removers(about) or "no row or include uses it; remove it"
-        problems.add(f"no cell is left with the {key} {name!r}", at=at, hint=hint)
-    origins = {cell.at for cell in cells}
+        if (key, name) not in used:
+            removals = [
+                removal
+                for removal in removed
+                if {**removal.axes, "python": removal.python, "target": removal.target}.get(key)
+                == name
+            ]
+            hint = _removed_by(removals) or "no row or include uses it; remove it"
+            problems.add(f"no cell is left with the {key} {name!r}", at=at, hint=hint)
+    used_at = {cell.at for cell in cells}
     for row in matrix.rows:
-        if row.at not in origins:
-            about = [one for one in removed if row.matches(one.axes)]
-            problems.add("no cell of this row is left", at=row.at, hint=_removers(about))
+        if row.at not in used_at:
+            removals = [removal for removal in removed if row.matches(removal.axes)]
+            problems.add("no cell of this row is left", at=row.at, hint=_removed_by(removals))
 
 
-def _removers(removed: Iterable[Removal]) -> str | None:
-    """Hint: what removed these."""
-    found = dict.fromkeys(one.at.rpartition(": ")[2] for one in removed)
-    if not found:
+def _removed_by(removals: Iterable[Removal]) -> str | None:
+    """A hint with the key paths that removed cells."""
+    keys = list(dict.fromkeys(removal.at.rpartition(": ")[2] for removal in removals))
+    if not keys:
         return None
-    first = list(found)[:3]
-    return "removed by " + ", ".join(first) + (", …" if len(found) > len(first) else "")
+    dots = ", …" if len(keys) > _MAX_NAMED_RULES else ""
+    return "removed by " + ", ".join(keys[:_MAX_NAMED_RULES]) + dots
+
+
+def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Problems) -> None:
+    """Check that each setup rule is for a cell of the matrix, and each provider for a namespace."""
+    for namespace in project.settings.providers:
+        at = project.at(f"tool.polywheel.providers.{namespace}")
+        problems.attempt(project.metadata.require_provider, namespace, at=at)
+    by_target = _platforms_by_target(cells)
+    variants = [(cell.label, cell.platform) for cell in cells if cell.label is not None]
+    for rule in project.settings.setup:
+        if rule.label_glob is not None:
+            glob = rule.label_glob
+            platforms = {platform for label, platform in variants if fnmatchcase(label, glob)}
+            what = f"no variant of the matrix has a label that matches {glob!r}"
+            hint = nearest(glob, {label for label, _ in variants})
+        else:
+            platforms = by_target.get(rule.target, set())
+            what = f"no variant of the matrix has a property that the rule {rule.key!r} is about"
+            names = {" :: ".join(key) for key in by_target if len(key) == len(rule.target)}
+            hint = nearest(rule.key, names)
+        if not platforms:
+            problems.add(what, at=rule.at, hint=hint or "leave it out, or declare such a variant")
+        elif rule.when is not None and not _holds_anywhere(rule, rule.when, platforms, problems):
+            named = sorted({f"Python {one.python} on {one.target.name}" for one in platforms})
+            dots = ", …" if len(named) > _MAX_NAMED_PLATFORMS else ""
+            problems.add(
+                f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
+                at=f"{rule.at}.when",
+                hint=f"they are for {', '.join(named[:_MAX_NAMED_PLATFORMS])}{dots}",
+            )
+
+
+def _platforms_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Platform]]:
+    """The platforms of cells, by the possible targets of rules: (namespace, feature, value)."""
+    by_property: dict[VariantProperty, set[Platform]] = {}
+    by_target: dict[tuple[str, ...], set[Platform]] = {(): set()}
+    for cell in cells:
+        if cell.label is not None:
+            by_target[()].add(cell.platform)
+        for prop in cell.properties:
+            by_property.setdefault(prop, set()).add(cell.platform)
+    for prop, platforms in by_property.items():
+        parts = (prop.namespace, prop.feature, prop.value)
+        for length in (1, 2, 3):
+            by_target.setdefault(parts[:length], set()).update(platforms)
+    return by_target
+
+
+def _holds_anywhere(
+    rule: SetupRule, marker: str, platforms: Iterable[Platform], problems: Problems
+) -> bool:
+    try:
+        # Every platform is checked, because the marker may be undefined for one of them.
+        return bool(sum(platform.holds(marker, at=f"{rule.at}.when") for platform in platforms))
+    except ConfigError as error:
+        problems.found.extend(error.problems)
+        return True
 
 
 def _listed(properties: Sequence[VariantProperty]) -> str:

@@ -1,229 +1,198 @@
-"""``exclude`` and ``include``, as GitHub Actions understands them.
+"""Apply ``exclude`` and ``include``, with the rules of GitHub Actions.
 
 https://docs.github.com/en/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations
 
-An exclude need name only part of a cell. Excludes come before includes. What an include adds goes
-into every cell whose values it does not contradict; where it contradicts every one of them, it is a
-cell of its own. A cell that an include made is out of reach of those that follow.
+An exclude removes every cell that has all its values. Excludes are applied before includes. An include adds its
+properties to every cell whose values it does not contradict. If it contradicts all cells, it creates cells.
+Later includes do not change these cells.
 
-What is polywheel's own: beside the axes, the values of a cell are its ``python``, its ``target`` and its
-``label``; what an include can add are ``properties``. The null variant and the non-variant wheel take
-none. A cell of its own that leaves out ``python`` or ``target`` stands for each of them, where its
-values exist. A value that the matrix has not got is an error, in an include too: it is a misspelling
-more often than a new value.
+Rules of polywheel: besides axis values, a cell has the values ``python``, ``target``, and ``label``. Includes
+add ``properties``. The null variant and the non-variant wheel get none. An include that creates cells without
+``python`` or ``target`` creates one for each platform on which its values exist. A value that the matrix does
+not have is an error, also in an include, because it is usually a misspelling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
 from polywheel.errors import nearest
-from polywheel.matrix.cell import Cell, ExpansionContext
-from polywheel.matrix.platforms import Platform
-from polywheel.model.matrix import PLACES, AxisValue, Inclusion, Pattern
-from polywheel.model.plan import Removal
+from polywheel.matrix.cell import Cell, Expansion
+from polywheel.model.matrix import PLACES, Inclusion, Pattern
 from polywheel.model.variant import NULL_LABEL, VariantProperty
 
-T = TypeVar("T")
+
+class _PatternIndex:
+    """Patterns by one of their values, so that a cell is compared with few of them."""
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self._patterns = patterns
+        self._by_value: dict[tuple[str, str] | None, list[int]] = {}
+        for number, pattern in enumerate(patterns):
+            # Labels distinguish most cells, and platforms the fewest.
+            keys = sorted(pattern.values, key=lambda key: (key in PLACES, key != "label", key))
+            value = (keys[0], pattern.values[keys[0]]) if keys else None
+            self._by_value.setdefault(value, []).append(number)
+
+    def matching(self, cell: Cell) -> list[int]:
+        """The numbers of the patterns that match a cell, in their order."""
+        numbers = list(self._by_value.get(None, ()))
+        for value in cell.values.items():
+            candidates = self._by_value.get(value, ())
+            numbers += [one for one in candidates if self._patterns[one].matches(cell.values)]
+        return sorted(numbers)
 
 
-class _ByValue(Generic[T]):
-    """Patterns by one of their values, so that a cell is held against few of them."""
-
-    def __init__(self, patterns: Iterable[tuple[Pattern, T]]) -> None:
-        self._by_value: dict[tuple[str, str], list[tuple[int, Pattern, T]]] = {}
-        self._for_every: list[tuple[int, Pattern, T]] = []
-        self._keys = set[str]()
-        for number, (pattern, what) in enumerate(patterns):
-            # The label tells most apart, the platform least.
-            order = sorted(pattern.values, key=lambda key: (key in PLACES, key != "label", key))
-            where = self._for_every
-            if order:
-                self._keys.add(order[0])
-                where = self._by_value.setdefault((order[0], pattern.values[order[0]]), [])
-            where.append((number, pattern, what))
-
-    def matching(self, cell: Cell) -> list[T]:
-        """What belongs to the patterns that match the cell, in their order."""
-        found = list(self._for_every)
-        for key in self._keys:
-            candidates = self._by_value.get((key, cell.values.get(key, "")))
-            if candidates:
-                found += [one for one in candidates if one[1].matches(cell.values)]
-        if len(found) > 1:
-            found.sort(key=lambda one: one[0])
-        return [what for _, _, what in found]
-
-
-def after_excludes(cells: Iterable[Cell], around: ExpansionContext) -> list[Cell]:
-    """The cells that no exclude removes; an exclude without effect is noted."""
-    excludes = around.matrix.exclude
-    known = [one for one in excludes if _platform_exists(one, around)]
-    by_value = _ByValue((one, one) for one in known)
-    used = set[str]()
+def apply_excludes(expansion: Expansion) -> None:
+    """Remove cells. An exclude without effect is a problem."""
+    excludes = [one for one in expansion.matrix.exclude if _has_platform(expansion, one)]
+    if not excludes:
+        return
+    index = _PatternIndex(excludes)
+    unused = dict(enumerate(excludes))
     kept = []
-    for cell in cells:
-        matching = by_value.matching(cell)
-        if matching:
-            used.update(one.at for one in matching)
-            around.removed.append(cell.removed("exclude", matching[0].at))
+    for cell in expansion.cells:
+        numbers = index.matching(cell)
+        for number in numbers:
+            unused.pop(number, None)
+        if numbers:
+            expansion.remove(cell, "exclude", excludes[numbers[0]].at)
         else:
             kept.append(cell)
-    for pattern in known:
-        if pattern.at not in used:
-            around.problems.add(
-                "the exclude matches no cell: " + _describe_pattern(pattern),
-                at=pattern.at,
-                hint=_why_not(pattern, around),
-            )
-    return kept
+    expansion.cells = kept
+    for pattern in unused.values():
+        values = ", ".join(f"{key} = {value!r}" for key, value in pattern.values.items())
+        expansion.problems.add(
+            f"the exclude matches no cell: {values}",
+            at=pattern.at,
+            hint=_unused_hint(expansion, pattern),
+        )
 
 
-def _why_not(pattern: Pattern, around: ExpansionContext) -> str:
-    if any(pattern.matches(_values(one)) for one in around.removed if one.by == "when"):
-        return "a `when` has already removed it"
+def _unused_hint(expansion: Expansion, pattern: Pattern) -> str:
+    for removal in expansion.removed:
+        values = {**removal.axes, "python": removal.python, "target": removal.target}
+        if removal.label is not None:
+            values["label"] = removal.label
+        if removal.by == "when" and pattern.matches(values):
+            return "a `when` has already removed it"
     label = pattern.values.get("label")
-    near = nearest(label, around.labels.given) if label is not None else None
-    return near or "no cell has all these values; remove the exclude, or change its values"
+    hint = nearest(label, expansion.labels.used) if label is not None else None
+    return hint or "no cell has all these values; remove the exclude, or change its values"
 
 
-def _platform_exists(pattern: Pattern, around: ExpansionContext) -> bool:
-    """Whether the matrix has the Python and the target; what it has not is noted."""
-    found = True
+def _has_platform(expansion: Expansion, pattern: Pattern) -> bool:
+    """Whether the matrix has the Python and the target of a pattern. Otherwise, problems are added."""
+    has_all = True
     for key in PLACES:
         value = pattern.values.get(key)
-        known = {platform.values[key] for platform in around.platforms}
+        known = {platform.values[key] for platform in expansion.platforms}
         if value is not None and value not in known:
-            around.problems.add(
+            expansion.problems.add(
                 f"the matrix has no {key} {value!r}",
                 at=f"{pattern.at}.{key}",
                 hint=nearest(value, known) or f"add it to the {key}s of the matrix first",
             )
-            found = False
-    return found
+            has_all = False
+    return has_all
 
 
-def include(base: Sequence[Cell], around: ExpansionContext) -> Iterator[Cell]:
-    """Add properties to the cells, and yield those that includes make; one without effect is noted."""
-    known = [one for one in around.matrix.include if _platform_exists(one.pattern, around)]
-    by_value = _ByValue((one.pattern, number) for number, one in enumerate(known))
-    matched, with_effect = set[int](), set[int]()
-    for cell in base if known else ():
-        numbers = [] if cell.closed else by_value.matching(cell)
+def apply_includes(expansion: Expansion) -> Iterator[Cell]:
+    """Add properties to cells, and yield new cells. An include without effect is a problem."""
+    includes = [one for one in expansion.matrix.include if _has_platform(expansion, one.pattern)]
+    index = _PatternIndex([include.pattern for include in includes])
+    matched, effective = set[int](), set[int]()
+    for cell in tuple(expansion.cells) if includes else ():
+        numbers = [] if cell.closed else index.matching(cell)
         if numbers:
             matched.update(numbers)
-            with_effect.update(_extended(cell, [(n, known[n]) for n in numbers], around))
-    for number, one in enumerate(known):
+            effective.update(_add_properties(expansion, cell, {n: includes[n] for n in numbers}))
+    for number, include in enumerate(includes):
         if number not in matched:
-            yield from _own_cells(one, around)
-        elif number not in with_effect:
-            around.problems.add(
+            yield from _new_cells(expansion, include)
+        elif number not in effective:
+            expansion.problems.add(
                 "the include adds nothing: cells with these values exist and already have "
                 "its properties",
-                at=one.pattern.at,
+                at=include.pattern.at,
                 hint="remove it, or add properties",
             )
 
 
-def _extended(
-    cell: Cell, includes: Sequence[tuple[int, Inclusion]], around: ExpansionContext
+def _add_properties(
+    expansion: Expansion, cell: Cell, includes: Mapping[int, Inclusion]
 ) -> Iterator[int]:
-    """Add to a cell what includes give; the numbers of those without which it would lack something.
+    """Add the properties of includes. Returns the numbers of includes with a property of their own.
 
-    What two of them give comes from neither: so their order does not matter.
+    A property of two includes counts for neither, so that their order has no effect.
     """
-    givers: dict[VariantProperty, list[int]] = {}
-    for number, one in includes:
-        for prop in one.properties:
+    origins: dict[VariantProperty, list[int]] = {}
+    for number, include in includes.items():
+        for prop in include.properties:
             if prop not in cell.properties:
-                givers.setdefault(prop, []).append(number)
-    if givers:
-        cell.properties = tuple(sorted({*cell.properties, *givers}))
+                origins.setdefault(prop, []).append(number)
+    if origins:
+        cell.properties = tuple(sorted({*cell.properties, *origins}))
         if cell.axes:
-            at = includes[-1][1].pattern.at
-            cell.label = around.labels.of(cell.axes, cell.properties, at=at)
-    return (numbers[0] for numbers in givers.values() if len(numbers) == 1)
+            at = [*includes.values()][-1].pattern.at
+            cell.label = expansion.labels.create(cell.axes, cell.properties, at=at)
+    return (numbers[0] for numbers in origins.values() if len(numbers) == 1)
 
 
-def _own_cells(one: Inclusion, around: ExpansionContext) -> Iterator[Cell]:
-    given, at = one.pattern.values, one.pattern.at
-    matrix, labels = around.matrix, around.labels
-    values = {axis: _value(matrix.axes[axis], given[axis]) for axis in matrix.axes if axis in given}
-    axes = {axis: value.name for axis, value in values.items()}
+def _new_cells(expansion: Expansion, include: Inclusion) -> Iterator[Cell]:
+    given, at = include.pattern.values, include.pattern.at
+    values = [
+        next(value for value in axis_values if value.name == given[axis])
+        for axis, axis_values in expansion.matrix.axes.items()
+        if axis in given
+    ]
+    axes = {axis: given[axis] for axis in expansion.matrix.axes if axis in given}
     properties = sorted(
-        {*one.properties, *(prop for value in values.values() for prop in value.properties)}
+        {*include.properties, *(prop for value in values for prop in value.properties)}
     )
-    label = _own_label(given, axes, properties, around, at=at)
-    wanted = [
+    label = _new_label(expansion, include, axes, properties)
+    platforms = [
         platform
-        for platform in around.platforms
+        for platform in expansion.platforms
         if all(given.get(key, value) == value for key, value in platform.values.items())
     ]
-    missing: AxisValue | None = None
-    made = False
-    for platform in wanted:
-        cell = Cell(platform, label=label, properties=properties, axes=axes, at=at)
-        failing = _absent(values.values(), platform, around)
-        if failing is None:
-            made = True
-            yield cell
-        else:
-            missing = failing
-            around.removed.append(cell.removed("when", f"{failing.at}.when"))
-    if missing is not None and not made:
-        around.problems.add(
+    cells = list(
+        expansion.existing_cells(
+            platforms, values, label=label, properties=properties, axes=axes, at=at
+        )
+    )
+    yield from cells
+    if platforms and not cells:
+        # Every platform lacks a value.
+        held = expansion.platforms_of
+        missing = next(v for v in values if platforms[-1] not in held.get(v.at, platforms))
+        expansion.problems.add(
             f"the include creates no cell: {missing.name!r} does not exist there",
             at=at,
             hint=f"its marker is {missing.when!r}",
         )
-    labels.given.add(label)
+    expansion.labels.used.add(label)
 
 
-def _own_label(
-    given: Mapping[str, str],
+def _new_label(
+    expansion: Expansion,
+    include: Inclusion,
     axes: Mapping[str, str],
     properties: Sequence[VariantProperty],
-    around: ExpansionContext,
-    *,
-    at: str,
 ) -> str:
-    label = given.get("label")
+    at, label = include.pattern.at, include.pattern.values.get("label")
     if label is None:
-        return around.labels.of(axes, properties, at=at)
+        return expansion.labels.create(axes, properties, at=at)
     if not properties and label != NULL_LABEL:
-        around.problems.add(
+        expansion.problems.add(
             f"no cell has the label {label!r}, and the include has no properties to create one",
             at=at,
-            hint=nearest(label, around.labels.given) or "add properties to the include",
+            hint=nearest(label, expansion.labels.used) or "add properties to the include",
         )
     elif properties and label == NULL_LABEL:
-        around.problems.add(
+        expansion.problems.add(
             "the include gives the label 'null' to a variant with properties",
             at=f"{at}.label",
             hint="'null' is reserved for the variant without properties",
         )
     return label
-
-
-def _absent(
-    values: Iterable[AxisValue], platform: Platform, around: ExpansionContext
-) -> AxisValue | None:
-    """The first value whose ``when`` does not hold at a platform."""
-    return next(
-        (one for one in values if one.when is not None and platform not in around.held[one.at]),
-        None,
-    )
-
-
-def _value(values: Sequence[AxisValue], name: str) -> AxisValue:
-    return next(one for one in values if one.name == name)
-
-
-def _values(removal: Removal) -> dict[str, str]:
-    values = {**removal.axes, "python": removal.python, "target": removal.target}
-    return values if removal.label is None else {**values, "label": removal.label}
-
-
-def _describe_pattern(pattern: Pattern) -> str:
-    return ", ".join(f"{key} = {value!r}" for key, value in pattern.values.items())
