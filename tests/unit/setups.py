@@ -24,7 +24,7 @@ def variant(*properties: str, label: str | None = None) -> Variant:
 def read_rules(document: Mapping[str, Any]) -> tuple[SetupRule, ...]:
     problems = Problems()
     root = Table({"tool": {"polywheel": {"setup": document}}}, "pyproject.toml", (), problems)
-    rules = read_setup_rules(root.table("tool").table("polywheel").table("setup"))
+    rules = read_setup_rules(root.table("tool").table("polywheel"), "setup")
     problems.raise_all()
     return rules
 

@@ -13,7 +13,7 @@ from setups import project
 from polywheel.config.project import Settings
 from polywheel.config.reader import Problems, Table
 from polywheel.config.selection import ConfigSettings
-from polywheel.config.setup_table import read_partial_profile
+from polywheel.config.setup_table import OWN_PROFILE
 from polywheel.errors import ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
 from polywheel.setup.flags_and_settings import Delivery, deliver
@@ -62,7 +62,7 @@ def profile(text: str) -> BackendProfile:
     """What ``[tool.polywheel.backend]`` says of a backend."""
     problems = Problems()
     table = Table(tomllib.loads(text), "pyproject.toml", ("backend",), problems)
-    found = read_partial_profile(table, "own")
+    found = OWN_PROFILE.read_table(table, name="own")
     problems.raise_all()
     return found
 
@@ -474,7 +474,7 @@ def test_every_way_that_a_project_may_declare() -> None:
         ("[delivery]\ncflags = {via = 'env', forma = ''}", "delivery.cflags.forma", "unknown key"),
         (
             "[delivery]\ncflags = {via = 'env', format = 'x'}",
-            "delivery.cflags",
+            "delivery.cflags.format",
             "the format 'x' has no placeholder {value}",
         ),
         ("[delivery]\ndefines = 'env'", "delivery.defines", "unknown delivery method 'env'"),

@@ -134,7 +134,7 @@ def test_the_whole_vocabulary() -> None:
             'via = "config-setting:build-dir"\n',
             "",
             "build-directory.via",
-            "unknown delivery method ''",
+            "missing key 'via'",
         ),
         (
             "config-setting:build-dir",

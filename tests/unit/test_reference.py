@@ -201,14 +201,14 @@ def test_every_key_that_a_reader_asks_for_is_in_the_schema(
     asked: dict[Path_, set[str]] = {}
     finish = Table.finish
 
-    def recorded(self: Table, also_known: Any = ()) -> None:
+    def recorded(self: Table, also_known: Any = (), *, noun: str = "key") -> None:
         also = [*also_known]
         path: list[str | int] = []
         for part in self.path:
             name, bracket, index = part.partition("[")
             path += [name, int(index[:-1])] if bracket else [part]
         asked.setdefault((*path,), set()).update(self._read_keys, also)
-        finish(self, also)
+        finish(self, also, noun=noun)
 
     monkeypatch.setattr(Table, "finish", recorded)
     read(EVERYTHING, tmp_path)

@@ -3,165 +3,136 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
+from polywheel.config.declaration import (
+    MARKER,
+    MEMORY,
+    TEXT,
+    Definition,
+    Schema,
+    SettingsTable,
+    ValueType,
+    by_known_name,
+    by_name,
+    choice,
+    duration,
+    names,
+    one_of,
+)
 from polywheel.config.project import Project
-from polywheel.config.reader import Problems, Table, marker, seconds, size, type_name
+from polywheel.config.reader import Problems, Table, type_name
 from polywheel.errors import nearest
-from polywheel.model.matrix import MAX_CELLS, PLACES, AxisValue, Inclusion, Matrix, Pattern, Target
-from polywheel.model.variant import VariantProperty, check_label
+from polywheel.model.matrix import PLACES, AxisValue, Inclusion, Matrix, Pattern, Target
+from polywheel.model.variant import (
+    FEATURE,
+    LABEL,
+    NAMESPACE,
+    VALUE,
+    VariantProperty,
+    check_label,
+)
 
 NAME = re.compile(r"[A-Za-z0-9_]+")
 TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
-GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
-WHEEL_TAGS = ("py3-none-any", "py3-none", "abi3", "python")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
+_MOST_CELLS = 1_000_000
 _NUMBER = "expected a string, found a number"
 _QUOTED = 'write "3.10" in quotes: the number 3.10 is 3.1'
-_EMPTY = "add values of axes, or remove the table"
-RESERVED = {*PLACES, "label", "properties", "when"}
-MARKER_VARIABLES = (
+
+# --- targets ---
+
+_MARKER_VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_system"),
     *("platform_release", "platform_version"),
 )
+TARGET_TABLE = SettingsTable(
+    "target",
+    Target,
+    environment=by_known_name(dict.fromkeys(_MARKER_VARIABLES, TEXT), "platform marker variable"),
+    memory_per_job=MEMORY,
+    job_timeout=duration(),
+)
+TARGETS = by_name(TARGET_TABLE, TARGET)
+
+# --- axes ---
 
 
-def read_matrix(project: Project) -> tuple[Matrix, dict[str, Target]]:
-    """The matrix of a project, and the targets that it declares. Raises ConfigError."""
-    problems = Problems()
-    root = Table(project.tables, project.file, (), problems).table("tool").table("polywheel")
-    targets = _targets(root.table("targets"))
-    matrix = _matrix(root.table("matrix"))
-    problems.raise_all()
-    return matrix, targets
-
-
-def _matrix(table: Table) -> Matrix:
-    axes = _axes(table.table("axes"))
-    rows = tuple(_patterns(table, "rows", axes, places=()))
-    exclude = tuple(_patterns(table, "exclude", axes, places=(*PLACES, "label")))
-    named = {key for row in rows for key in row.values}
-    for row in rows:
-        for axis in sorted(named - {*row.values}):
-            table.problems.add(
-                f"the row has no value for the axis {axis!r}",
-                at=row.at,
-                hint="every row needs one value for each axis that the rows name",
-            )
-    for several in (rows, exclude):
-        _note_repeats(several, table.problems)
-    matrix = Matrix(
-        python=_pythons(table),
-        targets=table.names("targets", TARGET),
-        variants=table.names("variants", GLOB) if "variants" in table else None,
-        axes=axes,
-        rows=rows,
-        exclude=exclude,
-        include=tuple(_inclusions(table, axes)),
-        label=table.string("label"),
-        null=table.boolean("null", False),
-        plain=table.boolean("plain", False),
-        max_cells=_max_cells(table),
-        wheel_tag=_wheel_tag(table),
-        share_builds=_share_builds(table),
-        at=table.at(),
-    )
-    table.finish()
-    return matrix
-
-
-def _pythons(table: Table) -> tuple[str, ...]:
-    numbers = [index for index, one in enumerate(table.array("python")) if isinstance(one, float)]
-    for index in numbers:
-        table.problems.add(_NUMBER, at=f"{table.at('python')}[{index}]", hint=_QUOTED)
-    return () if numbers else table.names("python", PYTHON)
-
-
-def _note_repeats(patterns: Iterable[Pattern], problems: Problems) -> None:
-    found: dict[frozenset[tuple[str, str]], Pattern] = {}
-    for one in patterns:
-        first = found.setdefault(frozenset(one.values.items()), one)
-        if first is not one and one.values:
-            problems.add(
-                f"duplicate of {first.at.rpartition('.')[2]}", at=one.at, hint="leave it out"
-            )
-
-
-def _max_cells(table: Table) -> int:
-    number = table.number("max-cells")
-    if number is None:
-        return MAX_CELLS
-    if not 1 <= number <= 1_000_000 or number != int(number):
-        table.wrong("max-cells", f"expected a whole number from 1 to 1000000, found {number:g}")
-        return MAX_CELLS
-    return int(number)
-
-
-def _share_builds(table: Table) -> bool | Literal["auto"]:
-    if not isinstance(table.data.get("share-builds", ""), str):
-        return table.boolean("share-builds", True)
-    text = table.string("share-builds")
-    if text not in {None, "auto"}:
-        table.wrong("share-builds", f'expected "auto", true or false, found {text!r}')
-    return "auto"
-
-
-def _wheel_tag(table: Table) -> str | None:
-    text = table.string("wheel-tag")
-    if text is not None and text not in WHEEL_TAGS:
-        hint = nearest(text, WHEEL_TAGS) or "known: " + ", ".join(WHEEL_TAGS)
-        table.wrong("wheel-tag", f"unknown wheel tag {text!r}", hint)
-    return text
-
-
-def _axes(table: Table) -> dict[str, tuple[AxisValue, ...]]:
-    axes = {}
-    for name in table.names_of_tables(NAME):
-        if name in RESERVED:
-            table.wrong(
-                name,
-                f"an axis can't be called {name!r}",
-                "the names of the keys of a cell are reserved",
-            )
-            continue
-        values = table.table(name)
-        found = [_axis_value(values, value) for value in values.names_of_tables(VALUE_NAME)]
-        if not found:
-            table.wrong(name, f"the axis {name!r} has no values", "add a value, or remove the axis")
-        axes[name] = tuple(found)
-    return axes
-
-
-def _axis_value(table: Table, name: str) -> AxisValue:
-    value, at = table.data[name], table.at(name)
-    if isinstance(value, list):
-        return AxisValue(name=name, properties=_properties(table, name), at=at)
-    if not isinstance(value, dict):
-        table.wrong(
-            name,
-            f"expected a list of properties, or a table with properties, found {type_name(value)}",
-        )
-        return AxisValue(name=name, at=at)
-    one = table.table(name)
-    found = AxisValue(
-        name=name, properties=_properties(one, "properties"), when=marker(one, "when"), at=at
-    )
-    one.finish()
-    return found
-
-
-def _properties(table: Table, key: str) -> tuple[VariantProperty, ...]:
-    found: dict[VariantProperty, None] = {}
+def _read_properties(table: Table, key: str) -> tuple[VariantProperty, ...]:
+    properties: dict[VariantProperty, None] = {}
     for index, text in enumerate(table.strings(key) or ()):
         at = f"{table.at(key)}[{index}]"
         prop = table.problems.attempt(VariantProperty.parse, text, at=at)
-        if prop in found:
+        if prop in properties:
             table.problems.add(f"'{prop}' is listed twice", at=at)
         if prop is not None:
-            found[prop] = None
-    return tuple(found)
+            properties[prop] = None
+    return tuple(properties)
+
+
+_PROPERTIES = ValueType(
+    _read_properties,
+    {
+        "type": "array",
+        "items": {
+            **TEXT.schema,
+            "pattern": r"^[ \t]*"
+            + r"[ \t]*::[ \t]*".join(part.pattern for part in (NAMESPACE, FEATURE, VALUE))
+            + r"[ \t]*$",
+        },
+        "uniqueItems": True,
+    },
+)
+_AXIS_VALUE = SettingsTable("axis-value", AxisValue, properties=_PROPERTIES, when=MARKER)
+
+
+def _listed_value(table: Table, key: str) -> AxisValue:
+    return AxisValue(name=key, properties=_read_properties(table, key), at=table.at(key))
+
+
+_AXIS = by_name(
+    one_of(
+        {list: ValueType(_listed_value, _PROPERTIES.schema), dict: _AXIS_VALUE},
+        "a list of properties, or a table with properties",
+    ),
+    VALUE_NAME,
+)
+
+
+def _read_axis(table: Table, name: str) -> tuple[AxisValue, ...]:
+    values = _AXIS.read(table, name)
+    if table.data[name] == {}:
+        table.wrong(name, f"the axis {name!r} has no values", "add a value, or remove the axis")
+    return tuple(values.values())
+
+
+_AXES = by_name(
+    ValueType(
+        _read_axis,
+        {
+            "$ref": Definition(
+                "axis",
+                {
+                    "description": "The values of an axis, by name.",
+                    **_AXIS.schema,
+                    "minProperties": 1,
+                },
+            )
+        },
+    ),
+    NAME,
+    reserved=re.compile("|".join((*PLACES, "label", "properties", "when"))),
+    problem="an axis can't be called {!r}",
+    hint="the names of the keys of a cell are reserved",
+)
+
+# --- rows, excludes, and includes ---
+
+_AxisValues = Mapping[str, Collection[str] | None]
+"""The names of the values by axis. None for an axis that is malformed."""
 
 
 def _tables(table: Table, key: str) -> Iterator[Table]:
@@ -171,85 +142,163 @@ def _tables(table: Table, key: str) -> Iterator[Table]:
         if isinstance(value, dict):
             yield Table(value, table.file, (*table.path, at), table.problems)
         else:
-            table.problems.add(
-                f"expected a table, found {type_name(value)}", at=f"{table.at(key)}[{index}]"
-            )
+            table.problems.add(f"expected a table, found {type_name(value)}", at=table.at(at))
 
 
-def _patterns(
-    table: Table, key: str, axes: Mapping[str, tuple[AxisValue, ...]], *, places: tuple[str, ...]
-) -> Iterator[Pattern]:
-    for one in _tables(table, key):
-        values = _pattern_values(one, axes, places)
-        if not one.data:
-            table.problems.add("the table is empty", at=one.at(), hint=_EMPTY)
-        one.finish(also_known=(*axes, *places))
-        yield Pattern(values=values, at=one.at())
+def _axis_values(table: Table) -> _AxisValues:
+    axes = table.data.get("axes")
+    named = axes.items() if isinstance(axes, dict) else ()
+    return {
+        axis: values if isinstance(values, dict) else None
+        for axis, values in named
+        if axis not in _PLACES
+    }
 
 
-def _pattern_values(
-    table: Table, axes: Mapping[str, tuple[AxisValue, ...]], places: tuple[str, ...]
-) -> dict[str, str]:
-    """Axis values and places by name; a value that its axis has not got is noted."""
-    found = {}
+def _read_pattern(table: Table, axes: _AxisValues, places: Iterable[str]) -> Pattern:
+    """Axis values and places by name. Adds problems for values that their axis does not have."""
+    values = {}
     for key in (*axes, *places):
         if key == "python" and isinstance(table.data.get(key), float):
             table.wrong(key, _NUMBER, _QUOTED)
-            continue
-        value = table.string(key)
-        if value is None:
-            continue
-        known = [one.name for one in axes.get(key, ())]
-        if key in axes and value not in known:
-            what = f"the axis {key!r} has no value {value!r}"
-            table.wrong(key, what, nearest(value, known))
-        else:
-            found[key] = value
-    return found
+        elif (value := table.string(key)) is not None:
+            values[key] = value
+            known = axes.get(key)
+            if known is not None and value not in known:
+                what = f"the axis {key!r} has no value {value!r}"
+                table.wrong(key, what, nearest(value, known))
+    table.finish((*axes, *places))
+    if not table.data:
+        hint = "add values of axes, or remove the table"
+        table.problems.add("the table is empty", at=table.at(), hint=hint)
+    return Pattern(values=values, at=table.at())
 
 
-def _inclusions(table: Table, axes: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[Inclusion]:
-    for one in _tables(table, "include"):
-        values = _pattern_values(one, axes, (*PLACES, "label"))
-        properties = _properties(one, "properties")
-        if "label" in values:
-            one.problems.attempt(check_label, values["label"], at=one.at("label"))
-        one.finish(also_known=(*axes, *PLACES))
-        if not one.data:
-            table.problems.add("the table is empty", at=one.at(), hint=_EMPTY)
-        yield Inclusion(pattern=Pattern(values=values, at=one.at()), properties=properties)
+def _read_inclusion(table: Table, axes: _AxisValues, places: Iterable[str]) -> Inclusion:
+    properties = _read_properties(table, "properties")
+    pattern = _read_pattern(table, axes, places)
+    if "label" in pattern.values:
+        table.problems.attempt(check_label, pattern.values["label"], at=table.at("label"))
+    return Inclusion(pattern=pattern, properties=properties)
 
 
-def _targets(table: Table) -> dict[str, Target]:
-    found = {}
-    for name in table.names_of_tables(TARGET):
-        one = table.table(name)
-        found[name] = read_target(one, name)
-    return found
+def _patterns(
+    name: str,
+    read: Callable[..., Any],
+    places: Iterable[str],
+    *,
+    unique: bool = True,
+    **properties: Schema,
+) -> ValueType:
+    """A list of tables with the keys ``places`` and ``properties``, and with those that are axes."""
+
+    def read_all(table: Table, key: str) -> tuple[Any, ...]:
+        axes = _axis_values(table)
+        return tuple(read(pattern, axes, places) for pattern in _tables(table, key))
+
+    value = {**TEXT.schema, "description": "The name of a value of the axis."}
+    schema = {
+        **by_name(TEXT, NAME).schema,
+        "additionalProperties": value,
+        "properties": {place: _PLACES[place] for place in places} | properties,
+        "minProperties": 1,
+    }
+    items = {"$ref": Definition(name, schema)}
+    repeats: Schema = {"uniqueItems": True} if unique else {}
+    return ValueType(read_all, {"type": "array", "items": items, **repeats})
 
 
-def read_target(table: Table, name: str) -> Target:
-    """One target, of a project or of those that polywheel knows."""
-    environment = table.table("environment")
-    target = Target(
-        name=name,
-        runner=table.string("runner"),
-        image=table.string("image"),
-        platform_tags=table.strings("platform-tags") or (),
-        environment={
-            key: value
-            for key in environment.every_key()
-            if (value := environment.string(key)) is not None
-        },
-        repair_command=table.string("repair-command"),
-        test_command=table.string("test-command"),
-        memory_per_job=size(table, "memory-per-job"),
-        job_timeout=seconds(table, "job-timeout"),
-        at=table.at(),
-    )
-    for key in target.environment:
-        if key not in MARKER_VARIABLES:
-            what = f"{key!r} is not a marker variable of a platform"
-            environment.wrong(key, what, nearest(key, MARKER_VARIABLES))
-    table.finish()
-    return target
+_PLACES: dict[str, Schema] = {
+    "python": {**TEXT.schema, "description": "A Python of the matrix."},
+    "target": {**TEXT.schema, "description": "A target of the matrix."},
+    "label": {**TEXT.schema, "description": "The label of a cell."},
+}
+_ROWS = _patterns("row", _read_pattern, ())
+_EXCLUDE = _patterns("exclude", _read_pattern, _PLACES)
+_INCLUDE = _patterns(
+    "include",
+    _read_inclusion,
+    _PLACES,
+    unique=False,
+    label={**_PLACES["label"], "pattern": f"^{LABEL.pattern}$"},
+    properties={
+        **_PROPERTIES.schema,
+        "description": "The properties that are added to matching cells, or those of the new cell.",
+    },
+)
+
+
+# --- the matrix ---
+
+
+def _read_pythons(table: Table, key: str) -> tuple[str, ...]:
+    numbers = [index for index, value in enumerate(table.array(key)) if isinstance(value, float)]
+    for index in numbers:
+        table.problems.add(_NUMBER, at=f"{table.at(key)}[{index}]", hint=_QUOTED)
+    return () if numbers else table.names(key, PYTHON)
+
+
+def _read_max_cells(table: Table, key: str) -> int | None:
+    number = table.number(key)
+    if number is not None and (not 1 <= number <= _MOST_CELLS or number != int(number)):
+        what = f"expected a whole number from 1 to {_MOST_CELLS}, found {number:g}"
+        table.wrong(key, what)
+        return None
+    return None if number is None else int(number)
+
+
+def _read_share_builds(table: Table, key: str) -> bool | str | None:
+    value: object = table.data[key]
+    if isinstance(value, bool):
+        return value
+    if value == "auto":
+        return "auto"
+    found = repr(value) if isinstance(value, str) else type_name(value)
+    table.wrong(key, f'expected "auto", true or false, found {found}')
+    return None
+
+
+def _check_matrix(table: Table, matrix: Matrix) -> None:
+    """Add problems for rows without a value of an axis, and for rows and excludes that repeat."""
+    axes = {axis for row in matrix.rows for axis in row.values}
+    for row in matrix.rows:
+        for axis in sorted(axes - {*row.values}):
+            table.problems.add(
+                f"the row has no value for the axis {axis!r}",
+                at=row.at,
+                hint="every row needs one value for each axis that the rows name",
+            )
+    for patterns in (matrix.rows, matrix.exclude):
+        seen: dict[frozenset[tuple[str, str]], Pattern] = {}
+        for pattern in patterns:
+            first = seen.setdefault(frozenset(pattern.values.items()), pattern)
+            if first is not pattern and pattern.values:
+                what = f"duplicate of {first.at.rpartition('.')[2]}"
+                table.problems.add(what, at=pattern.at, hint="leave it out")
+
+
+MATRIX = SettingsTable(
+    "matrix",
+    Matrix,
+    check=_check_matrix,
+    python=ValueType(_read_pythons, names(PYTHON).schema),
+    targets=names(TARGET),
+    variants=names(_GLOB),
+    axes=_AXES,
+    rows=_ROWS,
+    exclude=_EXCLUDE,
+    include=_INCLUDE,
+    max_cells=ValueType(_read_max_cells, {"type": "integer", "minimum": 1, "maximum": _MOST_CELLS}),
+    wheel_tag=choice(("py3-none-any", "py3-none", "abi3", "python"), "wheel tag"),
+    share_builds=ValueType(_read_share_builds, {"enum": ["auto", True, False]}),
+)
+
+
+def read_matrix(project: Project) -> tuple[Matrix, dict[str, Target]]:
+    """The matrix of a project, and the targets that it declares. Raises ConfigError."""
+    problems = Problems()
+    root = Table(project.tables, project.file, (), problems).table("tool").table("polywheel")
+    targets = TARGETS.read(root, "targets")
+    matrix = MATRIX.read_table(root.table("matrix"))
+    problems.raise_all()
+    return matrix, targets

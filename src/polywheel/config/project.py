@@ -10,26 +10,25 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from polywheel.config.reader import (
-    Problems,
-    Table,
-    object_reference,
-    requirements,
-    seconds,
-    toml_document,
+from polywheel.config.declaration import (
+    REQUIREMENTS,
+    SettingsTable,
+    by_name,
+    choice,
+    duration,
+    names,
+    reference,
 )
-from polywheel.config.setup_table import read_partial_profile, read_setup_rules
+from polywheel.config.reader import Problems, Table, toml_document
+from polywheel.config.setup_table import OWN_PROFILE, SETUP_RULES
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendProfile, SetupRule
 from polywheel.model.variant import FEATURE, NAMESPACE, VariantMetadata
 from polywheel.system.files import read_regular
 
-# Tables that other commands read; a build of one variant leaves them alone.
-_READ_ELSEWHERE = ("matrix", "targets")
 PROVIDER_TIMEOUT = 60.0
 """Seconds that the plugins of one build may take, where the project does not say."""
-QUERIES = ("plugin", "preset", "never")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +45,24 @@ class ProviderOverride:
     query: str | None = None
     """``plugin``: install the plugin and ask it; ``preset``: check properties against the preset of the
     namespace, and install nothing; ``never``: do not check properties."""
+
+
+def _check_provider(table: Table, override: ProviderOverride) -> None:
+    if override.query in {"preset", "never"} and (override.requires or override.plugin_api):
+        table.wrong(
+            "query",
+            f"query = {override.query!r} asks no plugin, so requires and plugin-api have no effect",
+        )
+
+
+_PROVIDER = SettingsTable(
+    "provider",
+    ProviderOverride,
+    check=_check_provider,
+    requires=REQUIREMENTS,
+    plugin_api=reference("expected 'module:attribute'"),
+    query=choice(("plugin", "preset", "never"), "query"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,56 +108,30 @@ class Settings:
     """Whether the project has a matrix. If so, not all labels are known here."""
 
 
-def read_settings(table: Table) -> Settings:
-    """Read ``[tool.polywheel]``; what is wrong is noted in the table's problems."""
+def _check_settings(table: Table, _: Settings) -> None:
     if "backend-path" in table and "build-backend" not in table:
-        table.wrong(
-            "backend-path",
-            "backend-path needs build-backend",
-            "add build-backend = …",
-        )
-    compiled = table.boolean("compiled", True)
-    settings = Settings(
-        build_backend=object_reference(
-            table, "build-backend", "expected 'module' or 'module:object', as in [build-system]"
-        ),
-        backend_path=table.strings("backend-path"),
-        metadata_fields=table.boolean("metadata-fields", True),
-        providers=_providers(table.table("providers")),
-        provider_timeout=seconds(table, "provider-timeout", 86400) or PROVIDER_TIMEOUT,
-        setup=read_setup_rules(table.table("setup")),
-        presets=table.names("presets", FEATURE),
-        strict=table.boolean("strict", False),
-        compiled=compiled if "compiled" in table else None,
-        backend=(
-            read_partial_profile(table.table("backend"), "backend") if "backend" in table else None
-        ),
-        has_matrix="matrix" in table,
-    )
-    table.finish(also_known=_READ_ELSEWHERE)
-    return settings
+        table.wrong("backend-path", "backend-path needs build-backend", "add build-backend = …")
 
 
-def _providers(table: Table) -> dict[str, ProviderOverride]:
-    found = {}
-    for namespace in table.names_of_tables(NAMESPACE):
-        one = table.table(namespace)
-        query = one.string("query")
-        if query is not None and query not in QUERIES:
-            one.wrong("query", f"unknown query {query!r}", "known: " + ", ".join(QUERIES))
-        override = ProviderOverride(
-            requires=requirements(one, "requires"),
-            plugin_api=object_reference(one, "plugin-api", "expected 'module:attribute'"),
-            query=query,
-        )
-        if query in {"preset", "never"} and (override.requires or override.plugin_api):
-            one.wrong(
-                "query",
-                f"query = {query!r} asks no plugin, so requires and plugin-api have no effect",
-            )
-        one.finish()
-        found[namespace] = override
-    return found
+SETTINGS = SettingsTable(
+    None,
+    Settings,
+    fixed={"has_matrix": False},
+    # Read by the commands that plan: a build of one variant leaves these tables alone.
+    other_keys=("matrix", "targets"),
+    check=_check_settings,
+    build_backend=reference("expected 'module' or 'module:object', as in [build-system]"),
+    providers=by_name(_PROVIDER, NAMESPACE),
+    provider_timeout=duration(86400),
+    setup=SETUP_RULES,
+    presets=names(FEATURE),
+    backend=OWN_PROFILE,
+)
+
+
+def read_settings(table: Table) -> Settings:
+    """Read ``[tool.polywheel]``, and add problems to the table."""
+    return SETTINGS.read_table(table, has_matrix="matrix" in table)
 
 
 PYPROJECT = "pyproject.toml"

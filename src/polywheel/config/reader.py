@@ -123,9 +123,8 @@ class Table:
     def string(self, key: str) -> str | None:
         return self._get(key, str, "a string")
 
-    def boolean(self, key: str, default: bool) -> bool:
-        value = self._get(key, bool, "true or false")
-        return default if value is None else value
+    def boolean(self, key: str) -> bool | None:
+        return self._get(key, bool, "true or false")
 
     def number(self, key: str) -> float | None:
         """An integer or a float; a boolean is neither."""
@@ -190,14 +189,16 @@ class Table:
         value = self._get(key, dict, "a table")
         return Table(value or {}, self.file, (*self.path, key), self.problems)
 
-    def finish(self, also_known: Iterable[str] = ()) -> None:
+    def finish(self, also_known: Iterable[str] = (), *, noun: str = "key") -> None:
         """Add a problem for every key that was not read, with the nearest known key."""
         if not self.problems.closed:
             return
         known = {*self._read_keys, *also_known}
         for key in self.data:
             if key not in known:
-                self.problems.add(f"unknown key {key!r}", at=self.at(key), hint=nearest(key, known))
+                self.problems.add(
+                    f"unknown {noun} {key!r}", at=self.at(key), hint=nearest(key, known)
+                )
 
     def _get(self, key: str, kind: type[T], expected: str) -> T | None:
         self._read_keys[key] = None
@@ -217,9 +218,8 @@ def _spelling_hint(name: str, pattern: re.Pattern[str]) -> str:
     return f"did you mean {close!r}? {rule}" if pattern.fullmatch(close) else rule
 
 
-_OBJECT_REFERENCE = re.compile(
-    r"[A-Z_]\w*(\.[A-Z_]\w*)*(:[A-Z_]\w*(\.[A-Z_]\w*)*)?", re.ASCII | re.IGNORECASE
-)
+_DOTTED_NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+OBJECT_REFERENCE = re.compile(rf"[ \t]*{_DOTTED_NAME}([ \t]*:[ \t]*{_DOTTED_NAME})?[ \t]*")
 # Most requirements are a name, or a name and simple versions. They need no parser: its import takes longer
 # than reading a [variant] table.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -273,6 +273,15 @@ def requirements(table: Table, key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def requirement(table: Table, key: str) -> str | None:
+    """A requirement (PEP 508); None where there is none, or a malformed one, noted."""
+    text = table.string(key)
+    if text is not None and (why := _parse_error(_parse_requirement, text)):
+        table.wrong(key, f"malformed requirement {text!r}: {why}")
+        return None
+    return text
+
+
 def marker(table: Table, key: str) -> str | None:
     """An environment marker (PEP 508); None where there is none, or a malformed one, noted."""
     text = table.string(key)
@@ -306,11 +315,10 @@ def object_reference(table: Table, key: str, expected: str) -> str | None:
     text = table.string(key)
     if text is None:
         return None
-    reference = re.sub(r"[ \t]*:[ \t]*", ":", text.strip(" \t"))
-    if not _OBJECT_REFERENCE.fullmatch(reference):
+    if not OBJECT_REFERENCE.fullmatch(text):
         table.wrong(key, f"malformed object reference {text!r}", expected)
         return None
-    return reference
+    return re.sub(r"[ \t]", "", text)
 
 
 def _parse_error(parse: Callable[[str], object], text: str) -> str | None:

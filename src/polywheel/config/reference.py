@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polywheel.config.schema import Schema, tool_schema
+from polywheel.config.declaration import Schema
+from polywheel.config.schema import tool_schema
 
 SCHEMA = "matrix/schema/polywheel.schema.json"
 REFERENCE = "docs/reference.md"
@@ -34,6 +35,10 @@ tables is an error. Editors and [validate-pyproject](https://validate-pyproject.
 _SETUP = """\
 A rule is for `"*"`, `"ns"`, `"ns :: feature"`, `"ns :: feature :: value"`, or `"label:GLOB"`. For precedence,
 placeholders, and the support of each backend, see [build-setup.md](build-setup.md).
+"""
+
+_BACKEND = """\
+The keys change the profile of the project's backend, or describe a backend that has no profile.
 """
 
 _DELIVERY = """\
@@ -128,7 +133,7 @@ _Section = tuple[str, str, str, str]
 _SECTIONS: tuple[_Section, ...] = (
     ("##", "[tool.polywheel.providers.NAMESPACE]", "provider", ""),
     ("##", '[tool.polywheel.setup."KEY"]', "setup-rule", _SETUP),
-    ("##", "[tool.polywheel.backend]", "backend", ""),
+    ("##", "[tool.polywheel.backend]", "backend", _BACKEND),
     ("###", "[tool.polywheel.backend.build-directory]", "build-directory", ""),
     ("###", "[tool.polywheel.backend.delivery]", "delivery", _DELIVERY),
     ("###", "[tool.polywheel.backend.delivery.FIELD]", "method", ""),

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from packaging.requirements import InvalidRequirement
-
-from polywheel.config.reader import Table, marker, parse_requirement, requirements, type_name
+from polywheel.config.declaration import (
+    MARKER,
+    TEXT,
+    TEXTS,
+    Definition,
+    SettingsTable,
+    ValueType,
+    by_known_name,
+    by_name,
+    matching,
+    names,
+    one_of,
+)
+from polywheel.config.reader import Table, requirement, requirements
 from polywheel.config.selection import KEYS
 from polywheel.errors import nearest
 from polywheel.model.setup import (
@@ -24,16 +35,12 @@ from polywheel.model.setup import (
     FeatureValues,
     SetupFields,
     SetupRule,
-    Text,
     placeholders,
 )
 from polywheel.model.variant import FEATURE, NAMESPACE, VALUE
 
 COMPILERS = ("gnu", "clang", "msvc")
-_FIELDS = (*FLAG_FIELDS, "env", "config-settings", "defines", "requires", "dependencies")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
-SPELLING = re.compile(r"[a-z0-9_]+")
+_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _OPTION = re.compile(r"-|/[A-Za-z][^/]*\Z")
 """How a flag begins; a path of several parts is none."""
@@ -41,121 +48,8 @@ _MAY_HOLD_BLANKS = ("-I", "-L", "-D", "-isystem", "-F", "-B", "/I", "/D", "/LIBP
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
 
-def read_setup_rules(table: Table) -> tuple[SetupRule, ...]:
-    """Read every rule; what is wrong is noted in the table's problems."""
-    found: dict[str, SetupRule] = {}
-    for key in table.every_key():
-        rule = _rule(table.table(key), key)
-        if rule is not None and found.setdefault(rule.key, rule) is not rule:
-            table.wrong(key, f"the rule for {rule.key!r} is declared twice, with different spaces")
-    return tuple(found.values())
-
-
-def read_features(table: Table) -> dict[str, FeatureValues]:
-    """``[features]`` of a preset."""
-    found = {}
-    for name in table.names_of_tables(FEATURE):
-        one = table.table(name)
-        found[name] = FeatureValues(
-            one.names("values", VALUE), one.string("pattern"), one.boolean("multi-value", False)
-        )
-        one.finish()
-    return found
-
-
-def _rule(table: Table, key: str) -> SetupRule | None:
-    target = _target(table, key)
-    if target is None:
-        return None
-    # "label::feature" is about a namespace of that name.
-    glob = None if target or key == "*" else key.partition(":")[2].strip()
-    by_compiler = table.table("compiler")
-    by_backend = table.table("backend")
-    spelling = table.table("spelling")
-    rule = SetupRule(
-        key=" :: ".join(target) or ("*" if glob is None else f"label:{glob}"),
-        at=table.at(),
-        target=target,
-        label_glob=glob,
-        when=marker(table, "when"),
-        separator=";" if (separator := table.string("separator")) is None else separator,
-        spelling={name: _texts(spelling, name) for name in spelling.names_of_tables(SPELLING)},
-        fields=_fields(table),
-        by_compiler={
-            name: _read_all_fields(by_compiler.table(name)) for name in compilers(by_compiler)
-        },
-        by_backend={
-            name: _read_all_fields(by_backend.table(name)) for name in by_backend.every_key()
-        },
-    )
-    table.finish(also_known=_FIELDS)
-    _check_placeholders(table, rule, rule.fields)
-    for name, fields in rule.by_compiler.items():
-        _check_placeholders(by_compiler.table(name), rule, fields)
-    for name, fields in rule.by_backend.items():
-        _check_placeholders(by_backend.table(name), rule, fields)
-    return rule
-
-
-def _target(table: Table, key: str) -> tuple[str, ...] | None:
-    """The parts of a rule's key; None, and a problem noted, where it is none."""
-    if key == "*":
-        return ()
-    if key.startswith("label:") and not key.startswith("label::"):
-        if GLOB.fullmatch(key.removeprefix("label:").strip()):
-            return ()
-    else:
-        parts = tuple(part.strip() for part in key.split("::"))
-        patterns = (NAMESPACE, FEATURE, VALUE)
-        if len(parts) <= 3 and all(
-            pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=False)
-        ):
-            return parts
-    table.problems.add(
-        f"malformed rule key {key!r}",
-        at=table.at(),
-        hint="expected '*', 'ns', 'ns :: feature', 'ns :: feature :: value' or 'label:GLOB'",
-    )
-    return None
-
-
-def compilers(table: Table) -> Iterator[str]:
-    """The keys of a table by family of compilers; another is noted."""
-    for name in table.every_key():
-        if name in COMPILERS:
-            yield name
-        else:
-            table.wrong(name, f"unknown compiler {name!r}", nearest(name, COMPILERS))
-
-
-def _read_all_fields(table: Table) -> SetupFields:
-    fields = _fields(table)
-    table.finish(also_known=_FIELDS)
-    return fields
-
-
-def _fields(table: Table) -> SetupFields:
-    env = table.table("env")
-    settings = table.table("config-settings")
-    for inner, ours in (
-        (settings, KEYS),
-        (env, tuple(name for name in env.data if name.startswith("POLYWHEEL_"))),
-    ):
-        for name in ours:
-            if name in inner:
-                inner.wrong(name, f"{name} is reserved for polywheel: a rule can't set it")
-    return SetupFields(
-        flags={name: _flags(table, name) for name in FLAG_FIELDS if name in table},
-        env={name: _text(env, name) for name in env.names_of_tables(VARIABLE)},
-        config_settings={name: _text(settings, name) for name in settings.every_key()},
-        defines=_texts(table, "defines"),
-        requires=_requirements(table, "requires"),
-        dependencies=_requirements(table, "dependencies"),
-    )
-
-
 def _flags(table: Table, key: str) -> tuple[str, ...]:
-    """A list of flags; one that is several in one text is noted."""
+    """A list of flags. Adds a problem for each item that contains several flags."""
     flags = table.strings(key) or ()
     for index, flag in enumerate(flags):
         if holds_several_flags(flag):
@@ -186,172 +80,219 @@ def holds_several_flags(text: str) -> bool:
     )
 
 
-def _texts(table: Table, key: str) -> dict[str, str]:
-    inner = table.table(key)
-    return {name: inner.string(name) or "" for name in inner.every_key()}
-
-
-def _text(table: Table, key: str) -> Text:
-    value = table.data[key]
-    if isinstance(value, str):
-        return table.string(key) or ""
-    if isinstance(value, list):
-        return table.strings(key) or ()
-    table.wrong(key, f"expected a string or a list of strings, found {type_name(value)}")
-    return ""
-
-
-def _requirements(table: Table, key: str) -> tuple[str, ...] | None:
+def _requirements(table: Table, key: str) -> tuple[str, ...]:
     """Requirements, in which placeholders may stand: ``torch=={value}.*``."""
-    if key not in table:
-        return None
     texts = table.strings(key) or ()
-    # One with placeholders can be judged only when they are filled in; something harmless stands
-    # for it until then.
-    judged = [f"later-{index}" if placeholders(text) else text for index, text in enumerate(texts)]
-    requirements(Table({key: judged}, table.file, table.path, table.problems), key)
+    # A requirement with placeholders can be checked only when they are filled in. Until then, a
+    # well-formed name stands for it.
+    checked = [f"later-{index}" if placeholders(text) else text for index, text in enumerate(texts)]
+    requirements(Table({key: checked}, table.file, table.path, table.problems), key)
     return tuple(dict.fromkeys(text.strip() for text in texts))
 
 
-def _check_placeholders(table: Table, rule: SetupRule, fields: SetupFields) -> None:
-    """Note unknown placeholders, and those that mean nothing in a rule of this width."""
+_TEXT_OR_LIST = one_of({str: TEXT, list: TEXTS}, "a string or a list of strings")
+_REQUIREMENTS = ValueType(_requirements, TEXTS.schema)
+_RESERVED = "{!r} is reserved for polywheel: a rule can't set it"
+_FIELDS = SettingsTable(
+    "setup-fields",
+    SetupFields,
+    keys={"flags": ""},
+    flags=ValueType(
+        lambda table, _: {name: _flags(table, name) for name in FLAG_FIELDS if name in table},
+        {"properties": dict.fromkeys(FLAG_FIELDS, TEXTS.schema)},
+    ),
+    env=by_name(
+        _TEXT_OR_LIST,
+        re.compile("[A-Za-z_][A-Za-z0-9_]*"),
+        reserved=re.compile("POLYWHEEL_.*"),
+        problem=_RESERVED,
+    ),
+    config_settings=by_name(_TEXT_OR_LIST, reserved=re.compile("|".join(KEYS)), problem=_RESERVED),
+    requires=_REQUIREMENTS,
+    dependencies=_REQUIREMENTS,
+)
+
+
+def _check_placeholders(table: Table, rule: SetupRule) -> None:
+    """Add problems for unknown placeholders, and for those that mean nothing in a rule of this width."""
     allowed = {"label"}
     if rule.target:
         allowed |= _PLAIN
         allowed |= {f"{kind}.{name}" for kind in ("value", "values") for name in rule.spelling}
-    for (field, name), value in fields.by_name().items():
-        at = table.at(*(part for part in (field, name) if part not in {"flags", ""}))
-        for text in (value,) if isinstance(value, str) else value:
-            for placeholder in placeholders(text):
-                if placeholder in allowed:
-                    continue
-                known = placeholder in _PLAIN
+    fields: dict[tuple[str, ...], SetupFields] = {(): rule.fields}
+    fields |= {("compiler", name): one for name, one in rule.by_compiler.items()}
+    fields |= {("backend", name): one for name, one in rule.by_backend.items()}
+    texts = [
+        ((*path, *(part for part in parts if part not in {"flags", ""})), text)
+        for path, one in fields.items()
+        for parts, value in one.by_name().items()
+        for text in ((value,) if isinstance(value, str) else value)
+    ]
+    for path, text in texts:
+        for placeholder in placeholders(text):
+            if placeholder not in allowed:
                 table.problems.add(
                     f"the placeholder {{{placeholder}}} in {text!r} "
-                    + (f"has no meaning in a rule for {rule.key!r}" if known else "is unknown"),
-                    at=at,
+                    + (
+                        f"has no meaning in a rule for {rule.key!r}"
+                        if placeholder in _PLAIN
+                        else "is unknown"
+                    ),
+                    at=table.at(*path),
                     hint=nearest(placeholder, allowed) or "write {{ or }} for a literal brace",
                 )
 
 
-VIA = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|distutils-config|source-copy")
-METHOD = re.compile(
-    r"(env(:[A-Z_][A-Z0-9_]*)?|python-env|config-setting:[\w.-]+|hooks|unsupported)", re.ASCII
+_RULE = SettingsTable(
+    "setup-rule",
+    SetupRule,
+    fixed=dict.fromkeys(("key", "target", "label_glob")),
+    keys={"fields": "", "by_compiler": "compiler", "by_backend": "backend"},
+    check=_check_placeholders,
+    when=MARKER,
+    spelling=by_name(by_name(TEXT), re.compile("[a-z0-9_]+")),
+    fields=_FIELDS,
+    by_compiler=by_known_name(dict.fromkeys(COMPILERS, _FIELDS), "compiler"),
+    by_backend=by_name(_FIELDS),
 )
-DEFINES_METHOD = re.compile(
-    r"env:[A-Z_][A-Z0-9_]*|config-setting:([\w.-]|\{name\})+|unsupported", re.ASCII
+
+
+def read_setup_rules(table: Table, key: str) -> tuple[SetupRule, ...]:
+    """Read every rule of the table ``key``, and add problems to it."""
+    rules: dict[str, SetupRule] = {}
+    tables = table.table(key)
+    for name in tables.every_key():
+        rule = _read_rule(tables.table(name), name)
+        if rule is not None and rules.setdefault(rule.key, rule) is not rule:
+            what = f"the rule for {rule.key!r} is declared twice, with different spaces"
+            tables.wrong(name, what)
+    return tuple(rules.values())
+
+
+SETUP_RULES = ValueType(read_setup_rules, {"type": "object", "additionalProperties": _RULE.schema})
+
+
+def _read_rule(table: Table, key: str) -> SetupRule | None:
+    """One rule; None, and a problem added, for a malformed key."""
+    if key == "*":
+        return _RULE.read_table(table, key="*", target=())
+    # "label::feature" is about a namespace of that name.
+    if key.startswith("label:") and not key.startswith("label::"):
+        glob = key.removeprefix("label:").strip()
+        if _GLOB.fullmatch(glob):
+            return _RULE.read_table(table, key=f"label:{glob}", target=(), label_glob=glob)
+    else:
+        parts = tuple(part.strip() for part in key.split("::"))
+        patterns = (NAMESPACE, FEATURE, VALUE)
+        if len(parts) <= 3 and all(
+            pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=False)
+        ):
+            return _RULE.read_table(table, key=" :: ".join(parts), target=parts)
+    table.problems.add(
+        f"malformed rule key {key!r}",
+        at=table.at(),
+        hint="expected '*', 'ns', 'ns :: feature', 'ns :: feature :: value' or 'label:GLOB'",
+    )
+    return None
+
+
+FEATURES = by_name(SettingsTable(None, FeatureValues, values=names(VALUE)), FEATURE)
+"""``[features]`` of a preset."""
+
+# --- backend profiles ---
+
+_VARIABLE = "env:[A-Z_][A-Z0-9_]*"
+_SETTING = r"config-setting:[\w.-]+"
+_DOTTED = r"[\w-]+(\.[\w-]+)*"
+
+
+def _method(name: str | None, pattern: str, known: str) -> ValueType:
+    """How a field reaches the backend: a string, or a table with ``via`` and the ``format`` of a value."""
+    via = matching(re.compile(pattern, re.ASCII), "unknown delivery method {!r}", f"known: {known}")
+    in_table = SettingsTable(
+        None,
+        DeliveryMethod,
+        via=via,
+        format=matching(
+            re.compile(r".*\{value\}.*"), "the format {!r} has no placeholder {{value}}"
+        ),
+    )
+
+    def read(table: Table, key: str) -> DeliveryMethod | None:
+        if isinstance(table.data[key], dict):
+            return in_table.read(table, key)
+        text = via.read(table, key)
+        return None if text is None else DeliveryMethod(text)
+
+    schema = {"anyOf": [via.schema, in_table.schema]}
+    return ValueType(read, {"$ref": Definition(name, schema)} if name else schema)
+
+
+_METHODS = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
+_METHOD = _method("method", f"env|{_VARIABLE}|python-env|{_SETTING}|hooks|unsupported", _METHODS)
+_DEFINES_METHODS = "env:NAME, config-setting:KEY, unsupported"
+_DEFINES_METHOD = _method(
+    "defines-method",
+    rf"{_VARIABLE}|config-setting:([\w.-]|\{{name\}})+|unsupported",
+    _DEFINES_METHODS,
 )
-DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
-DELIVERED = ("flags", *FLAG_FIELDS, "defines")
-KEPT_BY = re.compile(r"env:[A-Z_][A-Z0-9_]*|config-setting:[\w.-]+|pyproject:[\w-]+(\.[\w-]+)*")
+
+
+def _field(method: ValueType, known: str, note: str = "") -> ValueType:
+    codes = ", ".join(f"`{name}`" for name in known.split(", "))
+    text = f"One of {codes}, as described for `via`, or a table.{note}"
+    return ValueType(method.read, {**method.schema, "description": text})
+
+
+_NAME_NOTE = " `{name}` must be in the key or in the format."
+_METHODS_BY_FIELD = by_known_name(
+    {
+        **dict.fromkeys(("flags", *FLAG_FIELDS), _field(_METHOD, _METHODS)),
+        "defines": _field(_DEFINES_METHOD, _DEFINES_METHODS, _NAME_NOTE),
+    },
+    "field",
+)
+
+
+def _read_delivery(table: Table, key: str) -> dict[str, DeliveryMethod]:
+    """Methods by field. ``flags`` stands for every flag field that is not named."""
+    methods: dict[str, DeliveryMethod] = _METHODS_BY_FIELD.read(table, key)
+    defines = methods.get("defines", DeliveryMethod("unsupported"))
+    if defines.via != "unsupported" and "{name}" not in defines.via + defines.format:
+        what = "neither the key nor the format has the placeholder {name}"
+        table.problems.add(what, at=table.at(key, "defines"))
+    flags = methods.pop("flags", None)
+    return methods if flags is None else {**dict.fromkeys(FLAG_FIELDS, flags), **methods}
+
+
+_DELIVERY = ValueType(_read_delivery, {"$ref": Definition("delivery", _METHODS_BY_FIELD.schema)})
+_BUILD_DIRECTORY = SettingsTable(
+    "build-directory",
+    BuildDirectory,
+    via=matching(
+        re.compile(f"{_VARIABLE}|{_SETTING}|distutils-config|source-copy", re.ASCII),
+        "unknown delivery method {!r}",
+        "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
+    ),
+    kept_by=names(re.compile(f"{_VARIABLE}|{_SETTING}|pyproject:{_DOTTED}")),
+    since=ValueType(requirement, TEXT.schema),
+)
+_PROFILE_TYPES: dict[str, Any] = {
+    "build_directory": _BUILD_DIRECTORY,
+    "delivery": _DELIVERY,
+    "delivery_by_compiler": by_known_name(dict.fromkeys(COMPILERS, _DELIVERY), "compiler"),
+    "parallel": _method(None, f"{_VARIABLE}|{_SETTING}", "env:NAME, config-setting:KEY"),
+    "hooks": names(re.compile(_DOTTED)),
+}
+_NAMES = ValueType(partial(Table.strings, empty=False), TEXTS.schema)
+_PROFILE = SettingsTable(None, BackendProfile, modules=_NAMES, packages=_NAMES, **_PROFILE_TYPES)
+OWN_PROFILE = SettingsTable(
+    "backend", BackendProfile, fixed={"modules": (), "packages": ()}, **_PROFILE_TYPES
+)
+"""``[tool.polywheel.backend]``: it is about the backend of the project, so it names no backend, and it need
+not say everything."""
 
 
 def read_profile(table: Table, name: str) -> BackendProfile:
-    """Read one whole profile; what is wrong is noted in the table's problems."""
-    named = {}
-    for key in ("modules", "packages"):
-        if key not in table:
-            table.wrong(key, f"missing key {key!r}")
-        named[key] = table.strings(key, empty=False) or ()
-    profile = read_partial_profile(table, name)
-    return replace(profile, modules=named["modules"], packages=named["packages"])
-
-
-def read_partial_profile(table: Table, name: str) -> BackendProfile:
-    """Read what ``[tool.polywheel.backend]`` says of a profile; it need not say all.
-
-    It is about the project's own backend, so the names that a backend is found by have no place.
-    """
-    by_compiler = table.table("delivery-by-compiler")
-    profile = BackendProfile(
-        name=name,
-        modules=(),
-        packages=(),
-        build_directory=(
-            _build_directory(table.table("build-directory")) if "build-directory" in table else None
-        ),
-        delivery=_delivery(table.table("delivery")),
-        delivery_by_compiler={
-            name: _delivery(by_compiler.table(name)) for name in compilers(by_compiler)
-        },
-        parallel=_parallel(table) if "parallel" in table else None,
-        ninja=table.boolean("ninja", False),
-        own_optimization=table.boolean("own-optimization", False),
-        hooks=table.names("hooks", DOTTED),
-    )
-    table.finish()
-    return profile
-
-
-def _parallel(table: Table) -> DeliveryMethod:
-    method = _method(table, "parallel")
-    if not method.via.startswith(("env:", "config-setting:")):
-        table.wrong(
-            "parallel",
-            f"unknown delivery method {method.via!r}",
-            "known: env:NAME, config-setting:KEY",
-        )
-    return method
-
-
-def _delivery(table: Table) -> dict[str, DeliveryMethod]:
-    """``[delivery]``: a method by field; ``flags`` stands for every flag field not named."""
-    ways = {}
-    for name in table.every_key():
-        if name not in DELIVERED:
-            table.wrong(name, f"unknown field {name!r}", nearest(name, DELIVERED))
-        else:
-            ways[name] = _method(table, name)
-    general = ways.pop("flags", None)
-    if general is not None:
-        ways = {**dict.fromkeys(FLAG_FIELDS, general), **ways}
-    return ways
-
-
-def _method(table: Table, name: str) -> DeliveryMethod:
-    """A string that says how, or a table with ``via`` and the ``format`` of one value."""
-    one = table.table(name) if isinstance(table.data[name], dict) else None
-    via = (one.string("via") if one else table.string(name)) or ""
-    text = (one.string("format") if one else None) or "{value}"
-    if one:
-        one.finish()
-    if name == "defines":
-        pattern, known = DEFINES_METHOD, "env:NAME, config-setting:KEY, unsupported"
-    else:
-        pattern = METHOD
-        known = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
-    if not pattern.fullmatch(via):
-        table.wrong(name, f"unknown delivery method {via!r}", f"known: {known}")
-    if "{value}" not in text:
-        table.wrong(name, f"the format {text!r} has no placeholder {{value}}")
-    if name == "defines" and via != "unsupported" and "{name}" not in via + text:
-        table.wrong(name, "neither the key nor the format has the placeholder {name}")
-    return DeliveryMethod(via, text)
-
-
-def _build_directory(table: Table) -> BuildDirectory:
-    via = table.string("via") or ""
-    if not VIA.fullmatch(via):
-        table.wrong(
-            "via",
-            f"unknown delivery method {via!r}",
-            "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
-        )
-    since = table.string("since")
-    if since is not None:
-        try:
-            parse_requirement(since)
-        except InvalidRequirement as error:
-            why = str(error).splitlines()[0]
-            table.wrong("since", f"malformed requirement {since!r}: {why}")
-    directory = BuildDirectory(
-        via=via,
-        kept_by=table.names("kept-by", KEPT_BY),
-        only_where=table.strings("only-where") or (),
-        leave=table.strings("leave") or (),
-        default=table.string("default"),
-        editable_default=table.string("editable-default"),
-        since=since,
-    )
-    table.finish()
-    return directory
+    """Read a whole profile, and add problems to the table."""
+    return _PROFILE.read_table(table, name=name)

@@ -69,7 +69,7 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
         static = _static_properties(outer_static)
     requires = requirements(table, "requires")
     build_requires = requirements(table, "build-requires")
-    if not table.boolean("install-time", True) and requires:
+    if table.boolean("install-time") is False and requires:
         # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
         requires, build_requires = (), requires
     provider = Provider(
@@ -80,7 +80,7 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
         feature_order=_feature_order(table, static, older_order),
         builtin=_builtin(table),
         plugin_api=object_reference(table, "plugin-api", "expected 'module:attribute'"),
-        optional=table.boolean("optional", False),
+        optional=bool(table.boolean("optional")),
         enable_if=marker(table, "enable-if"),
     )
     table.finish()

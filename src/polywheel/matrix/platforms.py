@@ -13,7 +13,7 @@ from functools import cache, cached_property
 
 from packaging.markers import Marker
 
-from polywheel.config.matrix_table import read_target
+from polywheel.config.matrix_table import TARGET_TABLE
 from polywheel.config.reader import Problems, Table, local_marker_environment
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, closest, nearest
@@ -112,7 +112,7 @@ def known_targets() -> Mapping[str, Target]:
     path = data_folder("matrix") / "targets.toml"
     problems = Problems()
     tables = Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, (), problems)
-    found = {name: read_target(tables.table(name), name) for name in tables.every_key()}
+    found = {name: TARGET_TABLE.read_table(tables.table(name)) for name in tables.every_key()}
     problems.raise_all()
     return found
 

@@ -229,7 +229,7 @@ class DeliveryMethod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendProfile:
-    """One real backend: its names, and how a build setup reaches it."""
+    """The profile of a real backend: how a build setup reaches it."""
 
     name: str
     modules: tuple[str, ...]
@@ -239,7 +239,8 @@ class BackendProfile:
     """The normalized names of the distributions that contain it."""
 
     build_directory: BuildDirectory | None = None
-    """None if the backend keeps no object files after a build."""
+    """How each variant gets its own build directory. Left out if the backend keeps no object files after
+    a build."""
 
     delivery: Mapping[str, DeliveryMethod] = field(default_factory=dict)
     """How each flag field and ``defines`` reach the backend. A field that is missing is unsupported."""

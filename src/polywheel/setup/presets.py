@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
-from polywheel.config.setup_table import read_features, read_setup_rules
+from polywheel.config.setup_table import FEATURES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, nearest
 from polywheel.model.setup import FeatureValues, Preset
@@ -45,8 +45,8 @@ def _read(path: Path) -> Preset:
     preset = Preset(
         name=name,
         namespace=table.string("namespace") or "",
-        features=read_features(table.table("features")),
-        rules=read_setup_rules(table.table("setup")),
+        features=FEATURES.read(table, "features"),
+        rules=read_setup_rules(table, "setup"),
     )
     table.finish()
     problems.raise_all()
