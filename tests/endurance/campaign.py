@@ -25,8 +25,7 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
-for _folder in ("unit", "integration"):
-    sys.path.append(str(ROOT / "tests" / _folder))
+sys.path.append(str(ROOT / "tests"))
 
 MOST_SHOWN = 40
 """Findings that are printed; the figures have one of each kind."""

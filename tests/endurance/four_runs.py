@@ -20,10 +20,10 @@ from random import Random
 
 import campaign
 from kill_build import compiled, emptied, kinds, processes_of
-from killing import kill_all
-from running import JOURNAL, demo
 
 from polywheel.wheel.inspect import inspect_wheel
+from support.build_command import JOURNAL, demo
+from support.process_tree import kill_all
 
 RUNS = 4
 PATIENCE = 300

@@ -18,7 +18,8 @@ from random import Random
 
 import campaign
 from kill_build import compiled, processes_of
-from running import JOURNAL, demo
+
+from support.build_command import JOURNAL, demo
 
 ROOM = 1.1
 """How much more the last quarter may have than the second."""

@@ -25,11 +25,11 @@ from pathlib import Path
 from random import Random
 
 import campaign
-from building import write_project
-from killing import kill_all
-from running import HERE, JOURNAL, demo
 
 from polywheel.wheel.inspect import inspect_wheel
+from support.build_command import HERE, JOURNAL, demo
+from support.builds import write_project
+from support.process_tree import kill_all
 
 PATIENCE = 240
 COMPILED = 10

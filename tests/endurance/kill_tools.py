@@ -21,13 +21,12 @@ from pathlib import Path
 from random import Random
 
 import campaign
-import plans
-import wheels
 from kill_build import emptied, kinds, processes_of
-from killing import kill_all
 
 from polywheel.errors import WheelError
 from polywheel.wheel.inspect import inspect_wheel
+from support import plans, wheels
+from support.process_tree import kill_all
 
 WHEELS = 30
 PATIENCE = 60

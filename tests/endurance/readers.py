@@ -23,12 +23,7 @@ from typing import Any
 from unittest import mock
 
 import campaign
-import mutations
-import plans
 import tomli_w
-import wheels
-from mutations import misshapen, mutated
-from wheels import INFO, LABELLED, NAME
 
 from polywheel.ci.collect import merge_reports
 from polywheel.config.project import read_project
@@ -61,6 +56,9 @@ from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.record import parse_record
 from polywheel.wheel.stamp import make_stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
 from polywheel.wheel.variant_member import read_variant_member
+from support import mutations, plans, wheels
+from support.mutations import misshapen, mutated
+from support.wheels import INFO, LABELLED, NAME
 
 LIMIT = 1024 * 1024
 

@@ -26,13 +26,13 @@ from random import Random
 
 import campaign
 import kill_tools
-from indexing import V1, V2, declared, variant, write_wheel
 from kill_build import emptied, kinds, processes_of
 from kill_tools import TABLES, Content, hidden
-from killing import kill_all
-from running import demo
 
 from polywheel.wheel.inspect import inspect_wheel
+from support.build_command import demo
+from support.index_wheels import V1, V2, declared, variant, write_wheel
+from support.process_tree import kill_all
 
 PATIENCE = 90
 ROOM = 48 << 20

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import campaign
-from building import snapshot, write_project
 from kill_build import emptied, kinds, processes_of
-from killing import kill_all
-from running import HERE, JOURNAL
 
 from polywheel.errors import ProviderError
 from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.wheel.inspect import inspect_wheel
+from support.build_command import HERE, JOURNAL
+from support.builds import snapshot, write_project
+from support.process_tree import kill_all
 
 BACKEND = campaign.ROOT / "tests" / "backends" / "hostile.py"
 PLUGINS = campaign.ROOT / "tests" / "providers"

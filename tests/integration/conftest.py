@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from containers import Machine, machine_for
-from running import HERE
 
 from polywheel.environments.interpreters import find_interpreter
+from support.build_command import HERE
+from support.containers import Machine, machine_for
 
 
 @pytest.fixture(scope="session")

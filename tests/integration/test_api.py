@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import ROOT, build_wheel, example, run
 
 import polywheel
+from support.builds import ROOT, build_wheel, example, run
 
 API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", API, re.MULTILINE | re.DOTALL)

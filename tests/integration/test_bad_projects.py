@@ -6,7 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from building import build, write_project
+
+from support.builds import build, write_project
 
 PROJECT = """
 [build-system]

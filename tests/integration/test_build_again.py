@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from building import write_project
-from running import CACHE, HERE, Builds, demo, workplaces
 
 from polywheel.matrix.platforms import this_target
+from support.build_command import CACHE, HERE, Builds, demo, workplaces
+from support.builds import write_project
 
 places = pytest.fixture(autouse=True)(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from building import example, extension, read_wheel, run, snapshot
-from containers import Machine
-from running import Builds, workplaces
 
 from polywheel.cli import main
+from support.build_command import Builds, workplaces
+from support.builds import example, extension, read_wheel, run, snapshot
+from support.containers import Machine
 
 pytestmark = pytest.mark.cibuildwheel
 places = pytest.fixture(autouse=True)(workplaces)

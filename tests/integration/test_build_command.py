@@ -14,10 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from building import COMPILED, example, read_wheel, run, snapshot, wide_registers, write_project
-from running import CACHE, HERE, Builds, demo, workplaces
 
 from polywheel.matrix.platforms import this_target
+from support.build_command import CACHE, HERE, Builds, demo, workplaces
+from support.builds import (
+    COMPILED,
+    example,
+    read_wheel,
+    run,
+    snapshot,
+    wide_registers,
+    write_project,
+)
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 SOON = 60.0

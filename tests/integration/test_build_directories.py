@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from building import build, build_wheel, example, snapshot, wide_registers
+
+from support.builds import build, build_wheel, example, snapshot, wide_registers
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 

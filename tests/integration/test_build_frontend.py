@@ -9,8 +9,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from building import example
-from running import Builds, demo, workplaces
+
+from support.build_command import Builds, demo, workplaces
+from support.builds import example
 
 places = pytest.fixture(autouse=True)(workplaces)
 FRONTEND = ("--frontend", "cibuildwheel")

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import kill_all
-from running import Builds, demo, workplaces
+
+from support.build_command import Builds, demo, workplaces
+from support.process_tree import kill_all
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 in_proc = pytest.mark.skipif(

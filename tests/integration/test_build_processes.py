@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from building import example
-from running import CACHE, HERE, Builds, demo, workplaces
+
+from support.build_command import CACHE, HERE, Builds, demo, workplaces
+from support.builds import example
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sessions are those of POSIX")

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import example
-from running import HERE, Builds, demo, workplaces
 
 from polywheel.matrix.platforms import this_target
+from support.build_command import HERE, Builds, demo, workplaces
+from support.builds import example
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
 places = pytest.fixture(autouse=True)(workplaces)

@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from building import read_wheel, run, write_project
-from running import HERE, Builds
 
 from polywheel.environments.interpreters import probe
 from polywheel.environments.virtual_environments import Environments, Interpreter
@@ -23,6 +21,8 @@ from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
+from support.build_command import HERE, Builds
+from support.builds import read_wheel, run, write_project
 
 # Its sdist holds the text of the source, and a VERSION beside the source where there is one.
 BACKEND = """

@@ -8,7 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from building import (
+
+from support.builds import (
     COMPILED,
     build,
     build_wheel,

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import (
+
+from polywheel import __version__
+from support.build_command import HERE, Builds
+from support.builds import (
     ROOT,
     downloaded_sdist,
     downloads,
@@ -23,9 +26,6 @@ from building import (
     snapshot,
     write_project,
 )
-from running import HERE, Builds
-
-from polywheel import __version__
 
 # A backend of the project's own that needs nothing, and puts into its wheel what it has seen.
 BACKEND = """

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import run
-from running import HERE, Builds, demo, workplaces
+
+from support.build_command import HERE, Builds, demo, workplaces
+from support.builds import run
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 OLD, KEPT = "demo-1.0-py3-none-any-old.whl", "demo-1.0-py3-none-any-kept.whl"

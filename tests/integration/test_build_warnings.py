@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from building import write_project
-from running import HERE, Builds, demo, workplaces
 
 from polywheel.matrix.platforms import this_target
+from support.build_command import HERE, Builds, demo, workplaces
+from support.builds import write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 FLIT = f"""

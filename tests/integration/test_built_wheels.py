@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from building import build, read_wheel, write_project
-from running import HERE, Builds, demo, workplaces
+
+from support.build_command import HERE, Builds, demo, workplaces
+from support.builds import build, read_wheel, write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 VARIANTS = """

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import ROOT, run, write_project
-from commands import polywheel
-from workflows import filled, load
 
 from polywheel.ci.rendering import read_pins
+from support.builds import ROOT, run, write_project
+from support.commands import polywheel
+from support.workflows import filled, load
 
 PROJECT = """
 [build-system]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import example, read_wheel, run
-from running import CACHE, HERE
-from workflows import load
+
+from support.build_command import CACHE, HERE
+from support.builds import example, read_wheel, run
+from support.workflows import load
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import example, read_wheel, run, write_project
-from running import CACHE, HERE
-from workflows import Machine, load
+
+from support.build_command import CACHE, HERE
+from support.builds import example, read_wheel, run, write_project
+from support.workflows import Machine, load
 
 MATRIX = f"""
 [tool.polywheel.matrix]

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import example, extension, levels_of_this_machine, read_wheel, run, snapshot
-from containers import Machine
 
 from polywheel.cli import main
+from support.builds import example, extension, levels_of_this_machine, read_wheel, run, snapshot
+from support.containers import Machine
 
 pytestmark = pytest.mark.cibuildwheel
 

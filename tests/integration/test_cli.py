@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import example, run, write_project
-from commands import polywheel
+
+from support.builds import example, run, write_project
+from support.commands import polywheel
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from building import run, write_project
-from running import Builds
+
+from support.build_command import Builds
+from support.builds import run, write_project
 
 PYPROJECT = """\
 [build-system]

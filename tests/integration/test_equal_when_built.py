@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from building import write_project, write_wheel
-from running import BACKEND, HERE, JOURNAL, Builds, workplaces
+
+from support.build_command import BACKEND, HERE, JOURNAL, Builds, workplaces
+from support.builds import write_project, write_wheel
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import COMPILED, PURE, build_wheel, example, read_wheel, run, wide_registers
 from variantlib.variant_dist_info import VariantDistInfo
+
+from support.builds import COMPILED, PURE, build_wheel, example, read_wheel, run, wide_registers
 
 LABELS = {
     "meson": ("x86_64_v1", "x86_64_v3"),

@@ -16,13 +16,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from building import levels_of_this_machine, run
-from choosing import BLAS, X86_64, level, write_release, write_wheel
-from commands import polywheel
 
 from polywheel.cli import main
 from polywheel.errors import ConfigError, WheelError
 from polywheel.index.resolve.web import fetch
+from support.builds import levels_of_this_machine, run
+from support.commands import polywheel
+from support.uv_releases import BLAS, X86_64, level, write_release, write_wheel
 
 V2 = 'name = "old"\n[supported.x86_64]\nlevel = ["v2", "v1"]\n'
 UNKNOWN_TO_UV = {"requires": ["provider-variant-x86-64"]}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import read_wheel, snapshot
-from choosing import BLAS, Properties, write_wheel
 
 from polywheel.cli import main
 from polywheel.wheel import finalize
+from support.builds import read_wheel, snapshot
+from support.uv_releases import BLAS, Properties, write_wheel
 
 NAME = "demo-1.0-py3-none-any.whl"
 MKL: Properties = {"blas": {"library": ["mkl"]}}

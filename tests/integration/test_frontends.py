@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import example, read_wheel, run
+
+from support.builds import example, read_wheel, run
 
 
 @pytest.mark.parametrize("name", ["meson", "hatchling"])

@@ -10,12 +10,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from building import build, build_wheel, example, read_wheel, run, snapshot, write_project
 from pyproject_hooks import (
     BuildBackendHookCaller,
     UnsupportedOperation,
     quiet_subprocess_runner,
 )
+
+from support.builds import build, build_wheel, example, read_wheel, run, snapshot, write_project
 
 OPTIONAL = (
     "build_editable",

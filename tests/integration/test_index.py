@@ -17,8 +17,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from building import build_wheel, run, write_project
-from commands import polywheel
+
+from support.builds import build_wheel, run, write_project
+from support.commands import polywheel
 
 X86_64 = platform.machine() in {"x86_64", "AMD64"}
 PYPROJECT = """

@@ -12,7 +12,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from building import (
+
+from polywheel.matrix.expansion import expand
+from support.builds import (
     COMPILED,
     build,
     build_wheel,
@@ -23,9 +25,7 @@ from building import (
     wide_registers,
     write_project,
 )
-from commands import polywheel
-
-from polywheel.matrix.expansion import expand
+from support.commands import polywheel
 
 X86_64 = platform.machine() in {"x86_64", "AMD64"}
 MESON = """\

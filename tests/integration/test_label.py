@@ -14,9 +14,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from building import ROOT, build_wheel, downloaded_wheel, example, read_wheel, run
-from commands import polywheel
-from killing import descendants, parents
+
+from support.builds import ROOT, build_wheel, downloaded_wheel, example, read_wheel, run
+from support.commands import polywheel
+from support.process_tree import descendants, parents
 
 BACKENDS = ("meson", "scikit-build-core", "setuptools", "hatchling", "flit-core")
 LEVEL = ["-p", "x86_64::level::v3"]

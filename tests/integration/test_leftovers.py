@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-import running
-from killing import kill_all
-from running import Builds, demo
 
 from polywheel.cli import main
 from polywheel.system.temporary import remove_abandoned_once, temporary_folder
+from support import build_command
+from support.build_command import Builds, demo
+from support.process_tree import kill_all
 
 WHEEL = "demo-1.0-py3-none-any-v1.whl"
 TABLES = """
@@ -52,7 +52,7 @@ def test_nothing_is_left_of_builds_that_were_killed_once_another_one_has_run(
     """Not in the folder for temporary files, nor in the output folder, nor in the cache."""
     cache, temporary = tmp_path / "cache", tmp_path / "tmp"
     temporary.mkdir()
-    monkeypatch.setattr(running, "CACHE", cache)
+    monkeypatch.setattr(build_command, "CACHE", cache)
     source = demo(tmp_path / "demo", "v1", "v2")
     env = {"TMPDIR": str(temporary), "DEMO_SECONDS": "120"}
     builds = Builds(source, tmp_path / "out", env, patience=240)

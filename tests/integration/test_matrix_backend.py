@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from building import build, build_wheel, read_wheel, run, snapshot, write_project
+
+from support.builds import build, build_wheel, read_wheel, run, snapshot, write_project
 
 OWN = """
 [build-system]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import example, write_project
-from commands import polywheel
 
 from polywheel import expand
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
+from support.builds import example, write_project
+from support.commands import polywheel
 
 HEAD = """
 [build-system]

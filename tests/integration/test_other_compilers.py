@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import (
+
+from support.builds import (
     Wheel,
     build_wheel,
     example,

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import run, write_project, write_wheel
+
+from support.builds import run, write_project, write_wheel
 
 PLUGIN = """\
 import os

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import build, build_wheel, install, read_wheel, run, write_project
 from variantlib.variant_dist_info import VariantDistInfo
+
+from support.builds import build, build_wheel, install, read_wheel, run, write_project
 
 PACKAGES = Path(__file__).resolve().parents[1] / "packages"
 SPICED = """

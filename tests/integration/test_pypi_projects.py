@@ -9,7 +9,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from building import downloaded_sdist, extension, read_wheel, run, wide_registers
+
+from support.builds import downloaded_sdist, extension, read_wheel, run, wide_registers
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 

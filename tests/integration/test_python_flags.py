@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from building import extension, read_wheel, run, write_project
+
+from support.builds import extension, read_wheel, run, write_project
 
 CFLAGS = sysconfig.get_config_var("CFLAGS") or ""
 V3 = {"variant": "cpu::level::v3"}

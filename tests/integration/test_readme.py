@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import levels_of_this_machine, read_wheel, run, write_project
+
+from support.builds import levels_of_this_machine, read_wheel, run, write_project
 
 MODULE = """
 #include <Python.h>

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import ROOT, run, snapshot
-from choosing import BLAS, write_wheel
 
 from polywheel.cli import main
+from support.builds import ROOT, run, snapshot
+from support.uv_releases import BLAS, write_wheel
 
 RETAG = ROOT / "tests" / "containers" / "retag.py"
 OLD, NEW = "linux_x86_64", "manylinux_2_17_x86_64"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import build_wheel, downloaded_wheel, example, run
-from commands import polywheel
+
+from support.builds import build_wheel, downloaded_wheel, example, run
+from support.commands import polywheel
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any-v3.whl"

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from building import levels_of_this_machine
-from choosing import (
+from packaging.version import Version
+
+from polywheel.cli import main
+from support.builds import levels_of_this_machine
+from support.uv_releases import (
     BLAS,
     NVIDIA,
     X86_64,
@@ -24,9 +27,6 @@ from choosing import (
     write_release,
     write_wheel,
 )
-from packaging.version import Version
-
-from polywheel.cli import main
 
 DRIVER = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
 SM_ARCH = "NV_VARIANT_PROVIDER_FORCE_SM_ARCH"

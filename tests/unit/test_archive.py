@@ -9,14 +9,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import wheels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheels import Part, assembled, directory_of, zip64_tail, zipped
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive.entry import extra_fields
 from polywheel.wheel.archive.reader import Archive, open_archive
+from support import wheels
+from support.wheels import Part, assembled, directory_of, zip64_tail, zipped
 
 PATH = Path("some/demo-1.0-py3-none-any.whl")
 LIMIT = 1024 * 1024

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import wheels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheels import Part, assembled, deflated, directory_of
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive.reader import Archive, open_archive
+from support import wheels
+from support.wheels import Part, assembled, deflated, directory_of
 
 PATH = Path("some/demo-1.0-py3-none-any.whl")
 LIMIT = 1024 * 1024

@@ -9,10 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import wheels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheels import (
+
+from polywheel.errors import WheelError
+from polywheel.wheel.archive.reader import open_archive
+from polywheel.wheel.dist_info import read_dist_info
+from polywheel.wheel.stamp import stamp_wheel
+from support import wheels
+from support.wheels import (
     FIELDS,
     FILES,
     INFO,
@@ -33,11 +38,6 @@ from wheels import (
     wheel_files,
     zipped,
 )
-
-from polywheel.errors import WheelError
-from polywheel.wheel.archive.reader import open_archive
-from polywheel.wheel.dist_info import read_dist_info
-from polywheel.wheel.stamp import stamp_wheel
 
 
 def refused(content: bytes, why: str, folder: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from setups import project, variant
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError
@@ -20,6 +19,7 @@ from polywheel.setup.flags_and_settings import deliver
 from polywheel.setup.presets import load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.setup.rules import SetupSources, merge_rules
+from support.setups import project, variant
 
 PROFILES = {one.name: one for one in shipped_profiles()}
 V3 = variant("cpu::level::v3", label="v3")

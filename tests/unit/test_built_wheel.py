@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from wheels import FIELDS, FILES, INFO, row, zipped
 
 from polywheel.backend.built_wheel import check_built_wheel, find_compiled_member
 from polywheel.config.project import read_project
@@ -15,6 +14,7 @@ from polywheel.errors import BuildError, Problem
 from polywheel.model.setup import BackendChoice, Entry
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.wheel.archive.reader import open_archive
+from support.wheels import FIELDS, FILES, INFO, row, zipped
 
 ANY, LINUX = "py3-none-any", "cp312-cp312-linux_x86_64"
 FLAG = Entry("-march=x86-64-v3", "pyproject.toml: tool.polywheel.setup.cpu")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 from polywheel.ci.plan_formats import github, gitlab
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
+from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 KEYS = {"id", "runner", "image", "python", "target", "label", "labels", "jobs"}
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import indexing
 import pytest
-from indexing import V1, listing, write_wheel
-from matrices import VARIANT
 
 from polywheel.backend.hook_call import HookCall
 from polywheel.ci.collect import CollectedFiles, collect_wheels, merge_reports
@@ -16,6 +13,9 @@ from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import matrix_variants
 from polywheel.model.variant import Variant
+from support import index_wheels
+from support.index_wheels import V1, listing, write_wheel
+from support.matrices import VARIANT
 
 OWN = """
 [build-system]
@@ -138,7 +138,7 @@ def test_what_would_be_two_labels_is_refused(
 
 
 def stamped(folder: Path, label: str, *, version: str = "1.0", filename: str | None = None) -> Path:
-    what = indexing.variant(label, V1)
+    what = index_wheels.variant(label, V1)
     return write_wheel(folder, what, version=version, filename=filename)
 
 

@@ -145,17 +145,6 @@ def test_an_output_ends_at_a_line_that_nobody_can_foresee(script: ModuleType) ->
     assert len(end) > 32
 
 
-def test_what_a_command_prints_is_no_command_to_the_runner(
-    script: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    code = "import sys; print('::error::evil', flush=True); sys.exit(3)"
-    assert script.run([script.sys.executable, "-c", code], tmp_path) == (3, "::error::evil\n")
-    stop, said, _, resume, *_ = capfd.readouterr().out.split("\n")
-    assert said == "::error::evil"
-    assert stop.startswith("::stop-commands::")
-    assert resume == f"::{stop.removeprefix('::stop-commands::')}::"
-
-
 def test_git_trusts_the_checkout_and_keeps_what_it_was_told(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

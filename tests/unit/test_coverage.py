@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import HEAD, expanded, job, plan_of, plans
 
 from polywheel.matrix.selection import Value, pr_subset, smallest_cover, values_of
 from polywheel.model.plan import Plan
+from support.plans import HEAD, expanded, job, plan_of, plans
 
 SETS = st.lists(
     st.frozensets(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from setups import project, variant
 
 from polywheel.cli import main
 from polywheel.errors import BuildError, WheelError
@@ -17,6 +16,7 @@ from polywheel.setup.build_directory import own_build_directory
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.system.files import MAX_DEPTH, walk
 from polywheel.system.temporary import remove_tree
+from support.setups import project, variant
 
 PROJECT = """\
 [build-system]

@@ -8,7 +8,6 @@ import sysconfig
 import tomllib
 
 import pytest
-from setups import project
 
 from polywheel.config.project import Settings
 from polywheel.config.reader import Problems, Table
@@ -18,6 +17,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
 from polywheel.setup.flags_and_settings import Delivery, deliver
 from polywheel.setup.profiles import choose_backend, shipped_profiles
+from support.setups import project
 
 PROFILES = {one.name: one for one in shipped_profiles()}
 NO_COMPILE_STEP = ("hatchling", "flit-core", "pdm-backend", "poetry-core", "uv-build")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from plans import HEAD, MATRIX, expanded, job, plan_of
-
 from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
 from polywheel.model.plan import Plan
+from support.plans import HEAD, MATRIX, expanded, job, plan_of
 
 
 def both(tmp_path: Path, change: tuple[str, str], matrix: str = MATRIX) -> tuple[Plan, Plan]:

@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from matrices import document, project_of
-from plans import job, plan_of
-from setups import plugin_answer, rules, variant
 
 from polywheel.errors import Problem
 from polywheel.matrix.expansion import equal_when_built, expand_project
@@ -17,6 +14,9 @@ from polywheel.run.equal_setups import report_equal_setups
 from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.setup.digest import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
+from support.matrices import document, project_of
+from support.plans import job, plan_of
+from support.setups import plugin_answer, rules, variant
 
 PLUGIN = """
 [variant.default-priorities]

@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from matrices import (
+
+from polywheel.errors import ConfigError
+from polywheel.matrix import expansion
+from polywheel.matrix.expansion import expand, expand_project, matrix_variants
+from polywheel.matrix.platforms import known_targets, running_python, this_target
+from polywheel.model.plan import NON_VARIANT, Build, Job, Removal
+from polywheel.model.variant import VariantProperty
+from support.matrices import (
     AT,
     HERE,
     VARIANT,
@@ -22,13 +29,6 @@ from matrices import (
     project_of,
     write,
 )
-
-from polywheel.errors import ConfigError
-from polywheel.matrix import expansion
-from polywheel.matrix.expansion import expand, expand_project, matrix_variants
-from polywheel.matrix.platforms import known_targets, running_python, this_target
-from polywheel.model.plan import NON_VARIANT, Build, Job, Removal
-from polywheel.model.variant import VariantProperty
 
 LEVEL = """
 [tool.polywheel.matrix.axes.level]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import AT, document, one_problem, project_of
 
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import Problems
@@ -22,6 +21,7 @@ from polywheel.matrix.cells import expand_cells
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import Platform, matrix_targets
 from polywheel.model.plan import Plan
+from support.matrices import AT, document, one_problem, project_of
 
 Combination = dict[str, Any]
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from indexing import MKL, V1, V2, listing, variant, write_wheel
-from plans import job, plan_of
 
 from polywheel.cli import index
 from polywheel.errors import ConfigError
@@ -19,6 +17,8 @@ from polywheel.matrix.plan_json import plan_as_json
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
+from support.index_wheels import MKL, V1, V2, listing, variant, write_wheel
+from support.plans import job, plan_of
 
 TAG = "cp312-cp312-linux_x86_64"
 ONE, TWO = variant("one", V1), variant("two", V2)

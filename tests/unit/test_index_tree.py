@@ -14,8 +14,6 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
-from indexing import MKL, PROVIDERS, V1, V2, declared, listing, variant, write_wheel
-from wheels import assembled, files_of, parts, wheel_files, with_record, zipped
 
 from polywheel.cli.index import run
 from polywheel.errors import ConfigError, WheelError
@@ -23,6 +21,8 @@ from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.output import MANIFEST, OutputFolder
 from polywheel.index.write.pages import readable_size
 from polywheel.model.variant import Provider
+from support.index_wheels import MKL, PROVIDERS, V1, V2, declared, listing, variant, write_wheel
+from support.wheels import assembled, files_of, parts, wheel_files, with_record, zipped
 
 PAGES = [
     "simple/demo/index.html",

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import wheels
-from wheels import (
+
+from polywheel.cli import main
+from polywheel.errors import WheelError
+from polywheel.wheel.inspect import inspect_wheel
+from polywheel.wheel.inspected_wheel import InspectedWheel
+from support import wheels
+from support.wheels import (
     FIELDS,
     FILES,
     INFO,
@@ -27,11 +32,6 @@ from wheels import (
     with_record,
     zipped,
 )
-
-from polywheel.cli import main
-from polywheel.errors import WheelError
-from polywheel.wheel.inspect import inspect_wheel
-from polywheel.wheel.inspected_wheel import InspectedWheel
 
 WHEEL = f"{INFO}/WHEEL"
 TAGS = b"Wheel-Version: 1.0\nTag: py3-none-any\n"

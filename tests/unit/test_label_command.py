@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wheels import (
+
+from polywheel.cli import main
+from polywheel.wheel import stamp
+from polywheel.wheel.archive import rewrite
+from polywheel.wheel.inspect import inspect_wheel
+from support.wheels import (
     FIELDS,
     FILES,
     INFO,
@@ -18,11 +23,6 @@ from wheels import (
     with_record,
     zipped,
 )
-
-from polywheel.cli import main
-from polywheel.wheel import stamp
-from polywheel.wheel.archive import rewrite
-from polywheel.wheel.inspect import inspect_wheel
 
 WHEEL = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
 PROVIDER = ("--provider", "x86_64=provider-variant-x86-64", "--no-validate")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from indexing import write_wheel
 from packaging.requirements import InvalidRequirement
 
 from polywheel.cli import main
@@ -18,6 +17,7 @@ from polywheel.index.resolve.systems import read_system, this_machine
 from polywheel.init.compose import _allowed, _fits
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 from polywheel.run.build_requirements import check_requirements
+from support.index_wheels import write_wheel
 
 LONG = "9" * 5000
 DEEP = 100_000

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from plans import job, plan_of
 
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build
 from polywheel.run.executors.protocol import BuildExecutor, capture_outcome
 from polywheel.run.loop import BuildLoop, RunObserver
 from polywheel.run.outcome import ExistingWheels, Outcome, State, Wheel
+from support.plans import job, plan_of
 
 PLAN = plan_of([job(None)], [job("v1")], [job("v2")])
 FIRST, SECOND, THIRD = PLAN.builds

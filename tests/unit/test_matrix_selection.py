@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plans import expanded, job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.plan_json import plan_as_json, read_plan
 from polywheel.matrix.selection import Selection, keep_jobs, labels, select
 from polywheel.model.plan import Plan
+from support.plans import expanded, job, plan_of, plans
 
 
 def ids(plan: Plan) -> list[str]:

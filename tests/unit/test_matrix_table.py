@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import AT, matrix_of, project_of, targets_of
 
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import parse_size
@@ -15,6 +14,7 @@ from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.matrix import AxisValue, Inclusion, Matrix, Pattern, Target
 from polywheel.model.variant import VariantProperty
+from support.matrices import AT, matrix_of, project_of, targets_of
 
 EVERYTHING = """
 python = ["3.9", "3.13", "3.13t"]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.plan_json import plan_as_json, read_plan
 from polywheel.model.plan import Job, Plan
+from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 MORE = """
 [variant.variants.declared]

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from setups import project as project_of
-from setups import rules, variant
 
 from polywheel.config.project import Project, ProviderOverride, Settings, read_project
 from polywheel.errors import ConfigError
@@ -19,6 +17,8 @@ from polywheel.providers.plugins import build_providers, plugin_requires
 from polywheel.providers.provider_report import project_plugins
 from polywheel.run.build_requirements import plugin_namespaces, plugin_requirements
 from polywheel.setup.unused_rules import check_unused_rules
+from support.setups import project as project_of
+from support.setups import rules, variant
 
 STATIC = Provider(namespace="ns", static_properties={"level": ("v1", "v2")})
 BUILTIN = Provider(namespace="ns", builtin="some-provider")

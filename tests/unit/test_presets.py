@@ -6,7 +6,6 @@ import re
 from functools import cache
 
 import pytest
-from setups import flags, rules, values, variant
 
 from polywheel.config.setup_table import COMPILERS
 from polywheel.errors import ConfigError, Problem
@@ -15,6 +14,7 @@ from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.setup.rules import SetupSources, merge_rules
+from support.setups import flags, rules, values, variant
 
 NAMES = preset_names()
 BACKENDS = tuple(one.name for one in shipped_profiles())

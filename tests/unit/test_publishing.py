@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 
 from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
@@ -19,6 +18,7 @@ from polywheel.run.journal import Entry, Journal, open_journal
 from polywheel.run.outcome import State, Wheel
 from polywheel.run.worker.publish import Publisher
 from polywheel.system.files import sha256_of
+from support.wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 
 NAME = "demo-1.0-py3-none-any.whl"
 LINUX = Target(name="linux-x86_64", platform_tags=("linux_x86_64",))

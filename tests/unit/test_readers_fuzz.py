@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mutations import DOCUMENT, HEADERS, STAMPED, bad_archive, misshapen, mutated
-from wheels import FIELDS, INFO, LABELLED
 
 from polywheel.cli import show
 from polywheel.errors import WheelError
@@ -28,6 +26,8 @@ from polywheel.wheel.dist_info import find_dist_info, read_dist_info
 from polywheel.wheel.inspect import inspect_wheel
 from polywheel.wheel.inspected_wheel import InspectedWheel
 from polywheel.wheel.record import parse_record
+from support.mutations import DOCUMENT, HEADERS, STAMPED, bad_archive, misshapen, mutated
+from support.wheels import FIELDS, INFO, LABELLED
 
 LIMIT = 1024 * 1024
 MEMORY = 40 * 1024 * 1024

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -43,31 +41,10 @@ def test_what_is_generated_is_what_is_there(name: str) -> None:
     )
 
 
-def test_the_generator_writes_both_files(tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "matrix").mkdir()
-    targets = (ROOT / "matrix" / "targets.toml").read_bytes()
-    (tmp_path / "matrix" / "targets.toml").write_bytes(targets)
-    command = [sys.executable, "-m", "polywheel.config.reference", str(tmp_path)]
-    subprocess.run(command, check=True)
-    for name in generated(ROOT):
-        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
-
-
 def test_the_schema_is_one() -> None:
     Draft7Validator.check_schema(SCHEMA)
     assert shipped_schema() == SCHEMA
     assert (data_folder("matrix") / "schema" / "polywheel.schema.json").is_file()
-
-
-def test_the_backend_does_without_it() -> None:
-    code = "import sys; import polywheel.backend, polywheel.cli; print(*sys.modules)"
-    command = [sys.executable, "-c", code]
-    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    assert "polywheel.config.project" in loaded
-    assert not {f"polywheel.config.{name}" for name in ("shape", "reference", "json_schema")} & {
-        *loaded
-    }
 
 
 def test_the_text_of_a_key_is_what_stands_under_its_field() -> None:
@@ -84,9 +61,6 @@ def test_the_text_of_a_key_is_what_stands_under_its_field() -> None:
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     row = "| `null` | true or false | Whether to build the null variant too. Default: `false`. |"
     assert row in reference
-
-
-# --- schema and readers ---
 
 
 def read(document: dict[str, Any], folder: Path) -> Project:
@@ -308,9 +282,6 @@ def test_every_example_fits_the_schema(name: str) -> None:
     (path,) = [one for one in EXAMPLES if one.parent.name == name]
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     assert [*VALIDATOR.iter_errors(document.get("tool", {}).get("polywheel", {}))] == []
-
-
-# --- validate-pyproject ---
 
 
 def test_there_is_an_entry_point_for_validate_pyproject() -> None:

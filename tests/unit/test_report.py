@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import job, plan_of
 
 from polywheel.errors import WheelError
 from polywheel.matrix.shards import read_durations
@@ -22,6 +21,7 @@ from polywheel.run.outcome import (
 from polywheel.run.report import SHAPE, Report, warnings_as_json
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
+from support.plans import job, plan_of
 
 PLAN = plan_of(
     [job(None), job("null")],

@@ -14,15 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import wheels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheels import Part, assembled, zipped
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive.entry import Member, central
 from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.archive.rewrite import Change, NewMember, rewrite, write_end
+from support import wheels
+from support.wheels import Part, assembled, zipped
 
 PATH = Path("demo-1.0-py3-none-any.whl")
 FILES = {"a.txt": b"aaaa" * 50, "b/": b"", "b/c.txt": b"", "d.bin": bytes(range(256)), "e": b"e"}

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from setups import at, flags, plugin_answer, rules, values, variant
 
 from polywheel.errors import ConfigError
 from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import FLAG_FIELDS, BuildSetup, Entry, Preset, SetupRule
 from polywheel.setup.rules import SetupSources, merge_rules
+from support.setups import at, flags, plugin_answer, rules, values, variant
 
 V3 = "cpu :: level :: v3"
 AES = "cpu :: aes :: on"

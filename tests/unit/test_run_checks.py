@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from wheels import FIELDS, FILES, INFO, METADATA, VARIANT_JSON, with_record, zipped
 
 from polywheel.errors import Problem, WheelError
 from polywheel.matrix.platforms import known_targets
@@ -18,6 +17,7 @@ from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.run.worker.checks import check_planned_wheel, tag_problems
+from support.wheels import FIELDS, FILES, INFO, METADATA, VARIANT_JSON, with_record, zipped
 
 LINUX = Target(name="linux-x86_64", platform_tags=("manylinux*_x86_64", "linux_x86_64"))
 MACOS = Target(name="macos-arm64", platform_tags=("macosx*_arm64",))

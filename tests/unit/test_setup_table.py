@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from setups import SETUP, at, read_rules, rules
 
 from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError, Problem
@@ -18,6 +17,7 @@ from polywheel.model.setup import (
     placeholders,
     with_placeholders,
 )
+from support.setups import SETUP, at, read_rules, rules
 
 
 def problems_of(text: str) -> tuple[Problem, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import job, plan_of, plans
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import Shard, build_seconds, pack, read_durations, shard
 from polywheel.model.plan import Plan
+from support.plans import job, plan_of, plans
 
 TIMES = st.floats(0, 10_000, allow_nan=False)
 

@@ -6,13 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from plans import job, plan_of
-
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job, Plan
 from polywheel.run.journal import Entry, open_journal
 from polywheel.run.stale_wheels import FullPlan, StaleWheel, find_stale, prune
 from polywheel.system.files import sha256_of
+from support.plans import job, plan_of
 
 LINUX, MACOS = "linux-x86_64", "macos-arm64"
 

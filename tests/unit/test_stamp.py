@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from wheels import (
+
+from polywheel.wheel.archive.reader import open_archive
+from polywheel.wheel.stamp import Stamp, stamp_wheel
+from support.wheels import (
     FIELDS,
     FILES,
     INFO,
@@ -35,9 +38,6 @@ from wheels import (
     wheel_files,
     zipped,
 )
-
-from polywheel.wheel.archive.reader import open_archive
-from polywheel.wheel.stamp import Stamp, stamp_wheel
 
 each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)
 

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import job, plan_of
 
 from polywheel import backend
 from polywheel.ci.rendering import literal
@@ -33,6 +32,7 @@ from polywheel.system.terminal import (
     print_lines,
     without_passwords,
 )
+from support.plans import job, plan_of
 
 BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 HIDDEN = [

@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheels import (
+
+from polywheel.errors import WheelError
+from polywheel.formats.metadata import with_variant_fields
+from polywheel.wheel.stamp import Stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
+from polywheel.wheel.unstamp import UNDO_FIELD, only_removes_fields
+from support.wheels import (
     FIELDS,
     FILES,
     INFO,
@@ -34,11 +39,6 @@ from wheels import (
     wheel_files,
     zipped,
 )
-
-from polywheel.errors import WheelError
-from polywheel.formats.metadata import with_variant_fields
-from polywheel.wheel.stamp import Stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
-from polywheel.wheel.unstamp import UNDO_FIELD, only_removes_fields
 
 
 def stamp(label: str = "v3") -> Stamp:

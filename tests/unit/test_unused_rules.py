@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from setups import at, plugin_answer, project, rules, variant
 
 from polywheel.config.project import ProviderOverride, Settings
 from polywheel.errors import ConfigError, Problem
@@ -13,6 +12,7 @@ from polywheel.model.plugin_answers import PluginAnswer
 from polywheel.model.setup import BackendProfile, FeatureValues, Preset
 from polywheel.model.variant import Provider, Variant
 from polywheel.setup.unused_rules import check_unused_rules
+from support.setups import at, plugin_answer, project, rules, variant
 
 STATIC = Provider(
     namespace="blas", static_properties={"library": ("openblas", "mkl"), "threads": ("on",)}

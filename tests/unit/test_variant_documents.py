@@ -11,7 +11,6 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from indexing import MKL, PROVIDERS, V1, V2, declared, variant, write_wheel
 from variantlib.commands.generate_index_json import generate_index_json
 from variantlib.variants_json import VariantsJson
 
@@ -26,6 +25,7 @@ from polywheel.model.variant import (
     VariantMetadata,
     VariantProperty,
 )
+from support.index_wheels import MKL, PROVIDERS, V1, V2, declared, variant, write_wheel
 
 ONE = declared(variants=[variant("one", V1)])
 TWO = declared(variants=[variant("two", V2, MKL)])

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexing import MKL, V1, V2, declared, variant
-from wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.single_variant import parse_single_variant
@@ -28,6 +26,8 @@ from polywheel.index.write.releases import read_releases
 from polywheel.model.variant import VariantMetadata
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.variant_member import UnusualError, read_variant_member
+from support.index_wheels import MKL, V1, V2, declared, variant
+from support.wheels import INFO, VARIANT_JSON, assembled, crowd, parts, row, zipped
 
 LABELLED, PLAIN = "demo-1.0-py3-none-any-one.whl", "demo-1.0-py3-none-any.whl"
 DOCUMENT = variant_json(variant("one", V1), declared())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plans import HEAD, MATRIX, expanded
 
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.why import Reason, cell_reasons, reasons_as_json, reasons_as_lines
+from support.plans import HEAD, MATRIX, expanded
 
 AT = "pyproject.toml: tool.polywheel.matrix."
 

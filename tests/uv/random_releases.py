@@ -33,13 +33,13 @@ from typing import Any
 from unittest import mock
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "integration"))
+sys.path.insert(0, str(HERE.parent))
 
-from choosing import write_wheel  # noqa: E402
 from machines import Machine, random_machine  # noqa: E402
 
 from polywheel.cli import main as polywheel  # noqa: E402
 from polywheel.model.wheelname import WheelName  # noqa: E402
+from support.uv_releases import write_wheel  # noqa: E402
 
 VERSIONS = ("0.9", "1.0", "1.1", "1.1.post1", "1.2rc1", "2.0", "2.0a1", "2.0.dev3", "2.1")
 LEVELS = ("v1", "v2", "v3", "v4")

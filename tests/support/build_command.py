@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from building import ROOT, write_project
+from support.builds import ROOT, write_project
 
 # Each process that runs tests has one of its own: what a test leaves behind in it is removed.
 CACHE = ROOT / ".cache" / f"polywheel-build{os.environ.get('PYTEST_XDIST_WORKER', '')}"

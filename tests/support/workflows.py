@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from building import ROOT
+
+from support.builds import ROOT
 
 Context = Mapping[str, Any]
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.-]*)")

@@ -10,12 +10,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from wheels import installable
 
 from polywheel.environments import installers
 from polywheel.environments.installers import find_installer, pip_settings
 from polywheel.environments.virtual_environments import Environments, this_interpreter
 from polywheel.errors import ConfigError
+from support.wheels import installable
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from indexing import write_wheel
 
 from polywheel import backend
 from polywheel.backend import __main__ as backend_main
 from polywheel.cli import COMMANDS, main
 from polywheel.errors import exit_code_of
+from support.index_wheels import write_wheel
 
 ENCODINGS = ("cp1252", "cp437", "ascii")
 PROJECT = """\

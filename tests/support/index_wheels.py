@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import MappingProxyType
 
-from wheels import row, zipped
-
 from polywheel.formats.metadata import variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
+from support.wheels import row, zipped
 
 PROVIDERS = {
     "x86_64": Provider(namespace="x86_64", requires=("x86-64-variant-provider",)),

@@ -19,7 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from asking import (
+from variantlib.plugins.loader import DictPluginLoader
+
+from polywheel.errors import Problem, ProviderError
+from polywheel.model.plugin_answers import FeatureConfig
+from polywheel.model.variant import VariantProperty
+from polywheel.providers.client import ask_plugins
+from support.plugins import (
     LEVEL,
     PLUGINS,
     answer_of,
@@ -33,12 +39,6 @@ from asking import (
     shown,
     watched,
 )
-from variantlib.plugins.loader import DictPluginLoader
-
-from polywheel.errors import Problem, ProviderError
-from polywheel.model.plugin_answers import FeatureConfig
-from polywheel.model.variant import VariantProperty
-from polywheel.providers.client import ask_plugins
 
 FORMS = ("", ":Plugin", ":plugin", ":Outer.Inner")
 CALLS = (
@@ -274,8 +274,8 @@ def test_the_one_that_hangs_is_named_among_several(monkeypatch: pytest.MonkeyPat
 ASKS = """
 import sys
 from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[1]).parent / "unit"))
-from asking import LEVEL, ask, query
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from support.plugins import LEVEL, ask, query
 print("begins", flush=True)
 ask(query("hostile.does:Plugin", LEVEL))
 """
@@ -369,11 +369,11 @@ def test_nothing_is_left_when_the_one_who_asks_is_interrupted(
     monkeypatch.setenv("POLYWHEEL_TEST_LEAVES", "hangs_too")
     monkeypatch.setenv("POLYWHEEL_TEST_PIDS", str(pids))
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import asking; "
-        "asking.ask(asking.query('hostile.leaves:Plugin', asking.LEVEL))"
+        "import sys; sys.path.insert(0, sys.argv[1]); from support import plugins; "
+        "plugins.ask(plugins.query('hostile.leaves:Plugin', plugins.LEVEL))"
     )
-    here = str(Path(__file__).parent)
-    with subprocess.Popen([sys.executable, "-c", code, here], stderr=subprocess.PIPE) as process:
+    tests = str(PLUGINS.parent)
+    with subprocess.Popen([sys.executable, "-c", code, tests], stderr=subprocess.PIPE) as process:
         assert waits_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)

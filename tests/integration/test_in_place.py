@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from wheels import (
+
+from polywheel.errors import WheelError
+from polywheel.system.files import rename
+from polywheel.system.locks import try_lock
+from polywheel.wheel import in_place
+from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
+from polywheel.wheel.dist_info import read_dist_info
+from polywheel.wheel.in_place import change_in_place
+from polywheel.wheel.stamp import MakeChange, stamp_change, stamp_wheel
+from support.wheels import (
     FILES,
     INFO,
     LABELLED,
@@ -26,15 +35,6 @@ from wheels import (
     with_record,
     zipped,
 )
-
-from polywheel.errors import WheelError
-from polywheel.system.files import rename
-from polywheel.system.locks import try_lock
-from polywheel.wheel import in_place
-from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
-from polywheel.wheel.dist_info import read_dist_info
-from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import MakeChange, stamp_change, stamp_wheel
 
 LARGE = {"demo/noise.bin": random.Random(1).randbytes(400_000)}
 KINDS = {
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_every_byte_as_it_was(behind: bytes, tmp_path: Path) 
     script = """
         import resource, sys
         from pathlib import Path
-        import wheels
+        from support import wheels
         from polywheel.errors import WheelError
         from polywheel.wheel.in_place import change_in_place
         from polywheel.wheel.stamp import stamp_change

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from wheels import installable
 
 from polywheel.config.reader import normalized_requirements
 from polywheel.environments import installers
@@ -27,6 +26,7 @@ from polywheel.environments.virtual_environments import (
 from polywheel.errors import BuildError, ConfigError
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.system.locks import hold_lock
+from support.wheels import installable
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 MAKE = """

@@ -14,8 +14,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-import wheels
-from wheels import FIELDS, INFO, KINDS, Part, assembled, parts, with_record
+from support import wheels
+from support.wheels import FIELDS, INFO, KINDS, Part, assembled, parts, with_record
 
 DOCUMENT: dict[str, Any] = {
     "$schema": "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json",

@@ -12,9 +12,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from building import ROOT, run
 
 from polywheel.environments.interpreters import find_interpreter
+from support.builds import ROOT, run
 
 IMAGE_VARIABLE = "CIBW_MANYLINUX_X86_64_IMAGE"
 IMAGE = "localhost/polywheel-cibuildwheel:1"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from setups import project as bare_project
 
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project, read_settings
@@ -20,6 +19,7 @@ from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Job, Plan
+from support.setups import project as bare_project
 
 AT = "pyproject.toml: tool.polywheel.matrix"
 

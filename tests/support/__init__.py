@@ -1,0 +1,1 @@
+"""What tests share: builders of projects, wheels, and plans; runs of commands; fake plugins and backends."""
