@@ -43,7 +43,7 @@ from polywheel.system.cache_manifest import (
 from polywheel.system.locks import hold_lock, lock_first_free
 from polywheel.system.logs import last_lines
 from polywheel.system.processes import run_child
-from polywheel.system.temporary import remove_abandoned, remove_tree, replacing, temporary_folder
+from polywheel.system.temporary import is_used, remove_tree, replacing, temporary_folder, using
 
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"
@@ -188,7 +188,7 @@ class Environments:
                 environment = _find(folder)
             if environment is None:
                 environment = self._create_in_free_folder(folder, interpreter, requirements)
-            _use(environment.folder, self._uses)
+            self._uses.enter_context(using(environment.folder))
         return environment
 
     def _create_in_free_folder(
@@ -197,15 +197,19 @@ class Environments:
         # The installer inherits the lock. If it outlives a killed run, this run takes another folder
         # instead of waiting: the installer may have left a process running.
         folders = (
-            folder for folder in _possible_folders(usual) if self._fresh or not _is_in_use(folder)
+            folder for folder in _possible_folders(usual) if self._fresh or not is_used(folder)
         )
         with lock_first_free(folder.with_suffix(".installing") for folder in folders) as (
             lock,
             handle,
         ):
             folder = lock.with_suffix("")
-            if self._fresh:
-                _refuse_in_use(folder)
+            if self._fresh and is_used(folder) and _read_note(folder) is not None:
+                raise BuildError(
+                    "another run is using an environment that --fresh would replace",
+                    at=str(folder),
+                    hint="wait until the other run ends, or do not use --fresh",
+                )
             return self._create(folder, interpreter, requirements, handle)
 
     def _create(
@@ -288,30 +292,6 @@ def _remove(folder: Path) -> None:
     with suppress(OSError):
         (folder / _COMPLETE).unlink(missing_ok=True)
     remove_tree(folder)
-
-
-def _use(folder: Path, uses: ExitStack) -> None:
-    """Create a temporary folder beside an environment, which marks it as in use."""
-    users = folder.with_suffix(".users")
-    users.mkdir(exist_ok=True)
-    uses.enter_context(temporary_folder(users))
-
-
-def _is_in_use(folder: Path) -> bool:
-    """Whether another run may be using the environment in a folder."""
-    users = folder.with_suffix(".users")
-    remove_abandoned(users)
-    return users.is_dir() and any(users.iterdir())
-
-
-def _refuse_in_use(folder: Path) -> None:
-    """Raise BuildError if another run may be using an environment that would be replaced."""
-    if _is_in_use(folder) and _read_note(folder) is not None:
-        raise BuildError(
-            "another run is using an environment that --fresh would replace",
-            at=str(folder),
-            hint="wait until the other run ends, or do not use --fresh",
-        )
 
 
 def _read_note(folder: Path) -> Environment | None:

@@ -85,14 +85,14 @@ def remove_abandoned(parent: Path) -> None:
     Folders of other users, and folders that are not temporary folders of polywheel, are kept. Links are
     not followed. A folder that can't be removed is kept.
     """
-    try:
-        with os.scandir(parent) as entries:
-            found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
-    except OSError:
-        return
-    for folder in found:
+    folders: list[Path] = []
+    with suppress(OSError), os.scandir(parent) as entries:
+        folders = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+    for folder in folders:
         with suppress(OSError):
-            if _is_ours(folder):
+            status = folder.lstat()
+            ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if ours and stat.S_ISDIR(status.st_mode):
                 _remove_if_abandoned(folder)
 
 
@@ -105,9 +105,29 @@ def remove_abandoned_once(parent: Path) -> None:
 @cache
 def mark_as_used(folder: Path) -> None:
     """Mark a folder as used until this process ends. Raises OSError."""
-    users = folder.with_name(f"{folder.name}{_USERS}")
+    uses = ExitStack()
+    uses.enter_context(using(folder))
+    atexit.register(uses.close)
+
+
+@contextmanager
+def using(folder: Path) -> Iterator[None]:
+    """Mark a folder as used, with a temporary folder beside it. Raises OSError."""
+    users = _users(folder)
     users.mkdir(exist_ok=True)
-    atexit.register(_remove, *_create_folder(users, ""))
+    with temporary_folder(users):
+        yield
+
+
+def is_used(folder: Path) -> bool:
+    """Whether a living process has marked a folder as used."""
+    users = _users(folder)
+    remove_abandoned(users)
+    return users.is_dir() and any(users.iterdir())
+
+
+def _users(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{_USERS}")
 
 
 def remove_unused(parent: Path, *, most: int, seconds: float) -> None:
@@ -118,26 +138,17 @@ def remove_unused(parent: Path, *, most: int, seconds: float) -> None:
     and a new modification time. Raises OSError if ``parent`` can't be listed.
     """
     with os.scandir(parent) as entries:
-        found = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
+        by_time = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
     kept, now = 0, time.time()
-    for used, path in sorted(found, reverse=True):
+    for used, path in sorted(by_time, reverse=True):
         folder = Path(path)
         if folder.name.startswith(".") or folder.name.endswith(_USERS):
             continue
         kept += 1
-        if now - used > seconds or (kept > most and now - used > _JUST_USED):
-            users = folder.with_name(f"{folder.name}{_USERS}")
-            remove_abandoned(users)
-            if not users.is_dir() or not os.listdir(users):  # noqa: PTH208
-                remove_tree(folder)
-                remove_tree(users)
-
-
-def _is_ours(folder: Path) -> bool:
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and (
-        not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    )
+        expired = now - used > seconds or (kept > most and now - used > _JUST_USED)
+        if expired and not is_used(folder):
+            remove_tree(folder)
+            remove_tree(_users(folder))
 
 
 def _remove_if_abandoned(folder: Path) -> None:
@@ -166,10 +177,14 @@ def _create_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
         with ExitStack() as opened:
             try:
                 lock = opened.enter_context((folder / _LOCK).open("x+b"))
+                is_locked = True
+                with suppress(
+                    OSError
+                ):  # a file system without locks: no process can remove the folder
+                    is_locked = try_lock(lock)
                 # Another process may have removed the folder as abandoned before it was locked.
-                if _lock(lock) and os.path.samestat(
-                    os.fstat(lock.fileno()), (folder / _LOCK).lstat()
-                ):
+                status = (folder / _LOCK).lstat()
+                if is_locked and os.path.samestat(os.fstat(lock.fileno()), status):
                     opened.pop_all()
                     return folder, lock
             except FileNotFoundError:
@@ -179,13 +194,6 @@ def _create_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
                     folder.rmdir()
                 raise
     raise OSError(f"can't create a temporary folder in {parent}")
-
-
-def _lock(lock: BinaryIO) -> bool:
-    try:
-        return try_lock(lock)
-    except OSError:  # a file system without locks: no process can remove the folder as abandoned
-        return True
 
 
 def _remove(folder: Path, lock: BinaryIO) -> None:
@@ -216,10 +224,10 @@ def remove_tree(path: Path) -> None:
         _unlink(path)
         return
     top = len(str(path))
-    waiting, emptied, moved = [(path, 0)], [], 0
+    waiting, folders, moved = [(path, 0)], [], 0
     while waiting:
         folder, depth = waiting.pop()
-        emptied.append(folder)
+        folders.append(folder)
         for entry in _entries(folder):
             inner = Path(entry.path)
             if not entry.is_dir(follow_symlinks=False):
@@ -232,7 +240,7 @@ def remove_tree(path: Path) -> None:
                     inner.chmod(0o700)
                     inner = inner.rename(path / f"gone-{moved}-{os.urandom(4).hex()}")
             waiting.append((inner, 1 if deep else depth + 1))
-    for folder in reversed(emptied):
+    for folder in reversed(folders):
         with suppress(OSError):
             folder.rmdir()
 
