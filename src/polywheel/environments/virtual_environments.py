@@ -42,7 +42,7 @@ from polywheel.system.cache_manifest import (
 )
 from polywheel.system.locks import hold_lock, lock_first_free
 from polywheel.system.logs import last_lines
-from polywheel.system.processes import run_child
+from polywheel.system.processes import capture_output, run_child
 from polywheel.system.temporary import is_used, remove_tree, replacing, temporary_folder, using
 
 _COMPLETE = "polywheel-environment.json"
@@ -118,7 +118,7 @@ class Environments:
         stop: Event | None = None,
         patience: float | None = None,
     ) -> None:
-        """``patience``: how long to wait for another run that creates the same environment, in seconds."""
+        """``patience`` is the time to wait for another run that creates the same environment, in seconds."""
         self._kind = kind
         self._patience = patience
         self._fresh = fresh
@@ -149,10 +149,10 @@ class Environments:
                 folder = self._usual_folder(key)
                 try:
                     self._environments[key] = self._find_or_create(folder, interpreter, normalized)
-                except (OSError, subprocess.SubprocessError) as error:
-                    why = error.strerror if isinstance(error, OSError) else None
+                except OSError as error:
+                    why = error.strerror or error
                     raise BuildError(
-                        f"can't create an environment: {why or error}", at=str(folder)
+                        f"can't create an environment: {why}", at=str(folder)
                     ) from None
             return self._environments[key]
 
@@ -196,13 +196,12 @@ class Environments:
     ) -> Environment:
         # The installer inherits the lock. If it outlives a killed run, this run takes another folder
         # instead of waiting: the installer may have left a process running.
-        folders = (
-            folder for folder in _possible_folders(usual) if self._fresh or not is_used(folder)
+        locks = (
+            folder.with_suffix(".installing")
+            for folder in _possible_folders(usual)
+            if self._fresh or not is_used(folder)
         )
-        with lock_first_free(folder.with_suffix(".installing") for folder in folders) as (
-            lock,
-            handle,
-        ):
+        with lock_first_free(locks) as (lock, descriptor):
             folder = lock.with_suffix("")
             if self._fresh and is_used(folder) and _read_note(folder) is not None:
                 raise BuildError(
@@ -210,37 +209,29 @@ class Environments:
                     at=str(folder),
                     hint="wait until the other run ends, or do not use --fresh",
                 )
-            return self._create(folder, interpreter, requirements, handle)
+            return self._create(folder, interpreter, requirements, descriptor)
 
     def _create(
         self, folder: Path, interpreter: Interpreter, requirements: Sequence[str], lock: int
     ) -> Environment:
         _remove(folder)
-        action = (
-            f"installing {', '.join(requirements)}"
-            if requirements
-            else "creating an empty environment"
-        )
-        if self._installer.note is not None and requirements:
+        packages = ", ".join(requirements)
+        action = f"installing {packages}" if packages else "creating an empty environment"
+        if self._installer.note is not None and packages:
             self._notify(self._installer.note)
         self._notify(f"Python {interpreter.python}: {action}")
+        commands = self._installer.commands(folder, interpreter.executable, requirements)
+        failures = ("can't be used", f"can't install {packages}")
         try:
-            for number, command in enumerate(
-                self._installer.commands(folder, interpreter.executable, requirements)
-            ):
-                output = self._run(command, folder, lock)
-                if output is not None:
-                    failed = (
-                        f"can't install {', '.join(requirements)}" if number else "can't be used"
-                    )
-                    raise BuildError(f"Python {interpreter.python}: {failed}", output=output)
+            for command, failure in zip(commands, failures, strict=False):
+                self._run(command, folder, lock, f"Python {interpreter.python}: {failure}")
             return _finish(folder)
         except BaseException:
             _remove(folder)  # it would take disk space, which may have run out
             raise
 
-    def _run(self, command: Sequence[str], folder: Path, lock: int) -> list[str] | None:
-        """Run a command. Return its last lines if it failed, else None. Raises BuildError if stopped."""
+    def _run(self, command: Sequence[str], folder: Path, lock: int, failure: str) -> None:
+        """Run a command. Raises BuildError if it fails, with its last lines, or if it is stopped."""
         with temporary_folder() as scratch:
             log = scratch / "log"
             child = run_child(
@@ -253,10 +244,9 @@ class Environments:
             )
             if child.stopped:
                 raise BuildError("stopped")
-            if child.code == 0:
-                return None
-            lines = last_lines(log, _LINES)
-        return lines or [f"{Path(command[0]).name} ended with exit code {child.code}"]
+            if child.code != 0:
+                code = f"{Path(command[0]).name} ended with exit code {child.code}"
+                raise BuildError(failure, output=last_lines(log, _LINES) or [code])
 
 
 def this_interpreter() -> Interpreter:
@@ -296,16 +286,16 @@ def _remove(folder: Path) -> None:
 
 def _read_note(folder: Path) -> Environment | None:
     """Read the note of a complete environment; None if there is none, or if it was moved."""
+    python = python_of(folder)
     try:
         note = json.loads((folder / _COMPLETE).read_text(encoding="utf-8"))
-        recorded, resolved = note["folder"], tuple(map(str, note["resolved"]))
-        content = str(note["content"])
+        # It was moved, or its interpreter was removed, which leaves a broken link.
+        if note["folder"] != str(folder) or not Path(python).exists():
+            return None
+        resolved, content = tuple(map(str, note["resolved"])), str(note["content"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    # It was moved, or its interpreter was removed, which leaves a broken link.
-    if recorded != str(folder) or not Path(python_of(folder)).exists():
-        return None
-    return Environment(folder=folder, python=python_of(folder), resolved=resolved, content=content)
+    return Environment(folder=folder, python=python, resolved=resolved, content=content)
 
 
 def _is_sound(environment: Environment) -> bool:
@@ -328,42 +318,36 @@ def _is_sound(environment: Environment) -> bool:
 
 def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
     """The compiled files that the interpreter of an environment can load."""
+    paths = {str(environment.folder / name): name for name in names}
     try:
-        done = subprocess.run(
+        output = subprocess.run(
             [environment.python, "-I", "-S", "-c", _SOUND],
-            input=json.dumps([str(environment.folder / name) for name in names]),
+            input=json.dumps([*paths]),
             capture_output=True,
             encoding="ascii",
             check=True,
-        )
-        sound = set(json.loads(done.stdout))
-    except (OSError, ValueError, RecursionError, subprocess.SubprocessError):
+        ).stdout
+        return [paths[path] for path in json.loads(output)]
+    except (OSError, ValueError, KeyError, RecursionError, subprocess.SubprocessError):
         return []
-    return [name for name in names if str(environment.folder / name) in sound]
 
 
 def _finish(folder: Path) -> Environment:
     """Write the note of an environment, which makes it complete."""
     python = python_of(folder)
-    output = subprocess.run(
-        [python, "-I", "-c", _WHERE],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    ).stdout
+    output = capture_output([python, "-I", "-c", _WHERE])
+    if output is None:
+        raise BuildError("the new environment's Python does not run", at=python)
     sites = sorted(set(json.loads(output)))
     installed = [dist for dist in distributions(path=sites) if dist.metadata["Name"]]
-    resolved = sorted(
-        {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}
-    )
+    resolved = {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}
     content = hashlib.sha256("".join(sorted(map(_describe_files, installed))).encode()).hexdigest()
     environment = Environment(
-        folder=folder, python=python, resolved=tuple(resolved), content=content
+        folder=folder, python=python, resolved=tuple(sorted(resolved)), content=content
     )
     record_files(folder, without=_BYTECODE)
     _is_sound(environment)  # adds the files that pip compiled
-    note = {"folder": str(folder), "resolved": resolved, "content": content}
+    note = {"folder": str(folder), "resolved": environment.resolved, "content": content}
     with replacing(folder / _COMPLETE) as part:
         write_synced(part, json.dumps(note, indent=2))
     return environment
