@@ -16,19 +16,17 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from polywheel.errors import ConfigError
 
 _SECTIONS = ("global", "install", ":env:")
 """The sections that ``pip install`` reads; a later one overrides an earlier one."""
-_ADDED_UP = frozenset({"no-binary", "only-binary"})
+_FORMATS = ("no-binary", "only-binary")
 """Options whose values from all sections are combined."""
-_NAME = "pip.ini" if sys.platform == "win32" else "pip.conf"
 
 
 def pip_settings() -> Mapping[str, str]:
@@ -38,22 +36,28 @@ def pip_settings() -> Mapping[str, str]:
     Raises ConfigError if a file can't be read.
     """
     by_section: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for path in _files():
-        for section, options in _read(path).items():
-            if section in by_section:
-                by_section[section].update(options)
-    variables = {
-        _option(name.removeprefix("PIP_")): value
-        for name, value in os.environ.items()
-        if name.startswith("PIP_")
-    }
-    by_section[":env:"].update(variables)
+    for path in _pip_files():
+        parser = _Parser()
+        try:
+            # A file that can't be opened is skipped.
+            parser.read(path, encoding="utf-8" if sys.flags.utf8_mode else "locale")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"pip's configuration can't be read: {str(error).splitlines()[0]}",
+                at=str(path),
+                hint="pip config debug lists the files that pip reads",
+            ) from None
+        for section in filter(parser.has_section, _SECTIONS):
+            by_section[section].update(parser.items(section))
+    for name, value in os.environ.items():
+        if name.startswith("PIP_"):
+            by_section[":env:"][_option(name.removeprefix("PIP_"))] = value
     settings: dict[str, str] = {}
     for section in _SECTIONS:
         for option, value in by_section[section].items():
             # An empty value does not override an earlier section.
             if value and option != "config-file":
-                before = settings.get(option) if option in _ADDED_UP else None
+                before = settings.get(option) if option in _FORMATS else None
                 settings[option] = f"{before},{value}" if before else value
     return settings
 
@@ -67,72 +71,68 @@ def _option(name: str) -> str:
     return name.lower().replace("_", "-").removeprefix("--")
 
 
-def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
-    parser = _Parser()
-    try:
-        # A file that can't be opened is skipped.
-        parser.read(path, encoding="utf-8" if sys.flags.utf8_mode else "locale")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"pip's configuration can't be read: {str(error).splitlines()[0]}",
-            at=str(path),
-            hint="pip config debug lists the files that pip reads",
-        ) from None
-    return {section: dict(parser.items(section)) for section in parser.sections()}
-
-
-def _files() -> Iterator[Path]:
+def _pip_files() -> Iterator[Path]:
     """The configuration files of pip; later files override earlier ones."""
+    windows, mac = sys.platform == "win32", sys.platform == "darwin"
+    name = "pip.ini" if windows else "pip.conf"
     named = os.environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
-    yield from (folder / _NAME for folder in system_folders("pip"))
-    if sys.platform not in {"win32", "darwin"}:
-        yield Path("/etc", _NAME)
+    yield from (folder / name for folder in _system_folders("pip"))
+    if not (windows or mac):
+        yield Path("/etc", name)
     if not named or not Path(named).exists():
-        yield Path.home() / ("pip" if sys.platform == "win32" else ".pip") / _NAME
-        yield _user_folder() / _NAME
-    yield Path(sys.prefix, _NAME)
+        yield Path.home() / ("pip" if windows else ".pip") / name
+        user = _user_folder("pip")
+        if mac:
+            support = Path.home() / "Library" / "Application Support" / "pip"
+            user = support if support.is_dir() else Path.home() / ".config" / "pip"
+        yield user / name
+    yield Path(sys.prefix, name)
     if named:
         yield Path(named)
 
 
-def _user_folder() -> Path:
-    if sys.platform == "darwin":
-        support = Path.home() / "Library" / "Application Support" / "pip"
-        return support if support.is_dir() else Path.home() / ".config" / "pip"
-    return user_folder("pip")
+def _uv_files() -> list[Path]:
+    """The configuration files of uv outside of projects; later files override earlier ones."""
+    if _is_true(os.environ.get("UV_NO_CONFIG", "")):
+        return []
+    if named := os.environ.get("UV_CONFIG_FILE"):
+        return [Path(named)]
+    folders = [_user_folder("uv")]
+    if not _is_true(os.environ.get("UV_NO_SYSTEM_CONFIG", "")):
+        folders = [Path("/etc/uv"), *_system_folders("uv"), *folders]
+    return [folder / "uv.toml" for folder in folders]
 
 
-def user_folder(name: str) -> Path:
+def _user_folder(name: str) -> Path:
     """The configuration folder of a program for this user. On macOS it is the same as on Linux."""
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming", name)
     return Path(os.environ.get("XDG_CONFIG_HOME", "").strip() or Path.home() / ".config", name)
 
 
-def system_folders(name: str) -> Iterator[Path]:
+def _system_folders(name: str) -> Iterator[Path]:
     """The configuration folders of pip and uv for all users; later ones override earlier ones."""
     if sys.platform == "win32":
         yield Path(os.environ.get("PROGRAMDATA") or "C:\\ProgramData", name)
-        return
-    if sys.platform == "darwin":
+    elif sys.platform == "darwin":
         homebrew, separator, rest = sys.base_prefix.partition("/opt/python")
         if separator and "/Frameworks/Python.framework/" in rest:
             yield Path(homebrew, "share", name)
         yield Path("/Library/Application Support", name)
-        return
-    folders = os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
-    for folder in [folder for folder in folders if folder.strip()] or ["/etc/xdg"]:
-        yield Path(folder, name)
+    else:
+        folders = os.environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep)
+        for folder in [folder for folder in folders if folder.strip()] or ["/etc/xdg"]:
+            yield Path(folder, name)
 
 
-def is_true(value: str) -> bool:
+def _is_true(value: str) -> bool:
     """Whether a switch is on, as pip and uv read it."""
     return value.strip().lower() in {"1", "true", "yes", "on", "y", "t"}
 
 
-def absolute_path(text: str) -> str:
+def _absolute_path(text: str) -> str:
     """Make a path absolute. A URL is returned unchanged."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):  # two letters at least: C: is a drive
         return text
@@ -154,57 +154,39 @@ _SAME: Mapping[str, tuple[str, ...]] = {
     "pre": ("UV_PRERELEASE",),
 }
 """Options of pip, and the equivalent variables of uv."""
-_FORMATS = ("no-binary", "only-binary")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _WITH_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_EXCLUDE")
 """Variables of uv with the names of files whose content matters."""
 _WITH_PATHS = {*_WITH_FILES, "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"}
 
 
-def own_settings() -> Mapping[str, str]:
+def _uv_settings() -> Mapping[str, str]:
     """Return, by option of pip, the variable or file with an equivalent setting of uv.
 
     Raises ConfigError if a file can't be read.
     """
     origins: dict[str, str] = {}
-    for path in configuration_files():
+    for path in _uv_files():
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"uv's configuration can't be read: {error}", at=str(path)) from None
-        origins |= dict.fromkeys(_options_in(document), str(path))
+        for table in (document, document.get("pip")):
+            if isinstance(table, dict):
+                options = table.keys() & {"index-url", "extra-index-url", "find-links"}
+                indexes = table.get("index")
+                for index in indexes if isinstance(indexes, list) else ():
+                    default = isinstance(index, dict) and index.get("default") is True
+                    options.add("index-url" if default else "extra-index-url")
+                origins |= dict.fromkeys(options, str(path))
     for option, names in _SAME.items():
         origins |= {option: name for name in names if os.environ.get(name)}  # noqa: B035
     return origins
 
 
-def _options_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """The settings in a configuration file of uv, and in its table ``pip``, as options of pip."""
-    for table in (document, document.get("pip")):
-        if not isinstance(table, dict):
-            continue
-        yield from table.keys() & {"index-url", "extra-index-url", "find-links"}
-        indexes = table.get("index")
-        for index in indexes if isinstance(indexes, list) else ():
-            default = isinstance(index, dict) and index.get("default") is True
-            yield "index-url" if default else "extra-index-url"
-
-
-def configuration_files() -> list[Path]:
-    """The configuration files of uv outside of projects; later files override earlier ones."""
-    if is_true(os.environ.get("UV_NO_CONFIG", "")):
-        return []
-    if named := os.environ.get("UV_CONFIG_FILE"):
-        return [Path(named)]
-    folders = [user_folder("uv")]
-    if not is_true(os.environ.get("UV_NO_SYSTEM_CONFIG", "")):
-        folders = [Path("/etc/uv"), *system_folders("uv"), *folders]
-    return [folder / "uv.toml" for folder in folders]
-
-
-def unsupported_by_uv(settings: Mapping[str, str]) -> str | None:
+def _unsupported_by_uv(settings: Mapping[str, str]) -> str | None:
     """Return a setting of pip that has no equivalent in uv; None if there is none."""
     for option, value in settings.items():
         if option not in {*_SAME, *_FORMATS, "proxy"}:
@@ -218,20 +200,20 @@ def unsupported_by_uv(settings: Mapping[str, str]) -> str | None:
 
 
 def _is_odd_link(link: str) -> bool:
-    """Whether it is a page on this disk, is missing, or has a comma in it: pip takes no offence."""
+    """Whether it is a page on this disk, is missing, or has a comma in it: pip accepts that, uv does not."""
     return "," in link or ("://" not in link and not Path(link).is_dir())
 
 
-def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+def _as_variables(settings: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
     """Settings of pip as variables of uv, without the settings that uv has itself."""
     variables: dict[str, str] = {}
     for option, value in settings.items():
-        if option in own or option in {"no-index", *_FORMATS}:
+        if option in origins or option in {"no-index", *_FORMATS}:
             continue
         if option == "proxy":
             variables |= dict.fromkeys(_PROXIES, value)
         elif option == "pre":
-            variables |= {"UV_PRERELEASE": "allow"} if is_true(value) else {}
+            variables |= {"UV_PRERELEASE": "allow"} if _is_true(value) else {}
         elif option != "keyring-provider" or value in {"disabled", "subprocess"}:
             text = ",".join(value.split()) if option == "find-links" else value
             variables |= dict.fromkeys(_SAME[option], text)
@@ -241,10 +223,10 @@ def as_variables(settings: Mapping[str, str], own: Mapping[str, str]) -> dict[st
     return variables
 
 
-def as_options(settings: Mapping[str, str]) -> Iterator[str]:
+def _as_options(settings: Mapping[str, str]) -> Iterator[str]:
     """Settings of pip without a variable in uv, as options of ``uv pip install``."""
     # Takes precedence over the settings of uv.
-    if is_true(settings.get("no-index", "")):
+    if _is_true(settings.get("no-index", "")):
         yield "--no-index"
     for option in _FORMATS:
         for value in settings.get(option, "").split(","):
@@ -252,20 +234,14 @@ def as_options(settings: Mapping[str, str]) -> Iterator[str]:
                 yield from (f"--{option}", value.strip())
 
 
-def own_variables(variables: Mapping[str, str]) -> dict[str, str]:
+def _with_absolute_paths(variables: Mapping[str, str]) -> dict[str, str]:
     """Environment variables for uv with absolute paths, because it runs in another folder."""
     absolute = dict(variables)
     for name in _WITH_PATHS & absolute.keys():
         separator = "," if name == "UV_FIND_LINKS" else " "
         words = [word for word in absolute[name].split(separator) if word]
-        absolute[name] = separator.join(map(absolute_path, words))
+        absolute[name] = separator.join(map(_absolute_path, words))
     return absolute
-
-
-def files_of(variables: Mapping[str, str]) -> list[Path]:
-    """The files whose content decides which packages uv chooses."""
-    named = [word for name in _WITH_FILES for word in variables.get(name, "").split()]
-    return [*map(Path, named), *configuration_files()]
 
 
 _SOURCES = ("index-url", "extra-index-url", "find-links", "no-index", "constraint")
@@ -352,33 +328,41 @@ def find_installer() -> Installer:
         if option not in _WITHOUT_EFFECT
     }
     sources = {name: value for name, value in settings.items() if name not in _FOR_PIP_ALONE}
-    own = own_settings()
-    uv, unsupported = find_uv(), unsupported_by_uv(sources)
+    origins = _uv_settings()
+    uv, unsupported = find_uv(), _unsupported_by_uv(sources)
     variables = {
         name: value for name, value in os.environ.items() if _LEFT_OUT.fullmatch(name) is None
     }
     if uv is not None and unsupported is None:
-        variables = own_variables(variables)
+        variables = _with_absolute_paths(variables)
         return Installer(
             uv=uv,
-            environment={**variables, **as_variables(sources, own)},
-            options=tuple(as_options(sources)),
-            identity=_identity("uv", sources, variables, files_of(variables)),
+            environment={**variables, **_as_variables(sources, origins)},
+            options=tuple(_as_options(sources)),
+            identity=_identity(sources, variables),
         )
     why = (
         "uv was not found" if uv is None else f"uv has no equivalent of pip's setting {unsupported}"
     )
-    _check_lost_settings(sources, own, why)
-    pip_variables = {
-        f"PIP_{option.upper().replace('-', '_')}": value for option, value in settings.items()
-    }
+    for option in _SOURCES:
+        if option in origins and option not in sources:
+            raise ConfigError(
+                f"this setting is for uv, but pip must be used: {why}",
+                at=origins[option],
+                hint=f"also set {_pip_variable(option)}",
+            )
+    pip_variables = {_pip_variable(option): value for option, value in settings.items()}
     return Installer(
         uv=None,
         # The configuration files also have the settings that are left out here.
         environment={**variables, **pip_variables, "PIP_CONFIG_FILE": os.devnull},
-        identity=_identity("pip", sources, {}, ()),
+        identity=_identity(sources, None),
         note=f"using pip, because {why}" if uv is not None else None,
     )
+
+
+def _pip_variable(option: str) -> str:
+    return f"PIP_{option.upper().replace('-', '_')}"
 
 
 def find_uv() -> str | None:
@@ -400,38 +384,29 @@ def working_directory(folder: Path) -> Path:
 
 def _absolute(option: str, value: str) -> str:
     if option in _PATHS:
-        return " ".join(map(absolute_path, value.split()))
-    return absolute_path(value.strip()) if option in _PATH else value
-
-
-def _check_lost_settings(settings: Mapping[str, str], own: Mapping[str, str], why: str) -> None:
-    """Raise ConfigError if pip is used, and only uv has a setting for package sources."""
-    for option in _SOURCES:
-        if option in own and option not in settings:
-            raise ConfigError(
-                f"this setting is for uv, but pip must be used: {why}",
-                at=own[option],
-                hint=f"also set PIP_{option.upper().replace('-', '_')}",
-            )
+        return " ".join(map(_absolute_path, value.split()))
+    return _absolute_path(value.strip()) if option in _PATH else value
 
 
 def _identity(
-    by: str, settings: Mapping[str, str], variables: Mapping[str, str], files: Iterable[Path]
+    settings: Mapping[str, str], uv_variables: Mapping[str, str] | None
 ) -> Mapping[str, object]:
-    constraints = [
-        settings.get(option, "").split() for option in ("constraint", "build-constraint")
-    ]
-    paths = [*(Path(word) for words in constraints for word in words), *files]
+    """Return what affects the choice of packages. ``uv_variables`` is None for pip."""
+    variables = uv_variables or {}
+    names = [settings.get(option, "") for option in ("constraint", "build-constraint")]
+    names += [variables.get(name, "") for name in _WITH_FILES]
+    paths = [Path(word) for words in names for word in words.split()]
+    if uv_variables is not None:
+        paths += _uv_files()
+    effective = {
+        name: value
+        for name, value in variables.items()
+        if name.startswith("UV_") and _NO_MATTER.fullmatch(name) is None
+    }
     return {
-        "by": by,
+        "by": "pip" if uv_variables is None else "uv",
         "pip": _without_credentials(settings),
-        "uv": _without_credentials(
-            {
-                name: value
-                for name, value in variables.items()
-                if name.startswith("UV_") and _NO_MATTER.fullmatch(name) is None
-            }
-        ),
+        "uv": _without_credentials(effective),
         "files": {
             str(path): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in paths
