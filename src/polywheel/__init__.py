@@ -175,7 +175,7 @@ def label(
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)
-    selection = labels.parse_selection(_texts(properties), label, null=null)
+    selection = labels.parse_label_options(_texts(properties), label, null=null)
     project = labels.read_label_project(
         file,
         selection,

@@ -206,8 +206,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return None
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most similar to ``name``; None if no name is similar."""
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is most similar to ``name``; None if no name is similar.
+
+    ``cutoff`` is the least similarity: 0 for any name, 1 for the same name.
+    """
     import difflib  # imported for errors only, to keep the start of commands fast
 
-    return next(iter(difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=cutoff)), None)

@@ -10,7 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polywheel.config.reader import Problems, Table
-from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
+from polywheel.config.selection import (
+    ConfigSettings,
+    Selection,
+    parse_config_settings,
+    parse_selection,
+    resolve,
+)
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.variant import Variant, VariantMetadata
@@ -353,3 +359,18 @@ def test_any_settings_are_a_variant_or_a_config_error(settings: dict[str, Any]) 
     assert rest == {key: value for key, value in settings.items() if key in {"build-dir", ""}}
     if chosen is not None:
         assert chosen.is_null == (chosen.label == "null")
+
+
+# --- options ---
+
+
+def test_options_become_config_settings() -> None:
+    assert parse_config_settings(["a=1", "b=", "a=x=y"]) == {"a": ["1", "x=y"], "b": ""}
+
+
+@pytest.mark.parametrize("text", ["variant", "=x", ""])
+def test_an_option_without_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="malformed config setting") as caught:
+        parse_config_settings([text])
+    assert caught.value.problems[0].at == "-C"
+    assert caught.value.problems[0].hint == "write -CKEY=VALUE"

@@ -10,6 +10,7 @@ from pathlib import Path
 from polywheel.backend import say, variants_of_matrix
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
+from polywheel.config.selection import parse_config_settings
 from polywheel.errors import exit_code_of
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.system.terminal import print_json, print_lines
@@ -36,10 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args(arguments)
-    settings: dict[str, list[str]] = {}
-    for text in options.settings:
-        key, _, value = text.partition("=")
-        settings.setdefault(key, []).append(value)
+    settings = parse_config_settings(options.settings)
     build = HookCall.begin(Path(options.source), settings, notify=say, more=variants_of_matrix)
     plugins = PluginEnvironments(fresh=options.fresh, notify=say)
     report = setup_report(build, plugins, notify=say)

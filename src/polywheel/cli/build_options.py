@@ -15,7 +15,7 @@ from polywheel.cli.arguments import (
 )
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.reader import LONGEST, parse_size
-from polywheel.config.selection import refuse_variant_settings
+from polywheel.config.selection import parse_config_settings, refuse_variant_settings
 from polywheel.errors import ConfigError
 from polywheel.run.options import refuse_source_in_output
 from polywheel.system.limits import cpu_count
@@ -39,7 +39,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     own, cibuildwheel_options = split_at_dashes(arguments)
     options = parser.parse_args(own)
     options.cibuildwheel = _cibuildwheel(options, cibuildwheel_options)
-    options.settings = _settings(options.settings)
+    options.settings = parse_config_settings(options.settings)
+    refuse_variant_settings(options.settings, at="-C")
     if options.clean and Path(options.source).is_file():
         raise ConfigError(
             "--clean needs a project folder; an sdist has no uncommitted files",
@@ -119,21 +120,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     text = "keep the working folders of failed builds and print their paths"
     add_flag(group, "--keep-work", text)
     add_flag(group, "--json", "print events as JSON lines")
-
-
-def _settings(texts: Sequence[str]) -> dict[str, str | list[str]]:
-    """Config settings by key. A repeated key has a list of values. Raises ConfigError."""
-    by_key: dict[str, list[str]] = {}
-    for text in texts:
-        key, assigned, value = text.partition("=")
-        if not key or not assigned:
-            raise ConfigError(
-                f"malformed config setting {text!r}", at="-C", hint="write -CKEY=VALUE"
-            )
-        by_key.setdefault(key, []).append(value)
-    settings = {key: values[0] if len(values) == 1 else values for key, values in by_key.items()}
-    refuse_variant_settings(settings, at="-C")
-    return settings
 
 
 def _size(text: str) -> int:

@@ -17,14 +17,14 @@ from polywheel.cli.arguments import (
     add_option,
 )
 from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
-from polywheel.wheel.label import label_wheel, make_label, parse_selection, read_label_project
+from polywheel.wheel.label import label_wheel, make_label, parse_label_options, read_label_project
 
 
 def run(arguments: Sequence[str]) -> int:
     """Label the wheels. Returns 0, or the highest exit code of all errors."""
     options = _parse(arguments)
     wheels = wheel_paths(options.wheels)
-    selection = parse_selection(options.property, options.label, null=options.null)
+    selection = parse_label_options(options.property, options.label, null=options.null)
     project = read_label_project(
         options.pyproject, selection, options.provider, metadata_fields=options.metadata_fields
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polywheel.config.reader import Problems, type_name
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.variant import (
     NULL_LABEL,
     Variant,
@@ -24,6 +23,19 @@ KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
 """The config settings that polywheel consumes."""
 _YES = ("", "1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
+_FILENAMES = ("label", "plain")
+
+
+def parse_config_settings(texts: Iterable[str]) -> dict[str, str | list[str]]:
+    """The config settings of options ``-CKEY=VALUE``. A repeated key has a list. Raises ConfigError."""
+    by_key: dict[str, list[str]] = {}
+    for text in texts:
+        key, assigned, value = text.partition("=")
+        if not key or not assigned:
+            what = f"malformed config setting {text!r}"
+            raise ConfigError(what, at="-C", hint="write -CKEY=VALUE")
+        by_key.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in by_key.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,30 +52,109 @@ class Selection:
         return bool(self.properties or self.label is not None or self.null)
 
 
-def parse_selection(settings: ConfigSettings | None) -> tuple[Selection, ConfigSettings | None]:
+def _at(key: str) -> str:
+    return f"config setting {key}"
+
+
+def parse_selection(
+    settings: ConfigSettings | None, *, spelling: Callable[[str], str] = _at
+) -> tuple[Selection, ConfigSettings | None]:
     """Split config settings into what polywheel consumes and what is the real backend's.
 
-    The second is None where the frontend gave None. Raises ConfigError with everything that is
-    malformed or contradictory.
+    The second is None if the frontend gave None. ``spelling`` says how the user spelt a key, for messages.
+    Raises ConfigError with everything that is malformed or contradictory.
     """
     if settings is None:
         return Selection(), None
     problems = Problems()
     for key in settings:
         _refuse_misspelling(key, problems)
+    values = {key: _texts(settings.get(key, ()), spelling(key), problems) for key in KEYS}
+    properties = [
+        problems.attempt(VariantProperty.parse, text, at=spelling(key))
+        for key in _PROPERTY_KEYS
+        for value in values[key]
+        for text in value.split(",")
+    ]
+    labels = values["variant-label"]
+    if len(labels) > 1:
+        problems.add(
+            f"{len(labels)} different labels: {', '.join(map(repr, labels))}",
+            at=spelling("variant-label"),
+            hint="one build creates one variant; run one build for each label",
+        )
+    for label in labels:
+        problems.attempt(check_label, label, at=spelling("variant-label"))
+    for key, known in (("null-variant", (*_YES, *_NO)), ("variant-filename", _FILENAMES)):
+        _check_choice(values[key], known, spelling(key), problems)
     selection = Selection(
-        properties=_properties(settings, problems),
-        label=_label(settings, problems),
-        null=_null(settings, problems),
-        filename=_one_of(settings, "variant-filename", ("label", "plain"), problems),
+        properties=tuple(prop for prop in dict.fromkeys(properties) if prop is not None),
+        label=next(iter(labels), None),
+        null=bool(values["null-variant"]) and values["null-variant"][0] in _YES,
+        filename=next(iter(values["variant-filename"]), None),
     )
-    refuse_contradictions(selection, problems, spelling=_at)
+    _check_contradictions(selection, problems, spelling)
     problems.raise_all()
     return selection, {key: value for key, value in settings.items() if key not in KEYS}
 
 
+def _refuse_misspelling(key: str, problems: Problems) -> None:
+    """A misspelt key would go to the real backend, and the build would create a non-variant wheel."""
+    plain = key.lower().replace("_", "-")
+    similar = closest(plain, KEYS, cutoff=0.85) or plain.startswith(("variant", "null-variant"))
+    if key not in KEYS and similar:
+        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, KEYS))
+
+
+def _texts(value: object, at: str, problems: Problems) -> list[str]:
+    """The different texts of a config setting. Adds a problem for a value of another type."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        value = [value]
+    texts: dict[str, None] = {}
+    for item in value:
+        if isinstance(item, bool):  # frontends that take JSON have booleans
+            texts[str(item).lower()] = None
+        elif isinstance(item, str):
+            texts[item] = None
+        else:
+            problems.add(f"expected a string, found {type_name(item)}", at=at)
+    return list(texts)
+
+
+def _check_choice(values: list[str], known: Iterable[str], at: str, problems: Problems) -> None:
+    if len(values) > 1:
+        problems.add(f"conflicting values: {', '.join(map(repr, values))}", at=at)
+    for value in values:
+        if value not in known:
+            hint = "known: " + ", ".join(filter(None, known))
+            problems.add(f"unknown value {value!r}", at=at, hint=hint)
+
+
+def _check_contradictions(
+    selection: Selection, problems: Problems, spelling: Callable[[str], str]
+) -> None:
+    if selection.null and selection.properties:
+        problems.add(
+            "the null variant has no properties, but some were given: "
+            + ", ".join(map(str, selection.properties)),
+            at=spelling("null-variant"),
+            hint="remove null-variant or the properties",
+        )
+    if selection.null and selection.label not in (None, NULL_LABEL):
+        problems.add(
+            f"the label of the null variant is always 'null', not {selection.label!r}",
+            at=spelling("variant-label"),
+        )
+    if selection.properties and selection.label == NULL_LABEL:
+        problems.add(
+            "the label 'null' is reserved for the variant without properties",
+            at=spelling("variant-label"),
+            hint="choose another label, or remove the properties",
+        )
+
+
 def resolve(
-    selection: Selection, metadata: VariantMetadata, *, spelling: Callable[[str], str] | None = None
+    selection: Selection, metadata: VariantMetadata, *, spelling: Callable[[str], str] = _at
 ) -> Variant:
     """The selected variant, checked against the declarations of the project.
 
@@ -74,8 +165,7 @@ def resolve(
     """
     if selection.null:
         return Variant.of(())
-    spelt = spelling or _at
-    at = spelt("variant-label" if selection.label is not None else "variant")
+    at = spelling("variant-label" if selection.label is not None else "variant")
     if selection.label is not None and not selection.properties:
         if selection.label == NULL_LABEL:
             return Variant.of(())
@@ -92,7 +182,7 @@ def resolve(
         return variant
     problems = Problems()
     for prop in selection.properties:
-        problems.attempt(metadata.check, prop, at=spelt("variant"))
+        problems.attempt(metadata.check, prop, at=spelling("variant"))
     problems.raise_all()
     variant = Variant.of(selection.properties, selection.label, at=at)
     namesake = metadata.variants.get(variant.label)
@@ -128,103 +218,6 @@ def _only_label(
             hint="one set of properties has one label in a release; keep one of them",
         )
     return labels[0] if labels else None
-
-
-def _at(key: str) -> str:
-    return f"config setting {key}"
-
-
-def _values(settings: ConfigSettings, key: str, problems: Problems) -> list[str]:
-    value = settings.get(key, [])
-    values = [value] if isinstance(value, (str, bool)) else value
-    found = []
-    for item in values if isinstance(values, Sequence) else [values]:
-        if isinstance(item, str):
-            found.append(item)
-        elif isinstance(item, bool):
-            found.append(str(item).lower())  # frontends that take JSON have booleans
-        else:
-            problems.add(f"expected a string, found {type_name(item)}", at=_at(key))
-    return found
-
-
-def _properties(settings: ConfigSettings, problems: Problems) -> tuple[VariantProperty, ...]:
-    found: dict[VariantProperty, None] = {}
-    for key in _PROPERTY_KEYS:
-        for value in _values(settings, key, problems):
-            for text in value.split(","):
-                prop = problems.attempt(VariantProperty.parse, text, at=_at(key))
-                if prop is not None:
-                    found[prop] = None
-    return tuple(found)
-
-
-def _label(settings: ConfigSettings, problems: Problems) -> str | None:
-    labels = list(dict.fromkeys(_values(settings, "variant-label", problems)))
-    if len(labels) > 1:
-        problems.add(
-            f"{len(labels)} different labels: {', '.join(map(repr, labels))}",
-            at=_at("variant-label"),
-            hint="one build creates one variant; run one build for each label",
-        )
-    for label in labels:
-        problems.attempt(check_label, label, at=_at("variant-label"))
-    return labels[0] if labels else None
-
-
-def _null(settings: ConfigSettings, problems: Problems) -> bool:
-    value = _one_of(settings, "null-variant", (*_YES, *_NO), problems)
-    return value in _YES
-
-
-def _one_of(
-    settings: ConfigSettings, key: str, known: Sequence[str], problems: Problems
-) -> str | None:
-    values = list(dict.fromkeys(_values(settings, key, problems)))
-    if len(values) > 1:
-        problems.add(f"conflicting values: {', '.join(map(repr, values))}", at=_at(key))
-    for value in values:
-        if value not in known:
-            problems.add(
-                f"unknown value {value!r}",
-                at=_at(key),
-                hint="known: " + ", ".join(name for name in known if name),
-            )
-    return values[0] if values else None
-
-
-def refuse_contradictions(
-    selection: Selection, problems: Problems, *, spelling: Callable[[str], str]
-) -> None:
-    """Add problems for contradictions in a selection."""
-    if selection.null and selection.properties:
-        problems.add(
-            "the null variant has no properties, but some were given: "
-            + ", ".join(map(str, selection.properties)),
-            at=spelling("null-variant"),
-            hint="remove null-variant or the properties",
-        )
-    if selection.null and selection.label not in (None, NULL_LABEL):
-        problems.add(
-            f"the label of the null variant is always 'null', not {selection.label!r}",
-            at=spelling("variant-label"),
-        )
-    if selection.properties and selection.label == NULL_LABEL:
-        problems.add(
-            "the label 'null' is reserved for the variant without properties",
-            at=spelling("variant-label"),
-            hint="choose another label, or remove the properties",
-        )
-
-
-def _refuse_misspelling(key: str, problems: Problems) -> None:
-    """A misspelt key would go to the real backend, and the build would create a non-variant wheel."""
-    if key in KEYS:
-        return
-    plain = key.lower().replace("_", "-")
-    close = difflib.get_close_matches(plain, KEYS, n=1, cutoff=0.85)
-    if close or plain.startswith(("variant", "null-variant")):
-        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, KEYS))
 
 
 def refuse_variant_settings(settings: Mapping[str, str | Sequence[str]], *, at: str) -> None:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from polywheel.config.project import BuildSystem, Project, Settings, read_project
 from polywheel.config.reader import Problems, parse_requirement, type_name
-from polywheel.config.selection import Selection, refuse_contradictions, resolve
+from polywheel.config.selection import Selection, parse_selection, resolve
 from polywheel.errors import ConfigError, ProviderError, WheelError
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import (
@@ -23,8 +23,6 @@ from polywheel.model.variant import (
     Provider,
     Variant,
     VariantMetadata,
-    VariantProperty,
-    check_label,
 )
 from polywheel.model.wheelname import WheelName
 from polywheel.providers.plugins import PluginEnvironments, plugin_requirements
@@ -45,7 +43,14 @@ from polywheel.wheel.stamp import (
     unstamp_wheel,
 )
 
-OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
+_OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
+
+
+def _spelling(key: str) -> str:
+    """Return the option for a config setting."""
+    return _OPTIONS.get(key, key)
+
+
 """The options of the command, by the config settings of a build that they correspond to."""
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
 _PROVIDER = "--provider"
@@ -74,7 +79,7 @@ def make_label(
     With ``validate``, plugins check the properties too. They run in an environment of their own, which
     ``fresh`` creates again. Raises ConfigError and ProviderError.
     """
-    variant = resolve(selection, project.metadata, spelling=OPTIONS.__getitem__)
+    variant = resolve(selection, project.metadata, spelling=_spelling)
     choice = BackendChoice(build_backend="", backend_path=None, profile=None)
     if project.build_system.build_backend or project.settings.build_backend:
         choice = choose_backend(project)
@@ -106,26 +111,19 @@ def _name(project: Project) -> str | None:
 _NO_VALIDATE = "use --no-validate to label without running plugins"
 
 
-def parse_selection(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
+def parse_label_options(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
     """Parse the selection options. Raises ConfigError with all malformed or contradictory options."""
-    problems = Problems()
-    texts = [text for value in properties for text in value.split(",")]
-    at = OPTIONS["variant"]
-    parsed = [problems.attempt(VariantProperty.parse, text, at=at) for text in texts]
+    settings: dict[str, str | Sequence[str]] = {"variant": properties}
     if label is not None:
-        problems.attempt(check_label, label, at=OPTIONS["variant-label"])
-    selection = Selection(
-        properties=tuple(prop for prop in dict.fromkeys(parsed) if prop is not None),
-        label=label,
-        null=null,
-    )
-    refuse_contradictions(selection, problems, spelling=OPTIONS.__getitem__)
-    if not problems.found and not selection.asks_for_variant:
-        problems.add(
+        settings["variant-label"] = label
+    if null:
+        settings["null-variant"] = "true"
+    selection, _ = parse_selection(settings, spelling=_spelling)
+    if not selection.asks_for_variant:
+        raise ConfigError(
             "no variant is selected",
             hint="use -p for properties, --label for the label of a declared variant, or --null",
         )
-    problems.raise_all()
     return selection
 
 
