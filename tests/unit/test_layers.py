@@ -105,3 +105,19 @@ def test_contributing_shows_the_same_layers_and_files_that_exist() -> None:
     paths = re.findall(r"`((?:src|matrix|tests|docs)/[^`*]*)", text)
     assert paths
     assert [path for path in paths if not (root / path).exists()] == []
+
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(TESTS.glob("*/**/test_*.py")),
+    ids=lambda path: path.relative_to(TESTS).as_posix(),
+)
+def test_unit_tests_are_named_after_their_modules(path: Path) -> None:
+    """``FOLDER/test_MODULE.py`` or ``FOLDER/test_MODULE_TOPIC.py``."""
+    folder = SOURCE / path.relative_to(TESTS).parent
+    modules = [module.stem for module in folder.iterdir()]
+    topic = f"{path.stem.removeprefix('test_')}_"
+    assert any(topic.startswith(f"{module}_") for module in modules), f"no such module in {folder}"

@@ -19,7 +19,7 @@ from polywheel.errors import ConfigError
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((DATA / "variant-schema-0.1.1.json").read_text(encoding="utf-8"))
 )

@@ -20,7 +20,7 @@ from polywheel.errors import ConfigError, Problem
 from polywheel.formats.metadata import variant_fields
 from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 TORCH = """
 [variant.default-priorities]
 namespace = ["nvidia", "x86_64"]

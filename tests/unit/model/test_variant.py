@@ -16,7 +16,7 @@ from variantlib.models.variant import VariantProperty as TheirProperty
 from polywheel.errors import ConfigError
 from polywheel.model.variant import Variant, VariantProperty, check_label, variant_hash
 
-KNOWN = json.loads(Path(__file__).with_name("data").joinpath("known_labels.json").read_text())
+KNOWN = json.loads((Path(__file__).parents[1] / "data/known_labels.json").read_text())
 
 # Few names, so that features and namespaces repeat; `_` and `.` sort apart from letters.
 NAMES = st.text("az0_", min_size=1, max_size=3)

@@ -31,7 +31,7 @@ PLAN = plan_of(
 )
 NULL, V2, V3 = (f"linux-x86_64-cp312-{label}" for label in ("null", "v2", "v3"))
 PLAIN, MACOS = "linux-x86_64-cp312-non-variant", "macos-arm64-cp312-v3"
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "report.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "report.md"
 
 
 def wheel(name: str, state: State = State.BUILT, seconds: float = 1.5) -> Wheel:
