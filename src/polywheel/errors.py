@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -114,6 +114,18 @@ class WheelError(PolywheelError):
     """A wheel can't be read or written, or it is inconsistent."""
 
     exit_code = 4
+
+
+@contextmanager
+def os_error_as(
+    kind: type[PolywheelError], what: str, *, at: str | Path | None = None, hint: str | None = None
+) -> Iterator[None]:
+    """Raise ``what`` and the reason as a PolywheelError if the block raises OSError."""
+    try:
+        yield
+    except OSError as error:
+        at = None if at is None else str(at)
+        raise kind(f"{what}: {error.strerror or error}", at=at, hint=hint) from None
 
 
 def show_error(error: PolywheelError) -> None:

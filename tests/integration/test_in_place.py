@@ -28,6 +28,7 @@ from support.wheels import (
     INFO,
     LABELLED,
     NAME,
+    extents,
     names,
     stamp,
     stamped,
@@ -123,7 +124,7 @@ def test_cut_short_anywhere_it_is_the_old_wheel_or_the_new_one(
             archive = open_archive(file, path)
             assert archive.table.names in (old_names, new_names)
             read_dist_info(archive)
-            [archive.read(member, limit=10**9) for member, _ in archive.extents()]
+            [archive.read(member, limit=10**9) for member, _ in extents(archive)]
         if number >= 6 or len(state) - len(content) < 60_000:
             assert readable(state)
         # The next run finishes, copying or in place.

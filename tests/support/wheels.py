@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polywheel.wheel.archive.entry import Member
+from polywheel.wheel.archive.reader import Archive
 from polywheel.wheel.stamp import Notify, Stamp, stamp_wheel, strip_variant_fields
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -234,6 +236,15 @@ def stamped(
 def directory_of(content: bytes) -> bytes:
     """What follows the members: the directory, and the end record of 22 bytes."""
     return content[content.index(b"PK\x01\x02") :]
+
+
+def extents(archive: Archive) -> list[tuple[Member, int]]:
+    """The members of an archive in the order of the file, each with its end, after a check of all local headers."""
+    table = archive.table
+    members = [table.member(number) for number in table.order]
+    for member in members:
+        archive.data_offset(member)
+    return [(member, table.end_of(member)) for member in members]
 
 
 def files_of(content: bytes) -> dict[str, bytes]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
+from polywheel.errors import WheelError
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.archive.entry import Member
 from polywheel.wheel.archive.reader import Archive
-from polywheel.wheel.record import Record, parse_record, row_matches
+from polywheel.wheel.record import Record, hash_disagreement, parse_record
 
 VARIANT_JSON = "variant.json"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
@@ -31,23 +32,53 @@ class DistInfo:
     record_content: bytes
 
     def check(self) -> None:
-        """Compare RECORD with the archive. Raises WheelError if they disagree.
-
-        The hashes of METADATA and variant.json are compared; of the other members, which are not inflated,
-        presence and size.
-        """
+        """Compare RECORD with the archive. Raises WheelError if they disagree."""
         for what in self.disagreements():
             raise self.archive.broken(what)
 
-    def disagreements(self) -> Iterator[str]:
-        """Yield the disagreements between RECORD and the archive as messages."""
+    def disagreements(self, **contents: bytes) -> Iterator[str]:
+        """Yield the disagreements between RECORD and the archive as messages.
+
+        The hashes of METADATA, variant.json, and the files in ``contents`` are compared; of the other members,
+        which are not inflated, presence and size. A hash may be left out.
+        """
         if not self._columns_agree():
-            yield from self.differences()
-        contents = {"METADATA": self.metadata, VARIANT_JSON: self.variant_json}
-        for name, content in contents.items():
-            row = self.record.row(self.path(name))
-            if content is not None and row is not None and not row_matches(row, content):
-                yield f"the hash of {self.path(name)} is not the one in RECORD"
+            yield from self._differences()
+        if self.variant_json is not None:
+            contents = {VARIANT_JSON: self.variant_json, **contents}
+        for name, content in {"METADATA": self.metadata, **contents}.items():
+            path = self.path(name)
+            row = self.record.row(path)
+            if (
+                row is not None
+                and row.hash
+                and (what := hash_disagreement(path, row.hash, [content]))
+            ):
+                yield what
+
+    def hash_disagreements(self) -> Iterator[str]:
+        """Read every member in the order of the file, and compare it with its hash in RECORD.
+
+        A member that can't be read is a disagreement. The others are still read.
+        """
+        archive = self.archive
+        unhashed = {self.path(name) for name in ("RECORD", *SIGNATURES)}
+        hashes = dict(zip(self.record.paths, self.record.hashes, strict=True))
+        for member in map(archive.table.member, archive.table.order):
+            listed = hashes.get(member.name)
+            try:
+                if listed:
+                    what = hash_disagreement(member.name, listed, archive.chunks(member))
+                else:
+                    what = None
+                    for _ in archive.chunks(member):
+                        pass
+                    if listed is not None and member.name not in unhashed:
+                        what = f"RECORD gives {member.name!r} no hash"
+            except WheelError as error:
+                what = error.problems[0].what
+            if what:
+                yield what
 
     def _columns_agree(self) -> bool:
         """Whether RECORD lists all members and sizes in the order of the archive, as most RECORDs do."""
@@ -58,7 +89,7 @@ class DistInfo:
         number = names.index(own)
         return sizes[:number] == listed[:number] and sizes[number + 1 :] == listed[number + 1 :]
 
-    def differences(self) -> Iterator[str]:
+    def _differences(self) -> Iterator[str]:
         """Yield missing rows, extra rows, and wrong sizes of RECORD as messages.
 
         A size may be left out. Folders, RECORD itself, and its signatures need no row.
@@ -86,27 +117,21 @@ class DistInfo:
 
 
 def read_dist_info(archive: Archive) -> DistInfo:
-    """Find ``*.dist-info`` and hold RECORD against the archive. Raises WheelError."""
-    found = find_dist_info(archive)
-    found.check()
-    return found
+    """Find ``*.dist-info`` and compare RECORD with the archive. Raises WheelError."""
+    info = find_dist_info(archive)
+    info.check()
+    return info
 
 
 def find_dist_info(archive: Archive) -> DistInfo:
     """Find ``*.dist-info`` and read METADATA, variant.json, and RECORD. Raises WheelError."""
     folder = _dist_info_folder(archive)
-
-    def content(name: str, limit: int) -> bytes:
-        member = archive.member(f"{folder}/{name}")
-        if member is None:
-            raise archive.broken(f"{folder}/{name} is missing")
-        return archive.read(member, limit=limit)
-
-    metadata = content("METADATA", _LIMIT)
-    record = content("RECORD", _record_limit(archive))
+    metadata = archive.read_named(f"{folder}/METADATA", limit=_LIMIT)
+    record = archive.read_named(f"{folder}/RECORD", limit=_record_limit(archive))
     rows = parse_record(record, at=str(archive.path))
-    stamped = f"{folder}/{VARIANT_JSON}" in archive.table.position
-    variant_json = content(VARIANT_JSON, _LIMIT) if stamped else None
+    variant_json = None
+    if (path := f"{folder}/{VARIANT_JSON}") in archive.table.position:
+        variant_json = archive.read_named(path, limit=_LIMIT)
     return DistInfo(folder, archive, metadata, variant_json, rows, record)
 
 

@@ -44,7 +44,7 @@ from polywheel.errors import WheelError
 from polywheel.system.files import open_regular, rename
 from polywheel.system.locks import try_lock
 from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
-from polywheel.wheel.archive.rewrite import Change, write_directory, write_end, write_members
+from polywheel.wheel.archive.rewrite import Change, write_directory, write_members
 from polywheel.wheel.dist_info import find_dist_info
 from polywheel.wheel.stamp import Check, MakeChange, name_taken, write_changed_wheel
 
@@ -163,16 +163,13 @@ def _change_end(
         change = make(info)
         info.check()
         end = _End()
-        written = write_members(archive, end, change, front=end)
+        written = write_members(archive, end, change, front=end.skip)
         first, old = end.first, archive.size
         length = old - first
         if status.st_nlink > 1 or path.is_symlink() or length > min(old / 2, _LARGEST_END):
             return change
         members = end.getvalue()
         write_directory(end, archive, written)
-        offset = first + len(members)
-        count = written.count(archive)
-        write_end(end, archive, count=count, offset=offset, length=end.tell() - offset)
         final = end.getvalue()
         if check is not None:
             check(io.BufferedReader(_Preview(file, first, final)), target)
@@ -180,13 +177,11 @@ def _change_end(
         # Behind the old file, and behind the end of the new one.
         mark = unfinished_mark(old)
         start = max(old + len(mark), first + len(final))
-        shift = start - first
-        again = io.BytesIO()
+        again = _End()
+        again.skip(first)
         again.write(members)
-        write_directory(again, archive, written, shift=shift)
-        length = again.tell() - len(members)
         gap = gap_mark(first, start)
-        write_end(again, archive, count=count, offset=offset + shift, length=length, comment=gap)
+        write_directory(again, archive, written, shift=start - first, comment=gap)
         appended = mark.ljust(start - old, b"\0") + again.getvalue()
 
         before = _Before(
@@ -314,7 +309,8 @@ class _End(io.BytesIO):
 
     first = 0
 
-    def settle(self, first_change: int) -> int:
+    def skip(self, first_change: int) -> int:
+        """Leave out the front of the file. Return its length."""
         self.first = first_change
         return first_change
 

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from polywheel.errors import Problem, WheelError
+from polywheel.errors import Problem, WheelError, os_error_as
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.single_variant import parse_single_variant
 from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular
-from polywheel.wheel.archive.reader import Archive, open_archive
+from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.disagreements import disagreements, tag_disagreements
 from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
-from polywheel.wheel.inspected_wheel import (
-    METADATA,
-    InspectedWheel,
-    hash_disagreements,
-    record_disagreements,
-)
+from polywheel.wheel.inspected_wheel import METADATA, InspectedWheel
 from polywheel.wheel.variant_member import UnusualError, read_variant_member
 
-WHEEL = "WHEEL"
-_MAX_WHEEL_FILE = 1024 * 1024
-_MAX_VARIANT_JSON = 1024 * 1024
-"""Bytes. The variant data of one wheel takes about a thousandth of this."""
+_LIMIT = 1024 * 1024
+"""Bytes of WHEEL or variant.json, which take about a thousandth of this."""
 
 
 def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
@@ -40,13 +33,11 @@ def inspect_wheel(path: Path, *, hashes: bool = False) -> InspectedWheel:
     file can't be read as a wheel at all.
     """
     WheelName.parse(path.name)
-    try:
-        with open_regular(path) as file:
-            return inspect_open_wheel(file, path, hashes=hashes)
-    except OSError as error:
-        raise WheelError(
-            f"{path.name} can't be read: {error.strerror or error}", at=str(path.parent)
-        ) from None
+    with (
+        os_error_as(WheelError, f"{path.name} can't be read", at=path.parent),
+        open_regular(path) as file,
+    ):
+        return inspect_open_wheel(file, path, hashes=hashes)
 
 
 def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> InspectedWheel:
@@ -55,13 +46,17 @@ def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> I
     size = file.seek(0, 2)
     archive = open_archive(file, path)
     info = find_dist_info(archive)
-    wheel_file = _wheel_file(archive, info.path(WHEEL))
-    contents = {METADATA: info.metadata, VARIANT_JSON: info.variant_json, WHEEL: wheel_file}
-    record_problems = list(record_disagreements(info, contents))
+    wheel_file = archive.read_named(info.path("WHEEL"), limit=_LIMIT)
+    record_problems = list(info.disagreements(WHEEL=wheel_file))
     if hashes:
-        record_problems += hash_disagreements(info)
+        record_problems += info.hash_disagreements()
     headers = parse_metadata(info.metadata, at=f"{path}: {METADATA}")
-    document, faults = _document(info.variant_json, f"{path.name}: {VARIANT_JSON}")
+    document: VariantMetadata | None = None
+    faults: tuple[Problem, ...] = ()
+    if info.variant_json is not None:
+        document, faults = read_faulty_variant_json(
+            info.variant_json, at=f"{path.name}: {VARIANT_JSON}", limit=_LIMIT, strict=True
+        )
     wheel = InspectedWheel(
         path=path,
         name=name,
@@ -69,40 +64,16 @@ def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> I
         dist_info=info.folder,
         metadata=info.metadata,
         headers=headers,
-        wheel_headers=parse_metadata(wheel_file, at=f"{path}: {WHEEL}"),
+        wheel_headers=parse_metadata(wheel_file, at=f"{path}: WHEEL"),
         fields=read_variant_fields(headers, at=f"{path.name}: {METADATA}"),
         variant_json=info.variant_json,
         document=None if faults else document,
         faulty=document if faults else None,
         disagreements=(),
     )
-    problems = dict.fromkeys(_problems(wheel, record_problems, faults))
-    return replace(wheel, disagreements=tuple(problems))
-
-
-def _wheel_file(archive: Archive, path: str) -> bytes:
-    member = archive.member(path)
-    if member is None:
-        raise archive.broken(f"{path} is missing")
-    return archive.read(member, limit=_MAX_WHEEL_FILE)
-
-
-def _document(content: bytes | None, at: str) -> tuple[VariantMetadata | None, tuple[Problem, ...]]:
-    if content is None:
-        return None, ()
-    return read_faulty_variant_json(content, at=at, limit=_MAX_VARIANT_JSON, strict=True)
-
-
-def _problems(
-    wheel: InspectedWheel, record_problems: list[str], faults: tuple[Problem, ...]
-) -> Iterator[Problem]:
-    """Yield all problems: unreadable parts first, then disagreements."""
-    at = str(wheel.path)
-    yield from faults
-    if wheel.fields is not None:
-        yield from wheel.fields.problems
-    for what in (*disagreements(wheel), *record_problems):
-        yield Problem(what, at)
+    problems = [*faults, *(wheel.fields.problems if wheel.fields is not None else ())]
+    problems += [Problem(what, str(path)) for what in (*disagreements(wheel), *record_problems)]
+    return replace(wheel, disagreements=tuple(dict.fromkeys(problems)))
 
 
 def read_variant(wheel: Path) -> Variant | None:
@@ -113,7 +84,10 @@ def read_variant(wheel: Path) -> Variant | None:
     """
     name = WheelName.parse(wheel.name)
     try:
-        with FileIO(wheel) as file:
+        with (
+            os_error_as(WheelError, f"{wheel.name} can't be read", at=wheel.parent),
+            FileIO(wheel) as file,
+        ):
             document = read_variant_member(file, name)
         if document is None:
             return None
@@ -121,10 +95,6 @@ def read_variant(wheel: Path) -> Variant | None:
         if single is None or single.label != name.label:
             raise UnusualError
         variants = read_variant_json(document, at=str(wheel)).variants
-    except OSError as error:
-        raise WheelError(
-            f"{wheel.name} can't be read: {error.strerror or error}", at=str(wheel.parent)
-        ) from None
     except UnusualError:
         inspected = inspect_wheel(wheel)
         if inspected.disagreements:

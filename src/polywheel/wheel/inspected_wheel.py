@@ -1,22 +1,16 @@
-"""The contents of one wheel, and its RECORD compared with its members: rows, sizes, hashes."""
+"""The contents of one wheel as they were read, see :mod:`polywheel.wheel.inspect`."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 
-from polywheel.errors import Problem, WheelError
+from polywheel.errors import Problem
 from polywheel.formats.metadata import VariantFields
 from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.archive.entry import DEFLATED, STORED, Member
-from polywheel.wheel.archive.reader import Archive
-from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
+from polywheel.wheel.dist_info import VARIANT_JSON
 
 FILENAME, METADATA = "filename", "METADATA"
 
@@ -119,122 +113,3 @@ def _only_variant(metadata: VariantMetadata | None) -> Variant | None:
         return None
     (variant,) = metadata.variants.values()
     return variant
-
-
-RECORD = "RECORD"
-_CHUNK = 1024 * 1024
-_MIN_DIGEST = 32
-"""Bytes: SHA-256 or better (PEP 427)."""
-
-
-def record_disagreements(info: DistInfo, contents: Mapping[str, bytes | None]) -> Iterator[str]:
-    """Yield missing rows, extra rows, wrong sizes, and wrong hashes of the ``contents`` of dist-info.
-
-    A hash may be left out.
-    """
-    yield from info.differences()
-    for name, content in contents.items():
-        path = info.path(name)
-        row = info.record.row(path)
-        if content is None or row is None or not row.hash:
-            continue
-        hasher = _hasher_for(row.hash)
-        if hasher is not None:
-            hasher.update(content)
-        yield from _compare_hash(path, row.hash, hasher)
-
-
-def hash_disagreements(info: DistInfo) -> Iterator[str]:
-    """Read every member in the order of the file, and compare it with its hash in RECORD.
-
-    A member that can't be read is a disagreement. The others are still read.
-    """
-    archive = info.archive
-    unhashed = {info.path(name) for name in (RECORD, *SIGNATURES)}
-    hashes = dict(zip(info.record.paths, info.record.hashes, strict=True))
-    for _, end, number in archive.table.extents():
-        member = archive.table.member(number)
-        listed = hashes.get(member.name, "")
-        hasher = _hasher_for(listed)
-        try:
-            for chunk in _content(archive, member, end):
-                if hasher is not None:
-                    hasher.update(chunk)
-        except WheelError as error:
-            yield error.problems[0].what
-            continue
-        if listed:
-            yield from _compare_hash(member.name, listed, hasher)
-        elif member.name in hashes and member.name not in unhashed:
-            yield f"RECORD gives {member.name!r} no hash"
-
-
-def _compare_hash(path: str, listed: str, hasher: hashlib._Hash | None) -> Iterator[str]:
-    if hasher is None:
-        yield f"RECORD gives {path!r} the hash {listed!r}, which is not SHA-256 or better"
-        return
-    digest = base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode("ascii")
-    if digest != listed.partition("=")[2].rstrip("="):
-        found = f"{listed.partition('=')[0]}={digest}"
-        yield f"RECORD gives {path!r} the hash {listed!r}, its content has {found!r}"
-
-
-def _hasher_for(listed: str) -> hashlib._Hash | None:
-    """Return a hash object for the algorithm that RECORD names; None if it is unknown or too weak."""
-    algorithm = listed.partition("=")[0]
-    if algorithm not in hashlib.algorithms_guaranteed:
-        return None
-    hasher = hashlib.new(algorithm, usedforsecurity=False)
-    return hasher if hasher.digest_size >= _MIN_DIGEST else None  # shake_128 has 0
-
-
-def _content(archive: Archive, member: Member, end: int) -> Iterator[bytes]:
-    """Yield the content of a member in chunks. ``end`` is the start of the next member.
-
-    Raises WheelError as soon as the content differs from the directory.
-    """
-    archive.file.seek(start := archive.data_offset(member))
-    if start + member.compressed > end:
-        raise archive.broken(f"{member.name} overlaps what follows it")
-    if member.method == STORED:
-        chunks = _raw_chunks(archive, member)
-    elif member.method == DEFLATED:
-        chunks = _inflated_chunks(archive, member)
-    else:
-        raise archive.broken(f"{member.name} is compressed by the unknown method {member.method}")
-    size, crc = 0, 0
-    different = f"{member.name} differs from its entry in the archive's directory"
-    for chunk in chunks:
-        size += len(chunk)
-        if size > member.size:
-            raise archive.broken(different)
-        crc = zlib.crc32(chunk, crc)
-        yield chunk
-    if size != member.size or crc != member.crc:
-        raise archive.broken(different)
-
-
-def _raw_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
-    remaining = member.compressed
-    while remaining:
-        chunk = archive.file.read(min(remaining, _CHUNK))
-        if not chunk:
-            raise archive.broken(f"{member.name} is cut short")
-        remaining -= len(chunk)
-        yield chunk
-
-
-def _inflated_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    raw_chunks = _raw_chunks(archive, member)
-    while not inflater.eof:
-        raw = inflater.unconsumed_tail or next(raw_chunks, b"")
-        try:
-            chunk = inflater.decompress(raw, _CHUNK)
-        except zlib.error as error:
-            raise archive.broken(f"{member.name} can't be inflated: {error}") from None
-        if not raw and not chunk and not inflater.eof:
-            raise archive.broken(f"{member.name} is cut short")
-        yield chunk
-    if inflater.unused_data or next(raw_chunks, None) is not None:
-        raise archive.broken(f"{member.name} ends before its data")

@@ -6,7 +6,7 @@ import base64
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from polywheel.errors import WheelError
@@ -90,21 +90,36 @@ def _row(raw: str, number: int, broken: Callable[[str], WheelError]) -> Row:
 
 def digest(content: bytes) -> str:
     """Return ``sha256=…`` in the format of RECORD: URL-safe base64 without padding."""
-    encoded = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
-    return "sha256=" + encoded.rstrip(b"=").decode("ascii")
+    return "sha256=" + _base64(hashlib.sha256(content).digest())
+
+
+def _base64(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 def row_matches(row: Row, content: bytes) -> bool:
     """Whether the hash and size of a row, if it has them, match the content."""
     if row.size and row.size != str(len(content)):
         return False
-    if not row.hash:
-        return True
-    name, _, value = row.hash.partition("=")
-    if name not in _ALGORITHMS:
-        return False
-    encoded = base64.urlsafe_b64encode(hashlib.new(name, content).digest())
-    return encoded.rstrip(b"=").decode("ascii") == value.rstrip("=")
+    return not row.hash or hash_disagreement(row.path, row.hash, [content]) is None
+
+
+def hash_disagreement(path: str, listed: str, chunks: Iterable[bytes]) -> str | None:
+    """Compare a file with its hash in RECORD. Return a message if they disagree.
+
+    ``chunks`` is the content of the file. All of it is read, even if the hash is not valid.
+    """
+    name, _, value = listed.partition("=")
+    hasher = hashlib.new(name, usedforsecurity=False) if name in _ALGORITHMS else None
+    for chunk in chunks:
+        if hasher is not None:
+            hasher.update(chunk)
+    if hasher is None:
+        return f"RECORD gives {path!r} the hash {listed!r}, which is not SHA-256 or better"
+    actual = _base64(hasher.digest())
+    if actual == value.rstrip("="):
+        return None
+    return f"RECORD gives {path!r} the hash {listed!r}, its content has '{name}={actual}'"
 
 
 def updated_record(
@@ -127,8 +142,8 @@ def updated_record(
             lines[paths.index(path)] = _line(path, content)
         else:
             added.append(_line(path, content))
-    place = paths.index(own) if own in paths else len(lines)
-    lines[place:place] = added
+    number = paths.index(own) if own in paths else len(lines)
+    lines[number:number] = added
     newline = "\r\n" if crlf else "\n"
     return (newline.join(lines) + newline).encode("utf-8")
 

@@ -221,7 +221,7 @@ def write_changed_wheel(
         info = find_dist_info(archive)
         change = make(info)
         info.check()  # after the change, which deflates large members in a thread
-        rewrite(archive, output, change, front=head_start)
+        rewrite(archive, output, change, front=head_start.settle)
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise WheelError(f"{source.name} was changed while it was read", at=str(source.parent))

@@ -233,13 +233,12 @@ def _unstamped(info: DistInfo) -> OriginalWheel:
 
     paths = [path for name in SIGNATURES if (path := info.path(name)) in table.position]
     signatures, before = {}, {}
-    for path in sorted(paths, key=lambda path: table.offset(table.position[path])):
+    for path in sorted(paths, key=lambda path: table.offsets[table.position[path]]):
         content = archive.read(info.member(path), limit=_MAX_INFLATED)
         signatures[path] = original_file(path, content)
+        offset = table.offsets[table.position[path]]
         following = (
-            table.names[number]
-            for number in table.order
-            if table.offset(number) > table.offset(table.position[path])
+            table.names[number] for number in table.order if table.offsets[number] > offset
         )
         before[path] = next((name for name in following if name not in paths), LAST)
     return OriginalWheel(

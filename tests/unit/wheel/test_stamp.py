@@ -28,6 +28,7 @@ from support.wheels import (
     VARIANT_JSON,
     assembled,
     check_record,
+    extents,
     files_of,
     names,
     parts,
@@ -44,7 +45,7 @@ each_kind = pytest.mark.parametrize("content", KINDS.values(), ids=KINDS)
 
 def raw(content: bytes) -> dict[str, bytes]:
     archive = open_archive(io.BytesIO(content), Path(NAME))
-    return {member.name: content[member.offset : end] for member, end in archive.extents()}
+    return {member.name: content[member.offset : end] for member, end in extents(archive)}
 
 
 # -- what is in a stamped wheel

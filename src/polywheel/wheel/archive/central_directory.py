@@ -54,29 +54,24 @@ class Directory:
         self.end = end
         self._wide = True
         self._path = path
+        self.names: list[str] = []
+        self.sizes: list[int] = []
+        """The inflated size of each member in bytes."""
+        self.offsets: list[int] = []
         # The start of each entry, and the end of the last one.
         self._starts: list[int] = []
         names, heads = self._cut_by_magic(count) or self._cut_by_lengths(count)
         self._screen(names, heads)
 
-    @property
-    def names(self) -> list[str]:
-        return self._names
-
-    @property
-    def sizes(self) -> list[int]:
-        """The inflated size of each member in bytes."""
-        return self._sizes
-
     @cached_property
     def members(self) -> tuple[Member, ...]:
         """All members. For a large archive, :meth:`member` is faster."""
-        return tuple(map(self.member, range(len(self._names))))
+        return tuple(map(self.member, range(len(self.names))))
 
     @cached_property
     def position(self) -> dict[str, int]:
         """The number of each name in the directory."""
-        return {name: number for number, name in enumerate(self._names)}
+        return {name: number for number, name in enumerate(self.names)}
 
     def member(self, number: int) -> Member:
         return parse_entry(self.raw, self._starts[number], self._path)
@@ -97,37 +92,35 @@ class Directory:
     @cached_property
     def order(self) -> Sequence[int]:
         """The numbers of the members in the order of the file."""
-        numbers = range(len(self._offsets))
-        if self._in_order:
-            return numbers
-        return sorted(numbers, key=self._offsets.__getitem__)
+        numbers = range(len(self.offsets))
+        return numbers if self._in_order else sorted(numbers, key=self.offsets.__getitem__)
 
     def extents(self, only: Collection[int] | None = None) -> list[tuple[int, int, int]]:
         """Return ``(offset, end, number)`` of all or some members, in the order of the file.
 
         A member ends at the next one, or at the directory.
         """
-        order, offsets = self.order, self._offsets
+        ends = self._ends
         return [
-            (offsets[number], offsets[following] if following >= 0 else self.end, number)
-            for number, following in zip(order, (*order, -1)[1:], strict=True)
+            (self.offsets[number], ends[number], number)
+            for number in self.order
             if only is None or number in only
         ]
 
-    def offset(self, number: int) -> int:
-        return self._offsets[number]
+    @cached_property
+    def _ends(self) -> dict[int, int]:
+        ends = [*sorted(self.offsets)[1:], self.end] if self.offsets else []
+        return dict(zip(self.order, ends, strict=True))
 
-    def end_of(self, number: int) -> int:
+    def end_of(self, member: Member) -> int:
         """Return the end of a member: the next one in the file, or the directory."""
-        if not self._in_order:
-            return next(end for _, end, other in self.extents({number}) if other == number)
-        return self._offsets[number + 1] if number + 1 < len(self._offsets) else self.end
+        return self._ends[self.position[member.name]]
 
     def is_gap(self, first: int, end: int) -> bool:
         """Whether the directory has no member between two offsets."""
         if not 0 < first < end <= self.end:
             return False
-        in_front = [number for number, offset in enumerate(self._offsets) if offset < end]
+        in_front = [number for number, offset in enumerate(self.offsets) if offset < end]
         return all(
             member.offset + LOCAL.size + len(member.raw_name) + member.compressed <= first
             for member in map(self.member, in_front)
@@ -179,9 +172,6 @@ class Directory:
 
     def _screen(self, names: list[bytes], heads: bytes) -> None:
         """Extract and check the columns. If one is unusual, check the members one by one."""
-        self._names: list[str] = []
-        self._sizes: list[int] = []
-        self._offsets: list[int] = []
         self._in_order = True
         if not names:
             return
@@ -207,22 +197,22 @@ class Directory:
         )
         self._wide = not plain
         if plain:
-            self._names = joined.decode("ascii").split("\n")
-            self._sizes, self._offsets = sizes, offsets
+            self.names = joined.decode("ascii").split("\n")
+            self.sizes, self.offsets = sizes, offsets
         else:
             members = [self.member(number) for number in range(len(names))]
-            self._names = [member.name for member in members]
-            self._sizes = [member.size for member in members]
-            self._offsets = [member.offset for member in members]
+            self.names = [member.name for member in members]
+            self.sizes = [member.size for member in members]
+            self.offsets = [member.offset for member in members]
             compressed = [member.compressed for member in members]
-        if not plain or len(set(self._names)) != len(names):
+        if not plain or len(set(self.names)) != len(names):
             self._check_names()
         self._check_extents(lengths, compressed)
 
     def _check_names(self) -> None:
         """Raise WheelError for names that lead out of the archive, are malformed, or occur twice."""
         seen = set()
-        for name in self._names:
+        for name in self.names:
             parts = name.removesuffix("/").split("/")
             if (
                 not all(parts)
@@ -238,24 +228,23 @@ class Directory:
 
     def _check_extents(self, lengths: Iterable[int], compressed: Iterable[int]) -> None:
         """Raise WheelError for overlapping members, a sign of a zip bomb."""
-        self._in_order = self._offsets == sorted(self._offsets)
-        least = list(map(sum, zip(self._offsets, lengths, compressed, strict=True)))
-        starts = map((-LOCAL.size).__add__, [*self._offsets[1:], self.end])
+        self._in_order = self.offsets == sorted(self.offsets)
+        least = list(map(sum, zip(self.offsets, lengths, compressed, strict=True)))
+        starts = map((-LOCAL.size).__add__, [*self.offsets[1:], self.end])
         if self._in_order and all(map(le, least, starts)):
             return
         least = [end + LOCAL.size for end in least]
         for _, end, number in self.extents():
+            name = self.names[number]
             if least[number] > self.end:
-                raise broken(
-                    self._path, f"{self._names[number]} reaches beyond the end of the archive"
-                )
+                raise broken(self._path, f"{name} reaches beyond the end of the archive")
             if least[number] > end:
-                raise broken(self._path, f"{self._names[number]} overlaps what follows it")
+                raise broken(self._path, f"{name} overlaps what follows it")
 
 
-def _column(heads: bytes, place: tuple[int, int]) -> array[int]:
+def _column(heads: bytes, field: tuple[int, int]) -> array[int]:
     """Return one number of every head. Its bytes are one head apart, the lowest byte first."""
-    at, width = place
+    at, width = field
     raw = bytearray(len(heads) // _HEAD * width)
     for byte in range(width):
         raw[byte::width] = heads[at + byte :: _HEAD]

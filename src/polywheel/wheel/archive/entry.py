@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from polywheel.errors import WheelError
 
@@ -46,10 +47,6 @@ class Member:
     offset: int
     extra: bytes
     comment: bytes
-
-    @property
-    def is_directory(self) -> bool:
-        return self.name.endswith("/")
 
 
 def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
@@ -124,6 +121,33 @@ def parse_entry(raw: bytes, at: int, path: Path) -> Member:
         *(name, raw_name, (made, made_os), (needed, needed_os), flags, method, time, date),
         *(crc, compressed, size, internal, external, offset, extra, comment),
     )
+
+
+class LocalHeader(NamedTuple):
+    """The parts of a local header that may differ from the entry of its member."""
+
+    flags: int
+    name_length: int
+    extra_length: int
+    agrees: bool
+    """Whether method, checksum, and sizes agree with the entry."""
+
+
+def parse_local_header(raw: bytes, member: Member) -> LocalHeader | None:
+    """Parse the local header of a member at the start of ``raw``; None if there is none."""
+    if len(raw) < LOCAL.size or not raw.startswith(b"PK\x03\x04"):
+        return None
+    _, _, flags, method, _, _, crc, compressed, size, name, extra = LOCAL.unpack_from(raw)
+    # With a data descriptor, checksum and sizes follow the data. Large sizes are in zip64 fields.
+    agrees = method == member.method and (
+        bool(flags & HAS_DESCRIPTOR)
+        or (
+            crc == member.crc
+            and compressed in (member.compressed, FULL32)
+            and size in (member.size, FULL32)
+        )
+    )
+    return LocalHeader(flags, name, extra, agrees)
 
 
 def bad_name(name: str, path: Path) -> WheelError:

@@ -21,13 +21,13 @@ from polywheel.wheel.archive.entry import (
     END,
     FULL16,
     FULL32,
-    HAS_DESCRIPTOR,
     LOCAL,
     STORED,
     ZIP64_END,
     ZIP64_LOCATOR,
     Member,
     broken,
+    parse_local_header,
 )
 
 _UNFINISHED = b"polywheel\x00unfinished\x00"
@@ -135,42 +135,71 @@ class Archive:
         """The members, in the order of the central directory."""
         return self.table.members
 
-    @property
-    def directory(self) -> int:
-        """The start of the central directory, which is the end of the members."""
-        return self.table.end
-
     def member(self, name: str) -> Member | None:
         """Return the member with a name; None if there is none."""
         number = self.table.position.get(name)
         return None if number is None else self.table.member(number)
+
+    def read_named(self, name: str, *, limit: int) -> bytes:
+        """Return the content of the member with a name, like :meth:`read`. Raises WheelError if there is none."""
+        member = self.member(name)
+        if member is None:
+            raise self.broken(f"{name} is missing")
+        return self.read(member, limit=limit)
 
     def read(self, member: Member, *, limit: int) -> bytes:
         """Return the content of a member, inflated and checked. Raises WheelError over ``limit`` bytes."""
         size = max(member.size, member.compressed)
         if size > limit:
             raise self.broken(f"{member.name} has {size} bytes, over the limit of {limit}")
+        return b"".join(self.chunks(member))
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """Yield the content of a member, inflated, in chunks of up to a MiB.
+
+        Raises WheelError as soon as the content differs from the directory.
+        """
         self.file.seek(self.data_offset(member))
-        raw = self.file.read(member.compressed)
-        if len(raw) != member.compressed:
-            raise self.broken(f"{member.name} is cut short")
         if member.method == STORED:
-            content = raw
+            chunks = self._raw_chunks(member)
         elif member.method == DEFLATED:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                content = inflater.decompress(raw, member.size + 1)
-            except zlib.error as error:
-                raise self.broken(f"{member.name} can't be inflated: {error}") from None
-            if not inflater.eof and len(content) <= member.size:
-                raise self.broken(f"{member.name} is cut short")
-            if inflater.unused_data:
-                raise self.broken(f"{member.name} ends before its data")
+            chunks = self._inflated_chunks(member)
         else:
             raise self.broken(f"{member.name} is compressed by the unknown method {member.method}")
-        if len(content) != member.size or zlib.crc32(content) != member.crc:
-            raise self.broken(f"{member.name} differs from its entry in the archive's directory")
-        return content
+        size, crc = 0, 0
+        different = f"{member.name} differs from its entry in the archive's directory"
+        for chunk in chunks:
+            size += len(chunk)
+            if size > member.size:
+                raise self.broken(different)
+            crc = zlib.crc32(chunk, crc)
+            yield chunk
+        if size != member.size or crc != member.crc:
+            raise self.broken(different)
+
+    def _raw_chunks(self, member: Member) -> Iterator[bytes]:
+        remaining = member.compressed
+        while remaining:
+            chunk = self.file.read(min(remaining, _CHUNK))
+            if not chunk:
+                raise self.broken(f"{member.name} is cut short")
+            remaining -= len(chunk)
+            yield chunk
+
+    def _inflated_chunks(self, member: Member) -> Iterator[bytes]:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        raw_chunks = self._raw_chunks(member)
+        while not inflater.eof:
+            raw = inflater.unconsumed_tail or next(raw_chunks, b"")
+            try:
+                chunk = inflater.decompress(raw, _CHUNK)
+            except zlib.error as error:
+                raise self.broken(f"{member.name} can't be inflated: {error}") from None
+            if not raw and not chunk and not inflater.eof:
+                raise self.broken(f"{member.name} is cut short")
+            yield chunk
+        if inflater.unused_data or next(raw_chunks, None) is not None:
+            raise self.broken(f"{member.name} ends before its data")
 
     def start(self, member: Member, length: int) -> bytes:
         """Return the first ``length`` bytes of a stored or deflated member. No more is inflated."""
@@ -190,48 +219,27 @@ class Archive:
         local header, others the directory, and they would see different wheels.
         """
         self.file.seek(member.offset)
-        header = self.file.read(LOCAL.size)
-        if len(header) != LOCAL.size or header[:4] != b"PK\x03\x04":
+        header = parse_local_header(self.file.read(LOCAL.size), member)
+        if header is None:
             raise self.broken(f"{member.name} has no local header at its offset")
-        name_length: int
-        extra_length: int
-        fields = LOCAL.unpack(header)
-        _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
-        if self.file.read(name_length) != member.raw_name:
+        if self.file.read(header.name_length) != member.raw_name:
             raise self.broken(f"{member.name} has another name in its local header")
-        # With a data descriptor, checksum and sizes follow the data. Large sizes are in zip64 fields.
-        agreed = flags & HAS_DESCRIPTOR or (
-            crc == member.crc
-            and compressed in (member.compressed, FULL32)
-            and size in (member.size, FULL32)
-        )
-        if method != member.method or not agreed:
+        if not header.agrees:
             raise self.broken(f"{member.name} has another description in its local header")
-        return member.offset + LOCAL.size + name_length + extra_length
+        start = member.offset + LOCAL.size + header.name_length + header.extra_length
+        if start + member.compressed > self.table.end_of(member):
+            raise self.broken(f"{member.name} overlaps what follows it")
+        return start
 
     def around(self, member: Member) -> Neighbours:
         """Return the bytes around the data of a member. Raises WheelError like :meth:`data_offset`."""
         start = self.data_offset(member)
         data_end = start + member.compressed
-        end = self.table.end_of(self.table.position[member.name])
-        if data_end > end:
-            raise self.broken(f"{member.name} overlaps what follows it")
         self.file.seek(member.offset)
         local = self.file.read(start - member.offset)
         self.file.seek(data_end)
-        return Neighbours(local, self.file.read(min(end - data_end, MAX_TRAILING)))
-
-    def extents(self) -> Iterator[tuple[Member, int]]:
-        """Yield the members in the order of the file, each with its end: the next member or the directory.
-
-        Reads every local header. Raises WheelError if one disagrees with the directory, or if the data after
-        it overlaps the next member.
-        """
-        for _, end, number in self.table.extents():
-            member = self.table.member(number)
-            if self.data_offset(member) + member.compressed > end:
-                raise self.broken(f"{member.name} overlaps what follows it")
-            yield member, end
+        trailing = min(self.table.end_of(member) - data_end, MAX_TRAILING)
+        return Neighbours(local, self.file.read(trailing))
 
     def broken(self, what: str) -> WheelError:
         """Return the error for a broken wheel."""

@@ -10,10 +10,10 @@ import os
 import sys
 import zlib
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Self
 
 from polywheel.wheel.archive.central_directory import Directory
 from polywheel.wheel.archive.entry import (
@@ -213,11 +213,8 @@ class Change:
     dropped: Collection[str] = ()
 
 
-class HasFront(Protocol):
-    """An object that has copied the front of the archive to the target."""
-
-    def settle(self, first_change: int, /) -> int:
-        """Return the number of copied bytes. None of them is changed."""
+CopiedFront = Callable[[int], int]
+"""Gets the offset of the first change. Returns the number of bytes before it that are in the target already."""
 
 
 @dataclass(slots=True)
@@ -235,14 +232,9 @@ class Written:
 
     last: list[Member]
 
-    def count(self, archive: Archive) -> int:
-        """Return the number of members after the change."""
-        more = sum(len(entries) - 1 for entries in self.changed.values())
-        return len(archive.table.names) + more + len(self.last)
-
 
 def rewrite(
-    archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
+    archive: Archive, target: BinaryIO, change: Change, *, front: CopiedFront | None = None
 ) -> None:
     """Write ``archive`` with a change to the empty file ``target``.
 
@@ -250,20 +242,16 @@ def rewrite(
     data descriptors, without inflating them, and neighbouring members at once. ``front`` may have copied some
     of them already.
     """
-    written = write_members(archive, target, change, front=front)
-    offset = target.tell()
-    write_directory(target, archive, written)
-    length = target.tell() - offset
-    write_end(target, archive, count=written.count(archive), offset=offset, length=length)
+    write_directory(target, archive, write_members(archive, target, change, front=front))
 
 
 def write_members(
-    archive: Archive, target: BinaryIO, change: Change, *, front: HasFront | None = None
+    archive: Archive, target: BinaryIO, change: Change, *, front: CopiedFront | None = None
 ) -> Written:
     """Write only the members. A gap of an interrupted change is left out."""
     table = archive.table
     changes = _changed_extents(archive, change)
-    copied = front.settle(changes[0][0] if changes else table.end) if front else 0
+    copied = front(changes[0][0] if changes else table.end) if front else 0
     written = Written({}, [], [])
     start = 0
     for offset, end, number in changes:
@@ -310,7 +298,7 @@ def _moving(table: Directory, moved: list[tuple[int, int]]) -> dict[int, int]:
     starts = [start for start, _ in moved]
     moving = {}
     for number in reversed(table.order):
-        offset = table.offset(number)
+        offset = table.offsets[number]
         run = bisect_right(starts, offset) - 1
         if not any(by for _, by in moved[: run + 1]):
             break  # nothing before this member moves
@@ -345,14 +333,17 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
 
 
 def write_directory(
-    target: BinaryIO, archive: Archive, written: Written, *, shift: int = 0
+    target: BinaryIO, archive: Archive, written: Written, *, shift: int = 0, comment: bytes = b""
 ) -> None:
-    """Write the central directory. Entries of members that neither change nor move are copied.
+    """Write the central directory and the end record. Entries of members that don't move are copied.
 
-    ``shift`` is the number of bytes by which everything after the first change lies further back.
+    ``shift`` is the number of bytes by which everything after the first change lies further back than in the
+    target. ``comment`` is added after the comment of the archive.
     """
-    table = archive.table
-    moved = [(start, by + shift if run else by) for run, (start, by) in enumerate(written.moved)]
+    table, start = archive.table, target.tell()
+    count = len(table.names) + len(written.last)
+    count += sum(len(entries) - 1 for entries in written.changed.values())
+    moved = [(run, by + shift if number else by) for number, (run, by) in enumerate(written.moved)]
     moving = _moving(table, moved)
     first = 0
     for number in sorted({*written.changed, *moving}):
@@ -368,6 +359,8 @@ def write_directory(
     target.writelines(
         central(replace(member, offset=member.offset + shift)) for member in written.last
     )
+    length = target.tell() - start
+    write_end(target, archive, count=count, offset=start + shift, length=length, comment=comment)
 
 
 def write_end(

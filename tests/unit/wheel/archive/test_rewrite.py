@@ -22,7 +22,7 @@ from polywheel.wheel.archive.entry import Member, central
 from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.archive.rewrite import Change, NewMember, rewrite, write_end
 from support import wheels
-from support.wheels import Part, assembled, zipped
+from support.wheels import Part, assembled, extents, zipped
 
 PATH = Path("demo-1.0-py3-none-any.whl")
 FILES = {"a.txt": b"aaaa" * 50, "b/": b"", "b/c.txt": b"", "d.bin": bytes(range(256)), "e": b"e"}
@@ -57,7 +57,7 @@ def rewritten(
 def raw(content: bytes) -> dict[str, bytes]:
     """The bytes of each member in the file: local header, data, descriptor and what follows."""
     archive = opened(content)
-    return {member.name: content[member.offset : end] for member, end in archive.extents()}
+    return {member.name: content[member.offset : end] for member, end in extents(archive)}
 
 
 def elsewhere(member: Member) -> Member:
@@ -131,7 +131,7 @@ def test_order_comment_and_what_lies_in_front_are_kept(content: bytes) -> None:
     archive, old = opened(new), opened(content)
     names = ["a.txt", "b/", "d.bin", "z", "e"]
     assert [member.name for member in archive.members] == names
-    assert [member.name for member, _ in archive.extents()] == names
+    assert [member.name for member, _ in extents(archive)] == names
     assert (archive.comment, archive.zip64) == (old.comment, old.zip64)
     assert archive.members[0].offset == old.members[0].offset
     assert new.startswith(content[: old.members[0].offset])
@@ -149,7 +149,7 @@ def test_a_directory_in_another_order_than_the_file_keeps_it(tmp_path: Path) -> 
     new = rewritten(content[:end] + directory, replaced=[("one", b"1")], added=[("two", "x", b"")])
     archive = opened(new)
     assert [member.name for member in archive.members] == ["three", "one", "x", "two"]
-    assert [member.name for member, _ in archive.extents()] == ["one", "x", "two", "three"]
+    assert [member.name for member, _ in extents(archive)] == ["one", "x", "two", "three"]
     approved(new, tmp_path)
 
 
@@ -275,7 +275,7 @@ def test_members_that_come_to_lie_beyond_4_gib_are_written_in_zip64(tmp_path: Pa
         rewrite(old, output, Change({"d.bin": new}))
         archive = open_archive(output, target)
         assert archive.zip64
-        assert archive.directory > hole
+        assert archive.table.end > hole
         assert [member.offset for member in archive.members[:3]] == [
             hole + member.offset for member in old.members[:3]
         ]
@@ -290,7 +290,7 @@ def test_members_that_come_to_lie_beyond_4_gib_are_written_in_zip64(tmp_path: Pa
 
 
 def raw_at(archive: Archive) -> list[tuple[str, int]]:
-    return [(member.name, end) for member, end in archive.extents()]
+    return [(member.name, end) for member, end in extents(archive)]
 
 
 def test_a_zip64_field_stays_until_its_member_moves() -> None:
