@@ -19,7 +19,7 @@ from polywheel.model.variant import Variant, VariantProperty
 from polywheel.wheel.archive.rewrite import Change
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.stamp import Stamp, stamp_change, strip_variant_fields
+from polywheel.wheel.stamp import Stamp, stamp_change
 
 
 def written() -> int:
@@ -37,7 +37,6 @@ def main() -> None:
         stamp = Stamp(
             metadata=lambda old: with_variant_fields(old, variant_fields(variant, metadata)),
             variant_json=variant_json(variant, metadata),
-            strip=strip_variant_fields,
         )
         original = large_wheel(folder)
         print(f"labelling {original.name} in place, {original.stat().st_size / 1e6:.0f} MB")

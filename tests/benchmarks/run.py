@@ -31,7 +31,6 @@ from polywheel.formats.metadata import variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.variant import VariantProperty
 from polywheel.model.variant import Variant
-from polywheel.wheel.stamp import strip_variant_fields
 from polywheel.wheel.stamp import stamp_wheel
 from polywheel.wheel.stamp import Stamp
 source, target, folder = map(Path, sys.argv[1:])
@@ -41,7 +40,6 @@ variant = Variant.of([VariantProperty.parse("x86_64::level::v3")])
 stamp = Stamp(
     metadata=lambda content: with_variant_fields(content, variant_fields(variant, metadata)),
     variant_json=variant_json(variant, metadata),
-    strip=strip_variant_fields,
 )
 stamp_wheel(source, target, stamp, notify=print)
 print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

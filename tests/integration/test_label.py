@@ -256,7 +256,7 @@ def test_nothing_is_written_over(plain_wheels: dict[str, Path], tmp_path: Path) 
     shutil.copy(wheel, second)
     namesake = polywheel("label", second, *other, cwd=tmp_path, check=False)
     assert namesake.returncode == 4
-    assert "has the label 'a' with other properties" in namesake.stdout
+    assert "the label 'a' stands for different properties" in namesake.stdout
     assert labelled.read_bytes() == before
     polywheel("label", wheel, *other, "--force", cwd=tmp_path)
     assert labelled.read_bytes() != before

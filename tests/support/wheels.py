@@ -18,7 +18,7 @@ from pathlib import Path
 
 from polywheel.wheel.archive.entry import Member
 from polywheel.wheel.archive.reader import Archive
-from polywheel.wheel.stamp import Notify, Stamp, stamp_wheel, strip_variant_fields
+from polywheel.wheel.stamp import Notify, Stamp, stamp_wheel
 
 NAME = "demo-1.0-py3-none-any.whl"
 LABELLED = "demo-1.0-py3-none-any-v3.whl"
@@ -215,7 +215,6 @@ def stamp(*, label: str = "v3", variant_json: bytes = NEW_JSON, epoch: int | Non
         metadata=lambda old: old + line,
         variant_json=variant_json,
         epoch=epoch,
-        strip=strip_variant_fields,
     )
 
 

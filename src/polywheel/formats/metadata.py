@@ -6,11 +6,12 @@ They are written in addition to variant.json. Wheels of early 2025 have no other
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -39,35 +40,46 @@ from polywheel.model.variant import (
 )
 
 _FIELD = re.compile(rb"[!-9;-~]+:")
-# The very first wheels had `Variant` instead of `Variant-Property`.
 _VARIANT_LINE = re.compile(rb"variant(?:-[!-9;-~]*)?:", re.IGNORECASE)
 _BLANKS = (b" ", b"\t")
 """The first character of the continuation line of a field."""
 
+_LABEL, _HASH, _PROPERTY = "Variant-Label", "Variant-Hash", "Variant-Property"
+_OLD_PROPERTY = "Variant"
+"""The very first wheels had it instead of ``Variant-Property``."""
+_REQUIRES, _PLUGIN, _ENABLE_IF = "Variant-Requires", "Variant-Plugin-API", "Variant-Enable-If"
+_PRIORITIES = _NAMESPACES, _FEATURES, _PROPERTIES = (
+    "Variant-Default-Namespace-Priorities",
+    "Variant-Default-Feature-Priorities",
+    "Variant-Default-Property-Priorities",
+)
+_ALL = (_LABEL, _HASH, _PROPERTY, _OLD_PROPERTY, _REQUIRES, _PLUGIN, _ENABLE_IF, *_PRIORITIES)
+T = TypeVar("T")
+
 
 def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tuple[str, str]]:
     """Yield the names and values of the fields in their order in METADATA."""
-    yield "Variant-Label", variant.label
+    yield _LABEL, variant.label
     if not variant.is_null:
-        yield "Variant-Hash", variant.hash
+        yield _HASH, variant.hash
     for prop in variant.properties:
-        yield "Variant-Property", str(prop)
+        yield _PROPERTY, str(prop)
     for namespace in metadata.namespaces:
         provider = metadata.providers[namespace]
         if not provider.requires:
             continue
         for requirement in provider.requires:
-            yield "Variant-Requires", f"{namespace}: {requirement}"
+            yield _REQUIRES, f"{namespace}: {requirement}"
         if provider.enable_if is not None:
-            yield "Variant-Enable-If", f"{namespace}: {provider.enable_if}"
-        yield "Variant-Plugin-API", f"{namespace}: {provider.object_reference}"
-    for kind, listed in (
-        ("Namespace", metadata.namespaces),
-        ("Feature", metadata.feature_priorities),
-        ("Property", metadata.property_priorities),
+            yield _ENABLE_IF, f"{namespace}: {provider.enable_if}"
+        yield _PLUGIN, f"{namespace}: {provider.object_reference}"
+    for name, priorities in zip(
+        _PRIORITIES,
+        (metadata.namespaces, metadata.feature_priorities, metadata.property_priorities),
+        strict=True,
     ):
-        if listed:
-            yield f"Variant-Default-{kind}-Priorities", ", ".join(map(str, listed))
+        if priorities:
+            yield name, ", ".join(map(str, priorities))
 
 
 def new_dependencies(content: bytes, dependencies: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -111,15 +123,22 @@ def with_variant_fields(content: bytes, fields: Iterable[tuple[str, str]]) -> by
     All other bytes are unchanged: the headers, their continuation lines, the description. If there is a line
     that is not a header, the fields are inserted before it. Older fields after it are removed too.
     """
-    lines, place, rest = _header_lines(content)
-    newline = b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    headers, rest = split_headers(content)
+    end = _end_of_headers(headers)
     front, back = (
-        [line for line, ours in part if not ours] for part in (lines[:place], lines[place:])
+        [header for header in part if not _VARIANT_LINE.match(header)]
+        for part in (headers[:end], headers[end:])
     )
+    newline = newline_of(content)
     added = [f"{name}: {value}".encode() + newline for name, value in fields]
     if added and front and not front[-1].endswith(b"\n"):
         front[-1] += newline
     return b"".join([*front, *added, *back, rest])
+
+
+def strip_variant_fields(content: bytes) -> bytes:
+    """Return METADATA without its ``Variant-*`` fields."""
+    return with_variant_fields(content, ())
 
 
 def hidden_fields(content: bytes) -> list[str]:
@@ -128,63 +147,49 @@ def hidden_fields(content: bytes) -> list[str]:
     Such a line ends the headers for the email package, which pip and packaging use. Other readers skip it
     and continue until the blank line.
     """
-    lines, place, _ = _header_lines(content)
+    headers, _ = split_headers(content)
     return [
-        line.decode("utf-8", "replace").strip()
-        for line, ours in lines[place:]
-        if ours and not line.startswith(_BLANKS)
+        header.partition(b"\n")[0].decode("utf-8", "replace").strip()
+        for header in headers[_end_of_headers(headers) :]
+        if _VARIANT_LINE.match(header)
     ]
 
 
-def _header_lines(content: bytes) -> tuple[list[tuple[bytes, bool]], int, bytes]:
-    """Split METADATA at the first blank line.
-
-    Return the lines before it, each with a flag that is true for lines of ``Variant-*`` fields, the number of
-    the first line that is not a header, and the rest.
-    """
-    lines: list[tuple[bytes, bool]] = []
-    place: int | None = None
-    ours = False
+def split_headers(content: bytes) -> tuple[list[bytes], bytes]:
+    """Split METADATA at the first blank line. Return the headers, with their continuation lines, and the rest."""
+    starts: list[int] = []
     at = 0
-    while at < len(content):
-        end = content.find(b"\n", at) + 1 or len(content)
-        line = content[at:end]
-        if line in (b"\n", b"\r\n"):
-            break
-        if not line.startswith(_BLANKS):
-            ours = bool(_VARIANT_LINE.match(line))
-            if place is None and not _FIELD.match(line):
-                place = len(lines)
-        lines.append((line, ours))
-        at = end
-    return lines, len(lines) if place is None else place, content[at:]
+    while at < len(content) and not content.startswith((b"\n", b"\r\n"), at):
+        if not starts or not content.startswith(_BLANKS, at):
+            starts.append(at)
+        at = content.find(b"\n", at) + 1 or len(content)
+    return [content[start:end] for start, end in pairwise([*starts, at])], content[at:]
 
 
-T = TypeVar("T")
-Every = Callable[..., list[str]]
+def _end_of_headers(headers: Sequence[bytes]) -> int:
+    """Return the number of headers before the first line that is not a header."""
+    return next(
+        (
+            number
+            for number, header in enumerate(headers)
+            if not header.startswith(_BLANKS) and not _FIELD.match(header)
+        ),
+        len(headers),
+    )
+
+
+def newline_of(content: bytes) -> bytes:
+    """Return the line break of METADATA: that of its first line."""
+    return b"\r\n" if content.partition(b"\n")[0].endswith(b"\r") else b"\n"
+
 
 MAX_HEADERS = 2 * 1024 * 1024
 """Bytes of headers. In old METADATA the description is a header."""
 MAX_LINES = 100_000
 """Lines of headers. Each line may be a header, which takes hundreds of bytes of memory."""
 _END = re.compile(rb"(?:\A|\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-
-_LABEL, _HASH, _PROPERTY = "Variant-Label", "Variant-Hash", "Variant-Property"
-_OLD_PROPERTY = "Variant"
-"""The very first wheels had it instead of ``Variant-Property``."""
 _OLD_NULL = "00000000"
 """The hash of the variant without properties before there were labels."""
-_REQUIRES, _PLUGIN, _ENABLE_IF = "Variant-Requires", "Variant-Plugin-API", "Variant-Enable-If"
-_NAMESPACES, _FEATURES, _PROPERTIES = (
-    f"Variant-Default-{kind}-Priorities" for kind in ("Namespace", "Feature", "Property")
-)
-_VARIANT_FIELDS = frozenset(
-    name.lower()
-    for name in (
-        *(_LABEL, _HASH, _PROPERTY, _OLD_PROPERTY, _REQUIRES, _PLUGIN, _ENABLE_IF),
-        *(_NAMESPACES, _FEATURES, _PROPERTIES),
-    )
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,149 +230,140 @@ def read_variant_fields(headers: Message, *, at: str) -> VariantFields | None:
 
     Raises nothing: unreadable fields are listed in ``problems``.
     """
-
-    def every(*names: str) -> list[str]:
-        # A header with non-ASCII bytes is an object, and a folded header has line breaks.
-        values = [value for name in names for value in headers.get_all(name, [])]
-        return [" ".join(str(value).split()) for value in values]
-
-    if not any(name.lower() in _VARIANT_FIELDS for name in headers):
+    names = {name.lower() for name in _ALL}
+    if not any(name.lower() in names for name in headers):
         return None
-    problems = Problems()
-    properties = _parse_each(every(_PROPERTY, _OLD_PROPERTY), VariantProperty.parse, problems, at)
-    label, named = (_single_value(name, every, problems, at) for name in (_LABEL, _HASH))
+    reader = _FieldReader(headers, at)
+    properties = reader.parse(VariantProperty.parse, reader.values(_PROPERTY, _OLD_PROPERTY))
+    label, hash_field = reader.single_value(_LABEL), reader.single_value(_HASH)
     metadata = VariantMetadata(
-        namespaces=_namespaces(every, problems, at),
-        feature_priorities=_parse_each(
-            _split_values(_FEATURES, every), VariantFeature.parse, problems, at
-        ),
-        property_priorities=_parse_each(
-            _split_values(_PROPERTIES, every), VariantProperty.parse, problems, at
-        ),
-        providers=MappingProxyType(_providers(every, problems, at)),
-        variants=MappingProxyType(_variants(properties, label, named, problems, at)),
+        namespaces=reader.namespaces(),
+        feature_priorities=reader.parse(VariantFeature.parse, reader.parts(_FEATURES)),
+        property_priorities=reader.parse(VariantProperty.parse, reader.parts(_PROPERTIES)),
+        providers=MappingProxyType(reader.providers()),
+        variants=MappingProxyType(reader.variants(properties, label, hash_field)),
     )
-    _check_namespaces(metadata, properties, problems, at)
+    reader.check_namespaces(metadata, properties)
     return VariantFields(
         label=label,
-        hash=named,
+        hash=hash_field,
         properties=properties,
         metadata=metadata,
-        problems=tuple(problems.found),
+        problems=tuple(reader.problems.found),
     )
 
 
-def _variants(
-    properties: tuple[VariantProperty, ...],
-    label: str | None,
-    named: str | None,
-    problems: Problems,
-    at: str,
-) -> dict[str, Variant]:
-    """Return the variant that properties, label, and hash describe, by its label, if there is one."""
-    if not properties and label is None and named is None:
-        return {}
-    old_null = not properties and named == _OLD_NULL
-    if named is not None and not old_null:
-        if not properties:
-            problems.add(f"Variant-Hash is {named!r}, and there are no properties", at=at)
-        elif named != (computed := variant_hash(properties)):
-            problems.add(f"Variant-Hash is {named!r}, the properties give {computed!r}", at=at)
-    # Before there were labels, filenames had the hash.
-    name = label or (NULL_LABEL if old_null else named)
-    variant = problems.attempt(Variant.of, properties, name, at=at)
-    return {} if variant is None else {variant.label: variant}
+class _FieldReader:
+    """Reads headers and collects their problems."""
 
+    def __init__(self, headers: Message, at: str) -> None:
+        self._headers = headers
+        self._at = at
+        self.problems = Problems()
 
-def _check_namespaces(
-    metadata: VariantMetadata,
-    properties: Iterable[VariantProperty],
-    problems: Problems,
-    at: str,
-) -> None:
-    """If METADATA lists namespaces, check that it lists all namespaces that it uses."""
-    if not metadata.namespaces:
-        return
-    for where, used in (
-        (_PROPERTY, {one.namespace for one in properties}),
-        (_REQUIRES, set(metadata.providers)),
-        (_FEATURES, {one.namespace for one in metadata.feature_priorities}),
-        (_PROPERTIES, {one.namespace for one in metadata.property_priorities}),
-    ):
-        for namespace in sorted(used - {*metadata.namespaces, ABI_DEPENDENCY}):
-            problems.add(
-                f"{where} has the namespace {namespace!r}, which is not in {_NAMESPACES}: "
-                f"{', '.join(metadata.namespaces)}",
-                at=at,
-            )
+    def _add(self, what: str, hint: str | None = None) -> None:
+        self.problems.add(what, at=self._at, hint=hint)
 
+    def values(self, *names: str) -> list[str]:
+        """Return the values of all fields with these names."""
+        values = [value for name in names for value in self._headers.get_all(name, [])]
+        # A header with non-ASCII bytes is an object, and a folded header has line breaks.
+        return [" ".join(str(value).split()) for value in values]
 
-def _single_value(name: str, every: Every, problems: Problems, at: str) -> str | None:
-    values = every(name)
-    if len(set(values)) > 1:
-        problems.add(f"{name} has several values: {', '.join(values)}", at=at)
-    return values[0] if values else None
+    def parts(self, name: str) -> list[str]:
+        """Return the parts of fields that are separated by commas."""
+        texts = [text.strip() for value in self.values(name) for text in value.split(",")]
+        return [text for text in texts if text]
 
+    def single_value(self, name: str) -> str | None:
+        values = self.values(name)
+        if len(set(values)) > 1:
+            self._add(f"{name} has several values: {', '.join(values)}")
+        return values[0] if values else None
 
-def _parse_each(
-    texts: Iterable[str], parse: Callable[..., T], problems: Problems, at: str
-) -> tuple[T, ...]:
-    read = [problems.attempt(parse, text, at=at) for text in texts]
-    return tuple(one for one in dict.fromkeys(read) if one is not None)
+    def parse(self, parse: Callable[..., T], texts: Iterable[str]) -> tuple[T, ...]:
+        """Return the parsed texts, each once, without unreadable ones."""
+        parsed = [self.problems.attempt(parse, text, at=self._at) for text in texts]
+        return tuple(value for value in dict.fromkeys(parsed) if value is not None)
 
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces in order, without malformed ones and the reserved one, which must not be listed."""
+        listed = dict.fromkeys(self.parts(_NAMESPACES))
+        for name in listed:
+            if not NAMESPACE.fullmatch(name):
+                self._add(f"malformed namespace {name!r} in {_NAMESPACES}")
+        return tuple(
+            name for name in listed if NAMESPACE.fullmatch(name) and name != ABI_DEPENDENCY
+        )
 
-def _split_values(name: str, every: Every) -> list[str]:
-    return [part for value in every(name) for text in value.split(",") if (part := text.strip())]
+    def variants(
+        self, properties: tuple[VariantProperty, ...], label: str | None, hash_field: str | None
+    ) -> dict[str, Variant]:
+        """Return the variant that properties, label, and hash describe, by its label, if there is one."""
+        if not properties and label is None and hash_field is None:
+            return {}
+        old_null = not properties and hash_field == _OLD_NULL
+        if hash_field is not None and not old_null:
+            if not properties:
+                self._add(f"Variant-Hash is {hash_field!r}, and there are no properties")
+            elif hash_field != (computed := variant_hash(properties)):
+                self._add(f"Variant-Hash is {hash_field!r}, the properties give {computed!r}")
+        # Before there were labels, filenames had the hash.
+        name = label or (NULL_LABEL if old_null else hash_field)
+        variant = self.problems.attempt(Variant.of, properties, name, at=self._at)
+        return {} if variant is None else {variant.label: variant}
 
-
-def _namespaces(every: Every, problems: Problems, at: str) -> tuple[str, ...]:
-    """Return the namespaces in order, without malformed ones and the reserved one, which must not be listed."""
-    found = tuple(dict.fromkeys(_split_values(_NAMESPACES, every)))
-    for name in found:
-        if not NAMESPACE.fullmatch(name):
-            problems.add(f"malformed namespace {name!r} in {_NAMESPACES}", at=at)
-    return tuple(name for name in found if NAMESPACE.fullmatch(name) and name != ABI_DEPENDENCY)
-
-
-def _providers(every: Every, problems: Problems, at: str) -> dict[str, Provider]:
-    """Return the providers from Variant-Requires, Variant-Plugin-API, and Variant-Enable-If (``ns: value``)."""
-
-    def by_namespace(name: str) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for text in every(name):
-            namespace, colon, value = (part.strip() for part in text.partition(":"))
-            if not colon or not value or not NAMESPACE.fullmatch(namespace):
-                problems.add(
-                    f"malformed {name}: {text!r}", at=at, hint="expected 'namespace: value'"
+    def check_namespaces(
+        self, metadata: VariantMetadata, properties: Iterable[VariantProperty]
+    ) -> None:
+        """If METADATA lists namespaces, check that it lists all namespaces that it uses."""
+        if not metadata.namespaces:
+            return
+        for name, used in (
+            (_PROPERTY, {prop.namespace for prop in properties}),
+            (_REQUIRES, set(metadata.providers)),
+            (_FEATURES, {feature.namespace for feature in metadata.feature_priorities}),
+            (_PROPERTIES, {prop.namespace for prop in metadata.property_priorities}),
+        ):
+            for namespace in sorted(used - {*metadata.namespaces, ABI_DEPENDENCY}):
+                self._add(
+                    f"{name} has the namespace {namespace!r}, which is not in {_NAMESPACES}: "
+                    f"{', '.join(metadata.namespaces)}"
                 )
+
+    def providers(self) -> dict[str, Provider]:
+        """Return the providers from Variant-Requires, Variant-Plugin-API, and Variant-Enable-If."""
+        fields = {name: self._by_namespace(name) for name in (_REQUIRES, _PLUGIN, _ENABLE_IF)}
+        for name in (_PLUGIN, _ENABLE_IF):
+            for namespace, values in fields[name].items():
+                if len(set(values)) > 1:
+                    self._add(f"{name} of {namespace!r} has several values: {values}")
+        providers = {}
+        for namespace in dict.fromkeys(
+            key for by_namespace in fields.values() for key in by_namespace
+        ):
+            requires, plugins, markers = (fields[name].get(namespace, []) for name in fields)
+            data = {
+                _REQUIRES: list(dict.fromkeys(requires)),
+                _PLUGIN: next(iter(plugins), None),
+                _ENABLE_IF: next(iter(markers), None),
+            }
+            table = Table(data, self._at, (namespace,), self.problems)
+            providers[namespace] = Provider(
+                namespace=namespace,
+                requires=requirements(table, _REQUIRES),
+                plugin_api=object_reference(table, _PLUGIN, "expected 'module:attribute'"),
+                enable_if=marker(table, _ENABLE_IF),
+            )
+        return providers
+
+    def _by_namespace(self, name: str) -> dict[str, list[str]]:
+        """Return the values of fields of the form ``namespace: value``."""
+        by_namespace: dict[str, list[str]] = {}
+        for text in self.values(name):
+            namespace, colon, value = (part.strip() for part in text.partition(":"))
+            if colon and value and NAMESPACE.fullmatch(namespace):
+                by_namespace.setdefault(namespace, []).append(value)
             else:
-                found.setdefault(namespace, []).append(value)
-        return found
-
-    def one_each(name: str) -> Mapping[str, str]:
-        found = by_namespace(name)
-        for namespace, values in found.items():
-            if len(set(values)) > 1:
-                problems.add(f"{name} of {namespace!r} has several values: {values}", at=at)
-        return {namespace: values[0] for namespace, values in found.items()}
-
-    requires, plugins, enable_if = by_namespace(_REQUIRES), one_each(_PLUGIN), one_each(_ENABLE_IF)
-    found = {}
-    for namespace in dict.fromkeys((*requires, *plugins, *enable_if)):
-        table = Table(
-            {
-                _REQUIRES: list(dict.fromkeys(requires.get(namespace, ()))),
-                _PLUGIN: plugins.get(namespace),
-                _ENABLE_IF: enable_if.get(namespace),
-            },
-            at,
-            (namespace,),
-            problems,
-        )
-        found[namespace] = Provider(
-            namespace=namespace,
-            requires=requirements(table, _REQUIRES),
-            plugin_api=object_reference(table, _PLUGIN, "expected 'module:attribute'"),
-            enable_if=marker(table, _ENABLE_IF),
-        )
-    return found
+                self._add(f"malformed {name}: {text!r}", "expected 'namespace: value'")
+        return by_namespace

@@ -12,13 +12,20 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from polywheel.config.reader import Problems
-from polywheel.errors import WheelError
+from polywheel.errors import Problem, WheelError
 from polywheel.formats.variant_json import variant_document
 from polywheel.model.variant import ABI_DEPENDENCY, Provider, Variant, VariantMetadata
 
 T = TypeVar("T")
 
 _HINT = "build or label the wheels of a release from one [variant] table"
+_LABEL_HINT = (
+    "a label stands for one set of properties in a release; give one of them another label"
+)
+_PROPERTIES_HINT = (
+    "a set of properties has one label in a release; give all its wheels the same label, or remove "
+    "those with other labels"
+)
 _NAMED = 3
 """The number of wheels per value, and of values, that a message lists."""
 _MAX_TEXT = 300
@@ -44,11 +51,13 @@ def merge_metadata(wheels: Mapping[str, VariantMetadata], *, at: str) -> Variant
     problems = Problems()
     namespaces = _namespaces(named, problems, at)
     providers = _providers(named, problems, at)
-    variants = _variants(named, problems, at)
+    variants = [(wheel, v) for wheel, metadata in named for v in metadata.variants.values()]
+    problems.found += [problem for problem, _ in label_conflicts(variants, at=at)]
+    by_label = {variant.label: variant for _, variant in variants}
     united = VariantMetadata(
         namespaces=namespaces,
         providers=MappingProxyType(providers),
-        variants=MappingProxyType(variants),
+        variants=MappingProxyType({label: by_label[label] for label in sorted(by_label)}),
     )
     if not problems.found:
         for what in (*_gaps(united), *_strangers(named)):
@@ -96,52 +105,49 @@ def _without_marker(provider: Provider) -> Provider:
     return replace(provider, enable_if=None)
 
 
-def _variants(
-    named: Iterable[tuple[str, VariantMetadata]], problems: Problems, at: str
-) -> dict[str, Variant]:
-    """Return all variants. A label must have the same properties in all wheels, and be their only label."""
-    every = [
-        (label, wheel, variant)
-        for wheel, metadata in named
-        for label, variant in metadata.variants.items()
+def label_conflicts(
+    variants: Iterable[tuple[str, Variant]], *, at: str | None = None
+) -> Iterator[tuple[Problem, set[str]]]:
+    """Yield the contradictions between the variants of one release, each with the names of its wheels.
+
+    One label stands for one set of properties in all wheels of a version (PEP 825, "Variant label"), and one
+    set of properties has one label. ``variants`` has the name of a wheel with each variant.
+    """
+    listed = [
+        (variant.label, ", ".join(f"'{prop}'" for prop in variant.properties), wheel)
+        for wheel, variant in variants
     ]
-    found = _group_by_key(every)
-    for label, groups in found.items():
+    by_label = _group_by_key((label, wheel, properties) for label, properties, wheel in listed)
+    for label, groups in by_label.items():
         if len(groups) > 1:
-            values = _list_values(
-                (", ".join(f"'{prop}'" for prop in variant.properties), names)
-                for variant, names in groups
+            what = f"the label {label!r} stands for different properties: {_list_values(groups)}"
+            yield (
+                Problem(what, at, _LABEL_HINT),
+                {wheel for _, wheels in groups for wheel in wheels},
             )
-            problems.add(
-                f"the label {label!r} stands for different properties: {values}", at=at, hint=_HINT
+    by_properties = _group_by_key((properties, wheel, label) for label, properties, wheel in listed)
+    for properties, groups in by_properties.items():
+        if len(groups) > 1:
+            values = _list_values((repr(label), wheels) for label, wheels in groups)
+            what = (
+                f"the same properties have {len(groups)} labels: {properties[:_MAX_TEXT]}: {values}"
             )
-    by_properties = _group_by_key(
-        (", ".join(f"'{prop}'" for prop in variant.properties), wheel, label)
-        for label, wheel, variant in every
-    )
-    for properties, labels in by_properties.items():
-        if len(labels) > 1:
-            values = _list_values((repr(label), names) for label, names in labels)
-            problems.add(
-                f"the same properties have {len(labels)} labels: {properties[:_MAX_TEXT]}: {values}",
-                at=at,
-                hint="a set of properties has one label in a release; remove the wheels with the "
-                "other labels",
+            yield (
+                Problem(what, at, _PROPERTIES_HINT),
+                {wheel for _, wheels in groups for wheel in wheels},
             )
-    return {label: groups[0][0] for label, groups in sorted(found.items())}
 
 
-def _group_by_key(found: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
+def _group_by_key(values: Iterable[tuple[str, str, T]]) -> dict[str, list[tuple[T, list[str]]]]:
     """Return the different values of each key, each with the wheels that have it."""
     groups: dict[str, list[tuple[T, list[str]]]] = {}
-    for key, wheel, value in found:
-        known = groups.setdefault(key, [])
-        for other, wheels in known:
-            if other == value:
-                wheels.append(wheel)
-                break
+    for key, wheel, value in values:
+        group = groups.setdefault(key, [])
+        wheels = next((wheels for other, wheels in group if other == value), None)
+        if wheels is None:
+            group.append((value, [wheel]))
         else:
-            known.append((value, [wheel]))
+            wheels.append(wheel)
     return groups
 
 

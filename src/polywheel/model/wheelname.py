@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from polywheel.errors import WheelError
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 # nothing that can't be printed (the surrogates that stand for bytes of a name that is not UTF-8).
 _COMPONENT = re.compile(r"[^\s/\\:*?\"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff-]+")
 _EXPECTED = "{name}-{version}(-{build})-{python}-{abi}-{platform}(-{label}).whl"
+
+
+Release = tuple[str, "Version | str"]
+"""Project and version, normalized."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,26 +74,24 @@ class WheelName:
         )
 
     @property
-    def release(self) -> tuple[str, Version | str]:
-        """Project and version, normalized: equal for ``Demo-1.0.0`` and ``demo-1.0`` (PEP 427, 440).
+    def release(self) -> Release:
+        """The release of the wheel: equal for ``Demo-1.0.0`` and ``demo-1.0`` (PEP 427, 440).
 
-        A version that PEP 440 does not know stands for itself.
+        A version that is not valid by PEP 440 is kept, in lower case.
         """
-        from packaging.utils import (
-            canonicalize_name,
-        )  # takes long, and few callers compare releases
+        # The import takes long, and few callers compare releases.
+        from packaging.utils import canonicalize_name
 
         return canonicalize_name(self.distribution), _version(self.version)
 
+    def with_label(self, label: str | None) -> str:
+        """Return the filename with another label, or without one."""
+        return str(replace(self, label=label))
+
     def __str__(self) -> str:
         parts = (
-            self.distribution,
-            self.version,
-            self.build,
-            self.python,
-            self.abi,
-            self.platform,
-            self.label,
+            *(self.distribution, self.version, self.build),
+            *(self.python, self.abi, self.platform, self.label),
         )
         return "-".join(part for part in parts if part is not None) + ".whl"
 

@@ -9,24 +9,19 @@ from __future__ import annotations
 import filecmp
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import Version
-
-from polywheel.errors import PolywheelError, WheelError
-from polywheel.model.variant import Variant, VariantProperty
-from polywheel.model.wheelname import WheelName
+from polywheel.errors import PolywheelError, WheelError, os_error_as
+from polywheel.model.variant import Variant
+from polywheel.model.wheelname import Release, WheelName
 from polywheel.system.files import rename
 from polywheel.system.temporary import replacing
 from polywheel.wheel.disagreements import disagreements_with_label
 from polywheel.wheel.dist_info import VARIANT_JSON
-from polywheel.wheel.inspect import inspect_wheel, read_variant
-from polywheel.wheel.inspected_wheel import InspectedWheel
+from polywheel.wheel.inspect import inspect_wheel, release_conflicts
+from polywheel.wheel.inspected_wheel import stamped_variant
 from polywheel.wheel.stamp import name_taken, output_folder
-
-_Release = tuple[str, Version | str]
-"""Project and version, normalized."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +96,7 @@ def finalize(
         except PolywheelError as error:
             errors.append(error)
     refused: set[Path] = set()
-    for refusal, paths in (*_contradictions(planned), *_collisions(planned, force=force)):
+    for refusal, paths in (*_label_conflicts(planned), *_collisions(planned, force=force)):
         errors.append(refusal)
         refused |= paths
     done = []
@@ -119,104 +114,38 @@ def _plan(wheel: Path, folder: Path, *, plain: bool, hashes: bool) -> _Planned:
     """Determine the final name of a wheel. Raises WheelError if it can't be finalized."""
     state = _state(wheel)
     inspected = inspect_wheel(wheel, hashes=hashes)
-    if not inspected.stamped_in and plain:
-        if inspected.disagreements:
-            raise WheelError.collected(inspected.disagreements)
-        return _Planned(wheel=wheel, target=folder / wheel.name, variant=None, state=state)
-    variant = _variant(inspected)
+    variant = stamped_variant(inspected)
+    if variant is None and not plain:
+        raise WheelError(
+            f"{wheel.name} is not a variant wheel: it has no {VARIANT_JSON}",
+            at=str(wheel),
+            hint="use --plain if it is the non-variant wheel of the release; otherwise it was built "
+            "without a variant",
+        )
+    problems, target = inspected.disagreements, wheel.name
     # A label in the filename must be right: a wrong one is not overwritten.
-    labelled = inspected.name.label is not None
-    problems = (
-        inspected.disagreements if labelled else disagreements_with_label(inspected, variant.label)
-    )
+    if variant is not None and inspected.name.label is None:
+        problems = disagreements_with_label(inspected, variant.label)
+        target = inspected.name.with_label(variant.label)
     if problems:
         raise WheelError.collected(problems)
-    name = str(replace(inspected.name, label=variant.label))
-    return _Planned(wheel=wheel, target=folder / name, variant=variant, state=state)
+    return _Planned(wheel=wheel, target=folder / target, variant=variant, state=state)
 
 
-def _variant(wheel: InspectedWheel) -> Variant:
-    """Return the variant in the variant.json of a wheel. Raises WheelError if there is none."""
-    at = str(wheel.path)
-    if wheel.variant_json is None:
-        if not wheel.stamped_in:
-            raise WheelError(
-                f"{wheel.path.name} is not a variant wheel: it has no {VARIANT_JSON}",
-                at=at,
-                hint="use --plain if it is the non-variant wheel of the release; otherwise it was "
-                "built without a variant",
-            )
-        raise WheelError(
-            f"{wheel.path.name} has a variant in {' and '.join(wheel.stamped_in)}, but no "
-            f"{VARIANT_JSON}",
-            at=at,
-            hint="write its variant data again with polywheel label",
-        )
-    if wheel.variant is None or wheel.document is None:
-        if wheel.disagreements:
-            raise WheelError.collected(wheel.disagreements)
-        raise WheelError(f"{VARIANT_JSON} does not have exactly one variant", at=at)
-    return wheel.variant
-
-
-def _contradictions(planned: Sequence[_Planned]) -> Iterator[tuple[WheelError, set[Path]]]:
-    """Yield an error for wheels of one release with the same label, or properties, but not both.
-
-    One label stands for one set of properties in all wheels of a version (PEP 825, "Variant label"), and
-    one set of properties has one label.
-    """
-    releases: dict[_Release, list[_Planned]] = {}
+def _label_conflicts(planned: Sequence[_Planned]) -> Iterator[tuple[WheelError, set[Path]]]:
+    """Yield an error for wheels of one release with the same label, or properties, but not both."""
+    releases: dict[Release, list[_Planned]] = {}
     for plan in planned:
         if plan.variant is not None:
             releases.setdefault(WheelName.parse(plan.target.name).release, []).append(plan)
-    for release, group in releases.items():
-        variants = {plan.wheel: plan.variant for plan in group if plan.variant is not None}
-        given = {plan.wheel.resolve() for plan in group} | {plan.target.resolve() for plan in group}
-        for folder in {plan.target.parent for plan in group}:
-            variants.update(_variant_wheels(folder, release, besides=given))
-        wheels = {plan.wheel for plan in group}
-        by_label: dict[str, list[Path]] = {}
-        by_properties: dict[tuple[VariantProperty, ...], list[Path]] = {}
-        for path, variant in variants.items():
-            by_label.setdefault(variant.label, []).append(path)
-            by_properties.setdefault(variant.properties, []).append(path)
-        for paths in (*by_label.values(), *by_properties.values()):
-            first = paths[0]
-            other = next((path for path in paths if variants[path] != variants[first]), None)
-            if other is not None:
-                error = _contradiction(first, variants[first], other, variants[other])
-                yield error, wheels & set(paths)
-
-
-def _contradiction(path: Path, variant: Variant, other: Path, of_other: Variant) -> WheelError:
-    if variant.label == of_other.label:
-        return WheelError(
-            f"{path} and {other} have the label {variant.label!r}, with different "
-            f"properties: {_describe(variant)}; {_describe(of_other)}",
-            hint="a label stands for one set of properties; build one of them with another label",
-        )
-    return WheelError(
-        f"{path} and {other} have the same properties, with the labels {variant.label!r} and "
-        f"{of_other.label!r}: {_describe(variant)}",
-        hint="a set of properties has one label in a release; build both with the same label, or "
-        "remove one of them",
-    )
-
-
-def _variant_wheels(folder: Path, release: _Release, *, besides: set[Path]) -> dict[Path, Variant]:
-    """Return the variant wheels of a release in a folder."""
-    found = {}
-    for path in sorted(folder.glob("*.whl")):
-        try:
-            name = WheelName.parse(path.name)
-            if name.label is None or name.release != release or path.resolve() in besides:
-                continue
-            variant = read_variant(path)
-        except WheelError:
-            continue  # it is not known to be of this release
-        if variant is not None:
-            found[path] = variant
-    return found
+    for release, plans in releases.items():
+        variants = {plan.wheel: plan.variant for plan in plans if plan.variant is not None}
+        targets = [plan.target for plan in plans]
+        folders = dict.fromkeys(target.parent for target in targets)
+        for problem, paths in release_conflicts(variants, release, folders, besides=targets):
+            refused = {wheel for wheel in variants if str(wheel) in paths}
+            if refused:
+                yield WheelError.collected([problem]), refused
 
 
 def _collisions(
@@ -271,27 +200,20 @@ def _carry_out(plan: _Planned, *, force: bool) -> FinalizedWheel:
     wheel, target = plan.wheel, plan.target
     changed = True
     _refuse_changed(plan)
-    try:
-        if target.exists() and _same(wheel, target):
-            # It is a copy, or one file with two names: a run may have been killed during a rename.
-            changed = plan.in_place and wheel.name != target.name
-            if changed:
-                wheel.unlink()
-        elif plan.in_place:
-            rename(wheel, target, overwrite=force)
-        else:
-            with replacing(target, overwrite=force) as part:
-                shutil.copy2(wheel, part)
-                _refuse_changed(plan)
-    except FileExistsError:
-        raise name_taken(target) from None
-    except OSError as error:
-        raise WheelError(
-            f"{wheel.name} can't be renamed to {target.name}: {error.strerror or error}",
-            at=str(target.parent),
-        ) from None
+    what = f"{wheel.name} can't be renamed to {target.name}"
+    with os_error_as(WheelError, what, at=target.parent):
+        try:
+            if target.exists() and _same(wheel, target):
+                # It is a copy, or one file with two names: a run may have been killed during a rename.
+                changed = plan.in_place and wheel.name != target.name
+                if changed:
+                    wheel.unlink()
+            elif plan.in_place:
+                rename(wheel, target, overwrite=force)
+            else:
+                with replacing(target, overwrite=force) as part:
+                    shutil.copy2(wheel, part)
+                    _refuse_changed(plan)
+        except FileExistsError:
+            raise name_taken(target) from None
     return FinalizedWheel(wheel=wheel, written=target, variant=plan.variant, changed=changed)
-
-
-def _describe(variant: Variant | None) -> str:
-    return ", ".join(map(str, variant.properties)) if variant and variant.properties else "none"

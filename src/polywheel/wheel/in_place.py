@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from polywheel.errors import WheelError
+from polywheel.errors import WheelError, os_error_as
 from polywheel.system.files import open_regular, rename
 from polywheel.system.locks import try_lock
 from polywheel.wheel.archive.reader import gap_mark, open_archive, unfinished_mark
@@ -61,28 +61,22 @@ def change_in_place(
     the wheel can't be read or written, or if the target exists and ``overwrite`` is false. The wheel is
     unchanged then.
     """
-    try:
-        with _lock(path):
-            # If a run was killed during the rename, the file has both names.
-            both = target != path and target.exists() and _is_second_name(target, path)
-            if target != path and target.exists() and not (both or overwrite):
-                raise name_taken(target)
-            overwrite = overwrite or both or target == path
-            outcome = _change_end(path, target, make, check)
-            if isinstance(outcome, Change):
-                write_changed_wheel(
-                    path, target, lambda _: outcome, overwrite=overwrite, check=check
-                )
-                if target != path:
-                    path.unlink()
-            elif target != path:
+    with os_error_as(WheelError, f"{path.name} can't be changed", at=path.parent), _lock(path):
+        # If a run was killed during the rename, the file has both names.
+        both = target != path and target.exists() and _is_second_name(target, path)
+        if target != path and target.exists() and not (both or overwrite):
+            raise name_taken(target)
+        overwrite = overwrite or both or target == path
+        outcome = _change_end(path, target, make, check)
+        if isinstance(outcome, Change):
+            write_changed_wheel(path, target, lambda _: outcome, overwrite=overwrite, check=check)
+            if target != path:
+                path.unlink()
+        elif target != path:
+            try:
                 _rename(path, target, outcome, overwrite=overwrite)
-    except FileExistsError:
-        raise name_taken(target) from None
-    except OSError as error:
-        raise WheelError(
-            f"{path.name} can't be changed: {error.strerror or error}", at=str(path.parent)
-        ) from None
+            except FileExistsError:
+                raise name_taken(target) from None
 
 
 def _rename(path: Path, target: Path, before: _Before, *, overwrite: bool) -> None:

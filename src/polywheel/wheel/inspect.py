@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -12,8 +12,9 @@ from polywheel.errors import Problem, WheelError, os_error_as
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.single_variant import parse_single_variant
 from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
+from polywheel.formats.variants_json import label_conflicts
 from polywheel.model.variant import Variant, VariantMetadata
-from polywheel.model.wheelname import WheelName
+from polywheel.model.wheelname import Release, WheelName
 from polywheel.system.files import open_regular
 from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.disagreements import disagreements, tag_disagreements
@@ -106,6 +107,37 @@ def read_variant(wheel: Path) -> Variant | None:
         what = f"{wheel.name} has {len(variants)} variants; expected one"
         raise WheelError(what, at=str(wheel.parent))
     return next(iter(variants.values()))
+
+
+def release_conflicts(
+    new: Mapping[Path, Variant],
+    release: Release,
+    folders: Iterable[Path],
+    *,
+    besides: Iterable[Path],
+) -> Iterator[tuple[Problem, set[str]]]:
+    """Compare new wheels of one release with each other and with its other wheels in ``folders``.
+
+    Yields the conflicts as :func:`label_conflicts`, with the paths of the wheels. ``besides`` are wheels in these
+    folders that are replaced, or are sources of the new ones.
+    """
+    variants = {str(path): variant for path, variant in new.items()}
+    new_labels = {variant.label for variant in new.values()}
+    compared: set[str] = set()
+    ignored = {path.resolve() for path in (*new, *besides)}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.whl"))):
+        try:
+            name = WheelName.parse(path.name)
+            # One wheel of each other label is enough.
+            if name.label is None or name.label in compared - new_labels or name.release != release:
+                continue
+            variant = None if path.resolve() in ignored else read_variant(path)
+        except WheelError:
+            continue  # it is not known to be of this release
+        if variant is not None:
+            compared.add(variant.label)
+            variants[str(path)] = variant
+    yield from label_conflicts(variants.items())
 
 
 def refuse_disagreements(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 
-from polywheel.errors import Problem
+from polywheel.errors import Problem, WheelError
 from polywheel.formats.metadata import VariantFields
 from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 from polywheel.model.wheelname import WheelName
@@ -106,6 +106,27 @@ class InspectedWheel:
             VARIANT_JSON: self.variant_json is not None,
         }
         return tuple(part for part, has_data in parts.items() if has_data)
+
+
+def stamped_variant(wheel: InspectedWheel) -> Variant | None:
+    """Return the variant in the variant.json of a wheel; None if no part of the wheel has variant data.
+
+    Raises WheelError if only other parts have variant data, or if variant.json does not have one variant.
+    """
+    if not wheel.stamped_in:
+        return None
+    if wheel.variant_json is None:
+        raise WheelError(
+            f"{wheel.path.name} has a variant in {' and '.join(wheel.stamped_in)}, but no "
+            f"{VARIANT_JSON}",
+            at=str(wheel.path),
+            hint="write its variant data again with polywheel label",
+        )
+    if wheel.document is None and wheel.disagreements:
+        raise WheelError.collected(wheel.disagreements)
+    if wheel.variant is None:
+        raise WheelError(f"{VARIANT_JSON} does not have exactly one variant", at=str(wheel.path))
+    return wheel.variant
 
 
 def _only_variant(metadata: VariantMetadata | None) -> Variant | None:

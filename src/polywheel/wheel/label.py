@@ -31,17 +31,15 @@ from polywheel.setup.resolve import ResolvedSetup, resolve_setup
 from polywheel.wheel.archive.rewrite import Change
 from polywheel.wheel.dist_info import DistInfo
 from polywheel.wheel.in_place import change_in_place
-from polywheel.wheel.inspect import inspect_wheel, read_variant, refuse_disagreements
+from polywheel.wheel.inspect import inspect_wheel, refuse_disagreements, release_conflicts
 from polywheel.wheel.stamp import (
     Stamp,
     make_stamp,
     output_folder,
     stamp_change,
-    stamp_wheel,
-    strip_variant_fields,
-    unstamp_change,
-    unstamp_wheel,
+    write_changed_wheel,
 )
+from polywheel.wheel.unstamp import unstamp_change
 
 _OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
 
@@ -220,45 +218,7 @@ def labelled_name(wheel: Path, label: WheelLabel) -> str:
             f"{wheel.name} is a wheel of {distribution!r}; expected {label.distribution!r}, the "
             "project of the [variant] tables"
         )
-    return str(replace(name, label=label.variant.label))
-
-
-def refuse_conflicting_wheels(target: Path, variant: Variant, *, besides: Path) -> None:
-    """Raise WheelError if a wheel of the release in the folder of the target contradicts its variant.
-
-    One label stands for one set of properties in all wheels of a version (PEP 825, "Variant label"), and
-    one set of properties has one label.
-    """
-    release = WheelName.parse(target.name).release
-    checked: set[str | None] = set()
-    for path in sorted(target.parent.glob("*.whl")):
-        if path in (target, besides):
-            continue
-        try:
-            name = WheelName.parse(path.name)
-            # One wheel of each other label is enough.
-            if name.label in {None, *(checked - {variant.label})} or name.release != release:
-                continue
-            other = read_variant(path)
-        except WheelError:
-            continue  # it is not known to be of this release
-        if other is None:
-            continue
-        checked.add(other.label)
-        if other.label == variant.label and other.properties != variant.properties:
-            raise WheelError(
-                f"{path.name} has the label {variant.label!r} with other properties: "
-                + (", ".join(map(str, other.properties)) or "none"),
-                at=str(target.parent),
-                hint="a label stands for one set of properties; choose another label",
-            )
-        if other.label != variant.label and other.properties == variant.properties:
-            raise WheelError(
-                f"{path.name} has the same properties under the label {other.label!r}",
-                at=str(target.parent),
-                hint="a set of properties has one label in a release; use that label, or remove "
-                "the other wheel",
-            )
+    return name.with_label(label.variant.label)
 
 
 def label_wheel(
@@ -272,21 +232,25 @@ def label_wheel(
 ) -> Path:
     """Write a wheel with a variant label and metadata. Return the path of the new wheel.
 
-    It is written to the folder ``output``, by default the folder of the wheel. ``in_place`` changes and renames the wheel itself. Raises WheelError. Without ``overwrite``, that includes
-    an existing wheel of that name, and a wheel of the release that contradicts the variant.
+    It is written to the folder ``output``, by default the folder of the wheel. ``in_place`` changes and renames
+    the wheel itself. Raises WheelError. Without ``overwrite``, that includes an existing wheel of that name, and
+    a wheel of the release that contradicts the variant.
     """
     target = output_folder(wheel, output) / labelled_name(wheel, label)
     if not overwrite:
-        refuse_conflicting_wheels(target, label.variant, besides=wheel)
+        release = WheelName.parse(target.name).release
+        for problem, paths in release_conflicts(
+            {target: label.variant}, release, [target.parent], besides=[wheel]
+        ):
+            if str(target) in paths:
+                raise WheelError.collected([problem])
+
+    def change(dist_info: DistInfo) -> Change:
+        return stamp_change(dist_info, label.stamp, name=target.name, notify=notify)
+
+    write = change_in_place if in_place else write_changed_wheel
     check = partial(refuse_disagreements, source=wheel, notify=notify)
-    if in_place:
-
-        def change(dist_info: DistInfo) -> Change:
-            return stamp_change(dist_info, label.stamp, name=target.name, notify=notify)
-
-        change_in_place(wheel, target, change, overwrite=overwrite, check=check)
-    else:
-        stamp_wheel(wheel, target, label.stamp, notify=notify, overwrite=overwrite, check=check)
+    write(wheel, target, change, overwrite=overwrite, check=check)
     return target
 
 
@@ -304,18 +268,10 @@ def unlabel_wheel(
     non-variant wheel and in that folder already. ``in_place`` changes and renames the wheel itself. Raises
     WheelError.
     """
-    target = output_folder(wheel, output) / str(replace(WheelName.parse(wheel.name), label=None))
+    target = output_folder(wheel, output) / WheelName.parse(wheel.name).with_label(None)
     if target == wheel and not inspect_wheel(wheel).stamped_in:
         return None
+    write = change_in_place if in_place else write_changed_wheel
     check = partial(refuse_disagreements, source=wheel, notify=notify)
-    if in_place:
-        change_in_place(
-            wheel,
-            target,
-            lambda dist_info: unstamp_change(dist_info, strip_variant_fields),
-            overwrite=overwrite,
-            check=check,
-        )
-    else:
-        unstamp_wheel(wheel, target, strip_variant_fields, overwrite=overwrite, check=check)
+    write(wheel, target, unstamp_change, overwrite=overwrite, check=check)
     return target

@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polywheel.errors import BuildError, ConfigError, PolywheelError, WheelError, nearest
+from polywheel.errors import (
+    BuildError,
+    ConfigError,
+    PolywheelError,
+    WheelError,
+    nearest,
+    os_error_as,
+)
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.system.files import rename
 from polywheel.wheel.disagreements import disagreements_with_label
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspect import inspect_wheel
-from polywheel.wheel.inspected_wheel import InspectedWheel
+from polywheel.wheel.inspected_wheel import InspectedWheel, stamped_variant
 from polywheel.wheel.stamp import scratch_folder
 
 WHEEL, DEST_DIR = "{wheel}", "{dest_dir}"
@@ -98,36 +105,27 @@ def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
     with scratch_folder(folder) as scratch:
         # Some tools split the path of a wheel, so it must be absolute.
         inputs, outputs = scratch / "given", scratch / "made"
-        try:
+        with os_error_as(WheelError, f"{source.name} can't be repaired", at=folder):
             inputs.mkdir()
             outputs.mkdir()
-            unlabelled = inputs / str(replace(before.name, label=None))
+            unlabelled = inputs / before.name.with_label(None)
             shutil.copy2(source, unlabelled)  # not a link: a tool may change the file
             if task.command:
                 _run(_command_for(task, unlabelled, outputs))
             else:
                 unlabelled.replace(outputs / unlabelled.name)
             return _publish(outputs, folder, before, variant if labelled else None)
-        except OSError as error:
-            raise WheelError(
-                f"{source.name} can't be repaired: {error.strerror or error}", at=str(folder)
-            ) from None
 
 
 def _variant(wheel: InspectedWheel) -> Variant | None:
     """Return the variant of a wheel before its repair. Raises WheelError if its filename disagrees."""
-    variant, label = wheel.variant, wheel.name.label
-    if label is None and not wheel.stamped_in:
-        return None
-    if wheel.variant_json is None or variant is None or label not in (None, variant.label):
-        hint = "its label would be lost; write its variant data again with polywheel label"
-        stamped = f"the label {variant.label!r}" if variant is not None else "no variant"
-        name = f"the label {label!r}" if label is not None else "no label"
-        file = VARIANT_JSON if wheel.variant_json is not None else f"no {VARIANT_JSON}"
-        what = f"the filename has {name}, the wheel {stamped} and {file}"
-        if wheel.variant_json is not None and wheel.document is None:
-            raise WheelError.collected(wheel.disagreements)
-        raise WheelError(what, at=str(wheel.path), hint=hint)
+    variant, label = stamped_variant(wheel), wheel.name.label
+    if variant is not None and label not in (None, variant.label):
+        raise WheelError(
+            f"the filename has the label {label!r}, {VARIANT_JSON} the label {variant.label!r}",
+            at=str(wheel.path),
+            hint="its label would be lost; write its variant data again with polywheel label",
+        )
     return variant
 
 
@@ -201,12 +199,9 @@ def _run(command: Sequence[str]) -> None:
             if command[0] not in _TOOLS
             else f"install it where polywheel runs: pip install {command[0].split('-')[0]}",
         )
-    try:
+    # It may be a script without an interpreter.
+    with os_error_as(ConfigError, f"{program} can't be run", at=" ".join(command)):
         code = subprocess.run([program, *command[1:]], check=False).returncode
-    except OSError as error:  # for example a script without an interpreter
-        raise ConfigError(
-            f"{program} can't be run: {error.strerror or error}", at=" ".join(command)
-        ) from None
     if code:
         how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         raise BuildError(f"the repair command {how}", at=" ".join(command))
@@ -233,7 +228,7 @@ def _publish(
     except PolywheelError as error:
         problems = [replace(problem, at="the repaired wheel") for problem in error.problems]
         raise WheelError.collected(problems) from None
-    name = str(replace(WheelName.parse(wheels[0].name), label=variant.label if variant else None))
+    name = WheelName.parse(wheels[0].name).with_label(variant.label if variant else None)
     rename(wheels[0], folder / name, overwrite=True)
     for other in outputs.iterdir():  # for example reports
         # A link would break after the move, and a pipe would block its readers.

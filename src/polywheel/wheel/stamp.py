@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from polywheel.errors import WheelError
+from polywheel.errors import WheelError, os_error_as
 from polywheel.formats.metadata import new_dependencies, variant_fields, with_variant_fields
 from polywheel.formats.variant_json import variant_json
 from polywheel.model.wheelname import WheelName
@@ -26,7 +26,7 @@ from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.archive.rewrite import Change, HeadStart, NewMember, rewrite
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_dist_info
 from polywheel.wheel.record import parse_record, updated_record
-from polywheel.wheel.unstamp import OriginalFile, Strip, original_wheel, undo_field
+from polywheel.wheel.unstamp import original_wheel, undo_field
 
 if TYPE_CHECKING:
     from polywheel.config.project import Project
@@ -49,9 +49,6 @@ class Stamp:
     epoch: int | None = None
     """SOURCE_DATE_EPOCH: the time of new entries. If it is None, they have the time of METADATA."""
 
-    strip: Strip = bytes
-    """Removes the variant fields from METADATA."""
-
 
 def make_stamp(project: Project, resolved: ResolvedSetup) -> Stamp:
     """Return the stamp for wheels of a variant and for their prepared metadata. Raises ConfigError."""
@@ -66,13 +63,7 @@ def make_stamp(project: Project, resolved: ResolvedSetup) -> Stamp:
         metadata=edit,
         variant_json=variant_json(resolved.variant, resolved.metadata),
         epoch=source_date_epoch(),
-        strip=strip_variant_fields,
     )
-
-
-def strip_variant_fields(metadata: bytes) -> bytes:
-    """Return METADATA without its variant fields."""
-    return with_variant_fields(metadata, ())
 
 
 def stamp_into_folder(
@@ -82,49 +73,18 @@ def stamp_into_folder(
 
     The wheel appears complete or not at all. Raises WheelError.
     """
-    name = str(replace(WheelName.parse(wheel.name), label=label))
+    name = WheelName.parse(wheel.name).with_label(label)
     stamp_wheel(wheel, folder / name, stamp, notify=notify)
     return name
 
 
-def stamp_wheel(
-    source: Path,
-    target: Path,
-    stamp: Stamp,
-    *,
-    notify: Notify,
-    overwrite: bool = True,
-    check: Check | None = None,
-) -> None:
-    """Write a stamped copy of ``source`` to ``target``.
-
-    ``target`` appears complete or not at all, after ``check`` has accepted it. An existing file is
-    replaced if ``overwrite`` is true. ``source`` is unchanged. Unchanged members are copied in compressed
-    form. Raises WheelError.
-    """
+def stamp_wheel(source: Path, target: Path, stamp: Stamp, *, notify: Notify) -> None:
+    """Write a stamped copy of ``source`` to ``target``, see :func:`write_changed_wheel`."""
 
     def change(info: DistInfo) -> Change:
         return stamp_change(info, stamp, name=target.name, notify=notify)
 
-    write_changed_wheel(source, target, change, overwrite=overwrite, check=check)
-
-
-def unstamp_wheel(
-    source: Path,
-    target: Path,
-    strip: Strip,
-    *,
-    overwrite: bool = True,
-    check: Check | None = None,
-) -> None:
-    """Write ``source`` without its stamp to ``target``. A wheel without a stamp is copied.
-
-    Every member gets back its content, order, mode, and time. The archive is equal byte for byte if
-    METADATA and RECORD were deflated with zlib's default level. Raises WheelError.
-    """
-    write_changed_wheel(
-        source, target, lambda info: unstamp_change(info, strip), overwrite=overwrite, check=check
-    )
+    write_changed_wheel(source, target, change)
 
 
 def stamp_change(info: DistInfo, stamp: Stamp, *, name: str, notify: Notify) -> Change:
@@ -133,7 +93,7 @@ def stamp_change(info: DistInfo, stamp: Stamp, *, name: str, notify: Notify) -> 
     A signature of RECORD is not valid for the new RECORD. It is dropped, and ``notify`` gets a warning.
     ``name`` is the name of the new wheel, for messages.
     """
-    original = original_wheel(info, stamp.strip)
+    original = original_wheel(info)
     metadata, record = info.path("METADATA"), info.path("RECORD")
     variant_json = info.path(VARIANT_JSON)
     existing = info.archive.table.position
@@ -153,9 +113,7 @@ def stamp_change(info: DistInfo, stamp: Stamp, *, name: str, notify: Notify) -> 
     }
     for path in dropped:
         notify(f"warning: {path} signed the old RECORD and is left out of {name}")
-    undo = undo_field(
-        info, original, metadata=changed[metadata], record=new_record, strip=stamp.strip
-    )
+    undo = undo_field(info, original, metadata=changed[metadata], record=new_record)
     if undo is None:
         notify(f"warning: polywheel unlabel can't restore the original of {name} completely")
     like = info.member(variant_json if variant_json in existing else metadata)
@@ -178,65 +136,39 @@ def _with_time(like: Member, epoch: int | None) -> Member:
     )
 
 
-def unstamp_change(info: DistInfo, strip: Strip) -> Change:
-    """Return the change that restores the non-variant wheel. It is empty if there is no stamp."""
-    existing = info.archive.table.position
-    variant_json = info.path(VARIANT_JSON)
-    if variant_json not in existing and strip(info.metadata) == info.metadata:
-        return Change({})
-    original = original_wheel(info, strip)
-    replaced = {
-        path: _restored(path, file)
-        for path, file in (
-            (info.path("METADATA"), original.metadata),
-            (info.path("RECORD"), original.record),
-        )
-    }
-    added: dict[str, list[NewMember]] = {}
-    for path, file in original.signatures.items():
-        added.setdefault(original.before[path], []).append(_restored(path, file))
-    stale = {info.path(file) for file in SIGNATURES} & {*existing}
-    dropped = stale | ({variant_json} & {*existing})
-    return Change(replaced, added, sorted(dropped))
-
-
-def _restored(path: str, file: OriginalFile) -> NewMember:
-    return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
-
-
 def write_changed_wheel(
-    source: Path, target: Path, make: MakeChange, *, overwrite: bool, check: Check | None = None
+    source: Path,
+    target: Path,
+    make: MakeChange,
+    *,
+    overwrite: bool = True,
+    check: Check | None = None,
 ) -> None:
-    """Write ``source`` with a change to ``target``, which appears complete or not at all."""
+    """Write ``source`` with a change to ``target``.
+
+    ``target`` appears complete or not at all, after ``check`` has accepted it. An existing file is replaced if
+    ``overwrite`` is true. ``source`` is unchanged. Unchanged members are copied in compressed form. Raises
+    WheelError.
+    """
     if not overwrite and target.exists():
         raise name_taken(target)
-    # The source is closed before the target is renamed: on Windows, the two may be one file.
-    with (
-        _new_file(target, like=source, overwrite=overwrite) as output,
-        _open_source(source) as file,
-        HeadStart(file, output) as head_start,
-    ):
-        before = os.fstat(file.fileno())
-        archive = open_archive(file, source, seen=head_start.begin)
-        info = find_dist_info(archive)
-        change = make(info)
-        info.check()  # after the change, which deflates large members in a thread
-        rewrite(archive, output, change, front=head_start.settle)
+    with os_error_as(WheelError, f"{source.name} can't be read", at=source.parent):
+        file = open_regular(source)
+    with file, _new_file(target, like=source, overwrite=overwrite) as output:
+        with HeadStart(file, output) as head_start:
+            before = os.fstat(file.fileno())
+            archive = open_archive(file, source, seen=head_start.begin)
+            info = find_dist_info(archive)
+            change = make(info)
+            info.check()  # after the change, which deflates large members in a thread
+            rewrite(archive, output, change, front=head_start.settle)
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise WheelError(f"{source.name} was changed while it was read", at=str(source.parent))
+        file.close()  # before the target is renamed: on Windows, the two may be one file
         if check is not None:
             output.flush()
             check(output, target)
-
-
-def _open_source(source: Path) -> BinaryIO:
-    try:
-        return open_regular(source)
-    except OSError as error:
-        raise WheelError(
-            f"{source.name} can't be read: {error.strerror or error}", at=str(source.parent)
-        ) from None
 
 
 @contextmanager
@@ -245,17 +177,14 @@ def _new_file(target: Path, *, like: Path, overwrite: bool) -> Iterator[BinaryIO
 
     Raises WheelError.
     """
-    try:
-        with replacing(target, overwrite=overwrite) as part:
-            with part.open("x+b") as file:
-                yield file
-            shutil.copymode(like, part)
-    except FileExistsError:
-        raise name_taken(target) from None
-    except OSError as error:
-        raise WheelError(
-            f"{target.name} can't be written: {error.strerror or error}", at=str(target.parent)
-        ) from None
+    with os_error_as(WheelError, f"{target.name} can't be written", at=target.parent):
+        try:
+            with replacing(target, overwrite=overwrite) as part:
+                with part.open("x+b") as file:
+                    yield file
+                shutil.copymode(like, part)
+        except FileExistsError:
+            raise name_taken(target) from None
 
 
 def name_taken(target: Path) -> WheelError:
@@ -272,12 +201,8 @@ def output_folder(wheel: Path, output: Path | None) -> Path:
     """
     folder = output if output is not None else wheel.parent
     if output is not None:
-        try:
+        with os_error_as(WheelError, "the folder can't be created", at=output):
             output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WheelError(
-                f"the folder can't be created: {error.strerror or error}", at=str(output)
-            ) from None
     remove_abandoned_once(folder)
     return folder
 
@@ -289,11 +214,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     So large files stay on the file system that has room for them. Raises WheelError.
     """
     with ExitStack() as opened:
-        try:
+        with os_error_as(WheelError, "no wheel can be written there", at=folder):
             folder.mkdir(parents=True, exist_ok=True)
             scratch = opened.enter_context(temporary_folder(folder))
-        except OSError as error:
-            raise WheelError(
-                f"no wheel can be written there: {error.strerror or error}", at=str(folder)
-            ) from None
         yield scratch.resolve()

@@ -17,17 +17,17 @@ import json
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError
+from polywheel.formats.metadata import newline_of, split_headers, strip_variant_fields
 from polywheel.system.files import refuse_constant, unique_keys
 from polywheel.wheel.archive.entry import (
     CENTRAL,
     DEFLATED,
-    FULL32,
     HAS_DESCRIPTOR,
     LOCAL,
     STORED,
@@ -37,9 +37,10 @@ from polywheel.wheel.archive.entry import (
     central,
     extra_fields,
     parse_entry,
+    parse_local_header,
 )
 from polywheel.wheel.archive.reader import MAX_TRAILING, Neighbours
-from polywheel.wheel.archive.rewrite import LAST, plain_headers
+from polywheel.wheel.archive.rewrite import LAST, Change, NewMember, plain_headers
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo
 from polywheel.wheel.record import Record, is_canonical, parse_record, row_matches, updated_record
 
@@ -49,20 +50,20 @@ _DOS_FOLDER = 0x10
 _SPECIAL_MODES = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-def only_removes_fields(now: bytes, former: bytes, strip: Callable[[bytes], bytes]) -> bool:
+def only_removes_fields(now: bytes, former: bytes) -> bool:
     """Whether ``former`` is a possible METADATA before a stamp, and ``now`` the METADATA after it.
 
-    A stamp adds one block of complete fields: dependencies, and variant fields, which ``strip`` removes.
+    A stamp adds one block of complete fields: dependencies and variant fields.
     It also adds a line break if the last line has none.
     """
     if now == former:
         return True
-    fields, rest = _fields(now)
-    kept, former_rest = _fields(former)
-    if former_rest != rest or strip(former) != former:
+    fields, rest = split_headers(now)
+    kept, former_rest = split_headers(former)
+    if former_rest != rest or strip_variant_fields(former) != former:
         return False
     if kept and fields and not kept[-1].endswith(b"\n") and kept[-1] != fields[-1]:
-        kept[-1] += b"\r\n" if kept[0].endswith(b"\r\n") else b"\n"
+        kept[-1] += newline_of(former)
     front = 0
     while front < min(len(kept), len(fields)) and kept[front] == fields[front]:
         front += 1
@@ -70,26 +71,9 @@ def only_removes_fields(now: bytes, former: bytes, strip: Callable[[bytes], byte
     if len(fields) < len(kept) or kept[front:] != fields[len(fields) - back :]:
         return False
     return all(
-        field.lower().startswith(b"requires-dist:") or not strip(field)
+        field.lower().startswith(b"requires-dist:") or not strip_variant_fields(field)
         for field in fields[front : len(fields) - back]
     )
-
-
-def _fields(metadata: bytes) -> tuple[list[bytes], bytes]:
-    """Return the headers of METADATA, each with its continuation lines, and the rest."""
-    fields: list[bytes] = []
-    at = 0
-    while at < len(metadata):
-        end = metadata.find(b"\n", at) + 1 or len(metadata)
-        line = metadata[at:end]
-        if line in (b"\n", b"\r\n"):
-            break
-        if line.startswith((b" ", b"\t")) and fields:
-            fields[-1] += line
-        else:
-            fields.append(line)
-        at = end
-    return fields, metadata[at:]
 
 
 def lists_same_files(
@@ -137,29 +121,18 @@ def is_restorable(
         return True
     if (entry.crc, entry.size) != (zlib.crc32(content), len(content)):
         return False
-    local = around.local
-    if len(local) < LOCAL.size or len(around.trailing) > MAX_TRAILING:
+    header = parse_local_header(around.local, entry)
+    if header is None or len(around.trailing) > MAX_TRAILING:
         return False
-    magic, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL.unpack(
-        local[: LOCAL.size]
-    )
-    name = local[LOCAL.size : LOCAL.size + name_length]
-    extra = local[LOCAL.size + name_length :]
+    extra_start = LOCAL.size + header.name_length
+    name, extra = around.local[LOCAL.size : extra_start], around.local[extra_start:]
     return (
-        magic == b"PK\x03\x04"
-        and (name, method) == (entry.raw_name, entry.method)
-        and not flags & ~_FLAGS
-        and (name.isascii() or not (flags ^ entry.flags) & UTF8)
-        and len(extra) == extra_length
+        header.agrees
+        and name == entry.raw_name
+        and not header.flags & ~_FLAGS
+        and (name.isascii() or not (header.flags ^ entry.flags) & UTF8)
+        and len(extra) == header.extra_length
         and not any(kind == UNICODE_PATH for kind, _ in extra_fields(extra))
-        and (
-            bool(flags & HAS_DESCRIPTOR)
-            or (
-                crc == entry.crc
-                and compressed in (entry.compressed, FULL32)
-                and size in (entry.size, FULL32)
-            )
-        )
     )
 
 
@@ -195,21 +168,17 @@ class OriginalWheel:
     """The member that followed each signature in the file, or :data:`~.rewrite.LAST`; in their order."""
 
 
-Strip = Callable[[bytes], bytes]
-"""Returns METADATA without its variant fields."""
-
-
-def original_wheel(info: DistInfo, strip: Strip) -> OriginalWheel:
+def original_wheel(info: DistInfo) -> OriginalWheel:
     """Return the original of a wheel.
 
     Raises WheelError if the undo data is malformed, or if it does more than remove a stamp.
     """
     metadata, record = (info.member(info.path(name)) for name in _PARTS)
     if info.variant_json is not None:
-        original = _read_undo_data(info, strip)
+        original = _read_undo_data(info)
         if original is not None:
             return original
-    bare = strip(info.metadata)
+    bare = strip_variant_fields(info.metadata)
     if info.variant_json is None and bare == info.metadata:
         return _unstamped(info)
     former_record = updated_record(
@@ -249,8 +218,38 @@ def _unstamped(info: DistInfo) -> OriginalWheel:
     )
 
 
+def unstamp_change(info: DistInfo) -> Change:
+    """Return the change that restores the non-variant wheel. It is empty if there is no stamp.
+
+    Every member gets back its content, order, mode, and time. The archive is equal byte for byte if METADATA and
+    RECORD were deflated with zlib's default level. Raises WheelError.
+    """
+    existing = info.archive.table.position
+    variant_json = info.path(VARIANT_JSON)
+    if variant_json not in existing and strip_variant_fields(info.metadata) == info.metadata:
+        return Change({})
+    original = original_wheel(info)
+    replaced = {
+        path: _restored(path, file)
+        for path, file in (
+            (info.path("METADATA"), original.metadata),
+            (info.path("RECORD"), original.record),
+        )
+    }
+    added: dict[str, list[NewMember]] = {}
+    for path, file in original.signatures.items():
+        added.setdefault(original.before[path], []).append(_restored(path, file))
+    stale = {info.path(file) for file in SIGNATURES} & {*existing}
+    dropped = stale | ({variant_json} & {*existing})
+    return Change(replaced, added, sorted(dropped))
+
+
+def _restored(path: str, file: OriginalFile) -> NewMember:
+    return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
+
+
 def undo_field(
-    info: DistInfo, original: OriginalWheel, *, metadata: bytes, record: bytes, strip: Strip
+    info: DistInfo, original: OriginalWheel, *, metadata: bytes, record: bytes
 ) -> bytes | None:
     """Return the extra field with the undo data of a stamped wheel. It is empty if none is needed.
 
@@ -259,7 +258,7 @@ def undo_field(
     """
     if (
         not original.signatures
-        and strip(metadata) == original.metadata.content
+        and strip_variant_fields(metadata) == original.metadata.content
         and _needs_no_undo_data(info, original)
     ):
         return b""
@@ -275,7 +274,7 @@ def undo_field(
         ],
     }
     at = str(info.archive.path)
-    if _find_excess(info, original, metadata, parse_record(record, at=at), strip) is not None:
+    if _find_excess(info, original, metadata, parse_record(record, at=at)) is not None:
         info.check()
         return None
     text = json.dumps(document, separators=(",", ":")).encode("ascii")
@@ -328,7 +327,7 @@ def _common_prefix(first: bytes, second: bytes) -> int:
     return low
 
 
-def _read_undo_data(info: DistInfo, strip: Strip) -> OriginalWheel | None:
+def _read_undo_data(info: DistInfo) -> OriginalWheel | None:
     """Return the original wheel from the undo data; None if there is none, or if the wheel was changed.
 
     Raises WheelError, see :func:`original_wheel`.
@@ -354,7 +353,7 @@ def _read_undo_data(info: DistInfo, strip: Strip) -> OriginalWheel | None:
             for part in document["signatures"]
         }
         original = OriginalWheel(metadata, record, signatures, before)
-        excess = _find_excess(info, original, info.metadata, info.record, strip)
+        excess = _find_excess(info, original, info.metadata, info.record)
     except (
         ValueError,
         LookupError,
@@ -371,7 +370,7 @@ def _read_undo_data(info: DistInfo, strip: Strip) -> OriginalWheel | None:
 
 
 def _find_excess(
-    info: DistInfo, original: OriginalWheel, metadata: bytes, record: Record, strip: Strip
+    info: DistInfo, original: OriginalWheel, metadata: bytes, record: Record
 ) -> str | None:
     """Return what restoring a wheel changes besides the removal of the stamp; None if nothing.
 
@@ -385,7 +384,7 @@ def _find_excess(
         now = info.archive.member(path)
         if not is_restorable(path, file.content, file.entry, file.around, now=now):
             return f"{path} would have headers of another file"
-    if not only_removes_fields(metadata, original.metadata.content, strip):
+    if not only_removes_fields(metadata, original.metadata.content):
         return "METADATA would get other content"
     listed = lists_same_files(
         record,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import polywheel
 from polywheel.cli import main
 from polywheel.wheel import stamp
 from polywheel.wheel.archive import rewrite
@@ -56,7 +57,9 @@ def test_a_namesake_is_known_however_its_release_is_spelled(
     assert label(plain) == 0
     (tmp_path / LABELLED).rename(tmp_path / other)
     assert label(plain, level="v4") == 4
-    assert f"{other} has the label 'v3' with other properties" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the label 'v3' stands for different properties: 'x86_64 :: level :: v4' in " in said
+    assert f"'x86_64 :: level :: v3' in {tmp_path / other}" in said
     assert names(tmp_path) == sorted([NAME, other])
     assert label(plain) == 0  # the same properties
 
@@ -70,7 +73,27 @@ def test_a_namesake_counts_though_its_tags_are_not_those_of_its_filename(
     (tmp_path / LABELLED).rename(tmp_path / "demo-1.0-py2-none-any-v3.whl")
     assert inspect_wheel(tmp_path / "demo-1.0-py2-none-any-v3.whl").disagreements
     assert label(plain, level="v4") == 4
-    assert "demo-1.0-py2-none-any-v3.whl has the label 'v3' with" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"'x86_64 :: level :: v3' in {tmp_path / 'demo-1.0-py2-none-any-v3.whl'}" in said
+
+
+@pytest.mark.parametrize("folder", [".", "missing"])
+def test_the_error_for_a_missing_wheel_names_the_wheel(folder: str, tmp_path: Path) -> None:
+    wheel = tmp_path / folder / NAME
+    with pytest.raises(polywheel.WheelError) as raised:
+        polywheel.label(
+            wheel,
+            "x86_64::level::v3",
+            label="v3",
+            providers="x86_64=x86-64-variant-provider",
+            validate=False,
+        )
+    (problem,) = raised.value.problems
+    assert problem.what == f"{NAME} can't be read: No such file or directory"
+    assert problem.at == str(wheel.parent)
+    assert names(tmp_path) == []
+    with pytest.raises(polywheel.WheelError, match=f"{LABELLED} can't be read"):
+        polywheel.unlabel(wheel.with_name(LABELLED))
 
 
 def test_a_glob_may_match_folders_without_wheels(tmp_path: Path) -> None:

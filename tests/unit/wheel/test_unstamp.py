@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.formats.metadata import with_variant_fields
-from polywheel.wheel.stamp import Stamp, stamp_wheel, strip_variant_fields, unstamp_wheel
-from polywheel.wheel.unstamp import UNDO_FIELD, only_removes_fields
+from polywheel.formats.metadata import strip_variant_fields, with_variant_fields
+from polywheel.wheel.stamp import Stamp, stamp_wheel, write_changed_wheel
+from polywheel.wheel.unstamp import UNDO_FIELD, only_removes_fields, unstamp_change
 from support.wheels import (
     FIELDS,
     FILES,
@@ -45,7 +45,6 @@ def stamp(label: str = "v3") -> Stamp:
     return Stamp(
         metadata=lambda old: with_variant_fields(old, [("Variant-Label", label)]),
         variant_json=b"{}",
-        strip=strip_variant_fields,
     )
 
 
@@ -54,7 +53,7 @@ def unstamped(folder: Path, content: bytes) -> bytes:
     source.write_bytes(content)
     target = folder / "plain" / NAME
     target.parent.mkdir(exist_ok=True)
-    unstamp_wheel(source, target, strip_variant_fields)
+    write_changed_wheel(source, target, unstamp_change)
     return target.read_bytes()
 
 
@@ -135,7 +134,7 @@ def test_dependencies_that_were_added_go_again(tmp_path: Path) -> None:
         return old + b"Requires-Dist: mkl\nVariant-Label: v3\n"
 
     content = KINDS["as zipfile writes it"]
-    what = Stamp(metadata=depends, variant_json=b"{}", strip=strip_variant_fields)
+    what = Stamp(metadata=depends, variant_json=b"{}")
     new = stamped(tmp_path, content, what)
     assert b"Requires-Dist: mkl" in files_of(new)[METADATA]
     assert unstamped(tmp_path, new) == content
@@ -397,7 +396,7 @@ def test_what_labelling_adds_to_metadata_is_known_to_be_ours(
     """Whatever METADATA looks like, unlabel is not refused because of it."""
     former = strip_variant_fields(newline.join(lines) + end)
     now = with_variant_fields(former, [(name, "a") for name in added])
-    assert only_removes_fields(now, former, strip_variant_fields)
+    assert only_removes_fields(now, former)
 
 
 @settings(deadline=None, max_examples=60)

@@ -189,10 +189,11 @@ class Archive:
     def _inflated_chunks(self, member: Member) -> Iterator[bytes]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         raw_chunks = self._raw_chunks(member)
+        most = min(_CHUNK, member.size + 1)  # a byte more than expected is enough to refuse a bomb
         while not inflater.eof:
             raw = inflater.unconsumed_tail or next(raw_chunks, b"")
             try:
-                chunk = inflater.decompress(raw, _CHUNK)
+                chunk = inflater.decompress(raw, most)
             except zlib.error as error:
                 raise self.broken(f"{member.name} can't be inflated: {error}") from None
             if not raw and not chunk and not inflater.eof:
