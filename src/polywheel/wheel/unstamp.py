@@ -17,8 +17,8 @@ import json
 import stat
 import struct
 import zlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ _SPECIAL_MODES = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 def only_removes_fields(now: bytes, former: bytes) -> bool:
     """Whether ``former`` is a possible METADATA before a stamp, and ``now`` the METADATA after it.
 
-    A stamp adds one block of complete fields: dependencies and variant fields.
-    It also adds a line break if the last line has none.
+    A stamp adds one block of complete fields: dependencies and variant fields. It also adds a line break if the
+    last line has none.
     """
     if now == former:
         return True
@@ -64,15 +64,11 @@ def only_removes_fields(now: bytes, former: bytes) -> bool:
         return False
     if kept and fields and not kept[-1].endswith(b"\n") and kept[-1] != fields[-1]:
         kept[-1] += newline_of(former)
-    front = 0
-    while front < min(len(kept), len(fields)) and kept[front] == fields[front]:
-        front += 1
-    back = len(kept) - front
-    if len(fields) < len(kept) or kept[front:] != fields[len(fields) - back :]:
-        return False
-    return all(
+    front = _common_prefix(kept, fields)
+    end = len(fields) - (len(kept) - front)
+    return kept[front:] == fields[max(front, end) :] and all(
         field.lower().startswith(b"requires-dist:") or not strip_variant_fields(field)
-        for field in fields[front : len(fields) - back]
+        for field in fields[front:end]
     )
 
 
@@ -85,16 +81,15 @@ def lists_same_files(
     ``stamped`` are the paths that a stamp may change or add. ``former`` must not list those that are not
     restored.
     """
-    rows, former_rows = ({row.path: row for row in record} for record in (now, former))
-    for path in stamped:
-        row = former_rows.pop(path, None)
-        rows.pop(path, None)
-        if row is not None and not (path in restored and row_matches(row, restored[path])):
-            return False
     listed, former_listed = (
-        {path: (row.hash, row.size) for path, row in each.items()} for each in (rows, former_rows)
+        {row.path: (row.hash, row.size) for row in record if row.path not in stamped}
+        for record in (now, former)
     )
-    return listed == former_listed
+    return listed == former_listed and all(
+        row.path in restored and row_matches(row, restored[row.path])
+        for row in former
+        if row.path in stamped
+    )
 
 
 def is_restorable(
@@ -143,6 +138,10 @@ _MAX_FIELD = 60_000
 _MAX_INFLATED = 8 * 1024 * 1024
 """Bytes of JSON. Most of it are hashes and signatures, which can hardly be compressed."""
 _PARTS = ("METADATA", "RECORD")
+_MALFORMED = (
+    *(ValueError, LookupError, TypeError, RecursionError),
+    *(struct.error, zlib.error, WheelError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +153,9 @@ class OriginalFile:
     around: Neighbours | None
     """None if unknown."""
 
+    before: str = LAST
+    """For a signature: the member that followed it in the file, or :data:`~.rewrite.LAST`."""
+
 
 @dataclass(frozen=True, slots=True)
 class OriginalWheel:
@@ -162,10 +164,7 @@ class OriginalWheel:
     metadata: OriginalFile
     record: OriginalFile
     signatures: dict[str, OriginalFile] = field(default_factory=dict)
-    """Signatures of RECORD, by path. Stamping drops them."""
-
-    before: dict[str, str] = field(default_factory=dict)
-    """The member that followed each signature in the file, or :data:`~.rewrite.LAST`; in their order."""
+    """Signatures of RECORD by path, in the order of the file. Stamping drops them."""
 
 
 def original_wheel(info: DistInfo) -> OriginalWheel:
@@ -173,11 +172,8 @@ def original_wheel(info: DistInfo) -> OriginalWheel:
 
     Raises WheelError if the undo data is malformed, or if it does more than remove a stamp.
     """
-    metadata, record = (info.member(info.path(name)) for name in _PARTS)
-    if info.variant_json is not None:
-        original = _read_undo_data(info)
-        if original is not None:
-            return original
+    if info.variant_json is not None and (original := _read_undo_data(info)) is not None:
+        return original
     bare = strip_variant_fields(info.metadata)
     if info.variant_json is None and bare == info.metadata:
         return _unstamped(info)
@@ -187,6 +183,7 @@ def original_wheel(info: DistInfo) -> OriginalWheel:
         changed={info.path("METADATA"): bare},
         dropped=(info.path(VARIANT_JSON),),
     )
+    metadata, record = (info.member(info.path(name)) for name in _PARTS)
     return OriginalWheel(
         OriginalFile(bare, metadata, None), OriginalFile(former_record, record, None)
     )
@@ -196,25 +193,23 @@ def _unstamped(info: DistInfo) -> OriginalWheel:
     """Return the original of a wheel without a stamp: the wheel itself."""
     archive, table = info.archive, info.archive.table
 
-    def original_file(path: str, content: bytes) -> OriginalFile:
+    def original_file(path: str, content: bytes, before: str = LAST) -> OriginalFile:
         member = info.member(path)
-        return OriginalFile(content, member, archive.around(member))
+        return OriginalFile(content, member, archive.around(member), before)
 
-    paths = [path for name in SIGNATURES if (path := info.path(name)) in table.position]
-    signatures, before = {}, {}
-    for path in sorted(paths, key=lambda path: table.offsets[table.position[path]]):
-        content = archive.read(info.member(path), limit=_MAX_INFLATED)
-        signatures[path] = original_file(path, content)
-        offset = table.offsets[table.position[path]]
-        following = (
-            table.names[number] for number in table.order if table.offsets[number] > offset
-        )
-        before[path] = next((name for name in following if name not in paths), LAST)
+    signatures, before = {}, LAST
+    paths = {info.path(name) for name in SIGNATURES} & table.position.keys()
+    for number in reversed(table.order) if paths else ():
+        path = table.names[number]
+        if path in paths:
+            content = archive.read_named(path, limit=_MAX_INFLATED)
+            signatures[path] = original_file(path, content, before)
+        else:
+            before = path
     return OriginalWheel(
         original_file(info.path("METADATA"), info.metadata),
         original_file(info.path("RECORD"), info.record_content),
-        signatures,
-        before,
+        dict(reversed(signatures.items())),
     )
 
 
@@ -229,23 +224,16 @@ def unstamp_change(info: DistInfo) -> Change:
     if variant_json not in existing and strip_variant_fields(info.metadata) == info.metadata:
         return Change({})
     original = original_wheel(info)
-    replaced = {
-        path: _restored(path, file)
-        for path, file in (
-            (info.path("METADATA"), original.metadata),
-            (info.path("RECORD"), original.record),
-        )
-    }
+
+    def restored(path: str, file: OriginalFile) -> NewMember:
+        return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
+
+    files = {info.path("METADATA"): original.metadata, info.path("RECORD"): original.record}
     added: dict[str, list[NewMember]] = {}
     for path, file in original.signatures.items():
-        added.setdefault(original.before[path], []).append(_restored(path, file))
-    stale = {info.path(file) for file in SIGNATURES} & {*existing}
-    dropped = stale | ({variant_json} & {*existing})
-    return Change(replaced, added, sorted(dropped))
-
-
-def _restored(path: str, file: OriginalFile) -> NewMember:
-    return NewMember(path, file.content, file.entry, thorough=True, around=file.around)
+        added.setdefault(file.before, []).append(restored(path, file))
+    dropped = {variant_json, *(info.path(name) for name in SIGNATURES)} & existing.keys()
+    return Change({path: restored(path, file) for path, file in files.items()}, added, dropped)
 
 
 def undo_field(
@@ -269,7 +257,7 @@ def undo_field(
             "RECORD": _encode_file(original.record, record),
         },
         "signatures": [
-            {"path": path, "before": original.before[path], **_encode_file(file, b"")}
+            {"path": path, "before": file.before, **_encode_file(file, b"")}
             for path, file in original.signatures.items()
         ],
     }
@@ -315,8 +303,8 @@ def _encode_file(file: OriginalFile, now: bytes) -> dict[str, Any]:
     }
 
 
-def _common_prefix(first: bytes, second: bytes) -> int:
-    """Return the length of the common prefix of two texts."""
+def _common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
+    """Return the length of the common prefix of two texts or lists."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
@@ -344,25 +332,17 @@ def _read_undo_data(info: DistInfo) -> OriginalWheel | None:
         if any(parts[name]["of"] != zlib.crc32(now[name]) for name in _PARTS):
             return None
         metadata, record = (_decode_file(parts[name], now[name], path) for name in _PARTS)
-        signatures = {
-            part["path"]: _decode_file(part, b"", path) for part in document["signatures"]
-        }
         existing = info.archive.table.position
-        before = {
-            part["path"]: part["before"] if part["before"] in existing else LAST
+        signatures = {
+            part["path"]: replace(
+                _decode_file(part, b"", path),
+                before=part["before"] if part["before"] in existing else LAST,
+            )
             for part in document["signatures"]
         }
-        original = OriginalWheel(metadata, record, signatures, before)
+        original = OriginalWheel(metadata, record, signatures)
         excess = _find_excess(info, original, info.metadata, info.record)
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        RecursionError,
-        struct.error,
-        zlib.error,
-        WheelError,
-    ):
+    except _MALFORMED:
         raise info.archive.broken("its undo data is malformed") from None
     if excess is not None:
         raise info.archive.broken(f"its undo data does more than remove the variant: {excess}")
@@ -376,11 +356,11 @@ def _find_excess(
 
     ``metadata`` and ``record`` are those of the stamped wheel. Raises WheelError if RECORD can't be read.
     """
-    paths = {name: info.path(name) for name in (*_PARTS, VARIANT_JSON, *SIGNATURES)}
-    if not {paths[name] for name in SIGNATURES} >= original.signatures.keys():
+    signatures = {info.path(name) for name in SIGNATURES}
+    if not signatures >= original.signatures.keys():
         return "it adds files"
-    restored = {paths["METADATA"]: original.metadata, **original.signatures}
-    for path, file in {**restored, paths["RECORD"]: original.record}.items():
+    restored = {info.path("METADATA"): original.metadata, **original.signatures}
+    for path, file in {**restored, info.path("RECORD"): original.record}.items():
         now = info.archive.member(path)
         if not is_restorable(path, file.content, file.entry, file.around, now=now):
             return f"{path} would have headers of another file"
@@ -390,7 +370,7 @@ def _find_excess(
         record,
         parse_record(original.record.content, at=str(info.archive.path)),
         restored={path: file.content for path, file in restored.items()},
-        stamped=[paths[name] for name in ("METADATA", VARIANT_JSON, *SIGNATURES)],
+        stamped={info.path("METADATA"), info.path(VARIANT_JSON), *signatures},
     )
     return None if listed else "RECORD would list other files or hashes"
 
@@ -406,11 +386,8 @@ def _unpack(packed: bytes) -> dict[str, Any]:
 
 def _decode_file(part: dict[str, Any], now: bytes, path: Path) -> OriginalFile:
     front, back = part["front"], part["back"]
-    if (
-        type(front) is not int
-        or type(back) is not int
-        or not 0 <= front <= len(now) - back <= len(now)
-    ):
+    numbers = type(front) is int and type(back) is int
+    if not (numbers and 0 <= front <= len(now) - back <= len(now)):
         raise ValueError("it reaches beyond the content")
     content = now[:front] + _bytes(part["between"]) + now[len(now) - back :]
     raw = _bytes(part["entry"])
