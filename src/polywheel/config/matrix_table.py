@@ -24,7 +24,7 @@ from polywheel.config.declaration import (
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.errors import nearest
-from polywheel.model.matrix import PLACES, AxisValue, Inclusion, Matrix, Pattern, Target
+from polywheel.model.matrix import PLATFORM_KEYS, AxisValue, Inclusion, Matrix, Pattern, Target
 from polywheel.model.variant import (
     FEATURE,
     LABEL,
@@ -124,7 +124,7 @@ _AXES = by_name(
         },
     ),
     NAME,
-    reserved=re.compile("|".join((*PLACES, "label", "properties", "when"))),
+    reserved=re.compile("|".join((*PLATFORM_KEYS, "label", "properties", "when"))),
     problem="an axis can't be called {!r}",
     hint="the names of the keys of a cell are reserved",
 )

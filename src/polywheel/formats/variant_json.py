@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.variant_table import read_variant_table
@@ -231,3 +232,52 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if max(map(len, table), default=0) > _MAX_KEY:
         raise ValueError(f"a key has more than {_MAX_KEY} letters")
     return table
+
+
+_VARIANTS = b'"variants"'
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
+
+
+class SingleVariantDocument(NamedTuple):
+    """A variant.json with one variant, split but not validated.
+
+    Thousands of wheels have the same providers and priorities. Their documents differ in the last key,
+    ``variants``, so the rest is parsed once.
+    """
+
+    label: str
+    variant: Any
+    head: bytes
+    """The bytes in front of ``"variants"``, which is the last key."""
+
+
+@lru_cache(maxsize=1024)
+def parse_single_variant(content: bytes) -> SingleVariantDocument | None:
+    """Split a document into its head and its only variant.
+
+    Returns None if it is not JSON, does not end with ``variants`` (as the documents of all known tools do), or
+    does not have exactly one variant.
+    """
+    head, _, tail = content.partition(_VARIANTS)
+    if parse_head(head) is None:
+        return None
+    try:
+        # Head and tail are both valid objects, so the document is the union of their keys.
+        (variants,) = _DECODER.decode('{"variants"' + tail.decode("utf-8")).values()
+        ((label, variant),) = variants.items()
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return SingleVariantDocument(label, variant, head)
+
+
+@lru_cache(maxsize=64)
+def parse_head(head: bytes) -> dict[str, Any] | None:
+    """Parse a document without its variants; None if it does not end with them."""
+    members = head.rstrip(b" \t\r\n")
+    if not members.endswith(b","):
+        return None
+    try:
+        document = _DECODER.decode(members[:-1].decode("utf-8") + "}")
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and "variants" not in document else None

@@ -13,8 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from polywheel.errors import PolywheelError
-from polywheel.formats.single_variant import parse_head, parse_single_variant
-from polywheel.formats.variant_json import read_variant_json
+from polywheel.formats.variant_json import parse_head, parse_single_variant, read_variant_json
 from polywheel.formats.variants_json import merge_metadata
 from polywheel.model.variant import VariantMetadata
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from polywheel.errors import PolywheelError, Problem, WheelError
-from polywheel.formats.single_variant import parse_single_variant
+from polywheel.formats.variant_json import parse_single_variant
 from polywheel.formats.variants_json import variants_json
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.variant_member import UnusualError, read_variant_member

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell, Expansion
-from polywheel.model.matrix import PLACES, Inclusion, Pattern
+from polywheel.model.matrix import PLATFORM_KEYS, Inclusion, Pattern
 from polywheel.model.variant import NULL_LABEL, VariantProperty
 
 
@@ -30,7 +30,9 @@ class _PatternIndex:
         self._by_value: dict[tuple[str, str] | None, list[int]] = {}
         for number, pattern in enumerate(patterns):
             # Labels distinguish most cells, and platforms the fewest.
-            keys = sorted(pattern.values, key=lambda key: (key in PLACES, key != "label", key))
+            keys = sorted(
+                pattern.values, key=lambda key: (key in PLATFORM_KEYS, key != "label", key)
+            )
             value = (keys[0], pattern.values[keys[0]]) if keys else None
             self._by_value.setdefault(value, []).append(number)
 
@@ -84,7 +86,7 @@ def _unused_hint(expansion: Expansion, pattern: Pattern) -> str:
 def _has_platform(expansion: Expansion, pattern: Pattern) -> bool:
     """Whether the matrix has the Python and the target of a pattern. Otherwise, problems are added."""
     has_all = True
-    for key in PLACES:
+    for key in PLATFORM_KEYS:
         value = pattern.values.get(key)
         known = {platform.values[key] for platform in expansion.platforms}
         if value is not None and value not in known:

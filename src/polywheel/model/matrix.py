@@ -14,8 +14,8 @@ from polywheel.model.variant import VariantProperty
 MAX_CELLS = 10_000
 """The default of ``max-cells``."""
 
-PLACES = ("python", "target")
-"""What a cell has besides its variant, in `exclude` and `include` too."""
+PLATFORM_KEYS = ("python", "target")
+"""The keys of the platform of a cell, also in `exclude` and `include`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,11 @@ from typing import BinaryIO
 
 from polywheel.errors import Problem, WheelError, os_error_as
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
-from polywheel.formats.single_variant import parse_single_variant
-from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
+from polywheel.formats.variant_json import (
+    parse_single_variant,
+    read_faulty_variant_json,
+    read_variant_json,
+)
 from polywheel.formats.variants_json import label_conflicts
 from polywheel.model.variant import Variant, VariantMetadata
 from polywheel.model.wheelname import Release, WheelName

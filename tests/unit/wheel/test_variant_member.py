@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polywheel.errors import PolywheelError, WheelError
-from polywheel.formats.single_variant import parse_single_variant
-from polywheel.formats.variant_json import read_variant_json, variant_json
+from polywheel.formats.variant_json import parse_single_variant, read_variant_json, variant_json
 from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.index.documents import read_together
 from polywheel.index.wheel_file import parse_filename, read_file
