@@ -15,13 +15,13 @@ from polywheel.config.project import Project
 from polywheel.errors import BuildError, Problem
 from polywheel.formats.metadata import parse_metadata
 from polywheel.model.setup import BackendChoice, Entry, SetupRule
-from polywheel.model.wheelname import WheelName
+from polywheel.model.wheelname import WheelName, is_build_of
 from polywheel.setup.build_directory import declares_any
 from polywheel.setup.flags_and_settings import FLAG_VARIABLES
 from polywheel.setup.presets import project_presets
 from polywheel.wheel.archive.entry import DEFLATED, STORED
 from polywheel.wheel.archive.reader import Archive, open_archive
-from polywheel.wheel.disagreements import is_build_of, name_disagreements
+from polywheel.wheel.disagreements import name_disagreements
 from polywheel.wheel.dist_info import read_dist_info
 
 _MAGIC = (

@@ -1,4 +1,4 @@
-"""A plan: what a matrix comes to, cell by cell, and what has to be built for it."""
+"""A plan: the wheels of a matrix, and the builds that produce them."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from polywheel.model.matrix import Target
 from polywheel.model.variant import VariantProperty, variant_settings
 
 NON_VARIANT = "non-variant"
-"""Stands for the label of the non-variant wheel in names of jobs; no label has a hyphen."""
+"""The label of the non-variant wheel in ids of jobs. No label has a hyphen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One wheel to be made."""
+    """One wheel to build."""
 
     id: str
-    """``{target}-cp312-{label}``; ``py3`` or ``abi3`` where it serves several Pythons."""
+    """``{target}-cp312-{label}``; ``py3`` or ``abi3`` if the wheel is for several Pythons."""
 
     label: str | None
     """None for the non-variant wheel."""
 
     properties: tuple[VariantProperty, ...] = ()
     axes: Mapping[str, str] = field(default_factory=dict)
-    """The values of the axes that it comes from; empty for declared variants and includes."""
+    """The names of its values by axis. Empty for declared variants and includes."""
 
     pythons: tuple[str, ...]
-    """The versions that it serves, lowest first; its build says which one builds it."""
+    """The Python versions that the wheel is for, lowest first. The build names the one that builds it."""
 
     targets: tuple[str, ...]
-    """The targets that it serves; its build says which one builds it."""
+    """The targets that the wheel is for. The build names the one that builds it."""
 
     build: str
-    """The build that it is stamped from."""
+    """The id of the build whose wheel is stamped."""
 
     at: str
-    """File and key path of what declares it."""
+    """The file and key path of its declaration."""
 
     @property
     def python(self) -> str:
@@ -49,36 +49,35 @@ class Job:
 
     @property
     def config_settings(self) -> dict[str, str | list[str]]:
-        """The config settings by which any build frontend builds this wheel (PEP 517).
+        """The config settings with which any build frontend builds this wheel (PEP 517).
 
-        ``python -m build -Cvariant=…``, :mod:`build`, fromager, and pip take them. They are empty for the
-        non-variant wheel. The project's backend has to be ``polywheel.backend``.
+        They are for ``python -m build -Cvariant=…``, :mod:`build`, fromager, and pip. They are empty for the
+        non-variant wheel. The backend of the project must be ``polywheel.backend``.
         """
         return variant_settings(self.label, map(str, self.properties))
 
     @property
     def cibuildwheel_environment(self) -> dict[str, str]:
-        """The ``CIBW_*`` variables by which cibuildwheel builds this wheel.
+        """The ``CIBW_*`` variables with which cibuildwheel builds this wheel.
 
-        Settings of the target (an image, a repair command) are not among them: ``polywheel build
-        --frontend cibuildwheel`` adds them. Raises ConfigError for a target that cibuildwheel does not
-        know.
+        They do not include settings of the target (an image, a repair command): ``polywheel build --frontend
+        cibuildwheel`` adds those. Raises ConfigError for a target that cibuildwheel does not know.
         """
         from polywheel.run.executors.cibuildwheel_options import job_environment
 
         return job_environment(self)
 
     def values(self) -> dict[str, str]:
-        """What it is in every dimension of the matrix, for selection and coverage."""
+        """Its values by name: ``python``, ``target``, and all axes."""
         return {"python": self.python, "target": self.target, **self.axes}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Build:
-    """One run of the real backend, and the jobs that are stamped from what it makes."""
+    """One run of the real backend, and the jobs whose wheels are stamped from its wheel."""
 
     id: str
-    """That of its first job."""
+    """The id of its first job."""
 
     python: str
     target: str
@@ -87,7 +86,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualVariants:
-    """Variants with different properties that ask the same of the build."""
+    """Variants with different properties and the same build setup."""
 
     jobs: tuple[str, ...]
     """The ids of their jobs."""
@@ -96,13 +95,13 @@ class EqualVariants:
     is_error: bool
 
     def __str__(self) -> str:
-        """What is wrong, where, and what to do, in one line."""
+        """The problem, its location, and a hint, in one line."""
         return f"{self.problem.what} ({self.problem.at}); {self.problem.hint}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Removal:
-    """A cell that is not there, and what removed it."""
+    """A cell that was removed from the matrix."""
 
     label: str | None
     axes: Mapping[str, str]
@@ -112,15 +111,15 @@ class Removal:
     """``when`` or ``exclude``."""
 
     at: str
-    """File and key path of what removed it."""
+    """The file and key path of the marker or exclude."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What has to be built, where, and why; independent of the order of the tables."""
+    """Jobs and their builds. They do not depend on the order of the tables."""
 
     project: str | None
-    """The name of the project, where pyproject.toml says it."""
+    """The name of the project, if pyproject.toml has it."""
 
     namespaces: tuple[str, ...]
     targets: Mapping[str, Target]
@@ -131,9 +130,9 @@ class Plan:
     builds: tuple[Build, ...]
     removed: tuple[Removal, ...]
     warnings: tuple[str, ...] = ()
-    """What is probably a mistake, each with its place and what to do, in one line."""
+    """Probable mistakes, each with its location and a hint, in one line."""
     unshared: str | None = None
-    """Why jobs that ask the same of the build are builds of their own; None where none are."""
+    """Why jobs with the same build setup do not share a build; None if they do."""
 
     _by_id: Mapping[str, Job] = field(init=False, repr=False, compare=False)
 
@@ -141,18 +140,19 @@ class Plan:
         object.__setattr__(self, "_by_id", {job.id: job for job in self.jobs})
 
     def builds_for(self, target: str) -> list[Build]:
-        """The builds for a target: those that are built there, or whose wheels all serve it as well."""
+        """Return the builds that run on a target, and those whose wheels are all for that target too."""
         return [
             build
             for build in self.builds
             if build.target == target
             or all(
-                (job := self.job(one)) is not None and target in job.targets for one in build.jobs
+                (job := self.job(identifier)) is not None and target in job.targets
+                for identifier in build.jobs
             )
         ]
 
     def job(self, identifier: str) -> Job | None:
-        """The job of an id; None where there is none."""
+        """Return the job with an id; None if there is none."""
         return self._by_id.get(identifier)
 
     def select(
@@ -162,11 +162,11 @@ class Plan:
         pythons: Iterable[str] = (),
         targets: Iterable[str] = (),
     ) -> Plan:
-        """The plan with some of its jobs, as ``--select``, ``--only``, ``--python``, and ``--target`` do.
+        """Return the plan with some of its jobs, as ``--select``, ``--only``, ``--python``, and ``--target`` do.
 
-        A job has to match one of the ``globs`` (against its label and its id), one of the ids ``jobs``,
-        one of the ``pythons``, and one of the ``targets``; an empty group matches every job. Raises
-        ConfigError if an entry matches no job of the plan, and if no job is left.
+        A job must match one of the ``globs`` (with its label or its id), one of the ids ``jobs``, one of the
+        ``pythons``, and one of the ``targets``. An empty group matches every job. Raises ConfigError if an entry
+        matches no job of the plan, or if no job is left.
         """
         from polywheel.matrix.selection import Selection, select
 
@@ -176,7 +176,7 @@ class Plan:
         return select(self, selection)
 
     def to_json(self) -> str:
-        """The plan as a JSON document (docs/plan.md), as ``polywheel matrix --json`` prints it."""
+        """Return the plan as a JSON document (docs/plan.md), as ``polywheel matrix --json`` prints it."""
         import json
 
         from polywheel.matrix.plan_json import plan_as_json
@@ -185,7 +185,7 @@ class Plan:
 
     @staticmethod
     def from_json(text: str | bytes) -> Plan:
-        """The plan of a JSON document. Raises ConfigError with everything that is wrong in it."""
+        """Parse the plan of a JSON document. Raises ConfigError with all its problems."""
         from polywheel.matrix.plan_json import parse_plan
 
         return parse_plan(text)

@@ -1,4 +1,4 @@
-"""What a provider plugin answered, checked."""
+"""Questions to provider plugins, and their checked answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polywheel.model.variant import VariantProperty
 
 @dataclass(frozen=True, slots=True)
 class FeatureConfig:
-    """A feature and its values, best first where the order says something."""
+    """A feature and its values, best first if the plugin orders them."""
 
     name: str
     values: tuple[str, ...]
@@ -20,65 +20,63 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginQuery:
-    """What one plugin is asked."""
+    """The questions to one plugin."""
 
     namespace: str | None
-    """That it is to govern; None to take the one that it says it governs, if it says one."""
+    """The namespace of the plugin; None for the namespace that the plugin itself names."""
 
     reference: str
     """``module:object``."""
 
     requires: tuple[str, ...]
-    """The requirements that bring the plugin; the first names the distribution."""
+    """The requirements that bring the plugin. The first one names the distribution."""
 
     at: str
-    """Where the plugin is declared, for messages."""
+    """The location of its declaration, for messages."""
 
     properties: tuple[VariantProperty, ...] = ()
-    """To be judged."""
+    """The properties to validate."""
 
     setup: tuple[VariantProperty, ...] = ()
-    """To ask build setup for."""
+    """The properties to get build setup for."""
 
     supported: bool = False
-    """Whether to ask what fits this machine."""
+    """Whether to ask for the properties that this machine supports."""
 
     version: bool = False
-    """Whether to look for the version of the distribution, which takes longer than a question."""
+    """Whether to look for the version of the distribution. This takes longer than a question."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginAnswer:
-    """What one plugin said in one query."""
+    """The answers of one plugin to one query."""
 
     query: PluginQuery | None = None
-    """What it was asked."""
-
     namespace: str
-    """Empty where neither query nor plugin names it."""
+    """Empty if neither query nor plugin names it."""
 
     generation: str
     """``2025-04``, ``2025-06``, ``PEP 817`` or ``2026``."""
 
     version: str | None
     all_configs: tuple[FeatureConfig, ...] | None
-    """Every feature and value that it knows; None for plugins that judge properties instead."""
+    """All features and values that the plugin knows; None for plugins that validate properties instead."""
 
     valid: Mapping[VariantProperty, bool]
-    """Its judgement of the properties that it was asked about."""
+    """Whether each property of the query is valid."""
 
     supported: tuple[FeatureConfig, ...] | None
-    """What fits this machine, best first; None where it was not asked or gave no answer.
+    """The properties that this machine supports, best first; None if it was not asked or gave no answer.
 
-    It is also asked where a property is not valid and the plugin has no list of what it knows."""
+    It is also asked if a property is not valid and the plugin has no list of known properties."""
 
     all_compatible: bool
-    """Whether all that it knows is always compatible, so that it may fill static properties."""
+    """Whether all its properties are always compatible, so that they may be static properties."""
 
     setup: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Flags by key of get_build_setup (``cflags``…), asked for all properties at once."""
+    """Flags by key of get_build_setup (``cflags``…), for all properties together."""
 
     setup_each: Mapping[VariantProperty, Mapping[str, tuple[str, ...]]] = field(
         default_factory=dict
     )
-    """The same, asked for each property by itself."""
+    """The same for each single property."""

@@ -12,16 +12,8 @@ from dataclasses import dataclass, field, replace
 from polywheel.model.variant import VariantProperty
 
 FLAG_FIELDS = (
-    "cflags",
-    "cxxflags",
-    "cuflags",
-    "objcflags",
-    "fflags",
-    "dflags",
-    "valaflags",
-    "rustflags",
-    "cythonflags",
-    "ldflags",
+    *("cflags", "cxxflags", "cuflags", "objcflags", "fflags", "dflags", "valaflags", "rustflags"),
+    *("cythonflags", "ldflags"),
 )
 """The keys of get_build_setup (variantlib, 2025)."""
 
@@ -33,12 +25,12 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 def with_placeholders(text: str, fill: Callable[[str], str]) -> str:
-    """A text with ``fill(name)`` in place of each ``{name}``; ``{{`` and ``}}`` are braces."""
+    """Replace each ``{name}`` in a text by ``fill(name)``. ``{{`` and ``}}`` are braces."""
     return _PLACEHOLDER.sub(lambda match: match[0][0] if match[1] is None else fill(match[1]), text)
 
 
 def placeholders(text: str) -> tuple[str, ...]:
-    """The names of the placeholders in a text, each once."""
+    """Return the names of the placeholders in a text, each once."""
     return tuple(dict.fromkeys(m[1] for m in _PLACEHOLDER.finditer(text) if m[1] is not None))
 
 
@@ -67,16 +59,16 @@ class SetupFields:
     """Additional requirements of the wheel (``Requires-Dist``)."""
 
     def by_name(self) -> dict[Name, Text]:
-        """Everything that is given, a string or a list, by field and name."""
-        found: dict[Name, Text] = {("flags", name): texts for name, texts in self.flags.items()}
-        found |= {("env", name): text for name, text in self.env.items()}
-        found |= {("config-settings", name): text for name, text in self.config_settings.items()}
-        found |= {("defines", name): text for name, text in self.defines.items()}
-        if self.requires is not None:
-            found["requires", ""] = self.requires
-        if self.dependencies is not None:
-            found["dependencies", ""] = self.dependencies
-        return found
+        """Return the values of all fields of the rule, by field and name."""
+        tables: dict[str, Mapping[str, Text]] = {
+            "flags": self.flags,
+            "env": self.env,
+            "config-settings": self.config_settings,
+            "defines": self.defines,
+            "requires": {} if self.requires is None else {"": self.requires},
+            "dependencies": {} if self.dependencies is None else {"": self.dependencies},
+        }
+        return {(key, name): text for key, table in tables.items() for name, text in table.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,30 +103,30 @@ class SetupRule:
 
     @property
     def all_fields(self) -> tuple[SetupFields, ...]:
-        """Its fields, those for one family of compilers or one backend among them."""
+        """The fields of the rule, also those for one family of compilers or one backend."""
         return (self.fields, *self.by_compiler.values(), *self.by_backend.values())
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no fields: what it is about is meant to change nothing in the build."""
+        """Whether the rule has no fields: it declares that its properties do not change the build."""
         return not any(fields.by_name() for fields in self.all_fields)
 
     def is_about(self, prop: VariantProperty) -> bool:
-        """Whether it is for a property; a rule for everything or for a label is not."""
+        """Whether the rule names a property. A rule for everything or for a label does not."""
         parts = (prop.namespace, prop.feature, prop.value)
         return bool(self.target) and parts[: len(self.target)] == self.target
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureValues:
-    """What a preset knows of a feature: its values, or the pattern that they match."""
+    """The values of a feature in a preset, or the pattern that they match."""
 
     values: tuple[str, ...] = ()
     pattern: str | None = None
     multi_value: bool = False
 
     def has(self, value: str) -> bool:
-        """Whether it is one of the values, or matches the pattern."""
+        """Whether a value is one of the values, or matches the pattern."""
         return value in self.values or (
             self.pattern is not None and re.fullmatch(self.pattern, value) is not None
         )
@@ -165,7 +157,7 @@ class BuildSetup:
     flags: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     env: Mapping[str, Entry] = field(default_factory=dict)
     config_settings: Mapping[str, Entry | tuple[Entry, ...]] = field(default_factory=dict)
-    """One entry where a rule gives a string, several where rules give lists."""
+    """One entry if a rule has a string, several if rules have lists."""
 
     defines: Mapping[str, Entry] = field(default_factory=dict)
     requires: tuple[Entry, ...] = ()
@@ -262,7 +254,7 @@ class BackendProfile:
     """Where a project declares build hooks: dotted paths in pyproject.toml, or names of files."""
 
     def with_overrides(self, other: BackendProfile) -> BackendProfile:
-        """The profile with what ``other`` says in place of what it says itself."""
+        """Return the profile with the values of ``other``, where it has some."""
         return replace(
             self,
             build_directory=other.build_directory or self.build_directory,
@@ -283,7 +275,7 @@ class BackendProfile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackendChoice:
-    """The real backend of a project, and its profile where one is known."""
+    """The real backend of a project, and its profile; None if there is no profile."""
 
     build_backend: str
     """``module`` or ``module:object``."""
@@ -294,4 +286,4 @@ class BackendChoice:
     profile: BackendProfile | None
 
     at: str = field(default="pyproject.toml: tool.polywheel.build-backend", compare=False)
-    """The file and key that name it, or that should."""
+    """The file and key that name it, or could name it."""

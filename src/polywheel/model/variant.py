@@ -1,4 +1,4 @@
-"""Variant properties, variants with their labels, and what a project declares about them.
+"""Variant properties, variants with their labels, and their declarations in a project.
 
 PEP 825, "Variant properties" and "Variant label". :class:`VariantMetadata` is the ``[variant]`` table as one
 frozen value.
@@ -37,7 +37,7 @@ class VariantFeature:
 
     @classmethod
     def parse(cls, text: str, *, at: str | None = None) -> VariantFeature:
-        """Read ``ns::feature``, blanks around ``::`` optional. Raises ConfigError."""
+        """Parse ``ns::feature``. Blanks around ``::`` are ignored. Raises ConfigError."""
         namespace, feature = _parts(text, ("namespace", "feature"), at)
         return cls(namespace, feature)
 
@@ -55,7 +55,7 @@ class VariantProperty:
 
     @classmethod
     def parse(cls, text: str, *, at: str | None = None) -> VariantProperty:
-        """Read ``ns::feature::value``, blanks around ``::`` optional. Raises ConfigError."""
+        """Parse ``ns::feature::value``. Blanks around ``::`` are ignored. Raises ConfigError."""
         namespace, feature, value = _parts(text, ("namespace", "feature", "value"), at)
         return cls(namespace, feature, value)
 
@@ -90,7 +90,7 @@ HASH_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Sorted properties without repeats, and the label that stands for them in a filename."""
+    """Sorted properties without duplicates, and their label in a filename."""
 
     properties: tuple[VariantProperty, ...]
     label: str
@@ -103,10 +103,10 @@ class Variant:
         *,
         at: str | None = None,
     ) -> Variant:
-        """The variant of these properties; without a label, ``null`` or the hash stands for it.
+        """Return the variant of these properties. The default label is ``null`` or the hash.
 
-        Raises ConfigError where the label breaks the pattern, or where ``null`` and "no
-        properties" do not go together.
+        Raises ConfigError if the label is malformed, and if it is ``null`` and there are properties, or the other
+        way round.
         """
         ordered = tuple(sorted(set(properties)))
         if label is None:
@@ -139,7 +139,7 @@ class Variant:
         return frozenset(prop.namespace for prop in self.properties)
 
     def by_namespace(self) -> dict[str, dict[str, list[str]]]:
-        """``{namespace: {feature: [values, sorted]}}``, the shape of variant.json."""
+        """Return ``{namespace: {feature: [values, sorted]}}``, as in variant.json."""
         nested: dict[str, dict[str, list[str]]] = {}
         for prop in self.properties:
             nested.setdefault(prop.namespace, {}).setdefault(prop.feature, []).append(prop.value)
@@ -147,7 +147,7 @@ class Variant:
 
 
 def variant_hash(properties: Iterable[VariantProperty]) -> str:
-    """First 8 hex digits of SHA-256 over the sorted properties, a newline after each (PEP 817)."""
+    """Return the first 8 hex digits of SHA-256 over the sorted properties, each with a newline (PEP 817)."""
     text = "".join(f"{prop}\n" for prop in sorted(set(properties)))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:HASH_DIGITS]
 
@@ -170,8 +170,8 @@ def _frozen() -> Mapping[str, tuple[str, ...]]:
 class Provider:
     """The provider of a namespace (draft PEP on providers, "Provider information").
 
-    Exactly one of ``requires``, ``build_requires``, ``static_properties`` and ``builtin`` is
-    filled; the reader of the table sees to that.
+    Exactly one of ``requires``, ``build_requires``, ``static_properties``, and ``builtin`` is not empty. The reader
+    of the table checks this.
     """
 
     namespace: str
@@ -186,10 +186,10 @@ class Provider:
 
     @property
     def object_reference(self) -> str | None:
-        """``module:attribute`` of the plugin; None where the namespace has no plugin.
+        """``module:attribute`` of the plugin; None if the namespace has no plugin.
 
-        Without ``plugin-api`` it is the normalized name of the first requirement with ``-``
-        turned into ``_`` (draft PEP on providers, "Provider information").
+        Without ``plugin-api``, it is the normalized name of the first requirement with ``_`` for ``-`` (draft PEP
+        on providers, "Provider information").
         """
         if self.plugin_api is not None:
             return self.plugin_api
@@ -212,10 +212,10 @@ class VariantMetadata:
     variants: Mapping[str, Variant] = field(default_factory=lambda: MappingProxyType({}))
 
     def check(self, prop: VariantProperty, *, at: str) -> None:
-        """Raise ConfigError where the declarations alone rule a property out.
+        """Raise ConfigError if the declarations exclude a property.
 
-        Its namespace needs a provider, and where that is a list of static properties, feature and
-        value must be in it. What a plugin knows is the plugin's to say.
+        Its namespace must have a provider. If that has static properties, they must contain feature and value.
+        Plugins are not asked.
         """
         if prop.namespace == ABI_DEPENDENCY:
             if not ABI_VALUE.fullmatch(prop.value):
@@ -243,10 +243,10 @@ class VariantMetadata:
             )
 
     def check_namespace(self, prop: VariantProperty, *, at: str) -> None:
-        """Raise ConfigError where the namespace of a property has no provider and needs one.
+        """Raise ConfigError if the namespace of a property has no provider and needs one.
 
-        That is all that a wheel or an index must agree with: a value that its provider does not
-        know makes a variant that fits nowhere, and no mistake (PEP 825, "Variant properties").
+        Wheels and indexes are only checked for this. A value that its provider does not know is not an error: no
+        machine supports the variant (PEP 825, "Variant properties").
         """
         if prop.namespace != ABI_DEPENDENCY:
             self.require_provider(prop.namespace, at=at)
@@ -263,7 +263,7 @@ class VariantMetadata:
 
 
 def variant_settings(label: str | None, properties: Iterable[str]) -> dict[str, str | list[str]]:
-    """The config settings that select a variant; none for the non-variant wheel (label None)."""
+    """Return the config settings that select a variant; none for the non-variant wheel (label None)."""
     if label is None:
         return {}
     if label == NULL_LABEL:

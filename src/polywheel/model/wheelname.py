@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from polywheel.model.variant import LABEL
 if TYPE_CHECKING:
     from packaging.version import Version
 
-# What a component may hold: no separator of names or paths, nothing that a terminal would act on,
-# nothing that can't be printed (the surrogates that stand for bytes of a name that is not UTF-8).
+# A component has no separator of names or paths, no control character, and nothing that can't be printed
+# (surrogates, which stand for bytes of a name that is not UTF-8).
 _COMPONENT = re.compile(r"[^\s/\\:*?\"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff-]+")
 _EXPECTED = "{name}-{version}(-{build})-{python}-{abi}-{platform}(-{label}).whl"
 
@@ -24,7 +25,7 @@ Release = tuple[str, "Version | str"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelName:
-    """The components as they stand in the filename; ``build`` and ``label`` may be absent."""
+    """The components of a filename, unchanged."""
 
     distribution: str
     version: str
@@ -36,10 +37,10 @@ class WheelName:
 
     @classmethod
     def parse(cls, filename: str) -> WheelName:
-        """Read a filename; raises WheelError.
+        """Parse a filename. Raises WheelError.
 
-        A build tag starts with a digit and a Python tag does not: that tells the two forms with
-        six components apart.
+        A build tag starts with a digit, and a Python tag does not. This distinguishes the two forms with six
+        components.
         """
 
         def malformed(why: str) -> WheelError:
@@ -82,7 +83,8 @@ class WheelName:
         # The import takes long, and few callers compare releases.
         from packaging.utils import canonicalize_name
 
-        return canonicalize_name(self.distribution), _version(self.version)
+        version = next(iter(_versions(self.version)), self.version.lower())
+        return canonicalize_name(self.distribution), version
 
     def with_label(self, label: str | None) -> str:
         """Return the filename with another label, or without one."""
@@ -96,13 +98,46 @@ class WheelName:
         return "-".join(part for part in parts if part is not None) + ".whl"
 
 
-def _version(text: str) -> Version | str:
-    """A version in a filename, where older tools wrote ``_`` for ``-`` and ``+``."""
+def same_version(first: str, second: str) -> bool:
+    """Whether two texts are spellings of one version."""
+    return first == second or not _readings(first).isdisjoint(_readings(second))
+
+
+def is_build_of(version: str, declared: str) -> bool:
+    """Whether a version is the declared one, possibly with a pre, post, dev, or local part added.
+
+    Backends add such a part to the version of pyproject.toml: setuptools with ``tag_build``, poetry-core
+    with the config setting ``local-version``.
+    """
+    return same_version(version, declared) or any(
+        _extends(reading, base) for reading in _versions(version) for base in _versions(declared)
+    )
+
+
+def _extends(version: Version, base: Version) -> bool:
+    """Whether a version has all parts of ``base``."""
     from packaging.version import Version
 
+    parts = (
+        (version.pre, base.pre),
+        (version.post, base.post),
+        (version.dev, base.dev),
+        (version.local, base.local),
+    )
+    same_release = Version(version.base_version) == Version(base.base_version)
+    return same_release and all(base_part in (part, None) for part, base_part in parts)
+
+
+def _readings(text: str) -> set[Version | str]:
+    return {re.sub(r"[^a-z0-9.]+", "_", text.lower()), *_versions(text)}
+
+
+def _versions(text: str) -> list[Version]:
+    """Return the possible versions of a text. Older tools wrote ``_`` for ``-`` and ``+`` in filenames."""
+    from packaging.version import Version
+
+    versions = []
     for spelling in (text, text.replace("_", "-"), text.replace("_", "+", 1)):
-        try:
-            return Version(spelling)
-        except ValueError:  # InvalidVersion, or a number that is too long for an int
-            continue
-    return text.lower()
+        with suppress(ValueError):  # InvalidVersion, or a number that is too long for an int
+            versions.append(Version(spelling))
+    return versions

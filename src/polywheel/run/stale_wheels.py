@@ -15,11 +15,10 @@ from packaging.utils import canonicalize_name
 
 from polywheel.errors import PolywheelError
 from polywheel.model.plan import NON_VARIANT, Plan
-from polywheel.model.wheelname import WheelName
+from polywheel.model.wheelname import WheelName, same_version
 from polywheel.run.journal import Journal
 from polywheel.run.worker.checks import tag_problems
 from polywheel.system.files import sha256_of
-from polywheel.wheel.disagreements import same_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,14 +5,12 @@ Every message names the two parts and their values.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from email.message import Message
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from polywheel.errors import Problem
 from polywheel.formats.metadata import VariantFields, hidden_fields
@@ -24,7 +22,7 @@ from polywheel.model.variant import (
     VariantMetadata,
     VariantProperty,
 )
-from polywheel.model.wheelname import WheelName
+from polywheel.model.wheelname import WheelName, same_version
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspected_wheel import FILENAME, METADATA, InspectedWheel
 
@@ -36,7 +34,7 @@ def disagreements(wheel: InspectedWheel) -> Iterator[str]:
     """Yield the disagreements between two parts of a wheel, without RECORD."""
     yield from name_disagreements(wheel.headers, wheel.name, wheel.dist_info)
     yield from tag_disagreements(wheel)
-    yield from _of_labels(wheel)
+    yield from _compare_labels(wheel)
     if hidden := hidden_fields(wheel.metadata):
         yield (
             f"METADATA has {_some(map(repr, hidden))} after a line that is not a header: "
@@ -44,11 +42,11 @@ def disagreements(wheel: InspectedWheel) -> Iterator[str]:
         )
     document = wheel.document or wheel.faulty
     if document is not None:
-        yield from _of_document(document)
+        yield from _check_document(document)
         if wheel.fields is not None:
-            yield from _of_variants(wheel.fields, document)
-            yield from _of_priorities(wheel.fields.metadata, document)
-            yield from _of_providers(wheel.fields.metadata, document)
+            yield from _compare_variants(wheel.fields, document)
+            yield from _compare_priorities(wheel.fields.metadata, document)
+            yield from _compare_providers(wheel.fields.metadata, document)
 
 
 def name_disagreements(headers: Message, filename: WheelName, dist_info: str) -> Iterator[str]:
@@ -62,49 +60,6 @@ def name_disagreements(headers: Message, filename: WheelName, dist_info: str) ->
     folder = dist_info.removesuffix(".dist-info").rpartition("-")[2]
     if not same_version(folder, filename.version):
         yield f"the folder {dist_info!r} has the version {folder!r}, the filename {filename.version!r}"
-
-
-def same_version(first: str, second: str) -> bool:
-    """Whether two texts are spellings of one version."""
-    return first == second or not _readings(first).isdisjoint(_readings(second))
-
-
-def is_build_of(version: str, declared: str) -> bool:
-    """Whether a version is the declared one, possibly with a pre, post, dev, or local part added.
-
-    Backends add such a part to the version of pyproject.toml: setuptools with ``tag_build``, poetry-core
-    with the config setting ``local-version``.
-    """
-    if same_version(version, declared):
-        return True
-    return any(
-        _extends(reading, base)
-        for reading in _readings(version)
-        for base in _readings(declared)
-        if isinstance(reading, Version) and isinstance(base, Version)
-    )
-
-
-def _extends(version: Version, base: Version) -> bool:
-    """Whether a version has all parts of ``base``."""
-    parts = zip(_optional_parts(version), _optional_parts(base), strict=True)
-    same_release = Version(version.base_version) == Version(base.base_version)
-    return same_release and all(base_part in (part, None) for part, base_part in parts)
-
-
-def _optional_parts(version: Version) -> tuple[object, ...]:
-    return version.pre, version.post, version.dev, version.local
-
-
-def _readings(version: str) -> set[Version | str]:
-    """Return the possible versions of a text. Older tools wrote ``_`` for ``-`` and ``+`` in filenames."""
-    readings: set[Version | str] = {re.sub(r"[^a-z0-9.]+", "_", version.lower())}
-    for text in (version, version.replace("_", "-"), version.replace("_", "+", 1)):
-        try:
-            readings.add(Version(text))
-        except ValueError:  # InvalidVersion, or a number that is too long for an int
-            continue
-    return readings
 
 
 def tag_disagreements(wheel: InspectedWheel) -> Iterator[str]:
@@ -127,18 +82,18 @@ def tag_disagreements(wheel: InspectedWheel) -> Iterator[str]:
         yield f"WHEEL has the build {build!r}, the filename {name.build!r}"
 
 
-def _of_labels(wheel: InspectedWheel) -> Iterator[str]:
+def _compare_labels(wheel: InspectedWheel) -> Iterator[str]:
     """Compare the label of the filename with the variant data in the wheel."""
     label = wheel.name.label
     stamped = _labels(wheel)
-    where = " and ".join(part for part in wheel.stamped_in if part != FILENAME)
+    parts = " and ".join(part for part in wheel.stamped_in if part != FILENAME)
     if label is None:
-        if where:
+        if parts:
             known = dict.fromkeys(known for labels in stamped.values() for known in labels)
             variant = f"the variant {_some(map(repr, known))}" if known else "a variant"
-            yield f"the filename has no label, {where} {variant}"
+            yield f"the filename has no label, {parts} {variant}"
         return
-    if not where:
+    if not parts:
         yield f"the filename has the label {label!r}, neither METADATA nor variant.json has a variant"
     for part, labels in stamped.items():
         if label not in labels:
@@ -168,7 +123,7 @@ def _labels(wheel: InspectedWheel) -> dict[str, Collection[str]]:
     return labels
 
 
-def _of_document(document: VariantMetadata) -> Iterator[str]:
+def _check_document(document: VariantMetadata) -> Iterator[str]:
     """Check variant.json alone, and for data that only the file of an index may have."""
     if len(document.variants) != 1:
         yield (
@@ -189,7 +144,7 @@ def _of_document(document: VariantMetadata) -> Iterator[str]:
             )
 
 
-def _of_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[str]:
+def _compare_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[str]:
     """Compare label, hash, and properties of METADATA with variant.json."""
     if fields.label is not None and fields.label not in document.variants:
         yield (
@@ -214,7 +169,7 @@ def _of_variants(fields: VariantFields, document: VariantMetadata) -> Iterator[s
         )
 
 
-def _of_priorities(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
+def _compare_priorities(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
     """Compare priorities if both have some. Only wheels of 2025 have those of features and properties.
 
     The order counts only within a namespace, or within a feature.
@@ -237,7 +192,7 @@ def _feature(prop: VariantProperty) -> tuple[str, str]:
     return prop.namespace, prop.feature
 
 
-def _of_providers(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
+def _compare_providers(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:
     """Compare plugins. METADATA has no other providers; if it has no priorities, it may have none."""
     has_providers = metadata.providers or metadata.namespaces
     for namespace in sorted({*metadata.providers, *document.providers}):

@@ -42,16 +42,15 @@ from polywheel.wheel.stamp import (
 from polywheel.wheel.unstamp import unstamp_change
 
 _OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
+"""The options of the command, by the config settings of a build that they correspond to."""
+_PROVIDER = "--provider"
+_NO_VALIDATE = "use --no-validate to label without running plugins"
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
 
 
 def _spelling(key: str) -> str:
     """Return the option for a config setting."""
     return _OPTIONS.get(key, key)
-
-
-"""The options of the command, by the config settings of a build that they correspond to."""
-_OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
-_PROVIDER = "--provider"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,22 +90,14 @@ def make_label(
         try:
             resolved = resolve_with(plugins.python(plugin_requirements(resolved.providers)))
         except ProviderError as error:
-            hinted = (replace(one, hint=one.hint or _NO_VALIDATE) for one in error.problems)
-            raise ProviderError.collected(hinted) from None
-    return WheelLabel(
-        variant=variant, stamp=make_stamp(project, resolved), distribution=_name(project)
-    )
-
-
-def _name(project: Project) -> str | None:
-    """Return the normalized name of a project, if its file has it. Raises ConfigError."""
+            raise ProviderError.collected(
+                replace(problem, hint=problem.hint or _NO_VALIDATE) for problem in error.problems
+            ) from None
     table = project.document.get("project", {})
     if not isinstance(table, dict):
         raise ConfigError(f"expected a table, found {type_name(table)}", at=project.at("project"))
-    return project.name
-
-
-_NO_VALIDATE = "use --no-validate to label without running plugins"
+    stamp = make_stamp(project, resolved)
+    return WheelLabel(variant=variant, stamp=stamp, distribution=project.name)
 
 
 def parse_label_options(properties: Sequence[str], label: str | None, *, null: bool) -> Selection:
@@ -202,14 +193,11 @@ def _provider(text: str) -> Provider:
         raise malformed(
             f"{requirement!r} is not a valid requirement ({str(error).splitlines()[0]})"
         ) from None
-    return Provider(
-        namespace=namespace,
-        requires=(requirement.strip(),),
-        plugin_api=plugin_api.strip() or None,
-    )
+    requires, plugin_api = (requirement.strip(),), plugin_api.strip()
+    return Provider(namespace=namespace, requires=requires, plugin_api=plugin_api or None)
 
 
-def labelled_name(wheel: Path, label: WheelLabel) -> str:
+def _labelled_name(wheel: Path, label: WheelLabel) -> str:
     """Return the name of a wheel with the label. Raises WheelError for a wheel of another project."""
     name = WheelName.parse(wheel.name)
     distribution = canonicalize_name(name.distribution)
@@ -236,7 +224,7 @@ def label_wheel(
     the wheel itself. Raises WheelError. Without ``overwrite``, that includes an existing wheel of that name, and
     a wheel of the release that contradicts the variant.
     """
-    target = output_folder(wheel, output) / labelled_name(wheel, label)
+    target = output_folder(wheel, output) / _labelled_name(wheel, label)
     if not overwrite:
         release = WheelName.parse(target.name).release
         for problem, paths in release_conflicts(

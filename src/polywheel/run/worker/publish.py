@@ -15,12 +15,11 @@ from polywheel.backend.built_wheel import release_mismatch
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
-from polywheel.model.wheelname import WheelName
+from polywheel.model.wheelname import WheelName, same_version
 from polywheel.run.journal import Entry, Journal
 from polywheel.run.outcome import ExistingWheels, State, Wheel
 from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 from polywheel.system.files import replace, sha256_of
-from polywheel.wheel.disagreements import same_version
 
 
 @dataclass(kw_only=True)
