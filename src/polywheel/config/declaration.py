@@ -8,7 +8,7 @@ the JSON schema (``schema.py``), and the reference documentation (``reference.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -20,12 +20,11 @@ from polywheel.config.reader import (
     Table,
     marker,
     object_reference,
-    requirements,
-    seconds,
+    requirement,
     size,
     type_name,
 )
-from polywheel.errors import nearest
+from polywheel.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -145,59 +144,63 @@ AnyType = ValueType | SettingsTable[Any]
 TEXT = ValueType(Table.string, {"type": "string"})
 BOOLEAN = ValueType(Table.boolean, {"type": "boolean"})
 TEXTS = ValueType(Table.strings, {"type": "array", "items": TEXT.schema})
-REQUIREMENTS = ValueType(requirements, TEXTS.schema)
-MARKER = ValueType(marker, TEXT.schema)
+
+
+def text(parse: Callable[..., object], schema: Schema = TEXT.schema) -> ValueType:
+    """A string, as the value ``parse(text, at=…)``."""
+    return ValueType(partial(Table.parsed, parse=parse), schema)
+
+
+def texts(parse: Callable[..., object], schema: Schema = TEXT.schema) -> ValueType:
+    """A list of strings, as different values ``parse(text, at=…)``. ``schema`` is that of a string."""
+    several = {"type": "array", "items": schema, "uniqueItems": True}
+    return ValueType(partial(Table.several, parse=parse), several)
 
 
 def pattern_schema(pattern: re.Pattern[str]) -> Schema:
     return {"type": "string", "pattern": f"^({pattern.pattern})$"}
 
 
-MEMORY = ValueType(size, pattern_schema(SIZE))
+MARKER = text(marker)
+MEMORY = text(size, pattern_schema(SIZE))
+REFERENCE = text(object_reference, pattern_schema(OBJECT_REFERENCE))
+REQUIREMENT = text(requirement)
+REQUIREMENTS = texts(requirement)
 
 
-def duration(most: float = LONGEST) -> ValueType:
-    """Seconds, more than 0."""
-    schema = {"type": "number", "exclusiveMinimum": 0, "maximum": most}
-    return ValueType(partial(seconds, most=most), schema)
-
-
-def reference(expected: str) -> ValueType:
-    """A Python object, as ``module`` or ``module:object``."""
-    return ValueType(partial(object_reference, expected=expected), pattern_schema(OBJECT_REFERENCE))
+def names(pattern: re.Pattern[str]) -> ValueType:
+    """A list of different names that match a pattern."""
+    return ValueType(
+        partial(Table.names, pattern=pattern), texts(str, pattern_schema(pattern)).schema
+    )
 
 
 def matching(pattern: re.Pattern[str], problem: str, hint: str | None = None) -> ValueType:
     """A string that matches a pattern. ``problem`` has ``{!r}`` in place of another string."""
 
-    def read(table: Table, key: str) -> str | None:
-        text = table.string(key)
-        if text is None or pattern.fullmatch(text):
-            return text
-        table.wrong(key, problem.format(text), hint)
-        return None
+    def parse(value: str, *, at: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ConfigError(problem.format(value), at=at, hint=hint)
+        return value
 
-    return ValueType(read, pattern_schema(pattern))
+    return text(parse, pattern_schema(pattern))
 
 
-def choice(known: Iterable[str], noun: str) -> ValueType:
+def choice(known: Collection[str], noun: str) -> ValueType:
     """One of several strings."""
-    names = tuple(known)
 
-    def read(table: Table, key: str) -> str | None:
-        text = table.string(key)
-        if text is None or text in names:
-            return text
-        table.wrong(key, f"unknown {noun} {text!r}", nearest(text, names))
-        return None
+    def parse(value: str, *, at: str) -> str:
+        if value not in known:
+            raise ConfigError(f"unknown {noun} {value!r}", at=at, hint=nearest(value, known))
+        return value
 
-    return ValueType(read, {"type": "string", "enum": [*names]})
+    return text(parse, {"type": "string", "enum": [*known]})
 
 
-def names(pattern: re.Pattern[str]) -> ValueType:
-    """A list of different names that match a pattern."""
-    schema = {"type": "array", "items": pattern_schema(pattern), "uniqueItems": True}
-    return ValueType(partial(Table.names, pattern=pattern), schema)
+def duration(most: float = LONGEST) -> ValueType:
+    """Seconds, more than 0."""
+    schema = {"type": "number", "exclusiveMinimum": 0, "maximum": most}
+    return ValueType(partial(Table.seconds, most=most), schema)
 
 
 def one_of(types: Mapping[type, AnyType], expected: str) -> ValueType:

@@ -20,6 +20,7 @@ from polywheel.config.declaration import (
     duration,
     names,
     one_of,
+    texts,
 )
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table, type_name
@@ -61,36 +62,15 @@ TARGETS = by_name(TARGET_TABLE, TARGET)
 # --- axes ---
 
 
-def _read_properties(table: Table, key: str) -> tuple[VariantProperty, ...]:
-    properties: dict[VariantProperty, None] = {}
-    for index, text in enumerate(table.strings(key) or ()):
-        at = f"{table.at(key)}[{index}]"
-        prop = table.problems.attempt(VariantProperty.parse, text, at=at)
-        if prop in properties:
-            table.problems.add(f"'{prop}' is listed twice", at=at)
-        if prop is not None:
-            properties[prop] = None
-    return tuple(properties)
-
-
-_PROPERTIES = ValueType(
-    _read_properties,
-    {
-        "type": "array",
-        "items": {
-            **TEXT.schema,
-            "pattern": r"^[ \t]*"
-            + r"[ \t]*::[ \t]*".join(part.pattern for part in (NAMESPACE, FEATURE, VALUE))
-            + r"[ \t]*$",
-        },
-        "uniqueItems": True,
-    },
+_PROPERTY = r"[ \t]*::[ \t]*".join(part.pattern for part in (NAMESPACE, FEATURE, VALUE))
+_PROPERTIES = texts(
+    VariantProperty.parse, {**TEXT.schema, "pattern": rf"^[ \t]*{_PROPERTY}[ \t]*$"}
 )
 _AXIS_VALUE = SettingsTable("axis-value", AxisValue, properties=_PROPERTIES, when=MARKER)
 
 
 def _listed_value(table: Table, key: str) -> AxisValue:
-    return AxisValue(name=key, properties=_read_properties(table, key), at=table.at(key))
+    return AxisValue(name=key, properties=_PROPERTIES.read(table, key), at=table.at(key))
 
 
 _AXIS = by_name(
@@ -175,7 +155,7 @@ def _read_pattern(table: Table, axes: _AxisValues, places: Iterable[str]) -> Pat
 
 
 def _read_inclusion(table: Table, axes: _AxisValues, places: Iterable[str]) -> Inclusion:
-    properties = _read_properties(table, "properties")
+    properties = _PROPERTIES.read(table, "properties")
     pattern = _read_pattern(table, axes, places)
     if "label" in pattern.values:
         table.problems.attempt(check_label, pattern.values["label"], at=table.at("label"))

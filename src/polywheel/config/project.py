@@ -11,13 +11,13 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from polywheel.config.declaration import (
+    REFERENCE,
     REQUIREMENTS,
     SettingsTable,
     by_name,
     choice,
     duration,
     names,
-    reference,
 )
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.config.setup_table import OWN_PROFILE, SETUP_RULES
@@ -60,7 +60,7 @@ _PROVIDER = SettingsTable(
     ProviderOverride,
     check=_check_provider,
     requires=REQUIREMENTS,
-    plugin_api=reference("expected 'module:attribute'"),
+    plugin_api=REFERENCE,
     query=choice(("plugin", "preset", "never"), "query"),
 )
 
@@ -120,7 +120,7 @@ SETTINGS = SettingsTable(
     # Read by the commands that plan: a build of one variant leaves these tables alone.
     other_keys=("matrix", "targets"),
     check=_check_settings,
-    build_backend=reference("expected 'module' or 'module:object', as in [build-system]"),
+    build_backend=REFERENCE,
     providers=by_name(_PROVIDER, NAMESPACE),
     provider_timeout=duration(86400),
     setup=SETUP_RULES,

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LONGEST = 10_000_000
+"""Seconds of a time limit."""
+
 
 # As TOML takes it without quotes, and an element of an array of tables.
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\[[0-9]+\])?")
@@ -132,14 +137,28 @@ class Table:
         self._read_keys[key] = None
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.wrong(key, f"expected a number, found {type_name(value)}")
-            return None
-        # More than a float may hold, or no number that anything can be counted with.
-        if value.bit_length() > 64 if isinstance(value, int) else not math.isfinite(value):
+        # More than a float may hold is refused, and so is what nothing can be counted with.
+        if isinstance(value, float):
+            countable = math.isfinite(value)
+        else:
+            countable = type(value) is int and value.bit_length() <= 64
+        if not countable:
             self.wrong(key, f"expected a number, found {type_name(value)}")
             return None
         return float(value)
+
+    def seconds(self, key: str, *, most: float = LONGEST) -> float | None:
+        """A time in seconds, more than 0."""
+        value = self.number(key)
+        if value is not None and not 0 < value <= most:
+            self.wrong(key, f"expected seconds between 0 and {most:g}, found {value:g}")
+            return None
+        return value
+
+    def parsed(self, key: str, parse: Callable[..., T]) -> T | None:
+        """The value ``parse(text, at=…)`` of a string; None if it raises an error, which becomes a problem."""
+        text = self.string(key)
+        return None if text is None else self.problems.attempt(parse, text, at=self.at(key))
 
     def strings(self, key: str, *, empty: bool = True) -> tuple[str, ...] | None:
         """A list of strings; with ``empty=False`` it must hold at least one."""
@@ -161,20 +180,21 @@ class Table:
         """A list with values of any type; empty if there is none."""
         return self._get(key, list, "a list") or []
 
+    def several(self, key: str, parse: Callable[..., T], *, empty: bool = True) -> tuple[T, ...]:
+        """The values ``parse(text, at=…)`` of a list of strings. They must differ."""
+        values: dict[T, None] = {}
+        for index, text in enumerate(self.strings(key, empty=empty) or ()):
+            at = f"{self.at(key)}[{index}]"
+            value = self.problems.attempt(parse, text, at=at)
+            if value in values:
+                self.problems.add(f"'{value}' is listed twice", at=at)
+            elif value is not None:
+                values[value] = None
+        return tuple(values)
+
     def names(self, key: str, pattern: re.Pattern[str], *, empty: bool = True) -> tuple[str, ...]:
-        """A list of strings that match a pattern and do not repeat; empty where there is none."""
-        found: dict[str, None] = {}
-        for index, name in enumerate(self.strings(key, empty=empty) or ()):
-            if not pattern.fullmatch(name):
-                at = f"{self.at(key)}[{index}]"
-                self.problems.add(
-                    f"malformed name {name!r}", at=at, hint=_spelling_hint(name, pattern)
-                )
-            elif name in found:
-                self.problems.add(f"{name!r} is listed twice", at=f"{self.at(key)}[{index}]")
-            else:
-                found[name] = None
-        return tuple(found)
+        """A list of different names that match a pattern."""
+        return self.several(key, partial(_parse_name, pattern), empty=empty)
 
     def names_of_tables(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """Every key that matches the pattern, for tables whose keys are names. Others are problems."""
@@ -211,6 +231,12 @@ class Table:
         return value
 
 
+def _parse_name(pattern: re.Pattern[str], text: str, *, at: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ConfigError(f"malformed name {text!r}", at=at, hint=_spelling_hint(text, pattern))
+    return text
+
+
 def _spelling_hint(name: str, pattern: re.Pattern[str]) -> str:
     """A hint with the pattern of a name, and a corrected name if there is one."""
     rule = f"it must match ^{pattern.pattern}$"
@@ -218,8 +244,37 @@ def _spelling_hint(name: str, pattern: re.Pattern[str]) -> str:
     return f"did you mean {close!r}? {rule}" if pattern.fullmatch(close) else rule
 
 
+# --- texts of several tables ---
+
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*([kKmMgGtT]?)[iI]?[bB]?")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_size(text: str) -> int | None:
+    """A size such as ``2G``, ``512 MiB`` or ``1.5g`` in bytes; None for other texts."""
+    match = SIZE.fullmatch(text.strip())
+    return int(float(match[1]) * _UNITS[match[2].lower()]) or None if match else None
+
+
+def size(text: str, *, at: str) -> str:
+    """A size, checked."""
+    if parse_size(text) is None:
+        raise ConfigError(f"expected a size such as '2G' or '512M', found {text!r}", at=at)
+    return text
+
+
 _DOTTED_NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 OBJECT_REFERENCE = re.compile(rf"[ \t]*{_DOTTED_NAME}([ \t]*:[ \t]*{_DOTTED_NAME})?[ \t]*")
+
+
+def object_reference(text: str, *, at: str) -> str:
+    """``module`` or ``module:object``, without the blanks that may stand around the colon."""
+    if not OBJECT_REFERENCE.fullmatch(text):
+        what = f"malformed object reference {text!r}"
+        raise ConfigError(what, at=at, hint="expected 'module' or 'module:object'")
+    return re.sub(r"[ \t]", "", text)
+
+
 # Most requirements are a name, or a name and simple versions. They need no parser: its import takes longer
 # than reading a [variant] table.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -227,117 +282,43 @@ _CLAUSE = r"[ \t]*(?:[<>]=?|[=!]=)[ \t]*[0-9]{1,9}(?:\.[0-9]{1,9})*[ \t]*"
 _VERSIONED = rf"{_NAME}{_CLAUSE}(?:,{_CLAUSE})*"
 _LONG_NUMBER = re.compile(r"[0-9]{640}")
 """Python may be told to read no longer ones (``sys.set_int_max_str_digits``)."""
-SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*([kKmMgGtT]?)[iI]?[bB]?")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-LONGEST = 10_000_000
-"""Seconds of a time limit."""
 
 
-def parse_size(text: str) -> int | None:
-    """A size such as ``2G``, ``512 MiB`` or ``1.5g`` in bytes; None for what is none."""
-    found = SIZE.fullmatch(text.strip())
-    return int(float(found[1]) * _UNITS[found[2].lower()]) or None if found else None
-
-
-def size(table: Table, key: str) -> str | None:
-    """A size as text; None where there is none, or a malformed one, noted."""
-    text = table.string(key)
-    if text is not None and parse_size(text) is None:
-        table.wrong(key, f"expected a size such as '2G' or '512M', found {text!r}")
-        return None
-    return text
-
-
-def seconds(table: Table, key: str, most: float = LONGEST) -> float | None:
-    """A time; None where there is none, or one that can't be, noted."""
-    value = table.number(key)
-    if value is not None and not 0 < value <= most:
-        table.wrong(key, f"expected seconds between 0 and {most:g}, found {value:g}")
-        return None
-    return value
-
-
-def requirements(table: Table, key: str) -> tuple[str, ...]:
-    """A list of requirements (PEP 508); a malformed or repeated one is noted. Empty where there
-    is none.
-    """
-    found: dict[str, None] = {}
-    for index, text in enumerate(table.strings(key) or ()):
-        at = f"{table.at(key)}[{index}]"
-        if why := _parse_error(_parse_requirement, text):
-            table.problems.add(f"malformed requirement {text!r}: {why}", at=at)
-        elif text.strip() in found:
-            table.problems.add(f"{text!r} is listed twice", at=at)
-        else:
-            found[text.strip()] = None
-    return tuple(found)
-
-
-def requirement(table: Table, key: str) -> str | None:
-    """A requirement (PEP 508); None where there is none, or a malformed one, noted."""
-    text = table.string(key)
-    if text is not None and (why := _parse_error(_parse_requirement, text)):
-        table.wrong(key, f"malformed requirement {text!r}: {why}")
-        return None
-    return text
-
-
-def marker(table: Table, key: str) -> str | None:
-    """An environment marker (PEP 508); None where there is none, or a malformed one, noted."""
-    text = table.string(key)
-    if text is None:
-        return None
-    if why := _parse_error(_parse_marker, text):
-        table.wrong(key, f"malformed marker {text!r}: {why}")
-        return None
+def requirement(text: str, *, at: str) -> str:
+    """A requirement (PEP 508), checked."""
+    simple = re.fullmatch(_NAME, text) or re.fullmatch(_VERSIONED, text)
+    if not simple or not text.isprintable():
+        _check("requirement", parse_requirement, text, at)
     return text.strip()
 
 
-def local_marker_environment(python: str | None = None) -> dict[str, str]:
-    """The marker variables (PEP 508) of this machine, with the Python that runs this.
+def marker(text: str, *, at: str) -> str:
+    """An environment marker (PEP 508), checked."""
+    from packaging.markers import Marker
 
-    With ``python``, a full version such as ``3.12.4``, those of that Python on this machine.
+    _check("marker", Marker, text, at)
+    return text.strip()
+
+
+def _check(noun: str, parse: Callable[[str], object], text: str, at: str) -> None:
+    """Raise ConfigError for a text that can't be parsed.
+
+    Requirements and markers go into header lines of METADATA, so they must be printable: a line break would
+    begin another field.
     """
-    from packaging.markers import default_environment
-
-    environment = {name: str(value) for name, value in default_environment().items()}
-    if python is not None:
-        environment |= {
-            "python_version": ".".join(python.split(".")[:2]),
-            "python_full_version": python,
-            "implementation_version": python,
-        }
-    return environment
-
-
-def object_reference(table: Table, key: str, expected: str) -> str | None:
-    """``module`` or ``module:object``, without the blanks that may stand around the colon."""
-    text = table.string(key)
-    if text is None:
-        return None
-    if not OBJECT_REFERENCE.fullmatch(text):
-        table.wrong(key, f"malformed object reference {text!r}", expected)
-        return None
-    return re.sub(r"[ \t]", "", text)
-
-
-def _parse_error(parse: Callable[[str], object], text: str) -> str | None:
-    """Why a requirement or marker can't be used, in one line; None where it can.
-
-    Both go into header lines of METADATA, so they must be printable: a line break would begin
-    another field.
-    """
-    if not text.isprintable():
-        return "it contains a line break or another unprintable character"
-    if _LONG_NUMBER.search(text):
-        return "a number has too many digits"
-    try:
-        parse(text)
-    except ValueError as error:  # InvalidRequirement, InvalidMarker
-        return str(error).splitlines()[0]
-    except RecursionError:
-        return "it is nested too deeply"
-    return None
+    why = "it contains a line break or another unprintable character"
+    if text.isprintable():
+        try:
+            if _LONG_NUMBER.search(text):
+                raise ValueError("a number has too many digits")
+            parse(text)
+        except ValueError as error:  # InvalidRequirement, InvalidMarker
+            why = str(error).splitlines()[0]
+        except RecursionError:
+            why = "it is nested too deeply"
+        else:
+            return
+    raise ConfigError(f"malformed {noun} {text!r}: {why}", at=at)
 
 
 def parse_requirement(text: str) -> Requirement:
@@ -358,21 +339,24 @@ def normalized_requirements(requirements: Iterable[str]) -> tuple[str, ...]:
 
     normalized = set()
     for text in requirements:
-        requirement = parse_requirement(text)
-        requirement.name = canonicalize_name(requirement.name)
-        normalized.add(str(requirement))
+        parsed = parse_requirement(text)
+        parsed.name = canonicalize_name(parsed.name)
+        normalized.add(str(parsed))
     return tuple(sorted(normalized))
 
 
-def _parse_requirement(text: str) -> None:
-    if re.fullmatch(_NAME, text) or re.fullmatch(_VERSIONED, text):
-        return
-    from packaging.requirements import Requirement
+def local_marker_environment(python: str | None = None) -> dict[str, str]:
+    """The marker variables (PEP 508) of this machine, with the Python that runs this.
 
-    Requirement(text)
+    With ``python``, a full version such as ``3.12.4``, those of that Python on this machine.
+    """
+    from packaging.markers import default_environment
 
-
-def _parse_marker(text: str) -> None:
-    from packaging.markers import Marker
-
-    Marker(text)
+    environment = {name: str(value) for name, value in default_environment().items()}
+    if python is not None:
+        environment |= {
+            "python_version": ".".join(python.split(".")[:2]),
+            "python_full_version": python,
+            "implementation_version": python,
+        }
+    return environment

@@ -13,6 +13,7 @@ from typing import Any
 
 from polywheel.config.declaration import (
     MARKER,
+    REQUIREMENT,
     TEXT,
     TEXTS,
     Definition,
@@ -23,8 +24,9 @@ from polywheel.config.declaration import (
     matching,
     names,
     one_of,
+    texts,
 )
-from polywheel.config.reader import Table, requirement, requirements
+from polywheel.config.reader import Table, requirement
 from polywheel.config.selection import KEYS
 from polywheel.errors import nearest
 from polywheel.model.setup import (
@@ -80,18 +82,13 @@ def holds_several_flags(text: str) -> bool:
     )
 
 
-def _requirements(table: Table, key: str) -> tuple[str, ...]:
-    """Requirements, in which placeholders may stand: ``torch=={value}.*``."""
-    texts = table.strings(key) or ()
-    # A requirement with placeholders can be checked only when they are filled in. Until then, a
-    # well-formed name stands for it.
-    checked = [f"later-{index}" if placeholders(text) else text for index, text in enumerate(texts)]
-    requirements(Table({key: checked}, table.file, table.path, table.problems), key)
-    return tuple(dict.fromkeys(text.strip() for text in texts))
+def _requirement(text: str, *, at: str) -> str:
+    """A requirement. With placeholders, ``torch=={value}.*``, it can be checked only when they are filled in."""
+    return text.strip() if placeholders(text) else requirement(text, at=at)
 
 
 _TEXT_OR_LIST = one_of({str: TEXT, list: TEXTS}, "a string or a list of strings")
-_REQUIREMENTS = ValueType(_requirements, TEXTS.schema)
+_REQUIREMENTS = texts(_requirement)
 _RESERVED = "{!r} is reserved for polywheel: a rule can't set it"
 _FIELDS = SettingsTable(
     "setup-fields",
@@ -275,7 +272,7 @@ _BUILD_DIRECTORY = SettingsTable(
         "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
     ),
     kept_by=names(re.compile(f"{_VARIABLE}|{_SETTING}|pyproject:{_DOTTED}")),
-    since=ValueType(requirement, TEXT.schema),
+    since=REQUIREMENT,
 )
 _PROFILE_TYPES: dict[str, Any] = {
     "build_directory": _BUILD_DIRECTORY,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from polywheel.config.reader import Table, marker, object_reference, requirements
+from polywheel.config.reader import Table, marker, object_reference, requirement
 from polywheel.errors import ConfigError, nearest
 from polywheel.model.variant import (
     ABI_DEPENDENCY,
@@ -67,8 +67,8 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
     static = _static_properties(table.table("static-properties"))
     if outer_static is not None:
         static = _static_properties(outer_static)
-    requires = requirements(table, "requires")
-    build_requires = requirements(table, "build-requires")
+    requires = table.several("requires", requirement)
+    build_requires = table.several("build-requires", requirement)
     if table.boolean("install-time") is False and requires:
         # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
         requires, build_requires = (), requires
@@ -79,9 +79,9 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
         static_properties=MappingProxyType(static),
         feature_order=_feature_order(table, static, older_order),
         builtin=_builtin(table),
-        plugin_api=object_reference(table, "plugin-api", "expected 'module:attribute'"),
+        plugin_api=table.parsed("plugin-api", object_reference),
         optional=bool(table.boolean("optional")),
-        enable_if=marker(table, "enable-if"),
+        enable_if=table.parsed("enable-if", marker),
     )
     table.finish()
     return provider
@@ -239,22 +239,15 @@ def _parse_list(
     table: Table, key: str, parse: Callable[..., T], namespaces: tuple[str, ...]
 ) -> tuple[T, ...]:
     """A list of features or properties, as the tables by namespace would give it."""
-    found: dict[T, None] = {}
-    for index, text in enumerate(table.strings(key) or ()):
-        at = f"{table.at(key)}[{index}]"
-        item = table.problems.attempt(parse, text, at=at)
-        if item is None:
-            continue
+
+    def parse_known(text: str, *, at: str) -> T:
+        item = parse(text, at=at)
         if item.namespace not in namespaces:
-            table.problems.add(
-                f"unknown namespace {item.namespace!r}",
-                at=at,
-                hint=nearest(item.namespace, namespaces),
-            )
-        elif item in found:
-            table.problems.add(f"'{item}' is listed twice", at=at)
-        found[item] = None
-    return tuple(found)
+            what = f"unknown namespace {item.namespace!r}"
+            raise ConfigError(what, at=at, hint=nearest(item.namespace, namespaces))
+        return item
+
+    return table.several(key, parse_known)
 
 
 def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Variant]:

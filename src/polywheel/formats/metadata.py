@@ -24,7 +24,7 @@ from polywheel.config.reader import (
     marker,
     object_reference,
     parse_requirement,
-    requirements,
+    requirement,
 )
 from polywheel.errors import Problem, WheelError
 from polywheel.model.variant import (
@@ -68,8 +68,8 @@ def variant_fields(variant: Variant, metadata: VariantMetadata) -> Iterator[tupl
         provider = metadata.providers[namespace]
         if not provider.requires:
             continue
-        for requirement in provider.requires:
-            yield _REQUIRES, f"{namespace}: {requirement}"
+        for text in provider.requires:
+            yield _REQUIRES, f"{namespace}: {text}"
         if provider.enable_if is not None:
             yield _ENABLE_IF, f"{namespace}: {provider.enable_if}"
         yield _PLUGIN, f"{namespace}: {provider.object_reference}"
@@ -351,9 +351,9 @@ class _FieldReader:
             table = Table(data, self._at, (namespace,), self.problems)
             providers[namespace] = Provider(
                 namespace=namespace,
-                requires=requirements(table, _REQUIRES),
-                plugin_api=object_reference(table, _PLUGIN, "expected 'module:attribute'"),
-                enable_if=marker(table, _ENABLE_IF),
+                requires=table.several(_REQUIRES, requirement),
+                plugin_api=table.parsed(_PLUGIN, object_reference),
+                enable_if=table.parsed(_ENABLE_IF, marker),
             )
         return providers
 

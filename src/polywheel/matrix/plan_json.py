@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.matrix_table import NAME, PYTHON, TARGET, VALUE_NAME
-from polywheel.config.reader import Problems, Table, seconds, size, type_name
+from polywheel.config.reader import Problems, Table, size, type_name
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.matrix.platforms import python_order
 from polywheel.model.matrix import Target
@@ -207,8 +207,8 @@ def _targets(table: Table) -> dict[str, Target]:
         found[name] = Target(
             name=name,
             **{key: one.string(key) for key in _TEXTS},
-            memory_per_job=size(one, "memory_per_job"),
-            job_timeout=seconds(one, "job_timeout"),
+            memory_per_job=one.parsed("memory_per_job", size),
+            job_timeout=one.seconds("job_timeout"),
             platform_tags=one.strings("platform_tags") or (),
             environment={
                 key: value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 
-from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import PYPROJECT, Project
@@ -80,7 +79,7 @@ def _inferred(project: Project, profiles: Iterable[BackendProfile]) -> str:
     for text in project.build_system.requires:
         try:
             required.add(canonicalize_name(parse_requirement(text).name))
-        except InvalidRequirement as error:
+        except ValueError as error:
             raise ConfigError(
                 f"malformed requirement {text!r}: {str(error).splitlines()[0]}",
                 at=f"{PYPROJECT}: build-system.requires",
