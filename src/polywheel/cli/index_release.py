@@ -12,7 +12,7 @@ from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, Problem
 from polywheel.index.wheel_file import DistributionFile, FileName, parse_filename
 from polywheel.index.write.releases import ExpectedRelease, Release
-from polywheel.matrix.plan_json import read_document, read_plan, settle
+from polywheel.matrix.plan_json import raise_problems, read_document, read_plan
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import State
@@ -127,7 +127,7 @@ def _read_reports(tables: Sequence[Table]) -> ReportedRelease:
     """Raises ConfigError for a malformed report, and for reports that contradict each other."""
     reports = merge_reports(tables)
     for table in tables:
-        settle(table.problems)
+        raise_problems(table.problems)
     problems: list[Problem] = []
     wheels, _ = expected_wheels(reports, problems)
     if problems:

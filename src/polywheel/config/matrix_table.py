@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from polywheel.config.declaration import (
@@ -115,16 +115,6 @@ _AxisValues = Mapping[str, Collection[str] | None]
 """The names of the values by axis. None for an axis that is malformed."""
 
 
-def _tables(table: Table, key: str) -> Iterator[Table]:
-    """Every table of an array of tables."""
-    for index, value in enumerate(table.array(key)):
-        at = f"{key}[{index}]"
-        if isinstance(value, dict):
-            yield Table(value, table.file, (*table.path, at), table.problems)
-        else:
-            table.problems.add(f"expected a table, found {type_name(value)}", at=table.at(at))
-
-
 def _axis_values(table: Table) -> _AxisValues:
     axes = table.data.get("axes")
     named = axes.items() if isinstance(axes, dict) else ()
@@ -174,7 +164,7 @@ def _patterns(
 
     def read_all(table: Table, key: str) -> tuple[Any, ...]:
         axes = _axis_values(table)
-        return tuple(read(pattern, axes, places) for pattern in _tables(table, key))
+        return tuple(read(pattern, axes, places) for pattern in table.tables(key))
 
     value = {**TEXT.schema, "description": "The name of a value of the axis."}
     schema = {

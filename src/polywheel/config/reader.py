@@ -180,6 +180,15 @@ class Table:
         """A list with values of any type; empty if there is none."""
         return self._get(key, list, "a list") or []
 
+    def tables(self, key: str) -> Iterator[Table]:
+        """The tables of an array. Adds a problem for each other value."""
+        for index, value in enumerate(self.array(key)):
+            name = f"{key}[{index}]"
+            if isinstance(value, dict):
+                yield Table(value, self.file, (*self.path, name), self.problems)
+            else:
+                self.wrong(name, f"expected a table, found {type_name(value)}")
+
     def several(self, key: str, parse: Callable[..., T], *, empty: bool = True) -> tuple[T, ...]:
         """The values ``parse(text, at=…)`` of a list of strings. They must differ."""
         values: dict[T, None] = {}

@@ -1,8 +1,8 @@
-"""The values of a matrix against what the plugins know, before anything is built."""
+"""Check the properties of a matrix with provider plugins before anything is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from polywheel.config.matrix_table import read_matrix
@@ -12,7 +12,7 @@ from polywheel.errors import ProviderError
 from polywheel.matrix.why import SourceLocations
 from polywheel.model.plan import Job, Plan
 from polywheel.model.plugin_answers import PluginAnswer
-from polywheel.model.variant import Variant, VariantProperty
+from polywheel.model.variant import Variant, VariantMetadata, VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.providers.plugins import (
     BuildProvider,
@@ -25,17 +25,14 @@ from polywheel.providers.plugins import (
 )
 from polywheel.setup.resolve import check_against_presets, multi_value_features
 
-Notify = Callable[[str], None]
-
 
 def check_providers(
-    project: Project, plan: Plan, *, fresh: bool = False, notify: Notify
+    project: Project, plan: Plan, *, fresh: bool = False, notify: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """The namespaces whose providers were asked, and know every property of the plan.
+    """Check every property of a plan. Returns the namespaces of the providers that were asked.
 
-    The plugins are installed into an environment of their own and asked once, about all
-    properties; they and presets judge as they do while a variant is built. Raises ProviderError
-    with everything that is wrong.
+    Plugins are installed into a separate environment and asked once about all properties. Plugins and presets
+    check in the same way as for the build of a variant. Raises ProviderError with all problems.
     """
     jobs: dict[tuple[VariantProperty, ...], Job] = {}
     for job in plan.jobs:
@@ -44,75 +41,69 @@ def check_providers(
     providers = build_providers(project, every)
     check_against_presets(providers, Variant((), ""))
     plugins = PluginEnvironments(fresh=fresh, notify=notify)
-    answers = _asked(project, providers, every, plugins, notify)
+    answers = _ask(project, providers, every, plugins, notify)
     filled = with_static_properties(project.metadata, providers, answers)
     problems = Problems()
     locations = SourceLocations(project, read_matrix(project)[0])
-    by_namespace = {one.namespace: one for one in providers}
+    by_namespace = {provider.namespace: provider for provider in providers}
+
+    def check(namespace: str, properties: tuple[VariantProperty, ...], at: str) -> None:
+        provider = replace(by_namespace[namespace], at=at)
+        problems.attempt(_check, provider, answers.get(namespace), filled, properties)
+
     first = {prop: job for job in reversed(jobs.values()) for prop in job.properties}
-    known = set[VariantProperty]()
+    valid = set[VariantProperty]()
     for prop in every.properties:
-        at = locations.of_property(prop, first[prop])
-        provider = by_namespace.get(prop.namespace)
         before = len(problems.found)
-        if provider is not None:
-            one = Variant((prop,), "")
-            problems.attempt(check_against_presets, (replace(provider, at=at),), one)
-        if provider is not None and provider.fills_static:
-            problems.attempt(filled.check, prop, at=at)
-        if answer := answers.get(prop.namespace):
-            problems.attempt(_judge, answer, [prop], at)
+        if prop.namespace in by_namespace:
+            check(prop.namespace, (prop,), locations.of_property(prop, first[prop]))
         if len(problems.found) == before:
-            known.add(prop)
+            valid.add(prop)
     for job in jobs.values():
-        _check_several(job, known, providers, answers, problems)
+        for namespace in by_namespace:
+            properties = tuple(p for p in job.properties if p.namespace == namespace and p in valid)
+            # A feature may not allow several values.
+            if len({prop.feature for prop in properties}) < len(properties):
+                check(namespace, properties, f"{job.at} ({job.label})")
     if problems.found:
         raise ProviderError.collected(problems.found)
-    return tuple(one.namespace for one in providers if one.query != "never")
+    return tuple(provider.namespace for provider in providers if provider.query != "never")
 
 
-def _asked(
+def _ask(
     project: Project,
-    providers: Iterable[BuildProvider],
-    every: Variant,
+    providers: Sequence[BuildProvider],
+    variant: Variant,
     plugins: PluginEnvironments,
-    notify: Notify,
+    notify: Callable[[str], None],
 ) -> Mapping[str, PluginAnswer]:
-    """What the plugins say, by namespace; build setup is no part of it."""
-    listed = tuple(providers)
-    asked = [replace(one, setup=()) for one in queries(listed, every)]
-    if not asked:
+    """The answers of plugins by namespace, without build setup."""
+    requests = [replace(query, setup=()) for query in queries(providers, variant)]
+    if not requests:
         return {}
-    python = plugins.python(plugin_requirements(listed))
-    timeout = project.settings.provider_timeout
-    answers = ask_plugins(asked, python=python, timeout=timeout, notify=notify)
-    return {one.namespace: one for one in answers}
+    answers = ask_plugins(
+        requests,
+        python=plugins.python(plugin_requirements(providers)),
+        timeout=project.settings.provider_timeout,
+        notify=notify,
+    )
+    return {answer.namespace: answer for answer in answers}
 
 
-def _judge(answer: PluginAnswer, properties: Iterable[VariantProperty], at: str) -> None:
-    """Its judgement of these properties, as if it had been asked about them alone."""
-    alone = replace(answer, valid={prop: answer.valid[prop] for prop in properties})
-    check_answer(alone, at=at, multi_value=multi_value_features(alone))
-
-
-def _check_several(
-    job: Job,
-    known: Iterable[VariantProperty],
-    providers: Iterable[BuildProvider],
-    answers: Mapping[str, PluginAnswer],
-    problems: Problems,
+def _check(
+    provider: BuildProvider,
+    answer: PluginAnswer | None,
+    metadata: VariantMetadata,
+    properties: tuple[VariantProperty, ...],
 ) -> None:
-    """Note features with more values in one variant than they may have."""
-    label = f"{job.at} ({job.label})"
-    for provider in providers:
-        properties = [
-            prop
-            for prop in job.properties
-            if prop.namespace == provider.namespace and prop in known
-        ]
-        if len({prop.feature for prop in properties}) == len(properties):
-            continue
-        one = replace(provider, at=label)
-        problems.attempt(check_against_presets, (one,), Variant(tuple(properties), ""))
-        if provider.namespace in answers:
-            problems.attempt(_judge, answers[provider.namespace], properties, label)
+    """Check properties of one variant. Raises ConfigError and ProviderError."""
+    problems = Problems()
+    problems.attempt(check_against_presets, (provider,), Variant(properties, ""))
+    if len(properties) == 1 and provider.fills_static:
+        problems.attempt(metadata.check, properties[0], at=provider.at)
+    if answer is not None:
+        # As if the plugin had been asked only about these properties.
+        partial = replace(answer, valid={prop: answer.valid[prop] for prop in properties})
+        multi_value = multi_value_features(partial)
+        problems.attempt(check_answer, partial, at=provider.at, multi_value=multi_value)
+    problems.raise_all()

@@ -1,14 +1,14 @@
 """Plans as JSON: what ``polywheel matrix --json`` prints, and what other commands and CI read.
 
-docs/plan.md describes the format. Documents are read with limits and key paths, as if a stranger had
-written them: ids become folder names, labels go into filenames, and builds and jobs must agree.
+docs/plan.md describes the format. Plans are untrusted input: ids become names of folders, and labels become
+parts of filenames. So sizes, names, and the relations of jobs and builds are checked.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from polywheel.model.variant import LABEL, NAMESPACE, NULL_LABEL, VariantPropert
 from polywheel.system.files import refuse_constant, unique_keys
 
 MAX_SIZE = 256 * 1024 * 1024
-"""Bytes of a file: the plan of a hundred thousand cells takes less."""
-MOST_PROBLEMS = 25
-"""A file that has more faults than these is another file."""
+"""The maximum size in bytes. The plan of a hundred thousand cells is smaller."""
+_MAX_PROBLEMS = 25
+"""Reading ends after this number of problems: the file is probably not a plan."""
 
 
 def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool) -> Table:
-    """The object that a file holds, of that shape; ``what`` it should be, and how to get one.
+    """The JSON object of a file. ``what`` is the kind of document, and ``hint`` tells how to create one.
 
-    With ``closed``, a key that nobody asks for is wrong. Raises ConfigError.
+    With ``closed``, unknown keys are problems. Raises ConfigError, also for another ``shape``.
     """
     try:
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
 def parse_document(
     content: bytes, shape: int, *, at: str, what: str, hint: str, closed: bool
 ) -> Table:
-    """The same for the content of a file; ``at`` names it in messages. Raises ConfigError."""
+    """Like :func:`read_document`, for the content of a file. ``at`` names it in messages."""
     if len(content) > MAX_SIZE:
         raise ConfigError(f"{what}s of more than {MAX_SIZE >> 20} MiB can't be read", at=at)
     try:
@@ -64,45 +64,32 @@ def parse_document(
     if not isinstance(document, dict):
         raise ConfigError(f"expected a table, found {type_name(document)}", at=at, hint=hint)
     table = Table(document, at, (), Problems(closed=closed))
-    found = table.number("shape")
-    if found != shape:
-        said = "shape is missing" if "shape" not in table else f"expected the shape {shape}"
-        raise ConfigError(f"this is no {what}: {said}", at=table.at("shape"), hint=hint)
+    if table.number("shape") != shape:
+        why = f"expected the shape {shape}" if "shape" in table else "shape is missing"
+        raise ConfigError(f"this is no {what}: {why}", at=table.at("shape"), hint=hint)
     return table
 
 
-def tables(table: Table, key: str) -> Iterator[Table]:
-    """Every table of a list of tables; anything else in it is noted."""
-    for index, value in enumerate(table.array(key)):
-        name = f"{key}[{index}]"
-        if isinstance(value, dict):
-            yield Table(value, table.file, (*table.path, name), table.problems)
-        else:
-            table.problems.add(f"expected a table, found {type_name(value)}", at=table.at(name))
-
-
-def settle(problems: Problems, *, bear: int = 0) -> None:
-    """Raise what was found as one ConfigError, where that is more than ``bear``; the first of it
-    where it is much.
-    """
-    more = len(problems.found) - MOST_PROBLEMS
-    if more > 0:
-        problems.found[MOST_PROBLEMS:] = [Problem(f"and {more} more")]
-    if len(problems.found) > bear:
+def raise_problems(problems: Problems, *, allowed: int = 0) -> None:
+    """Raise one ConfigError with the first problems if there are more than ``allowed``."""
+    rest = len(problems.found) - _MAX_PROBLEMS
+    if rest > 0:
+        problems.found[_MAX_PROBLEMS:] = [Problem(f"and {rest} more")]
+    if len(problems.found) > allowed:
         problems.raise_all()
 
 
 SHAPE = 1
-"""The version of the shape; a key that is added does not change it, anything else does."""
+"""The version of the format. It changes with every change except for new keys."""
 
-# The bound keeps the time in bounds that a stranger's id can take.
+# The limit of the length bounds the time for matching an untrusted id.
 _JOB_ID = re.compile(
     r"(?=.{1,1000}$)[A-Za-z0-9_.-]+-(cp3[0-9]{1,3}t?|py3|abi3)-([0-9a-z_.]+|non-variant)"
 )
 _REASONS = ("when", "exclude")
 _HINT = "polywheel matrix --json writes one"
-Wrong = Callable[..., None]
-"""Notes a fault: the key path, what is wrong, and a hint where there is one."""
+_Report = Callable[..., None]
+"""Adds a problem: the key path, the text, and perhaps a hint."""
 _TEXTS = ("runner", "image", "repair_command", "test_command")
 
 
@@ -112,23 +99,23 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "shape": SHAPE,
         "project": plan.project,
         "namespaces": list(plan.namespaces),
-        "targets": {name: _target_as_json(one) for name, one in plan.targets.items()},
+        "targets": {name: _target_as_json(target) for name, target in plan.targets.items()},
         "axes": {axis: list(values) for axis, values in plan.axes.items()},
         "builds": [
-            {"id": one.id, "python": one.python, "target": one.target, "jobs": list(one.jobs)}
-            for one in plan.builds
+            {"id": b.id, "python": b.python, "target": b.target, "jobs": list(b.jobs)}
+            for b in plan.builds
         ],
-        "jobs": [job_as_json(one) for one in plan.jobs],
+        "jobs": [job_as_json(job) for job in plan.jobs],
         "removed": [
             {
-                "label": one.label,
-                "axes": dict(one.axes),
-                "python": one.python,
-                "target": one.target,
-                "by": one.by,
-                "at": one.at,
+                "label": removal.label,
+                "axes": dict(removal.axes),
+                "python": removal.python,
+                "target": removal.target,
+                "by": removal.by,
+                "at": removal.at,
             }
-            for one in plan.removed
+            for removal in plan.removed
         ],
         **({"warnings": list(plan.warnings)} if plan.warnings else {}),
         **({"unshared": plan.unshared} if plan.unshared is not None else {}),
@@ -160,69 +147,66 @@ def _target_as_json(target: Target) -> dict[str, Any]:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan that a file holds. Raises ConfigError with what is wrong in it."""
+    """Read a plan from a file. Raises ConfigError with its problems."""
     return _plan(read_document(path, SHAPE, what="plan", hint=_HINT, closed=True))
 
 
 def parse_plan(text: str | bytes, *, at: str = "plan") -> Plan:
-    """The plan that a JSON text holds; ``at`` names the text in messages. Raises ConfigError."""
+    """Read a plan from a JSON text. ``at`` names the text in messages. Raises ConfigError."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     return _plan(parse_document(content, SHAPE, at=at, what="plan", hint=_HINT, closed=True))
 
 
 def _plan(table: Table) -> Plan:
+    axes = table.table("axes")
     plan = Plan(
         project=table.string("project"),
         namespaces=table.names("namespaces", NAMESPACE),
         targets=_targets(table.table("targets")),
-        axes=_axes(table.table("axes")),
-        jobs=tuple(_job(one) for one in tables(table, "jobs")),
-        builds=tuple(_build(one) for one in tables(table, "builds")),
-        removed=tuple(_removal(one) for one in tables(table, "removed")),
+        axes={name: axes.names(name, VALUE_NAME) for name in axes.names_of_tables(NAME)},
+        jobs=tuple(_job(one) for one in table.tables("jobs")),
+        builds=tuple(_build(one) for one in table.tables("builds")),
+        removed=tuple(_removal(one) for one in table.tables("removed")),
         warnings=table.strings("warnings") or (),
         unshared=table.string("unshared"),
     )
     for key in ("project", "namespaces", "targets", "axes", "jobs", "builds", "removed"):
-        if key not in table:
+        if key not in table:  # the project may be null
             table.wrong(key, f"{key} is missing")
     table.finish()
-    settle(table.problems)
+    raise_problems(table.problems)
 
-    def wrong(where: str, what: str, hint: str | None = None) -> None:
-        table.problems.add(what, at=f"{table.file}: {where}", hint=hint)
-        settle(table.problems, bear=MOST_PROBLEMS)
+    def report(key: str, what: str, hint: str | None = None) -> None:
+        table.problems.add(what, at=f"{table.file}: {key}", hint=hint)
+        raise_problems(table.problems, allowed=_MAX_PROBLEMS)
 
     for number, job in enumerate(plan.jobs):
-        _check_job(job, plan, wrong, f"jobs[{number}]")
-    _check_builds(plan, wrong)
-    settle(table.problems)
+        _check_job(job, plan, report, f"jobs[{number}]")
+    _check_builds(plan, report)
+    raise_problems(table.problems)
     return plan
 
 
 def _targets(table: Table) -> dict[str, Target]:
-    found = {}
+    targets = {}
     for name in table.names_of_tables(TARGET):
-        one = table.table(name)
-        environment = one.table("environment")
-        found[name] = Target(
+        target = table.table(name)
+        environment = target.table("environment")
+        targets[name] = Target(
             name=name,
-            **{key: one.string(key) for key in _TEXTS},
-            memory_per_job=one.parsed("memory_per_job", size),
-            job_timeout=one.seconds("job_timeout"),
-            platform_tags=one.strings("platform_tags") or (),
+            **{key: target.string(key) for key in _TEXTS},
+            memory_per_job=target.parsed("memory_per_job", size),
+            job_timeout=target.seconds("job_timeout"),
+            platform_tags=target.strings("platform_tags") or (),
             environment={
                 key: value
                 for key in environment.every_key()
                 if (value := environment.string(key)) is not None
             },
-            at=one.string("at") or "",
+            at=target.string("at") or "",
         )
-        one.finish()
-    return found
-
-
-def _axes(table: Table) -> dict[str, tuple[str, ...]]:
-    return {name: table.names(name, VALUE_NAME) for name in table.names_of_tables(NAME)}
+        target.finish()
+    return targets
 
 
 def _job(table: Table) -> Job:
@@ -242,14 +226,14 @@ def _job(table: Table) -> Job:
         build=_word(table, "build", _JOB_ID),
         at=table.string("at") or "",
     )
-    _need(table, "properties", "axes", "pythons", "targets", "at")
+    _require(table, "properties", "axes", "pythons", "targets", "at")
     table.finish()
     return job
 
 
 def _label(table: Table) -> str | None:
     if "label" in table and table.data["label"] is None:
-        table.string("label")  # asked for: None is the non-variant wheel
+        table.string("label")  # marks the key as read
         return None
     return _word(table, "label", LABEL)
 
@@ -266,7 +250,7 @@ def _build(table: Table) -> Build:
         target=_word(table, "target", TARGET),
         jobs=table.names("jobs", _JOB_ID, empty=False),
     )
-    _need(table, "jobs")
+    _require(table, "jobs")
     table.finish()
     return build
 
@@ -280,19 +264,19 @@ def _removal(table: Table) -> Removal:
         by=_word(table, "by", re.compile("|".join(_REASONS))),
         at=table.string("at") or "",
     )
-    _need(table, "axes", "at")
+    _require(table, "axes", "at")
     table.finish()
     return removal
 
 
-def _need(table: Table, *keys: str) -> None:
+def _require(table: Table, *keys: str) -> None:
     for key in keys:
         if table.data.get(key) is None:
             table.wrong(key, f"{key} is missing")
 
 
 def _word(table: Table, key: str, pattern: re.Pattern[str]) -> str:
-    """A string that has to be there and to match."""
+    """A required string that must match a pattern."""
     value = table.string(key)
     if value is None:
         if table.data.get(key) is None:
@@ -302,50 +286,50 @@ def _word(table: Table, key: str, pattern: re.Pattern[str]) -> str:
     return value or ""
 
 
-def _check_job(job: Job, plan: Plan, wrong: Wrong, key: str) -> None:
-    """A job against itself, and the targets and axes of its plan."""
+def _check_job(job: Job, plan: Plan, report: _Report, key: str) -> None:
+    """Check a job against the targets and axes of its plan."""
     if not job.id.endswith(f"-{job.label or NON_VARIANT}"):
-        wrong(f"{key}.id", f"the id {job.id!r} does not end in its label")
+        report(f"{key}.id", f"the id {job.id!r} does not end in its label")
     if bool(job.properties) == (job.label in {None, NULL_LABEL}):
         what = "has no properties" if not job.properties else "has properties"
-        wrong(f"{key}.properties", f"the variant {job.label or NON_VARIANT!r} {what}")
+        report(f"{key}.properties", f"the variant {job.label or NON_VARIANT!r} {what}")
     for name in job.targets:
         if name not in plan.targets:
             what = f"the plan has no target {name!r}"
-            wrong(f"{key}.targets", what, nearest(name, plan.targets))
+            report(f"{key}.targets", what, nearest(name, plan.targets))
     for axis, value in job.axes.items():
         if value not in plan.axes.get(axis, ()):
-            wrong(f"{key}.axes.{axis}", f"the plan has no axis {axis!r} with {value!r}")
+            report(f"{key}.axes.{axis}", f"the plan has no axis {axis!r} with {value!r}")
 
 
-def _check_builds(plan: Plan, wrong: Wrong) -> None:
-    """That every job is there once, in that build which it names."""
+def _check_builds(plan: Plan, report: _Report) -> None:
+    """Check that each job exists once, and that the build that it names lists it."""
     jobs: dict[str, Job] = {}
     for number, job in enumerate(plan.jobs):
         if jobs.setdefault(job.id, job) is not job:
-            wrong(f"jobs[{number}].id", f"{job.id!r} is listed twice")
+            report(f"jobs[{number}].id", f"{job.id!r} is listed twice")
     listed = set[str]()
     for number, build in enumerate(plan.builds):
-        _check_build(build, jobs, wrong, f"builds[{number}]")
+        _check_build(build, jobs, report, f"builds[{number}]")
         for name in build.jobs:
             if name in listed:
-                wrong(f"builds[{number}].jobs", f"{name!r} is in two builds")
+                report(f"builds[{number}].jobs", f"{name!r} is in two builds")
             listed.add(name)
     for number, job in enumerate(plan.jobs):
         if job.id not in listed:
-            wrong(f"jobs[{number}].build", f"no build lists the job {job.id!r}")
+            report(f"jobs[{number}].build", f"no build lists the job {job.id!r}")
 
 
-def _check_build(build: Build, jobs: Mapping[str, Job], wrong: Wrong, key: str) -> None:
-    """A build against the jobs that it lists."""
+def _check_build(build: Build, jobs: Mapping[str, Job], report: _Report, key: str) -> None:
+    """Check a build against the jobs that it lists."""
     if build.id != build.jobs[0]:
-        wrong(f"{key}.id", f"the id of a build is that of its first job, {build.jobs[0]!r}")
+        report(f"{key}.id", f"the id of a build is that of its first job, {build.jobs[0]!r}")
     for name in build.jobs:
         if name not in jobs:
-            wrong(f"{key}.jobs", f"the plan has no job {name!r}", nearest(name, jobs))
+            report(f"{key}.jobs", f"the plan has no job {name!r}", nearest(name, jobs))
         elif jobs[name].build != build.id:
-            wrong(f"{key}.jobs", f"{name!r} is stamped from {jobs[name].build!r}")
+            report(f"{key}.jobs", f"{name!r} is stamped from {jobs[name].build!r}")
         elif build.python not in jobs[name].pythons:
-            wrong(f"{key}.python", f"{name!r} is not for Python {build.python}")
+            report(f"{key}.python", f"{name!r} is not for Python {build.python}")
         elif build.target not in jobs[name].targets:
-            wrong(f"{key}.target", f"{name!r} is not for the target {build.target!r}")
+            report(f"{key}.target", f"{name!r} is not for the target {build.target!r}")

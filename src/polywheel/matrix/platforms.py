@@ -1,4 +1,4 @@
-"""Targets and Pythons: which are known, what a project says about them, and their marker values."""
+"""The platforms of a matrix: targets and Pythons, with their marker variables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from polywheel.data import data_folder
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import Matrix, Target
 
-TARGET_SAYS = ("os_name", "sys_platform", "platform_machine", "platform_system")
-"""Marker variables that only the target knows; there is no telling them from its name."""
+_TARGET_VARIABLES = ("os_name", "sys_platform", "platform_machine", "platform_system")
+"""Marker variables that the target has to define."""
 
 _VARIABLES = re.compile(r"\"[^\"]*\"|'[^']*'|([a-z_]+)")
 
@@ -38,8 +38,9 @@ class Platform:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """The marker variables (PEP 508): of the target, and of CPython in the first final release
-        of its version. Nothing in them is of the machine that plans.
+        """The marker variables (PEP 508) of the target and of the first release of the CPython version.
+
+        They do not depend on the machine that plans.
         """
         version = self.python.removesuffix("t")
         return {
@@ -54,11 +55,12 @@ class Platform:
         }
 
     def holds(self, marker: str, *, at: str) -> bool:
-        """Whether a marker holds here. Raises ConfigError where it has no meaning, and where it is
-        about something that the target does not say.
+        """Whether a marker is true.
+
+        Raises ConfigError if it can't be evaluated, and if the target does not define a variable of it.
         """
         parsed, variables = _parse_marker(marker)
-        for name in TARGET_SAYS:
+        for name in _TARGET_VARIABLES:
             if name in variables and name not in self.environment:
                 raise ConfigError(
                     f"the marker {marker!r} is about {name}, and the target "
@@ -79,29 +81,29 @@ class Platform:
 
 @cache
 def _parse_marker(marker: str) -> tuple[Marker, frozenset[str]]:
-    """A marker, and the variables that it is about."""
+    """A marker and its variables."""
     parsed = Marker(marker)
     names = (match[1] for match in _VARIABLES.finditer(str(parsed)))
     return parsed, frozenset(name for name in names if name)
 
 
 def running_python() -> str:
-    """The version of this interpreter, ``3.12`` or ``3.13t``."""
+    """The version of this interpreter, for example ``3.12`` or ``3.13t``."""
     free_threaded = "t" if "t" in getattr(sys, "abiflags", "") else ""
     return f"{sys.version_info.major}.{sys.version_info.minor}{free_threaded}"
 
 
 @cache
 def python_order(version: str) -> tuple[int, str]:
-    """For sorting: 3.9 comes before 3.13, and 3.13 before 3.13t."""
+    """A sort key: 3.9 is before 3.13, and 3.13 is before 3.13t."""
     minor = version.partition(".")[2]
     return int(minor.removesuffix("t")), minor
 
 
-_OVERRIDABLE = (
+_SETTINGS = (
     *("runner", "image", "repair_command", "test_command", "memory_per_job", "job_timeout"),
 )
-"""What a project says in place of what polywheel knows."""
+"""Settings of a project that replace those of a known target."""
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64"}
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
@@ -112,13 +114,13 @@ def known_targets() -> Mapping[str, Target]:
     path = data_folder("matrix") / "targets.toml"
     problems = Problems()
     tables = Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, (), problems)
-    found = {name: TARGET_TABLE.read_table(tables.table(name)) for name in tables.every_key()}
+    targets = {name: TARGET_TABLE.read_table(tables.table(name)) for name in tables.every_key()}
     problems.raise_all()
-    return found
+    return targets
 
 
 def this_target() -> str:
-    """The name of the target that this machine is."""
+    """The name of the target of this machine."""
     machine = platform.machine().lower()
     machine = _SPELLINGS.get(machine, machine)
     system = _SYSTEMS.get(sys.platform, sys.platform)
@@ -132,12 +134,11 @@ def this_target() -> str:
 def matrix_targets(
     matrix: Matrix, declared: Mapping[str, Target], problems: Problems
 ) -> dict[str, Target]:
-    """The targets of a matrix by name; one that nobody knows is noted, and one without effect.
+    """The targets of a matrix by name. Unknown targets and declared targets without effect are problems.
 
-    A matrix that names none is for this machine; what is declared may be meant for another one.
+    A matrix that names no targets is for this machine. Then a declared target may be for another machine.
     """
-    known = known_targets()
-    names = {**known, **declared}
+    names = {**known_targets(), **declared}
     for index, name in enumerate(matrix.targets):
         if name not in names:
             close = closest(name, names)
@@ -156,44 +157,35 @@ def matrix_targets(
                 at=target.at,
                 hint=nearest(name, matrix.targets) or "add it to targets of the matrix",
             )
-    return {
-        name: _with_settings(known.get(name) or _nearest_target(name, declared), declared.get(name))
-        for name in matrix.targets or (this_target(),)
-    }
-
-
-def _nearest_target(name: str, declared: Mapping[str, Target]) -> Target:
-    """What a target with an unknown name probably is, so that its markers are no further errors."""
-    close = closest(name, known_targets()) if name not in declared else None
-    return replace(known_targets()[close], name=name) if close else _unknown(name)
+    return {name: _target(name, declared) for name in matrix.targets or (this_target(),)}
 
 
 def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
-    """Every target that a matrix may come to where it names none: it depends on the machine."""
-    known = {**known_targets(), this_target(): known_targets().get(this_target())}
-    return {
-        name: _with_settings(one or _unknown(name), declared.get(name))
-        for name, one in known.items()
-    }
+    """Every possible target of a matrix that names none: the known targets and that of this machine."""
+    return {name: _target(name, declared) for name in {**known_targets(), this_target(): None}}
 
 
-def _unknown(name: str) -> Target:
-    """A target that polywheel knows nothing of, unless it is this machine."""
-    if name != this_target():
-        return Target(name=name)
-    here = {key: value for key, value in local_marker_environment().items() if key in TARGET_SAYS}
-    return Target(name=name, environment=here)
-
-
-def _with_settings(target: Target, declared: Target | None) -> Target:
-    """What polywheel knows, and what the project says in its place; "" says "none"."""
-    if declared is None:
+def _target(name: str, declared: Mapping[str, Target]) -> Target:
+    """A target with the settings of the project. ``""`` removes a setting of a known target."""
+    known, own = known_targets(), declared.get(name)
+    if name in known:
+        target = known[name]
+    elif name == this_target():
+        variables = local_marker_environment().items()
+        environment = {key: value for key, value in variables if key in _TARGET_VARIABLES}
+        target = Target(name=name, environment=environment)
+    elif own is None and (close := closest(name, known)):
+        # Probably a misspelling. With these variables, its markers do not cause more errors.
+        target = replace(known[close], name=name)
+    else:
+        target = Target(name=name)
+    if own is None:
         return target
-    said = {name: value for name in _OVERRIDABLE if (value := getattr(declared, name)) is not None}
+    settings = {key: getattr(own, key) for key in _SETTINGS}
     return replace(
         target,
-        **said,
-        platform_tags=declared.platform_tags or target.platform_tags,
-        environment={**target.environment, **declared.environment},
-        at=declared.at,
+        **{key: value for key, value in settings.items() if value is not None},
+        platform_tags=own.platform_tags or target.platform_tags,
+        environment={**target.environment, **own.environment},
+        at=own.at,
     )

@@ -1,33 +1,31 @@
 """Select jobs of a plan by options, and keep their builds consistent.
 
-``--pr-subset`` selects the fewest jobs that have every value of the matrix. It is a minimum set cover, found by
-branch and bound: take the value that the fewest jobs have, try each of them, and give up a branch as
-soon as it can't be better than the best so far. The first best is what a greedy choice gives, so there
-always is an answer. The search ends after a fixed number of steps, with an exact answer or not.
+``--pr-subset`` selects the fewest jobs that have every value of the matrix. This is a minimum set cover, found with
+branch and bound: choose the value that the fewest jobs have, try each of these jobs, and stop if a branch can't be
+better than the best cover so far. A greedy search gives the first cover, so there is always a result. The search
+ends after a fixed number of steps, even if the result may not be the minimum.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from heapq import heapify, heapreplace
 
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 
-_LISTED = "polywheel matrix --json lists the ids of all jobs"
+_IDS_HINT = "polywheel matrix --json lists the ids of all jobs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What jobs have to be. Of each field one entry has to fit; of the fields, each that says
-    anything.
-    """
+    """Conditions for jobs. A job must match one entry of each field that is not empty."""
 
     globs: tuple[str, ...] = ()
-    """Over labels and ids; ``non-variant`` stands for the label of the non-variant wheel."""
+    """For labels and ids. The label of the non-variant wheel is ``non-variant``."""
 
     jobs: tuple[str, ...] = ()
     """Ids."""
@@ -35,7 +33,7 @@ class Selection:
     pythons: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
 
-    def fits(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         return (
             (not self.globs or any(_matches(job, glob) for glob in self.globs))
             and (not self.jobs or job.id in self.jobs)
@@ -48,15 +46,12 @@ class Selection:
 
 
 def select(plan: Plan, selection: Selection) -> Plan:
-    """The jobs that fit. Raises ConfigError for everything in the selection that fits no job of
-    the plan, and where no job fits all of it.
-    """
+    """The plan with the matching jobs. Raises ConfigError if an entry matches no job, or if no job is left."""
     if not selection:
         return plan
-    problems = [*_without_effect(plan, selection)]
-    if problems:
+    if problems := [*_unmatched(plan, selection)]:
         raise ConfigError.collected(problems)
-    kept = {job.id for job in plan.jobs if selection.fits(job)}
+    kept = {job.id for job in plan.jobs if selection.matches(job)}
     if not kept:
         raise ConfigError(
             "no job matches the selection",
@@ -65,7 +60,8 @@ def select(plan: Plan, selection: Selection) -> Plan:
     return keep_jobs(plan, kept)
 
 
-def _without_effect(plan: Plan, selection: Selection) -> Iterable[Problem]:
+def _unmatched(plan: Plan, selection: Selection) -> Iterable[Problem]:
+    """A problem for each entry of the selection that matches no job."""
     for glob in selection.globs:
         if not any(_matches(job, glob) for job in plan.jobs):
             names = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
@@ -74,12 +70,12 @@ def _without_effect(plan: Plan, selection: Selection) -> Iterable[Problem]:
     ids = {job.id for job in plan.jobs}
     pythons = {python for job in plan.jobs for python in job.pythons}
     targets = {target for job in plan.jobs for target in job.targets}
-    for option, asked, known, what in (
+    for option, entries, known, what in (
         ("--only", selection.jobs, ids, "no job has the id"),
         ("--python", selection.pythons, pythons, "no job is for Python"),
         ("--target", selection.targets, targets, "no job is for the target"),
     ):
-        for name in asked:
+        for name in entries:
             if name not in known:
                 yield Problem(f"{what} {name!r}", option, _hint(option, name, known))
 
@@ -89,7 +85,7 @@ def _hint(option: str, value: str, known: Iterable[str]) -> str:
     parts = [part for part in value.split(",") if part]
     if len(parts) > 1:
         return "repeat the option: " + " ".join(f"{option} {shlex.quote(part)}" for part in parts)
-    return nearest(value, known) or _LISTED
+    return nearest(value, known) or _IDS_HINT
 
 
 def _matches(job: Job, glob: str) -> bool:
@@ -97,180 +93,158 @@ def _matches(job: Job, glob: str) -> bool:
 
 
 def keep_jobs(plan: Plan, kept: Collection[str]) -> Plan:
-    """The plan with the jobs of these ids alone, in the same order.
+    """The plan with only the jobs of these ids, in the same order.
 
-    A build without jobs is gone. The id of another is that of its first job, as ever: where that
-    job is gone, the id is another one. Targets that no job is for are gone; axes and what the
-    matrix removed are those of the whole plan.
+    Builds and targets without jobs are removed. The id of a build is always that of its first job, so it changes
+    if that job is removed. Axes and removed cells are those of the whole plan.
     """
     builds = []
-    stamped_from: dict[str, str] = {}
+    build_of: dict[str, str] = {}
     for build in plan.builds:
-        if left := tuple(one for one in build.jobs if one in kept):
-            builds.append(replace(build, id=left[0], jobs=left))
-            stamped_from |= dict.fromkeys(left, left[0])
+        if job_ids := tuple(identifier for identifier in build.jobs if identifier in kept):
+            builds.append(replace(build, id=job_ids[0], jobs=job_ids))
+            build_of |= dict.fromkeys(job_ids, job_ids[0])
     jobs = [
-        job if job.build == stamped_from[job.id] else replace(job, build=stamped_from[job.id])
+        job if job.build == build_of[job.id] else replace(job, build=build_of[job.id])
         for job in plan.jobs
-        if job.id in stamped_from
+        if job.id in build_of
     ]
     order = {job.id: number for number, job in enumerate(jobs)}
     used = {target for job in jobs for target in job.targets}
     return replace(
         plan,
         jobs=tuple(jobs),
-        builds=tuple(sorted(builds, key=lambda one: order[one.id])),
-        targets={name: one for name, one in plan.targets.items() if name in used},
+        builds=tuple(sorted(builds, key=lambda build: order[build.id])),
+        targets={name: target for name, target in plan.targets.items() if name in used},
     )
 
 
-def of_builds(plan: Plan, builds: Iterable[str]) -> Plan:
-    """The plan with the builds of these ids alone."""
-    wanted = {*builds}
-    return keep_jobs(plan, {job.id for job in plan.jobs if job.build in wanted})
-
-
 def labels(jobs: Sequence[Job]) -> list[str]:
-    """Every label once, in the order of the jobs; the non-variant wheel has none."""
+    """Every label once, in the order of the jobs. The non-variant wheel has none."""
     return list(dict.fromkeys(job.label for job in jobs if job.label is not None))
 
 
-LOOKS = 2_000_000
-"""How often the search may look at a job: about a second."""
-_DEEPEST = 500
-"""Jobs of an answer that is searched to be bettered; Python goes not much deeper."""
+MAX_STEPS = 2_000_000
+"""The maximum number of jobs that the search compares: about a second."""
+_MAX_DEPTH = 500
+"""A larger cover is not improved, because the recursion would be too deep for Python."""
 
 Value = tuple[str, str]
-"""What it is a value of, and the value."""
+"""The kind of a value, such as ``python``, and the value."""
 
 
 def values_of(job: Job) -> frozenset[Value]:
-    """Every value that a job covers.
+    """Every value that a job covers: its Pythons, targets, and axis values.
 
-    All its Pythons and targets, since one wheel serves them; its axes; and its label where it has
-    no axes: a declared variant, an include, the null variant, the non-variant wheel.
+    A job without axes covers its label: a declared variant, an include, the null variant, the non-variant wheel.
     """
-    found = [("python", one) for one in job.pythons]
-    found += [("target", one) for one in job.targets]
-    found += [(f"axis {axis}", value) for axis, value in job.axes.items()]
-    if not job.axes:
-        found.append(("label", job.label or NON_VARIANT))
-    return frozenset(found)
+    values = [("python", python) for python in job.pythons]
+    values += [("target", target) for target in job.targets]
+    values += [(f"axis {axis}", value) for axis, value in job.axes.items()]
+    return frozenset(values if job.axes else [*values, ("label", job.label or NON_VARIANT)])
 
 
-def pr_subset(plan: Plan, *, looks: int = LOOKS) -> Plan:
-    """The plan with the fewest jobs that have every value which its jobs have."""
-    chosen = smallest_cover([values_of(job) for job in plan.jobs], looks=looks)
+def pr_subset(plan: Plan, *, max_steps: int = MAX_STEPS) -> Plan:
+    """The plan with the fewest jobs that have every value of all its jobs."""
+    chosen = smallest_cover([values_of(job) for job in plan.jobs], max_steps=max_steps)
     return keep_jobs(plan, {plan.jobs[number].id for number in chosen})
 
 
-def smallest_cover(sets: Sequence[frozenset[Value]], *, looks: int = LOOKS) -> list[int]:
-    """The fewest sets whose union is that of all, by their numbers in order.
+def smallest_cover(sets: Sequence[frozenset[Value]], *, max_steps: int = MAX_STEPS) -> list[int]:
+    """The fewest sets with the same union as all sets, by their numbers, sorted.
 
-    Where the search is cut short after ``looks``, more than the fewest. The same sets in the same
-    order give the same answer.
+    After ``max_steps``, the result may have more sets. The same sets in the same order give the same result.
     """
     values = sorted(set[Value]().union(*sets))
     bits = {value: 1 << number for number, value in enumerate(values)}
     kinds: dict[str, int] = {}
-    for kind, name in values:
-        kinds[kind] = kinds.get(kind, 0) | bits[kind, name]
-    # Of equal sets the first stands for all.
-    masks: dict[int, int] = {}
-    for number, one in enumerate(sets):
-        masks.setdefault(sum(bits[value] for value in one), number)
-    search = _Search(list(masks), list(kinds.values()), looks)
-    return sorted(masks[mask] for mask in search.found())
+    for value in values:
+        kinds[value[0]] = kinds.get(value[0], 0) | bits[value]
+    # The first of equal sets represents all of them.
+    numbers: dict[int, int] = {}
+    for number, members in enumerate(sets):
+        numbers.setdefault(sum(bits[value] for value in members), number)
+    cover = _CoverSearch([*numbers], [*kinds.values()], max_steps).run()
+    return sorted(numbers[mask] for mask in cover)
 
 
-@dataclass(slots=True)
-class _Search:
-    """Sets and their values as bits."""
+class _CoverSearch:
+    """The search for a minimum set cover. Sets are numbers with one bit for each value."""
 
-    masks: list[int]
-    kinds: list[int]
-    looks: int
-    best: list[int] = field(default_factory=list)
-    most: list[int] = field(default_factory=list)
-    """For each kind, how many of its values one set may have."""
-
-    having: dict[int, list[int]] = field(default_factory=dict)
-    """For each value, the sets that have it."""
-
-    def found(self) -> list[int]:
-        everything = 0
-        for mask in self.masks:
-            everything |= mask
-        self.most = [
-            max((mask & kind).bit_count() for mask in self.masks) or 1 for kind in self.kinds
-        ]
-        for mask in self.masks:
+    def __init__(self, masks: list[int], kinds: list[int], steps: int) -> None:
+        self.masks = masks
+        self.steps = steps
+        self.all = 0
+        self.having: dict[int, list[int]] = {}
+        """The sets that have a value, by its bit."""
+        for mask in masks:
+            self.all |= mask
             for bit in _bits(mask):
                 self.having.setdefault(bit, []).append(mask)
-        self.best = self._greedy(everything)
-        if len(self.best) <= _DEEPEST:
-            self._branch(everything, [])
+        self.kinds = [(kind, max((mask & kind).bit_count() for mask in masks)) for kind in kinds]
+        """The bits of each kind of value, and the largest number of them in one set."""
+        self.best: list[int] = []
+
+    def run(self) -> list[int]:
+        self.best = self._greedy_cover()
+        if len(self.best) <= _MAX_DEPTH:
+            self._branch(self.all, [])
         return self.best
 
-    def _greedy(self, left: int) -> list[int]:
-        taken = []
-        # What a set has of the missing values gets less and less: so a set that still has what it
-        # had, and comes first, is the one with most.
-        waiting = [(-mask.bit_count(), number) for number, mask in enumerate(self.masks)]
-        heapify(waiting)
-        while left:
-            before, number = waiting[0]
-            new = self.masks[number] & left
-            if new.bit_count() < -before:
-                heapreplace(waiting, (-new.bit_count(), number))
+    def _greedy_cover(self) -> list[int]:
+        missing, cover = self.all, []
+        # The number of missing values that a set has only decreases. So if it did not change for the first
+        # set in the queue, this set has most of them.
+        queue = [(-mask.bit_count(), number) for number, mask in enumerate(self.masks)]
+        heapify(queue)
+        while missing:
+            count, number = queue[0]
+            covered = self.masks[number] & missing
+            if covered.bit_count() < -count:
+                heapreplace(queue, (-covered.bit_count(), number))
                 continue
-            taken.append(self.masks[number])
-            left &= ~new
-        return taken
+            cover.append(self.masks[number])
+            missing &= ~covered
+        return cover
 
-    def _at_least(self, left: int) -> int:
-        """How many sets it takes at least: of some kind, values are left for so many."""
-        return max(
-            -(-(left & kind).bit_count() // most)
-            for kind, most in zip(self.kinds, self.most, strict=True)
-        )
+    def _can_improve(self, missing: int, chosen: list[int]) -> bool:
+        """Whether a better cover is possible, by the number of missing values of each kind."""
+        needed = max(-(-(missing & kind).bit_count() // most) for kind, most in self.kinds)
+        return self.steps > 0 and len(chosen) + needed < len(self.best)
 
-    def _branch(self, left: int, taken: list[int]) -> None:
-        if not left:
-            self.best = list(taken)
+    def _branch(self, missing: int, chosen: list[int]) -> None:
+        if not missing:
+            self.best = list(chosen)
             return
-        if len(taken) + self._at_least(left) >= len(self.best) or self.looks <= 0:
+        if not self._can_improve(missing, chosen):
             return
-        rarest = min(_bits(left), key=lambda bit: len(self.having[bit]))
-        for covered, mask in self._choices(rarest, left):
-            taken.append(mask)
-            self._branch(left & ~covered, taken)
-            taken.pop()
-            if self.looks <= 0 or len(taken) + self._at_least(left) >= len(self.best):
+        rarest = min(_bits(missing), key=lambda bit: len(self.having[bit]))
+        for covered, mask in self._candidates(rarest, missing):
+            self._branch(missing & ~covered, [*chosen, mask])
+            if not self._can_improve(missing, chosen):
                 return
 
-    def _choices(self, bit: int, left: int) -> list[tuple[int, int]]:
-        """What of the missing values each set with this one has, most first, and the set.
+    def _candidates(self, bit: int, missing: int) -> list[tuple[int, int]]:
+        """The sets with a value, each after its missing values, those with most first.
 
-        What a set brings that another brings with more besides is no choice.
+        A set is left out if another one has all of its missing values.
         """
-        new: dict[int, int] = {}
+        by_covered: dict[int, int] = {}
         for mask in self.having[bit]:
-            new.setdefault(mask & left, mask)
-        self.looks -= len(self.having[bit])
-        kept: list[tuple[int, int]] = []
-        for covered, mask in sorted(new.items(), key=lambda one: -one[0].bit_count()):
-            self.looks -= 1 + len(kept) // 8
-            if not any(covered & other == covered for other, _ in kept):
-                kept.append((covered, mask))
-        return kept
+            by_covered.setdefault(mask & missing, mask)
+        self.steps -= len(self.having[bit])
+        candidates: list[tuple[int, int]] = []
+        for covered in sorted(by_covered, key=lambda bits: -bits.bit_count()):
+            self.steps -= 1 + len(candidates) // 8
+            if not any(covered & other == covered for other, _ in candidates):
+                candidates.append((covered, by_covered[covered]))
+        return candidates
 
 
 def _bits(mask: int) -> list[int]:
-    """Every bit of a number by itself, lowest first."""
-    found = []
+    """Each bit of a number as a number, lowest first."""
+    bits = []
     while mask:
-        low = mask & -mask
-        found.append(low)
-        mask ^= low
-    return found
+        bits.append(mask & -mask)
+        mask &= mask - 1
+    return bits

@@ -1,14 +1,13 @@
-"""Sharing the builds of a plan out: among shards that CI starts, or into the entries it may have.
+"""Distribute the builds of a plan to shards, or to the jobs of a CI system.
 
-A build is never split: its jobs are stamped from one wheel. Builds go, the longest first, each to the
-share that has least to do (longest processing time first), ties by id; so the same plan is shared out
-in the same way everywhere, and in whatever order it comes.
+A build is never split, because its jobs are stamped from one wheel. The longest build goes first, each to the share
+with the least work; ties are decided by id. So the result does not depend on the machine or on the order of the plan.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from math import fsum, isfinite
@@ -16,22 +15,22 @@ from pathlib import Path
 from statistics import median
 
 from polywheel.errors import ConfigError
-from polywheel.matrix.plan_json import read_document, settle, tables
+from polywheel.matrix.plan_json import raise_problems, read_document
 from polywheel.matrix.platforms import python_order
-from polywheel.matrix.selection import of_builds
+from polywheel.matrix.selection import keep_jobs
 from polywheel.model.plan import Build, Plan
 
 REPORT_SHAPE = 1
-"""The version of reports whose durations are read."""
+"""The version of the reports."""
 _SHARD = re.compile(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})")
 
 Seconds = Mapping[str, float]
-"""How long jobs took, by id."""
+"""Durations of jobs by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One share of so many; the first is 1."""
+    """One share of a plan. The first number is 1."""
 
     number: int
     of: int
@@ -39,19 +38,19 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """Read ``I/N``. Raises ConfigError."""
-        found = _SHARD.fullmatch(text.strip())
-        if not found or int(found[1]) > int(found[2]):
+        match = _SHARD.fullmatch(text.strip())
+        if not match or int(match[1]) > int(match[2]):
             raise ConfigError(
                 f"malformed shard {text!r}",
                 at="--shard",
                 hint="expected I/N, for example 1/4 to 4/4: the first to the last of four",
             )
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Builds that one entry of a CI matrix does one after the other; all of one target."""
+    """The builds of one job of a CI system, all for one target. They run one after the other."""
 
     builds: tuple[Build, ...]
 
@@ -61,30 +60,28 @@ class Pack:
 
     @property
     def pythons(self) -> tuple[str, ...]:
-        """Those that build, lowest first."""
-        return tuple(sorted({one.python for one in self.builds}, key=python_order))
+        """The Pythons that build, lowest first."""
+        return tuple(sorted({build.python for build in self.builds}, key=python_order))
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        return tuple(job for one in self.builds for job in one.jobs)
+        return tuple(job for build in self.builds for job in build.jobs)
 
 
-def shard(plan: Plan, one: Shard, seconds: Seconds) -> Plan:
-    """One share of a plan. All of them together are the plan, and no two have a build in common;
-    where there are more shares than builds, some are empty.
-    """
-    shares = _shares(build_seconds(plan, seconds), one.of)
-    return of_builds(plan, shares[one.number - 1])
+def shard(plan: Plan, share: Shard, seconds: Seconds) -> Plan:
+    """One share of a plan. Each build is in one share. If there are more shares than builds, some are empty."""
+    builds = {*_distribute(build_seconds(plan, seconds), share.of)[share.number - 1]}
+    return keep_jobs(plan, {job.id for job in plan.jobs if job.build in builds})
 
 
 def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
-    """All builds of a plan in at most so many packs, in its order.
+    """All builds of a plan in at most ``most`` packs, in the order of the plan.
 
-    Every pack is of one target, since that says on which machine it runs; and of one Python, where
-    there are packs enough for that. Raises ConfigError where there are more targets than packs.
+    The builds of a pack have one target, because the target determines the machine. If there are enough packs,
+    they also have one Python. Raises ConfigError if there are more targets than packs.
     """
     if len(plan.builds) <= most:
-        return tuple(Pack((one,)) for one in plan.builds)
+        return tuple(Pack((build,)) for build in plan.builds)
     groups: dict[object, list[Build]] = {}
     for build in plan.builds:
         groups.setdefault((build.target, build.python), []).append(build)
@@ -100,74 +97,70 @@ def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
             hint=f"give {len(groups)} or more, or choose targets with --target",
         )
     weights = build_seconds(plan, seconds)
-    by_id = {one.id: one for one in plan.builds}
+    by_id = {build.id: build for build in plan.builds}
     order = {identifier: number for number, identifier in enumerate(by_id)}
     packs: list[Pack] = []
-    counts = _apportion(groups.values(), weights, most)
-    for members, count in zip(groups.values(), counts, strict=True):
-        shares = _shares({one.id: weights[one.id] for one in members}, count)
+    for builds, count in zip(groups.values(), _apportion(groups, weights, most), strict=True):
+        shares = _distribute({build.id: weights[build.id] for build in builds}, count)
         ordered = (sorted(share, key=order.__getitem__) for share in shares)
         packs += [Pack(tuple(by_id[name] for name in share)) for share in ordered]
-    return tuple(sorted(packs, key=lambda one: order[one.builds[0].id]))
+    return tuple(sorted(packs, key=lambda pack: order[pack.builds[0].id]))
 
 
-def _apportion(groups: Iterable[list[Build]], weights: Mapping[str, float], most: int) -> list[int]:
-    """How many packs each group gets: one, and the others where they shorten the longest."""
-    sizes = [len(group) for group in groups]
-    loads = [fsum(weights[one.id] for one in group) for group in groups]
+def _apportion(
+    groups: Mapping[object, Sequence[Build]], weights: Mapping[str, float], most: int
+) -> list[int]:
+    """The number of packs of each group: one, and more for groups with the longest packs."""
+    sizes = [len(builds) for builds in groups.values()]
+    loads = [fsum(weights[build.id] for build in builds) for builds in groups.values()]
     counts = [1] * len(sizes)
-    waiting: list[tuple[float, float, int]] = [
-        (-load, -size, number)
-        for number, (load, size) in enumerate(zip(loads, sizes, strict=True))
-        if size > 1
-    ]
-    heapify(waiting)
+    queue = [(-loads[n], -float(size), n) for n, size in enumerate(sizes) if size > 1]
+    heapify(queue)
     for _ in range(most - len(sizes)):
-        if not waiting:
+        if not queue:
             break
-        _, _, number = heappop(waiting)
+        number = heappop(queue)[-1]
         counts[number] += 1
-        if counts[number] < sizes[number]:
-            count = counts[number]
-            heappush(waiting, (-loads[number] / count, -sizes[number] / count, number))
+        count = counts[number]
+        if count < sizes[number]:
+            heappush(queue, (-loads[number] / count, -sizes[number] / count, number))
     return counts
 
 
 def build_seconds(plan: Plan, seconds: Seconds) -> dict[str, float]:
-    """How long each build takes with its jobs, by id.
+    """The duration of each build with its jobs, by id.
 
-    That of a build which is not recorded is the median of the others; where none is recorded,
-    each counts for 1.
+    The duration of an unknown build is the median of the known ones. Without any, it is 1.
     """
     known = {
         build.id: fsum(seconds[job] for job in build.jobs if job in seconds)
         for build in plan.builds
         if any(job in seconds for job in build.jobs)
     }
-    otherwise = median(known.values()) if known else 1.0
-    return {build.id: known.get(build.id, otherwise) for build in plan.builds}
+    default = median(known.values()) if known else 1.0
+    return {build.id: known.get(build.id, default) for build in plan.builds}
 
 
-def _shares(weights: Mapping[str, float], count: int) -> list[list[str]]:
-    """The names in so many shares, the longest first to the one with least to do."""
+def _distribute(weights: Mapping[str, float], count: int) -> list[list[str]]:
+    """The names in ``count`` shares: the longest first, each to the share with the least work."""
     shares: list[list[str]] = [[] for _ in range(count)]
     loads = [(0.0, 0, number) for number in range(count)]
-    for name, weight in sorted(weights.items(), key=lambda one: (-one[1], one[0])):
+    for name in sorted(weights, key=lambda name: (-weights[name], name)):
         load, size, number = loads[0]
         shares[number].append(name)
-        heapreplace(loads, (load + weight, size + 1, number))
+        heapreplace(loads, (load + weights[name], size + 1, number))
     return shares
 
 
 def read_durations(path: Path) -> dict[str, float]:
-    """How long jobs took, from the report of a run: ``{"shape": 1, "jobs": [{"id", "seconds"}]}``.
+    """Durations of jobs from the report of a run: ``{"shape": 1, "jobs": [{"id", "seconds"}]}``.
 
-    Other keys are left alone, and so is a job without ``seconds``. Raises ConfigError.
+    Other keys, and jobs without ``seconds``, are ignored. Raises ConfigError.
     """
     hint = "polywheel build --report FILE writes one"
     table = read_document(path, REPORT_SHAPE, what="report", hint=hint, closed=False)
-    found: dict[str, float] = {}
-    for job in tables(table, "jobs"):
+    durations: dict[str, float] = {}
+    for job in table.tables("jobs"):
         identifier, seconds = job.string("id"), job.number("seconds")
         if identifier is None and job.data.get("id") is None:
             job.wrong("id", "id is missing")
@@ -175,11 +168,11 @@ def read_durations(path: Path) -> dict[str, float]:
             continue
         elif not isfinite(seconds) or seconds < 0:
             job.wrong("seconds", f"expected seconds, found {seconds:g}")
-        elif identifier in found:
+        elif identifier in durations:
             job.wrong("id", f"{identifier[:200]!r} is listed twice")
         else:
-            found[identifier] = seconds
+            durations[identifier] = seconds
     if "jobs" not in table:
         table.wrong("jobs", "jobs is missing")
-    settle(table.problems)
-    return found
+    raise_problems(table.problems)
+    return durations

@@ -1,4 +1,4 @@
-"""Why a cell is there, or is not: the rules that made or removed it, each with its key path."""
+"""Explain why a cell exists or not, with the key paths of the rules that created or removed it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polywheel.model.plan import NON_VARIANT, Job, Plan, Removal
 from polywheel.model.variant import VariantProperty
 
 SHAPE = 1
-"""The version of what ``--why --json`` prints."""
+"""The version of the output of ``--why --json``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A value of an axis or a property that goes into a cell, and where it is declared."""
+    """An axis value or a property of a cell, and the key path that declares it."""
 
     name: str
     at: str
@@ -27,16 +27,16 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
-    """One cell, or one wheel that stands for several."""
+    """Why a cell, or the wheel of several cells, exists or not."""
 
     id: str | None
-    """The job; None where the cell was removed."""
+    """The id of the job; None if the cell was removed."""
 
     label: str
     pythons: tuple[str, ...]
     targets: tuple[str, ...]
     by: str
-    """``made``, or what removed it: ``when``, ``exclude``."""
+    """``made``, or what removed it: ``when`` or ``exclude``."""
 
     at: str
     build: str | None = None
@@ -47,42 +47,54 @@ class Reason:
 
 
 def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
-    """For every cell with a label, or the cells of the job with an id, why it is there or not.
+    """The reasons for all cells with a label, or for the cells of a job with an id.
 
-    ``non-variant`` stands for the non-variant wheel. Raises ConfigError, with the nearest name,
-    where there neither is such a cell nor was one removed.
+    ``non-variant`` is the label of the non-variant wheel. Raises ConfigError if no such cell exists or was removed.
     """
     matrix, _ = read_matrix(project)
     locations = SourceLocations(project, matrix)
-    made = [
-        _made(job, locations) for job in plan.jobs if name in {job.label or NON_VARIANT, job.id}
+    reasons = [
+        Reason(
+            id=job.id,
+            label=job.label or NON_VARIANT,
+            pythons=job.pythons,
+            targets=job.targets,
+            by="made",
+            at=job.at,
+            build=job.build,
+            axes=locations.axis_parts(job.axes),
+            properties=tuple(Part(str(p), locations.of_property(p, job)) for p in job.properties),
+        )
+        for job in plan.jobs
+        if name in {job.label or NON_VARIANT, job.id}
     ]
-    gone = [
-        one for one in plan.removed if name == (one.label or NON_VARIANT) or _could_be(one, name)
+    removals = [
+        removal
+        for removal in plan.removed
+        if name == (removal.label or NON_VARIANT) or name in _possible_ids(removal)
     ]
-    if not made and not gone:
+    reasons += _removal_reasons(removals, locations)
+    if not reasons:
         known = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
-        known |= {one.label or NON_VARIANT for one in plan.removed}
+        known |= {removal.label or NON_VARIANT for removal in plan.removed}
         raise ConfigError(
             f"no cell has the label {name!r}, no job has the id, and no rule removed such a cell",
             at="--why",
             hint=nearest(name, known) or "polywheel matrix --format labels lists the labels",
         )
-    return (*made, *_gone(gone, locations))
+    return tuple(reasons)
 
 
-def _could_be(removal: Removal, identifier: str) -> bool:
-    """Whether the cell would have been (a part of) the job of that id."""
-    end, own = removal.label or NON_VARIANT, "cp" + removal.python.replace(".", "")
-    return identifier in {
-        f"{target}-{python}-{end}"
-        for target in (removal.target, "any")
-        for python in (own, "abi3", "py3")
-    }
+def _possible_ids(removal: Removal) -> set[str]:
+    """The ids of jobs that the removed cell could have been a part of."""
+    label = removal.label or NON_VARIANT
+    pythons = ("cp" + removal.python.replace(".", ""), "abi3", "py3")
+    targets = (removal.target, "any")
+    return {f"{target}-{python}-{label}" for target in targets for python in pythons}
 
 
 class SourceLocations:
-    """Where axis values and properties are declared: file and key path."""
+    """The key paths that declare axis values and properties."""
 
     def __init__(self, project: Project, matrix: Matrix) -> None:
         self._matrix = matrix
@@ -91,106 +103,83 @@ class SourceLocations:
             (axis, value.name): value for axis, values in matrix.axes.items() for value in values
         }
 
-    def of_axis(self, axis: str, value: str) -> str:
-        found = self._axes.get((axis, value))
-        return found.at if found else self._matrix.at
+    def axis_parts(self, axes: Mapping[str, str]) -> tuple[Part, ...]:
+        values = ((f"{axis} = {name}", self._axes.get((axis, name))) for axis, name in axes.items())
+        return tuple(Part(text, value.at if value else self._matrix.at) for text, value in values)
 
-    def of_property(self, prop: VariantProperty, cell: Job) -> str:
-        """The value of an axis that stands for it; else an include, or what made the cell."""
-        for axis, name in cell.axes.items():
+    def of_property(self, prop: VariantProperty, job: Job) -> str:
+        """The key path of the axis value with a property; else of an include, else of the job."""
+        for axis, name in job.axes.items():
             value = self._axes.get((axis, name))
             if value and prop in value.properties:
                 return value.at
-        values: dict[str, tuple[str, ...]] = {axis: (name,) for axis, name in cell.axes.items()}
-        values |= {"python": cell.pythons, "target": cell.targets}
-        for one in self._matrix.include:
-            # The label that an include names may be that which the cell had before.
-            given = [(key, text) for key, text in one.pattern.values.items() if key != "label"]
-            if prop in one.properties and all(text in values.get(key, ()) for key, text in given):
-                return f"{one.pattern.at}.properties"
-        return cell.at
+        values: dict[str, tuple[str, ...]] = {axis: (name,) for axis, name in job.axes.items()}
+        values |= {"python": job.pythons, "target": job.targets}
+        for include in self._matrix.include:
+            # The include may have matched the label that the cell had before.
+            given = [(key, text) for key, text in include.pattern.values.items() if key != "label"]
+            fits = all(text in values.get(key, ()) for key, text in given)
+            if prop in include.properties and fits:
+                return f"{include.pattern.at}.properties"
+        return job.at
 
 
-def _made(job: Job, locations: SourceLocations) -> Reason:
-    return Reason(
-        id=job.id,
-        label=job.label or NON_VARIANT,
-        pythons=job.pythons,
-        targets=job.targets,
-        by="made",
-        at=job.at,
-        build=job.build,
-        axes=_axes(job.axes, locations),
-        properties=tuple(
-            Part(str(prop), locations.of_property(prop, job)) for prop in job.properties
-        ),
-    )
-
-
-def _gone(removals: Iterable[Removal], locations: SourceLocations) -> Iterator[Reason]:
-    """A reason for each target: what removed a cell for one Python did so for others as well."""
-    together: dict[tuple[object, ...], list[Removal]] = {}
-    for one in removals:
-        key = (one.label, tuple(one.axes.items()), one.target, one.by, one.at)
-        together.setdefault(key, []).append(one)
-    for several in together.values():
-        first = several[0]
+def _removal_reasons(removals: Iterable[Removal], locations: SourceLocations) -> Iterator[Reason]:
+    """One reason for each target and rule, with all Pythons."""
+    groups: dict[tuple[object, ...], list[Removal]] = {}
+    for removal in removals:
+        axes = tuple(removal.axes.items())
+        key = (removal.label, axes, removal.target, removal.by, removal.at)
+        groups.setdefault(key, []).append(removal)
+    for first, *others in groups.values():
         yield Reason(
             id=None,
             label=first.label or NON_VARIANT,
-            pythons=tuple(dict.fromkeys(one.python for one in several)),
+            pythons=tuple(dict.fromkeys(removal.python for removal in (first, *others))),
             targets=(first.target,),
             by=first.by,
             at=first.at,
-            axes=_axes(first.axes, locations),
+            axes=locations.axis_parts(first.axes),
         )
 
 
-def _axes(axes: Mapping[str, str], locations: SourceLocations) -> tuple[Part, ...]:
-    return tuple(
-        Part(f"{axis} = {name}", locations.of_axis(axis, name)) for axis, name in axes.items()
-    )
-
-
-def reasons_as_json(found: Sequence[Reason]) -> dict[str, Any]:
-    """The shape of ``polywheel matrix --why LABEL --json``."""
+def reasons_as_json(reasons: Sequence[Reason]) -> dict[str, Any]:
+    """The output of ``polywheel matrix --why LABEL --json``."""
     return {
         "shape": SHAPE,
         "cells": [
             {
-                "id": one.id,
-                "label": one.label,
-                "pythons": list(one.pythons),
-                "targets": list(one.targets),
-                "by": one.by,
-                "at": one.at,
-                "build": one.build,
-                "axes": [{"value": part.name, "at": part.at} for part in one.axes],
-                "properties": [{"property": part.name, "at": part.at} for part in one.properties],
+                "id": reason.id,
+                "label": reason.label,
+                "pythons": list(reason.pythons),
+                "targets": list(reason.targets),
+                "by": reason.by,
+                "at": reason.at,
+                "build": reason.build,
+                "axes": [{"value": part.name, "at": part.at} for part in reason.axes],
+                "properties": [{"property": p.name, "at": p.at} for p in reason.properties],
             }
-            for one in found
+            for reason in reasons
         ],
     }
 
 
-def reasons_as_lines(found: Sequence[Reason]) -> Iterator[str]:
-    """The same for people: a line a cell, and what goes into it where that is another than of the
-    cell before.
-    """
-    before: tuple[object, ...] = ()
-    for one in found:
-        where = f"{', '.join(one.targets)}, Python {', '.join(one.pythons)}"
-        if one.id is None:
-            yield f"{one.label} on {where}: removed by {one.by}, {one.at}"
+def reasons_as_lines(reasons: Sequence[Reason]) -> Iterator[str]:
+    """The same as text. The parts of a cell are left out if they equal those of the cell before."""
+    previous: tuple[object, ...] = ()
+    for reason in reasons:
+        where = f"{', '.join(reason.targets)}, Python {', '.join(reason.pythons)}"
+        if reason.id is None:
+            yield f"{reason.label} on {where}: removed by {reason.by}, {reason.at}"
         else:
-            yield f"{one.id}: made by {one.at}"
-            if one.build != one.id:
-                yield f"  stamped from the build {one.build}"
-            if len(one.pythons) > 1 or len(one.targets) > 1:
+            yield f"{reason.id}: made by {reason.at}"
+            if reason.build != reason.id:
+                yield f"  stamped from the build {reason.build}"
+            if len(reason.pythons) > 1 or len(reason.targets) > 1:
                 yield f"  one wheel for {where}"
-        parts = (one.axes, one.properties)
-        if parts != before:
-            width = max((len(part.name) for part in (*one.axes, *one.properties)), default=0)
-            for part in (*one.axes, *one.properties):
+        parts = (*reason.axes, *reason.properties)
+        if parts != previous:
+            width = max((len(part.name) for part in parts), default=0)
+            for part in parts:
                 yield f"  {part.name:<{width}}  {part.at}"
-        before = parts
+        previous = parts

@@ -38,7 +38,7 @@ def test_a_job_fits_one_of_each_kind(selection: Selection, expected: int, tmp_pa
     plan = expanded(tmp_path)
     found = select(plan, selection)
     assert len(found.jobs) == expected
-    assert {one.id for one in found.jobs} == {one.id for one in plan.jobs if selection.fits(one)}
+    assert {one.id for one in found.jobs} == {one.id for one in plan.jobs if selection.matches(one)}
 
 
 def test_a_wheel_for_several_pythons_is_selected_by_each_of_them() -> None:

@@ -29,10 +29,10 @@ def everything(plan: Plan) -> set[Value]:
 @given(plans(), st.sampled_from([0, 1, 50, 2_000_000]))
 @settings(deadline=None)
 def test_every_value_is_covered_however_short_the_search(plan: Plan, looks: int) -> None:
-    found = pr_subset(plan, looks=looks)
+    found = pr_subset(plan, max_steps=looks)
     assert everything(found) == everything(plan)
     assert {one.id for one in found.jobs} <= {one.id for one in plan.jobs}
-    assert pr_subset(plan, looks=looks) == found
+    assert pr_subset(plan, max_steps=looks) == found
 
 
 @given(SETS)
@@ -52,7 +52,7 @@ def test_it_is_fewer_than_taking_the_best_again_and_again() -> None:
         return frozenset(("n", str(number)) for number in several)
 
     sets = [numbers(2, 3, 5, 6), numbers(1, 2, 3), numbers(4, 5, 6)]
-    assert smallest_cover(sets, looks=0) == [0, 1, 2]
+    assert smallest_cover(sets, max_steps=0) == [0, 1, 2]
     assert smallest_cover(sets) == [1, 2]
 
 
@@ -105,5 +105,5 @@ def test_a_search_that_is_cut_short_ends(count: int) -> None:
         )
         for number in range(count)
     ]
-    found = smallest_cover(sets, looks=20_000)
+    found = smallest_cover(sets, max_steps=20_000)
     assert frozenset[Value]().union(*(sets[number] for number in found)) == {*names}
