@@ -233,8 +233,8 @@ def _variant_backend(
     if not quiet:
         for line in delivery.warnings:
             call.notify(f"warning: {line}")
-        if delivery.told:
-            call.notify(f"passed to {call.choice.build_backend}: {'; '.join(delivery.told)}")
+        if delivery.passed:
+            call.notify(f"passed to {call.choice.build_backend}: {'; '.join(delivery.passed)}")
     environment = {**os.environ, **delivery.environment}
     directory = own_build_directory(
         call.choice.profile,
@@ -244,7 +244,7 @@ def _variant_backend(
         environment=environment,
         scratch=scratch,
         editable=editable,
-        told=delivery.environment,
+        variables=delivery.environment,
         lasting=lasting,
     )
     settings = call.settings

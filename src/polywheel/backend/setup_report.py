@@ -57,7 +57,7 @@ def setup_report(
         "setup": _setup(resolved.setup),
         "setup-digest": resolved.setup_digest,
         "requires": build_requirements(resolved),
-        "told": list(delivery.told),
+        "told": list(delivery.passed),
         "warnings": list(delivery.warnings),
         "notes": list(resolved.setup.notes),
     }

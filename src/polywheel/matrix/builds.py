@@ -100,14 +100,17 @@ class BuildKeys:
     """
 
     def __init__(self, project: Project, profile: str | None) -> None:
-        self._project = project
-        self._profile = profile
-        self._rules = tuple(map(without_folders, project.settings.setup))
-        self._presets = [
-            replace(preset, rules=tuple(map(without_folders, preset.rules)))
-            for preset in project_presets(project)
-        ]
-        self._all_rules = [*self._rules, *(rule for one in self._presets for rule in one.rules)]
+        self._sources = without_folders(
+            SetupSources(
+                rules=project.settings.setup,
+                presets=project_presets(project),
+                namespaces=project.metadata.namespaces,
+                backend=profile,
+                source=project.source,
+            )
+        )
+        self._all_rules = [*self._sources.rules]
+        self._all_rules += [rule for preset in self._sources.presets for rule in preset.rules]
         self._by_platform = any(rule.when for rule in self._all_rules)
         self._by_label = any(rule.label_glob or _uses_label(rule) for rule in self._all_rules)
         by_compiler = any(rule.by_compiler for rule in self._all_rules)
@@ -152,14 +155,7 @@ class BuildKeys:
     def _merge(
         self, label: str, properties: tuple[VariantProperty, ...], platform: Platform
     ) -> tuple[Any, ...]:
-        sources = SetupSources(
-            rules=self._rules,
-            presets=self._presets,
-            namespaces=self._project.metadata.namespaces,
-            backend=self._profile,
-            environment=platform.environment,
-            source=self._project.source,
-        )
+        sources = replace(self._sources, environment=platform.environment)
         variant = Variant(properties, label)
         setups = tuple(
             comparable(merge_rules(variant, replace(sources, compiler=compiler)))

@@ -6,7 +6,7 @@ Each entry of a build setup knows its origin. Backend profiles are data: ``backe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from polywheel.model.variant import VariantProperty
@@ -148,6 +148,11 @@ class Entry:
 
     value: str
     origin: str
+
+
+def origins(entries: Iterable[Entry]) -> str:
+    """The origins of entries, each once, for messages."""
+    return ", ".join(dict.fromkeys(entry.origin for entry in entries))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,10 +1,10 @@
-"""Comparing what variants ask of the build: where it is equal, their wheels have the same content."""
+"""Compare build setups of variants: with equal setups, their wheels have the same content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,11 @@ from polywheel.model.variant import Variant
 from polywheel.setup.rules import SetupSources, merge_rules
 
 
-def without_folders(rule: SetupRule) -> SetupRule:
-    """The rule with lists of folders as mere lists.
+def without_folders(sources: SetupSources) -> SetupSources:
+    """The sources with lists of folders as ordinary lists.
 
-    Which folder exists is known where the build runs. Here two toolkits that are not on this
-    machine must not look as if nothing were asked for either.
+    Only the machine that builds knows which folder exists. Otherwise two toolkits that are not on this machine
+    would look like no setup at all.
     """
 
     def changed(fields: SetupFields) -> SetupFields:
@@ -26,16 +26,23 @@ def without_folders(rule: SetupRule) -> SetupRule:
         listed = {f"folders for {name}": text for name, text in folders.items() if text}
         return replace(fields, env=kept, config_settings={**fields.config_settings, **listed})
 
-    return replace(
-        rule,
-        fields=changed(rule.fields),
-        by_compiler={name: changed(fields) for name, fields in rule.by_compiler.items()},
-        by_backend={name: changed(fields) for name, fields in rule.by_backend.items()},
-    )
+    def changed_rules(rules: Iterable[SetupRule]) -> tuple[SetupRule, ...]:
+        return tuple(
+            replace(
+                rule,
+                fields=changed(rule.fields),
+                by_compiler={name: changed(fields) for name, fields in rule.by_compiler.items()},
+                by_backend={name: changed(fields) for name, fields in rule.by_backend.items()},
+            )
+            for rule in rules
+        )
+
+    presets = [replace(preset, rules=changed_rules(preset.rules)) for preset in sources.presets]
+    return replace(sources, rules=changed_rules(sources.rules), presets=presets)
 
 
 def comparable(setup: BuildSetup) -> tuple[Any, ...]:
-    """A setup without where its entries come from."""
+    """The values of a setup without their origins."""
 
     def values(entries: Mapping[str, Entry | tuple[Entry, ...]]) -> tuple[Any, ...]:
         return tuple(
@@ -54,15 +61,11 @@ def comparable(setup: BuildSetup) -> tuple[Any, ...]:
 
 
 def setup_digest(variant: Variant, sources: SetupSources) -> str:
-    """The SHA-256, hexadecimal, of what a variant asks of the build.
+    """The SHA-256 of a variant's build setup, in hexadecimal.
 
-    As in a plan, lists of folders are compared as lists, whether or not such folders exist.
+    As in a plan, lists of folders are compared, whether or not the folders exist.
     """
-    rules = tuple(map(without_folders, sources.rules))
-    presets = [
-        replace(one, rules=tuple(map(without_folders, one.rules))) for one in sources.presets
-    ]
-    return _digest(merge_rules(variant, replace(sources, rules=rules, presets=presets)))
+    return _digest(merge_rules(variant, without_folders(sources)))
 
 
 def _digest(setup: BuildSetup) -> str:
@@ -70,4 +73,4 @@ def _digest(setup: BuildSetup) -> str:
 
 
 NO_SETUP = _digest(BuildSetup())
-"""The digest of what asks for nothing: the non-variant wheel, for example."""
+"""The digest of an empty setup, for example of the non-variant wheel."""

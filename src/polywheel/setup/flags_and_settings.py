@@ -17,11 +17,18 @@ from pathlib import PureWindowsPath
 
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildSetup, DeliveryMethod, Entry
+from polywheel.model.setup import (
+    FLAG_FIELDS,
+    BackendProfile,
+    BuildSetup,
+    DeliveryMethod,
+    Entry,
+    origins,
+)
 
 _LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache", "env"})
-_NO_PROGRAM = re.compile(r"-|[A-Za-z_]\w*=")
-"""Options and variables of a launcher."""
+_NOT_A_PROGRAM = re.compile(r"-|[A-Za-z_]\w*=")
+"""Options and variables in front of a program."""
 
 _VERSION = r"(-mp)?-?[0-9.]*"
 _FAMILIES = (
@@ -30,15 +37,15 @@ _FAMILIES = (
     (re.compile(rf"(.*-)?(gcc|g\+\+|gfortran){_VERSION}"), "gnu"),
 )
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]((?!\.exe)[^\"])*\.exe", re.IGNORECASE)
-# What a system, or a target of a cross compiler, calls its own compiler, whichever that is.
+# Names of the default compiler of a system, or of a target of cross compilation, whatever compiler it is.
 _GENERIC = re.compile(r"(.*-)?(cc|c\+\+)|c99|c11")
 
 
 def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """``gnu``, ``clang`` or ``msvc`` by ``CC`` or else ``CXX``, and a note where that was a guess.
+    """``gnu``, ``clang``, or ``msvc``, and a note if the compiler is unknown.
 
-    Without either it is what the platform's Python is built with. Nothing is run: a wrong guess
-    can be set right by naming the compiler in ``CC``.
+    The result depends on ``CC``, else on ``CXX``, else on the compiler of the platform's Python. Nothing is run.
+    Users can correct a wrong result by naming the compiler in ``CC``.
     """
     for variable in ("CC", "CXX"):
         command = environment.get(variable, "").strip()
@@ -51,66 +58,61 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
             if pattern.fullmatch(name):
                 return family, None
         problem = f"the compiler {name!r} ({variable}) is unknown"
-        # Path.exists raises some errors, such as those for a folder that is closed or a name that is too long.
+        # Path.exists raises some errors, for example if a folder is not readable or a name is too long.
         if os.path.isabs(path) and not os.path.exists(path):  # noqa: PTH110, PTH117
             problem = f"the compiler {path!r} ({variable}) does not exist"
         return "gnu", f"{problem}: flags for GCC are used"
-    return _platform_family(), None
+    if sysconfig.get_platform().startswith("mingw"):
+        return "gnu", None
+    return {"win32": "msvc", "darwin": "clang"}.get(sys.platform, "gnu"), None
 
 
 def _program(command: str) -> tuple[str, str]:
-    """The compiler in a command, and its name without folders and ``.exe``. Launchers are skipped."""
+    """The compiler of a command, without launchers, and its name without folders and ``.exe``."""
     windows = sys.platform == "win32" or re.search(r"[A-Za-z]:\\", command) is not None
     try:
         words = shlex.split(command, posix=not windows)
     except ValueError:
         words = command.split()
     if _WINDOWS_PATH.fullmatch(command):
-        words = [command]  # not quoted, though it may hold blanks
+        words = [command]  # it may contain spaces without quotes
     for word in words:
-        # Reads both kinds of separators.
         path = word.strip('"')
+        # PureWindowsPath reads both kinds of separators.
         name = PureWindowsPath(path).name.lower().removesuffix(".exe")
-        if name not in _LAUNCHERS and not _NO_PROGRAM.match(word):
+        if name not in _LAUNCHERS and not _NOT_A_PROGRAM.match(word):
             return path, name
     return command, command
-
-
-def _platform_family() -> str:
-    if sysconfig.get_platform().startswith("mingw"):
-        return "gnu"
-    return {"win32": "msvc", "darwin": "clang"}.get(sys.platform, "gnu")
 
 
 FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
 """Environment variables that hold flags for a compiler or linker."""
 _AS_ENVIRONMENT = DeliveryMethod("env")
 _UNSUPPORTED = DeliveryMethod("unsupported")
-_OF_PYTHON = ("cflags", "cxxflags")
 _MSVC = {"cflags": "CL", "cxxflags": "CL", "ldflags": "LINK"}
-"""What the compiler and the linker read themselves: setuptools' class for MSVC reads no variables."""
-PRESET = "preset "
-"""What the origins of presets' rules begin with."""
+"""Variables of MSVC's compiler and linker: the class of setuptools for MSVC reads no variables."""
+_PRESET = "preset "
+"""The prefix of origins in presets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """What the real backend is run with."""
+    """The environment variables and config settings for the real backend."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables to set, in full: what the user had in them stands in front."""
+    """The complete values of variables to set. They begin with the values of the user."""
 
     config_settings: ConfigSettings = field(default_factory=dict)
-    """The user's and ours, merged."""
+    """The settings of the user and of the setup."""
 
     compiler_flags: tuple[Entry, ...] = ()
-    """The flags among them that are for a compiler or linker."""
+    """The flags for compilers and linkers."""
 
-    told: tuple[str, ...] = ()
-    """What was told how, for the log: ``CFLAGS += -O2``."""
+    passed: tuple[str, ...] = ()
+    """What is passed to the backend, for the log: ``CFLAGS += -O2``."""
 
     warnings: tuple[str, ...] = ()
-    """Build setup that the backend does not support."""
+    """Parts of the build setup that the backend does not support."""
 
 
 def deliver(
@@ -123,13 +125,13 @@ def deliver(
     consumed_by_hooks: bool,
     strict: bool,
 ) -> Delivery:
-    """Put a setup into the words of a backend; one without a profile gets the environment.
+    """Translate a setup for a backend. A backend without a profile gets environment variables.
 
-    ``consumed_by_hooks``: whether the project has build hooks that may compile, for backends that
-    do not. Raises ConfigError where the user's config settings contradict the setup, and, with
-    ``strict``, if the backend does not support a part of the setup.
+    ``consumed_by_hooks``: whether the project has build hooks that may compile, for backends that do not compile
+    themselves. Raises ConfigError if the user's config settings contradict the setup, and with ``strict`` if the
+    backend does not support a part of the setup.
     """
-    work = _DeliveryBuilder(
+    builder = _DeliveryBuilder(
         dict(environment),
         dict(settings),
         backend=profile.name if profile else "a backend without a profile",
@@ -137,24 +139,25 @@ def deliver(
         own_optimization=profile is not None and profile.own_optimization,
     )
     for variable, entry in setup.env.items():
-        work.set_variable(variable, entry)
+        builder.set_variable(variable, entry)
     for key, value in setup.config_settings.items():
         if isinstance(value, Entry):
-            work.set_setting(key, value)
+            builder.set_setting(key, value)
         else:
-            work.append_setting(key, value)
-    # After the variables that rules set, so that flags are appended to those too.
+            builder.append_setting(key, value)
+    # After the variables of rules, because flags are also appended to those.
     for name, entries in setup.flags.items():
         method = _method(profile, name, compiler)
-        work.flags(name, method, entries, unread=method.via == "hooks" and not consumed_by_hooks)
+        builder.flags(name, method, entries, unread=method.via == "hooks" and not consumed_by_hooks)
     for name, entry in setup.defines.items():
-        work.define(name, _method(profile, "defines", compiler), entry)
-    work.leave_out_other_languages()
-    if strict and work.missed:
+        builder.define(name, _method(profile, "defines", compiler), entry)
+    delivery = builder.delivery(environment)
+    if strict and builder.unsupported:
         raise ConfigError.collected(
-            Problem(what, at, "strict = true makes this an error") for what, at in work.missed
+            Problem(what, at, "strict = true makes this an error")
+            for what, at in builder.unsupported
         )
-    return work.delivery(environment)
+    return delivery
 
 
 def _method(profile: BackendProfile | None, name: str, compiler: str) -> DeliveryMethod:
@@ -165,7 +168,7 @@ def _method(profile: BackendProfile | None, name: str, compiler: str) -> Deliver
 
 
 class _DeliveryBuilder:
-    """Environment and config settings as they grow."""
+    """Collects environment variables and config settings."""
 
     def __init__(
         self,
@@ -180,57 +183,51 @@ class _DeliveryBuilder:
         self.settings = settings
         self.backend = backend
         self.msvc = msvc
-        # Tools on Windows split a command line as its programs do, not as a shell does.
+        # Tools on Windows split a command line like Windows programs, not like a shell.
         self.windows = msvc or sys.platform == "win32"
         self.own_optimization = own_optimization
-        self.told: list[str] = []
+        self.passed: list[str] = []
         self.compiler_flags: list[Entry] = []
-        self.missed: list[tuple[str, str]] = []
+        self.unsupported: list[tuple[str, str]] = []
+        """Messages and origins."""
         self._origin: dict[tuple[str, str], str] = {}
-        self._origins_of_flags: set[str] = set()
+        self._supported_origins: set[str] = set()
         self._appended: set[tuple[str, ...]] = set()
 
     def delivery(self, before: Mapping[str, str]) -> Delivery:
-        """Everything, of the environment what is another than before."""
-        grown = self.environment.items()
+        """The result, with the environment variables that differ from ``before``."""
+        # A preset has flags for all languages. It is enough if some flags of a rule reach the backend.
+        self.unsupported = [
+            (what, at)
+            for what, at in self.unsupported
+            if not (at.startswith(_PRESET) and at in self._supported_origins)
+        ]
+        variables = self.environment.items()
         return Delivery(
-            environment={name: value for name, value in grown if before.get(name) != value},
+            environment={name: value for name, value in variables if before.get(name) != value},
             config_settings=self.settings,
             compiler_flags=tuple(self.compiler_flags),
-            told=tuple(self.told),
-            warnings=tuple(f"{what} (from {at})" for what, at in self.missed),
+            passed=tuple(self.passed),
+            warnings=tuple(f"{what} (from {at})" for what, at in self.unsupported),
         )
-
-    def miss(self, what: str, entries: Sequence[Entry], why: str = "does not support") -> None:
-        self.missed.append((f"{self.backend} {why} {what}", _origins(entries)))
-
-    def leave_out_other_languages(self) -> None:
-        """A preset speaks of every language at once: of those that a backend has not, say nothing.
-
-        That holds where the same rule of the preset did reach the backend.
-        """
-        self.missed = [
-            (what, at)
-            for what, at in self.missed
-            if not (at.startswith(PRESET) and at in self._origins_of_flags)
-        ]
 
     def flags(
         self, name: str, method: DeliveryMethod, entries: Sequence[Entry], *, unread: bool
     ) -> None:
-        """Deliver flags; ``unread``: as far as is known, nothing reads them."""
+        """Add flags. ``unread``: as far as is known, nothing reads them."""
+        texts, origin = " ".join(entry.value for entry in entries), origins(entries)
         if method.via == "unsupported":
-            self.miss(f"{name} {_texts(entries)!r}", entries)
+            self.unsupported.append((f"{self.backend} does not support {name} {texts!r}", origin))
             return
         if unread:
-            # They are set all the same: an installed plugin of the backend may compile.
-            why = "has no compile step, and the project has no build hook:"
-            self.miss(f"{name} {_texts(entries)!r}", entries, why)
+            # They are set nevertheless: an installed plugin of the backend may compile.
+            why = "has no compile step, and the project has no build hook"
+            self.unsupported.append((f"{self.backend} {why}: {name} {texts!r}", origin))
         else:
-            self._origins_of_flags.add(_origins(entries))
+            self._supported_origins.add(origin)
             self.compiler_flags += entries
-        formatted = [_formatted(method, name, entry) for entry in entries]
-        if key := _key(method):
+        formatted = [_format(method, name, entry) for entry in entries]
+        if key := _setting_key(method):
             self.append_setting(key, formatted)
             return
         variable = method.variable(name)
@@ -239,47 +236,48 @@ class _DeliveryBuilder:
         ):
             if self.msvc:
                 variable = _MSVC.get(name, variable)
-            elif name in _OF_PYTHON and variable not in self.environment:
+            elif name in {"cflags", "cxxflags"} and variable not in self.environment:
                 self._keep_flags_of_python(variable)
         self.append_variable(variable, formatted)
 
     def _keep_flags_of_python(self, variable: str) -> None:
-        """Begin a variable with the flags that Python was built with, optimization among them.
+        """Begin a variable with the flags of the build of Python, which include optimization.
 
-        setuptools takes CXXFLAGS (since 73) and CFLAGS (since 75.8) in place of them
-        (distutils/compilers/C/unix.py). Older versions, which append, see them twice.
+        Otherwise, setuptools would use only CXXFLAGS (since 73) and CFLAGS (since 75.8)
+        (distutils/compilers/C/unix.py). Older versions append them, so the flags occur twice.
         """
         flags = sysconfig.get_config_var("CFLAGS") or ""
         if sys.platform == "darwin" and "ARCHFLAGS" in self.environment:
-            # As _osx_support does, which has not seen what a rule sets.
+            # As in _osx_support, which does not see variables of rules.
             flags = re.sub(r"-arch\s+\w+\s*", "", flags) + " " + self.environment["ARCHFLAGS"]
         if flags.strip():
             self.environment[variable] = flags.strip()
-            self.told.append(f"{variable} begins with the flags that Python was built with")
+            self.passed.append(f"{variable} begins with the flags that Python was built with")
 
     def define(self, name: str, method: DeliveryMethod, entry: Entry) -> None:
-        value = _formatted(method, name, entry)
-        key = _key(method)
+        value = _format(method, name, entry)
+        key = _setting_key(method)
         if method.via == "unsupported":
-            self.miss(f"defines {entry.value!r} for {name!r}", [entry])
+            what = f"{self.backend} does not support defines {entry.value!r} for {name!r}"
+            self.unsupported.append((what, entry.origin))
         elif not key:
             self.append_variable(method.variable("defines"), [value])
         elif "{name}" in key:
             key = key.replace("{name}", name)
-            # scikit-build-core takes each key also with its name in front, and prefers that.
+            # scikit-build-core also accepts each key after a tool name, and prefers that one.
             for other in self.settings:
                 if other.endswith(f".{key}"):
-                    self._refuse_another(other, self._listed(other), value)
+                    self._refuse_other_values(other, self._listed(other), value)
             self.set_setting(key, value)
         else:
-            option = _formatted(method, name, Entry("", entry.origin)).value
+            option = _format(method, name, Entry("", entry.origin)).value
             older = [text for text in self._listed(key) if text.startswith(option)]
-            self._refuse_another(key, older, value)
+            self._refuse_other_values(key, older, value)
             if not older:
                 self.append_setting(key, [value])
 
     def append_variable(self, variable: str, entries: Sequence[Entry]) -> None:
-        # Two flag fields may end in one variable (CL): what both say is said once.
+        # Two flag fields may use the same variable (CL). Equal flags are added once.
         mark = (variable, *(entry.value for entry in entries))
         if mark in self._appended:
             return
@@ -287,44 +285,43 @@ class _DeliveryBuilder:
         added = " ".join(self._word(variable, entry) for entry in entries)
         older = self.environment.get(variable, "").strip()
         self.environment[variable] = f"{older} {added}".strip()
-        self.told.append(f"{variable} += {added}  ({_origins(entries)})")
+        self.passed.append(f"{variable} += {added}  ({origins(entries)})")
 
     def set_variable(self, variable: str, entry: Entry) -> None:
         self.environment[variable] = entry.value
         if variable in FLAG_VARIABLES and entry.value.strip():
             self.compiler_flags.append(entry)
-        self.told.append(f"{variable} = {entry.value}  ({entry.origin})")
+        self.passed.append(f"{variable} = {entry.value}  ({entry.origin})")
 
     def set_setting(self, key: str, entry: Entry) -> None:
-        self._refuse_another(key, self._listed(key), entry)
+        self._refuse_other_values(key, self._listed(key), entry)
         self.settings[key] = entry.value
         self._origin[key, entry.value] = entry.origin
-        self.told.append(f"-C{key}={entry.value}  ({entry.origin})")
+        self.passed.append(f"-C{key}={entry.value}  ({entry.origin})")
 
     def append_setting(self, key: str, entries: Sequence[Entry]) -> None:
         self.settings[key] = [*self._listed(key), *(entry.value for entry in entries)]
         self._origin |= {(key, entry.value): entry.origin for entry in entries}
-        self.told += [f"-C{key}={entry.value}  ({entry.origin})" for entry in entries]
+        self.passed += [f"-C{key}={entry.value}  ({entry.origin})" for entry in entries]
 
     def _listed(self, key: str) -> list[str]:
         older = self.settings.get(key, [])
         return [older] if isinstance(older, str) else list(older)
 
-    def _refuse_another(self, key: str, older: list[str], entry: Entry) -> None:
-        """Raise ConfigError where what is there already is something else."""
+    def _refuse_other_values(self, key: str, older: list[str], entry: Entry) -> None:
+        """Raise ConfigError if a setting already has another value."""
         for text in older:
             if text != entry.value:
-                where = self._origin.get((key, text), "")
+                origin = self._origin.get((key, text))
+                where = f"in {origin}" if origin else "on the command line"
                 raise ConfigError(
-                    f"config setting {key!r} is {text!r} "
-                    + (f"in {where}" if where else "on the command line")
-                    + f" and {entry.value!r} in {entry.origin}",
+                    f"config setting {key!r} is {text!r} {where} and {entry.value!r} in {entry.origin}",
                     at=entry.origin,
                     hint="remove one of them",
                 )
 
     def _word(self, variable: str, entry: Entry) -> str:
-        """A flag as one word of a variable, as the tools that read it split it."""
+        """A flag, quoted for the tools that read the variable."""
         text = entry.value
         if variable == "RUSTFLAGS":
             if re.search(r"\s", text):
@@ -344,21 +341,13 @@ class _DeliveryBuilder:
         return subprocess.list2cmdline([text]) if self.windows else shlex.quote(text)
 
 
-def _key(method: DeliveryMethod) -> str:
-    """The config setting that a method goes by; empty for other ways."""
-    how, _, key = method.via.partition(":")
-    return key if how == "config-setting" else ""
+def _setting_key(method: DeliveryMethod) -> str:
+    """The key of the config setting that a method uses; empty for other methods."""
+    kind, _, key = method.via.partition(":")
+    return key if kind == "config-setting" else ""
 
 
-def _formatted(method: DeliveryMethod, name: str, entry: Entry) -> Entry:
-    filled = {"{name}": name, "{value}": entry.value}
-    value = re.sub(r"\{(name|value)\}", lambda match: filled[match[0]], method.format)
+def _format(method: DeliveryMethod, name: str, entry: Entry) -> Entry:
+    texts = {"{name}": name, "{value}": entry.value}
+    value = re.sub(r"\{(name|value)\}", lambda match: texts[match[0]], method.format)
     return Entry(value, entry.origin)
-
-
-def _texts(entries: Sequence[Entry]) -> str:
-    return " ".join(entry.value for entry in entries)
-
-
-def _origins(entries: Sequence[Entry]) -> str:
-    return ", ".join(dict.fromkeys(entry.origin for entry in entries))

@@ -1,4 +1,4 @@
-"""The presets that polywheel ships: what properties of well-known namespaces ask of a build."""
+"""The presets of polywheel: build setup for the properties of well-known namespaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import FEATURES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, nearest
-from polywheel.model.setup import FeatureValues, Preset
+from polywheel.model.setup import Preset
 from polywheel.model.variant import VariantProperty
 
 
@@ -23,7 +23,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_preset(name: str, *, at: str) -> Preset:
-    """Read ``matrix/presets/{name}.toml``. Raises ConfigError for a name that there is none of."""
+    """Read ``matrix/presets/{name}.toml``. Raises ConfigError for an unknown name."""
     names = preset_names()
     if name not in names:
         raise ConfigError(f"unknown preset {name!r}", at=at, hint=nearest(name, names))
@@ -31,14 +31,13 @@ def load_preset(name: str, *, at: str) -> Preset:
 
 
 def project_presets(project: Project) -> list[Preset]:
-    """The presets that a project names. Raises ConfigError for a name that there is none of."""
+    """The presets that a project names. Raises ConfigError for an unknown name."""
     at = project.at("tool.polywheel.presets")
     return [load_preset(name, at=at) for name in project.settings.presets]
 
 
 @cache
 def _read(path: Path) -> Preset:
-    """One shipped file; several steps of a build ask for the same one."""
     name = path.stem
     problems = Problems()
     table = Table(tomllib.loads(path.read_text(encoding="utf-8")), f"preset {name}", (), problems)
@@ -54,21 +53,19 @@ def _read(path: Path) -> Preset:
 
 
 def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, *, at: str) -> None:
-    """Raise ConfigError for features and values that the preset does not know, and for several
-    values of a feature that has one.
-    """
+    """Raise ConfigError for unknown features and values, and for several values of a feature with one value."""
     problems = Problems()
     values: dict[str, list[str]] = {}
     for prop in properties:
         feature = preset.features.get(prop.feature)
         if feature is None or not feature.has(prop.value):
-            what = "value" if feature else "feature"
+            hint = nearest(prop.value, feature.values) if feature else None
+            if feature and feature.pattern is not None:
+                hint = hint or f"it must match ^{feature.pattern}$"
             problems.add(
-                f"the preset {preset.name!r} does not know the {what} of '{prop}'",
+                f"the preset {preset.name!r} does not know the {'value' if feature else 'feature'} of '{prop}'",
                 at=at,
-                hint=_nearest_value(prop.value, feature)
-                if feature
-                else nearest(prop.feature, preset.features),
+                hint=hint if feature else nearest(prop.feature, preset.features),
             )
         elif not feature.multi_value:
             values.setdefault(prop.feature, []).append(prop.value)
@@ -80,9 +77,3 @@ def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, 
                 at=at,
             )
     problems.raise_all()
-
-
-def _nearest_value(value: str, feature: FeatureValues) -> str | None:
-    if feature.pattern is None:
-        return nearest(value, feature.values)
-    return nearest(value, feature.values) or f"it must match ^{feature.pattern}$"

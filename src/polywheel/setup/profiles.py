@@ -1,4 +1,4 @@
-"""Backend profiles, and which real backend a project uses."""
+"""Backend profiles, and the choice of the real backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEGACY = "setuptools.build_meta:__legacy__"
 
 
 def shipped_profiles() -> tuple[BackendProfile, ...]:
-    """Every profile in ``backends/``, by name. Raises ConfigError where one is malformed."""
+    """The profiles in ``backends/``, sorted by name."""
     problems = Problems()
     profiles = []
     for path in sorted(data_folder("backends").glob("*.toml")):
@@ -30,12 +30,12 @@ def shipped_profiles() -> tuple[BackendProfile, ...]:
 
 
 def choose_backend(project: Project) -> BackendChoice:
-    """The backend that really builds the project.
+    """The backend that polywheel calls for a project.
 
-    It is what ``tool.polywheel.build-backend`` names; else what ``[build-system]`` names, unless
-    that is polywheel; then the one package in ``build-system.requires`` that
-    has a profile. Raises ConfigError where none or several are left, or polywheel itself. A
-    project that names no backend anywhere is built by setuptools (PEP 517, "Source trees").
+    It is the backend in ``tool.polywheel.build-backend``, or else in ``[build-system]`` unless that is polywheel, or
+    else the only package in ``build-system.requires`` that has a profile. A project that names no backend at all is
+    built by setuptools (PEP 517, "Source trees"). Raises ConfigError if there is no backend, if there are
+    several, and if it is polywheel itself.
     """
     profiles = shipped_profiles()
     declared = project.build_system.build_backend
@@ -55,11 +55,11 @@ def choose_backend(project: Project) -> BackendChoice:
         name, path = declared, project.build_system.backend_path
         at = f"{PYPROJECT}: build-system.build-backend"
     else:
-        name, path = _inferred(project, profiles), None
-    profile = next((one for one in profiles if name in one.modules), None)
+        name, path = _infer(project, profiles), None
+    profile = next((profile for profile in profiles if name in profile.modules), None)
     override = project.settings.backend
     if override is not None:
-        # What it leaves open is as for a backend without a profile: flags go to the environment.
+        # Without a profile, flags are passed in environment variables.
         unknown = BackendProfile(
             name=name,
             modules=(name,),
@@ -74,31 +74,29 @@ def _is_ours(backend: str) -> bool:
     return backend.partition(":")[0].partition(".")[0] == OURS
 
 
-def _inferred(project: Project, profiles: Iterable[BackendProfile]) -> str:
+def _infer(project: Project, profiles: Iterable[BackendProfile]) -> str:
+    at = f"{PYPROJECT}: build-system.requires"
     required = set()
     for text in project.build_system.requires:
         try:
             required.add(canonicalize_name(parse_requirement(text).name))
         except ValueError as error:
-            raise ConfigError(
-                f"malformed requirement {text!r}: {str(error).splitlines()[0]}",
-                at=f"{PYPROJECT}: build-system.requires",
-            ) from None
-    found = [one for one in profiles if required.intersection(one.packages)]
-    if len(found) == 1:
-        return found[0].modules[0]
-    at = f"{PYPROJECT}: build-system.requires"
-    if found:
+            why = str(error).splitlines()[0]
+            raise ConfigError(f"malformed requirement {text!r}: {why}", at=at) from None
+    matching = [profile for profile in profiles if required.intersection(profile.packages)]
+    if len(matching) == 1:
+        return matching[0].modules[0]
+    hint = "set the one that builds this project: [tool.polywheel] build-backend = "
+    if matching:
         raise ConfigError(
             "several backends are required, so the real backend can't be inferred: "
-            + ", ".join(one.packages[0] for one in found),
+            + ", ".join(profile.packages[0] for profile in matching),
             at=at,
-            hint="set the one that builds this project: [tool.polywheel] build-backend = "
-            + " or ".join(f'"{one.modules[0]}"' for one in found),
+            hint=hint + " or ".join(f'"{profile.modules[0]}"' for profile in matching),
         )
+    known = ", ".join(f"{profile.modules[0]} ({profile.packages[0]})" for profile in profiles)
     raise ConfigError(
         "no required package is a known backend, so the real backend can't be inferred",
         at=at,
-        hint='set the one that builds this project: [tool.polywheel] build-backend = "…"; known: '
-        + ", ".join(f"{one.modules[0]} ({one.packages[0]})" for one in profiles),
+        hint=f'{hint}"…"; known: {known}',
     )

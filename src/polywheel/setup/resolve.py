@@ -1,9 +1,9 @@
-"""From a variant to what is asked of its build: providers are asked, rules are followed."""
+"""Resolve the build setup of a variant: ask providers and merge rules."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from polywheel.config.project import PYPROJECT, Project
@@ -30,24 +30,22 @@ from polywheel.setup.unused_rules import check_unused_rules
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedSetup:
-    """A variant, and everything that its build is asked for."""
+    """A variant and its build setup."""
 
     variant: Variant
     metadata: VariantMetadata
-    """The project's, with the static properties that plugins filled in."""
+    """The metadata of the project, with static properties from plugins."""
 
     setup: BuildSetup
     compiler: str
-    """``gnu``, ``clang`` or ``msvc``."""
+    """``gnu``, ``clang``, or ``msvc``."""
 
     sources: SetupSources
-    """What the setup was made of."""
-
     providers: tuple[BuildProvider, ...] = ()
 
     @property
     def setup_digest(self) -> str:
-        """Equal for variants that ask the same of the build."""
+        """Variants with the same digest have the same build setup."""
         return setup_digest(self.variant, self.sources)
 
 
@@ -60,11 +58,11 @@ def resolve_setup(
     notify: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
 ) -> ResolvedSetup:
-    """What a variant asks of the build, its properties checked against their providers.
+    """The build setup of a variant, after its properties are checked by their providers.
 
-    Plugins are asked in the environment of the interpreter ``python``; without one they may not be
-    installed yet, and only what project and presets say is there. ``environment`` has the marker
-    variables of where it is built, if that is not here. Raises ConfigError and ProviderError.
+    Plugins run in the environment of the interpreter ``python``. Without it, plugins are not asked, because they may
+    not be installed yet. ``environment`` has the marker variables of the machine that builds, if it is not this
+    one. Raises ConfigError and ProviderError.
     """
     providers = build_providers(project, variant)
     presets = project_presets(project)
@@ -72,12 +70,10 @@ def resolve_setup(
     answers: dict[str, PluginAnswer] = {}
     metadata = project.metadata
     if python is not None:
-        asked = queries(providers, variant)
-        timeout = project.settings.provider_timeout
         for answer in ask_plugins(
-            asked,
+            queries(providers, variant),
             python=python,
-            timeout=timeout,
+            timeout=project.settings.provider_timeout,
             notify=lambda line: notify(f"note: provider {line}"),
         ):
             answers[answer.namespace] = answer
@@ -86,8 +82,13 @@ def resolve_setup(
                 answer = answers[provider.namespace]
                 check_answer(answer, at=provider.at, multi_value=multi_value_features(answer))
         metadata = with_static_properties(metadata, providers, answers)
-        _check_static(metadata, providers, variant)
-    check_unused_rules(project, variant, _all_known(project, presets), answers)
+        filled = {
+            provider.namespace: provider.at for provider in providers if provider.fills_static
+        }
+        for prop in variant.properties:
+            if prop.namespace in filled:
+                metadata.check(prop, at=filled[prop.namespace])
+    check_unused_rules(project, variant, _known_presets(project, presets), answers)
     compiler, note = compiler_family(os.environ)
     sources = SetupSources(
         rules=project.settings.setup,
@@ -112,13 +113,14 @@ def resolve_setup(
     )
 
 
-def build_requirements(asked: ResolvedSetup) -> list[str]:
-    """What has to be installed for the build: plugins, and what the setup requires."""
-    found = plugin_requirements(asked.providers)
-    return [*found, *(one.value for one in asked.setup.requires if one.value not in found)]
+def build_requirements(resolved: ResolvedSetup) -> list[str]:
+    """The requirements of a build: plugins, and the requirements of the setup."""
+    plugins = plugin_requirements(resolved.providers)
+    return [*plugins, *(e.value for e in resolved.setup.requires if e.value not in plugins)]
 
 
-def check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant) -> None:
+def check_against_presets(providers: Iterable[BuildProvider], variant: Variant) -> None:
+    """Check properties of namespaces with ``query = "preset"``. Raises ConfigError."""
     for provider in providers:
         if provider.query != "preset":
             continue
@@ -134,31 +136,19 @@ def check_against_presets(providers: tuple[BuildProvider, ...], variant: Variant
 
 
 def multi_value_features(answer: PluginAnswer) -> list[str]:
-    """The features that a namespace's preset gives several values, for plugins that do not say."""
+    """Features with several values according to the preset, for plugins without this information."""
     namespace = answer.namespace or ""
     if len({prop.feature for prop in answer.valid}) == len(answer.valid):
-        return []  # nobody asks for several
+        return []  # no feature has several values
     if answer.generation not in WITHOUT_MULTI_VALUE or namespace not in preset_names():
         return []
     features = load_preset(namespace, at=PYPROJECT).features
     return [name for name, feature in features.items() if feature.multi_value]
 
 
-def _check_static(
-    metadata: VariantMetadata, providers: tuple[BuildProvider, ...], variant: Variant
-) -> None:
-    """Properties against the static properties that a plugin has just filled in."""
-    filled = {one.namespace: one.at for one in providers if one.fills_static}
-    for prop in variant.properties:
-        if prop.namespace in filled:
-            metadata.check(prop, at=filled[prop.namespace])
-
-
-def _all_known(project: Project, presets: list[Preset]) -> list[Preset]:
-    """The project's presets, and those of namespaces that it has rules for: what they know."""
-    there = {preset.namespace for preset in presets}
-    wanted = {rule.target[0] for rule in project.settings.setup if rule.target} - there
-    return [
-        *presets,
-        *(load_preset(name, at=PYPROJECT) for name in preset_names() if name in wanted),
-    ]
+def _known_presets(project: Project, presets: list[Preset]) -> list[Preset]:
+    """The presets of a project, and those of the namespaces that its rules name."""
+    namespaces = {rule.target[0] for rule in project.settings.setup if rule.target}
+    namespaces -= {preset.namespace for preset in presets}
+    names = [name for name in preset_names() if name in namespaces]
+    return [*presets, *(load_preset(name, at=PYPROJECT) for name in names)]

@@ -42,6 +42,7 @@ from polywheel.model.setup import (
     Preset,
     SetupRule,
     Text,
+    origins,
     with_placeholders,
 )
 from polywheel.model.variant import Variant, VariantProperty
@@ -50,7 +51,7 @@ _REQUIREMENTS = ("requires", "dependencies")
 
 
 class Strength(IntEnum):
-    """Which of several single values for one name is taken: that of the strongest rules."""
+    """The strength of single values. If several rules set a name, the strongest one is used."""
 
     EVERYTHING = 0
     PROPERTY = 1
@@ -58,7 +59,7 @@ class Strength(IntEnum):
 
 
 class SetupAccumulator:
-    """Entries in the order in which they are added; :meth:`build_setup` is the setup that they make."""
+    """Collects entries in order. :meth:`build_setup` returns the setup."""
 
     def __init__(self, variant: Variant, source: Path) -> None:
         self.variant = variant
@@ -72,41 +73,41 @@ class SetupAccumulator:
     def add(
         self,
         rule: SetupRule,
-        said: dict[Name, Text],
+        values: Mapping[Name, Text],
         prop: VariantProperty | None,
         strength: Strength,
     ) -> None:
-        """Add what a rule says, placeholders filled in for a property (None: for the label)."""
-        for name, value in said.items():
+        """Add values of a rule, with placeholders filled for a property, or only for the label."""
+
+        def fill(text: str) -> str:
+            filled = self.problems.attempt(fill_placeholders, text, rule, self.variant, prop)
+            return filled or ""
+
+        for name, value in values.items():
             if isinstance(value, str):
-                self._set(name, self._filled(rule, value, prop), rule.at, strength)
-                continue
-            texts = tuple(self._filled(rule, text, prop) for text in value)
-            if name[0] == "env":
-                self._set_to_folder(name, texts, rule.at, strength)
+                self._set(name, fill(value), rule.at, strength)
+            elif name[0] == "env":
+                self._set_to_folder(name, tuple(map(fill, value)), rule.at, strength)
             else:
-                self._extend(name, texts, rule.at)
+                self._extend(name, tuple(map(fill, value)), rule.at)
 
     def add_answer(self, namespace: str, name: str, texts: tuple[str, ...]) -> None:
         """Add one list of a provider's build setup."""
         origin = f"provider {namespace} (get_build_setup)"
-        if name in FLAG_FIELDS:
-            for text in filter(holds_several_flags, texts):
-                self.problems.add(
-                    f"one item of {name} contains several flags: {text!r}",
-                    at=origin,
-                    hint=f"the plugin has to return each flag as an item of its own; a rule of the "
-                    f"project for {name} takes the place of its answer",
-                )
-            self._extend(("flags", name), texts, origin)
-        else:
+        if name not in FLAG_FIELDS:
             self.notes[f"{origin} returned the unknown key {name!r}, which has no effect"] = None
-
-    def _filled(self, rule: SetupRule, text: str, prop: VariantProperty | None) -> str:
-        return self.problems.attempt(fill_placeholders, text, rule, self.variant, prop) or ""
+            return
+        for text in filter(holds_several_flags, texts):
+            self.problems.add(
+                f"one item of {name} contains several flags: {text!r}",
+                at=origin,
+                hint=f"the plugin has to return each flag as an item of its own; a rule of the "
+                f"project for {name} takes the place of its answer",
+            )
+        self._extend(("flags", name), texts, origin)
 
     def _extend(self, name: Name, texts: tuple[str, ...], origin: str) -> None:
-        """Append a list; once where it comes out the same for several properties."""
+        """Append a list. A list that is equal for several properties of one rule is appended once."""
         if (origin, name, texts) in self._seen:
             return
         self._seen.add((origin, name, texts))
@@ -114,7 +115,8 @@ class SetupAccumulator:
         for text in texts:
             if name[0] in _REQUIREMENTS:
                 if all(text != entry.value for entry in entries):
-                    entries.append(self._requirement(text, origin))
+                    self._check_requirement(text, origin)
+                    entries.append(Entry(text, origin))
             elif text or name[0] != "flags":
                 entries.append(self._entry(text, origin))
 
@@ -124,37 +126,38 @@ class SetupAccumulator:
             entries.append(self._entry(text, origin))
 
     def _set_to_folder(
-        self, name: Name, candidates: tuple[str, ...], origin: str, strength: Strength
+        self, name: Name, folders: tuple[str, ...], origin: str, strength: Strength
     ) -> None:
-        """Set a variable to the first folder that exists; without candidates, leave it alone.
+        """Set a variable to the first existing folder. An empty list leaves the variable unchanged.
 
-        The path is absolute: compilers run elsewhere than in the project.
+        The path is absolute, because compilers do not run in the folder of the project.
         """
-        for candidate in candidates:
-            path = os.path.join(self.source, candidate)
-            if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises on folders that are closed
+        for folder in folders:
+            path = os.path.join(self.source, folder)
+            if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises if a folder is not readable
                 self._set(name, path, origin, strength)
                 return
-        if candidates:
-            none_of = ", ".join(candidates)
-            self.notes[f"{name[1]} is not set by {origin}: none of {none_of} exists"] = None
+        if folders:
+            listed = ", ".join(folders)
+            self.notes[f"{name[1]} is not set by {origin}: none of {listed} exists"] = None
         else:
             self.single.setdefault(name, {}).setdefault(strength, [])
 
     def _entry(self, text: str, origin: str) -> Entry:
-        """A value that may go into an environment, or a problem noted."""
+        """An entry. A text that can't be put into an environment variable is a problem."""
         try:
-            if "\0" in text:
-                raise ValueError
             text.encode()
-        except ValueError:
+            valid = "\0" not in text
+        except UnicodeEncodeError:
+            valid = False
+        if not valid:
             self.problems.add(
                 f"{text!a} contains a character that an environment variable can't hold", at=origin
             )
         return Entry(text, origin)
 
-    def _requirement(self, text: str, origin: str) -> Entry:
-        """A requirement, which must be one also with its placeholders filled in."""
+    def _check_requirement(self, text: str, origin: str) -> None:
+        """Check a requirement again, after its placeholders are filled."""
         try:
             parse_requirement(text)
             if not text.isprintable():
@@ -162,43 +165,41 @@ class SetupAccumulator:
         except InvalidRequirement as error:
             why = str(error).splitlines()[0]
             self.problems.add(f"malformed requirement {text!r}: {why}", at=origin)
-        return Entry(text, origin)
 
     def build_setup(self) -> BuildSetup:
-        """The setup. Raises ConfigError with every contradiction."""
+        """The setup. Raises ConfigError with all contradictions."""
         single = {name: entry for name in self.single if (entry := self._strongest(name))}
         for name, entry in single.items():
             if self.lists.get(name):
                 self.problems.add(
-                    f"config setting {name[1]!r} is a list in {_origins(self.lists[name])} "
+                    f"config setting {name[1]!r} is a list in {origins(self.lists[name])} "
                     f"and a string in {entry.origin}",
                     at=entry.origin,
                 )
         self.problems.raise_all()
-
-        def named(field: str) -> dict[str, Entry]:
-            return {name: entry for (kind, name), entry in single.items() if kind == field}
-
-        def listed(field: str) -> dict[str, tuple[Entry, ...]]:
-            return {
-                name: tuple(entries)
-                for (kind, name), entries in self.lists.items()
-                if kind == field and entries
-            }
-
-        flags = listed("flags")
+        strings: dict[str, dict[str, Entry]] = {}
+        for (kind, key), entry in single.items():
+            strings.setdefault(kind, {})[key] = entry
+        lists: dict[str, dict[str, tuple[Entry, ...]]] = {}
+        for (kind, key), entries in self.lists.items():
+            if entries:
+                lists.setdefault(kind, {})[key] = tuple(entries)
+        flags = lists.get("flags", {})
         return BuildSetup(
             flags={name: flags[name] for name in FLAG_FIELDS if name in flags},
-            env=named("env"),
-            config_settings={**named("config-settings"), **listed("config-settings")},
-            defines=named("defines"),
-            requires=listed("requires").get("", ()),
-            dependencies=listed("dependencies").get("", ()),
+            env=strings.get("env", {}),
+            config_settings={
+                **strings.get("config-settings", {}),
+                **lists.get("config-settings", {}),
+            },
+            defines=strings.get("defines", {}),
+            requires=lists.get("requires", {}).get("", ()),
+            dependencies=lists.get("dependencies", {}).get("", ()),
             notes=tuple(self.notes),
         )
 
     def _strongest(self, name: Name) -> Entry | None:
-        """The value of the strongest rules; a problem is noted where they give several."""
+        """The value of the strongest rules. Several different values are a problem."""
         strength = max(self.single[name])
         entries = self.single[name][strength]
         for other in entries[1:]:
@@ -221,9 +222,9 @@ class SetupAccumulator:
 def fill_placeholders(
     text: str, rule: SetupRule, variant: Variant, prop: VariantProperty | None
 ) -> str:
-    """A rule's text with its placeholders filled in for a property, or for the label alone.
+    """A text of a rule with placeholders filled for a property, or only for the label.
 
-    Raises ConfigError for a value that has no spelling of the name that is asked for.
+    Raises ConfigError for a value without the requested spelling.
     """
 
     def fill(placeholder: str) -> str:
@@ -236,41 +237,31 @@ def fill_placeholders(
         if kind == "values":
             feature = (prop.namespace, prop.feature)
             every = variant.properties
-            values = [one.value for one in every if (one.namespace, one.feature) == feature]
-        return rule.separator.join(_spelling_of(rule, value, spelling) for value in values)
+            values = [other.value for other in every if (other.namespace, other.feature) == feature]
+        if spelling:
+            spellings = rule.spelling.get(spelling, {})
+            for value in values:
+                if value not in spellings:
+                    what = f"the value {value!r} has no spelling {spelling!r}"
+                    raise ConfigError(what, at=f"{rule.at}.spelling")
+            values = [spellings[value] for value in values]
+        return rule.separator.join(values)
 
     return with_placeholders(text, fill)
 
 
-def _spelling_of(rule: SetupRule, value: str, spelling: str) -> str:
-    if not spelling:
-        return value
-    try:
-        return rule.spelling[spelling][value]
-    except KeyError:
-        raise ConfigError(
-            f"the value {value!r} has no spelling {spelling!r}", at=f"{rule.at}.spelling"
-        ) from None
-
-
-def _origins(entries: Iterable[Entry]) -> str:
-    return ", ".join(dict.fromkeys(entry.origin for entry in entries))
-
-
-_Taken = dict[VariantProperty, set[Name]]
-"""What has been said already, by property."""
-
-_Choice = tuple[SetupRule, dict[Name, Text], VariantProperty]
+_Names = dict[VariantProperty, set[Name]]
+"""The names that rules and answers have set so far, by property."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetupSources:
-    """Everything that build setup is made of."""
+    """The sources of build setup."""
 
     rules: Sequence[SetupRule] = ()
     presets: Sequence[Preset] = ()
     answers: Mapping[str, PluginAnswer] = field(default_factory=dict)
-    """By namespace; empty as long as no plugin was asked."""
+    """By namespace; empty if no plugin was asked."""
 
     namespaces: Sequence[str] = ()
     """In priority order, highest first."""
@@ -280,50 +271,50 @@ class SetupSources:
     """The name of the real backend's profile."""
 
     environment: Mapping[str, str] | None = None
-    """Marker variables (PEP 508) of where the build runs; this interpreter's where there are none."""
+    """Marker variables (PEP 508) of the machine that builds. The default is this interpreter."""
 
     source: Path = Path()
-    """The project: relative candidates of a variable are looked for there."""
+    """The folder of the project, for relative folders in variables."""
 
 
 def merge_rules(variant: Variant, sources: SetupSources) -> BuildSetup:
-    """The build setup of a variant. Raises ConfigError where sources contradict each other."""
+    """The build setup of a variant. Raises ConfigError if the sources contradict each other."""
     accumulator = SetupAccumulator(variant, sources.source)
     here = sources.environment
     rules = [rule for rule in sources.rules if _applies(rule, here)]
-    presets = [rule for one in sources.presets for rule in one.rules if _applies(rule, here)]
+    presets = [rule for preset in sources.presets for rule in preset.rules if _applies(rule, here)]
     for rule in rules:
         if not rule.target and rule.label_glob is None:
-            accumulator.add(rule, _said(rule, sources), None, Strength.EVERYTHING)
-    silent: list[VariantProperty] = []
+            accumulator.add(rule, _values(rule, sources), None, Strength.EVERYTHING)
+    without_setup: list[VariantProperty] = []
     for namespace in _lowest_first(variant, sources):
-        properties = [prop for prop in variant.properties if prop.namespace == namespace]
-        taken: _Taken = {prop: set() for prop in properties}
-        # Chosen from the strongest source to the weakest, added the other way round.
-        from_rules = _chosen(rules, sources, taken)
-        from_provider = list(_answered(_readable_answer(sources, namespace, accumulator), taken))
-        from_presets = _chosen(presets, sources, taken)
-        for rule, said, prop in from_presets:
-            accumulator.add(rule, said, prop, Strength.PROPERTY)
+        names: _Names = {prop: set() for prop in variant.properties if prop.namespace == namespace}
+        # The strongest source sets names first. Entries are added in the opposite order.
+        from_rules = _choose(rules, sources, names)
+        answer = _readable_answer(sources, namespace, accumulator.notes)
+        from_provider = list(_choose_flags(answer, names)) if answer else []
+        from_presets = _choose(presets, sources, names)
+        for rule, values, prop in from_presets:
+            accumulator.add(rule, values, prop, Strength.PROPERTY)
         for name, texts in from_provider:
             accumulator.add_answer(namespace, name, texts)
-        for rule, said, prop in from_rules:
-            accumulator.add(rule, said, prop, Strength.PROPERTY)
-        silent += [
-            prop for prop, names in taken.items() if not names and not is_intended(prop, rules)
+        for rule, values, prop in from_rules:
+            accumulator.add(rule, values, prop, Strength.PROPERTY)
+        without_setup += [
+            prop for prop in names if not names[prop] and not is_intended(prop, rules)
         ]
     for rule in rules:
         if rule.label_glob is not None and fnmatchcase(variant.label, rule.label_glob):
-            accumulator.add(rule, _said(rule, sources), None, Strength.LABEL)
-            silent = []
-    for prop in silent:
+            accumulator.add(rule, _values(rule, sources), None, Strength.LABEL)
+            without_setup = []
+    for prop in without_setup:
         what = f"no rule, provider, or preset has build setup for '{prop}'"
         accumulator.notes[what] = None
     return accumulator.build_setup()
 
 
 def _lowest_first(variant: Variant, sources: SetupSources) -> list[str]:
-    """The variant's namespaces by priority, highest last; those without one come first."""
+    """The namespaces of a variant: those without priority, then by priority, highest last."""
     listed = [name for name in reversed(sources.namespaces) if name in variant.namespaces]
     return sorted(variant.namespaces.difference(listed)) + listed
 
@@ -333,58 +324,59 @@ def _applies(rule: SetupRule, environment: Mapping[str, str] | None) -> bool:
         return True
     try:
         return Marker(rule.when).evaluate(dict(environment) if environment else None)
-    except ValueError as error:  # a comparison that has no meaning, such as os_name ~= "posix"
+    except ValueError as error:  # an undefined comparison, such as os_name ~= "posix"
         raise ConfigError(
             f"the marker {rule.when!r} can't be evaluated: {error}", at=f"{rule.at}.when"
         ) from None
 
 
-def _said(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
-    """What a rule says for this compiler and this backend; the backend's word is the strongest."""
-    said = rule.fields.by_name()
-    if rule.by_compiler and sources.compiler in rule.by_compiler:
-        said |= rule.by_compiler[sources.compiler].by_name()
-    if sources.backend is not None and sources.backend in rule.by_backend:
-        said |= rule.by_backend[sources.backend].by_name()
-    return said
+def _values(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
+    """The values of a rule for this compiler and backend. Values for the backend win."""
+    values = rule.fields.by_name()
+    if fields := rule.by_compiler.get(sources.compiler):
+        values |= fields.by_name()
+    if sources.backend is not None and (fields := rule.by_backend.get(sources.backend)):
+        values |= fields.by_name()
+    return values
 
 
 def is_intended(prop: VariantProperty, rules: Iterable[SetupRule]) -> bool:
-    """Whether a rule without fields says that a property changes nothing in the build."""
+    """Whether a rule without fields declares that a property has no build setup."""
     return any(rule.is_empty and rule.is_about(prop) for rule in rules)
 
 
-def _chosen(rules: Iterable[SetupRule], sources: SetupSources, taken: _Taken) -> list[_Choice]:
-    """What each rule says of each property that nothing before it has said; ``taken`` grows."""
-    found = []
-    rules = list(rules)
-    for prop, names in taken.items():
-        about = [one for one in rules if one.is_about(prop)]
-        for rule in sorted(about, key=lambda one: len(one.target), reverse=True):
-            said = _said(rule, sources)
-            found.append((rule, {n: text for n, text in said.items() if n not in names}, prop))
-            names.update(said)
-    return found
+def _choose(
+    rules: Sequence[SetupRule], sources: SetupSources, names: _Names
+) -> list[tuple[SetupRule, dict[Name, Text], VariantProperty]]:
+    """The values of rules whose names are not set yet, by property. The names are added to ``names``."""
+    choices = []
+    for prop, names_of_property in names.items():
+        matching = [rule for rule in rules if rule.is_about(prop)]
+        for rule in sorted(matching, key=lambda rule: len(rule.target), reverse=True):
+            values = _values(rule, sources)
+            new = {name: values[name] for name in values if name not in names_of_property}
+            choices.append((rule, new, prop))
+            names_of_property.update(values)
+    return choices
 
 
 def _readable_answer(
-    sources: SetupSources, namespace: str, accumulator: SetupAccumulator
+    sources: SetupSources, namespace: str, notes: dict[str, None]
 ) -> PluginAnswer | None:
-    """A provider's answer without what the compiler can't read: plugins know GNU's spelling only."""
+    """A provider's answer without flags that MSVC can't read. Plugins return flags for GCC."""
     answer = sources.answers.get(namespace)
     if answer is None or sources.compiler != "msvc":
         return answer
 
     def readable(setup: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        found = {}
+        kept = {}
         for name, texts in setup.items():
-            kept = tuple(text for text in texts if not text.startswith(("-m", "-f")))
-            if kept:
-                found[name] = kept
-            for text in set(texts).difference(kept):
-                what = f"provider {namespace} says {text!r}, which MSVC does not know: ignored"
-                accumulator.notes[what] = None
-        return found
+            kept[name] = tuple(text for text in texts if not text.startswith(("-m", "-f")))
+            for text in set(texts).difference(kept[name]):
+                notes[f"provider {namespace} says {text!r}, which MSVC does not know: ignored"] = (
+                    None
+                )
+        return {name: texts for name, texts in kept.items() if texts}
 
     return replace(
         answer,
@@ -393,23 +385,19 @@ def _readable_answer(
     )
 
 
-def _answered(answer: PluginAnswer | None, taken: _Taken) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """A provider's flag lists by name: its joint answer, or one a property where rules are first.
+def _choose_flags(answer: PluginAnswer, names: _Names) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The flag lists of a provider: for all properties together, or for each if rules set flags.
 
-    ``taken`` grows by what the provider says of each property; by all that it says of them together
-    where it says that of none alone.
+    The names are added to ``names``: those of the answer for each property, and for all properties those that are
+    only in the answer for all.
     """
-    if answer is None:
-        return
-    each = {prop: answer.setup_each.get(prop, {}) for prop in taken}
-    if any(field == "flags" for names in taken.values() for field, _ in names):
-        for prop, names in taken.items():
-            yield from (
-                (name, texts) for name, texts in each[prop].items() if ("flags", name) not in names
-            )
-        together = set[str]()
+    each = {prop: answer.setup_each.get(prop, {}) for prop in names}
+    together = set[str]()
+    if any(field == "flags" for keys in names.values() for field, _ in keys):
+        for prop, keys in names.items():
+            yield from (item for item in each[prop].items() if ("flags", item[0]) not in keys)
     else:
         yield from answer.setup.items()
         together = set(answer.setup).difference(*each.values())
-    for prop, names in taken.items():
-        names.update(("flags", name) for name in (*each[prop], *together))
+    for prop, keys in names.items():
+        keys.update(("flags", name) for name in (*each[prop], *together))

@@ -1,4 +1,4 @@
-"""Rules that can never apply: nothing that is declared may be without effect in silence."""
+"""Find setup rules that can never apply."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from polywheel.model.variant import ABI_DEPENDENCY, ABI_VALUE, NULL_LABEL, Provi
 from polywheel.providers.plugins import plugin_requires
 from polywheel.setup.profiles import shipped_profiles
 
-Known = dict[str, FeatureValues]
-"""Features by name."""
-
 
 def check_unused_rules(
     project: Project,
@@ -25,12 +22,11 @@ def check_unused_rules(
     presets: Sequence[Preset],
     answers: Mapping[str, PluginAnswer],
 ) -> None:
-    """Raise ConfigError for rules about what neither the project nor the provider knows.
+    """Raise ConfigError for rules with names that neither the project nor the provider knows.
 
-    Namespaces must have a provider. Features and values are held against static properties, against
-    what a plugin lists, and against the namespace's preset where a plugin that was asked lists
-    nothing or where no plugin is asked. A plugin that has not answered in this build may know
-    anything.
+    Namespaces must have a provider. Features and values are compared with static properties, or with the list of
+    the plugin. If the plugin has no list, or if none is asked, they are compared with the preset of the namespace.
+    They are not checked if the plugin was not asked in this build.
     """
     problems = Problems()
     labels = {*project.metadata.variants, NULL_LABEL, variant.label}
@@ -40,7 +36,7 @@ def check_unused_rules(
             project,
             variant,
             providers[namespace],
-            preset=next((one for one in presets if one.namespace == namespace), None),
+            preset=next((preset for preset in presets if preset.namespace == namespace), None),
             answer=answers.get(namespace),
         )
         for namespace in {rule.target[0] for rule in project.settings.setup if rule.target}
@@ -66,14 +62,14 @@ def _check_label(rule: SetupRule, glob: str, labels: Iterable[str], problems: Pr
 
 
 def _check_abi_dependency(rule: SetupRule, problems: Problems) -> None:
-    """The features of this namespace are the names of packages, its values are versions."""
+    """In this namespace, features are names of packages, and values are versions."""
     if len(rule.target) == 3 and not ABI_VALUE.fullmatch(rule.target[2]):
         what = f"the value of {rule.key!r} is not a version of one to three components"
         problems.add(what, at=rule.at, hint="for example 'abi_dependency :: torch :: 2.9'")
 
 
 def _check_backends(project: Project, problems: Problems) -> None:
-    """Tables for one backend must have the name of a profile, or of the project's own backend."""
+    """Check that each table for a backend names a profile, or the backend of the project."""
     rules = [rule for rule in project.settings.setup if rule.by_backend]
     known = {profile.name for profile in shipped_profiles()} if rules else set()
     if project.settings.backend is not None:
@@ -86,7 +82,7 @@ def _check_backends(project: Project, problems: Problems) -> None:
                 problems.add(what, at=f"{rule.at}.backend", hint=nearest(name, known))
 
 
-def _check_target(rule: SetupRule, known: Known, problems: Problems) -> None:
+def _check_target(rule: SetupRule, known: Mapping[str, FeatureValues], problems: Problems) -> None:
     namespace, *rest = rule.target
     if not rest or not known:
         return
@@ -106,21 +102,19 @@ def _known(
     *,
     preset: Preset | None,
     answer: PluginAnswer | None,
-) -> Known:
-    """Everything known of a namespace's features; empty where no list of them is at hand."""
-    known: Known = {}
+) -> dict[str, FeatureValues]:
+    """The known features of a namespace; empty if there is no list of them."""
+    known: dict[str, FeatureValues] = {}
     if provider.static_properties:
-        for name, values in provider.static_properties.items():
-            known[name] = FeatureValues(values)
+        known = {name: FeatureValues(v) for name, v in provider.static_properties.items()}
     elif answer is not None and answer.all_configs is not None:
-        known = {one.name: FeatureValues(one.values) for one in answer.all_configs}
+        known = {config.name: FeatureValues(config.values) for config in answer.all_configs}
     elif preset is not None and (answer is not None or not plugin_requires(project, provider)):
         known = dict(preset.features)
-    if known:
-        # What is built and what is declared is known, whatever a preset says.
-        for one in (variant, *project.metadata.variants.values()):
-            for prop in one.properties:
-                if prop.namespace == provider.namespace:
-                    older = known.get(prop.feature, FeatureValues())
-                    known[prop.feature] = replace(older, values=(*older.values, prop.value))
+    # Properties of variants are known too, even if a preset does not have them.
+    variants = (variant, *project.metadata.variants.values()) if known else ()
+    for prop in (prop for one in variants for prop in one.properties):
+        if prop.namespace == provider.namespace:
+            feature = known.get(prop.feature, FeatureValues())
+            known[prop.feature] = replace(feature, values=(*feature.values, prop.value))
     return known

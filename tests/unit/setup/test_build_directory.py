@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from polywheel.config.project import look_up
 from polywheel.config.selection import ConfigSettings
 from polywheel.errors import ConfigError
 from polywheel.model.setup import FLAG_FIELDS, BackendProfile, BuildDirectory
 from polywheel.model.variant import Variant
-from polywheel.setup.build_directory import OwnDirectory, _digest, look_up, own_build_directory
+from polywheel.setup.build_directory import OwnDirectory, _digest, own_build_directory
 from polywheel.setup.flags_and_settings import deliver
 from polywheel.setup.presets import load_preset, preset_names
 from polywheel.setup.profiles import shipped_profiles
@@ -35,7 +36,7 @@ def own(
     source: Path = Path("/source"),
     scratch: Path = Path("/scratch"),
     editable: bool = False,
-    told: tuple[str, ...] = (),
+    variables: tuple[str, ...] = (),
 ) -> OwnDirectory:
     return own_build_directory(
         PROFILES[backend] if isinstance(backend, str) else backend,
@@ -45,7 +46,7 @@ def own(
         environment=environment or {},
         scratch=scratch,
         editable=editable,
-        told=told,
+        variables=variables,
     )
 
 
@@ -173,7 +174,7 @@ def test_one_that_is_new_enough_or_missing_is_not(since: str) -> None:
     ],
 )
 def test_a_dotted_path_is_looked_up(document: object, expected: object) -> None:
-    assert look_up(document, ["a", "b"]) == expected
+    assert look_up(document, "a.b") == expected
 
 
 # --- setuptools ----------------------------------------------------------------------------------
@@ -290,11 +291,11 @@ def digest(
     built: Variant = V3,
     settings: ConfigSettings = BASE_SETTINGS,
     environment: Mapping[str, str] | None = None,
-    told: tuple[str, ...] = (),
+    variables: tuple[str, ...] = (),
     **python: tuple[str, str],
 ) -> str:
     more = environment or {}
-    return _digest(built, settings, {**BASE_ENVIRONMENT, **more}, told, **python)
+    return _digest(built, settings, {**BASE_ENVIRONMENT, **more}, variables, **python)
 
 
 @pytest.mark.parametrize("name", [*FLAG_FIELDS, "cppflags", "cudaflags"])
@@ -309,7 +310,7 @@ def test_other_flags_are_another_directory(name: str) -> None:
         {"environment": {"CXX": "clang++"}},
         {"environment": {"CUDA_HOME": "/cuda"}},
         {"environment": {"CFLAGS": ""}},
-        {"environment": {"MKL_ROOT": "/b"}, "told": ("MKL_ROOT",)},
+        {"environment": {"MKL_ROOT": "/b"}, "variables": ("MKL_ROOT",)},
         {"settings": {**BASE_SETTINGS, "new": "1"}},
         {"settings": {**BASE_SETTINGS, "build-dir": "other"}},
         {"settings": {**BASE_SETTINGS, "setup-args": ["-Db=2", "-Da=1"]}},
@@ -321,7 +322,7 @@ def test_other_flags_are_another_directory(name: str) -> None:
     ],
 )
 def test_other_input_is_another_directory(changed: dict[str, Any]) -> None:
-    given = {"told": changed.get("told", ())}
+    given = {"variables": changed.get("variables", ())}
     assert digest(**changed) != digest(**given)
 
 
@@ -342,8 +343,8 @@ def test_nothing_else_is_another_directory(changed: dict[str, Any]) -> None:
 def test_two_calls_find_the_same_folder() -> None:
     assert own("maturin") == own("maturin")
     assert own("maturin", environment={"RUSTFLAGS": "-C"}) != own("maturin")
-    told = own("maturin", environment={"A": "1"}, told=("A",))
-    assert told != own("maturin", environment={"A": "2"}, told=("A",))
+    told = own("maturin", environment={"A": "1"}, variables=("A",))
+    assert told != own("maturin", environment={"A": "2"}, variables=("A",))
 
 
 @pytest.mark.parametrize("name", preset_names())

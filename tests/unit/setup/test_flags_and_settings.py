@@ -89,11 +89,11 @@ def test_flags_reach_the_variable_that_the_backend_reads(backend: str | None, na
     variable = REACHES[backend].get(name)
     if variable is None:
         assert found.environment == {}
-        assert found.told == ()
+        assert found.passed == ()
         assert found.warnings == (f"{backend} does not support {name} '-a -b' (from {RULE})",)
     else:
         assert found.environment == {variable: "-a -b"}
-        assert found.told == (f"{variable} += -a -b  ({RULE})",)
+        assert found.passed == (f"{variable} += -a -b  ({RULE})",)
         assert found.warnings == ()
     assert found.config_settings == {}
 
@@ -123,7 +123,7 @@ def test_variables_reach_every_backend_without_a_warning(backend: str | None) ->
     setup = BuildSetup(env={"MKL_ROOT": Entry("/mkl", RULE)})
     found = delivered(setup, backend, strict=True)
     assert found.environment == {"MKL_ROOT": "/mkl"}
-    assert found.told == (f"MKL_ROOT = /mkl  ({RULE})",)
+    assert found.passed == (f"MKL_ROOT = /mkl  ({RULE})",)
     assert found.warnings == ()
 
 
@@ -132,7 +132,7 @@ def test_config_settings_reach_every_backend_without_a_warning(backend: str | No
     setup = BuildSetup(config_settings={"a": Entry("1", RULE), "b": entries("2", "3")})
     found = delivered(setup, backend, strict=True)
     assert found.config_settings == {"a": "1", "b": ["2", "3"]}
-    assert found.told == (f"-Ca=1  ({RULE})", f"-Cb=2  ({RULE})", f"-Cb=3  ({RULE})")
+    assert found.passed == (f"-Ca=1  ({RULE})", f"-Cb=2  ({RULE})", f"-Cb=3  ({RULE})")
 
 
 @pytest.mark.parametrize("backend", [*PROFILES, None])
@@ -200,7 +200,7 @@ def test_pythons_own_flags_stay_where_setuptools_may_compile(
     found = delivered(flag(name, "-ours"), backend, hooks=True)
     variable = name.upper()
     assert found.environment == {variable: "-O3 -DNDEBUG -ours"}
-    assert found.told == (
+    assert found.passed == (
         f"{variable} begins with the flags that Python was built with",
         f"{variable} += -ours  ({RULE})",
     )
@@ -266,7 +266,7 @@ def test_a_variable_that_has_its_value_already_is_not_set_again() -> None:
 def test_origins_of_several_sources_are_all_told() -> None:
     both = (Entry("-a", "provider x"), Entry("-b", "preset y"), Entry("-c", "provider x"))
     found = delivered(BuildSetup(flags={"cflags": both}), "maturin")
-    assert found.told == ("CFLAGS += -a -b -c  (provider x, preset y)",)
+    assert found.passed == ("CFLAGS += -a -b -c  (provider x, preset y)",)
 
 
 @pytest.mark.parametrize("compiler", ["gnu", "clang"])
@@ -337,7 +337,7 @@ def test_defines_for_meson_come_after_the_users_own_setup_arguments(
     settings: ConfigSettings = {} if theirs is None else {"setup-args": theirs}
     found = delivered(define(blas="mkl"), "meson-python", settings={**settings, "x": "y"})
     assert found.config_settings == {"setup-args": merged, "x": "y"}
-    assert found.told == (f"-Csetup-args=-Dblas=mkl  ({RULE})",)
+    assert found.passed == (f"-Csetup-args=-Dblas=mkl  ({RULE})",)
     assert found.environment == {}
 
 
