@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     )
     from polywheel.model.plan import Build, Job, Plan
     from polywheel.model.variant import Variant, VariantProperty
-    from polywheel.run.loop import RunObserver
-    from polywheel.run.options import RunOptions
+    from polywheel.run.options import RunObserver, RunOptions
     from polywheel.run.outcome import Outcome, State
     from polywheel.run.report import Report
     from polywheel.wheel.finalize import Finalization, FinalizedWheel
@@ -78,8 +77,7 @@ _MODULES = {
     "polywheel.model.plan": ("Build", "Job", "Plan"),
     "polywheel.model.variant": ("Variant", "VariantProperty"),
     "polywheel.run.outcome": ("Outcome", "State"),
-    "polywheel.run.loop": ("RunObserver",),
-    "polywheel.run.options": ("RunOptions",),
+    "polywheel.run.options": ("RunObserver", "RunOptions"),
     "polywheel.run.report": ("Report",),
     "polywheel.wheel.finalize": ("Finalization", "FinalizedWheel"),
     "polywheel.wheel.inspected_wheel": ("InspectedWheel",),
@@ -131,8 +129,8 @@ def build(
     from pathlib import Path
 
     from polywheel.config.project import config_file
-    from polywheel.run.loop import RunObserver
-    from polywheel.run.options import RunOptions
+    from polywheel.run.options import RunObserver, RunOptions
+    from polywheel.run.orchestrator import run_plan
     from polywheel.run.preparation import prepare_run
 
     options = options or RunOptions(out=Path("dist"))
@@ -141,7 +139,7 @@ def build(
     with prepare_run(
         Path(source), config=options.config, plan=plan, fresh=options.fresh
     ) as prepared:
-        report = prepared.run(prepared.plan, options, observer or RunObserver())
+        report = run_plan(prepared, prepared.plan, options, observer or RunObserver())
     if options.report is not None:
         report.write(options.report)
     return report

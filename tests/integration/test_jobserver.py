@@ -115,7 +115,7 @@ class Compilation:
 
 @pytest.fixture
 def compilation(tmp_path: Path, ninja: str) -> Iterator[Compilation]:
-    with compile_slots(3, 2) as slots:
+    with compile_slots(3) as slots:
         yield Compilation(tmp_path, ninja, slots)
 
 
@@ -172,7 +172,7 @@ def test_the_ninja_on_path_counts_where_the_environment_has_none(
     ninja.write_text(f"#!/bin/sh\necho '{said}'\n")
     ninja.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    with compile_slots(6, 2) as slots:
+    with compile_slots(6) as slots:
         assert (
             slots.settings_for(profile("scikit-build-core"), environment("cmake==4.0")).pooled
             == pooled

@@ -17,8 +17,8 @@ from polywheel.cli.dry_run import print_dry_run
 from polywheel.cli.plans import config_path, select_jobs
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.shards import read_durations
-from polywheel.run.loop import RunObserver
-from polywheel.run.options import RunOptions
+from polywheel.run.options import RunObserver, RunOptions
+from polywheel.run.orchestrator import run_plan
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.preparation import prepare_run
 from polywheel.run.progress import (
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         run_options = _run_options(options, config)
         with _observer(options, run_options.log_folder) as observer:
-            report = prepared.run(plan, run_options, observer)
+            report = run_plan(prepared, plan, run_options, observer)
     try:
         # Write the report before the summary: printing fails if standard output is closed.
         if options.report is not None:

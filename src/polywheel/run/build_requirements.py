@@ -26,7 +26,7 @@ from polywheel.environments.virtual_environments import (
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.plugins import plugin_requires, without_plugin
-from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
+from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.source.snapshot import KEPT_SECONDS, MOST_SOURCES
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
@@ -101,8 +101,11 @@ class BuildRequirements:
     expected: Mapping[str, Sequence[str]]
     """The requirements that each job is expected to ask for."""
 
-    source: str
-    """The digest of the source."""
+    source_digest: str
+    """The digest of the source and of the ``--config`` file."""
+
+    tools: Sequence[str]
+    """The versions of the compilers and the build tools of this machine."""
 
     context: WorkerContext
     environments: Environments
@@ -186,18 +189,19 @@ class BuildRequirements:
     def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
         digest = digest_of(
             {
+                "source": self.source_digest,
                 "polywheel": self.context.polywheel.name,
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
                 "variables": build_variables(),
-                "tools": installed_tools(),
+                "tools": list(self.tools),
                 "others": [shutil.which(name) for name in _OTHER_TOOLS],
                 "settings": dict(self.context.settings),
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
         )
-        return cache_directory() / "requires" / self.source[:32] / f"{digest[:32]}.json"
+        return cache_directory() / "requires" / self.source_digest[:32] / f"{digest[:32]}.json"
 
 
 def check_requirements(requirements: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +64,8 @@ def job_key(
     environment: Environment,
     settings: Mapping[str, str | Sequence[str]],
     epoch: int,
-    chosen_tools: Sequence[str] = (),
-    repair: str | None = None,
+    tools: Sequence[str],
+    repair: str | None,
 ) -> str:
     """Return the key of a job: source, resolved requirements, build setup, interpreter, and tools.
 
@@ -85,7 +84,7 @@ def job_key(
             "epoch": epoch,
             "repair": repair,
             "variables": build_variables(),
-            "tools": [*installed_tools(), *chosen_tools],
+            "tools": list(tools),
         }
     )
 
@@ -100,9 +99,7 @@ def build_variables() -> dict[str, str]:
 
 
 def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
-    """Return the versions of the compilers that setup rules name, and of the repair command's
-    tools.
-    """
+    """Return the versions of the compilers in setup rules and of the tools in a repair command."""
     compilers = {
         command
         for rule in project.settings.setup
@@ -119,7 +116,6 @@ def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str,
     return tuple(versions)
 
 
-@cache
 def installed_tools() -> tuple[str, ...]:
     """Return the versions of the compilers and the build tools of this machine."""
     commands = {name: os.environ.get(name) or default for name, default in _COMPILERS.items()}
@@ -132,8 +128,7 @@ def installed_tools() -> tuple[str, ...]:
 
 
 def _version(command: str) -> str | None:
-    """Return the path of a command and the output of its ``--version``; None if it is not
-    installed.
+    """Return the path of a command and the output of its ``--version``; None without the command.
 
     A compiler may have a launcher or options: ``ccache gcc -m32``.
     """

@@ -9,25 +9,11 @@ from threading import Event
 
 from polywheel.model.plan import Build
 from polywheel.run.executors.protocol import BuildExecutor
+from polywheel.run.options import RunObserver
 from polywheel.run.outcome import ExistingWheels, Outcome, State
-from polywheel.run.scheduler import Finished, Limits, Task, run_all
-from polywheel.system.limits import cpu_count, free_memory
+from polywheel.run.scheduler import Limits, Task, run_all
+from polywheel.system.limits import cpu_count
 from polywheel.system.processes import on_interrupt
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunObserver:
-    """Callbacks for the events of a run.
-
-    ``note`` may be called in any thread, the others are called in the thread that runs the plan.
-    """
-
-    note: Callable[[str], None] = lambda _: None
-    begin: Callable[[Sequence[Build], Sequence[Outcome]], None] = lambda *_: None
-    """Called with the builds that have to run, and the outcomes of all others."""
-
-    build_started: Callable[[Build], None] = lambda _: None
-    build_ended: Callable[[Outcome], None] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +23,9 @@ class BuildLoop:
     executor: BuildExecutor
     stop: Event
     observer: RunObserver
-    seconds: Callable[[Build], float | None]
-    """Returns how long a build took the last time; None if that is not known."""
-
-    max_parallel: int
-    memory: Callable[[Build], int]
-    """Returns the bytes that a build may need; 0 if that is not known."""
-
-    keep_going: bool
+    limits: Limits
+    task_of: Callable[[Build], Task]
+    """Returns the task of a build, which has the id of the build."""
 
     def run(
         self, builds: Sequence[Build], missing_pythons: Mapping[str, str]
@@ -93,23 +74,16 @@ class BuildLoop:
             interrupts.append(True)
             self.stop.set()
 
-        def ended(finished: Finished[Outcome]) -> None:
-            outcomes.append(finished.result)
-            self.observer.build_ended(finished.result)
+        def ended(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            self.observer.build_ended(outcome)
 
-        tasks = [
-            Task(id=build.id, seconds=self.seconds(build), memory=self.memory(build))
-            for build, _ in waiting.values()
-        ]
-        limits = Limits(
-            max_parallel=self.max_parallel, free_memory=free_memory, keep_going=self.keep_going
-        )
-        self.executor.prepare(len(tasks))
+        self.executor.prepare(len(waiting))
         with on_interrupt(interrupted):
             run_all(
-                tasks,
+                [self.task_of(build) for build, _ in waiting.values()],
                 lambda task: self.executor.build(*waiting[task.id]),
-                limits=limits,
+                limits=self.limits,
                 stop=self.stop,
                 failed=lambda outcome: outcome.state == State.FAILED,
                 started=lambda task: self.observer.build_started(waiting[task.id][0]),

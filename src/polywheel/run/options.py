@@ -1,15 +1,20 @@
-"""The options of a run."""
+"""The options of a run, and the callbacks for its events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polywheel.config.selection import refuse_variant_settings
 from polywheel.errors import ConfigError
 from polywheel.system.cache import cache_directory
 from polywheel.system.limits import cpu_count
+
+if TYPE_CHECKING:
+    from polywheel.model.plan import Build
+    from polywheel.run.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +92,21 @@ class RunOptions:
         """Return the paths that may lie in the source folder and are not part of the source."""
         report = [self.report] if self.report is not None else []
         return [self.out, self.log_folder, cache_directory(), *report]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunObserver:
+    """Callbacks for the events of a run.
+
+    ``note`` may be called in any thread, the others are called in the thread that runs the plan.
+    """
+
+    note: Callable[[str], None] = lambda _: None
+    begin: Callable[[Sequence[Build], Sequence[Outcome]], None] = lambda *_: None
+    """Called with the builds that have to run, and the outcomes of all others."""
+
+    build_started: Callable[[Build], None] = lambda _: None
+    build_ended: Callable[[Outcome], None] = lambda _: None
 
 
 def refuse_source_in_output(source: Path, output: Path) -> None:

@@ -9,108 +9,127 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
-from polywheel.config.project import Project
 from polywheel.config.reader import parse_size
 from polywheel.errors import BuildError, WheelError
+from polywheel.matrix.expansion import equal_when_built
+from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
-from polywheel.model.setup import BackendChoice
-from polywheel.run.equal_setups import Compare, report_equal_setups
-from polywheel.run.executors.context import RunContext
+from polywheel.run.context import RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
-from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.run.fingerprint import installed_tools
 from polywheel.run.journal import open_journal
-from polywheel.run.loop import BuildLoop, RunObserver
-from polywheel.run.options import RunOptions
+from polywheel.run.loop import BuildLoop
+from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
+from polywheel.run.outcome import group_by_setup, report_equal_setups, setups_of
 from polywheel.run.own_package import own_package_folder
+from polywheel.run.preparation import PreparedRun
 from polywheel.run.report import Report
+from polywheel.run.scheduler import Limits, Task
 from polywheel.run.source.snapshot import Source, read_opened_source
-from polywheel.run.stale_wheels import FullPlan, find_stale, prune
+from polywheel.run.stale_wheels import find_stale, prune
 from polywheel.run.work_folder import remove_abandoned_work
 from polywheel.run.worker.jobserver import compile_slots
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
+from polywheel.system.limits import free_memory
 from polywheel.system.processes import on_interrupt, raise_interrupt
 from polywheel.system.source_date_epoch import source_date_epoch
 from polywheel.system.temporary import remove_abandoned
 
 
 def run_plan(
-    plan: Plan,
-    project: Project,
-    source: Path,
-    options: RunOptions,
-    *,
-    tree: Path,
-    full_plan: FullPlan,
-    here: str,
-    choice: BackendChoice,
-    observer: RunObserver,
-    compare: Compare,
+    prepared: PreparedRun, plan: Plan, options: RunOptions, observer: RunObserver
 ) -> Report:
-    """Build the wheels of a plan that this machine (the target ``here``) can build.
+    """Build the wheels of a plan that this machine can build.
 
-    ``tree`` is the folder that was opened for ``source``, and that ``project`` was read from.
-    ``full_plan`` is everything that is planned; ``plan`` was chosen from it. ``compare`` decides
-    which jobs with equal build setups are a warning or an error.
-
-    If a build fails, the report has an outcome that says so. Raises PolywheelError if no build can
-    start, and KeyboardInterrupt if the run is interrupted before the first build. A later interrupt
-    ends the running builds, and the report says so. SIGTERM and SIGHUP are handled like Ctrl-C.
+    ``plan`` is the plan of the prepared run, or a selection of it. If a build fails, the report has
+    an outcome that says so. Raises PolywheelError if no build can start, and KeyboardInterrupt if
+    the run is interrupted before the first build. A later interrupt ends the running builds, and
+    the report says so. SIGTERM and SIGHUP are handled like Ctrl-C.
     """
     started = time.monotonic()
-    installed_tools.cache_clear()  # a compiler may have changed since the last run of this process
-    plan, builds = plan_for_executor(plan, here, cibuildwheel=options.cibuildwheel is not None)
+    refuse_source_in_output(prepared.source, options.out)
+    plan, builds = plan_for_executor(
+        plan, this_target(), cibuildwheel=options.cibuildwheel is not None
+    )
     with (
         _as_build_error(),
         on_interrupt(raise_interrupt),
         open_journal(options.out) as journal,
-        compile_slots(options.max_parallel, options.max_parallel) as slots,
+        compile_slots(options.max_parallel) as slots,
     ):
-        snapshot = read_opened_source(tree, source, without=options.paths_outside_source())
+        source = read_opened_source(
+            prepared.tree, prepared.source, without=options.paths_outside_source()
+        )
         for note in journal.notes:
             observer.note(note)
-        work_folder = _work_folder(source)
+        work_folder = _work_folder(prepared.source)
         _remove_abandoned(options.out, work_folder)
         _create_log_folder(options.log_folder)
         run = RunContext(
+            prepared=prepared,
             plan=plan,
             builds=builds,
-            project=project,
-            choice=choice,
-            origin=source,
-            source=snapshot,
+            source=source,
             work_folder=work_folder,
-            context=_worker_context(snapshot, options, Event()),
+            workers=_worker_context(source, options),
+            tools=installed_tools(),
             options=options,
             journal=journal,
             slots=slots,
             observer=observer,
         )
         executor, missing_pythons = create_executor(run)
-        outcomes, interrupted = _build_loop(run, executor).run(builds, missing_pythons)
-        outcomes = report_equal_setups(plan, outcomes, compare)
-        order = {build.id: number for number, build in enumerate(plan.builds)}
+        loop = BuildLoop(
+            executor=executor,
+            stop=run.workers.stop,
+            observer=observer,
+            limits=Limits(
+                max_parallel=options.max_parallel,
+                free_memory=free_memory,
+                keep_going=options.keep_going,
+            ),
+            task_of=partial(_task_of, run),
+        )
+        outcomes, interrupted = loop.run(builds, missing_pythons)
+        equal = equal_when_built(
+            prepared.project, plan.jobs, group_by_setup(plan, setups_of(outcomes))
+        )
         ids = {build.id for build in builds}
+        order = {build.id: number for number, build in enumerate(plan.builds)}
+        outcomes.sort(key=lambda outcome: order[outcome.build])
         report = Report(
             plan=plan,
             out=options.out,
-            outcomes=tuple(sorted(outcomes, key=lambda outcome: order[outcome.build])),
+            outcomes=tuple(report_equal_setups(outcomes, equal)),
             elsewhere=tuple(build.id for build in plan.builds if build.id not in ids),
             elsewhere_fails=options.elsewhere_fails,
             seconds=time.monotonic() - started,
             interrupted=interrupted,
         )
         files = [wheel.file for outcome in report.outcomes for wheel in outcome.wheels]
-        full_plan = replace(full_plan, config=options.config_name)
+        full_plan = replace(prepared.full_plan, config=options.config_name)
         stale = find_stale(options.out, journal, full_plan, files)
         # Not before the wheels that replace them exist.
         if options.prune and report.exit_code == 0:
             stale = prune(options.out, stale)
     return replace(report, stale=stale, seconds=time.monotonic() - started)
+
+
+def _task_of(run: RunContext, build: Build) -> Task:
+    """Return the task of a build: how long it took the last time, and the memory it may need."""
+    durations = [run.options.durations.get(job) or run.journal.seconds(job) for job in build.jobs]
+    known = [duration for duration in durations if duration is not None]
+    target = run.plan.targets[build.target]
+    return Task(
+        id=build.id,
+        seconds=sum(known) if known else None,
+        memory=run.options.memory_per_job or parse_size(target.memory_per_job or "") or 0,
+    )
 
 
 @contextmanager
@@ -151,37 +170,12 @@ def _work_folder(source: Path) -> Path:
     return cache_directory() / "work" / name
 
 
-def _worker_context(source: Source, options: RunOptions, stop: Event) -> WorkerContext:
+def _worker_context(source: Source, options: RunOptions) -> WorkerContext:
     return WorkerContext(
         polywheel=own_package_folder(),
         config=options.config,
         settings=options.settings,
         epoch=source_date_epoch() or source.epoch,
         seconds=options.timeout,
-        stop=stop,
-        keep_work=options.keep_work,
-    )
-
-
-def _build_loop(run: RunContext, executor: BuildExecutor) -> BuildLoop:
-    def seconds(build: Build) -> float | None:
-        """Return how long a build took the last time, as far as that is known."""
-        durations = [
-            run.options.durations.get(job) or run.journal.seconds(job) for job in build.jobs
-        ]
-        known = [duration for duration in durations if duration is not None]
-        return sum(known) if known else None
-
-    def memory(build: Build) -> int:
-        target = run.plan.targets[build.target]
-        return run.options.memory_per_job or parse_size(target.memory_per_job or "") or 0
-
-    return BuildLoop(
-        executor=executor,
-        stop=run.context.stop,
-        observer=run.observer,
-        seconds=seconds,
-        max_parallel=run.options.max_parallel,
-        memory=memory,
-        keep_going=run.options.keep_going,
+        stop=Event(),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from polywheel.model.plan import Build, Job
+from polywheel.model.plan import Build, EqualVariants, Job, Plan
 from polywheel.run.worker.protocol import Message
 
 WARNING = "warning: "
@@ -112,3 +112,56 @@ def merge_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
         jobs_of.setdefault(message.text, {}).update(dict.fromkeys(message.jobs))
     merged = [Message(text, tuple(jobs)) for text, jobs in jobs_of.items()]
     return tuple(sorted(merged, key=lambda message: not message.text.startswith(WARNING)))
+
+
+def setups_of(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return the digest of each job's build setup, by its id, as far as the digests are known."""
+    wheels = (wheel for outcome in outcomes for wheel in outcome.wheels)
+    return {wheel.job: wheel.setup for wheel in wheels if wheel.setup}
+
+
+def group_by_setup(plan: Plan, setups: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Group the jobs with the same Python, target, and build setup, in the order of the plan.
+
+    ``setups`` has the digest of the build setup of each job, by its id. Groups of one job are left
+    out.
+    """
+    builds = {build.id: build for build in plan.builds}
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for job in plan.jobs:
+        if job.id in setups:
+            build = builds[job.build]
+            groups.setdefault((build.target, build.python, setups[job.id]), []).append(job.id)
+    return [tuple(ids) for ids in groups.values() if len(ids) > 1]
+
+
+def report_equal_setups(
+    outcomes: Sequence[Outcome], equal_variants: Iterable[EqualVariants]
+) -> list[Outcome]:
+    """Return the outcomes, with warnings about variants whose equal setups are not declared.
+
+    If this is an error, these builds become failed builds: their files stay in the output
+    directory, but the outcomes do not list them.
+    """
+    reported = list(outcomes)
+    for equal in equal_variants:
+        reported = [_with_message(outcome, equal) for outcome in reported]
+    return reported
+
+
+def _with_message(outcome: Outcome, equal: EqualVariants) -> Outcome:
+    """Return an outcome with the warning or the error about its jobs."""
+    jobs = tuple(wheel.job for wheel in outcome.wheels if wheel.job in equal.jobs)
+    if not jobs:
+        return outcome
+    if equal.is_error:
+        remaining = replace(
+            outcome, wheels=tuple(wheel for wheel in outcome.wheels if wheel.job not in jobs)
+        )
+        if outcome.state not in PRESENT:
+            return remaining  # it has an error of its own
+        error = f"{equal}; strict = true makes this an error"
+        # Without its log, which does not have this error.
+        return replace(remaining, state=State.FAILED, error=error, log=None)
+    message = Message(f"{WARNING}{equal}", jobs)
+    return replace(outcome, messages=merge_messages((*outcome.messages, message)))

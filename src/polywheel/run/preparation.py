@@ -11,18 +11,12 @@ from pathlib import Path
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import (
-    equal_when_built,
     expand_project,
     is_machine_independent,
     labels_anywhere,
 )
-from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Plan
 from polywheel.model.setup import BackendChoice
-from polywheel.run.loop import RunObserver
-from polywheel.run.options import RunOptions, refuse_source_in_output
-from polywheel.run.orchestrator import run_plan
-from polywheel.run.report import Report
 from polywheel.run.source.snapshot import open_source_tree
 from polywheel.run.stale_wheels import FullPlan
 from polywheel.setup.profiles import choose_backend
@@ -42,26 +36,7 @@ class PreparedRun:
     choice: BackendChoice
     plan: Plan
     full_plan: FullPlan
-
-    def run(self, plan: Plan, options: RunOptions, observer: RunObserver) -> Report:
-        """Build ``plan``, which is the prepared one or a selection of it.
-
-        Raises PolywheelError if nothing can be built at all; a failed build is an outcome in the
-        report.
-        """
-        refuse_source_in_output(self.source, options.out)
-        return run_plan(
-            plan,
-            self.project,
-            self.source,
-            options,
-            tree=self.tree,
-            full_plan=self.full_plan,
-            here=this_target(),
-            choice=self.choice,
-            observer=observer,
-            compare=partial(equal_when_built, self.project, plan.jobs),
-        )
+    """Everything that is planned."""
 
 
 @contextmanager

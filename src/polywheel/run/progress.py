@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
-from polywheel.run.loop import RunObserver
+from polywheel.run.options import RunObserver
 from polywheel.run.outcome import Outcome, State, log_file
 from polywheel.run.report import warnings_as_json
 from polywheel.system.files import open_regular

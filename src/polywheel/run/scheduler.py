@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 R = TypeVar("R")
 _TICK = 0.2
@@ -26,14 +26,6 @@ class Task:
 
     memory: int = 0
     """Bytes that it may need; 0 if that is not known."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finished(Generic[R]):
-    """A task that has ended, and its result."""
-
-    task: Task
-    result: R
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +55,8 @@ def run_all(
     stop: Event,
     failed: Callable[[R], bool],
     started: Callable[[Task], object] = lambda _: None,
-    finished: Callable[[Finished[R]], object] = lambda _: None,
-) -> list[Finished[R]]:
+    finished: Callable[[R], object] = lambda _: None,
+) -> list[R]:
     """Run the tasks, and return the results of all that were started, in the order of their ends.
 
     ``work`` runs in a thread of a pool. It must end soon after ``stop`` is set, and no task starts
@@ -76,7 +68,7 @@ def run_all(
     waiting = deque(by_length(tasks))
     running: dict[Future[R], Task] = {}
     ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
-    results: list[Finished[R]] = []
+    results: list[R] = []
     memory = _Memory(limits.free_memory)
 
     def start_some(pool: ThreadPoolExecutor) -> None:
@@ -92,9 +84,10 @@ def run_all(
     def take_result() -> None:
         if (future := _next(ended)) is None:
             return
-        result = Finished(task=running.pop(future), result=future.result())
+        del running[future]
+        result = future.result()
         results.append(result)
-        if failed(result.result) and not limits.keep_going:
+        if failed(result) and not limits.keep_going:
             stop.set()
         finished(result)
 

@@ -9,17 +9,14 @@ holds the lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from threading import Event
 
-from polywheel.errors import PolywheelError
 from polywheel.system.files import portable_folder_name, read_regular
 from polywheel.system.locks import lock_first_free, try_lock
-from polywheel.system.logs import keep_tool_logs
 from polywheel.system.processes import is_group_alive
 from polywheel.system.temporary import remove_tree
 
@@ -99,22 +96,6 @@ def open_work_folder(path: Path) -> Iterator[WorkFolder]:
         finally:
             if not work.is_kept:
                 work.clear()
-
-
-@contextmanager
-def keep_failed_work(
-    work: WorkFolder, log: Path, *, stop: Event, keep: bool, notify: Callable[[str], None]
-) -> Iterator[None]:
-    """If the build fails, keep the logs of its tools, and all of its files if ``keep`` is set."""
-    try:
-        yield
-    except (PolywheelError, OSError):
-        if not stop.is_set():
-            keep_tool_logs(log, [work.source, work.scratch])
-            if keep:
-                work.keep()
-                notify(f"{log.stem}: its files stay in {work.folder} until the next build")
-        raise
 
 
 def remove_abandoned_work(folder: Path) -> None:

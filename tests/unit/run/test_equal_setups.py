@@ -10,8 +10,14 @@ import pytest
 from polywheel.errors import Problem
 from polywheel.matrix.expansion import equal_when_built, expand_project
 from polywheel.model.plan import EqualVariants
-from polywheel.run.equal_setups import report_equal_setups
-from polywheel.run.outcome import Outcome, State, Wheel
+from polywheel.run.outcome import (
+    Outcome,
+    State,
+    Wheel,
+    group_by_setup,
+    report_equal_setups,
+    setups_of,
+)
 from polywheel.setup.digest import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
 from support.matrices import document, project_of
@@ -151,22 +157,20 @@ def outcome(identifier: str, setup: str, state: State = State.BUILT) -> Outcome:
 
 
 def test_jobs_of_one_python_and_target_are_compared() -> None:
-    asked: list[object] = []
     outcomes = [outcome(one, "a") for one in JOBS[:2]] + [
         outcome(JOBS[2], ""),  # made by an older version
         outcome(JOBS[3], "a"),
     ]
-    same = report_equal_setups(PLAN, outcomes, lambda sets: asked.extend(sets) or ())  # type: ignore[func-returns-value]
-    assert same == outcomes
+    assert report_equal_setups(outcomes, ()) == outcomes
     v2, v3 = f"{PLACE}-v2", f"{PLACE}-v3"
-    assert asked == [(v2, v3)]
+    assert group_by_setup(PLAN, setups_of(outcomes)) == [(v2, v3)]
 
 
 def test_wheels_that_ask_the_same_where_strict_are_no_success() -> None:
     v2, v3 = (f"{PLACE}-{label}" for label in ("v2", "v3"))
     equal = EqualVariants(jobs=(v2, v3), problem=Problem("what", "where", "hint"), is_error=True)
     failed = replace(outcome(v3, "a", State.FAILED), error="its own")
-    found = report_equal_setups(PLAN, [outcome(v2, "a"), failed], lambda _: [equal])
+    found = report_equal_setups([outcome(v2, "a"), failed], [equal])
     assert [(one.state, one.wheels) for one in found] == [(State.FAILED, ())] * 2
     assert [one.error for one in found] == [
         "what (where); hint; strict = true makes this an error",

@@ -11,8 +11,10 @@ import pytest
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build
 from polywheel.run.executors.protocol import BuildExecutor, capture_outcome
-from polywheel.run.loop import BuildLoop, RunObserver
+from polywheel.run.loop import BuildLoop
+from polywheel.run.options import RunObserver
 from polywheel.run.outcome import ExistingWheels, Outcome, State, Wheel
+from polywheel.run.scheduler import Limits, Task
 from support.plans import job, plan_of
 
 PLAN = plan_of([job(None)], [job("v1")], [job("v2")])
@@ -58,10 +60,8 @@ def run(
         executor=implementation,
         stop=executor.stop,
         observer=RunObserver(),
-        seconds=lambda _: None,
-        max_parallel=1,
-        memory=lambda _: 0,
-        keep_going=keep_going,
+        limits=Limits(max_parallel=1, keep_going=keep_going),
+        task_of=lambda build: Task(id=build.id),
     )
     reasons = {build.python: "no such Python" for build in missing}
     outcomes, interrupted = loop.run(PLAN.builds, reasons)

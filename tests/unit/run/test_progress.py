@@ -17,7 +17,7 @@ from rich.table import Table
 
 from polywheel.model.plan import Build
 from polywheel.run import progress
-from polywheel.run.loop import RunObserver
+from polywheel.run.options import RunObserver
 from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.progress import (
     LastLine,

@@ -13,7 +13,7 @@ from threading import Event, Lock
 
 import pytest
 
-from polywheel.run.scheduler import Finished, Limits, Task, by_length, run_all
+from polywheel.run.scheduler import Limits, Task, by_length, run_all
 from polywheel.system.processes import on_interrupt
 
 SOON = 60.0
@@ -31,12 +31,12 @@ def run(
     limits: Limits | None = None,
     stop: Event | None = None,
     started: Callable[[Task], object] = lambda _: None,
-    finished: Callable[[Finished[str]], object] = lambda _: None,
+    finished: Callable[[str], object] = lambda _: None,
 ) -> list[str]:
     """The results, in the order in which the tasks ended; "bad" ones have failed."""
     before = set(threading.enumerate())
     try:
-        found = run_all(
+        return run_all(
             what,
             work,
             limits=limits or Limits(max_parallel=1),
@@ -47,7 +47,6 @@ def run(
         )
     finally:
         assert set(threading.enumerate()) <= before, "a thread was left behind"
-    return [done.result for done in found]
 
 
 @dataclass
@@ -109,8 +108,8 @@ def test_a_place_is_filled_as_soon_as_it_is_free() -> None:
         assert task.id != "job0" or others_done.wait(SOON)
         return task.id
 
-    def finished(one: Finished[str]) -> None:
-        done.append(one.result)
+    def finished(result: str) -> None:
+        done.append(result)
         if len(done) == 9:
             others_done.set()
 
@@ -208,8 +207,8 @@ def test_the_first_failure_ends_it_where_it_is_to_fail_fast() -> None:
 def test_what_is_set_from_outside_ends_it_too() -> None:
     stop = Event()
 
-    def finished(one: Finished[str]) -> None:
-        if one.result == "job2":
+    def finished(result: str) -> None:
+        if result == "job2":
             stop.set()
 
     assert run(tasks(50), stop=stop, finished=finished) == ["job0", "job1", "job2"]
@@ -241,8 +240,8 @@ def test_an_exception_of_a_callback_is_raised_after_all_has_ended() -> None:
         assert task.id == "job0" or stop.wait(SOON)
         return task.id
 
-    def finished(one: Finished[str]) -> None:
-        seen.append(one.result)
+    def finished(result: str) -> None:
+        seen.append(result)
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
@@ -261,8 +260,8 @@ def test_keyboard_interrupt_is_raised_again_after_all_has_ended() -> None:
         assert stop.wait(SOON)
         return task.id
 
-    def finished(one: Finished[str]) -> None:
-        seen.append(one.result)
+    def finished(result: str) -> None:
+        seen.append(result)
 
     with pytest.raises(KeyboardInterrupt):
         run(tasks(9), work, limits=Limits(max_parallel=2), stop=stop, finished=finished)
@@ -313,7 +312,7 @@ def test_a_thousand_jobs_take_the_memory_of_a_few() -> None:
     seen = 0
     marks = []
 
-    def finished(_: Finished[str]) -> None:
+    def finished(_: str) -> None:
         nonlocal seen
         seen += 1
         if seen in {200, 1000}:

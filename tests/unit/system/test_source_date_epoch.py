@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ def of_a_run(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(orchestrator, "own_package_folder", lambda: Path("polywheel"))
     tree = cast(Any, SimpleNamespace(epoch=5))
     options = RunOptions(out=Path("out"), max_parallel=1, logs=Path("logs"))
-    return orchestrator._worker_context(tree, options, Event()).epoch
+    return orchestrator._worker_context(tree, options).epoch
 
 
 @pytest.mark.parametrize(

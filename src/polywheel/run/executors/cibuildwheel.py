@@ -6,18 +6,18 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from polywheel.config.project import CONFIG_VARIABLE, Project
+from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.errors import BuildError, ConfigError, PolywheelError
-from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
-from polywheel.model.setup import BackendChoice
+from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel_options import (
     PROJECT,
     BuildPlatform,
@@ -31,25 +31,20 @@ from polywheel.run.executors.cibuildwheel_options import (
     find_cibuildwheel,
     require_platform,
 )
-from polywheel.run.executors.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
-from polywheel.run.fingerprint import build_variables, digest_of, installed_tools
+from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.outcome import (
     ExistingWheels,
     Outcome,
     Wheel,
-    log_file,
     merge_messages,
 )
 from polywheel.run.own_package import write_own_wheel
 from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
-from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import tag_problems
 from polywheel.run.worker.protocol import Message
 from polywheel.run.worker.publish import Publisher, duplicate_filename_error
-from polywheel.run.worker.requests import WorkerContext
-from polywheel.setup.resolve import resolve_setup
 from polywheel.system.files import sha256_of
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
@@ -73,22 +68,13 @@ class CibuildwheelExecutor:
     The plan has one build for each variant and target (`cibuildwheel_options.by_variant`).
     """
 
-    jobs: Mapping[str, Job]
-    """By id."""
-
-    project: Project
-    choice: BackendChoice
+    run: RunContext
     source: Source
     source_digest: str
     """The digest of the source and of the ``--config`` file."""
 
-    work_folder: Path
-    """The folder with the work folder of each build."""
-
-    context: WorkerContext
     publisher: Publisher
-    targets: Mapping[str, Target]
-    logs: Path
+    setups: Mapping[Variant, BuildSetup]
     installation: Installation
     container_variables: Mapping[str, str]
     """The variables that name the container engine."""
@@ -96,7 +82,6 @@ class CibuildwheelExecutor:
     options: tuple[str, ...]
     """The user's options for cibuildwheel."""
 
-    notify: Callable[[str], None]
     config: str | None
     """The ``--config`` file, relative to the source."""
 
@@ -105,12 +90,12 @@ class CibuildwheelExecutor:
 
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build."""
-        jobs = map(self.jobs.__getitem__, build.jobs)
+        jobs = self.run.jobs_of(build)
         return self.publisher.existing_wheels(jobs, lambda job: self._key(job, build))
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
-        log = log_file(self.logs, build)
+        log, stop = self.run.log_of(build), self.run.workers.stop
 
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
@@ -118,7 +103,7 @@ class CibuildwheelExecutor:
             self._build(build, existing.missing, log, wheels)
             return 0.0
 
-        outcome = capture_outcome(build.id, existing, log, self.context.stop, build_wheels)
+        outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         ids = tuple(job.id for job in existing.missing)
         messages = merge_messages(Message(text, ids) for text in logged_messages(log))
         # cibuildwheel took all of the time.
@@ -126,20 +111,23 @@ class CibuildwheelExecutor:
 
     def _build(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
         with (
-            self._open_work_folder(build, log) as (source, lock),
+            self.run.copy_of_source(build, self.source, cibuildwheel=True) as work,
             temporary_folder(self.publisher.out) as folder,
         ):
-            began = time.monotonic()
             platform = require_platform(build.target)
-            limit = self.context.seconds or self.targets[build.target].job_timeout
+            if platform.in_container:
+                copy_borrowed_objects(work.source)
+            write_own_wheel(self.run.workers.polywheel, work.source / _OWN_WHEEL)
+            limit = self.run.time_limit(build)
+            began = time.monotonic()
             child = run_child(
                 cibuildwheel_command(self.installation, platform, folder, self.options),
-                folder=source,
-                environment={**os.environ, **self._variables(jobs, build, platform, source)},
+                folder=work.source,
+                environment={**os.environ, **self._variables(jobs, build, platform, work.source)},
                 log=log,
-                stop=self.context.stop,
+                stop=self.run.workers.stop,
                 seconds=limit,
-                keep_open=(lock,),
+                keep_open=(work.lock,),
                 # Only after an interrupt it removes its container, whose processes have half a
                 # minute to end.
                 ask=signal.SIGINT,
@@ -165,7 +153,7 @@ class CibuildwheelExecutor:
         paths = [file.written for file in finalized.done]
         job_of: dict[Path, Job] = {}
         for job in jobs:
-            targets = [self.targets[name] for name in job.targets]
+            targets = [self.run.plan.targets[name] for name in job.targets]
             fitting = [
                 path for path in paths if not tag_problems(WheelName.parse(path.name), job, targets)
             ]
@@ -191,19 +179,19 @@ class CibuildwheelExecutor:
         self, jobs: Sequence[Job], build: Build, platform: BuildPlatform, source: Path
     ) -> dict[str, str]:
         """Return the variables of a run."""
-        tables = cibuildwheel_tables(self.project.document)
+        tables = cibuildwheel_tables(self.run.prepared.project.document)
         project = PurePosixPath(PROJECT) if platform.in_container else source
         environment = {
             **self._setup_variables(jobs[0]),
-            "SOURCE_DATE_EPOCH": str(self.context.epoch),
+            "SOURCE_DATE_EPOCH": str(self.run.workers.epoch),
         }
         if self.config is not None:
             environment[CONFIG_VARIABLE] = self.config
         variables = cibuildwheel_variables(
             jobs,
-            self.targets[build.target],
+            self.run.plan.targets[build.target],
             platform,
-            settings=self.context.settings,
+            settings=self.run.workers.settings,
             environment=environment,
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
@@ -217,15 +205,11 @@ class CibuildwheelExecutor:
         """
         if job.label is None:
             return {}
-        variant = Variant(job.properties, job.label)
-        resolved = resolve_setup(
-            self.project, self.choice, variant, python=None, notify=lambda _: None
-        )
-        variables = {name: entry.value for name, entry in resolved.setup.env.items()}
+        setup = self.setups[Variant(job.properties, job.label)]
         return {
-            name: text
-            for name, text in variables.items()
-            if not os.path.isabs(text)  # noqa: PTH117
+            name: entry.value
+            for name, entry in setup.env.items()
+            if not os.path.isabs(entry.value)  # noqa: PTH117
         }
 
     def _key(self, job: Job, build: Build) -> str:
@@ -236,34 +220,14 @@ class CibuildwheelExecutor:
             {
                 "job": [job.id, job.label, *map(str, job.properties), *job.pythons],
                 "source": self.source_digest,
-                "polywheel": self.context.polywheel.name,
+                "polywheel": self.run.workers.polywheel.name,
                 "cibuildwheel": [self.installation.version, *self.options],
-                "told": self._variables([job], build, platform, self.work_folder),
+                "told": self._variables([job], build, platform, self.run.work_folder),
                 "variables": build_variables(),
-                "tools": [] if platform.in_container else installed_tools(),
+                "tools": [] if platform.in_container else list(self.run.tools),
                 "files": [sha256_of(path) for path in paths if path.is_file()],
             }
         )
-
-    @contextmanager
-    def _open_work_folder(self, build: Build, log: Path) -> Iterator[tuple[Path, int]]:
-        """Copy the source and polywheel's own wheel into the work folder of a build.
-
-        Yields the copy and the descriptor of its lock.
-        """
-        with (
-            open_work_folder(
-                work_folder_path(self.work_folder, build.id, cibuildwheel=True)
-            ) as work,
-            keep_failed_work(
-                work, log, stop=self.context.stop, keep=self.context.keep_work, notify=self.notify
-            ),
-        ):
-            self.source.copy_to(work.source)
-            if require_platform(build.target).in_container:
-                copy_borrowed_objects(work.source)
-            write_own_wheel(self.context.polywheel, work.source / _OWN_WHEEL)
-            yield work.source, work.lock
 
 
 def logged_messages(log: Path) -> Iterator[str]:
@@ -275,33 +239,29 @@ def logged_messages(log: Path) -> Iterator[str]:
                 yield match[1].decode("utf-8", "replace")
 
 
-def create_cibuildwheel_executor(run: RunContext, options: tuple[str, ...]) -> CibuildwheelExecutor:
-    """Return the executor; ``options`` are the user's options for cibuildwheel.
+def create_cibuildwheel_executor(
+    run: RunContext, setups: Mapping[Variant, BuildSetup]
+) -> CibuildwheelExecutor:
+    """Return the executor. ``setups`` has the build setups of the variants.
 
     Raises ConfigError if cibuildwheel can't build the project on this machine.
     """
-    check_backend(run.project)
+    project = run.prepared.project
+    check_backend(project)
     config, installation = _config_in_source(run), find_cibuildwheel()
     platforms = [build_platform(build.target) for build in run.builds]
     in_container = any(platform is not None and platform.in_container for platform in platforms)
+    tables = cibuildwheel_tables(project.document)
     source = run.source if run.is_sdist else run.source.freeze(fresh=run.options.fresh)
     return CibuildwheelExecutor(
-        jobs={job.id: job for job in run.plan.jobs},
-        project=run.project,
-        choice=run.choice,
+        run=run,
         source=source,
         source_digest=run.source_digest(source),
-        work_folder=run.work_folder,
-        context=run.context,
         publisher=run.publisher(),
-        targets=run.plan.targets,
-        logs=run.options.log_folder,
+        setups=setups,
         installation=installation,
-        container_variables=container_engine(cibuildwheel_tables(run.project.document))
-        if in_container
-        else {},
-        options=options,
-        notify=run.observer.note,
+        container_variables=container_engine(tables) if in_container else {},
+        options=run.options.cibuildwheel or (),
         config=config,
     )
 
@@ -311,7 +271,7 @@ def _config_in_source(run: RunContext) -> str | None:
     config = run.options.config
     if config is None:
         return None
-    root = run.origin.resolve()
+    root = run.prepared.source.resolve()
     name = config.relative_to(root).as_posix() if config.is_relative_to(root) else None
     if name not in run.source.files:
         raise ConfigError(

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from polywheel.config.reader import Problems
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build, Plan
+from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
+from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel import create_cibuildwheel_executor
 from polywheel.run.executors.cibuildwheel_options import by_variant, serves
-from polywheel.run.executors.context import RunContext
 from polywheel.run.executors.local import create_local_executor
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.setup.resolve import resolve_setup
@@ -42,21 +43,33 @@ def create_executor(run: RunContext) -> tuple[BuildExecutor, Mapping[str, str]]:
 
     Raises ConfigError and BuildError.
     """
-    _check_variants(run)
+    setups = _resolve_setups(run)
     if run.options.cibuildwheel is not None:
-        return create_cibuildwheel_executor(run, run.options.cibuildwheel), {}
+        return create_cibuildwheel_executor(run, setups), {}
     return create_local_executor(run)
 
 
-def _check_variants(run: RunContext) -> None:
-    """Raise ConfigError with all problems of the variants' build setups, before the first build."""
+def _resolve_setups(run: RunContext) -> dict[Variant, BuildSetup]:
+    """Return the build setups of the variants, as far as they do not depend on plugins.
+
+    Raises ConfigError with the problems of all variants, before the first build.
+    """
     here = {job for build in run.builds for job in build.jobs}
-    jobs = [job for job in run.plan.jobs if job.id in here and job.label is not None]
-    variants = dict.fromkeys(Variant(job.properties, job.label or "") for job in jobs)
+    setups = {}
     problems = Problems()
-    for variant in variants:
-        problems.attempt(
-            resolve_setup, run.project, run.choice, variant, python=None, notify=lambda _: None
-        )
+    for job in run.plan.jobs:
+        if job.id not in here or job.label is None:
+            continue
+        variant = Variant(job.properties, job.label)
+        if variant not in setups:
+            setups[variant] = problems.attempt(
+                resolve_setup,
+                run.prepared.project,
+                run.prepared.choice,
+                variant,
+                python=None,
+                notify=lambda _: None,
+            )
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_all()
+    return {variant: resolved.setup for variant, resolved in setups.items() if resolved}

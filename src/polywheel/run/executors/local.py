@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 
 from polywheel.environments.interpreters import find_interpreter, install_interpreter
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
-from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job
-from polywheel.model.setup import BackendProfile
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_requirements import (
     BuildEnvironment,
@@ -23,24 +19,15 @@ from polywheel.run.build_requirements import (
     plugin_namespaces,
     plugin_requirements,
 )
-from polywheel.run.executors.context import RunContext
+from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import job_key, versions_of_chosen_tools
-from polywheel.run.loop import RunObserver
-from polywheel.run.options import RunOptions
-from polywheel.run.outcome import (
-    ExistingWheels,
-    Outcome,
-    Wheel,
-    log_file,
-    merge_messages,
-)
+from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import Source
-from polywheel.run.work_folder import keep_failed_work, open_work_folder, work_folder_path
 from polywheel.run.worker.checks import pure_wheel_note
-from polywheel.run.worker.jobserver import CompileSlots, JobserverSettings, rejects_jobserver
+from polywheel.run.worker.jobserver import rejects_jobserver
 from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
@@ -50,7 +37,7 @@ from polywheel.run.worker.protocol import (
     requested_jobs,
 )
 from polywheel.run.worker.publish import Publisher
-from polywheel.run.worker.requests import StepContext, TimeBudget, WorkerContext, run_step
+from polywheel.run.worker.requests import StepContext, TimeBudget, run_step
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
@@ -65,101 +52,102 @@ class LocalExecutor:
     stamp, and a final name for each wheel.
     """
 
-    jobs: Mapping[str, Job]
-    """By id."""
-
+    run: RunContext
     source: Source
-    source_digest: str
-    """The digest of the source and of the ``--config`` file."""
+    """The unpacked sdist; the source itself if there is no sdist."""
 
-    work_folder: Path
-    """The folder with the work folder of each build."""
-
-    context: WorkerContext
     interpreters: Mapping[str, Interpreter]
     requirements: BuildRequirements
     publisher: Publisher
-    logs: Path
-    slots: CompileSlots
-    profile: BackendProfile | None
-    chosen_tools: Callable[[str | None], Sequence[str]]
-    """Returns the versions of the tools that setup rules and a repair command (or None) name."""
-
-    notify: Callable[[str], None]
+    tools: Mapping[str, Sequence[str]]
+    """By target: the versions of the tools that its builds may use."""
 
     def prepare(self, builds: int) -> None:
         """Share the compile slots among this number of builds."""
-        self.slots.share_among(builds)
+        self.run.slots.share_among(builds)
 
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build. A build without a known environment has none."""
-        jobs = self._jobs(build)
-        interpreter = self.interpreters[build.python]
-        environment = self.requirements.find_environment(interpreter, jobs)
+        jobs = self.run.jobs_of(build)
+        environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
         if environment is None:
             return ExistingWheels(wheels=(), missing=tuple(jobs))
-        return self.publisher.existing_wheels(
-            jobs, lambda job: self._key(build, job, interpreter, environment)
-        )
+        return self.publisher.existing_wheels(jobs, lambda job: self._key(build, job, environment))
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build, check, and publish the missing wheels."""
-        log = log_file(self.logs, build)
+        log, stop = self.run.log_of(build), self.run.workers.stop
         messages: list[Message] = []
 
         def build_wheels(wheels: list[Wheel]) -> float:
             with (
-                self._open_work_folder(build, log, messages) as step_context,
-                self.slots.take_slot(self.context.stop),
+                self.run.copy_of_source(build, self.source) as work,
+                self.run.slots.take_slot(stop),
             ):
-                return self._build(build, existing.missing, step_context, wheels)
+                work.scratch.mkdir()
+                context = StepContext(
+                    workers=self.run.workers,
+                    source=work.source,
+                    scratch=work.scratch,
+                    log=log,
+                    limit=TimeBudget(self.run.time_limit(build)),
+                    keep_open=(work.lock,),
+                    messages=messages,
+                )
+                return self._build(build, existing.missing, context, wheels)
 
-        outcome = capture_outcome(build.id, existing, log, self.context.stop, build_wheels)
+        outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         return replace(outcome, messages=merge_messages(messages))
 
     def _build(
-        self, build: Build, missing: Sequence[Job], step_context: StepContext, wheels: list[Wheel]
+        self, build: Build, missing: Sequence[Job], context: StepContext, wheels: list[Wheel]
     ) -> float:
         """Append the wheels of the missing jobs to ``wheels``.
 
         Returns the seconds that the real backend took.
         """
         interpreter = self.interpreters[build.python]
-        all_jobs = self._jobs(build)
-        prepared = self._environment(interpreter, all_jobs, step_context)
+        jobs = self.run.jobs_of(build)
+        prepared = self._environment(interpreter, jobs, context)
         if prepared.certain:
             # A new environment may have the same content as the one before.
             environment = prepared.environment
             existing = self.publisher.existing_wheels(
-                missing, lambda job: self._key(build, job, interpreter, environment)
+                missing, lambda job: self._key(build, job, environment)
             )
             wheels.extend(existing.wheels)
             missing = existing.missing
             if not missing:
                 return 0.0
-        keys = self._keys(build, missing, interpreter, prepared.environment)
+        keys = self._keys(build, missing, prepared.environment)
         began = time.monotonic()
         with temporary_folder(self.publisher.out) as folder:
             out = folder / "wheels"
             out.mkdir()
-            result = self._build_with_slots(build, missing, prepared, out, step_context)
+            result = self._build_with_slots(build, missing, prepared, out, context)
             if not prepared.certain:
                 # The environment was a guess. If the guess was wrong, nothing was built.
                 guess, more = prepared.environment, result.requires or ()
-                prepared = self.requirements.remember(interpreter, all_jobs, guess, more)
-                keys = self._keys(build, missing, interpreter, prepared.environment)
+                prepared = self.requirements.remember(interpreter, jobs, guess, more)
+                keys = self._keys(build, missing, prepared.environment)
                 if result.wheels is None:
-                    result = self._build_with_slots(build, missing, prepared, out, step_context)
+                    result = self._build_with_slots(build, missing, prepared, out, context)
             share = (time.monotonic() - began) / len(missing)
-            built = {
-                wheel.job: (out / wheel.file, wheel.setup_digest) for wheel in result.wheels or ()
-            }
+            built = {wheel.job: wheel for wheel in result.wheels or ()}
             # One after the other: if a wheel fails, the wheels before it stay.
-            wheels.extend(self._publish(missing, built, keys, share, step_context.messages))
+            for job in missing:
+                wheel = built.get(job.id)
+                if wheel is None or not (out / wheel.file).is_file():
+                    raise BuildError(f"the worker made no wheel for {job.id}")
+                path, setup = out / wheel.file, wheel.setup_digest
+                wheels.append(self.publisher.publish(job, path, keys[job.id], share, setup=setup))
+                if text := pure_wheel_note(WheelName.parse(wheel.file), job):
+                    self.run.observer.note(text)
+                    context.messages.append(Message(text, (job.id,)))
         return result.seconds
 
     def _environment(
-        self, interpreter: Interpreter, jobs: Sequence[Job], step_context: StepContext
+        self, interpreter: Interpreter, jobs: Sequence[Job], context: StepContext
     ) -> BuildEnvironment:
         """Return the environment of a build.
 
@@ -169,39 +157,12 @@ class LocalExecutor:
         if not self.requirements.fresh:
             return prepared
         step = RequirementsStep(jobs=requested_jobs(jobs))
-        requires = run_step(step, self.context, step_context, prepared.environment).requires
+        requires = run_step(step, context, prepared.environment).requires
         return self.requirements.remember(interpreter, jobs, prepared.environment, requires)
 
-    def _publish(
-        self,
-        jobs: Sequence[Job],
-        built: Mapping[str, tuple[Path, str]],
-        keys: Mapping[str, str],
-        share: float,
-        messages: list[Message],
-    ) -> Iterator[Wheel]:
-        """Publish the wheels of jobs, and yield each one as soon as it has its final name.
-
-        ``built`` has the wheel of each job and the digest of its build setup.
-        """
-        for job in jobs:
-            wheel, setup = built.get(job.id, (None, ""))
-            if wheel is None or not wheel.is_file():
-                raise BuildError(f"the worker made no wheel for {job.id}")
-            yield self.publisher.publish(job, wheel, keys[job.id], share, setup=setup)
-            if text := pure_wheel_note(WheelName.parse(wheel.name), job):
-                self.notify(text)
-                messages.append(Message(text, (job.id,)))
-
-    def _keys(
-        self,
-        build: Build,
-        jobs: Sequence[Job],
-        interpreter: Interpreter,
-        environment: Environment,
-    ) -> dict[str, str]:
+    def _keys(self, build: Build, jobs: Sequence[Job], environment: Environment) -> dict[str, str]:
         """Return the keys of jobs. Raises WheelError if the wheel of such a key was changed."""
-        keys = {job.id: self._key(build, job, interpreter, environment) for job in jobs}
+        keys = {job.id: self._key(build, job, environment) for job in jobs}
         for job in jobs:
             self.publisher.refuse_changed(job, keys[job.id])
         return keys
@@ -212,93 +173,56 @@ class LocalExecutor:
         jobs: Sequence[Job],
         prepared: BuildEnvironment,
         out: Path,
-        step_context: StepContext,
+        context: StepContext,
     ) -> BuildResult:
         """Have a worker build the wheels of jobs in ``out``. Raises BuildError."""
         check = None
         if not prepared.certain:
-            all_jobs = requested_jobs(self._jobs(build))
+            all_jobs = requested_jobs(self.run.jobs_of(build))
             check = EnvironmentCheck(jobs=all_jobs, installed=prepared.requirements)
         step = BuildStep(
             jobs=requested_jobs(jobs),
             out=str(out),
             check=check,
-            repair=self._target(build).repair_command,
+            repair=self._repair_command(build),
         )
-
-        def run(slots: JobserverSettings) -> BuildResult:
-            return run_step(step, self.context, step_context, prepared.environment, slots=slots)
-
-        slots = self.slots.settings_for(self.profile, prepared.environment)
+        environment, profile = prepared.environment, self.run.prepared.choice.profile
+        slots = self.run.slots.settings_for(profile, environment)
         try:
-            return run(slots)
+            return run_step(step, context, environment, slots=slots)
         except BuildError:
-            if (
-                not slots.pooled
-                or self.context.stop.is_set()
-                or not rejects_jobserver(step_context.log)
-            ):
+            stopped = self.run.workers.stop.is_set()
+            if not slots.pooled or stopped or not rejects_jobserver(context.log):
                 raise
-            # A make before 4.4, somewhere in the build, rejects the name of the pool.
-            self.slots.disable_pool()
-            _note(
-                step_context.log,
-                "this build uses a make before 4.4; trying again with a fixed number of jobs",
+        # A make before 4.4, somewhere in the build, rejects the name of the pool.
+        self.run.slots.disable_pool()
+        with context.log.open("a", encoding="utf-8", newline="\n") as log:
+            log.write(
+                "polywheel: this build uses a make before 4.4; trying again with a fixed number of "
+                "jobs\n"
             )
-            for folder in (out, step_context.scratch):
-                remove_tree(folder)
-                folder.mkdir()
-            return run(self.slots.settings_for(self.profile, prepared.environment))
+        for folder in (out, context.scratch):
+            remove_tree(folder)
+            folder.mkdir()
+        slots = self.run.slots.settings_for(profile, environment)
+        return run_step(step, context, environment, slots=slots)
 
-    def _target(self, build: Build) -> Target:
-        return self.publisher.targets[build.target]
+    def _repair_command(self, build: Build) -> str | None:
+        return self.run.plan.targets[build.target].repair_command
 
-    def _jobs(self, build: Build) -> list[Job]:
-        """Return the jobs of a build, in its order."""
-        return [self.jobs[identifier] for identifier in build.jobs]
-
-    def _key(
-        self, build: Build, job: Job, interpreter: Interpreter, environment: Environment
-    ) -> str:
-        repair = self._target(build).repair_command
+    def _key(self, build: Build, job: Job, environment: Environment) -> str:
+        workers = self.run.workers
         return job_key(
             job,
-            source=self.source_digest,
-            polywheel=self.context.polywheel.name,
-            interpreter=interpreter,
+            source=self.requirements.source_digest,
+            polywheel=workers.polywheel.name,
+            interpreter=self.interpreters[build.python],
             environment=environment,
-            settings=self.context.settings,
-            epoch=self.context.epoch,
-            chosen_tools=self.chosen_tools(repair),
-            repair=repair,
+            settings=workers.settings,
+            epoch=workers.epoch,
+            tools=self.tools[build.target],
+            repair=self._repair_command(build),
         )
-
-    @contextmanager
-    def _open_work_folder(
-        self, build: Build, log: Path, messages: list[Message]
-    ) -> Iterator[StepContext]:
-        """Copy the source into the work folder of a build, and yield the context of its steps."""
-        with (
-            open_work_folder(work_folder_path(self.work_folder, build.id)) as work,
-            keep_failed_work(
-                work, log, stop=self.context.stop, keep=self.context.keep_work, notify=self.notify
-            ),
-        ):
-            self.source.copy_to(work.source)
-            work.scratch.mkdir()
-            yield StepContext(
-                source=work.source,
-                scratch=work.scratch,
-                log=log,
-                limit=TimeBudget(self.context.seconds or self._target(build).job_timeout),
-                keep_open=(work.lock,),
-                messages=messages,
-            )
-
-
-def _note(log: Path, line: str) -> None:
-    with log.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(f"polywheel: {line}\n")
 
 
 def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, str]]:
@@ -306,89 +230,73 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
 
     Finds or installs the Pythons, and makes the sdist. Raises ConfigError and BuildError.
     """
-    document = run.project.document
+    project, options = run.prepared.project, run.options
     requires = requirements_without_polywheel(
-        run.project.build_system.requires if "build-system" in document else _DEFAULT_REQUIRES,
+        project.build_system.requires if "build-system" in project.document else _DEFAULT_REQUIRES,
         at="pyproject.toml: build-system.requires",
     )
     environments = Environments(
-        fresh=run.options.fresh,
+        fresh=options.fresh,
         notify=run.observer.note,
-        stop=run.context.stop,
-        patience=run.context.seconds,
+        stop=run.workers.stop,
+        patience=options.timeout,
     )
-    interpreters, missing = _find_interpreters(run.builds, run.options, run.observer)
+    interpreters, missing = _find_interpreters(run)
     source = run.source
     if interpreters and not run.is_sdist:
-        source = _sdist_maker(run, interpreters, requires, environments).unpacked_sdist(source)
-    digest = run.source_digest(source)
+        profile = run.prepared.choice.profile
+        sdist_maker = SdistMaker(
+            context=run.workers,
+            interpreter=next(iter(interpreters.values())),
+            environments=environments,
+            requires=requires,
+            profile=profile.name if profile is not None else None,
+            folder=run.work_folder,
+            log=options.log_folder / "sdist.log",
+            notify=run.observer.note,
+            fresh=options.fresh,
+            without=options.paths_outside_source(),
+        )
+        source = sdist_maker.unpacked_sdist(source)
+    targets = {build.target: run.plan.targets[build.target] for build in run.builds}
     executor = LocalExecutor(
-        jobs={job.id: job for job in run.plan.jobs},
+        run=run,
         source=source,
-        source_digest=digest,
-        work_folder=run.work_folder,
-        context=run.context,
         interpreters=interpreters,
         requirements=BuildRequirements(
             requires=requires,
-            expected=plugin_requirements(run.project, run.plan.jobs),
-            plugins=plugin_namespaces(run.project),
-            source=digest,
-            context=run.context,
+            expected=plugin_requirements(project, run.plan.jobs),
+            plugins=plugin_namespaces(project),
+            source_digest=run.source_digest(source),
+            tools=run.tools,
+            context=run.workers,
             environments=environments,
-            fresh=run.options.fresh,
+            fresh=options.fresh,
         ),
         publisher=run.publisher(),
-        logs=run.options.log_folder,
-        slots=run.slots,
-        profile=run.choice.profile,
-        chosen_tools=cache(partial(versions_of_chosen_tools, run.project)),
-        notify=run.observer.note,
+        tools={
+            name: [*run.tools, *versions_of_chosen_tools(project, target.repair_command)]
+            for name, target in targets.items()
+        },
     )
     return executor, missing
 
 
-def _sdist_maker(
-    run: RunContext,
-    interpreters: Mapping[str, Interpreter],
-    requires: Sequence[str],
-    environments: Environments,
-) -> SdistMaker:
-    profile = run.choice.profile
-    return SdistMaker(
-        context=run.context,
-        interpreter=next(iter(interpreters.values())),
-        environments=environments,
-        requires=requires,
-        profile=profile.name if profile is not None else None,
-        folder=run.work_folder,
-        log=run.options.log_folder / "sdist.log",
-        notify=run.observer.note,
-        fresh=run.options.fresh,
-        without=run.options.paths_outside_source(),
-    )
-
-
-def _find_interpreters(
-    builds: Iterable[Build], options: RunOptions, observer: RunObserver
-) -> tuple[dict[str, Interpreter], dict[str, str]]:
+def _find_interpreters(run: RunContext) -> tuple[dict[str, Interpreter], dict[str, str]]:
     """Return the Pythons of the builds, and the reason for each one that is not available."""
-    pythons = sorted({build.python for build in builds})
+    pythons = sorted({build.python for build in run.builds})
     interpreters: dict[str, Interpreter] = {}
     missing: dict[str, str] = {}
-    if not pythons:
-        return interpreters, missing
-    with ThreadPoolExecutor(max_workers=min(8, len(pythons))) as pool:
-        for python, interpreter in zip(pythons, pool.map(find_interpreter, pythons), strict=True):
-            if interpreter is not None:
-                interpreters[python] = interpreter
-            elif not options.install_python:
-                missing[python] = (
-                    f"no Python {python} was found; use --install-python to install it"
-                )
-            else:
-                try:
-                    interpreters[python] = install_interpreter(python, notify=observer.note)
-                except BuildError as error:
-                    missing[python] = error.problems[0].what
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = list(pool.map(find_interpreter, pythons))
+    for python, interpreter in zip(pythons, found, strict=True):
+        if interpreter is not None:
+            interpreters[python] = interpreter
+        elif not run.options.install_python:
+            missing[python] = f"no Python {python} was found; use --install-python to install it"
+        else:
+            try:
+                interpreters[python] = install_interpreter(python, notify=run.observer.note)
+            except BuildError as error:
+                missing[python] = error.problems[0].what
     return interpreters, missing

@@ -4,7 +4,7 @@ An executor builds the wheels of one run. :class:`polywheel.run.loop.BuildLoop` 
 starts when, and the executor does the work: `LocalExecutor` with one worker process for each build,
 `CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, write a
 module with a class that implements :class:`BuildExecutor` and a function that creates it from a
-:class:`~polywheel.run.executors.context.RunContext`, and call this function in
+:class:`~polywheel.run.context.RunContext`, and call this function in
 :func:`polywheel.run.executors.create.create_executor`.
 
 Creation

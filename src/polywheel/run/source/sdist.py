@@ -156,6 +156,7 @@ class SdistMaker:
         out.mkdir()
         self.log.unlink(missing_ok=True)
         step_context = StepContext(
+            workers=self.context,
             source=copy / prefix,
             scratch=out,
             log=self.log,
@@ -163,13 +164,11 @@ class SdistMaker:
             keep_open=(work.lock,),
             messages=[],
         )
-        more = check_requirements(
-            run_step(SdistRequirementsStep(), self.context, step_context, base).requires
-        )
+        more = check_requirements(run_step(SdistRequirementsStep(), step_context, base).requires)
         environment = base
         if more:
             environment = self.environments.get(self.interpreter, [*self.requires, *more])
-        result = run_step(SdistStep(out=str(out)), self.context, step_context, environment)
+        result = run_step(SdistStep(out=str(out)), step_context, environment)
         if result.file is None:
             raise _NoSdistError(result.reason)
         sdist = out / result.file

@@ -13,7 +13,7 @@ import re
 import select
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -53,15 +53,16 @@ class JobserverSettings:
 class CompileSlots:
     """The compile slots of a run."""
 
-    def __init__(self, total: int, at_once: int, pipe: Path | None, handle: int) -> None:
+    def __init__(self, total: int, pipe: Path | None = None, handle: int = -1) -> None:
+        """``total`` slots for as many builds at a time, with the named pipe of the pool."""
         self.total = total
-        self._at_once = at_once
-        self._left: int | None = None
+        self._left = total
         self._pipe = pipe
         self._handle = handle
         self._running = 0
         self._refused = False
         self._lock = Lock()
+        self._ninja_on_path = cache(_ninja_on_path)
 
     def share_among(self, builds: int) -> None:
         """Share the slots among this number of builds. Each takes one slot once."""
@@ -70,8 +71,7 @@ class CompileSlots:
     @property
     def share(self) -> int:
         """The slots of a build that starts now without the pool."""
-        at_once = self._at_once if self._left is None else min(self._at_once, self._left)
-        return max(1, self.total // max(1, at_once))
+        return self.total // max(1, min(self.total, self._left))
 
     @contextmanager
     def take_slot(self, stop: Event) -> Iterator[None]:
@@ -90,8 +90,7 @@ class CompileSlots:
             yield
         finally:
             with self._lock:
-                if self._left is not None:
-                    self._left -= 1
+                self._left -= 1
                 if self._pipe is not None:
                     self._running -= 1
                     os.write(self._handle, _TOKEN)
@@ -122,7 +121,7 @@ class CompileSlots:
         """
         if profile is not None and profile.ninja and self._pipe is not None and not self._refused:
             flags = _make_flags(self._pipe, self.total)
-            version = _ninja(environment.resolved)
+            version = self._ninja_version(environment)
             if flags is not None and version is not None and version >= _NINJA:
                 return JobserverSettings(environment={"MAKEFLAGS": flags}, settings={}, pooled=True)
         share = str(self.share)
@@ -137,6 +136,14 @@ class CompileSlots:
                 environment={**generic, name: os.environ.get(name, text)}, settings={}
             )
         return JobserverSettings(environment=generic, settings={name: text})
+
+    def _ninja_version(self, environment: Environment) -> Version | None:
+        """The version of Ninja in the environment of a build, else on PATH."""
+        for requirement in environment.resolved:
+            name, _, version = requirement.partition("==")
+            if name == "ninja":
+                return _version(version)
+        return self._ninja_on_path()
 
 
 def _make_flags(pipe: Path, total: int) -> str | None:
@@ -153,19 +160,10 @@ def _make_flags(pipe: Path, total: int) -> str | None:
     return f"{flags} -j{total} --jobserver-auth=fifo:{pipe}"
 
 
-def _ninja(resolved: Sequence[str]) -> Version | None:
-    """The version of Ninja in the environment of a build, else on PATH."""
-    for requirement in resolved:
-        name, _, version = requirement.partition("==")
-        if name == "ninja":
-            return _version(version)
-    return _ninja_on_path(os.environ.get("NINJA", ""), os.environ.get("PATH", ""))
-
-
-@cache
-def _ninja_on_path(configured: str, path: str) -> Version | None:
+def _ninja_on_path() -> Version | None:
+    configured = os.environ.get("NINJA")
     names = [configured] if configured else ["ninja", "ninja-build"]
-    ninja = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+    ninja = next(filter(None, map(shutil.which, names)), None)
     if ninja is None:
         return None
     output = capture_output([ninja, "--version"], seconds=10)
@@ -184,20 +182,20 @@ def rejects_jobserver(log: Path) -> bool:
 
 
 @contextmanager
-def compile_slots(total: int, at_once: int) -> Iterator[CompileSlots]:
-    """Open ``total`` slots for ``at_once`` builds at a time."""
+def compile_slots(total: int) -> Iterator[CompileSlots]:
+    """Open ``total`` slots for as many builds at a time."""
     if sys.platform == "win32" or not hasattr(os, "mkfifo"):
-        yield CompileSlots(total, at_once, None, -1)
+        yield CompileSlots(total)
         return
     with temporary_folder() as folder:
         pipe = folder / "jobserver"
         if any(letter.isspace() for letter in str(pipe)):
-            yield CompileSlots(total, at_once, None, -1)  # MAKEFLAGS can't name it
+            yield CompileSlots(total)  # MAKEFLAGS can't name it
             return
         os.mkfifo(pipe, 0o600)
         # Open for reading and writing: otherwise it ends, or blocks, while no build has it open.
         handle = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
         try:
-            yield CompileSlots(total, at_once, pipe, handle)
+            yield CompileSlots(total, pipe, handle)
         finally:
             os.close(handle)

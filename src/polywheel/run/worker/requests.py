@@ -64,8 +64,6 @@ class WorkerContext:
     """How long all steps of one build may take together."""
 
     stop: Event
-    keep_work: bool = False
-    """Whether the files of failed builds are kept."""
 
 
 class TimeBudget:
@@ -89,6 +87,7 @@ class TimeBudget:
 class StepContext:
     """What all steps of a build have in common."""
 
+    workers: WorkerContext
     source: Path
     """The copy of the source."""
 
@@ -104,43 +103,44 @@ class StepContext:
 
 def run_step(
     step: Step[Result],
-    context: WorkerContext,
-    step_context: StepContext,
+    context: StepContext,
     environment: Environment,
     *,
     slots: JobserverSettings | None = None,
 ) -> Result:
     """Run a step in a worker, and return its result.
 
-    Its warnings and notes are added to ``step_context.messages``, also if the step fails. Raises
+    Its warnings and notes are added to ``context.messages``, also if the step fails. Raises
     StepFailedError if the step fails and would fail again, BuildError for any other failure.
     """
     request = WorkerRequest(
         step=step,
-        source=str(step_context.source),
-        settings={**(slots.settings if slots else {}), **context.settings},
-        scratch=str(step_context.scratch),
-        group_file=str(group_file(step_context.scratch)),
-        keep_open=step_context.keep_open if sys.platform != "win32" else (),
+        source=str(context.source),
+        settings={**(slots.settings if slots else {}), **context.workers.settings},
+        scratch=str(context.scratch),
+        group_file=str(group_file(context.scratch)),
+        keep_open=context.keep_open if sys.platform != "win32" else (),
     )
     with temporary_folder() as folder:
         request_file, response_file = folder / "request.json", folder / "response.json"
         write_request(request_file, request)
-        script = str(context.polywheel / _SCRIPT)
-        with step_context.limit.spent():
+        script = str(context.workers.polywheel / _SCRIPT)
+        with context.limit.spent():
             child = run_child(
                 [environment.python, script, str(request_file), str(response_file)],
-                folder=step_context.source,
-                environment=_variables(context, environment, slots.environment if slots else {}),
-                log=step_context.log,
-                stop=context.stop,
-                seconds=step_context.limit.left,
-                keep_open=step_context.keep_open,
+                folder=context.source,
+                environment=_variables(
+                    context.workers, environment, slots.environment if slots else {}
+                ),
+                log=context.log,
+                stop=context.workers.stop,
+                seconds=context.limit.left,
+                keep_open=context.keep_open,
             )
         response = read_response(response_file, step)
     if response is not None:
-        step_context.messages.extend(response.messages)
-    return check_response(response, child, step_context.limit)
+        context.messages.extend(response.messages)
+    return check_response(response, child, context.limit)
 
 
 def check_response(

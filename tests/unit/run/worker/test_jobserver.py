@@ -45,7 +45,7 @@ def test_a_job_waits_for_its_slot_until_there_is_one() -> None:
         with slots.take_slot(Event()):
             entered.set()
 
-    with compile_slots(1, 2) as slots:
+    with compile_slots(1) as slots:
         with slots.take_slot(Event()):
             thread = threading.Thread(target=second, args=[slots])
             thread.start()
@@ -59,7 +59,7 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
     stop = Event()
     stop.set()
     with (
-        compile_slots(1, 2) as slots,
+        compile_slots(1) as slots,
         slots.take_slot(Event()),
         pytest.raises(BuildError, match="stopped"),
         slots.take_slot(stop),
@@ -69,7 +69,7 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
 
 @posix
 def test_the_pool_is_gone_when_the_run_is_over() -> None:
-    with compile_slots(2, 2) as slots:
+    with compile_slots(2) as slots:
         told = slots.settings_for(profile("scikit-build-core"), environment(*NEW))
         _, _, pipe = told.environment["MAKEFLAGS"].partition("fifo:")
         assert Path(pipe).is_fifo()
@@ -93,7 +93,7 @@ def test_make_flags_of_the_user_are_kept(
 ) -> None:
     if flags is not None:
         monkeypatch.setenv("MAKEFLAGS", flags)
-    with compile_slots(6, 2) as slots:
+    with compile_slots(6) as slots:
         told = slots.settings_for(profile("meson-python"), environment(*NEW))
     assert told.settings == {}
     found = re.sub(r"fifo:.*/jobserver$", "fifo:PIPE", told.environment["MAKEFLAGS"])
@@ -105,7 +105,8 @@ def test_a_user_who_says_how_many_jobs_make_may_have_gets_fixed_shares(
     flags: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAKEFLAGS", flags)
-    with compile_slots(6, 2) as slots:
+    with compile_slots(6) as slots:
+        slots.share_among(2)
         told = slots.settings_for(profile("meson-python"), environment(*NEW))
     assert not told.pooled
     assert "MAKEFLAGS" not in told.environment
@@ -134,7 +135,8 @@ def test_others_have_a_fixed_share_in_the_variables_that_the_user_does_not_set(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with compile_slots(6, 2) as slots:
+    with compile_slots(6) as slots:
+        slots.share_among(2)
         told = slots.settings_for(profile(backend) if backend else None, environment(*resolved))
     assert not told.pooled
     three = dict.fromkeys(("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS"), "3")
@@ -142,15 +144,16 @@ def test_others_have_a_fixed_share_in_the_variables_that_the_user_does_not_set(
     assert told.settings == settings
 
 
-@pytest.mark.parametrize(("total", "at_once", "share"), [(8, 3, 2), (2, 2, 1), (1, 4, 1)])
-def test_a_share_is_at_least_one(total: int, at_once: int, share: int) -> None:
-    with compile_slots(total, at_once) as slots:
+@pytest.mark.parametrize(("total", "builds", "share"), [(8, 3, 2), (2, 2, 1), (1, 4, 1), (4, 0, 4)])
+def test_a_share_is_at_least_one(total: int, builds: int, share: int) -> None:
+    with compile_slots(total) as slots:
+        slots.share_among(builds)
         assert slots.share == share
 
 
 def test_few_builds_have_larger_shares_which_never_add_up_to_more_than_there_is() -> None:
     stop = Event()
-    with compile_slots(8, 8) as slots:
+    with compile_slots(8) as slots:
         slots.share_among(3)
         with slots.take_slot(stop), slots.take_slot(stop), slots.take_slot(stop):
             assert slots.share == 2
@@ -164,7 +167,8 @@ def test_few_builds_have_larger_shares_which_never_add_up_to_more_than_there_is(
 
 @posix
 def test_nobody_is_told_of_the_pool_once_something_refused_it() -> None:
-    with compile_slots(6, 2) as slots:
+    with compile_slots(6) as slots:
+        slots.share_among(2)
         assert slots.settings_for(profile("meson-python"), environment(*NEW)).pooled
         slots.disable_pool()
         assert slots.settings_for(profile("meson-python"), environment(*NEW)).settings == {

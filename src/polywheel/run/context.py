@@ -1,0 +1,109 @@
+"""The context of a run: what its executor is created from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from polywheel.errors import PolywheelError
+from polywheel.model.plan import Build, Job, Plan
+from polywheel.run.journal import Journal
+from polywheel.run.options import RunObserver, RunOptions
+from polywheel.run.outcome import log_file
+from polywheel.run.preparation import PreparedRun
+from polywheel.run.source.snapshot import Source
+from polywheel.run.work_folder import WorkFolder, open_work_folder, work_folder_path
+from polywheel.run.worker.jobserver import CompileSlots
+from polywheel.run.worker.publish import Publisher
+from polywheel.run.worker.requests import WorkerContext
+from polywheel.system.files import sha256_of
+from polywheel.system.logs import keep_tool_logs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunContext:
+    """Everything that an executor is created from."""
+
+    prepared: PreparedRun
+    plan: Plan
+    """The selected jobs, with their builds as the executor runs them."""
+
+    builds: Sequence[Build]
+    """The builds for this machine."""
+
+    source: Source
+    """The source as it was read."""
+
+    work_folder: Path
+    """The folder with the work folder of each build."""
+
+    workers: WorkerContext
+    """What all workers share, and the event ``stop`` of the run."""
+
+    tools: Sequence[str]
+    """The versions of the compilers and the build tools of this machine."""
+
+    options: RunOptions
+    journal: Journal
+    slots: CompileSlots
+    observer: RunObserver
+
+    @property
+    def is_sdist(self) -> bool:
+        """Whether the source is an sdist."""
+        return not self.prepared.source.is_dir()
+
+    def publisher(self) -> Publisher:
+        """Return a new publisher for the output directory."""
+        return Publisher(
+            out=self.options.out,
+            journal=self.journal,
+            targets=self.plan.targets,
+            force=self.options.force,
+            project=self.plan.project,
+            version=self.prepared.project.version,
+            config=self.options.config_name,
+        )
+
+    def source_digest(self, source: Source) -> str:
+        """Return the digest of a source and of the ``--config`` file."""
+        config = self.options.config
+        return source.digest + (sha256_of(config) if config is not None else "")
+
+    def jobs_of(self, build: Build) -> list[Job]:
+        """Return the jobs of a build, in its order."""
+        return [job for job in map(self.plan.job, build.jobs) if job is not None]
+
+    def time_limit(self, build: Build) -> float | None:
+        """Return the seconds that the steps of a build may take together; None means no limit."""
+        return self.options.timeout or self.plan.targets[build.target].job_timeout
+
+    def log_of(self, build: Build) -> Path:
+        """Return the log of a build."""
+        return log_file(self.options.log_folder, build)
+
+    @contextmanager
+    def copy_of_source(
+        self, build: Build, source: Source, *, cibuildwheel: bool = False
+    ) -> Iterator[WorkFolder]:
+        """Copy a source into the work folder of a build, and yield the folder.
+
+        If the build fails, the logs of its tools are kept, and all of its files with ``keep_work``.
+        """
+        log = self.log_of(build)
+        path = work_folder_path(self.work_folder, build.id, cibuildwheel=cibuildwheel)
+        with open_work_folder(path) as work:
+            try:
+                source.copy_to(work.source)
+                yield work
+            except (PolywheelError, OSError):
+                if not self.workers.stop.is_set():
+                    keep_tool_logs(log, [work.source, work.scratch])
+                    if self.options.keep_work:
+                        work.keep()
+                        self.observer.note(
+                            f"{build.id}: its files stay in {work.folder} until the next build"
+                        )
+                raise
