@@ -13,7 +13,7 @@ import pytest
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report
 from polywheel.errors import ConfigError
-from polywheel.matrix.expansion import expand, matrix_variants
+from polywheel.matrix.expansion import expand
 from polywheel.matrix.plan_json import plan_as_json, read_plan
 from polywheel.providers.plugins import PluginEnvironments
 
@@ -114,8 +114,6 @@ def test_every_variant_can_be_told_to_its_backend(name: str) -> None:
     """Rules, presets and values of the examples belong together; plugins that PyPI has are asked."""
     said: list[str] = []
     for label in sorted({job.label for job in expand(MATRICES / name).jobs if job.label}):
-        build = HookCall.begin(
-            MATRICES / name, {"variant-label": label}, notify=said.append, more=matrix_variants
-        )
-        found = setup_report(build, PluginEnvironments(notify=said.append), notify=said.append)
+        build = HookCall.read(MATRICES / name, {"variant-label": label}, notify=said.append)
+        found = setup_report(build, PluginEnvironments(notify=said.append))
         assert found["told"] or label in {"null", "release"}

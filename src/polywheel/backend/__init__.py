@@ -15,32 +15,32 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.backend import pipeline
-from polywheel.backend.hook_call import HookCall, needs_requirements, optional_hooks
-from polywheel.config.project import Project
+from polywheel.backend.hook_call import HookCall, needs_requirements
+from polywheel.backend.real_backend import OPTIONAL_HOOKS, RealBackend
+from polywheel.config.project import config_file, read_project
 from polywheel.errors import UnsupportedError, known_error, show_error
-from polywheel.model.variant import Variant, VariantProperty
+from polywheel.setup.profiles import choose_backend
 from polywheel.system.terminal import one_line, print_lines
 
 _Settings = Mapping[str, str | Sequence[str]] | None
-
-
-def build_wheel(
-    wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
-) -> str:
-    with _exit_on_error():
-        build = _begin(config_settings)
-        return pipeline.build_wheel(build, "build_wheel", wheel_directory, metadata_directory)
 
 
 class UnsupportedOperation(Exception):  # noqa: N818  # the name that PEP 517 gives it
     """The real backend can't make an sdist here."""
 
 
-def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> object:
+def build_wheel(
+    wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
+) -> str:
     with _exit_on_error():
-        build = _begin_sdist(config_settings)
+        call = _read_call(config_settings)
+        return pipeline.build_wheel(call, "build_wheel", wheel_directory, metadata_directory)
+
+
+def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> str:
+    with _exit_on_error():
         try:
-            return pipeline.call_real_backend(build, "build_sdist", sdist_directory)
+            return pipeline.build_sdist(_read_call(config_settings, sdist=True), sdist_directory)
         except UnsupportedError as error:
             raise UnsupportedOperation(one_line(error.problems[0].what)) from None
 
@@ -49,85 +49,49 @@ def _build_editable(
     wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
 ) -> str:
     with _exit_on_error():
-        build = _begin(config_settings)
-        return pipeline.build_wheel(build, "build_editable", wheel_directory, metadata_directory)
+        call = _read_call(config_settings)
+        return pipeline.build_wheel(call, "build_editable", wheel_directory, metadata_directory)
 
 
-def _get_requires_for_build_wheel(config_settings: _Settings = None) -> list[str]:
-    with _exit_on_error():
-        return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_wheel")
+def _requirements_hook(name: str) -> Callable[..., list[str]]:
+    def get_requires(config_settings: _Settings = None) -> list[str]:
+        with _exit_on_error():
+            call = _read_call(config_settings, sdist=name == "get_requires_for_build_sdist")
+            return pipeline.get_requires(call, name)
+
+    return get_requires
 
 
-def _get_requires_for_build_editable(config_settings: _Settings = None) -> list[str]:
-    with _exit_on_error():
-        return pipeline.get_requires(_begin(config_settings), "get_requires_for_build_editable")
+def _metadata_hook(name: str) -> Callable[..., str]:
+    def prepare_metadata(metadata_directory: str, config_settings: _Settings = None) -> str:
+        with _exit_on_error():
+            call = _read_call(config_settings)
+            return pipeline.prepare_metadata(call, name, metadata_directory)
 
-
-def _get_requires_for_build_sdist(config_settings: _Settings = None) -> list[str]:
-    with _exit_on_error():
-        return pipeline.get_requires(_begin_sdist(config_settings), "get_requires_for_build_sdist")
-
-
-def _prepare_metadata_for_build_wheel(
-    metadata_directory: str, config_settings: _Settings = None
-) -> str:
-    with _exit_on_error():
-        hook = "prepare_metadata_for_build_wheel"
-        return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
-
-
-def _prepare_metadata_for_build_editable(
-    metadata_directory: str, config_settings: _Settings = None
-) -> str:
-    with _exit_on_error():
-        hook = "prepare_metadata_for_build_editable"
-        return pipeline.prepare_metadata(_begin(config_settings), hook, metadata_directory)
-
-
-_OPTIONAL: Mapping[str, Callable[..., Any]] = {
-    "build_editable": _build_editable,
-    "get_requires_for_build_wheel": _get_requires_for_build_wheel,
-    "get_requires_for_build_editable": _get_requires_for_build_editable,
-    "get_requires_for_build_sdist": _get_requires_for_build_sdist,
-    "prepare_metadata_for_build_wheel": _prepare_metadata_for_build_wheel,
-    "prepare_metadata_for_build_editable": _prepare_metadata_for_build_editable,
-}
+    return prepare_metadata
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
     """An optional hook, if the real backend of the project in the current folder has it."""
-    if name in _OPTIONAL:
+    if name in OPTIONAL_HOOKS:
         with _exit_on_error():
-            if name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd()):
-                return _OPTIONAL[name]
-            if name in _real_hooks(Path.cwd()):
-                return _OPTIONAL[name]
+            always = name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd())
+            if always or name in _real_hooks(Path.cwd()):
+                if name == "build_editable":
+                    return _build_editable
+                is_metadata = name.startswith("prepare_metadata")
+                return _metadata_hook(name) if is_metadata else _requirements_hook(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-@cache
+@cache  # a frontend may look for every hook, and each answer takes a process
 def _real_hooks(source: Path) -> frozenset[str]:
-    return optional_hooks(source)
+    project = read_project(source, variants=False, config=config_file())
+    return RealBackend(project.source, choose_backend(project)).hooks(OPTIONAL_HOOKS)
 
 
-def _begin(config_settings: _Settings) -> HookCall:
-    return HookCall.begin(Path.cwd(), config_settings, notify=say, more=variants_of_matrix)
-
-
-def _begin_sdist(config_settings: _Settings) -> HookCall:
-    """For an sdist, which has all variants. Frontends pass it the config settings of the wheel too."""
-    return HookCall.begin(
-        Path.cwd(), config_settings, notify=say, more=variants_of_matrix, sdist=True
-    )
-
-
-def variants_of_matrix(
-    project: Project, properties: tuple[VariantProperty, ...]
-) -> Mapping[str, Variant]:
-    """Return the variants of the project's matrix that have these properties, by label."""
-    from polywheel.matrix.expansion import matrix_variants
-
-    return matrix_variants(project, properties)
+def _read_call(config_settings: _Settings, *, sdist: bool = False) -> HookCall:
+    return HookCall.read(Path.cwd(), config_settings, notify=say, sdist=sdist)
 
 
 def say(line: str) -> None:

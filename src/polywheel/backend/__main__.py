@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.backend import say, variants_of_matrix
+from polywheel.backend import say
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.config.selection import parse_config_settings
@@ -38,9 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args(arguments)
     settings = parse_config_settings(options.settings)
-    build = HookCall.begin(Path(options.source), settings, notify=say, more=variants_of_matrix)
-    plugins = PluginEnvironments(fresh=options.fresh, notify=say)
-    report = setup_report(build, plugins, notify=say)
+    call = HookCall.read(Path(options.source), settings, notify=say)
+    report = setup_report(call, PluginEnvironments(fresh=options.fresh, notify=say))
     if options.json:
         print_json(report)
     else:

@@ -13,16 +13,11 @@ from polywheel.config.project import Project, config_file, read_project
 from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendChoice
-from polywheel.model.variant import NULL_LABEL, Variant, VariantProperty
+from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.setup.profiles import choose_backend
 
 if TYPE_CHECKING:
     from polywheel.setup.resolve import ResolvedSetup
-
-
-Notify = Callable[[str], None]
-MoreVariants = Callable[[Project, tuple[VariantProperty, ...]], Mapping[str, Variant]]
-"""Returns the variants of a project's matrix by label: at least the one with these properties."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,25 +33,26 @@ class HookCall:
     variant: Variant | None
     """None if no variant is selected."""
 
-    notify: Notify
+    notify: Callable[[str], None]
     keep_open: tuple[int, ...] = ()
     """File descriptors that the processes of the real backend inherit."""
 
     @classmethod
-    def begin(
+    def read(
         cls,
         source: Path,
         config_settings: ConfigSettings | None,
         *,
-        notify: Notify,
-        more: MoreVariants,
+        notify: Callable[[str], None],
         sdist: bool = False,
+        expand_matrix: bool = True,
         keep_open: tuple[int, ...] = (),
     ) -> HookCall:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
-        An ``sdist`` has no variant, even if the config settings select one for the wheel. ``more`` is
-        called for the variants of the matrix if the declared variants do not decide the selection.
+        An ``sdist`` has no variant, even if the config settings select one for the wheel, as
+        frontends pass them for both. With ``expand_matrix``, the variants of the matrix can be
+        selected, not only the declared ones.
         """
         selection, settings = parse_selection(config_settings)
         has_variant = selection.asks_for_variant and not sdist
@@ -66,7 +62,9 @@ class HookCall:
             choice=choose_backend(project),
             selection=selection,
             settings=settings,
-            variant=_resolve_variant(selection, project, more) if has_variant else None,
+            variant=_resolve_variant(selection, project, expand_matrix=expand_matrix)
+            if has_variant
+            else None,
             notify=notify,
             keep_open=keep_open,
         )
@@ -76,7 +74,7 @@ class HookCall:
     ) -> RealBackend:
         """The real backend, with more environment variables, or for a copy of the source."""
         return RealBackend(
-            source or self.project.source, self.choice, environment, keep_open=self.keep_open
+            source or self.project.source, self.choice, environment or {}, self.keep_open
         )
 
     def resolved_setup(self, *, ask_plugins: bool = True) -> ResolvedSetup:
@@ -97,7 +95,7 @@ class HookCall:
         )
 
 
-def _resolve_variant(selection: Selection, project: Project, more: MoreVariants) -> Variant:
+def _resolve_variant(selection: Selection, project: Project, *, expand_matrix: bool) -> Variant:
     """Return the selected variant. The matrix is expanded only if its labels may matter."""
     metadata, label = project.metadata, selection.label
     properties = tuple(sorted(set(selection.properties)))
@@ -106,15 +104,12 @@ def _resolve_variant(selection: Selection, project: Project, more: MoreVariants)
         decided = bool(declared) if label is None else label in declared
     else:
         decided = selection.null or label == NULL_LABEL or label in metadata.variants
-    if project.settings.has_matrix and not decided:
-        metadata = replace(metadata, variants={**more(project, properties), **metadata.variants})
+    if expand_matrix and project.settings.has_matrix and not decided:
+        from polywheel.matrix.expansion import matrix_variants
+
+        variants = {**matrix_variants(project, properties), **metadata.variants}
+        metadata = replace(metadata, variants=variants)
     return resolve(selection, metadata)
-
-
-def optional_hooks(source: Path) -> frozenset[str]:
-    """Return the optional hooks of the project's real backend. Raises BuildError, ConfigError."""
-    project = read_project(source, variants=False, config=config_file())
-    return RealBackend(project.source, choose_backend(project)).hooks()
 
 
 def needs_requirements(source: Path) -> bool:

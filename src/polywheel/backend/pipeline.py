@@ -28,18 +28,13 @@ if TYPE_CHECKING:
     from polywheel.setup.resolve import ResolvedSetup
 
 
-def call_real_backend(call: HookCall, hook: str, *arguments: object) -> object:
-    """Call a hook of the real backend that does not depend on a variant, and return its result."""
-    return call.real_backend().call(hook, *arguments, call.settings)
-
-
 def get_requires(call: HookCall, hook: str) -> list[str]:
     """Return the requirements of a build beside ``build-system.requires``. Raises BuildError.
 
     For a variant they include the plugins of its namespaces, and the requirements in its build setup.
     """
     if call.variant is None:
-        return _requirements(call_real_backend(call, hook), hook)
+        return _requirements(call.real_backend().call(hook, call.settings), hook)
     from polywheel.setup.resolve import build_requirements
 
     if hook == "get_requires_for_build_wheel":
@@ -47,14 +42,15 @@ def get_requires(call: HookCall, hook: str) -> list[str]:
     resolved = call.resolved_setup(ask_plugins=False)
     with temporary_folder() as scratch:
         editable = hook == "get_requires_for_build_editable"
-        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable, quiet=True)
+        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable)
         requires = _requirements(real.call(hook, settings), hook)
     return [*requires, *(text for text in build_requirements(resolved) if text not in requires)]
 
 
 def build_sdist(call: HookCall, sdist_directory: str) -> str:
     """Make an sdist with the real backend, and return its filename. Raises BuildError."""
-    return _name(call_real_backend(call, "build_sdist", sdist_directory), "build_sdist")
+    name = call.real_backend().call("build_sdist", sdist_directory, call.settings)
+    return _name(name, "build_sdist")
 
 
 def prepare_metadata(call: HookCall, hook: str, metadata_directory: str) -> str:
@@ -63,7 +59,7 @@ def prepare_metadata(call: HookCall, hook: str, metadata_directory: str) -> str:
     METADATA and variant.json are the same as in the wheel.
     """
     if call.variant is None:
-        return _name(call_real_backend(call, hook, metadata_directory), hook)
+        return _name(call.real_backend().call(hook, metadata_directory, call.settings), hook)
     from polywheel.wheel.dist_info import VARIANT_JSON
     from polywheel.wheel.stamp import make_stamp
 
@@ -73,7 +69,7 @@ def prepare_metadata(call: HookCall, hook: str, metadata_directory: str) -> str:
     resolved = call.resolved_setup()
     stamp = make_stamp(call.project, resolved)
     with temporary_folder() as scratch:
-        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable, quiet=True)
+        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable)
         name = _name(real.call(hook, metadata_directory, settings), hook)
     folder = Path(metadata_directory, name)
     try:
@@ -146,15 +142,20 @@ def build_unstamped_wheel(
     from polywheel.backend.built_wheel import check_built_wheel
 
     settings, editable = call.settings, hook == "build_editable"
-    directory = scratch / "build" if lasting else None
+    directory = scratch / "build"
     flags: Sequence[Entry]
     if resolved is None:
         real, settings = _plain_backend(call, directory)
         flags = ()
     else:
-        real, settings, flags = _variant_backend(
-            call, resolved, scratch, editable=editable, lasting=directory
+        real, settings, delivery = _variant_backend(
+            call, resolved, scratch, editable=editable, lasting=directory if lasting else None
         )
+        for line in delivery.warnings:
+            call.notify(f"warning: {line}")
+        if delivery.passed:
+            call.notify(f"passed to {call.choice.build_backend}: {'; '.join(delivery.passed)}")
+        flags = delivery.compiler_flags
     plain = scratch / "wheel"
     plain.mkdir()
     built = plain / _name(real.call(hook, str(plain), settings, None), hook)
@@ -191,15 +192,11 @@ def resolve_delivery(call: HookCall, resolved: ResolvedSetup) -> Delivery:
     )
 
 
-def _plain_backend(
-    call: HookCall, lasting: Path | None
-) -> tuple[RealBackend, ConfigSettings | None]:
+def _plain_backend(call: HookCall, lasting: Path) -> tuple[RealBackend, ConfigSettings | None]:
     """The real backend without a build setup, and its config settings.
 
-    ``lasting``: a build directory that stays if the build fails; None for the usual one.
+    ``lasting`` is a build directory that stays if the build fails.
     """
-    if lasting is None:
-        return call.real_backend(), call.settings
     from polywheel.setup.build_directory import lasting_build_directory
 
     directory = lasting_build_directory(
@@ -221,20 +218,14 @@ def _variant_backend(
     scratch: Path,
     *,
     editable: bool,
-    quiet: bool = False,
     lasting: Path | None = None,
-) -> tuple[RealBackend, ConfigSettings | None, Sequence[Entry]]:
-    """The real backend with the environment of a variant, its config settings, and the compiler flags
-    in both.
+) -> tuple[RealBackend, ConfigSettings | None, Delivery]:
+    """The real backend with the environment of a variant, its config settings, and how it gets the
+    build setup with them.
     """
     from polywheel.setup.build_directory import own_build_directory
 
     delivery = resolve_delivery(call, resolved)
-    if not quiet:
-        for line in delivery.warnings:
-            call.notify(f"warning: {line}")
-        if delivery.passed:
-            call.notify(f"passed to {call.choice.build_backend}: {'; '.join(delivery.passed)}")
     environment = {**os.environ, **delivery.environment}
     directory = own_build_directory(
         call.choice.profile,
@@ -258,7 +249,7 @@ def _variant_backend(
         "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, resolved.variant.properties)),
     }
     real = call.real_backend(variables, source=directory.source)
-    return real, settings, delivery.compiler_flags
+    return real, settings, delivery
 
 
 def _filename(selection: Selection) -> str:

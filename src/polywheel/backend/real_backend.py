@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyproject_hooks import (
@@ -35,37 +36,27 @@ _GUARD = "_POLYWHEEL_BUILDING"
 _DESCRIBE = Path(__file__).with_name("_describe_backend.py")
 
 
+@dataclass(frozen=True, slots=True)
 class RealBackend:
     """The hooks of the real backend of a project."""
 
-    def __init__(
-        self,
-        source: Path,
-        choice: BackendChoice,
-        environment: Mapping[str, str] | None = None,
-        *,
-        keep_open: Sequence[int] = (),
-    ) -> None:
-        """``environment``: more environment variables for its processes.
+    source: Path
+    choice: BackendChoice
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables for its processes."""
 
-        ``keep_open``: file descriptors that its processes inherit.
-        """
-        self.source = source
-        self.choice = choice
-        self._environment = dict(environment or {})
-        self._keep_open = tuple(keep_open)
+    keep_open: Sequence[int] = ()
+    """File descriptors that its processes inherit."""
 
-    def hooks(self, names: Iterable[str] = OPTIONAL_HOOKS) -> frozenset[str]:
+    def hooks(self, names: Iterable[str]) -> frozenset[str]:
         """The hooks among ``names`` that the real backend has. Raises BuildError, ConfigError."""
         with temporary_folder() as folder:
             result_file = folder / "hooks.json"
             command = [sys.executable, str(_DESCRIBE), str(result_file), self.choice.build_backend]
             backend_path = json.dumps(self.choice.backend_path or [])
             try:
-                self._run(
-                    [*command, *names],
-                    extra_environ={"_POLYWHEEL_BACKEND_PATH": backend_path},
-                )
+                variables = {"_POLYWHEEL_BACKEND_PATH": backend_path}
+                self._run([*command, *names], extra_environ=variables)
             except subprocess.CalledProcessError as error:
                 raise BuildError(
                     f"{self._name} fails when it is imported ({_describe_exit(error.returncode)})",
@@ -152,10 +143,10 @@ class RealBackend:
                 at=self.choice.at,
                 hint="set it to the backend that builds this project",
             )
-        environment = {**os.environ, **self._environment, **(extra_environ or {}), _GUARD: source}
+        environment = {**os.environ, **self.environment, **(extra_environ or {}), _GUARD: source}
         sys.stdout.flush()
         subprocess.run(
-            cmd, cwd=cwd or self.source, env=environment, pass_fds=self._keep_open, check=True
+            cmd, cwd=cwd or self.source, env=environment, pass_fds=tuple(self.keep_open), check=True
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polywheel.backend.hook_call import HookCall
@@ -17,10 +17,9 @@ SHAPE = 1
 
 
 def setup_report(
-    build: HookCall,
+    call: HookCall,
     plugins: PluginEnvironments,
     *,
-    notify: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the build setup of a variant, the origin of each value, and how the real backend gets it.
@@ -29,30 +28,30 @@ def setup_report(
     another machine, if the build runs there. Raises ConfigError if no variant is selected, and the
     errors that a build raises before it starts.
     """
-    if build.variant is None:
+    if call.variant is None:
         raise ConfigError(
             "no variant is selected",
             at="config setting variant",
             hint="use -Cvariant=x86_64::level::v3, or -Cvariant-label=…",
         )
-    requirements = plugin_requirements(build_providers(build.project, build.variant))
+    requirements = plugin_requirements(build_providers(call.project, call.variant))
     resolved = resolve_setup(
-        build.project,
-        build.choice,
-        build.variant,
+        call.project,
+        call.choice,
+        call.variant,
         python=plugins.python(requirements),
-        notify=notify,
+        notify=call.notify,
         environment=environment,
     )
-    delivery = resolve_delivery(build, resolved)
+    delivery = resolve_delivery(call, resolved)
     return {
         "shape": SHAPE,
         "variant": {
-            "label": build.variant.label,
-            "hash": None if build.variant.is_null else build.variant.hash,
-            "properties": list(map(str, build.variant.properties)),
+            "label": call.variant.label,
+            "hash": None if call.variant.is_null else call.variant.hash,
+            "properties": list(map(str, call.variant.properties)),
         },
-        "backend": build.choice.build_backend,
+        "backend": call.choice.build_backend,
         "compiler": resolved.compiler,
         "setup": _setup(resolved.setup),
         "setup-digest": resolved.setup_digest,

@@ -105,7 +105,7 @@ def _find_setups(
             notify=say,
         )
         markers = _markers(python) if python else None
-        return setup_report(call, plugins, notify=say, environment=markers)
+        return setup_report(call, plugins, environment=markers)
 
     questions: dict[str, _Question | None] = {}
     for build in builds:

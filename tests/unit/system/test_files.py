@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.run.worker.protocol import SdistRequirementsStep, read_response
+from polywheel.run.worker.protocol import SdistStep, read_response
 from polywheel.system.files import open_regular, read_regular
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are those of POSIX")
@@ -70,4 +70,4 @@ def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_response_that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
-    assert read_response(made(tmp_path / "response.json", kind), SdistRequirementsStep()) is None
+    assert read_response(made(tmp_path / "response.json", kind), SdistStep(out="")) is None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polywheel.config.reader import normalized_requirements
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.run.build_requirements import check_requirements
@@ -20,7 +21,7 @@ from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import Source, cached_source, read_source, unpack_source
 from polywheel.run.source.tree import content_digest
 from polywheel.run.work_folder import WorkFolder, open_work_folder
-from polywheel.run.worker.protocol import SdistRequirementsStep, SdistStep
+from polywheel.run.worker.protocol import SdistStep
 from polywheel.run.worker.requests import (
     StepContext,
     StepFailedError,
@@ -164,11 +165,12 @@ class SdistMaker:
             keep_open=(work.lock,),
             messages=[],
         )
-        more = check_requirements(run_step(SdistRequirementsStep(), step_context, base).requires)
-        environment = base
-        if more:
+        step = SdistStep(out=str(out), installed=normalized_requirements(self.requires))
+        result = run_step(step, step_context, base)
+        if result.missing:
+            more = check_requirements(result.missing)
             environment = self.environments.get(self.interpreter, [*self.requires, *more])
-        result = run_step(SdistStep(out=str(out)), step_context, environment)
+            result = run_step(SdistStep(out=str(out)), step_context, environment)
         if result.file is None:
             raise _NoSdistError(result.reason)
         sdist = out / result.file

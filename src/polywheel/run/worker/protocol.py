@@ -1,9 +1,8 @@
 """The protocol between a run and its workers: the types of requests and responses, and their files.
 
 A worker is a child process. It takes one step of a build, in the environment of that build. The steps
-are :class:`RequirementsStep`, :class:`BuildStep`, :class:`SdistRequirementsStep`, and
-:class:`SdistStep`. Run and worker are always the same polywheel (see
-:mod:`polywheel.run.own_package`), so the files have no version number.
+are :class:`RequirementsStep`, :class:`BuildStep`, and :class:`SdistStep`. Run and worker are always the
+same polywheel (see :mod:`polywheel.run.own_package`), so the files have no version number.
 
 Order of events:
 
@@ -40,11 +39,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from polywheel.errors import Problem
 from polywheel.system.files import MAX_ANSWER, read_regular
@@ -55,8 +65,8 @@ if TYPE_CHECKING:
 _MAX_SECONDS = 1e9
 """No build takes longer; also excludes what is no number of seconds, such as NaN."""
 
-T = TypeVar("T")
 Result = TypeVar("Result")
+Filename = Annotated[str, "not a path"]
 
 
 # --- parts of requests and responses -------------------------------------------------------------
@@ -71,15 +81,6 @@ class RequestedJob:
     """None for the non-variant wheel."""
 
     properties: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, value: object) -> RequestedJob:
-        document = _object(value)
-        return cls(
-            id=_string(document["id"]),
-            label=_optional(_string, document["label"]),
-            properties=_strings(document["properties"]),
-        )
 
 
 def requested_jobs(jobs: Iterable[Job]) -> tuple[RequestedJob, ...]:
@@ -97,14 +98,6 @@ class EnvironmentCheck:
     jobs: tuple[RequestedJob, ...]
     installed: tuple[str, ...]
     """The requirements that were installed into the environment, normalized."""
-
-    @classmethod
-    def from_json(cls, value: object) -> EnvironmentCheck:
-        document = _object(value)
-        return cls(
-            jobs=_tuple(RequestedJob.from_json, document["jobs"]),
-            installed=_strings(document["installed"]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +120,6 @@ class RequirementsResult:
 
     requires: tuple[str, ...]
 
-    @classmethod
-    def from_json(cls, value: object) -> RequirementsResult:
-        return cls(requires=_strings(_object(value)["requires"]))
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltWheel:
@@ -139,20 +128,9 @@ class BuiltWheel:
     job: str
     """The id of the job."""
 
-    file: str
-    """The filename."""
-
+    file: Filename
     setup_digest: str
     """The digest of the build setup of its variant."""
-
-    @classmethod
-    def from_json(cls, value: object) -> BuiltWheel:
-        document = _object(value)
-        return cls(
-            job=_string(document["job"]),
-            file=_filename(document["file"]),
-            setup_digest=_string(document["setup_digest"]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,31 +146,17 @@ class BuildResult:
     seconds: float
     """How long the real backend took."""
 
-    @classmethod
-    def from_json(cls, value: object) -> BuildResult:
-        document = _object(value)
-        wheels = document["wheels"]
-        return cls(
-            requires=_optional(_strings, document["requires"]),
-            wheels=None if wheels is None else _tuple(BuiltWheel.from_json, wheels),
-            seconds=_seconds(document["seconds"]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SdistResult:
-    """The sdist in the folder ``out``; or the reason why the backend makes none."""
+    """The sdist in the folder ``out``; or why there is none."""
 
-    file: str | None
-    """The filename; None if the backend makes no sdist of this source, now and later."""
+    file: Filename | None
+    missing: tuple[str, ...] = ()
+    """What the backend requires, if the environment lacks some of it. Then nothing was made."""
 
     reason: str = ""
-    """Why there is none."""
-
-    @classmethod
-    def from_json(cls, value: object) -> SdistResult:
-        document = _object(value)
-        return cls(file=_optional(_filename, document["file"]), reason=_string(document["reason"]))
+    """Otherwise: why the backend makes no sdist of this source, now and later."""
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -202,26 +166,22 @@ class Step(Generic[Result]):
     """One step of a build, a dataclass. The type parameter is the type of its result."""
 
     __slots__ = ()
-
-    def result_from_json(self, value: object) -> Result:
-        """Read a result of this step. Raises ValueError, TypeError, and KeyError."""
-        raise NotImplementedError
+    result_type: ClassVar[type[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequirementsStep(Step[RequirementsResult]):
     """Ask the real backend, and the setup of the variants, what the builds of jobs require."""
 
+    result_type = RequirementsResult
     jobs: tuple[RequestedJob, ...]
-
-    def result_from_json(self, value: object) -> RequirementsResult:
-        return RequirementsResult.from_json(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildStep(Step[BuildResult]):
     """Run the real backend once, and make the wheel of every job of it."""
 
+    result_type = BuildResult
     jobs: tuple[RequestedJob, ...]
     """At least one."""
 
@@ -230,46 +190,18 @@ class BuildStep(Step[BuildResult]):
     repair: str | None = None
     """The repair command of the target."""
 
-    def result_from_json(self, value: object) -> BuildResult:
-        return BuildResult.from_json(value)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SdistRequirementsStep(Step[RequirementsResult]):
-    """Ask the real backend what an sdist requires."""
-
-    def result_from_json(self, value: object) -> RequirementsResult:
-        return RequirementsResult.from_json(value)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SdistStep(Step[SdistResult]):
     """Make an sdist."""
 
+    result_type = SdistResult
     out: str
+    installed: tuple[str, ...] | None = None
+    """The normalized requirements in the environment; None if these are all that the backend has."""
 
-    def result_from_json(self, value: object) -> SdistResult:
-        return SdistResult.from_json(value)
 
-
-def _step_from_json(value: object) -> Step[Any]:
-    document = _object(value)
-    match document["name"]:
-        case "RequirementsStep":
-            return RequirementsStep(jobs=_tuple(RequestedJob.from_json, document["jobs"]))
-        case "BuildStep":
-            return BuildStep(
-                jobs=_tuple(RequestedJob.from_json, document["jobs"]),
-                out=_string(document["out"]),
-                check=_optional(EnvironmentCheck.from_json, document["check"]),
-                repair=_optional(_string, document["repair"]),
-            )
-        case "SdistRequirementsStep":
-            return SdistRequirementsStep()
-        case "SdistStep":
-            return SdistStep(out=_string(document["out"]))
-        case name:
-            raise ValueError(f"unknown step {name!r}")
+_STEPS = {step.__name__: step for step in (RequirementsStep, BuildStep, SdistStep)}
 
 
 # --- requests and responses ----------------------------------------------------------------------
@@ -291,21 +223,6 @@ class WorkerRequest:
 
     group_file: str
     keep_open: tuple[int, ...]
-
-    @classmethod
-    def from_json(cls, value: object) -> WorkerRequest:
-        document = _object(value)
-        return cls(
-            step=_step_from_json(document["step"]),
-            source=_string(document["source"]),
-            settings={
-                key: value if isinstance(value, str) else list(_strings(value))
-                for key, value in _object(document["settings"]).items()
-            },
-            scratch=_string(document["scratch"]),
-            group_file=_string(document["group_file"]),
-            keep_open=_tuple(_integer, document["keep_open"]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -329,7 +246,11 @@ def write_request(path: Path, request: WorkerRequest) -> None:
 
 def read_request(path: Path) -> WorkerRequest:
     """Read what :func:`write_request` wrote."""
-    return WorkerRequest.from_json(json.loads(path.read_text(encoding="utf-8")))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    step = _from_json(_STEPS[document["step"].pop("name")], document["step"])
+    return WorkerRequest(
+        **{**document, "step": step, "keep_open": tuple(document["keep_open"])},
+    )
 
 
 def write_response(path: Path, response: WorkerResponse[Any]) -> None:
@@ -343,9 +264,9 @@ def read_response(path: Path, step: Step[Result]) -> WorkerResponse[Result] | No
     """Read the response to a step; None if there is none, or if it is malformed."""
     try:
         document = json.loads(read_regular(path, limit=MAX_ANSWER, follow_links=False))
-        problems = _tuple(_problem, document["problems"])
+        problems = _from_json(tuple[Problem, ...], document["problems"])
         return WorkerResponse(
-            result=None if problems else step.result_from_json(document["result"]),
+            result=None if problems else _from_json(step.result_type, document["result"]),
             problems=problems,
             permanent=document["permanent"] is True,
             messages=_messages(document["messages"]),
@@ -354,71 +275,39 @@ def read_response(path: Path, step: Step[Result]) -> WorkerResponse[Result] | No
         return None
 
 
-# --- values --------------------------------------------------------------------------------------
-
-
-def _problem(value: object) -> Problem:
-    document = _object(value)
-    return Problem(
-        what=_string(document["what"]),
-        at=_optional(_string, document["at"]),
-        hint=_optional(_string, document["hint"]),
-        output=_strings(document["output"]),
-    )
-
-
 def _messages(value: object) -> tuple[Message, ...]:
     """The messages that are well-formed: the others must not hide the result and the problems."""
     messages = []
     for message in value if isinstance(value, list) else ():
         with suppress(TypeError, KeyError):
-            document = _object(message)
-            messages.append(Message(_string(document["text"]), _strings(document["jobs"])))
+            messages.append(_from_json(Message, message))
     return tuple(messages)
 
 
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {type(value).__name__}")
-    return value
+def _from_json(kind: Any, value: object) -> Any:  # noqa: ANN401  # a type, and a value of this type
+    """Return a JSON value as a value of a type; numbers are seconds.
 
-
-def _tuple(read: Callable[[object], T], value: object) -> tuple[T, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected an array, got {type(value).__name__}")
-    return tuple(map(read, value))
-
-
-def _optional(read: Callable[[object], T], value: object) -> T | None:
-    return None if value is None else read(value)
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a string, got {type(value).__name__}")
-    return value
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    return _tuple(_string, value)
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"expected an integer, got {type(value).__name__}")
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"expected a number, got {type(value).__name__}")
-    if not 0 <= value <= _MAX_SECONDS:
-        raise ValueError(f"expected seconds, got {value!r}")
-    return float(value)
-
-
-def _filename(value: object) -> str:
-    name = _string(value)
-    if not name or os.path.basename(name) != name:
-        raise ValueError(f"expected a filename, got {name!r}")
-    return name
+    Raises ValueError, TypeError, and KeyError if the value has another type.
+    """
+    expected = get_origin(kind) or kind
+    if NoneType in get_args(kind):
+        return None if value is None else _from_json(get_args(kind)[0], value)
+    if expected is tuple and isinstance(value, list):
+        return tuple(_from_json(get_args(kind)[0], item) for item in value)
+    if is_dataclass(expected) and isinstance(value, dict):
+        types = get_type_hints(expected, include_extras=True)
+        return kind(
+            **{
+                field.name: _from_json(types[field.name], value[field.name])
+                for field in fields(kind)
+            }
+        )
+    if expected is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value <= _MAX_SECONDS:
+            raise ValueError(f"expected seconds, got {value!r}")
+        return float(value)
+    if expected in {str, Annotated} and isinstance(value, str):
+        if kind is Filename and (not value or os.path.basename(value) != value):
+            raise ValueError(f"expected a filename, got {value!r}")
+        return value
+    raise TypeError(f"expected {kind}, got {type(value).__name__}")

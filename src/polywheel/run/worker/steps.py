@@ -27,7 +27,6 @@ from polywheel.backend.pipeline import (
 )
 from polywheel.config.reader import normalized_requirements
 from polywheel.errors import (
-    BuildError,
     ConfigError,
     PolywheelError,
     UnsupportedError,
@@ -43,7 +42,6 @@ from polywheel.run.worker.protocol import (
     RequestedJob,
     RequirementsResult,
     RequirementsStep,
-    SdistRequirementsStep,
     SdistResult,
     SdistStep,
     WorkerRequest,
@@ -109,9 +107,6 @@ def _run_step(
             return RequirementsResult(requires=_job_requirements(request, jobs, messages))
         case BuildStep() as step:
             return _build(request, step, messages)
-        case SdistRequirementsStep():
-            requires = get_requires(_hook_call(request, None, messages), _SDIST_REQUIREMENTS)
-            return RequirementsResult(requires=tuple(requires))
         case SdistStep() as step:
             return _build_sdist(request, step, messages)
         case step:
@@ -130,7 +125,7 @@ def _job_requirements(
 
 
 def _build_sdist(request: WorkerRequest, step: SdistStep, messages: Messages) -> SdistResult:
-    """Make an sdist in the folder ``out``.
+    """Make an sdist in the folder ``out``, if the environment has what the real backend requires.
 
     The result is a reason if the real backend refuses, or has no hook for it (PEP 517,
     "build_sdist"): it would refuse again. Raises BuildError for any other failure, which may not
@@ -138,23 +133,23 @@ def _build_sdist(request: WorkerRequest, step: SdistStep, messages: Messages) ->
     """
     call = _hook_call(request, None, messages)
     try:
+        if step.installed is not None:
+            _check_has_sdists(call)
+            requires = get_requires(call, _SDIST_REQUIREMENTS)
+            if not _are_installed(requires, step.installed):
+                return SdistResult(file=None, missing=tuple(requires))
         return SdistResult(file=build_sdist(call, step.out))
     except UnsupportedError as error:
-        reason = error.problems[0].what
-    except BuildError:
-        if _may_have_hook(call, "build_sdist"):
-            raise
-        reason = f"the real backend {call.choice.build_backend!r} has no hook build_sdist"
-    show_error(UnsupportedError(reason))
-    return SdistResult(file=None, reason=reason)
+        show_error(error)
+        return SdistResult(file=None, reason=error.problems[0].what)
 
 
-def _may_have_hook(call: HookCall, hook: str) -> bool:
-    """Whether the real backend has a hook; True if it can't be asked."""
-    try:
-        return hook in call.real_backend().hooks([hook])
-    except BuildError:
-        return True
+def _check_has_sdists(call: HookCall) -> None:
+    """Raise UnsupportedError if the real backend lacks the hook. All backends with a profile have it."""
+    profile = call.choice.profile
+    if (profile is None or not profile.packages) and not call.real_backend().hooks(["build_sdist"]):
+        name = call.choice.build_backend
+        raise UnsupportedError(f"the real backend {name!r} has no hook build_sdist")
 
 
 def _build(request: WorkerRequest, step: BuildStep, messages: Messages) -> BuildResult:
@@ -242,12 +237,12 @@ def _hook_call(request: WorkerRequest, job: RequestedJob | None, messages: Messa
     if job is not None:
         settings |= variant_settings(job.label, job.properties)
     jobs = [job.id] if job is not None else []
-    return HookCall.begin(
+    return HookCall.read(
         Path(request.source),
         settings,
         notify=lambda line: messages.print(line, *jobs),
         # The plan has checked the labels of the whole matrix.
-        more=lambda _project, _properties: {},
+        expand_matrix=False,
         keep_open=request.keep_open,
     )
 

@@ -18,7 +18,6 @@ from polywheel.run.worker.protocol import (
     RequestedJob,
     RequirementsResult,
     RequirementsStep,
-    SdistRequirementsStep,
     SdistResult,
     SdistStep,
     Step,
@@ -45,8 +44,8 @@ STEPS = [
         check=EnvironmentCheck(jobs=JOBS, installed=("a==1",)),
         repair="auditwheel repair",
     ),
-    SdistRequirementsStep(),
     SdistStep(out="/out"),
+    SdistStep(out="/out", installed=("a==1",)),
 ]
 RESULTS = [
     (RequirementsStep(jobs=JOBS), RequirementsResult(requires=("a", "b>1"))),
@@ -59,7 +58,7 @@ RESULTS = [
             seconds=1.5,
         ),
     ),
-    (SdistRequirementsStep(), RequirementsResult(requires=())),
+    (SdistStep(out="/out"), SdistResult(file=None, missing=("a",))),
     (SdistStep(out="/out"), SdistResult(file="a-1.tar.gz")),
     (SdistStep(out="/out"), SdistResult(file=None, reason="it makes none")),
 ]
