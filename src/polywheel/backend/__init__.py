@@ -32,15 +32,14 @@ class UnsupportedOperation(Exception):  # noqa: N818  # the name that PEP 517 gi
 def build_wheel(
     wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
 ) -> str:
-    with _exit_on_error():
-        call = _read_call(config_settings)
-        return pipeline.build_wheel(call, "build_wheel", wheel_directory, metadata_directory)
+    with _hook_call("build_wheel", config_settings) as call:
+        return pipeline.build_wheel(call, wheel_directory, metadata_directory)
 
 
 def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> str:
-    with _exit_on_error():
+    with _hook_call("build_sdist", config_settings) as call:
         try:
-            return pipeline.build_sdist(_read_call(config_settings, sdist=True), sdist_directory)
+            return pipeline.build_sdist(call, sdist_directory)
         except UnsupportedError as error:
             raise UnsupportedOperation(one_line(error.problems[0].what)) from None
 
@@ -48,25 +47,22 @@ def build_sdist(sdist_directory: str, config_settings: _Settings = None) -> str:
 def _build_editable(
     wheel_directory: str, config_settings: _Settings = None, metadata_directory: str | None = None
 ) -> str:
-    with _exit_on_error():
-        call = _read_call(config_settings)
-        return pipeline.build_wheel(call, "build_editable", wheel_directory, metadata_directory)
+    with _hook_call("build_editable", config_settings) as call:
+        return pipeline.build_wheel(call, wheel_directory, metadata_directory)
 
 
 def _requirements_hook(name: str) -> Callable[..., list[str]]:
     def get_requires(config_settings: _Settings = None) -> list[str]:
-        with _exit_on_error():
-            call = _read_call(config_settings, sdist=name == "get_requires_for_build_sdist")
-            return pipeline.get_requires(call, name)
+        with _hook_call(name, config_settings) as call:
+            return pipeline.get_requires(call)
 
     return get_requires
 
 
 def _metadata_hook(name: str) -> Callable[..., str]:
     def prepare_metadata(metadata_directory: str, config_settings: _Settings = None) -> str:
-        with _exit_on_error():
-            call = _read_call(config_settings)
-            return pipeline.prepare_metadata(call, name, metadata_directory)
+        with _hook_call(name, config_settings) as call:
+            return pipeline.prepare_metadata(call, metadata_directory)
 
     return prepare_metadata
 
@@ -76,11 +72,11 @@ def __getattr__(name: str) -> Callable[..., Any]:
     if name in OPTIONAL_HOOKS:
         with _exit_on_error():
             always = name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd())
-            if always or name in _real_hooks(Path.cwd()):
-                if name == "build_editable":
-                    return _build_editable
-                is_metadata = name.startswith("prepare_metadata")
-                return _metadata_hook(name) if is_metadata else _requirements_hook(name)
+            exists = always or name in _real_hooks(Path.cwd())
+        if exists and name == "build_editable":
+            return _build_editable
+        if exists:
+            return (_metadata_hook if name.startswith("prepare") else _requirements_hook)(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -90,8 +86,11 @@ def _real_hooks(source: Path) -> frozenset[str]:
     return RealBackend(project.source, choose_backend(project)).hooks(OPTIONAL_HOOKS)
 
 
-def _read_call(config_settings: _Settings, *, sdist: bool = False) -> HookCall:
-    return HookCall.read(Path.cwd(), config_settings, notify=say, sdist=sdist)
+@contextmanager
+def _hook_call(hook: str, config_settings: _Settings) -> Iterator[HookCall]:
+    """Read the project in the current folder. An error ends the process with its exit code."""
+    with _exit_on_error():
+        yield HookCall.read(Path.cwd(), config_settings, hook=hook, notify=say)
 
 
 def say(line: str) -> None:

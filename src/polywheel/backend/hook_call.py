@@ -34,6 +34,7 @@ class HookCall:
     """None if no variant is selected."""
 
     notify: Callable[[str], None]
+    hook: str = "build_wheel"
     keep_open: tuple[int, ...] = ()
     """File descriptors that the processes of the real backend inherit."""
 
@@ -44,18 +45,18 @@ class HookCall:
         config_settings: ConfigSettings | None,
         *,
         notify: Callable[[str], None],
-        sdist: bool = False,
+        hook: str = "build_wheel",
         expand_matrix: bool = True,
         keep_open: tuple[int, ...] = (),
     ) -> HookCall:
         """Read the project and the config settings. Raises ConfigError before anything runs.
 
-        An ``sdist`` has no variant, even if the config settings select one for the wheel, as
-        frontends pass them for both. With ``expand_matrix``, the variants of the matrix can be
-        selected, not only the declared ones.
+        A hook for sdists has no variant, even if the config settings select one: frontends pass
+        them the settings of the wheel too. With ``expand_matrix``, the variants of the matrix can
+        be selected, not only the declared ones.
         """
         selection, settings = parse_selection(config_settings)
-        has_variant = selection.asks_for_variant and not sdist
+        has_variant = selection.asks_for_variant and not hook.endswith("sdist")
         project = read_project(source, variants=has_variant, config=config_file())
         return cls(
             project=project,
@@ -66,8 +67,13 @@ class HookCall:
             if has_variant
             else None,
             notify=notify,
+            hook=hook,
             keep_open=keep_open,
         )
+
+    @property
+    def is_editable(self) -> bool:
+        return self.hook.endswith("editable")
 
     def real_backend(
         self, environment: Mapping[str, str] | None = None, *, source: Path | None = None

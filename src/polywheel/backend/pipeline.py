@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from polywheel.backend.hook_call import HookCall
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError
-from polywheel.model.variant import Variant
 from polywheel.system.temporary import temporary_folder
 
 _MAX_NAME = 255
@@ -28,49 +27,45 @@ if TYPE_CHECKING:
     from polywheel.setup.resolve import ResolvedSetup
 
 
-def get_requires(call: HookCall, hook: str) -> list[str]:
+def get_requires(call: HookCall) -> list[str]:
     """Return the requirements of a build beside ``build-system.requires``. Raises BuildError.
 
     For a variant they include the plugins of its namespaces, and the requirements in its build setup.
     """
     if call.variant is None:
-        return _requirements(call.real_backend().call(hook, call.settings), hook)
+        return _requirements(call, call.real_backend().call(call.hook, call.settings))
     from polywheel.setup.resolve import build_requirements
 
-    if hook == "get_requires_for_build_wheel":
-        _refuse_label_under_pip(call.selection)
+    _refuse_label_under_pip(call)
     resolved = call.resolved_setup(ask_plugins=False)
     with temporary_folder() as scratch:
-        editable = hook == "get_requires_for_build_editable"
-        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable)
-        requires = _requirements(real.call(hook, settings), hook)
+        real, settings, _ = _variant_backend(call, resolved, scratch)
+        requires = _requirements(call, real.call(call.hook, settings))
     return [*requires, *(text for text in build_requirements(resolved) if text not in requires)]
 
 
 def build_sdist(call: HookCall, sdist_directory: str) -> str:
     """Make an sdist with the real backend, and return its filename. Raises BuildError."""
-    name = call.real_backend().call("build_sdist", sdist_directory, call.settings)
-    return _name(name, "build_sdist")
+    return _filename(call, call.real_backend().call(call.hook, sdist_directory, call.settings))
 
 
-def prepare_metadata(call: HookCall, hook: str, metadata_directory: str) -> str:
+def prepare_metadata(call: HookCall, metadata_directory: str) -> str:
     """Prepare the dist-info folder of the wheel, and return its name. Raises BuildError.
 
     METADATA and variant.json are the same as in the wheel.
     """
     if call.variant is None:
-        return _name(call.real_backend().call(hook, metadata_directory, call.settings), hook)
+        name = call.real_backend().call(call.hook, metadata_directory, call.settings)
+        return _filename(call, name)
     from polywheel.wheel.dist_info import VARIANT_JSON
     from polywheel.wheel.stamp import make_stamp
 
-    editable = hook == "prepare_metadata_for_build_editable"
-    if not editable:
-        _refuse_label_under_pip(call.selection)
+    _refuse_label_under_pip(call)
     resolved = call.resolved_setup()
     stamp = make_stamp(call.project, resolved)
     with temporary_folder() as scratch:
-        real, settings, _ = _variant_backend(call, resolved, scratch, editable=editable)
-        name = _name(real.call(hook, metadata_directory, settings), hook)
+        real, settings, _ = _variant_backend(call, resolved, scratch)
+        name = _filename(call, real.call(call.hook, metadata_directory, settings))
     folder = Path(metadata_directory, name)
     try:
         content = (folder / "METADATA").read_bytes()
@@ -83,37 +78,34 @@ def prepare_metadata(call: HookCall, hook: str, metadata_directory: str) -> str:
     return name
 
 
-def build_wheel(
-    call: HookCall, hook: str, wheel_directory: str, metadata_directory: str | None
-) -> str:
-    """Build a wheel in ``wheel_directory``, and return its filename.
+def build_wheel(call: HookCall, wheel_directory: str, metadata_directory: str | None) -> str:
+    """Build a wheel, maybe an editable one, in ``wheel_directory``, and return its filename.
 
-    ``hook`` is ``build_wheel`` or ``build_editable``. Without a variant, the wheel of the real backend
-    is not changed. With a variant, it is built in a temporary folder, stamped, and appears complete
-    under its final name, or not at all. The real backend does not get the prepared metadata then,
-    because they are stamped. Raises PolywheelError.
+    Without a variant, the wheel of the real backend is not changed. With a variant, it is built in
+    a temporary folder, stamped, and appears complete under its final name, or not at all. The real
+    backend does not get the prepared metadata then, because they are stamped. Raises
+    PolywheelError.
     """
     if call.variant is None:
-        real = call.real_backend()
-        return _name(real.call(hook, wheel_directory, call.settings, metadata_directory), hook)
+        arguments = (wheel_directory, call.settings, metadata_directory)
+        return _filename(call, call.real_backend().call(call.hook, *arguments))
     from polywheel.wheel.stamp import make_stamp, scratch_folder, stamp_into_folder
 
-    editable = hook == "build_editable"
-    if not editable:
-        _refuse_label_under_pip(call.selection)
+    _refuse_label_under_pip(call)
     resolved = call.resolved_setup()
     stamp = make_stamp(call.project, resolved)
     report_notes(call, resolved)
     with scratch_folder(Path(wheel_directory)) as scratch:
-        built = build_unstamped_wheel(call, resolved, scratch, hook=hook)
+        built = build_unstamped_wheel(call, resolved, scratch)
         # Frontends reject an editable wheel with a label in its filename.
-        labelled = not editable and _filename(call.selection) == "label"
+        labelled = not call.is_editable and _filename_kind(call.selection) == "label"
         label = call.variant.label if labelled else None
         name = stamp_into_folder(
             built, Path(wheel_directory), stamp, label=label, notify=call.notify
         )
-    call.notify(f"{name}: variant {call.variant.label} ({_described(call.variant)})")
-    if not labelled and not editable and call.selection.filename is None:
+    properties = ", ".join(map(str, call.variant.properties)) or "no properties"
+    call.notify(f"{name}: variant {call.variant.label} ({properties})")
+    if not labelled and not call.is_editable and call.selection.filename is None:
         call.notify(
             "under cibuildwheel the filename has no label, because later steps can't read it; "
             "'polywheel finalize' adds it"
@@ -126,7 +118,6 @@ def build_unstamped_wheel(
     resolved: ResolvedSetup | None,
     scratch: Path,
     *,
-    hook: str = "build_wheel",
     labelled: bool = True,
     lasting: bool = False,
 ) -> Path:
@@ -141,7 +132,6 @@ def build_unstamped_wheel(
     """
     from polywheel.backend.built_wheel import check_built_wheel
 
-    settings, editable = call.settings, hook == "build_editable"
     directory = scratch / "build"
     flags: Sequence[Entry]
     if resolved is None:
@@ -149,7 +139,7 @@ def build_unstamped_wheel(
         flags = ()
     else:
         real, settings, delivery = _variant_backend(
-            call, resolved, scratch, editable=editable, lasting=directory if lasting else None
+            call, resolved, scratch, lasting=directory if lasting else None
         )
         for line in delivery.warnings:
             call.notify(f"warning: {line}")
@@ -158,7 +148,7 @@ def build_unstamped_wheel(
         flags = delivery.compiler_flags
     plain = scratch / "wheel"
     plain.mkdir()
-    built = plain / _name(real.call(hook, str(plain), settings, None), hook)
+    built = plain / _filename(call, real.call(call.hook, str(plain), settings, None))
     if not built.is_file():
         raise BuildError(
             f"the real backend {call.choice.build_backend!r} names a wheel "
@@ -170,7 +160,7 @@ def build_unstamped_wheel(
         call.choice,
         flags=flags,
         # The compiled code of an editable wheel may be outside of it.
-        compiled=labelled and not editable,
+        compiled=labelled and not call.is_editable,
     )
     return built
 
@@ -217,7 +207,6 @@ def _variant_backend(
     resolved: ResolvedSetup,
     scratch: Path,
     *,
-    editable: bool,
     lasting: Path | None = None,
 ) -> tuple[RealBackend, ConfigSettings | None, Delivery]:
     """The real backend with the environment of a variant, its config settings, and how it gets the
@@ -234,7 +223,7 @@ def _variant_backend(
         delivery.config_settings,
         environment=environment,
         scratch=scratch,
-        editable=editable,
+        editable=call.is_editable,
         variables=delivery.environment,
         lasting=lasting,
     )
@@ -252,17 +241,18 @@ def _variant_backend(
     return real, settings, delivery
 
 
-def _filename(selection: Selection) -> str:
+def _filename_kind(selection: Selection) -> str:
     """``label`` or ``plain``: the config setting, else a kind of filename that the frontend can read."""
     # cibuildwheel sets it to 1, on the machine and in its containers.
     default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
     return selection.filename or default
 
 
-def _refuse_label_under_pip(selection: Selection) -> None:
+def _refuse_label_under_pip(call: HookCall) -> None:
     """Raise ConfigError before a build whose wheel pip would reject."""
-    asked_for = selection.filename is not None
-    if "PIP_BUILD_TRACKER" in os.environ and not asked_for and _filename(selection) == "label":
+    if call.is_editable or call.selection.filename is not None:
+        return
+    if "PIP_BUILD_TRACKER" in os.environ and _filename_kind(call.selection) == "label":
         raise ConfigError(
             "pip rejects a wheel with a variant label in its filename",
             at="config setting variant-filename",
@@ -293,28 +283,24 @@ def report_notes(call: HookCall, resolved: ResolvedSetup) -> None:
         )
 
 
-def _described(variant: Variant) -> str:
-    return ", ".join(map(str, variant.properties)) or "no properties"
-
-
-def _name(value: object, hook: str) -> str:
+def _filename(call: HookCall, value: object) -> str:
     """Return the filename that a hook returned. Raises BuildError if it is a path or no string."""
     if (
         not isinstance(value, str)
         or not 0 < len(value.encode("utf-8", "surrogatepass")) <= _MAX_NAME
         or os.path.basename(value) != value
     ):
-        raise BuildError(f"the real backend's {hook} returned {_brief(value)}, not a name")
+        raise _unexpected_result(call, value, "a name")
     return value
 
 
-def _requirements(value: object, hook: str) -> list[str]:
+def _requirements(call: HookCall, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise BuildError(f"the real backend's {hook} returned {_brief(value)}, not requirements")
+        raise _unexpected_result(call, value, "requirements")
     return value
 
 
-def _brief(value: object) -> str:
-    """A return value for a message, shortened."""
+def _unexpected_result(call: HookCall, value: object, expected: str) -> BuildError:
     text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return BuildError(f"the real backend's {call.hook} returned {shown}, not {expected}")

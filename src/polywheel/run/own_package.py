@@ -29,8 +29,8 @@ _DATA = ("backends", "matrix")
 def own_package_folder() -> Path:
     """Return a folder with this polywheel, its data, and its dependencies; one for each content.
 
-    The files of an earlier run are compared and repaired, because they are executed. Raises
-    BuildError if the folder can't be written.
+    The files of an earlier run are compared and replaced if they are wrong, because they are
+    executed. Raises BuildError if the folder can't be written.
     """
     # Read once, so that the written files match the digest even if somebody edits them.
     files = {name: path.read_bytes() for name, path in sorted(_files())}
@@ -39,9 +39,8 @@ def own_package_folder() -> Path:
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     folder = cache_directory() / "served" / digest.hexdigest()[:20]
     try:
-        if not folder.is_dir():
-            _create(folder, files)
-        _repair(folder, files)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, files)
     except OSError as error:
         raise BuildError(
             f"polywheel can't be copied for build environments: {error.strerror or error}",
@@ -50,26 +49,12 @@ def own_package_folder() -> Path:
     return folder
 
 
-def _create(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder.parent) as scratch:
-        new = scratch / folder.name
-        for name, content in files.items():
-            target = new / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        try:
-            replace(new, folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run created it
-                raise
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write missing files, replace files with wrong content, and remove all others. Raises OSError.
 
-
-def _repair(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Replace files with wrong content and remove all other files. Raises OSError.
-
-    Other runs may use the folder, so files are replaced and never written to. Compiled files are
-    removed too: they can't be checked, and the first build compiles them again.
+    Other runs may use the folder, or write it at the same time. So files are replaced and never
+    written to. Compiled files are removed too: they can't be checked, and the first build compiles
+    them again.
     """
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     for path in list(_other_paths(folder, "", files.keys(), folders)):
@@ -118,11 +103,8 @@ def _files() -> Iterator[tuple[str, Path]]:
         root = Path(next(iter(spec.submodule_search_locations)))
         for path in root.rglob("*"):
             relative = path.relative_to(root)
-            if (
-                path.is_file()
-                and "__pycache__" not in relative.parts
-                and relative.parts[0] != "_data"
-            ):
+            hidden = "__pycache__" in relative.parts or relative.parts[0] == "_data"
+            if path.is_file() and not hidden:
                 yield f"{name}/{relative.as_posix()}", path
     for kind in _DATA:
         folder = data_folder(kind)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,7 +21,6 @@ from polywheel.system.terminal import escape_unencodable, json_text, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.progress import Progress
 
 SHAPE = 1
 """The version of the events of :func:`json_events`."""
@@ -47,28 +45,7 @@ _SUMMARY_LINES = 3
 def plain_lines(stream: TextIO) -> Iterator[RunObserver]:
     """Write a line for every event."""
     write = _line_writer(stream)
-    count = _Count()
-    errors: dict[tuple[str, ...], str] = {}
-
-    def begin(waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        count.begin(waiting)
-        for line in initial_lines(others):
-            write(line)
-
-    def build_ended(outcome: Outcome) -> None:
-        if outcome.build not in count.waiting:
-            return  # the initial lines have it
-        count.done += 1
-        write(f"[{count.done}/{count.total}] {summary_line(outcome)}")
-        for line in failure_lines(outcome, errors):
-            write(line)
-
-    yield RunObserver(
-        note=lambda line: write(f"polywheel: {line}"),
-        begin=begin,
-        build_started=lambda build: write(f"{build.id}: started"),
-        build_ended=build_ended,
-    )
+    yield _Lines(lambda line, _style: write(line)).observer()
 
 
 @contextmanager
@@ -119,25 +96,9 @@ def live_table(
     from rich.console import Console
     from rich.live import Live
 
-    view = _View(console or Console(file=stream), logs)
-    with Live(view, console=view.console, refresh_per_second=4, transient=True):
-        yield RunObserver(
-            note=lambda line: view.show(f"polywheel: {line}", "dim"),
-            begin=view.begin,
-            build_started=view.build_started,
-            build_ended=view.build_ended,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A running build in the live table."""
-
-    name: str
-    start: float
-    """By time.monotonic()."""
-
-    log: LastLine
+    table = _LiveTable(console or Console(file=stream), logs)
+    with Live(table, console=table.console, refresh_per_second=4, transient=True):
+        yield table.observer()
 
 
 class LastLine:
@@ -172,17 +133,67 @@ class LastLine:
         return self._line
 
 
-class _View:
+class _Lines:
+    """Shows a line for every event, and counts the builds."""
+
+    def __init__(self, show: Callable[[str, str], None]) -> None:
+        """``show`` gets a line and its style for rich."""
+        self.show = show
+        self.total = self.done = self.failed = 0
+        self._waiting: frozenset[str] = frozenset()
+        self._errors: dict[tuple[str, ...], str] = {}
+
+    def observer(self) -> RunObserver:
+        return RunObserver(
+            note=lambda line: self.show(f"polywheel: {line}", "dim"),
+            begin=self.begin,
+            build_started=self.build_started,
+            build_ended=self.build_ended,
+        )
+
+    def begin(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
+        self.total = len(waiting)
+        self._waiting = frozenset(build.id for build in waiting)
+        for line in initial_lines(others):
+            self.show(line, "dim")
+
+    def build_started(self, build: Build) -> None:
+        self.show(f"{build.id}: started", "")
+
+    def build_ended(self, outcome: Outcome) -> None:
+        if outcome.build not in self._waiting:
+            return  # the initial lines have it
+        self.done += 1
+        self.failed += outcome.state == State.FAILED
+        self.show_summary(outcome)
+        for line in failure_lines(outcome, self._errors):
+            self.show(line, "")
+
+    def show_summary(self, outcome: Outcome) -> None:
+        self.show(f"[{self.done}/{self.total}] {summary_line(outcome)}", "")
+
+
+class _LiveTable(_Lines):
     """The live table and the lines above it."""
 
     def __init__(self, console: Console, logs: Path) -> None:
+        from rich import progress
+
+        super().__init__(self._print)
         self.console = console
         self._logs = logs
-        self._bar = _total_bar(console)
-        self._total = self._bar.add_task("builds", total=None)
-        self._running: dict[str, _Running] = {}
-        self._count = _Count()
-        self._errors: dict[tuple[str, ...], str] = {}
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left:"),
+            progress.TimeRemainingColumn(),
+            console=console,
+        )
+        self._all_builds = self._bar.add_task("builds", total=None)
+        self._running: dict[str, tuple[str, float, LastLine]] = {}
+        """By build: its name, its start by time.monotonic(), and its log."""
 
     def __rich__(self) -> Group:
         from rich.console import Group
@@ -194,70 +205,30 @@ class _View:
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
         running = list(self._running.values())
-        for build in running[: max(1, self.console.height - _SUMMARY_LINES)]:
-            elapsed = f"{time.monotonic() - build.start:.0f} s"
-            table.add_row(Text(build.name), elapsed, Text(build.log.line(), style="dim"))
-        waiting = self._count.total - self._count.done - len(running)
-        state = f"{len(running)} running, {waiting} waiting, {self._count.failed} failed"
+        for name, start, log in running[: max(1, self.console.height - _SUMMARY_LINES)]:
+            elapsed = f"{time.monotonic() - start:.0f} s"
+            table.add_row(Text(name), elapsed, Text(log.line(), style="dim"))
+        waiting = self.total - self.done - len(running)
+        state = f"{len(running)} running, {waiting} waiting, {self.failed} failed"
         return Group(table, Text(state, style="dim"), self._bar)
 
-    def show(self, line: str, style: str = "") -> None:
+    def _print(self, line: str, style: str) -> None:
         from rich.text import Text
 
         self.console.print(Text(log_line(line), style=style))
 
     def begin(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
-        self._count.begin(waiting)
-        self._bar.update(self._total, total=len(waiting))
-        for line in initial_lines(others):
-            self.show(line, "dim")
+        self._bar.update(self._all_builds, total=len(waiting))
+        super().begin(waiting, others)
 
     def build_started(self, build: Build) -> None:
         log = LastLine(log_file(self._logs, build))
-        self._running[build.id] = _Running(log_line(build.id), time.monotonic(), log)
+        self._running[build.id] = log_line(build.id), time.monotonic(), log
 
-    def build_ended(self, outcome: Outcome) -> None:
-        if outcome.build not in self._count.waiting:
-            return  # the initial lines have it
+    def show_summary(self, outcome: Outcome) -> None:
         self._running.pop(outcome.build, None)
-        self._count.done += 1
-        self._count.failed += outcome.state == State.FAILED
-        self._bar.advance(self._total)
+        self._bar.advance(self._all_builds)
         self.show(summary_line(outcome), "green" if outcome.state == State.BUILT else "bold red")
-        for line in failure_lines(outcome, self._errors):
-            self.show(line)
-
-
-def _total_bar(console: Console) -> Progress:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-class _Count:
-    """How many builds of a run wait, have ended, and have failed."""
-
-    total = done = failed = 0
-    waiting: frozenset[str] = frozenset()
-
-    def begin(self, waiting: Sequence[Build]) -> None:
-        self.total = len(waiting)
-        self.waiting = frozenset(build.id for build in waiting)
 
 
 def initial_lines(outcomes: Sequence[Outcome]) -> list[str]:

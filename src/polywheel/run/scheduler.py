@@ -82,7 +82,9 @@ def run_all(
             future.add_done_callback(ended.put)
 
     def take_result() -> None:
-        if (future := _next(ended)) is None:
+        try:
+            future = ended.get(timeout=_TICK)
+        except queue.Empty:
             return
         del running[future]
         result = future.result()
@@ -104,12 +106,6 @@ def run_all(
                     take_result()
             raise
     return results
-
-
-def _next(ended: queue.SimpleQueue[Future[R]]) -> Future[R] | None:
-    with suppress(queue.Empty):
-        return ended.get(timeout=_TICK)
-    return None
 
 
 class _Memory:

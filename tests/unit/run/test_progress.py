@@ -292,7 +292,7 @@ def test_the_table_looks_at_no_more_than_it_shows(
         tidied.append(line)
         return log_line(line, longest=longest)
 
-    view = progress._View(Console(width=100, height=30), tmp_path)
+    view = progress._LiveTable(Console(width=100, height=30), tmp_path)
     for number in range(200):
         (tmp_path / f"{number}.log").write_text("compiling a.c\n" * 10_000, encoding="utf-8")
         view.build_started(build(str(number)))

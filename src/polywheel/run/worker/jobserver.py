@@ -113,29 +113,28 @@ class CompileSlots:
         self._refused = True
 
     def settings_for(
-        self, profile: BackendProfile | None, environment: Environment
+        self, profile: BackendProfile | None, build_environment: Environment
     ) -> JobserverSettings:
-        """Return the settings of a build with a backend, in an environment.
+        """Return the settings of a build with a backend, in its environment.
 
         The user's own variables for parallel jobs take precedence.
         """
         if profile is not None and profile.ninja and self._pipe is not None and not self._refused:
             flags = _make_flags(self._pipe, self.total)
-            version = self._ninja_version(environment)
+            version = self._ninja_version(build_environment)
             if flags is not None and version is not None and version >= _NINJA:
                 return JobserverSettings(environment={"MAKEFLAGS": flags}, settings={}, pooled=True)
         share = str(self.share)
-        generic = {name: os.environ.get(name, share) for name in _GENERIC}
-        parallel = profile.parallel if profile is not None else None
-        if parallel is None or parallel.via == "env":
-            return JobserverSettings(environment=generic, settings={})
-        kind, _, name = parallel.via.partition(":")
-        text = parallel.format.replace("{value}", share)
-        if kind == "env":
-            return JobserverSettings(
-                environment={**generic, name: os.environ.get(name, text)}, settings={}
-            )
-        return JobserverSettings(environment=generic, settings={name: text})
+        environment = {name: os.environ.get(name, share) for name in _GENERIC}
+        settings = {}
+        if profile is not None and profile.parallel is not None:
+            kind, _, name = profile.parallel.via.partition(":")
+            text = profile.parallel.format.replace("{value}", share)
+            if kind != "env":
+                settings[name] = text
+            elif name:
+                environment[name] = os.environ.get(name, text)
+        return JobserverSettings(environment=environment, settings=settings)
 
     def _ninja_version(self, environment: Environment) -> Version | None:
         """The version of Ninja in the environment of a build, else on PATH."""
@@ -184,13 +183,11 @@ def rejects_jobserver(log: Path) -> bool:
 @contextmanager
 def compile_slots(total: int) -> Iterator[CompileSlots]:
     """Open ``total`` slots for as many builds at a time."""
-    if sys.platform == "win32" or not hasattr(os, "mkfifo"):
-        yield CompileSlots(total)
-        return
     with temporary_folder() as folder:
         pipe = folder / "jobserver"
-        if any(letter.isspace() for letter in str(pipe)):
-            yield CompileSlots(total)  # MAKEFLAGS can't name it
+        # MAKEFLAGS can't name a path with blanks.
+        if sys.platform == "win32" or any(letter.isspace() for letter in str(pipe)):
+            yield CompileSlots(total)
             return
         os.mkfifo(pipe, 0o600)
         # Open for reading and writing: otherwise it ends, or blocks, while no build has it open.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -72,15 +71,10 @@ class TimeBudget:
     def __init__(self, limit: float | None) -> None:
         self.limit = self.left = limit
 
-    @contextmanager
-    def spent(self) -> Iterator[None]:
-        """Subtract the time that the body takes."""
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            if self.left is not None:
-                self.left = max(0.0, self.left - (time.monotonic() - start))
+    def spend(self, seconds: float) -> None:
+        """Subtract the time that a step took."""
+        if self.left is not None:
+            self.left = max(0.0, self.left - seconds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,18 +119,19 @@ def run_step(
         request_file, response_file = folder / "request.json", folder / "response.json"
         write_request(request_file, request)
         script = str(context.workers.polywheel / _SCRIPT)
-        with context.limit.spent():
-            child = run_child(
-                [environment.python, script, str(request_file), str(response_file)],
-                folder=context.source,
-                environment=_variables(
-                    context.workers, environment, slots.environment if slots else {}
-                ),
-                log=context.log,
-                stop=context.workers.stop,
-                seconds=context.limit.left,
-                keep_open=context.keep_open,
-            )
+        began = time.monotonic()
+        child = run_child(
+            [environment.python, script, str(request_file), str(response_file)],
+            folder=context.source,
+            environment=_variables(
+                context.workers, environment, slots.environment if slots else {}
+            ),
+            log=context.log,
+            stop=context.workers.stop,
+            seconds=context.limit.left,
+            keep_open=context.keep_open,
+        )
+        context.limit.spend(time.monotonic() - began)
         response = read_response(response_file, step)
     if response is not None:
         context.messages.extend(response.messages)

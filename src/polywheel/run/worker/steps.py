@@ -51,8 +51,6 @@ from polywheel.setup.digest import NO_SETUP
 from polywheel.system.terminal import print_lines
 from polywheel.wheel.stamp import make_stamp, stamp_into_folder
 
-_WHEEL_REQUIREMENTS = "get_requires_for_build_wheel"
-_SDIST_REQUIREMENTS = "get_requires_for_build_sdist"
 _SHELL_OPERATORS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<"})
 _MAX_MESSAGES = 200
 """Warnings and notes of one step that are kept; the log has all."""
@@ -119,8 +117,8 @@ def _job_requirements(
     """The requirements of jobs beside ``build-system.requires``, each once."""
     requires: dict[str, None] = {}
     for job in jobs:
-        call = _hook_call(request, job, messages)
-        requires.update(dict.fromkeys(get_requires(call, _WHEEL_REQUIREMENTS)))
+        call = _hook_call(request, "get_requires_for_build_wheel", job, messages)
+        requires.update(dict.fromkeys(get_requires(call)))
     return tuple(requires)
 
 
@@ -131,11 +129,11 @@ def _build_sdist(request: WorkerRequest, step: SdistStep, messages: Messages) ->
     "build_sdist"): it would refuse again. Raises BuildError for any other failure, which may not
     happen again.
     """
-    call = _hook_call(request, None, messages)
+    call = _hook_call(request, "build_sdist", None, messages)
     try:
         if step.installed is not None:
             _check_has_sdists(call)
-            requires = get_requires(call, _SDIST_REQUIREMENTS)
+            requires = get_requires(replace(call, hook="get_requires_for_build_sdist"))
             if not _are_installed(requires, step.installed):
                 return SdistResult(file=None, missing=tuple(requires))
         return SdistResult(file=build_sdist(call, step.out))
@@ -162,7 +160,7 @@ def _build(request: WorkerRequest, step: BuildStep, messages: Messages) -> Build
         requires = _job_requirements(request, check.jobs, messages)
         if not _are_installed(requires, check.installed):
             return BuildResult(requires=requires, wheels=None, seconds=0.0)
-    calls = {job.id: _hook_call(request, job, messages) for job in step.jobs}
+    calls = {job.id: _hook_call(request, "build_wheel", job, messages) for job in step.jobs}
     # If one of the jobs has no variant, then none of them has a build setup, and the real backend
     # runs as if there were no variants. Otherwise the setup of the first job stands for all.
     first = next(
@@ -231,7 +229,9 @@ def _are_installed(requires: Sequence[str], installed: Sequence[str]) -> bool:
         return False
 
 
-def _hook_call(request: WorkerRequest, job: RequestedJob | None, messages: Messages) -> HookCall:
+def _hook_call(
+    request: WorkerRequest, hook: str, job: RequestedJob | None, messages: Messages
+) -> HookCall:
     """A hook call for a job; without one, for the sdist."""
     settings = dict(request.settings)
     if job is not None:
@@ -241,6 +241,7 @@ def _hook_call(request: WorkerRequest, job: RequestedJob | None, messages: Messa
         Path(request.source),
         settings,
         notify=lambda line: messages.print(line, *jobs),
+        hook=hook,
         # The plan has checked the labels of the whole matrix.
         expand_matrix=False,
         keep_open=request.keep_open,
