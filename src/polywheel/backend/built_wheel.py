@@ -81,12 +81,7 @@ _DECLARED = (
 
 
 def check_built_wheel(
-    wheel: Path,
-    project: Project,
-    choice: BackendChoice,
-    *,
-    flags: Sequence[Entry],
-    compiled: bool,
+    wheel: Path, project: Project, choice: BackendChoice, *, flags: Sequence[Entry], compiled: bool
 ) -> None:
     """Raise BuildError for a wheel of another project or version.
 

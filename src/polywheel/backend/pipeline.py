@@ -203,11 +203,7 @@ def _plain_backend(call: HookCall, lasting: Path) -> tuple[RealBackend, ConfigSe
 
 
 def _variant_backend(
-    call: HookCall,
-    resolved: ResolvedSetup,
-    scratch: Path,
-    *,
-    lasting: Path | None = None,
+    call: HookCall, resolved: ResolvedSetup, scratch: Path, *, lasting: Path | None = None
 ) -> tuple[RealBackend, ConfigSettings | None, Delivery]:
     """The real backend with the environment of a variant, its config settings, and how it gets the
     build setup with them.

@@ -17,10 +17,7 @@ SHAPE = 1
 
 
 def setup_report(
-    call: HookCall,
-    plugins: PluginEnvironments,
-    *,
-    environment: Mapping[str, str] | None = None,
+    call: HookCall, plugins: PluginEnvironments, *, environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Return the build setup of a variant, the origin of each value, and how the real backend gets it.
 

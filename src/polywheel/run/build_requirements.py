@@ -18,11 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.reader import normalized_requirements, parse_requirement
-from polywheel.environments.virtual_environments import (
-    Environment,
-    Environments,
-    Interpreter,
-)
+from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.plugins import plugin_requires, without_plugin

@@ -10,11 +10,7 @@ from pathlib import Path
 
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError
-from polywheel.matrix.expansion import (
-    expand_project,
-    is_machine_independent,
-    labels_anywhere,
-)
+from polywheel.matrix.expansion import expand_project, is_machine_independent, labels_anywhere
 from polywheel.model.plan import Plan
 from polywheel.model.setup import BackendChoice
 from polywheel.run.source.snapshot import open_source_tree

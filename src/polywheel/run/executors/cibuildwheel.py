@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE
@@ -24,7 +25,6 @@ from polywheel.run.executors.cibuildwheel_options import (
     Installation,
     build_platform,
     check_backend,
-    cibuildwheel_command,
     cibuildwheel_tables,
     cibuildwheel_variables,
     container_engine,
@@ -33,12 +33,7 @@ from polywheel.run.executors.cibuildwheel_options import (
 )
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of
-from polywheel.run.outcome import (
-    ExistingWheels,
-    Outcome,
-    Wheel,
-    merge_messages,
-)
+from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
 from polywheel.run.own_package import write_own_wheel
 from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
@@ -77,7 +72,7 @@ class CibuildwheelExecutor:
     setups: Mapping[Variant, BuildSetup]
     installation: Installation
     container_variables: Mapping[str, str]
-    """The variables that name the container engine."""
+    """The variables that name the container engine; none without containers."""
 
     options: tuple[str, ...]
     """The user's options for cibuildwheel."""
@@ -90,8 +85,8 @@ class CibuildwheelExecutor:
 
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build."""
-        jobs = self.run.jobs_of(build)
-        return self.publisher.existing_wheels(jobs, lambda job: self._key(job, build))
+        key = partial(self._key, build)
+        return self.publisher.existing_wheels(self.run.jobs_of(build), key)
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
@@ -99,7 +94,7 @@ class CibuildwheelExecutor:
 
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
-                self.publisher.refuse_changed(job, self._key(job, build))
+                self.publisher.refuse_changed(job, self._key(build, job))
             self._build(build, existing.missing, log, wheels)
             return 0.0
 
@@ -121,7 +116,11 @@ class CibuildwheelExecutor:
             limit = self.run.time_limit(build)
             began = time.monotonic()
             child = run_child(
-                cibuildwheel_command(self.installation, platform, folder, self.options),
+                [
+                    *self.installation.command,
+                    *("--platform", platform.platform, "--archs", platform.arch),
+                    *("--output-dir", str(folder), *self.options, "."),
+                ],
                 folder=work.source,
                 environment={**os.environ, **self._variables(jobs, build, platform, work.source)},
                 log=log,
@@ -170,7 +169,7 @@ class CibuildwheelExecutor:
                 yield duplicate_filename_error(fitting[0].name, other.id, job.id)
                 continue
             try:
-                key = self._key(job, build)
+                key = self._key(build, job)
                 wheels.append(self.publisher.publish(job, fitting[0], key, seconds))
             except PolywheelError as error:
                 yield error
@@ -196,7 +195,7 @@ class CibuildwheelExecutor:
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
         )
-        return {**self.container_variables, **variables} if platform.in_container else variables
+        return {**self.container_variables, **variables}
 
     def _setup_variables(self, job: Job) -> dict[str, str]:
         """Return the variables that the setup rules of a variant set, for repairs and tests too.
@@ -212,7 +211,7 @@ class CibuildwheelExecutor:
             if not os.path.isabs(entry.value)  # noqa: PTH117
         }
 
-    def _key(self, job: Job, build: Build) -> str:
+    def _key(self, build: Build, job: Job) -> str:
         platform = require_platform(build.target)
         # The files that options name, also behind "=".
         paths = [Path(option.rpartition("=")[2]) for option in self.options]

@@ -159,10 +159,7 @@ def by_variant(plan: Plan) -> Plan:
                 groups.setdefault((build.target, job.label), []).append(job)
     builds = [
         Build(
-            id=jobs[0].id,
-            python=jobs[0].python,
-            target=target,
-            jobs=tuple(job.id for job in jobs),
+            id=jobs[0].id, python=jobs[0].python, target=target, jobs=tuple(job.id for job in jobs)
         )
         for (target, _), jobs in groups.items()
     ]
@@ -229,14 +226,6 @@ def _check_engine(name: str) -> None:
         )
 
 
-def cibuildwheel_command(
-    installation: Installation, platform: BuildPlatform, out: Path, options: Sequence[str]
-) -> list[str]:
-    """Return the command of a run in the folder of the source; ``options`` are the user's."""
-    own = ["--platform", platform.platform, "--archs", platform.arch, "--output-dir", str(out)]
-    return [*installation.command, *own, *options, "."]
-
-
 def cibuildwheel_variables(
     jobs: Sequence[Job],
     target: Target,
@@ -260,7 +249,7 @@ def cibuildwheel_variables(
     variables = {
         "CIBW_BUILD": " ".join(
             f"cp{python.replace('.', '')}-{platform.suffix}" for python in pythons
-        ),
+        )
     }
     assignments = [f"{name}={shlex.quote(text)}" for name, text in environment.items()]
     if links is not None:  # appended to pip's own list, which is separated by blanks

@@ -181,10 +181,7 @@ class LocalExecutor:
             all_jobs = requested_jobs(self.run.jobs_of(build))
             check = EnvironmentCheck(jobs=all_jobs, installed=prepared.requirements)
         step = BuildStep(
-            jobs=requested_jobs(jobs),
-            out=str(out),
-            check=check,
-            repair=self._repair_command(build),
+            jobs=requested_jobs(jobs), out=str(out), check=check, repair=self._repair_command(build)
         )
         environment, profile = prepared.environment, self.run.prepared.choice.profile
         slots = self.run.slots.settings_for(profile, environment)

@@ -248,9 +248,7 @@ def read_request(path: Path) -> WorkerRequest:
     """Read what :func:`write_request` wrote."""
     document = json.loads(path.read_text(encoding="utf-8"))
     step = _from_json(_STEPS[document["step"].pop("name")], document["step"])
-    return WorkerRequest(
-        **{**document, "step": step, "keep_open": tuple(document["keep_open"])},
-    )
+    return WorkerRequest(**{**document, "step": step, "keep_open": tuple(document["keep_open"])})
 
 
 def write_response(path: Path, response: WorkerResponse[Any]) -> None:
