@@ -14,6 +14,7 @@ from typing import Any
 from polywheel.config.project import Project
 from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.plan import Job
+from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.files import sha256_of
 from polywheel.system.processes import capture_output
 
@@ -57,13 +58,11 @@ def digest_of(values: Mapping[str, Any]) -> str:
 
 def job_key(
     job: Job,
-    *,
-    source: str,
-    polywheel: str,
+    workers: WorkerContext,
     interpreter: Interpreter,
     environment: Environment,
-    settings: Mapping[str, str | Sequence[str]],
-    epoch: int,
+    *,
+    source_digest: str,
     tools: Sequence[str],
     repair: str | None,
 ) -> str:
@@ -75,13 +74,13 @@ def job_key(
         {
             "label": job.label,
             "properties": [str(prop) for prop in job.properties],
-            "source": source,
-            "polywheel": polywheel,
+            "source": source_digest,
+            "polywheel": workers.polywheel.name,
             "interpreter": interpreter.identity,
             "resolved": environment.resolved,
             "content": environment.content,
-            "settings": dict(settings),
-            "epoch": epoch,
+            "settings": dict(workers.settings),
+            "epoch": workers.epoch,
             "repair": repair,
             "variables": build_variables(),
             "tools": list(tools),

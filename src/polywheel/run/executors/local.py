@@ -208,15 +208,12 @@ class LocalExecutor:
         return self.run.plan.targets[build.target].repair_command
 
     def _key(self, build: Build, job: Job, environment: Environment) -> str:
-        workers = self.run.workers
         return job_key(
             job,
-            source=self.requirements.source_digest,
-            polywheel=workers.polywheel.name,
-            interpreter=self.interpreters[build.python],
-            environment=environment,
-            settings=workers.settings,
-            epoch=workers.epoch,
+            self.run.workers,
+            self.interpreters[build.python],
+            environment,
+            source_digest=self.requirements.source_digest,
             tools=self.tools[build.target],
             repair=self._repair_command(build),
         )

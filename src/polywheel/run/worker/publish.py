@@ -12,7 +12,7 @@ from threading import Lock
 from packaging.utils import canonicalize_name
 
 from polywheel.backend.built_wheel import release_mismatch
-from polywheel.errors import PolywheelError, WheelError
+from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName, same_version
@@ -53,10 +53,7 @@ class Publisher:
         entry = self.journal.finished(job.id, key)
         if entry is None:
             return None
-        try:
-            name = WheelName.parse(entry.file)
-        except PolywheelError:  # not a wheel filename: polywheel did not write this line
-            return None
+        name = WheelName.parse(entry.file)
         if tag_problems(name, job, self._targets(job)):
             return None
         with self._lock:
@@ -64,15 +61,7 @@ class Publisher:
                 return None
             self._first = self._first or name
             self._claimed.setdefault(entry.file, job.id)
-        return Wheel(
-            job=job.id,
-            file=entry.file,
-            size=(self.out / entry.file).stat().st_size,
-            sha256=entry.sha256,
-            seconds=entry.seconds,
-            state=State.UP_TO_DATE,
-            setup=entry.setup,
-        )
+        return self._wheel(entry, State.UP_TO_DATE)
 
     def existing_wheels(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> ExistingWheels:
         """Return the up-to-date wheels of jobs, by their keys, and the jobs that must be built."""
@@ -101,7 +90,7 @@ class Publisher:
         if not stat.S_ISREG(wheel.lstat().st_mode):
             raise WheelError(f"{wheel.name} is not a regular file", at=job.id)
         check_planned_wheel(wheel, job, self._targets(job))
-        digest, size = _sync_and_hash(wheel), wheel.stat().st_size
+        digest = _sync_and_hash(wheel)
         final = self.out / wheel.name
         entry = Entry(
             job=job.id,
@@ -130,8 +119,17 @@ class Publisher:
             self.journal.add(entry)
             replace(wheel, final)
             self._first = self._first or name
+        return self._wheel(entry, State.BUILT)
+
+    def _wheel(self, entry: Entry, state: State) -> Wheel:
         return Wheel(
-            job=job.id, file=final.name, size=size, sha256=digest, seconds=seconds, setup=setup
+            job=entry.job,
+            file=entry.file,
+            size=(self.out / entry.file).stat().st_size,
+            sha256=entry.sha256,
+            seconds=entry.seconds,
+            state=state,
+            setup=entry.setup,
         )
 
     def _release_mismatch(self, name: WheelName) -> str | None:
