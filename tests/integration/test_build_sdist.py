@@ -272,6 +272,14 @@ UNSUPPORTED = """
 class UnsupportedOperation(Exception):
     pass
 """
+WITHOUT_HOOK = """
+del build_sdist
+
+def __getattr__(name):
+    if name == "build_sdist":
+        note("asked")
+    raise AttributeError(name)
+"""
 ASKED = """
 def get_requires_for_build_sdist(config_settings=None):
     note("asked")
@@ -287,7 +295,7 @@ def get_requires_for_build_sdist(config_settings=None):
             UNSUPPORTED + ASKED,
             "the real backend 'backend' can't do build_sdist here: .*not here",
         ),
-        ("", f"{ASKED}\ndel build_sdist", "the real backend 'backend' has no hook build_sdist"),
+        ("", WITHOUT_HOOK, "the real backend 'backend' has no hook build_sdist"),
     ],
     ids=["unsupported", "no hook"],
 )

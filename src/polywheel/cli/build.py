@@ -16,7 +16,6 @@ from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import print_dry_run
 from polywheel.cli.plans import config_path, select_jobs
 from polywheel.matrix.plan_json import read_plan
-from polywheel.matrix.shards import read_durations
 from polywheel.run.options import RunObserver, RunOptions
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.outcome import Outcome, State
@@ -89,7 +88,7 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         timeout=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
-        durations=read_durations(Path(options.durations)) if options.durations else {},
+        durations=options.durations.seconds if options.durations is not None else {},
         elsewhere_fails=bool(options.target or options.only),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     add_flag(group, "--pr-subset", text)
     add_option(group, "--shard", "I/N", "shard I of N; the jobs of one build stay in one shard")
     text = "estimate build times from FILE, the report of an earlier run"
-    add_option(group, "--durations", "FILE", text)
+    add_option(group, "--durations", "FILE", text, type=Durations)
 
 
 def has_selection(options: argparse.Namespace) -> bool:
@@ -79,19 +80,30 @@ def has_selection(options: argparse.Namespace) -> bool:
     return any(getattr(options, name) for name in _SELECTION)
 
 
+class Durations:
+    """The report of ``--durations``, which is read once, when it is needed."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    @cached_property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds by job."""
+        from polywheel.matrix.shards import read_durations
+
+        return read_durations(Path(self.file))
+
+
 def durations(options: argparse.Namespace, plan: Plan) -> Mapping[str, float]:
     """Seconds by job, from the report of ``--durations``; empty without this option."""
-    if options.durations is None:
+    report: Durations | None = options.durations
+    if report is None:
         return {}
-    from polywheel.matrix.shards import read_durations
-
-    seconds = read_durations(Path(options.durations))
-    if not any(job.id in seconds for job in plan.jobs):
+    if not any(job.id in report.seconds for job in plan.jobs):
         say(
-            f"note: {options.durations} has none of these jobs; shards are balanced by the number "
-            "of builds"
+            f"note: {report.file} has none of these jobs; shards are balanced by the number of builds"
         )
-    return seconds
+    return report.seconds
 
 
 def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
