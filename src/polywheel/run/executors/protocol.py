@@ -3,64 +3,57 @@
 An executor builds the wheels of one run. :class:`polywheel.run.loop.BuildLoop` decides which build
 starts when, and the executor does the work: `LocalExecutor` with one worker process for each build,
 `CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, write a
-module with a class that implements :class:`BuildExecutor` and a function that creates it from a
+class that implements :class:`BuildExecutor` and a function that creates it from a
 :class:`~polywheel.run.context.RunContext`, and call this function in
 :func:`polywheel.run.executors.create.create_executor`.
 
 Creation
-    The context has everything that a run has: plan, builds of this machine, snapshot of the source,
-    options, journal, and publisher. ``create_executor`` raises ConfigError or BuildError if the run
-    can't start. It also returns why each missing version of Python is not available. Builds of
-    these versions have the state NO_PYTHON, and the executor never gets them.
+    ``create_executor`` raises ConfigError or BuildError if the run can't start. It also returns why
+    each missing version of Python is not available. Builds of these versions have the state
+    NO_PYTHON, and the executor never gets them.
 
 Order of calls
-    1. ``find_existing`` once for each build of this machine whose Python is available. The calls
-       run in several threads at once.
-    2. ``prepare`` once, in the thread of the loop, after all calls of ``find_existing``. It is
-       called with 0 if there is nothing to build.
-    3. ``build`` at most once for each build that misses wheels. Each call runs in a thread of a
-       pool of at most ``RunOptions.max_parallel`` threads. It takes one of these slots until it
-       returns. An executor that only waits for another machine holds its slot as well.
+    1. ``find_existing`` once for each build of this machine whose Python is available, in several
+       threads at once.
+    2. ``prepare`` once, in the thread of the loop. The number is 0 if there is nothing to build.
+    3. ``build`` at most once for each build that misses wheels, each in a thread of a pool of at
+       most ``RunOptions.max_parallel`` threads. An executor that only waits for another machine
+       holds its thread as well.
 
-    There is no call at the end. Whatever has to be closed at the end of the run is a context
-    manager around the loop, like the compile slots of `polywheel.run.orchestrator.run_plan`.
+    There is no call at the end. Whatever has to be closed then is a context manager around the
+    loop, like the compile slots of `polywheel.run.orchestrator.run_plan`.
 
 Outcomes
     ``build`` returns one :class:`~polywheel.run.outcome.Outcome` with the state BUILT, FAILED,
     STOPPED, or UP_TO_DATE (only the new build environment showed that all wheels exist). The loop
-    sets NO_PYTHON, NOT_STARTED, and UP_TO_DATE for builds without missing wheels. The report sets
-    ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was
-    published before a failure. Wheels get their names in the output directory, and lines in the
-    journal, by :meth:`polywheel.run.worker.publish.Publisher.publish` alone. It may be called in
-    any thread of this process. An engine on another machine sends its wheels back first, and
-    publishes here.
+    sets NO_PYTHON, NOT_STARTED, and UP_TO_DATE for builds without missing wheels; the report sets
+    ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was published before
+    a failure. Only :meth:`polywheel.run.worker.publish.Publisher.publish`, in any thread of this
+    process, gives wheels their final names and lines in the journal. An engine on another machine
+    sends its wheels back first.
 
 Errors
-    A build that fails is an outcome with an ``error``, not an exception. :func:`capture_outcome`
-    turns PolywheelError and OSError into outcomes. Any other exception is a defect: the loop sets
-    ``stop``, waits for the builds that run, and raises it again. ``find_existing`` may raise
-    PolywheelError and OSError; they end the run before anything is built.
+    A build that fails is an outcome with an ``error``, not an exception: see
+    :func:`capture_outcome`. Any other exception than PolywheelError and OSError is a defect: the
+    loop sets ``stop``, waits for the builds that run, and raises it again. PolywheelError and
+    OSError of ``find_existing`` end the run before anything is built.
 
 Cancellation
-    An executor gets the event ``stop`` when it is created (`WorkerContext.stop`). It is set after
-    Ctrl-C, SIGTERM, or SIGHUP, after the first failure if ``keep_going`` is off, and after a
-    defect. No build starts from then on. A running ``build`` must end soon: it stops its processes,
-    and returns STOPPED. Processes that ignore the request are killed after a grace period
-    (:func:`polywheel.system.processes.run_child`). No exception is raised in the thread of a build:
-    KeyboardInterrupt reaches neither ``build`` nor ``find_existing``.
+    `WorkerContext.stop` is set after Ctrl-C, SIGTERM, or SIGHUP, after the first failure if
+    ``keep_going`` is off, and after a defect. No build starts from then on. A running ``build``
+    must end soon: it stops its processes, and returns STOPPED. Processes that ignore the request
+    are killed after a grace period (:func:`polywheel.system.processes.run_child`). KeyboardInterrupt
+    reaches neither ``build`` nor ``find_existing``.
 
 Logs
     A build writes the output of its processes to :func:`polywheel.run.outcome.log_file` while it
-    runs. The live table shows the last line, and a failure shows the end. Other messages go to
+    runs: the live table shows the last line, and a failure the end. Other messages go to
     ``RunObserver.note``.
 
-Time limits
-    The loop knows none. An executor ends a build whose steps take longer than
-    ``RunOptions.timeout``, else the ``job-timeout`` of its target, and returns FAILED.
-
-Memory
-    The loop starts a build only if this machine has the memory that the build may need
-    (`polywheel.run.scheduler`). An executor does nothing for it.
+Limits
+    An executor ends a build whose steps take longer than ``RunContext.time_limit``, and returns
+    FAILED. Memory is up to the loop: it starts a build only if this machine has the memory that the
+    build may need (`polywheel.run.scheduler`).
 """
 
 from __future__ import annotations

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
+
+from packaging.tags import compatible_tags, cpython_tags
 
 from polywheel.errors import Problem, WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import NON_VARIANT, Job
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.inspect import inspect_wheel
-
-_PYTHON = re.compile(r"(cp|py)3([0-9]*)")
 
 
 def check_planned_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> None:
@@ -77,26 +77,15 @@ def _planned(job: Job) -> str:
 
 
 def _serves_python(name: WheelName, python: str) -> bool:
-    """Whether a CPython supports these tags, without the platform (as ``sys_tags`` of packaging)."""
+    """Whether a CPython supports these tags, without the platform."""
     minor = int(python.partition(".")[2].removesuffix("t"))
-    free_threaded = python.endswith("t")
-    abis = name.abi.split(".")
-    for tag in name.python.split("."):
-        match = _PYTHON.fullmatch(tag)
-        if match is None:
-            continue
-        since = int(match[2] or 0)
-        if match[1] == "py":
-            # py3, and py311 from 3.11 on, without an ABI.
-            fits = "none" in abis and since <= minor
-        elif since == minor:
-            fits = not {"none", f"{tag}t" if free_threaded else tag}.isdisjoint(abis)
-            fits = fits or ("abi3" in abis and not free_threaded)
-        else:
-            fits = "abi3" in abis and since <= minor and not free_threaded
-        if fits:
-            return True
-    return False
+    abi = f"cp3{minor}t" if python.endswith("t") else f"cp3{minor}"
+    tags = chain(
+        cpython_tags((3, minor), [abi], ["any"]),
+        compatible_tags((3, minor), f"cp3{minor}", ["any"]),
+    )
+    interpreters, abis = name.python.split("."), name.abi.split(".")
+    return any(tag.interpreter in interpreters and tag.abi in abis for tag in tags)
 
 
 def _serves_target(name: WheelName, target: Target) -> bool:
