@@ -115,8 +115,8 @@ class BuildRequirements:
         """Return the environment that jobs were built in; None if it is unknown or was removed."""
         guess = self._guess(jobs)
         base = self.environments.find(interpreter, guess)
-        more = self._cached_answer(base, jobs) if base is not None else None
-        return None if more is None else self.environments.find(interpreter, [*guess, *more])
+        answer = self._cached_answer(base, jobs) if base is not None else None
+        return None if answer is None else self.environments.find(interpreter, [*guess, *answer])
 
     def prepare_environment(
         self, interpreter: Interpreter, jobs: Sequence[Job]
@@ -124,23 +124,27 @@ class BuildRequirements:
         """Return the environment with all known requirements of jobs. Raises BuildError."""
         guess = self._guess(jobs)
         base = self._create(interpreter, guess)
-        more = self._cached_answer(base, jobs)
-        if more is None:
+        answer = self._cached_answer(base, jobs)
+        if answer is None:
             return BuildEnvironment(
                 environment=base, requirements=normalized_requirements(guess), certain=False
             )
-        return self._certain(interpreter, [*guess, *more])
+        return self._certain(interpreter, [*guess, *answer])
 
     def remember(
-        self, interpreter: Interpreter, jobs: Sequence[Job], base: Environment, more: Sequence[str]
+        self,
+        interpreter: Interpreter,
+        jobs: Sequence[Job],
+        base: Environment,
+        answer: Sequence[str],
     ) -> BuildEnvironment:
-        """Cache the answer ``more`` of the backend in the guessed environment ``base``.
+        """Cache the answer of the backend in the guessed environment ``base``.
 
         Returns the environment that jobs need. Raises BuildError.
         """
-        check_requirements(more)
-        _write_answer(self._answer_file(base, jobs), more)
-        return self._certain(interpreter, [*self._guess(jobs), *more])
+        check_requirements(answer)
+        _write_answer(self._answer_file(base, jobs), answer)
+        return self._certain(interpreter, [*self._guess(jobs), *answer])
 
     def _certain(self, interpreter: Interpreter, requirements: Sequence[str]) -> BuildEnvironment:
         return BuildEnvironment(
@@ -168,8 +172,8 @@ class BuildRequirements:
             ) from None
 
     def _guess(self, jobs: Sequence[Job]) -> list[str]:
-        more = [text for job in jobs for text in self.expected.get(job.id, ())]
-        return [*self.requires, *dict.fromkeys(more)]
+        of_plugins = [text for job in jobs for text in self.expected.get(job.id, ())]
+        return [*self.requires, *dict.fromkeys(of_plugins)]
 
     def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
         if self.fresh:

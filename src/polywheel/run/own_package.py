@@ -59,7 +59,11 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     for path in list(_other_paths(folder, "", files.keys(), folders)):
         remove_tree(path)
-    wrong = [name for name, content in files.items() if _content(folder / name) != content]
+    wrong = [
+        name
+        for name, content in files.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content
+    ]
     if not wrong:
         return
     with temporary_folder(folder.parent) as scratch:
@@ -84,14 +88,6 @@ def _other_paths(
                     yield Path(entry.path)
             elif name not in files or not entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
-
-
-def _content(path: Path) -> bytes | None:
-    """Return the content of a file; None if it does not exist."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def _files() -> Iterator[tuple[str, Path]]:

@@ -83,7 +83,6 @@ def _full_plan(plan: Plan, whole: Plan | None, project: Project) -> FullPlan:
 
 
 def _check_project(plan: Plan, project: Project, plan_name: str) -> None:
-    """Raise ConfigError if a plan is for another project."""
     name = project.name if project.settings.has_matrix else None
     if name is not None and plan.project not in {None, name}:
         raise ConfigError(

@@ -64,7 +64,8 @@ def find_stale(
     """
     if not current:
         return ()
-    planned = {*current, *_newest_files(journal, full_plan.plan)}
+    newest = map(journal.entry, (job.id for job in full_plan.plan.jobs))
+    planned = {*current, *(entry.file for entry in newest if entry is not None)}
     stale = (
         _stale_wheel(out, journal, full_plan, wheel, current)
         for wheel in _wheels_of_release(out, WheelName.parse(current[0]))
@@ -87,12 +88,6 @@ def _remove(out: Path, wheel: StaleWheel) -> StaleWheel:
     except OSError as error:
         return replace(wheel, why=f"{wheel.why}; it can't be removed: {error.strerror or error}")
     return replace(wheel, removed=True)
-
-
-def _newest_files(journal: Journal, plan: Plan) -> set[str]:
-    """Return the file that each planned job made last."""
-    entries = map(journal.entry, (job.id for job in plan.jobs))
-    return {entry.file for entry in entries if entry is not None}
 
 
 def _wheels_of_release(out: Path, release: WheelName) -> list[WheelName]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from polywheel.environments.interpreters import find_interpreter, install_interpreter
@@ -72,7 +73,8 @@ class LocalExecutor:
         environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
         if environment is None:
             return ExistingWheels(wheels=(), missing=tuple(jobs))
-        return self.publisher.existing_wheels(jobs, lambda job: self._key(build, job, environment))
+        key = partial(self._key, build, environment=environment)
+        return self.publisher.existing_wheels(jobs, key)
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build, check, and publish the missing wheels."""
@@ -108,30 +110,29 @@ class LocalExecutor:
         """
         interpreter = self.interpreters[build.python]
         jobs = self.run.jobs_of(build)
-        prepared = self._environment(interpreter, jobs, context)
-        if prepared.certain:
+        build_environment = self._environment(interpreter, jobs, context)
+        if build_environment.certain:
             # A new environment may have the same content as the one before.
-            environment = prepared.environment
-            existing = self.publisher.existing_wheels(
-                missing, lambda job: self._key(build, job, environment)
-            )
+            environment = build_environment.environment
+            key = partial(self._key, build, environment=environment)
+            existing = self.publisher.existing_wheels(missing, key)
             wheels.extend(existing.wheels)
             missing = existing.missing
             if not missing:
                 return 0.0
-        keys = self._keys(build, missing, prepared.environment)
+        keys = self._keys(build, missing, build_environment.environment)
         began = time.monotonic()
         with temporary_folder(self.publisher.out) as folder:
             out = folder / "wheels"
             out.mkdir()
-            result = self._build_with_slots(build, missing, prepared, out, context)
-            if not prepared.certain:
+            result = self._build_with_slots(build, missing, build_environment, out, context)
+            if not build_environment.certain:
                 # The environment was a guess. If the guess was wrong, nothing was built.
-                guess, more = prepared.environment, result.requires or ()
-                prepared = self.requirements.remember(interpreter, jobs, guess, more)
-                keys = self._keys(build, missing, prepared.environment)
+                guess, answer = build_environment.environment, result.requires or ()
+                build_environment = self.requirements.remember(interpreter, jobs, guess, answer)
+                keys = self._keys(build, missing, build_environment.environment)
                 if result.wheels is None:
-                    result = self._build_with_slots(build, missing, prepared, out, context)
+                    result = self._build_with_slots(build, missing, build_environment, out, context)
             share = (time.monotonic() - began) / len(missing)
             built = {wheel.job: wheel for wheel in result.wheels or ()}
             # One after the other: if a wheel fails, the wheels before it stay.
@@ -153,12 +154,14 @@ class LocalExecutor:
 
         With ``--fresh`` the backend is asked for its requirements first.
         """
-        prepared = self.requirements.prepare_environment(interpreter, jobs)
+        build_environment = self.requirements.prepare_environment(interpreter, jobs)
         if not self.requirements.fresh:
-            return prepared
+            return build_environment
         step = RequirementsStep(jobs=requested_jobs(jobs))
-        requires = run_step(step, context, prepared.environment).requires
-        return self.requirements.remember(interpreter, jobs, prepared.environment, requires)
+        requires = run_step(step, context, build_environment.environment).requires
+        return self.requirements.remember(
+            interpreter, jobs, build_environment.environment, requires
+        )
 
     def _keys(self, build: Build, jobs: Sequence[Job], environment: Environment) -> dict[str, str]:
         """Return the keys of jobs. Raises WheelError if the wheel of such a key was changed."""
@@ -171,19 +174,19 @@ class LocalExecutor:
         self,
         build: Build,
         jobs: Sequence[Job],
-        prepared: BuildEnvironment,
+        build_environment: BuildEnvironment,
         out: Path,
         context: StepContext,
     ) -> BuildResult:
         """Have a worker build the wheels of jobs in ``out``. Raises BuildError."""
         check = None
-        if not prepared.certain:
+        if not build_environment.certain:
             all_jobs = requested_jobs(self.run.jobs_of(build))
-            check = EnvironmentCheck(jobs=all_jobs, installed=prepared.requirements)
+            check = EnvironmentCheck(jobs=all_jobs, installed=build_environment.requirements)
         step = BuildStep(
             jobs=requested_jobs(jobs), out=str(out), check=check, repair=self._repair_command(build)
         )
-        environment, profile = prepared.environment, self.run.prepared.choice.profile
+        environment, profile = build_environment.environment, self.run.prepared.choice.profile
         slots = self.run.slots.settings_for(profile, environment)
         try:
             return run_step(step, context, environment, slots=slots)

@@ -158,7 +158,6 @@ def check_response(
 def _variables(
     context: WorkerContext, environment: Environment, extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment variables of a worker."""
     variables = {
         name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES
     }
