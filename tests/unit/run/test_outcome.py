@@ -1,4 +1,4 @@
-"""Which variants asked the same of their builds, plugins asked, and what a run makes of it."""
+"""Outcomes: variants that ask the same of their builds, plugins asked, and what a run makes of it."""
 
 from __future__ import annotations
 
