@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -39,6 +40,14 @@ def test_what_is_generated_is_what_is_there(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == generated(ROOT)[name], (
         f"{name} is not what the settings say: run python -m polywheel.config.reference"
     )
+
+
+def test_every_table_is_in_the_reference() -> None:
+    """Axes are named in the text, and what ``setup-fields`` has is in ``setup-rule``."""
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^<!-- settings: (.*) -->$", text, re.MULTILINE)
+    undocumented = {"axis", "setup-fields", "defines-method"}
+    assert sorted(documented) == sorted({"tool.polywheel", *SCHEMA["definitions"]} - undocumented)
 
 
 def test_the_schema_is_one() -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from polywheel.config.reader import (
@@ -108,19 +109,20 @@ class SettingsTable(Generic[T]):
     def read(self, table: Table, key: str) -> T | None:
         """Read the table under ``key``, or with the key "" the keys that stand in ``table`` itself."""
         if not key:
-            return self._create(table, {})
+            return self.read_keys(table)
         inner = table.table(key)
         return self.read_table(inner) if isinstance(table.data[key], dict) else None
 
     def read_table(self, table: Table, **given: object) -> T:
         """Read the whole table. ``given`` are values of fields that are no keys."""
-        value = self._create(table, given)
+        value = self.read_keys(table, given)
         table.finish(self.keys)
         if self._check is not None:
             self._check(table, value)
         return value
 
-    def _create(self, table: Table, given: Mapping[str, object]) -> T:
+    def read_keys(self, table: Table, given: Mapping[str, object] = MappingProxyType({})) -> T:
+        """Read the keys of a table that may have others."""
         values: dict[str, Any] = {**self._fixed, **given}
         if "at" in self._places:
             values["at"] = table.at()

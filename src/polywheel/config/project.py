@@ -152,6 +152,9 @@ class BuildSystem:
     backend_path: tuple[str, ...] | None = None
 
 
+_BUILD_SYSTEM = SettingsTable(None, BuildSystem)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Project:
     """The settings of a source tree."""
@@ -188,8 +191,7 @@ class Project:
         return self._static("version")
 
     def _static(self, key: str) -> str | None:
-        table = self.document.get("project")
-        value = table.get(key) if isinstance(table, dict) else None
+        value = look_up(self.document, f"project.{key}")
         return value if isinstance(value, str) else None
 
     def at(self, key: str) -> str:
@@ -234,7 +236,7 @@ def read_project(
         _refuse_others(root)
     project = Project(
         source=source.resolve(),
-        build_system=_build_system(own.table("build-system")),
+        build_system=_BUILD_SYSTEM.read_keys(own.table("build-system")),
         settings=read_settings(root.table("tool").table("polywheel")),
         metadata=read_variant_table(root.table("variant")) if variants else VariantMetadata(),
         document=_with_hatch_file(document, source / HATCH_FILE),
@@ -276,14 +278,6 @@ def _refuse_others(root: Table) -> None:
     tool.table("polywheel")
     tool.finish()
     root.finish()
-
-
-def _build_system(table: Table) -> BuildSystem:
-    return BuildSystem(
-        requires=table.strings("requires") or (),
-        build_backend=table.string("build-backend"),
-        backend_path=table.strings("backend-path"),
-    )
 
 
 def _with_hatch_file(document: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -297,7 +297,9 @@ def requirement(text: str, *, at: str) -> str:
     """A requirement (PEP 508), checked."""
     simple = re.fullmatch(_NAME, text) or re.fullmatch(_VERSIONED, text)
     if not simple or not text.isprintable():
-        _check("requirement", parse_requirement, text, at)
+        from packaging.requirements import Requirement
+
+        _check("requirement", Requirement, text, at)
     return text.strip()
 
 
@@ -315,29 +317,29 @@ def _check(noun: str, parse: Callable[[str], object], text: str, at: str) -> Non
     Requirements and markers go into header lines of METADATA, so they must be printable: a line break would
     begin another field.
     """
-    why = "it contains a line break or another unprintable character"
-    if text.isprintable():
-        try:
-            if _LONG_NUMBER.search(text):
-                raise ValueError("a number has too many digits")
-            parse(text)
-        except ValueError as error:  # InvalidRequirement, InvalidMarker
-            why = str(error).splitlines()[0]
-        except RecursionError:
-            why = "it is nested too deeply"
-        else:
-            return
-    raise ConfigError(f"malformed {noun} {text!r}: {why}", at=at)
+    try:
+        if not text.isprintable():
+            raise ValueError("it contains a line break or another unprintable character")
+        _parse(parse, text)
+    except ValueError as error:  # InvalidRequirement, InvalidMarker
+        what = f"malformed {noun} {text!r}: {str(error).splitlines()[0]}"
+        raise ConfigError(what, at=at) from None
 
 
 def parse_requirement(text: str) -> Requirement:
     """A requirement. Raises InvalidRequirement, also for one that can't be compared with a version."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import Requirement
+
+    return _parse(Requirement, text)
+
+
+def _parse(parse: Callable[[str], T], text: str) -> T:
+    from packaging.requirements import InvalidRequirement
 
     if _LONG_NUMBER.search(text):
         raise InvalidRequirement("a number has too many digits")
     try:
-        return Requirement(text)
+        return parse(text)
     except RecursionError:
         raise InvalidRequirement("it is nested too deeply") from None
 

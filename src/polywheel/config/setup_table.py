@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -198,22 +199,33 @@ FEATURES = by_name(SettingsTable(None, FeatureValues, values=names(VALUE)), FEAT
 
 # --- backend profiles ---
 
-_VARIABLE = "env:[A-Z_][A-Z0-9_]*"
-_SETTING = r"config-setting:[\w.-]+"
-_DOTTED = r"[\w-]+(\.[\w-]+)*"
+_METHODS = {
+    "env:NAME": "env:[A-Z_][A-Z0-9_]*",
+    "config-setting:KEY": r"config-setting:[\w.-]+",
+    "pyproject:PATH": r"pyproject:[\w-]+(\.[\w-]+)*",
+}
+"""Patterns of methods. Other methods are words."""
+_DEFINES_METHODS = _METHODS | {"config-setting:KEY": r"config-setting:([\w.-]|\{name\})+"}
 
 
-def _method(name: str | None, pattern: str, known: str) -> ValueType:
+def _pattern(*methods: str, patterns: Mapping[str, str] = _METHODS) -> re.Pattern[str]:
+    return re.compile("|".join(patterns.get(method, method) for method in methods), re.ASCII)
+
+
+def _via(*methods: str, patterns: Mapping[str, str] = _METHODS) -> ValueType:
+    pattern = _pattern(*methods, patterns=patterns)
+    return matching(pattern, "unknown delivery method {!r}", f"known: {', '.join(methods)}")
+
+
+_FORMAT = matching(re.compile(r".*\{value\}.*"), "the format {!r} has no placeholder {{value}}")
+
+
+def _method(
+    name: str | None, *methods: str, patterns: Mapping[str, str] = _METHODS, note: str = ""
+) -> ValueType:
     """How a field reaches the backend: a string, or a table with ``via`` and the ``format`` of a value."""
-    via = matching(re.compile(pattern, re.ASCII), "unknown delivery method {!r}", f"known: {known}")
-    in_table = SettingsTable(
-        None,
-        DeliveryMethod,
-        via=via,
-        format=matching(
-            re.compile(r".*\{value\}.*"), "the format {!r} has no placeholder {{value}}"
-        ),
-    )
+    via = _via(*methods, patterns=patterns)
+    in_table = SettingsTable(None, DeliveryMethod, via=via, format=_FORMAT)
 
     def read(table: Table, key: str) -> DeliveryMethod | None:
         if isinstance(table.data[key], dict):
@@ -222,30 +234,25 @@ def _method(name: str | None, pattern: str, known: str) -> ValueType:
         return None if text is None else DeliveryMethod(text)
 
     schema = {"anyOf": [via.schema, in_table.schema]}
-    return ValueType(read, {"$ref": Definition(name, schema)} if name else schema)
-
-
-_METHODS = "env, env:NAME, python-env, config-setting:KEY, hooks, unsupported"
-_METHOD = _method("method", f"env|{_VARIABLE}|python-env|{_SETTING}|hooks|unsupported", _METHODS)
-_DEFINES_METHODS = "env:NAME, config-setting:KEY, unsupported"
-_DEFINES_METHOD = _method(
-    "defines-method",
-    rf"{_VARIABLE}|config-setting:([\w.-]|\{{name\}})+|unsupported",
-    _DEFINES_METHODS,
-)
-
-
-def _field(method: ValueType, known: str, note: str = "") -> ValueType:
-    codes = ", ".join(f"`{name}`" for name in known.split(", "))
+    if name is None:
+        return ValueType(read, schema)
+    codes = ", ".join(f"`{method}`" for method in methods)
     text = f"One of {codes}, as described for `via`, or a table.{note}"
-    return ValueType(method.read, {**method.schema, "description": text})
+    return ValueType(read, {"$ref": Definition(name, schema), "description": text})
 
 
-_NAME_NOTE = " `{name}` must be in the key or in the format."
+_METHOD = _method(
+    "method", "env", "env:NAME", "python-env", "config-setting:KEY", "hooks", "unsupported"
+)
 _METHODS_BY_FIELD = by_known_name(
     {
-        **dict.fromkeys(("flags", *FLAG_FIELDS), _field(_METHOD, _METHODS)),
-        "defines": _field(_DEFINES_METHOD, _DEFINES_METHODS, _NAME_NOTE),
+        **dict.fromkeys(("flags", *FLAG_FIELDS), _METHOD),
+        "defines": _method(
+            "defines-method",
+            *("env:NAME", "config-setting:KEY", "unsupported"),
+            patterns=_DEFINES_METHODS,
+            note=" `{name}` must be in the key or in the format.",
+        ),
     },
     "field",
 )
@@ -266,20 +273,16 @@ _DELIVERY = ValueType(_read_delivery, {"$ref": Definition("delivery", _METHODS_B
 _BUILD_DIRECTORY = SettingsTable(
     "build-directory",
     BuildDirectory,
-    via=matching(
-        re.compile(f"{_VARIABLE}|{_SETTING}|distutils-config|source-copy", re.ASCII),
-        "unknown delivery method {!r}",
-        "known: env:NAME, config-setting:KEY, distutils-config, source-copy",
-    ),
-    kept_by=names(re.compile(f"{_VARIABLE}|{_SETTING}|pyproject:{_DOTTED}")),
+    via=_via("env:NAME", "config-setting:KEY", "distutils-config", "source-copy"),
+    kept_by=names(_pattern("env:NAME", "config-setting:KEY", "pyproject:PATH")),
     since=REQUIREMENT,
 )
 _PROFILE_TYPES: dict[str, Any] = {
     "build_directory": _BUILD_DIRECTORY,
     "delivery": _DELIVERY,
     "delivery_by_compiler": by_known_name(dict.fromkeys(COMPILERS, _DELIVERY), "compiler"),
-    "parallel": _method(None, f"{_VARIABLE}|{_SETTING}", "env:NAME, config-setting:KEY"),
-    "hooks": names(re.compile(_DOTTED)),
+    "parallel": _method(None, "env:NAME", "config-setting:KEY"),
+    "hooks": names(re.compile(r"[\w-]+(\.[\w-]+)*")),
 }
 _NAMES = ValueType(partial(Table.strings, empty=False), TEXTS.schema)
 _PROFILE = SettingsTable(None, BackendProfile, modules=_NAMES, packages=_NAMES, **_PROFILE_TYPES)

@@ -64,9 +64,8 @@ def _provider(table: Table, outer_static: Table | None, older_order: list[str]) 
     _check_one_source(table, outer_static)
     if "plugin-api" in table and "requires" not in table and "build-requires" not in table:
         table.wrong("plugin-api", "plugin-api needs requires or build-requires")
-    static = _static_properties(table.table("static-properties"))
-    if outer_static is not None:
-        static = _static_properties(outer_static)
+    inner_static = table.table("static-properties")
+    static = _values_by_feature(inner_static if outer_static is None else outer_static)
     requires = table.several("requires", requirement)
     build_requires = table.several("build-requires", requirement)
     if table.boolean("install-time") is False and requires:
@@ -100,12 +99,20 @@ def _check_one_source(table: Table, outer_static: Table | None) -> None:
         )
 
 
-def _static_properties(table: Table) -> _StaticProperties:
+def _values_by_feature(table: Table, *, empty: bool = False) -> _StaticProperties:
     """``feature = [values, best first]``."""
     return {
-        feature: table.names(feature, VALUE, empty=False)
+        feature: table.names(feature, VALUE, empty=empty)
         for feature in table.names_of_tables(FEATURE)
     }
+
+
+def _properties(namespace: str, values: _StaticProperties) -> list[VariantProperty]:
+    return [
+        VariantProperty(namespace, feature, value)
+        for feature, several in values.items()
+        for value in several
+    ]
 
 
 def _builtin(table: Table) -> str | None:
@@ -216,13 +223,11 @@ def _property_priorities(
     if isinstance(priorities.data.get("property"), list):
         return _parse_list(priorities, "property", VariantProperty.parse, namespaces)
     by_namespace = priorities.table("property")
-    found = []
+    properties: list[VariantProperty] = []
     for namespace in _known_namespaces(by_namespace, namespaces):
-        by_feature = by_namespace.table(namespace)
-        for feature in by_feature.names_of_tables(FEATURE):
-            values = by_feature.names(feature, VALUE)
-            found += [VariantProperty(namespace, feature, value) for value in values]
-    return tuple(found)
+        values = _values_by_feature(by_namespace.table(namespace), empty=True)
+        properties += _properties(namespace, values)
+    return tuple(properties)
 
 
 def _known_namespaces(table: Table, namespaces: tuple[str, ...]) -> list[str]:
@@ -281,12 +286,9 @@ def _check(declared: VariantMetadata, prop: VariantProperty, table: Table) -> No
 
 
 def _declared_properties(table: Table) -> list[VariantProperty]:
-    found = []
+    properties = []
     for namespace in table.names_of_tables(NAMESPACE):
         if table.data[namespace] == {}:
             table.wrong(namespace, f"the namespace {namespace!r} has no features")
-        features = table.table(namespace)
-        for feature in features.names_of_tables(FEATURE):
-            values = features.names(feature, VALUE, empty=False)
-            found += [VariantProperty(namespace, feature, value) for value in values]
-    return found
+        properties += _properties(namespace, _values_by_feature(table.table(namespace)))
+    return properties
