@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import State
 from polywheel.run.worker.checks import tag_problems
 from polywheel.system.files import sha256_of
+from polywheel.system.terminal import count_others, join_first
 
 _SHAPE = 1
 """The version of plans and of reports."""
@@ -90,22 +91,16 @@ class PlannedRelease:
     def problems(self, releases: Sequence[Release]) -> Sequence[Problem]:
         """Jobs without a wheel, and variants whose properties differ from the plan."""
         wheels = [
-            file.name.wheel
-            for release in releases
-            for file in release.files
-            if file.name.wheel is not None
+            file.name.wheel for release in releases for file in release.files if file.name.wheel
         ]
+        hint = "build it, or use a plan without it (polywheel matrix --select … --json)"
         missing = [
-            Problem(
-                f"the wheel of {job.id} is missing",
-                at=self.at,
-                hint="build it, or use a plan without it (polywheel matrix --select … --json)",
-            )
+            Problem(f"the wheel of {job.id} is missing", self.at, hint)
             for job in self.plan.jobs
             if not any(self._matches(wheel, job) for wheel in wheels)
         ]
         return [
-            *_first_problems(missing, "jobs of the plan without a wheel"),
+            *_first_problems(missing, " jobs of the plan without a wheel"),
             *self._other_properties(releases),
         ]
 
@@ -118,8 +113,8 @@ class PlannedRelease:
                     yield Problem(
                         f"{label} has {_list_properties(planned[label])} in the plan, but "
                         f"{_list_properties(variant.properties)} in its wheels",
-                        at=self.at,
-                        hint="build the wheels again",
+                        self.at,
+                        "build the wheels again",
                     )
 
 
@@ -134,10 +129,9 @@ def _read_reports(tables: Sequence[Table]) -> ReportedRelease:
         raise ConfigError.collected(problems)
     elsewhere = [str(job["id"]) for job in reports.missing if job["state"] == State.ELSEWHERE]
     if elsewhere:
-        more = f" and {len(elsewhere) - _MOST_JOBS} more" if len(elsewhere) > _MOST_JOBS else ""
         say(
             "note: left out, because the reports of other machines are missing: "
-            f"{', '.join(elsewhere[:_MOST_JOBS])}{more}"
+            + join_first(elsewhere, _MOST_JOBS)
         )
     return ReportedRelease(
         wheels={name: str(job["sha256"]) for name, job in wheels.items()},
@@ -171,15 +165,15 @@ class ReportedRelease:
         """Missing wheels, wheels that have changed since the report, and failed jobs."""
         files = {file.name.filename: file for release in releases for file in release.files}
         missing = [
-            Problem(f"{name} is in the report, but it does not exist", at=self.at)
+            Problem(f"{name} is in the report, but it does not exist", self.at)
             for name in self.wheels
             if name not in files
         ]
         changed = [
             Problem(
                 f"{name} has changed since the report was written",
-                at=str(files[name].path),
-                hint="build it again and use the new report",
+                str(files[name].path),
+                "build it again and use the new report",
             )
             for name, sha256 in self.wheels.items()
             if name in files and _sha256(files[name]) != sha256
@@ -187,18 +181,18 @@ class ReportedRelease:
         failed = [
             Problem(
                 f"the wheel of {job['id']} is missing: {job['state'].replace('-', ' ')}",
-                at=self.at,
-                hint="build it and use the new report",
+                self.at,
+                "build it and use the new report",
             )
             for job in self.reports.missing
-            if job["state"] != "elsewhere"
+            if job["state"] != State.ELSEWHERE
         ]
         if not self.wheels and not failed:
-            failed = [Problem("the report has no wheels", at=self.at)]
+            failed = [Problem("the report has no wheels", self.at)]
         return [
-            *_first_problems(missing, "missing wheels"),
+            *_first_problems(missing, " missing wheels"),
             *changed,
-            *_first_problems(failed, "jobs without a wheel"),
+            *_first_problems(failed, " jobs without a wheel"),
         ]
 
 
@@ -209,10 +203,9 @@ def _sha256(file: DistributionFile) -> str | None:
     return sha256_of(file.path)
 
 
-def _first_problems(problems: Sequence[Problem], kind: str) -> list[Problem]:
-    more = len(problems) - _MOST_JOBS
-    return [*problems[:_MOST_JOBS], *([Problem(f"and {more} more {kind}")] if more > 0 else [])]
+def _first_problems(problems: Sequence[Problem], noun: str) -> list[Problem]:
+    return [*problems[:_MOST_JOBS], *map(Problem, count_others(problems, _MOST_JOBS, noun))]
 
 
-def _list_properties(properties: Sequence[object] | frozenset[object]) -> str:
+def _list_properties(properties: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, properties))) or "no properties"

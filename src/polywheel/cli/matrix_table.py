@@ -12,8 +12,8 @@ from polywheel.system.terminal import one_line
 
 _Part = tuple[str, str]
 """A text and its style."""
-_Row = tuple[str | None, tuple[VariantProperty, ...]]
-"""A label and its properties."""
+_Row = tuple[str | None, list[str]]
+"""A label, and a line for each feature."""
 
 _MARKS = {"built": "●", "stamped": "○", "served": "·"}
 _ASCII = {"built": "#", "stamped": "o", "served": "."}
@@ -37,11 +37,16 @@ def print_table(plan: Plan, *, whole: bool) -> None:
     console = Console(highlight=False)
     marks = _MARKS if console.encoding.startswith("utf") else _ASCII
     rows = _rows(plan)
-    columns = [_Column(plan, target, this_target()) for target in _targets(plan)]
-    separator = ", " if _fits_in_one_line(console.width, rows, columns) else "\n"
+    used_targets = {target for job in plan.jobs for target in job.targets}
+    columns = [_Column(plan, target) for target in plan.targets if target in used_targets]
+    labels = max([len("variant"), *(len(label or NON_VARIANT) for label, _ in rows)])
+    room = console.width - labels - len(_GAP)
+    joined = [(label, [", ".join(lines)]) for label, lines in rows]
+    if _widest(joined) + sum(column.width + len(_GAP) for column in columns) <= room:
+        rows = joined
     parts: list[_Part] = []
-    for number, some in enumerate(_split_columns(console.width, rows, columns)):
-        parts += _table(rows, some, marks, separator=None if number else separator)
+    for number, some in enumerate(_split_columns(columns, room, _widest(rows))):
+        parts += _table(rows, some, marks, labels, with_properties=number == 0)
         parts.append(("\n", ""))
     used = {kind for column in columns for label, _ in rows for kind in column.kinds(label)}
     legend = "; ".join(f"{marks[kind]} {_MEANING[kind]}" for kind in _MARKS if kind in used)
@@ -60,7 +65,8 @@ def print_table(plan: Plan, *, whole: bool) -> None:
 class _Column:
     """A target, its Pythons, and the job of each label and Python."""
 
-    def __init__(self, plan: Plan, target: str, here: str) -> None:
+    def __init__(self, plan: Plan, target: str) -> None:
+        here = this_target()
         self.target = target
         self.heading = target + " (here)" * (target == here)
         self.style = "green" * (target == here)
@@ -86,36 +92,15 @@ class _Column:
                 yield "built" if job.build == job.id else "stamped"
 
 
-def _targets(plan: Plan) -> list[str]:
-    used = {target for job in plan.jobs for target in job.targets}
-    return [name for name in plan.targets if name in used]
-
-
-def _fits_in_one_line(width: int, rows: Sequence[_Row], columns: Sequence[_Column]) -> bool:
-    """Whether one line has room for all properties of a variant and all targets."""
-    longest = max((len(", ".join(_lines(properties))) for _, properties in rows), default=0)
-    return longest + sum(column.width + len(_GAP) for column in columns) <= _room(width, rows)
-
-
-def _room(width: int, rows: Sequence[_Row]) -> int:
-    """The number of characters next to the column of labels."""
-    return width - _widest(label or NON_VARIANT for label, _ in rows) - len(_GAP)
-
-
-def _widest(texts: Iterable[str]) -> int:
-    return max(map(len, texts), default=0)
-
-
 def _split_columns(
-    width: int, rows: Sequence[_Row], columns: Sequence[_Column]
+    columns: Iterable[_Column], room: int, properties: int
 ) -> Iterator[list[_Column]]:
-    """Split the columns into tables that fit the width, with at least one column each.
+    """Split the columns into tables that fit into ``room``, with at least one column each.
 
-    Only the first table has properties.
+    The first table also has a column of ``properties`` characters.
     """
-    room = _room(width, rows)
     some: list[_Column] = []
-    left = room - _widest(line for _, properties in rows for line in _lines(properties))
+    left = room - properties
     for column in columns:
         if some and column.width + len(_GAP) > left:
             yield some
@@ -127,56 +112,49 @@ def _split_columns(
 
 
 def _table(
-    rows: Sequence[_Row],
+    rows: Iterable[_Row],
     columns: Sequence[_Column],
     marks: Mapping[str, str],
+    labels: int,
     *,
-    separator: str | None,
+    with_properties: bool,
 ) -> Iterator[_Part]:
-    """The rows that have a cell in these columns.
-
-    ``separator`` joins the properties of a variant. Without it, properties are left out.
-    """
-    labels = max(_widest(label or NON_VARIANT for label, _ in rows), len("variant"))
-    property_lines = {
-        label: separator.join(_lines(properties)).split("\n") if separator else [""]
-        for label, properties in rows
-    }
-    widest = _widest(line for lines in property_lines.values() for line in lines)
-    middle = max(widest, len("properties")) + len(_GAP) if separator else 0
+    """The rows that have a cell in these columns. ``labels`` is the width of the labels."""
+    middle = 0
+    if with_properties:
+        middle = len(_GAP) + max(_widest(rows), len("properties"))
     yield " " * (labels + middle), ""
     for column in columns:
         yield _GAP + column.heading.ljust(column.width), f"bold {column.style}"
-    head = "variant".ljust(labels) + (_GAP + "properties" if separator else "").ljust(middle)
+    head = "variant".ljust(labels) + (_GAP + "properties" if middle else "").ljust(middle)
     yield f"\n{head}", "bold"
     for column in columns:
         yield _GAP + " ".join(column.pythons).ljust(column.width), f"bold {column.style}"
-    for label, properties in rows:
-        kinds = [[*column.kinds(label)] for column in columns]
-        if not any(any(some) for some in kinds):
+    for label, lines in rows:
+        kinds = [list(column.kinds(label)) for column in columns]
+        if not any(map(any, kinds)):
             continue
-        yield "\n" + (label or NON_VARIANT).ljust(labels), "" if properties else "italic"
-        first, *more = property_lines[label]
+        yield "\n" + (label or NON_VARIANT).ljust(labels), "" if any(lines) else "italic"
+        first, *more = lines if middle and lines else [""]
         yield (_GAP + first if middle else "").ljust(middle), "dim"
-        for column, some in zip(columns, kinds, strict=True):
-            yield _GAP + _marks_of(column, some, marks), column.style
+        for column, cells in zip(columns, kinds, strict=True):
+            centered = [
+                (marks[kind] if kind else "").center(len(python))
+                for python, kind in zip(column.pythons, cells, strict=True)
+            ]
+            yield _GAP + " ".join(centered).ljust(column.width), column.style
         for line in more:
             yield "\n" + " " * labels + _GAP + line, "dim"
     yield "\n", ""
 
 
-def _marks_of(column: _Column, kinds: Iterable[str | None], marks: Mapping[str, str]) -> str:
-    """The marks of a row in a column, each centered below its Python."""
-    texts = [
-        (marks[kind] if kind else "").center(len(python))
-        for python, kind in zip(column.pythons, kinds, strict=True)
-    ]
-    return " ".join(texts).ljust(column.width)
+def _widest(rows: Iterable[_Row]) -> int:
+    return max((len(line) for _, lines in rows for line in lines), default=0)
 
 
 def _rows(plan: Plan) -> list[_Row]:
     """The non-variant wheel, the null variant, then the variants by label."""
-    rows = {job.label: job.properties for job in plan.jobs}
+    rows = {job.label: _lines(job.properties) for job in plan.jobs}
     return sorted(rows.items(), key=lambda row: (row[0] is not None, bool(row[1]), row[0] or ""))
 
 
