@@ -31,10 +31,9 @@ from polywheel.config.selection import KEYS, parse_selection, resolve
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
-from polywheel.index.documents import read_together
 from polywheel.index.resolve import web
 from polywheel.index.resolve.systems import read_system
-from polywheel.index.wheel_file import parse_filename
+from polywheel.index.wheel_file import parse_filename, read_together
 from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import plan_as_json, read_document, read_plan

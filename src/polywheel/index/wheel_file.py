@@ -1,30 +1,38 @@
-"""A wheel or sdist of a release: its filename, and what an index lists about it."""
+"""The wheels and sdists of a release: their filenames, what an index lists about them, and their variants.
+
+The variant.json documents of a release differ mostly in their variant. Documents with the same head are joined
+into one document with all their variants, which is then validated once. If the joined document has a problem,
+every document is read by itself, to name the wheel with the problem.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
-from polywheel.errors import PolywheelError, Problem, WheelError
-from polywheel.formats.variant_json import parse_single_variant
-from polywheel.formats.variants_json import variants_json
+from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError
+from polywheel.formats.variant_json import parse_head, parse_single_variant, read_variant_json
+from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.variant_member import UnusualError, read_variant_member
 
 if TYPE_CHECKING:
+    from polywheel.model.variant import VariantMetadata
     from polywheel.wheel.inspected_wheel import InspectedWheel
 
 
 WHEEL = ".whl"
 SDISTS = (".tar.gz", ".zip")
+VARIANT_JSON = "variant.json"
 VARIANTS_JSON_SUFFIX = "-variants.json"
 
 # From the specification "Names and normalization". packaging has the pattern in a module that takes
@@ -100,28 +108,21 @@ def parse_filename(filename: str) -> FileName | None:
 
 def _parse_wheel_filename(filename: str) -> FileName:
     wheel = WheelName.parse(filename)
-    try:
-        version = _version(wheel.version)
-    except InvalidVersion:
-        raise WheelError(
-            f"{filename!r} can't be in an index: {wheel.version!r} is not a version (PEP 440)",
-            hint="use the version in its METADATA",
-        ) from None
-    project = _project(wheel.distribution)
-    if project is None:
-        raise WheelError(
-            f"{filename!r} can't be in an index: {wheel.distribution!r} is not a valid project name",
-            hint="a name consists of letters, digits, '.', '_', and '-', and starts and ends with "
-            "a letter or a digit",
-        )
+    project, version = _project(wheel.distribution), _version(wheel.version)
     tags = wheel.build or "0", wheel.python, wheel.abi, wheel.platform
-    if not _TAG.fullmatch("".join(tags)):
-        invalid = next(part for part in tags if not _TAG.fullmatch(part))
-        raise WheelError(
-            f"{filename!r} can't be in an index: {invalid!r} is not a valid tag",
-            hint="a tag consists of letters, digits, '_', and '.'",
-        )
-    return FileName(filename=filename, project=project, version=version, wheel=wheel)
+    if version is None:
+        why = f"{wheel.version!r} is not a version (PEP 440)"
+        hint = "use the version in its METADATA"
+    elif project is None:
+        why = f"{wheel.distribution!r} is not a valid project name"
+        hint = "a name consists of letters, digits, '.', '_', and '-', and starts and ends with a "
+        hint += "letter or a digit"
+    elif not _TAG.fullmatch("".join(tags)):
+        why = f"{next(part for part in tags if not _TAG.fullmatch(part))!r} is not a valid tag"
+        hint = "a tag consists of letters, digits, '_', and '.'"
+    else:
+        return FileName(filename=filename, project=project, version=version, wheel=wheel)
+    raise WheelError(f"{filename!r} can't be in an index: {why}", hint=hint)
 
 
 # Cached, because most files of a folder share their name and version with others.
@@ -133,8 +134,11 @@ def _project(distribution: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _version(text: str) -> Version:
-    return Version(text)
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
 
 
 def variants_json_filename(project: str, version: object) -> str:
@@ -145,16 +149,25 @@ def variants_json_filename(project: str, version: object) -> str:
     return f"{project.replace('-', '_')}-{version}{VARIANTS_JSON_SUFFIX}"
 
 
-def read_files(paths: Iterable[Path], *, hashed: bool) -> list[DistributionFile]:
-    """Read wheels and sdists, as :func:`read_file`. Raises WheelError for other files."""
-    files = []
-    for path in paths:
-        name = parse_filename(path.name)
-        if name is None:
-            raise WheelError(f"{path.name} is neither a wheel nor an sdist", at=str(path.parent))
-        is_file = path.is_file()
-        files.append(read_file(path.parent, name, is_file=is_file, hashed=hashed))
-    return files
+def list_folder(folder: Path, *, hint: str | None = None) -> dict[str, bool]:
+    """List the names in a folder, sorted, each with whether it is a regular file.
+
+    Raises ConfigError if the folder can't be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return dict(sorted((entry.name, _is_file(entry)) for entry in entries))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} can't be listed: {error.strerror or error}", hint=hint
+        ) from None
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # for example a link to itself
+        return False
 
 
 def read_file(folder: Path, name: FileName, *, is_file: bool, hashed: bool) -> DistributionFile:
@@ -181,9 +194,8 @@ def _read_variant(folder: Path, name: FileName) -> DistributionFile:
     document = None
     if name.wheel is not None:
         try:
-            with FileIO(
-                f"{folder}{os.sep}{name.filename}"
-            ) as file:  # pathlib takes as long as the read
+            # A path of pathlib takes as long as the read.
+            with FileIO(f"{folder}{os.sep}{name.filename}") as file:
                 document = read_variant_member(file, name.wheel)
             if document is not None:
                 variant = parse_single_variant(document)
@@ -252,3 +264,43 @@ def _valid_requires_python(wheel: InspectedWheel) -> str | None:
     except InvalidSpecifier:
         return None
     return text
+
+
+def read_together(documents: Mapping[str, bytes], *, at: str) -> VariantMetadata:
+    """Combine the documents of one release, which are given by the filename of their wheel.
+
+    ``at`` names the release in messages. Raises WheelError with all problems of the documents,
+    and with all disagreements between wheels.
+    """
+    joined = _read_joined(frozenset(documents.values()))
+    if joined is not None:
+        return joined
+    by_wheel = {
+        wheel: read_variant_json(content, at=f"{wheel}: {VARIANT_JSON}")
+        for wheel, content in documents.items()
+    }
+    return merge_metadata(by_wheel, at=at)
+
+
+@lru_cache(maxsize=64)
+def _read_joined(contents: frozenset[bytes]) -> VariantMetadata | None:
+    """Read several documents as one; None if one has a problem, or if they disagree.
+
+    Cached, because the releases of a project mostly have the same documents.
+    """
+    by_head: dict[bytes, dict[str, Any]] = {}
+    for content in contents:
+        document = parse_single_variant(content)
+        if document is None:
+            return None
+        variants = by_head.setdefault(document.head, {})
+        if variants.setdefault(document.label, document.variant) != document.variant:
+            return None
+    try:
+        metadata = {}
+        for number, (head, variants) in enumerate(by_head.items()):
+            joined = {**(parse_head(head) or {}), "variants": variants}
+            metadata[str(number)] = read_variant_json(json.dumps(joined).encode(), at="")
+        return merge_metadata(metadata, at="")
+    except (PolywheelError, RecursionError):
+        return None

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.variant_json import parse_single_variant, read_variant_json, variant_json
 from polywheel.formats.variants_json import merge_metadata, variants_json
-from polywheel.index.documents import read_together
-from polywheel.index.wheel_file import parse_filename, read_file
+from polywheel.index.wheel_file import parse_filename, read_file, read_together
 from polywheel.index.write.releases import read_releases
 from polywheel.model.variant import VariantMetadata
 from polywheel.model.wheelname import WheelName
@@ -352,7 +351,7 @@ def test_a_release_of_many_variants_is_read_at_once(monkeypatch: pytest.MonkeyPa
         read.append(content)
         return read_variant_json(content, **options)
 
-    monkeypatch.setattr("polywheel.index.documents.read_variant_json", reading)
+    monkeypatch.setattr("polywheel.index.wheel_file.read_variant_json", reading)
     made = [variant(f"v{number}", f"x86_64 :: level :: {number}") for number in range(50)]
     documents = {one.label: variant_json(one, declared()) for one in made}
     documents["null"] = variant_json(variant("null"), declared("x86_64"))

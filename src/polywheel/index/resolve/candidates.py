@@ -16,15 +16,16 @@ from packaging.version import Version
 
 from polywheel.config.reader import parse_requirement
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
-from polywheel.formats.variant_json import MAX_SIZE, read_faulty_variant_json, read_variant_json
-from polywheel.formats.variants_json import merge_metadata
+from polywheel.formats.variant_json import MAX_SIZE, read_faulty_variant_json
 from polywheel.index.resolve.uv_providers import uv_objection
 from polywheel.index.resolve.web import Link, fetch_file, read_project_page
 from polywheel.index.wheel_file import (
     VARIANTS_JSON_SUFFIX,
     FileName,
+    list_folder,
     parse_filename,
-    read_files,
+    read_file,
+    read_together,
     requires_python,
     variants_json_filename,
 )
@@ -88,6 +89,12 @@ class ReleaseVariants:
 
     notes: tuple[str, ...] = ()
 
+    def unknown_label_reason(self, label: str) -> str:
+        """Return why the variant of a label is unknown."""
+        if self.metadata is None:
+            return self.missing_reason or "there is no metadata for its label"
+        return f"{self.at} has no variant {label!r}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
@@ -130,11 +137,8 @@ class FolderSource:
 
     def links(self) -> list[Link]:
         """Return all files of any type. Raises ConfigError if the folder can't be listed."""
-        try:
-            paths = sorted(self._folder.iterdir())
-        except OSError as error:
-            raise ConfigError(f"{self.at} can't be listed: {error.strerror or error}") from None
-        return [Link(filename=path.name, url=str(path)) for path in paths]
+        names = list_folder(self._folder)
+        return [Link(filename=name, url=str(self._folder / name)) for name in names]
 
     def variants_json(self, link: Link) -> bytes:
         """Return the content of a variants.json. Raises WheelError."""
@@ -150,14 +154,15 @@ class FolderSource:
         """Combine the variant.json of the wheels (PEP 825, "Variant ordering", allows either
         source).
         """
-        paths = [Path(wheel.link.url) for wheel in release.wheels if wheel.label is not None]
         documents = {}
-        for file in read_files(paths, hashed=False):
+        for name in (wheel.name for wheel in release.wheels if wheel.label is not None):
+            is_file = (self._folder / name.filename).is_file()
+            file = read_file(self._folder, name, is_file=is_file, hashed=False)
             if file.problems:
                 raise WheelError.collected(file.problems)
             if file.document is not None:
-                documents[file.path.name] = read_variant_json(file.document, at=file.path.name)
-        metadata = merge_metadata(documents, at=str(release)) if documents else None
+                documents[name.filename] = file.document
+        metadata = read_together(documents, at=str(release)) if documents else None
         note = (
             f"{release.variants_json_filename} is missing, so the variant.json of each wheel was read. "
             "uv installs no variant wheel without that file; write it with `polywheel index`"
@@ -259,10 +264,19 @@ def find_releases(source: CandidateSource, *, project: str | None = None) -> lis
             versions.setdefault(filename.version, []).append(CandidateFile(filename, link))
     name = _select_project(files, project, source)
     documents = _variants_json_links(links, name)
-    return [
-        _candidate_release(name, version, files[name][version], documents.get(version))
-        for version in sorted(files[name], reverse=True)
-    ]
+    releases = []
+    for version in sorted(files[name], reverse=True):
+        ordered = sorted(files[name][version], key=lambda file: file.filename)
+        releases.append(
+            CandidateRelease(
+                project=name,
+                version=version,
+                wheels=tuple(file for file in ordered if file.name.wheel is not None),
+                sdists=tuple(file for file in ordered if file.name.wheel is None),
+                variants_json=documents.get(version),
+            )
+        )
+    return releases
 
 
 def read_variants(source: CandidateSource, release: CandidateRelease) -> ReleaseVariants:
@@ -336,16 +350,3 @@ def _variants_json_links(links: Iterable[Link], project: str) -> dict[Version, L
         except ValueError:  # InvalidVersion, or a number of more digits than Python reads
             continue
     return documents
-
-
-def _candidate_release(
-    project: str, version: Version, files: Iterable[CandidateFile], document: Link | None
-) -> CandidateRelease:
-    ordered = sorted(files, key=lambda file: file.filename)
-    return CandidateRelease(
-        project=project,
-        version=version,
-        wheels=tuple(file for file in ordered if file.name.wheel is not None),
-        sdists=tuple(file for file in ordered if file.name.wheel is None),
-        variants_json=document,
-    )

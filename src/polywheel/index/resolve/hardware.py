@@ -12,14 +12,13 @@ import re
 import shutil
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from platform import machine
 
 from polywheel.system.processes import capture_output
 
 CPUINFO = Path("/proc/cpuinfo")
-AUXV = Path("/proc/self/auxv")
 _AT_HWCAP = 16
 _NVIDIA_SMI_SECONDS = 20
 _MOST_OUTPUT = 4 * 1024 * 1024
@@ -54,8 +53,8 @@ _VERSIONS: Mapping[str, int] = {
 """The bits of AT_HWCAP (Linux, arch/arm64/include/uapi/asm/hwcap.h) that each version adds."""
 
 _APPLE_CORES = (
-    *(base + one for base in (0x20, 0x30) for one in (0, 1, 2, 3, 4, 5, 8, 9)),
-    *(base + one for base in (0x40, 0x50, 0x60) for one in (2, 3, 4, 5, 8, 9)),
+    *(base + core for base in (0x20, 0x30) for core in (0, 1, 2, 3, 4, 5, 8, 9)),
+    *(base + core for base in (0x40, 0x50, 0x60) for core in (2, 3, 4, 5, 8, 9)),
 )
 _CORES: Mapping[str, Mapping[str, str]] = {
     "0x41": {"0xd0c": "8.2a", "0xd40": "8.4a", "0xd49": "8.4a", "0xd4f": "8.4a", "0xd83": "8.4a"},
@@ -82,12 +81,11 @@ def architecture() -> str:
 
 def x86_64_levels() -> tuple[str, ...] | None:
     """Return the levels of this x86-64 processor, best first; None if only the first is certain."""
+    flags: Sequence[str] = ()
     if sys.platform == "linux":
-        flags = _linux_flags(CPUINFO)
+        flags = next(_cpuinfo_entries(), {}).get("flags", "").split()
     elif sys.platform == "darwin":
         flags = _macos_flags()
-    else:
-        flags = ()
     return levels_of(flags) if flags else None
 
 
@@ -102,16 +100,10 @@ def levels_of(flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(reversed(levels))
 
 
-def _linux_flags(cpuinfo: Path) -> tuple[str, ...]:
-    """Return the flags of the first processor, as Linux lists them."""
-    for entry in _entries(cpuinfo):
-        return tuple(entry.get("flags", "").split())
-    return ()
-
-
-def _entries(cpuinfo: Path) -> Iterator[Mapping[str, str]]:
+def _cpuinfo_entries() -> Iterator[Mapping[str, str]]:
+    """Yield the entry of each processor, as Linux lists it."""
     try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:  # some sandboxes hide it
         return
     for entry in text.split("\n\n"):
@@ -119,13 +111,13 @@ def _entries(cpuinfo: Path) -> Iterator[Mapping[str, str]]:
         yield {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _macos_flags() -> tuple[str, ...]:
+def _macos_flags() -> Sequence[str]:
     names = ("machdep.cpu.features", "machdep.cpu.leaf7_features", "machdep.cpu.extfeatures")
     flags = " ".join(map(_sysctl, names)).split()
     # These are flags of the hardware, even if the kernel does not save the AVX-512 registers.
     if any(_sysctl("hw.optional.avx512f").encode("latin-1")):
-        return tuple(flags)
-    return tuple(flag for flag in flags if not flag.startswith("AVX512"))
+        return flags
+    return [flag for flag in flags if not flag.startswith("AVX512")]
 
 
 def _sysctl(name: str) -> str:
@@ -136,14 +128,12 @@ def _sysctl(name: str) -> str:
         sysctlbyname = ctypes.CDLL(None).sysctlbyname
     except (ImportError, AttributeError, OSError):
         return ""
-    size = ctypes.c_size_t()
-    if (
-        sysctlbyname(name.encode(), None, ctypes.byref(size), None, ctypes.c_size_t(0))
-        or not size.value
-    ):
+    size, none = ctypes.c_size_t(), ctypes.c_size_t(0)
+    failed = sysctlbyname(name.encode(), None, ctypes.byref(size), None, none)
+    if failed or not size.value:
         return ""
     buffer = ctypes.create_string_buffer(size.value)
-    if sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0)):
+    if sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, none):
         return ""
     return buffer.raw[: size.value].decode("latin-1").rstrip("\0")
 
@@ -157,13 +147,11 @@ def aarch64_versions() -> tuple[str, ...] | None:
         return None
     cores = {
         (entry.get("CPU implementer", ""), entry.get("CPU part", ""))
-        for entry in _entries(CPUINFO)
+        for entry in _cpuinfo_entries()
         if "processor" in entry
     }
-    capabilities = _hwcap(AUXV)
-    if not cores or capabilities is None:
-        return None
-    return versions_of(cores, capabilities)
+    capabilities = _hwcap()
+    return versions_of(cores, capabilities) if cores and capabilities is not None else None
 
 
 def versions_of(cores: Iterable[tuple[str, str]], hwcap: int) -> tuple[str, ...]:
@@ -188,11 +176,11 @@ def _up_to(version: str) -> tuple[str, ...]:
     return tuple(reversed(every[: every.index(version) + 1]))
 
 
-def _hwcap(auxv: Path) -> int | None:
+def _hwcap() -> int | None:
     """Return AT_HWCAP of this process, which is also correct under emulation."""
     pair = struct.Struct("NN")
     try:
-        content = auxv.read_bytes()
+        content = Path("/proc/self/auxv").read_bytes()
     except OSError:
         return None
     whole = content[: len(content) // pair.size * pair.size]
@@ -207,10 +195,8 @@ def cuda_driver() -> Version | None:
 
     Returns None if there is no NVIDIA driver, or if it does not report a version.
     """
-    text = _nvidia_smi("-q") or ""
-    match = re.search(
-        r"^\s*CUDA (?:UMD )?Version\s*:\s*([0-9]{1,4})\.([0-9]{1,4})\s*$", text, re.MULTILINE
-    )
+    pattern = r"^\s*CUDA (?:UMD )?Version\s*:\s*([0-9]{1,4})\.([0-9]{1,4})\s*$"
+    match = re.search(pattern, _nvidia_smi("-q") or "", re.MULTILINE)
     return (int(match[1]), int(match[2])) if match else None
 
 
@@ -221,13 +207,8 @@ def compute_capability() -> Version | None:
     return max(((int(major), int(minor)) for major, minor in versions), default=None)
 
 
-def has_nvidia_smi() -> bool:
-    """Return whether ``nvidia-smi`` of the NVIDIA driver is installed."""
-    return _find_nvidia_smi() is not None
-
-
-def _find_nvidia_smi() -> str | None:
-    """Return its absolute path. The working folder, where Windows looks first, is ignored."""
+def find_nvidia_smi() -> str | None:
+    """Return the path of ``nvidia-smi``. The working folder, where Windows looks first, is ignored."""
     path = shutil.which("nvidia-smi")
     if path is None or Path(path).resolve().parent == Path.cwd().resolve():
         return None
@@ -236,7 +217,7 @@ def _find_nvidia_smi() -> str | None:
 
 def _nvidia_smi(*arguments: str) -> str | None:
     """Run ``nvidia-smi`` and return its stdout; None if it is missing, fails, or takes too long."""
-    path = _find_nvidia_smi()
+    path = find_nvidia_smi()
     if path is None:
         return None
     output = capture_output([path, *arguments], seconds=_NVIDIA_SMI_SECONDS)

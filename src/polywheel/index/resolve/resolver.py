@@ -14,12 +14,12 @@ pip applies the whole specifier, and ignores an invalid one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag
+from packaging.tags import Tag, parse_tag
 from packaging.version import Version
 
 from polywheel.errors import ConfigError, nearest
@@ -42,11 +42,6 @@ _CLAUSE = re.compile(
     re.VERBOSE,
 )
 _LOWER = frozenset({"===", "~=", "==", ">=", ">"})
-
-
-def uv_can_read(required: str) -> bool:
-    """Return whether uv can parse a Requires-Python."""
-    return _lower_bounds(required) is not None
 
 
 def uv_refusal(required: str, python: Version) -> str | None:
@@ -210,20 +205,16 @@ class Resolver:
             known = rank_properties(variants.metadata.namespaces, support.supported)
             # Only variants that have wheels.
             labels = {wheel.label for wheel in release.wheels}
+            declared = variants.metadata.variants.items()
             ordered, unfit = sort_variants(
-                (
-                    variant
-                    for label, variant in variants.metadata.variants.items()
-                    if label in labels
-                ),
-                known,
+                (variant for label, variant in declared if label in labels), known
             )
         groups: dict[str | None, tuple[str, ...]] = {entry.variant.label: () for entry in ordered}
         groups |= {
             entry.variant.label: tuple(map(support.reason, entry.unsupported)) for entry in unfit
         }
         for label in sorted({wheel.label or "" for wheel in release.wheels} - {""}):
-            groups.setdefault(label, _unknown_label(label, variants))
+            groups.setdefault(label, (variants.unknown_label_reason(label),))
         groups[None] = ()
         fitting, rejected = self._sort_wheels(release, groups, system)
         ranked = RankedRelease(
@@ -272,8 +263,7 @@ class Resolver:
 
     def _buildable(self, sdist: CandidateFile, system: System) -> bool:
         """Return whether an sdist can be built, from the data of the index. It is not opened."""
-        required = sdist.link.requires_python or ""
-        accepted = uv_refusal(required, system.python) is None
+        accepted = uv_refusal(sdist.link.requires_python or "", system.python) is None
         return accepted and (sdist.link.yanked is None or self.pinned)
 
     def _sort_wheels(
@@ -283,12 +273,12 @@ class Resolver:
         system: System,
     ) -> tuple[list[CandidateFile], list[RejectedWheel]]:
         """Return the wheels that fit, in order, and the rejected wheels, both sorted by group."""
-        tag_ranks = _TagRanks(system.tags)
+        tag_rank = _tag_rank(system.tags)
         # Among otherwise equal wheels, uv takes the last by filename of variant wheels, and the
         # first of non-variant wheels.
         non_variant = [wheel for wheel in release.wheels if wheel.label is None]
         labelled = [wheel for wheel in reversed(release.wheels) if wheel.label is not None]
-        ranked = [(tag_ranks.best(wheel), wheel) for wheel in (*labelled, *non_variant)]
+        ranked = [(tag_rank(wheel), wheel) for wheel in (*labelled, *non_variant)]
         ranked.sort(key=lambda entry: _build_tag(entry[1]), reverse=True)
         ranked.sort(key=lambda entry: len(system.tags) if entry[0] is None else entry[0])
         by_label: dict[str | None, list[tuple[int | None, CandidateFile]]] = {}
@@ -313,7 +303,7 @@ class Resolver:
         if wheel.link.yanked is not None and not self.pinned:
             yield f"it is yanked: {wheel.link.yanked}" if wheel.link.yanked else "it is yanked"
         required = wheel.link.requires_python
-        if required is not None and not uv_can_read(required):
+        if required is not None and _lower_bounds(required) is None:
             yield f"uv ignores it: its Requires-Python {required!r} can't be read"
 
 
@@ -342,13 +332,6 @@ def _allowed_releases(
     return allowed_releases, frozenset(last_resort)
 
 
-def _unknown_label(label: str, variants: ReleaseVariants) -> tuple[str, ...]:
-    """Return why the variant of a label is unknown."""
-    if variants.metadata is None:
-        return (variants.missing_reason or "there is no metadata for its label",)
-    return (f"{variants.at} has no variant {label!r}",)
-
-
 def _build_tag(wheel: CandidateFile) -> tuple[int, str]:
     """Return the build tag; without one, a value that is lower than any."""
     name = wheel.name.wheel
@@ -356,32 +339,21 @@ def _build_tag(wheel: CandidateFile) -> tuple[int, str]:
     return (int(match[1]), match[2]) if match else (-1, "")
 
 
-class _TagRanks:
-    """Finds the best rank among the tags of a wheel. Cached, because many wheels have the same
-    tags.
+def _tag_rank(tags: Mapping[Tag, int]) -> Callable[[CandidateFile], int | None]:
+    """Return a function that returns the rank of the best tag of a wheel; None if no tag fits.
+
+    Its results are cached, because many wheels have the same tags.
     """
 
-    def __init__(self, tags: Mapping[Tag, int]) -> None:
-        self._tags = tags
-        self._known: dict[tuple[str, str, str], int | None] = {}
+    @cache
+    def best_rank(python: str, abi: str, platform: str) -> int | None:
+        if (python.count(".") + 1) * (abi.count(".") + 1) * (platform.count(".") + 1) > _MAX_TAGS:
+            return None
+        fitting = parse_tag(f"{python}-{abi}-{platform}") & tags.keys()
+        return min((tags[tag] for tag in fitting), default=None)
 
-    def best(self, wheel: CandidateFile) -> int | None:
-        """Return the rank of the best tag; None if no tag fits."""
+    def rank(wheel: CandidateFile) -> int | None:
         name = wheel.name.wheel
-        if name is None:
-            return None
-        parts = name.python.lower(), name.abi.lower(), name.platform.lower()
-        if parts not in self._known:
-            self._known[parts] = self._best(*(part.split(".") for part in parts))
-        return self._known[parts]
+        return best_rank(name.python, name.abi, name.platform) if name is not None else None
 
-    def _best(self, pythons: list[str], abis: list[str], platforms: list[str]) -> int | None:
-        if len(pythons) * len(abis) * len(platforms) > _MAX_TAGS:
-            return None
-        ranks = (
-            self._tags.get(Tag(python, abi, platform))
-            for python in pythons
-            for abi in abis
-            for platform in platforms
-        )
-        return min((rank for rank in ranks if rank is not None), default=None)
+    return rank

@@ -28,6 +28,7 @@ from packaging.version import Version
 from polywheel.config.reader import Problems, Table, local_marker_environment, toml_document
 from polywheel.errors import ConfigError
 from polywheel.formats.variant_order import SupportedValues
+from polywheel.index.wheel_file import list_folder
 from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
 
 _GLIBC = re.compile(r"manylinux_2_([0-9]{1,2})_([a-z0-9_]+)")
@@ -232,13 +233,8 @@ def read_system(path: Path) -> System:
 
 def read_systems(folder: Path) -> list[System]:
     """Read every ``*.toml`` of a folder, sorted by filename. Raises ConfigError."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} can't be listed: {error.strerror or error}",
-            hint="pass a folder with one *.toml for each machine",
-        ) from None
+    names = list_folder(folder, hint="pass a folder with one *.toml for each machine")
+    paths = [folder / name for name in names if Path(name).suffix == ".toml"]
     if not paths:
         raise ConfigError(
             f"{folder} contains no *.toml", hint="describe each machine in its own file"

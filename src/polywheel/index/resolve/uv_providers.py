@@ -76,7 +76,7 @@ def builtin_namespace(provider: Provider) -> str | None:
 
 
 def detect(namespace: str) -> DetectedFeatures:
-    """Detect the features of a built-in provider on this machine. Raises nothing."""
+    """Detect the features of a built-in provider on this machine. Raises no exception."""
     return _BUILT_IN[namespace].detect()
 
 
@@ -121,28 +121,31 @@ def uv_objection(document: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _processor(
+    architecture: str,
+    name: str,
+    feature: str,
+    certain: str,
+    read_values: Callable[[], Sequence[str] | None],
+) -> DetectedFeatures:
+    """Detect the levels or versions of this processor, of which ``certain`` is in every one."""
+    if hardware.architecture() != architecture:
+        return DetectedFeatures({}, f"this Python is not for {name}")
+    values = read_values()
+    if values is None:
+        unknown = f"the {feature} of this processor is unknown; {certain} is certain"
+        return DetectedFeatures({feature: (certain,)}, unknown)
+    return DetectedFeatures(
+        {feature: values}, f"this processor has the {feature}s {', '.join(values)}"
+    )
+
+
 def _x86_64() -> DetectedFeatures:
-    if hardware.architecture() != "x86_64":
-        return DetectedFeatures({}, "this Python is not for x86-64")
-    levels = hardware.x86_64_levels()
-    if levels is None:
-        return DetectedFeatures(
-            {"level": ("v1",)}, "the level of this processor is unknown; v1 is certain"
-        )
-    return DetectedFeatures({"level": levels}, f"this processor has the levels {', '.join(levels)}")
+    return _processor("x86_64", "x86-64", "level", "v1", hardware.x86_64_levels)
 
 
 def _aarch64() -> DetectedFeatures:
-    if hardware.architecture() != "aarch64":
-        return DetectedFeatures({}, "this Python is not for AArch64")
-    versions = hardware.aarch64_versions()
-    if versions is None:
-        return DetectedFeatures(
-            {"version": ("8a",)}, "the version of this processor is unknown; 8a is certain"
-        )
-    return DetectedFeatures(
-        {"version": versions}, f"this processor has the versions {', '.join(versions)}"
-    )
+    return _processor("aarch64", "AArch64", "version", "8a", hardware.aarch64_versions)
 
 
 def _nvidia() -> DetectedFeatures:
@@ -153,20 +156,16 @@ def _nvidia() -> DetectedFeatures:
     except ValueError as error:
         return DetectedFeatures({}, f"{FORCED_DRIVER} or {FORCED_ARCHITECTURE}: {error}")
     if driver is None:
-        detail = (
-            "nvidia-smi reports no CUDA version" if hardware.has_nvidia_smi() else "no nvidia-smi"
-        )
+        installed = hardware.find_nvidia_smi() is not None
+        detail = "nvidia-smi reports no CUDA version" if installed else "no nvidia-smi"
         return DetectedFeatures({}, f"no NVIDIA driver was found ({detail})")
+    cuda = f"CUDA {driver[0]}.{driver[1]}"
     if not forced and driver[0] not in _CUDA_MAJORS:
-        return DetectedFeatures(
-            {}, f"uv does not know CUDA {driver[0]}.{driver[1]}, which the driver has"
-        )
+        return DetectedFeatures({}, f"uv does not know {cuda}, which the driver has")
     gpu = gpu or (None if forced_gpu == "" else hardware.compute_capability())
-    summary = f"the driver has CUDA {driver[0]}.{driver[1]}"
-    summary += (
-        f", the GPU has compute capability {gpu[0]}.{gpu[1]}" if gpu else ", no GPU was found"
-    )
-    return DetectedFeatures(nvidia_features(driver, gpu), summary)
+    capability = f"the GPU has compute capability {gpu[0]}.{gpu[1]}" if gpu else "no GPU was found"
+    features = nvidia_features(driver, gpu)
+    return DetectedFeatures(features, f"the driver has {cuda}, {capability}")
 
 
 def nvidia_features(
@@ -174,35 +173,23 @@ def nvidia_features(
 ) -> dict[str, tuple[str, ...]]:
     """Return the features for a CUDA version of the driver and a compute capability."""
     major, minor = driver
-    first = _CUDA_MAJORS.start
-    own = [*(f"{major}.{number}" for number in range(minor, -1, -1)), str(major)]
-    above = [f"{major}.{number}" for number in reversed(_CUDA_MINORS) if number > minor]
+    lower: list[str] = []
+    for number in range(major, _CUDA_MAJORS.start - 1, -1):
+        newest = minor if number == major else _CUDA_MINORS[-1]
+        lower += [*(f"{number}.{part}" for part in range(newest, -1, -1)), str(number)]
+    upper: list[str] = []
+    for number in range(_CUDA_MAJORS[-1], major, -1):
+        upper += [*(f"{number}.{part}" for part in reversed(_CUDA_MINORS)), str(number)]
+    upper += [f"{major}.{part}" for part in reversed(_CUDA_MINORS) if part > minor]
     features = {
-        "cuda_version_lower_bound": (
-            *(own if major >= first else ()),
-            *(text for number in range(major - 1, first - 1, -1) for text in _with_minors(number)),
-        ),
-        "cuda_version_upper_bound": (
-            *(
-                text
-                for number in reversed(_CUDA_MAJORS)
-                if number > major
-                for text in _with_minors(number)
-            ),
-            *above,
-        ),
+        "cuda_version_lower_bound": tuple(lower),
+        "cuda_version_upper_bound": tuple(upper),
     }
     if gpu is not None and gpu[0] in _GPU_MAJORS:
         known = range(min(gpu[1], 9), -1, -1)
-        features["sm_arch"] = (
-            *(f"{gpu[0]}{number}_real" for number in known),
-            f"{gpu[0]}0_virtual",
-        )
+        real = (f"{gpu[0]}{number}_real" for number in known)
+        features["sm_arch"] = (*real, f"{gpu[0]}0_virtual")
     return features
-
-
-def _with_minors(major: int) -> list[str]:
-    return [*(f"{major}.{minor}" for minor in reversed(_CUDA_MINORS)), str(major)]
 
 
 def _pair(text: str, *, exact: bool = False) -> hardware.Version:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from packaging.version import Version
 
-from polywheel.errors import ConfigError, PolywheelError, Problem
-from polywheel.index.documents import read_together
+from polywheel.errors import PolywheelError, Problem
 from polywheel.index.wheel_file import (
     DistributionFile,
     FileName,
+    list_folder,
     parse_filename,
     read_file,
+    read_together,
     variants_json_filename,
 )
 
@@ -87,15 +88,7 @@ def _list_files(folder: Path) -> tuple[list[_Entry], list[Problem]]:
     """List the wheels and sdists of a folder, sorted, and the problems of invalid filenames."""
     files: list[_Entry] = []
     invalid_names: list[Problem] = []
-    try:
-        with os.scandir(folder) as entries:
-            is_file = {entry.name: entry.is_file() for entry in entries}
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} can't be listed: {error.strerror or error}",
-            hint="pass the folder with the wheels",
-        ) from None
-    for filename in sorted(is_file):
+    for filename, is_file in list_folder(folder, hint="pass the folder with the wheels").items():
         if filename.startswith("."):
             continue  # temporary files, and hidden files of other tools
         try:
@@ -106,7 +99,7 @@ def _list_files(folder: Path) -> tuple[list[_Entry], list[Problem]]:
             ]
             continue
         if name is not None:
-            files.append((name, is_file[filename]))
+            files.append((name, is_file))
     return files, invalid_names
 
 
