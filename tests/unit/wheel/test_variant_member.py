@@ -196,7 +196,7 @@ def published(folder: Path) -> tuple[dict[str, VariantMetadata | None], list[str
     """What a folder says without a look inside its wheels, which is what it says with one."""
     outcomes = []
     for hashed in (False, True):
-        releases, strays = read_releases(folder, hashed=hashed)
+        releases, strays, _ = read_releases(folder, hashed=hashed)
         assert not strays
         outcomes.append(
             (

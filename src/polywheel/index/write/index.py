@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,12 +17,12 @@ from polywheel.index.wheel_file import (
 from polywheel.index.write.output import MANIFEST, ROOT, OutputFolder
 from polywheel.index.write.releases import (
     ExpectedRelease,
+    FolderContent,
     Release,
     read_releases,
 )
 
 if TYPE_CHECKING:
-    from polywheel.index.wheel_file import FileName
     from polywheel.index.write.pages import SimpleTree
 
 
@@ -67,75 +67,46 @@ def write_index(
         from polywheel.index.write.pages import SimpleTree, root_page
 
         root_page([])  # fail before the first file is written if jinja2 is missing
-    left_out: Mapping[str, str] = {}
-    if expected is None:
-        releases, problems = read_releases(folder, hashed=simple)
-    else:
-        releases, problems, left_out = _read_expected(folder, expected, hashed=simple)
-    if not releases and not problems and not (out / MANIFEST).exists():
+    content = read_releases(folder, hashed=simple, expected=expected)
+    if not content.releases and not content.problems and not (out / MANIFEST).exists():
         raise ConfigError(f"{folder} contains no wheels", hint="pass the folder with the wheels")
     with ExitStack() as opened:
         output = OutputFolder(out, opened, notify=notify)
         tree = SimpleTree(output, in_place=out.resolve() == folder.resolve()) if simple else None
-        result = _write_all(releases, problems, output, tree, notify, others=_documents(left_out))
-    return result._replace(left_out=left_out)
-
-
-def _documents(left_out: Iterable[str]) -> set[str]:
-    """Return the variants.json filenames of the releases to which the excluded files belong."""
-    names = (parse_filename(filename) for filename in left_out)
-    return {
-        variants_json_filename(name.project, name.version) for name in names if name is not None
-    }
-
-
-def _read_expected(
-    folder: Path, expected: ExpectedRelease, *, hashed: bool
-) -> tuple[list[Release], list[Problem], Mapping[str, str]]:
-    """Read the expected release. Return it, its problems, and the files that are not part of it."""
-    left_out: dict[str, str] = {}
-
-    def leave_out(names: Sequence[FileName]) -> Mapping[str, str]:
-        left_out.update(expected.left_out(names))
-        return left_out
-
-    # Invalid filenames are not part of the expected release either.
-    releases, _ = read_releases(folder, hashed=hashed, leave_out=leave_out)
-    problems = list(expected.problems(releases))
-    releases = [release._replace(problems=(*release.problems, *problems)) for release in releases]
-    return releases, problems, left_out
+        return _write_all(content, output, tree, notify)
 
 
 def _write_all(
-    releases: Sequence[Release],
-    invalid_names: Sequence[Problem],
+    content: FolderContent,
     output: OutputFolder,
     tree: SimpleTree | None,
     notify: Callable[[str], None],
-    *,
-    others: Collection[str],
 ) -> IndexResult:
-    """Write releases without problems, keep files of the others, and remove stale files.
-
-    The files ``others`` are kept, unless this run writes them.
-    """
-    problems = [*invalid_names, *output.problems]
+    """Write releases without problems, keep files of the others, and remove stale files."""
+    problems = [*content.problems, *output.problems]
     published: list[Release] = []
     withheld: list[Release] = []
-    kept: set[str] = set(others)
+    # The other files of a release may have been left out.
+    names = map(parse_filename, content.left_out)
+    kept = {variants_json_filename(name.project, name.version) for name in names if name}
     if tree is not None:
-        tree.record([release for release in releases if not release.problems])
-    for release in releases:
-        found = release.problems or (tree.place_files(release) if tree is not None else ())
-        if not found:
-            published.append(release)
-            _write(release, output, tree)
+        tree.record([release for release in content.releases if not release.problems])
+    for release in content.releases:
+        new_problems = release.problems or (tree.place_files(release) if tree is not None else ())
+        if new_problems:
+            withheld.append(release)
+            problems += new_problems
+            kept.add(release.variants_json)
+            if tree is not None:
+                kept |= tree.keep(release)
             continue
-        withheld.append(release)
-        problems += found
-        kept.add(release.variants_json)
+        published.append(release)
+        document = None
+        if release.metadata is not None:
+            document = variants_json(release.metadata)
+            output.write(release.variants_json, document)
         if tree is not None:
-            kept |= tree.keep(release)
+            tree.add(release, document)
     if tree is not None:
         tree.write()
     elif any(path.startswith(f"{ROOT}/") for path in output.before):
@@ -152,13 +123,5 @@ def _write_all(
         withheld=tuple(withheld),
         removed=tuple(removed),
         problems=tuple(dict.fromkeys(problems)),
+        left_out=content.left_out,
     )
-
-
-def _write(release: Release, output: OutputFolder, tree: SimpleTree | None) -> None:
-    document = None
-    if release.metadata is not None:
-        document = variants_json(release.metadata)
-        output.write(release.variants_json, document)
-    if tree is not None:
-        tree.add(release, document)

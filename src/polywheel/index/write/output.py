@@ -52,12 +52,8 @@ class OutputFolder:
         with self._translate_errors(""):
             root.mkdir(parents=True, exist_ok=True)
         remove_abandoned_once(root)
-        self._before = self._read_manifest()
-
-    @property
-    def before(self) -> Mapping[str, str]:
+        self.before: Mapping[str, str] = self._read_manifest()
         """The files that earlier runs wrote, with their hashes."""
-        return self._before
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a file of an earlier run; None if it is missing or was changed."""
@@ -65,12 +61,15 @@ class OutputFolder:
             content = read_regular(self.root / path, limit=_MAX_READ)
         except OSError:
             return None
-        same = self._before.get(path) == hashlib.sha256(content).hexdigest()
+        same = self.before.get(path) == hashlib.sha256(content).hexdigest()
         return content if same else None
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, or replace it. A file with the same content is not touched."""
         self._written[path] = hashlib.sha256(content).hexdigest()
+        self._write(path, content)
+
+    def _write(self, path: str, content: bytes) -> None:
         target = self.root / path
         with self._translate_errors(path):
             if _has_content(target, content):
@@ -89,10 +88,10 @@ class OutputFolder:
         new = {
             name: digest
             for name, digest in files.items()
-            if name not in self._before and not (self.root / name).exists()
+            if name not in self.before and not (self.root / name).exists()
         }
         if new:
-            self._write_manifest({**self._before, **new})
+            self._write_manifest({**self.before, **new})
 
     def place_file(self, source: Path, sha256: str) -> Problem | None:
         """Link a wheel or an sdist into the folder; copy it if it can't be linked.
@@ -102,7 +101,7 @@ class OutputFolder:
         """
         target = self.root / source.name
         with self._translate_errors(source.name):
-            recorded = self._before.get(source.name)
+            recorded = self.before.get(source.name)
             if target.exists():
                 current = sha256 if target.samefile(source) else sha256_of(target)
                 if current == sha256:
@@ -110,11 +109,9 @@ class OutputFolder:
                         self._written[source.name] = sha256
                     return None
                 if current != recorded:
-                    return Problem(
-                        f"{source.name} already exists with other content",
-                        str(self.root),
-                        "remove it, or choose another folder with -o",
-                    )
+                    what = f"{source.name} already exists with other content"
+                    hint = "remove it, or choose another folder with -o"
+                    return Problem(what, str(self.root), hint)
             with self._replacing(target) as part:
                 try:
                     os.link(source.resolve(), part)
@@ -133,11 +130,11 @@ class OutputFolder:
         """
         removed = []
         files = dict(self._written)
-        for path in sorted(set(self._before) - set(self._written)):
+        for path in sorted(set(self.before) - set(self._written)):
             if re.fullmatch(_ARCHIVE, path) and not archives:
                 continue
             if keep(path):
-                files[path] = self._before[path]
+                files[path] = self.before[path]
             elif self._remove(path):
                 removed.append(path)
         if files or (self.root / MANIFEST).exists():
@@ -145,14 +142,8 @@ class OutputFolder:
         return removed
 
     def _write_manifest(self, files: Mapping[str, str]) -> None:
-        """Write the manifest."""
         document = {"shape": _SHAPE, "files": dict(sorted(files.items()))}
-        content = (json.dumps(document, indent=1) + "\n").encode()
-        target = self.root / MANIFEST
-        with self._translate_errors(MANIFEST):
-            if not _has_content(target, content):
-                with self._replacing(target) as part:
-                    part.write_bytes(content)
+        self._write(MANIFEST, (json.dumps(document, indent=1) + "\n").encode())
 
     def _remove(self, path: str) -> bool:
         """Remove a file if it is unchanged, and its folder if it is then empty."""
@@ -161,7 +152,7 @@ class OutputFolder:
             inside = target.parent.resolve().is_relative_to(self.root.resolve())
             if not inside or target.is_symlink() or not target.is_file():
                 return False
-            if sha256_of(target) != self._before[path]:
+            if sha256_of(target) != self.before[path]:
                 self._notify(f"{path} is stale, but not removed, because it was changed")
                 return False
             target.unlink()
@@ -174,17 +165,12 @@ class OutputFolder:
         try:
             if not path.exists():
                 return {}
-            files = _files(json.loads(read_regular(path, limit=_MAX_MANIFEST)))
+            return _files(json.loads(read_regular(path, limit=_MAX_MANIFEST)))
         except (OSError, ValueError, RecursionError) as error:
-            self.problems.append(
-                Problem(
-                    f"the list of files of earlier runs can't be read: {str(error)[:200]}",
-                    str(path),
-                    "a new list is written; remove stale files by hand",
-                )
-            )
+            what = f"the list of files of earlier runs can't be read: {str(error)[:200]}"
+            hint = "a new list is written; remove stale files by hand"
+            self.problems.append(Problem(what, str(path), hint))
             return {}
-        return files
 
     @contextmanager
     def _replacing(self, target: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -28,7 +28,6 @@ _MAX_WORKERS = 16
 
 _Entry = tuple[FileName, bool]
 """A filename, and whether it is a regular file."""
-FileFilter = Callable[[Sequence[FileName]], Container[str]]
 
 
 class Release(NamedTuple):
@@ -65,23 +64,44 @@ class ExpectedRelease(Protocol):
         """Return a problem for each missing file and for each file with other content."""
 
 
-def read_releases(
-    folder: Path, *, hashed: bool, leave_out: FileFilter | None = None
-) -> tuple[list[Release], list[Problem]]:
-    """Read the releases of a folder, sorted by name and version, and problems of invalid filenames.
+class FolderContent(NamedTuple):
+    """The releases of a folder."""
 
-    ``leave_out`` selects files to ignore. Problems of a wheel are problems of its release.
-    Raises ConfigError if the folder can't be listed.
+    releases: Sequence[Release]
+    """Sorted by name and version."""
+
+    problems: Sequence[Problem]
+    """Problems of invalid filenames, or of the expected release. Other problems are in releases."""
+
+    left_out: Mapping[str, str] = {}
+    """Files that are not part of the expected release, with the reason."""
+
+
+def read_releases(
+    folder: Path, *, hashed: bool, expected: ExpectedRelease | None = None
+) -> FolderContent:
+    """Read the releases of a folder; with ``expected``, only that one.
+
+    Problems of a wheel, and of the expected release, are problems of the release. Raises
+    ConfigError if the folder can't be listed.
     """
-    entries, invalid_names = _list_files(folder)
-    if leave_out is not None:
-        left_out = leave_out([name for name, _ in entries])
+    entries, problems = _list_files(folder)
+    left_out: Mapping[str, str] = {}
+    if expected is not None:
+        left_out = expected.left_out([name for name, _ in entries])
         entries = [entry for entry in entries if entry[0].filename not in left_out]
     grouped: dict[tuple[str, Version], list[DistributionFile]] = {}
     for file in _read_all(folder, entries, hashed=hashed):
         # 1.0 and 1.0.0 are the same version.
         grouped.setdefault((file.name.project, file.name.version), []).append(file)
-    return [_release(tuple(grouped[key])) for key in sorted(grouped)], invalid_names
+    releases = [_release(tuple(grouped[key])) for key in sorted(grouped)]
+    if expected is not None:
+        # Invalid filenames are not part of the expected release.
+        problems = list(expected.problems(releases))
+        releases = [
+            release._replace(problems=(*release.problems, *problems)) for release in releases
+        ]
+    return FolderContent(releases, problems, left_out)
 
 
 def _list_files(folder: Path) -> tuple[list[_Entry], list[Problem]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -91,28 +92,26 @@ class ListedRelease:
 def list_release(release: Release, variants_json: bytes | None) -> ListedRelease:
     """Return the listing of a published release, whose files have been hashed."""
     files = [
-        (
-            file.name,
-            ListedFile(
-                filename=file.name.filename,
-                sha256=file.sha256 or "",
-                size=file.size,
-                requires_python=file.requires_python,
-                core_metadata=None if file.metadata is None else _digest(file.metadata),
-            ),
+        ListedFile(
+            filename=file.name.filename,
+            sha256=file.sha256 or "",
+            size=file.size,
+            requires_python=file.requires_python,
+            core_metadata=None if file.metadata is None else _digest(file.metadata),
         )
         for file in release.files
     ]
-    return ListedRelease(
-        version=release.version,
-        files=tuple(files),
-        variants_json=None
-        if variants_json is None
-        else ListedFile(
+    document = None
+    if variants_json is not None:
+        document = ListedFile(
             filename=release.variants_json,
             sha256=_digest(variants_json),
             size=len(variants_json),
-        ),
+        )
+    return ListedRelease(
+        version=release.version,
+        files=tuple(zip((file.name for file in release.files), files, strict=True)),
+        variants_json=document,
         metadata=release.metadata,
     )
 
@@ -122,44 +121,31 @@ def find_listed_release(release: Release, output: OutputFolder) -> ListedRelease
     content = output.read(f"{ROOT}/{release.project}/index.json")
     try:
         entries = json.loads(content or b"{}")["files"]
-        listed = [ListedFile.from_json(entry) for entry in entries]
+        listed = {file.filename: file for file in map(ListedFile.from_json, entries)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # there is no page, or polywheel did not write it
     files: list[tuple[FileName, ListedFile]] = []
-    variants_json = None
-    for file in listed:
-        if file.filename == release.variants_json:
-            variants_json = file
-        elif (name := _parse_filename(file.filename)) is not None and (
-            (name.project, name.version) == (release.project, release.version)
-            and (output.root / file.filename).is_file()
+    for filename, file in listed.items():
+        name = None
+        with suppress(PolywheelError):
+            name = parse_filename(filename)
+        if (
+            name is not None
+            and (name.project, name.version) == (release.project, release.version)
+            and (output.root / filename).is_file()
         ):
             files.append((name, file))
     if not files:
         return None
+    document = listed.get(release.variants_json)
+    content = output.read(release.variants_json) if document is not None else None
+    metadata = None
+    if content is not None:
+        with suppress(PolywheelError):  # written by another version of polywheel
+            metadata = read_variant_json(content, at="")
     return ListedRelease(
-        version=release.version,
-        files=tuple(files),
-        variants_json=variants_json,
-        metadata=_read_listed_metadata(variants_json, output),
+        version=release.version, files=tuple(files), variants_json=document, metadata=metadata
     )
-
-
-def _parse_filename(filename: str) -> FileName | None:
-    try:
-        return parse_filename(filename)
-    except PolywheelError:
-        return None
-
-
-def _read_listed_metadata(file: ListedFile | None, output: OutputFolder) -> VariantMetadata | None:
-    content = output.read(file.filename) if file is not None else None
-    if content is None:
-        return None
-    try:
-        return read_variant_json(content, at="")
-    except PolywheelError:
-        return None  # written by another version of polywheel
 
 
 def project_json(project: str, releases: Iterable[ListedRelease]) -> bytes:
