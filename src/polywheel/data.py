@@ -7,7 +7,12 @@ the repository's own are read.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from polywheel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _HERE = Path(__file__).resolve().parent
 _INSTALLED = _HERE / "_data"
@@ -18,6 +23,30 @@ def data_folder(name: str) -> Path:
     """The folder ``backends`` or ``matrix``."""
     root = _INSTALLED if _INSTALLED.is_dir() else _REPOSITORY
     return root / name
+
+
+def template_environment(
+    needed_by: str,
+    *,
+    hint: str = "install polywheel[cli]",
+    **options: Any,  # noqa: ANN401 -- as jinja2
+) -> Environment:
+    """Return the jinja2 environment for ``matrix/templates``, with more ``options`` of jinja2.
+
+    Raises ConfigError if jinja2 is missing, which ``needed_by`` needs.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError:
+        raise ConfigError(f"{needed_by} needs the package jinja2", hint=hint) from None
+    return Environment(  # noqa: S701 -- autoescape is one of the options
+        loader=FileSystemLoader(data_folder("matrix") / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
 
 
 def tool_schema(tool: str = "polywheel") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from polywheel.data import data_folder
+from polywheel.data import data_folder, template_environment
 from polywheel.errors import ConfigError
 from polywheel.system.terminal import json_text
 
@@ -179,24 +179,17 @@ def _require_safe_yaml(value: object) -> object:
 
 @cache
 def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ModuleNotFoundError:
-        raise ConfigError("the package jinja2 is missing", hint="install polywheel[cli]") from None
-    # GitHub and GitLab use the default delimiters of jinja2 themselves.
-    environment = Environment(  # noqa: S701  # the output is not HTML
-        loader=FileSystemLoader(data_folder("matrix") / "templates"),
+    # GitHub and GitLab use the default delimiters of jinja2 themselves. The output is not HTML.
+    environment = template_environment(
+        "polywheel ci",
+        autoescape=False,
         block_start_string="[%",
         block_end_string="%]",
         variable_start_string="[[",
         variable_end_string="]]",
         comment_start_string="[#",
         comment_end_string="#]",
-        undefined=StrictUndefined,
         finalize=_require_safe_yaml,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
     environment.filters.update(scalar=scalar, literal=literal, lines=lines, variable=variable)
     environment.globals["pin"] = lambda name: uses(read_pins().actions[name])

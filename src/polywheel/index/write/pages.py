@@ -7,13 +7,12 @@ variants as rows, Pythons and platforms as columns, and anchors in the cells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from polywheel.data import data_folder
-from polywheel.errors import ConfigError, Problem
+from polywheel.data import template_environment
+from polywheel.errors import Problem
 from polywheel.index.write.output import ROOT, OutputFolder
 from polywheel.index.write.releases import Release
 from polywheel.index.write.simple import (
@@ -26,7 +25,7 @@ from polywheel.index.write.simple import (
     project_json,
     root_json,
 )
-from polywheel.model.variant import NULL_LABEL, VariantMetadata
+from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
 
 if TYPE_CHECKING:
@@ -37,30 +36,8 @@ Column = tuple[str, str]
 """A Python tag, and a platform tag."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """A table row for a variant, or for the non-variant wheels."""
-
-    label: str | None
-    properties: tuple[str, ...]
-    cells: tuple[tuple[ListedFile, ...], ...]
-    """The wheels of each column."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """The table of the wheels of one release."""
-
-    pythons: tuple[tuple[str, int], ...]
-    """Python tags with the number of their columns."""
-
-    platforms: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
 def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
     """``simple/{project}/index.html``, newest release first. Raises ConfigError without jinja2."""
-    ordered = sorted(releases, key=lambda release: release.version, reverse=True)
     sections = [
         {
             "version": str(release.version),
@@ -71,7 +48,7 @@ def project_page(project: str, releases: Iterable[ListedRelease]) -> bytes:
             ],
             "namespaces": release.metadata.namespaces if release.metadata is not None else (),
         }
-        for release in ordered
+        for release in sorted(releases, key=lambda release: release.version, reverse=True)
     ]
     return _render("simple-project.html.j2", project=project, releases=sections)
 
@@ -81,8 +58,12 @@ def root_page(projects: Iterable[str]) -> bytes:
     return _render("simple-root.html.j2", projects=sorted(projects))
 
 
-def _table(release: ListedRelease) -> Table | None:
-    """Return the table of a release; None if it has only sdists."""
+def _table(release: ListedRelease) -> dict[str, object] | None:
+    """Return the table of a release; None if it has only sdists.
+
+    ``pythons`` are Python tags with the number of their columns. ``rows`` are the variants and the
+    non-variant wheels, each with the wheels of every column.
+    """
     wheels = [(name.wheel, file) for name, file in release.files if name.wheel is not None]
     if not wheels:
         return None
@@ -90,22 +71,23 @@ def _table(release: ListedRelease) -> Table | None:
     by_cell: dict[tuple[str | None, Column], list[ListedFile]] = {}
     for name, file in wheels:
         by_cell.setdefault((name.label, _column(name)), []).append(file)
+    variants: Mapping[Any, Variant] = {}
+    if release.metadata is not None:
+        variants = release.metadata.variants
     rows = [
-        Row(
-            label=label,
-            properties=_properties(label, release.metadata),
-            cells=tuple(tuple(by_cell.get((label, column), ())) for column in columns),
-        )
+        {
+            "label": label,
+            "properties": [] if label not in variants else variants[label].properties,
+            "cells": [by_cell.get((label, column), []) for column in columns],
+        }
         for label in sorted({name.label for name, _ in wheels}, key=_rank)
     ]
-    return Table(
-        pythons=tuple(
-            (python, len(list(same)))
-            for python, same in groupby(columns, key=lambda column: column[0])
-        ),
-        platforms=tuple(platform for _, platform in columns),
-        rows=tuple(rows),
-    )
+    pythons = groupby(python for python, _ in columns)
+    return {
+        "pythons": [(python, len(list(same))) for python, same in pythons],
+        "platforms": [platform for _, platform in columns],
+        "rows": rows,
+    }
 
 
 def _column(name: WheelName) -> Column:
@@ -127,13 +109,6 @@ def _rank(label: str | None) -> tuple[int, str]:
     return (1 if label == NULL_LABEL else 0), label
 
 
-def _properties(label: str | None, metadata: VariantMetadata | None) -> tuple[str, ...]:
-    variants: Mapping[str, object] = metadata.variants if metadata is not None else {}
-    if metadata is None or label is None or label not in variants:
-        return ()
-    return tuple(map(str, metadata.variants[label].properties))
-
-
 def readable_size(size: int) -> str:
     """``187 B``, ``1.4 kB``, ``192 MB``: three digits, in powers of 1,000."""
     amount, unit = float(size), "B"
@@ -151,19 +126,8 @@ def _render(template: str, **values: object) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "--simple needs the package jinja2", hint="install polywheel[cli], or omit --simple"
-        ) from None
-    environment = Environment(
-        loader=FileSystemLoader(data_folder("matrix") / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    environment = template_environment(
+        "--simple", hint="install polywheel[cli], or omit --simple", autoescape=True
     )
     environment.filters["size"] = readable_size
     return environment
