@@ -79,6 +79,6 @@ def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
     return options.command, rest
 
 
-def say(line: str, *more: str) -> None:
+def say(line: str, *details: str) -> None:
     """Print a message on standard error. Standard output is for results."""
-    print_lines([f"polywheel: {line}", *more], stream=sys.stderr)
+    print_lines([f"polywheel: {line}", *details], stream=sys.stderr)

@@ -56,10 +56,10 @@ def add_option(
     names: str,
     value: str,
     text: str,
-    **more: Any,  # noqa: ANN401 -- as argparse
+    **options: Any,  # noqa: ANN401 -- as argparse
 ) -> None:
     """Add an option with a value: ``-o --output``, ``FILE``, and its description in ``--help``."""
-    parser.add_argument(*names.split(), metavar=value, help=text, **more)
+    parser.add_argument(*names.split(), metavar=value, help=text, **options)
 
 
 def add_list_option(parser: argparse._ActionsContainer, names: str, value: str, text: str) -> None:

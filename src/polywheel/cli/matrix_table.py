@@ -45,8 +45,8 @@ def print_table(plan: Plan, *, whole: bool) -> None:
     if _widest(joined) + sum(column.width + len(_GAP) for column in columns) <= room:
         rows = joined
     parts: list[_Part] = []
-    for number, some in enumerate(_split_columns(columns, room, _widest(rows))):
-        parts += _table(rows, some, marks, labels, with_properties=number == 0)
+    for number, group in enumerate(_split_columns(columns, room, _widest(rows))):
+        parts += _table(rows, group, marks, labels, with_properties=number == 0)
         parts.append(("\n", ""))
     used = {kind for column in columns for label, _ in rows for kind in column.kinds(label)}
     legend = "; ".join(f"{marks[kind]} {_MEANING[kind]}" for kind in _MARKS if kind in used)
@@ -99,16 +99,16 @@ def _split_columns(
 
     The first table also has a column of ``properties`` characters.
     """
-    some: list[_Column] = []
+    group: list[_Column] = []
     left = room - properties
     for column in columns:
-        if some and column.width + len(_GAP) > left:
-            yield some
-            some, left = [], room
-        some.append(column)
+        if group and column.width + len(_GAP) > left:
+            yield group
+            group, left = [], room
+        group.append(column)
         left -= column.width + len(_GAP)
-    if some:
-        yield some
+    if group:
+        yield group
 
 
 def _table(
@@ -135,7 +135,7 @@ def _table(
         if not any(map(any, kinds)):
             continue
         yield "\n" + (label or NON_VARIANT).ljust(labels), "" if any(lines) else "italic"
-        first, *more = lines if middle and lines else [""]
+        first, *others = lines if middle and lines else [""]
         yield (_GAP + first if middle else "").ljust(middle), "dim"
         for column, cells in zip(columns, kinds, strict=True):
             centered = [
@@ -143,7 +143,7 @@ def _table(
                 for python, kind in zip(column.pythons, cells, strict=True)
             ]
             yield _GAP + " ".join(centered).ljust(column.width), column.style
-        for line in more:
+        for line in others:
             yield "\n" + " " * labels + _GAP + line, "dim"
     yield "\n", ""
 

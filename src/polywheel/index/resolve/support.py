@@ -81,7 +81,8 @@ def find_support(
     ``ask`` runs plugins; None if they must not run. Raises ProviderError if a plugin fails.
     """
     variants = metadata.variants.values()
-    namespaces = {prop.namespace for variant in variants for prop in variant.properties}
+    properties = {prop for variant in variants for prop in variant.properties}
+    namespaces = {prop.namespace for prop in properties}
     supported: dict[str, Features] = {}
     because: dict[tuple[str, ...], str] = {}
     notes: list[str] = []
@@ -104,10 +105,12 @@ def find_support(
     if to_ask and ask is not None:
         supported |= ask(to_ask)
     if ABI_DEPENDENCY in namespaces:
-        every = {prop for variant in variants for prop in variant.properties}
-        needed = sorted(prop for prop in every if prop.namespace == ABI_DEPENDENCY)
+        needed = sorted(prop for prop in properties if prop.namespace == ABI_DEPENDENCY)
         supported[ABI_DEPENDENCY] = _compatible_abi_values(needed, system.packages)
-        because |= _abi_reasons(needed, system.packages)
+        for package in (prop.feature for prop in needed):
+            version = system.packages.get(package)
+            state = f"{version} is installed" if version is not None else "is not installed"
+            because[ABI_DEPENDENCY, package] = f"{package} {state}"
     return SupportedProperties(supported=supported, because=because, notes=tuple(notes))
 
 
@@ -227,15 +230,4 @@ def _compatible_abi_values(
     return {
         name: tuple(sorted(values, key=lambda value: (value.count("."), value)))
         for name, values in sorted(matching.items())
-    }
-
-
-def _abi_reasons(
-    needed: Iterable[VariantProperty], packages: Mapping[str, Version]
-) -> dict[tuple[str, ...], str]:
-    return {
-        (ABI_DEPENDENCY, prop.feature): f"{prop.feature} {packages[prop.feature]} is installed"
-        if prop.feature in packages
-        else f"{prop.feature} is not installed"
-        for prop in needed
     }

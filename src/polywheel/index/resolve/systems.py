@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from sysconfig import get_config_var
 from typing import Any
@@ -50,21 +50,12 @@ _SYSTEMS = (
 """The prefix of the platform tags of a system, and its ``os_name``, ``sys_platform``, and
 ``platform_system``.
 """
+_WINDOWS_MACHINES = {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}
 
 
 def current_tags() -> Mapping[Tag, int]:
     """Return the tags of this Python on this machine with their rank, best first."""
-    return _tag_ranks(_linux_tags_last(sys_tags()))
-
-
-def _linux_tags_last(tags: Iterable[Tag]) -> Iterator[Tag]:
-    """Move ``linux_*`` tags behind the manylinux and musllinux tags of the same Python and ABI.
-
-    uv does this. `packaging` 26.4, and with it pip, puts a wheel that was built on this very
-    machine first.
-    """
-    for _, group in groupby(tags, key=lambda tag: (tag.interpreter, tag.abi)):
-        yield from sorted(group, key=lambda tag: tag.platform.startswith("linux_"))
+    return _tag_ranks(sys_tags())
 
 
 def supported_tags(
@@ -76,13 +67,20 @@ def supported_tags(
     interpreter = f"cp{python.major}{python.minor}"
     abi = f"{interpreter}t" if free_threaded else interpreter
     specific = cpython_tags(release, [abi], platforms)
-    return _tag_ranks(
-        _linux_tags_last([*specific, *compatible_tags(release, interpreter, platforms)])
-    )
+    return _tag_ranks(chain(specific, compatible_tags(release, interpreter, platforms)))
 
 
 def _tag_ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
-    return {tag: rank for rank, tag in enumerate(dict.fromkeys(tags))}
+    """Return the ranks of tags, with ``linux_*`` behind other tags of the same Python and ABI.
+
+    uv does this. `packaging` 26.4, and with it pip, puts a wheel that was built on this very
+    machine first.
+    """
+    ordered: dict[Tag, None] = {}
+    for _, group in groupby(tags, key=lambda tag: (tag.interpreter, tag.abi)):
+        by_platform = sorted(group, key=lambda tag: tag.platform.startswith("linux_"))
+        ordered |= dict.fromkeys(by_platform)
+    return {tag: rank for rank, tag in enumerate(ordered)}
 
 
 def _platforms(platform: str) -> Iterator[str]:
@@ -116,22 +114,17 @@ def marker_environment(python: Version, platform: str | None) -> Mapping[str, st
     for start, os_name, sys_platform, system in _SYSTEMS:
         if platform is not None and platform.startswith(start):
             machine = re.sub(r"^[a-z]+([0-9]+_|(_[0-9]+){1,2}_|_)", "", platform)
+            if start == "win":
+                machine = _WINDOWS_MACHINES.get(machine, machine)
             environment |= {
                 "os_name": os_name,
                 "sys_platform": sys_platform,
                 "platform_system": system,
-                "platform_machine": _machine(platform, machine),
+                "platform_machine": machine,
                 "platform_release": "",
                 "platform_version": "",
             }
     return environment
-
-
-def _machine(platform: str, machine: str) -> str:
-    """Return ``platform_machine`` in the spelling of the system."""
-    if platform.startswith("win"):
-        return {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}.get(machine, machine)
-    return machine
 
 
 def tag_mismatch(python: str, abi: str, platform: str, tags: Mapping[Tag, int]) -> str:
@@ -240,19 +233,20 @@ def read_systems(folder: Path) -> list[System]:
             f"{folder} contains no *.toml", hint="describe each machine in its own file"
         )
     problems = Problems()
-    systems = [problems.attempt(read_system, path) for path in paths]
-    problems.raise_all()
-    valid = [system for system in systems if system is not None]
-    by_name: dict[str, str] = {}
-    for system in valid:
-        if system.name in by_name:
+    systems: list[System] = []
+    files: dict[str, Path] = {}
+    for path in paths:
+        system = problems.attempt(read_system, path)
+        if system is None:
+            continue
+        systems.append(system)
+        first = files.setdefault(system.name, path)
+        if first != path:
             problems.add(
-                f"the name {system.name!r} is also used in {by_name[system.name]}",
-                at=f"{Path(system.at or '').name}: name",
+                f"the name {system.name!r} is also used in {first.name}", at=f"{path.name}: name"
             )
-        by_name[system.name] = Path(system.at or "").name
     problems.raise_all()
-    return valid
+    return systems
 
 
 def _load(path: Path) -> dict[str, Any]:
