@@ -7,13 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci.collect import (
-    collect_wheels,
-    find_files,
-    merge_reports,
-    summary,
-    write_report,
-)
+from polywheel.ci.collect import collect_wheels, find_files, merge_reports, summary, write_report
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError

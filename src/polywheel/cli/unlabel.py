@@ -29,11 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     def unlabel(wheel: Path) -> tuple[str, dict[str, Any]]:
         label = WheelName.parse(wheel.name).label
         target = unlabel_wheel(
-            wheel,
-            options.output,
-            in_place=options.in_place,
-            overwrite=options.force,
-            notify=say,
+            wheel, options.output, in_place=options.in_place, overwrite=options.force, notify=say
         )
         if target is None:
             line = f"{wheel.name}: no variant, nothing to do"

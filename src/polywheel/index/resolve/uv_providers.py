@@ -181,10 +181,7 @@ def nvidia_features(
     for number in range(_CUDA_MAJORS[-1], major, -1):
         upper += [*(f"{number}.{part}" for part in reversed(_CUDA_MINORS)), str(number)]
     upper += [f"{major}.{part}" for part in reversed(_CUDA_MINORS) if part > minor]
-    features = {
-        "cuda_version_lower_bound": tuple(lower),
-        "cuda_version_upper_bound": tuple(upper),
-    }
+    features = {"cuda_version_lower_bound": tuple(lower), "cuda_version_upper_bound": tuple(upper)}
     if gpu is not None and gpu[0] in _GPU_MAJORS:
         known = range(min(gpu[1], 9), -1, -1)
         real = (f"{gpu[0]}{number}_real" for number in known)

@@ -276,21 +276,14 @@ def fetch_file(link: Link, *, limit: int) -> bytes:
     content = fetch(link.url, limit=limit).content
     if link.sha256 is not None and hashlib.sha256(content).hexdigest() != link.sha256:
         raise WheelError(
-            f"the SHA-256 of {link.filename} is not the one that the index lists",
-            at=link.url,
+            f"the SHA-256 of {link.filename} is not the one that the index lists", at=link.url
         )
     return content
 
 
 class _Redirects(HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917 -- as urllib calls it
-        self,
-        req: Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Message,
-        newurl: str,
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> Request | None:
         _check_url(newurl)
         if req.type == "https" and urlsplit(newurl).scheme != "https":

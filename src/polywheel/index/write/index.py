@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polywheel.errors import ConfigError, Problem
 from polywheel.formats.variants_json import variants_json
-from polywheel.index.wheel_file import (
-    VARIANTS_JSON_SUFFIX,
-    parse_filename,
-    variants_json_filename,
-)
+from polywheel.index.wheel_file import VARIANTS_JSON_SUFFIX, parse_filename, variants_json_filename
 from polywheel.index.write.output import MANIFEST, ROOT, OutputFolder
-from polywheel.index.write.releases import (
-    ExpectedRelease,
-    FolderContent,
-    Release,
-    read_releases,
-)
+from polywheel.index.write.releases import ExpectedRelease, FolderContent, Release, read_releases
 
 if TYPE_CHECKING:
     from polywheel.index.write.pages import SimpleTree

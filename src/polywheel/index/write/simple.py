@@ -104,9 +104,7 @@ def list_release(release: Release, variants_json: bytes | None) -> ListedRelease
     document = None
     if variants_json is not None:
         document = ListedFile(
-            filename=release.variants_json,
-            sha256=_digest(variants_json),
-            size=len(variants_json),
+            filename=release.variants_json, sha256=_digest(variants_json), size=len(variants_json)
         )
     return ListedRelease(
         version=release.version,
