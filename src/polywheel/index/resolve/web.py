@@ -45,10 +45,15 @@ fifth of it.
 _MAX_VALUE = 16 * 1024
 """Maximum length of an attribute in characters. Longer attributes are ignored."""
 
-_SPACES = re.compile(r"[ \t\n\f\r/]*")
-_NAME = re.compile(r"=?[^ \t\n\f\r/>=]*")
-_EQUALS = re.compile(r"[ \t\n\f\r]*=[ \t\n\f\r]*")
-_UNQUOTED = re.compile(r"[^ \t\n\f\r>]*")
+_ATTRIBUTE = re.compile(
+    r"""[ \t\n\f\r/]*+ (?:
+        (?P<end>>) | (?P<name>=?[^ \t\n\f\r/>=]*+) (?:
+            [ \t\n\f\r]*+ = [ \t\n\f\r]*+ (?:
+                "(?P<double>[^"]*+)" | '(?P<single>[^']*+)' | (?P<unclosed>["'])
+                | (?P<unquoted>[^ \t\n\f\r>]*+) ) )? )""",
+    re.VERBOSE,
+)
+"""The next attribute of a tag, or the end of the tag."""
 _TAG = re.compile(r"(/?)([a-zA-Z][^ \t\n\f\r/>]*)")
 _SIMPLE_END = re.compile(r"[^\"'<>]*>")
 """The rest of a tag without quotes."""
@@ -117,38 +122,19 @@ def _attributes(page: str, position: int, left: int) -> tuple[Attributes, int, i
     ``left`` is the number of parts that may still follow. Raises TooLongError.
     """
     attributes: dict[str, str] = {}
-    size = len(page)
-    while True:
-        position = _end(_SPACES, page, position)
-        if position >= size:
-            return {}, 0, left
-        if page[position] == ">":
-            return attributes, position + 1, left
+    while match := _ATTRIBUTE.match(page, position):
+        position = match.end()
+        if match["end"]:
+            return attributes, position, left
+        if match["unclosed"] or not match["name"]:
+            break
         left -= 1
         if left < 0:
             raise TooLongError
-        after = _end(_NAME, page, position)
-        name = page[position : min(after, position + _MAX_VALUE)].lower()
-        position, value = after, ""
-        equals = _EQUALS.match(page, position)
-        if equals is not None:
-            position = equals.end()
-            quote = page[position : position + 1]
-            if quote in {'"', "'"}:
-                after = page.find(quote, position + 1)
-                if after < 0:
-                    return {}, 0, left
-                value, position = page[position + 1 : after], after + 1
-            else:
-                after = _end(_UNQUOTED, page, position)
-                value, position = page[position:after], after
+        value = match["double"] or match["single"] or match["unquoted"] or ""
         if len(value) <= _MAX_VALUE:
-            attributes.setdefault(name, value)
-
-
-def _end(pattern: re.Pattern[str], page: str, position: int) -> int:
-    match = pattern.match(page, position)
-    return match.end() if match else position
+            attributes.setdefault(match["name"][:_MAX_VALUE].lower(), value)
+    return {}, 0, left
 
 
 def _end_of_text(page: str, position: int, name: str) -> int:
