@@ -18,9 +18,15 @@ from polywheel.errors import BuildError
 from polywheel.run.build_requirements import check_requirements
 from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.source.git import checkout_root
-from polywheel.run.source.snapshot import Source, cached_source, read_source, unpack_source
+from polywheel.run.source.snapshot import (
+    Source,
+    cached_source,
+    read_source,
+    source_changed_error,
+    unpack_source,
+)
 from polywheel.run.source.tree import content_digest
-from polywheel.run.work_folder import WorkFolder, open_work_folder
+from polywheel.run.work_folder import open_work_folder
 from polywheel.run.worker.protocol import SdistStep
 from polywheel.run.worker.requests import (
     StepContext,
@@ -77,7 +83,9 @@ class SdistMaker:
             return part
         # Creating the environment may take minutes, and so may waiting for another run.
         whole = self._around(tree.root, part) if tree.prefix else part
-        base = self._base()
+        # The files of an existing environment are checked when it is used.
+        base = self.environments.find(self.interpreter, self.requires)
+        base = base or self.environments.get(self.interpreter, self.requires)
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with hold_lock(
             self.folder / "sdist.lock",
@@ -85,10 +93,10 @@ class SdistMaker:
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
             seconds=self.context.seconds,
         ):
-            found, why = (None, None) if self.fresh else (cached_source(kept), _reason(kept))
-            if found is None and why is None:
+            sdist, why = (None, None) if self.fresh else (cached_source(kept), _reason(kept))
+            if sdist is None and why is None:
                 try:
-                    found = self._make(whole, part.prefix, kept)
+                    sdist = self._make(whole, part.prefix, kept)
                 except _NoSdistError as error:
                     why = _first_line(error)
                     kept.mkdir(parents=True, exist_ok=True)
@@ -104,15 +112,9 @@ class SdistMaker:
                         raise
                     what = f"making the sdist: {_first_line(error)}"
                     raise BuildError(what, at=str(self.log)) from None
-        if found is not None:
-            return found
-        self.notify(f"the source is built without an sdist: {why}")
-        return part
-
-    def _base(self) -> Environment:
-        """Return the first environment. Its files are checked when it is used."""
-        kept = self.environments.find(self.interpreter, self.requires)
-        return kept or self.environments.get(self.interpreter, self.requires)
+        if sdist is None:
+            self.notify(f"the source is built without an sdist: {why}")
+        return sdist or part
 
     def _around(self, root: Path, part: Source) -> Source:
         """Return the checkout that contains a source: its version comes from there.
@@ -122,12 +124,12 @@ class SdistMaker:
         around = read_source(checkout_root(root), without=[*self.without, self.log.parent])
         whole = around.freeze(fresh=self.fresh)
         if _contents(whole.root / part.prefix, part.files) != _contents(part.root, part.files):
-            raise BuildError("the source changed while it was read", hint="run it again")
+            raise source_changed_error()
         return whole
 
     def _key(self, part: Source, whole: Source, base: Environment) -> str:
         config = self.context.config
-        told = {
+        variables = {
             name: text for name, text in os.environ.items() if name.startswith(_SDIST_VARIABLES)
         }
         return digest_of(
@@ -141,42 +143,39 @@ class SdistMaker:
                 "polywheel": self.context.polywheel.name,
                 "config": sha256_of(config) if config is not None else None,
                 "settings": dict(self.context.settings),
-                "variables": {**build_variables(), **told},
+                "variables": {**build_variables(), **variables},
             }
         )
 
     def _make(self, whole: Source, prefix: str, kept: Path) -> Source:
         """Make an sdist of a copy, and return the unpacked sdist. Raises BuildError."""
         with open_work_folder(self.folder / "sdist") as work:
-            return self._make_in(work, whole, prefix, kept)
-
-    def _make_in(self, work: WorkFolder, whole: Source, prefix: str, kept: Path) -> Source:
-        base = self.environments.get(self.interpreter, self.requires)
-        copy, out = work.source, work.scratch
-        whole.copy_to(copy)
-        out.mkdir()
-        self.log.unlink(missing_ok=True)
-        step_context = StepContext(
-            workers=self.context,
-            source=copy / prefix,
-            scratch=out,
-            log=self.log,
-            limit=TimeBudget(self.context.seconds),
-            keep_open=(work.lock,),
-            messages=[],
-        )
-        step = SdistStep(out=str(out), installed=normalized_requirements(self.requires))
-        result = run_step(step, step_context, base)
-        if result.missing:
-            more = check_requirements(result.missing)
-            environment = self.environments.get(self.interpreter, [*self.requires, *more])
-            result = run_step(SdistStep(out=str(out)), step_context, environment)
-        if result.file is None:
-            raise _NoSdistError(result.reason)
-        sdist = out / result.file
-        if not sdist.is_file():
-            raise StepFailedError(f"the sdist of the real backend does not exist: {sdist.name}")
-        return unpack_source(sdist, kept=kept, epoch=self.context.epoch, fresh=self.fresh)
+            base = self.environments.get(self.interpreter, self.requires)
+            whole.copy_to(work.source)
+            work.scratch.mkdir()
+            self.log.unlink(missing_ok=True)
+            step_context = StepContext(
+                workers=self.context,
+                source=work.source / prefix,
+                scratch=work.scratch,
+                log=self.log,
+                limit=TimeBudget(self.context.seconds),
+                keep_open=(work.lock,),
+                messages=[],
+            )
+            out = str(work.scratch)
+            step = SdistStep(out=out, installed=normalized_requirements(self.requires))
+            result = run_step(step, step_context, base)
+            if result.missing:
+                more = check_requirements(result.missing)
+                environment = self.environments.get(self.interpreter, [*self.requires, *more])
+                result = run_step(SdistStep(out=out), step_context, environment)
+            if result.file is None:
+                raise _NoSdistError(result.reason)
+            sdist = work.scratch / result.file
+            if not sdist.is_file():
+                raise StepFailedError(f"the sdist of the real backend does not exist: {sdist.name}")
+            return unpack_source(sdist, kept=kept, epoch=self.context.epoch, fresh=self.fresh)
 
 
 def _contents(root: Path, files: Sequence[str]) -> list[tuple[str, bytes]]:

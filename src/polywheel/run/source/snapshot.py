@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run.source import git, mercurial
@@ -102,14 +101,14 @@ class Source:
             if not is_intact(kept):
                 remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
                 with temporary_folder(kept.parent) as folder:
-                    made = folder / "made"
-                    copy_files(self.root, self.files, made / _SNAPSHOT)
-                    if not self.has_same_content(made / _SNAPSHOT):
-                        raise BuildError(
-                            "the source changed while it was read", hint="run it again"
-                        )
-                    record_files(made)
-                    _keep(made, kept)
+                    new = folder / "new"
+                    copy_files(self.root, self.files, new / _SNAPSHOT)
+                    if not self.has_same_content(new / _SNAPSHOT):
+                        raise source_changed_error()
+                    record_files(new)
+                    if not is_intact(kept):  # no other run has created it meanwhile
+                        remove_folder(kept)
+                        rename(new, kept)
             os.utime(kept)  # marks it as used
         except OSError as error:
             if not is_intact(kept):  # another run may have created it meanwhile
@@ -121,7 +120,7 @@ class Source:
 
     def has_same_content(self, root: Path) -> bool:
         """Whether the files in another folder have the same content. Raises BuildError."""
-        return _read(root, self.files, self.repositories).digest == self.digest
+        return _read_files(root, self.files, self.repositories)[1] == self.digest
 
 
 @contextmanager
@@ -178,43 +177,36 @@ def unpack_source(
     """
     try:
         kept = kept or cache_directory() / "sdists" / sha256_of(path)[:32]
-        found = cached_source(kept)
-        if found is not None and not fresh:
-            return found
+        source = cached_source(kept)
+        if source is not None and not fresh:
+            return source
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
         with temporary_folder(kept.parent) as folder:
-            made = folder / "made"
-            made.mkdir()
-            source = read_source(unpack_sdist(path, made), whole=True, epoch=epoch)
+            new = folder / "new"
+            new.mkdir()
+            unpacked = read_source(unpack_sdist(path, new), whole=True, epoch=epoch)
             note = {
                 "shape": _SHAPE,
-                "folder": source.root.name,
-                "files": source.files,
-                "digest": source.digest,
-                "epoch": source.epoch,
+                "folder": unpacked.root.name,
+                "files": unpacked.files,
+                "digest": unpacked.digest,
+                "epoch": unpacked.epoch,
             }
-            record_files(made)
+            record_files(new)
             # Names that are not UTF-8 are escaped, and read back unchanged.
-            write_synced(made / _NOTE, json.dumps(note))
-            if found is None or not source.has_same_content(found.root):
+            write_synced(new / _NOTE, json.dumps(note))
+            if source is None or not unpacked.has_same_content(source.root):
                 remove_folder(kept)
-                rename(made, kept)
+                rename(new, kept)
     except OSError as error:
         raise BuildError(
             f"{path.name} can't be unpacked: {error.strerror or error}", at=str(path)
         ) from None
-    found = cached_source(kept)
-    if found is None:
+    source = cached_source(kept)
+    if source is None:
         raise BuildError(f"{path.name} was unpacked, but is missing now", at=str(kept))
-    return found
-
-
-def _keep(made: Path, kept: Path) -> None:
-    """Move a folder to its name in the cache. An existing intact folder is kept."""
-    if not is_intact(kept):
-        remove_folder(kept)
-        rename(made, kept)
+    return source
 
 
 def cached_source(kept: Path) -> Source | None:
@@ -238,6 +230,11 @@ def cached_source(kept: Path) -> Source | None:
         return None
 
 
+def source_changed_error() -> BuildError:
+    """Return the error for a source that was edited during a run."""
+    return BuildError("the source changed while it was read", hint="run it again")
+
+
 def read_source(
     root: Path, *, whole: bool = False, epoch: int | None = None, without: Iterable[Path] = ()
 ) -> Source:
@@ -245,65 +242,44 @@ def read_source(
 
     ``whole`` includes all files, and not only the files that git lists. Raises BuildError.
     """
-    inside = None if whole else git_prefix(root)
+    prefix = None if whole else git_prefix(root)
     hg = None
-    if inside != "" and not whole:  # it may be inside a git checkout that ignores it
+    if prefix != "" and not whole:  # it may be inside a git checkout that ignores it
         hg = mercurial.read_checkout(root)
+    repositories: tuple[Repository | mercurial.Checkout, ...] = ()
     if hg is not None:
-        found = _read(root, _without(root, hg.files, without), [hg])
-        epoch = epoch or hg.time or found.newest
-        return _as_source(root, found, epoch, repositories=(hg,), changed=hg.changed)
-    names = git_source_files(root, inside)
-    if names is None:
-        inside = None  # the folder is inside a git checkout, but not part of it
-        names = sorted(files_below(root, ignore=not whole))
-    repositories = tuple(git.find_repositories(root)) if inside == "" else ()
-    found = _read(root, _without(root, names, without), repositories)
-    committed = git.commit_time(root) if inside is not None else None
-    changed = any(one.changed for one in repositories) or (
-        inside is None or not git.untracked_files(root).isdisjoint(found.files)
-    )
-    epoch = epoch or committed or found.newest
-    return _as_source(
-        root, found, epoch, repositories=repositories, changed=changed, prefix=inside or ""
-    )
-
-
-def _as_source(
-    root: Path,
-    found: _Read,
-    epoch: int,
-    *,
-    repositories: tuple[Repository | mercurial.Checkout, ...],
-    changed: bool,
-    prefix: str = "",
-) -> Source:
+        names, repositories, prefix, committed = hg.files, (hg,), None, hg.time
+    else:
+        listed = git_source_files(root, prefix)
+        if listed is None:
+            prefix = None  # the folder is inside a git checkout, but not part of it
+        names = tuple(sorted(files_below(root, ignore=not whole)) if listed is None else listed)
+        repositories = tuple(git.find_repositories(root)) if prefix == "" else ()
+        committed = git.commit_time(root) if prefix is not None else None
+    files, digest, newest = _read_files(root, _without(root, names, without), repositories)
+    changed = any(repository.changed for repository in repositories)
+    if hg is None:
+        changed |= prefix is None or not git.untracked_files(root).isdisjoint(files)
     return Source(
         root=root,
-        files=found.files,
-        digest=found.digest,
+        files=files,
+        digest=digest,
         # Never the time of this run: the wheels would differ each time.
-        epoch=min(max(epoch, EARLIEST), LATEST),
+        epoch=min(max(epoch or committed or newest, EARLIEST), LATEST),
         repositories=repositories,
         changed=changed,
-        prefix=prefix,
+        prefix=prefix or "",
     )
 
 
-class _Read(NamedTuple):
-    files: tuple[str, ...]
-    digest: str
-    newest: int
-
-
-def _read(
+def _read_files(
     root: Path, names: Iterable[str], repositories: Iterable[Repository | mercurial.Checkout]
-) -> _Read:
+) -> tuple[tuple[str, ...], str, int]:
     """Return the existing files of these names, their digest, and the time of the newest file."""
     files = []
-    total = hashlib.sha256()
-    for one in repositories:
-        total.update(f"{one.at}\0{one.state}\n".encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256()
+    for repository in repositories:
+        digest.update(f"{repository.at}\0{repository.state}\n".encode("utf-8", "surrogateescape"))
     newest = 0.0
     for name, status in source_entries(root, names):
         if name.count("/") > MAX_DEPTH:
@@ -312,16 +288,16 @@ def _read(
         if name.startswith(mercurial.CHANGED_BY_STATUS):
             continue
         newest = max(newest, status.st_mtime)
-        total.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
-    return _Read(tuple(files), total.hexdigest(), int(newest))
+        digest.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
+    return tuple(files), digest.hexdigest(), int(newest)
 
 
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:
     """Return the names that are neither in one of these paths nor in the output folder of a run."""
-    resolved_root = root.resolve()
-    ours = {name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}")}
+    top = root.resolve()
+    excluded = {name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}")}
     for path in paths:
         resolved = path.resolve()
-        if resolved != resolved_root and resolved.is_relative_to(resolved_root):
-            ours.add(f"{resolved.relative_to(resolved_root).as_posix()}/")
-    return [name for name in names if not any(f"{name}/".startswith(one) for one in ours)]
+        if resolved != top and resolved.is_relative_to(top):
+            excluded.add(f"{resolved.relative_to(top).as_posix()}/")
+    return [name for name in names if not f"{name}/".startswith(tuple(excluded))]
