@@ -37,37 +37,42 @@ def git_prefix(folder: Path) -> str | None:
     return run_git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
 
 
+def list_git_files(folder: Path, *kinds: str) -> list[str] | None:
+    """List the new files below a folder that git does not ignore, and inner repositories.
+
+    ``kinds`` are options of ``git ls-files`` that add files. Returns None if git fails.
+    """
+    output = run_git(folder, "ls-files", "-z", *kinds, "--others", "--exclude-standard")
+    return None if output is None else list(filter(None, output.split("\0")))
+
+
 def git_source_files(root: Path, prefix: str | None) -> list[str] | None:
     """Return the source files that git lists; None if the folder does not belong to a checkout.
 
     ``prefix`` is the result of :func:`git_prefix`. A folder inside a checkout does not belong to it if git
     ignores it or has no file of it. Raises BuildError if git fails.
     """
-    names = _git_files(root) if prefix is not None else []
+    names = _tracked_and_new(root) if prefix is not None else []
     if prefix != "" and not {"pyproject.toml", "setup.py"}.intersection(names):
         return None
     return names
 
 
-def _git_files(folder: Path) -> list[str]:
-    """List the files below a folder: tracked files, and new files that git does not ignore.
-
-    The files of inner repositories (submodules, or repositories that git does not track) are included.
-    Raises BuildError if git fails.
-    """
-    output = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if output is None:
+def _tracked_and_new(folder: Path) -> list[str]:
+    """List files below a folder with those of inner repositories, which git may not track. Raises BuildError."""
+    names = list_git_files(folder, "--cached")
+    if names is None:
         raise BuildError(
             "git can't list the files of this checkout", at=str(folder), hint="run git status there"
         )
-    found = set()
-    for name in filter(None, output.split("\0")):
+    files = set()
+    for name in names:
         inner = folder / name
         if not is_real_folder(inner):
-            found.add(name)
+            files.add(name)
         elif (inner / ".git").exists():
-            found.update(f"{name.rstrip('/')}/{file}" for file in _git_files(inner))
-    return sorted(found)
+            files.update(f"{name.rstrip('/')}/{file}" for file in _tracked_and_new(inner))
+    return sorted(files)
 
 
 def is_real_folder(path: Path) -> bool:
@@ -99,34 +104,23 @@ def files_below(
     similar folders at the top. Raises BuildError if folders are nested too deeply, and with ``strict`` if
     a folder can't be listed.
     """
-    folders = walk(root, strict=strict)
     try:
-        yield from _below(root, folders, ignore=ignore, ignore_at_top=ignore_at_top)
+        for path, folders, names in walk(root, strict=strict):
+            folder = Path(path)
+            relative = folder.relative_to(root)
+            links = [name for name in folders if (folder / name).is_symlink()]
+            ignored = set()
+            if ignore:
+                at_top = ignore_at_top and relative == Path()
+                ignored = _IGNORED | (_IGNORED_AT_TOP if at_top else set())
+                ignored |= {name for name in folders if name.endswith(".egg-info")}
+                ignored |= {name for name in folders if (folder / name / "pyvenv.cfg").exists()}
+            folders[:] = sorted(set(folders) - ignored - set(links))
+            for name in (*names, *links):
+                if not ignore or name != ".git":  # in a worktree, .git is a file
+                    yield (relative / name).as_posix()
     except OSError as error:
         raise unreadable_error(Path(error.filename or root), error) from None
-
-
-def _below(
-    root: Path,
-    found: Iterable[tuple[str, list[str], list[str]]],
-    *,
-    ignore: bool,
-    ignore_at_top: bool,
-) -> Iterator[str]:
-    for folder, folders, names in found:
-        here = Path(folder)
-        relative = here.relative_to(root)
-        links = [name for name in folders if (here / name).is_symlink()]
-        left_out = set()
-        if ignore:
-            at_top = ignore_at_top and relative == Path()
-            left_out = _IGNORED | (_IGNORED_AT_TOP if at_top else set())
-            left_out |= {name for name in folders if name.endswith(".egg-info")}
-            left_out |= {name for name in folders if (here / name / "pyvenv.cfg").exists()}
-        folders[:] = sorted(set(folders) - left_out - set(links))
-        for name in (*names, *links):
-            if not ignore or name != ".git":  # in a worktree, .git is a file
-                yield (relative / name).as_posix()
 
 
 def source_entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
@@ -164,9 +158,8 @@ def is_copied_as_link(root: Path, name: str) -> bool:
     reached = PurePath(os.path.normpath(PurePath(name).parent / link))
     if link.is_absolute() or reached.parts[:1] != ("..",) or not path.exists():
         return True
-    return (
-        path.resolve() in root.resolve().parents
-    )  # a copy of its target would contain the tree again
+    # A copy of its target would contain the tree again.
+    return path.resolve() in root.resolve().parents
 
 
 @cache

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polywheel.errors import BuildError, ConfigError
-from polywheel.system.source_files import is_real_folder, run_git
+from polywheel.system.source_files import is_real_folder, list_git_files, run_git
 
 _CONFIGURED = (
     *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks", "core.ignorecase"),
@@ -22,7 +22,7 @@ _CONFIGURED = (
     *("core.sparsecheckoutcone", "index.sparse", "extensions.objectformat"),
 )
 """Settings that decide whether a file is changed. Filters (``filter.NAME.clean``) do this too."""
-_CARRIED = ("info/exclude", "info/attributes", "info/sparse-checkout", "shallow")
+_CARRIED = ("index", "info/exclude", "info/attributes", "info/sparse-checkout", "shallow")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +67,13 @@ class Repository:
 
 def untracked_files(folder: Path) -> set[str]:
     """Return the new files below a folder, which git neither tracks nor ignores."""
-    output = run_git(folder, "ls-files", "-z", "--others", "--exclude-standard") or ""
-    return set(filter(None, output.split("\0")))
+    return set(list_git_files(folder) or ())
 
 
 def find_repositories(root: Path, at: str = "") -> Iterator[Repository]:
     """Yield the repository at the root of a checkout, and the existing repositories inside it."""
     folder = root / at
-    output = run_git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
-    names = [name.rstrip("/") for name in output.split("\0") if name]
+    names = [name.rstrip("/") for name in list_git_files(folder, "--cached") or ()]
     inner = [name for name in names if is_real_folder(folder / name)]
     existing = [name for name in inner if (folder / name / ".git").exists()]
     yield _read_repository(folder, at, empty=tuple(name for name in inner if name not in existing))
@@ -103,8 +101,7 @@ def checkout_root(folder: Path) -> Path:
 
 def require_commit(folder: Path) -> None:
     """Raise ConfigError if a folder is not in a checkout with a commit."""
-    known = shutil.which("git") and run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
-    if not known:
+    if not (shutil.which("git") and run_git(folder, "rev-parse", "--verify", "-q", "HEAD")):
         raise ConfigError(
             f"{folder} is not a git checkout with a commit", at="--clean", hint="remove --clean"
         )
@@ -116,7 +113,7 @@ def commit_time(folder: Path) -> int | None:
     return int(output) if output.isdigit() else None
 
 
-def _read_repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> Repository:
+def _read_repository(folder: Path, at: str, *, empty: tuple[str, ...]) -> Repository:
     head = run_git(folder, "rev-parse", "--verify", "-q", "HEAD")
     branch = run_git(folder, "symbolic-ref", "-q", "HEAD")
     tags = run_git(folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags") or ""
@@ -125,29 +122,26 @@ def _read_repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> R
         refs += f"{head} {branch}\n"
     status = run_git(folder, "status", "--porcelain", "--untracked-files=no") or ""
     index = _git_path(folder, "index")
-    files = {
+    texts = {
         "HEAD": f"ref: {branch}\n" if branch else f"{head}\n",
         "packed-refs": refs,
         "config": _config(folder),
         "objects/info/alternates": _alternates(_git_path(folder, "objects")),
     }
-    content = {name: os.fsencode(text) for name, text in files.items()}
+    files = {name: os.fsencode(text) for name, text in texts.items()}
     for name in _CARRIED:
         if (path := _git_path(folder, name)).is_file():
-            content[name] = path.read_bytes()
-    if index.is_file():
-        content["index"] = index.read_bytes()
-        shared = run_git(folder, "rev-parse", "--shared-index-path")
-        if shared:
-            content[Path(shared).name] = (folder / shared).read_bytes()
-    seen = "\0".join((head or "", branch or "", tags, status))
+            files[name] = path.read_bytes()
+    if shared := run_git(folder, "rev-parse", "--shared-index-path"):
+        files[Path(shared).name] = (folder / shared).read_bytes()
+    state = "\0".join((head or "", branch or "", tags, status))
     return Repository(
         at=at,
         head=head,
-        files=content,
+        files=files,
         empty=empty,
         index_time=index.stat().st_mtime_ns if index.is_file() else 0,
-        state=hashlib.sha256(seen.encode("utf-8", "surrogateescape")).hexdigest(),
+        state=hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest(),
         changed=head is None or bool(status),
     )
 
@@ -155,12 +149,11 @@ def _read_repository(folder: Path, at: str, *, empty: tuple[str, ...] = ()) -> R
 def _alternates(objects: Path) -> str:
     """Return the alternates file of a copy of a repository with these objects."""
     borrowed = objects / "info" / "alternates"
-    if borrowed.is_file() and not any(
-        path.name not in {"info", "pack"} for path in objects.iterdir()
-    ):
+    if borrowed.is_file():
         text = borrowed.read_text(encoding="utf-8", errors="surrogateescape")
-        # The repository has no objects of its own, and may be removed before the copy.
-        if text.startswith(("/", '"/')) and not any((objects / "pack").glob("*")):
+        has_own = any(path.name not in {"info", "pack"} for path in objects.iterdir())
+        # A repository without objects of its own may be removed before the copy.
+        if text.startswith(("/", '"/')) and not (has_own or any((objects / "pack").glob("*"))):
             return text
     return f"{_quote(objects.as_posix())}\n"
 
@@ -215,7 +208,10 @@ def copy_borrowed_objects(tree: Path) -> None:
                 target.mkdir(parents=True, exist_ok=True)
                 for name in names:
                     if not (target / name).exists():
-                        _link_or_copy(Path(folder, name), target / name)
+                        try:
+                            (target / name).hardlink_to(Path(folder, name))
+                        except OSError:  # another file system, or one without links
+                            shutil.copy2(Path(folder, name), target / name)
         borrowed.unlink()
 
 
@@ -229,10 +225,3 @@ def _lenders(objects: Path) -> Iterator[Path]:
         lender = objects / line.strip('"')
         yield lender
         yield from _lenders(lender)
-
-
-def _link_or_copy(origin: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(origin)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(origin, target)
