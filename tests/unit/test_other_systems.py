@@ -53,10 +53,10 @@ def test_files_of_an_sdist_that_windows_has_no_name_for() -> None:
         _Unpacking(path=Path("demo-1.0.tar.gz"), folder=Path(), bytes=1, windows=windows)
         for windows in (True, False)
     )
-    assert other._place("demo-1.0/aux.c") == PurePosixPath("demo-1.0", "aux.c")
+    assert other._relative_path("demo-1.0/aux.c") == PurePosixPath("demo-1.0", "aux.c")
     for name in ("demo-1.0/aux.c", "demo-1.0/a.", "demo-1.0/c:x", "demo-1.0\\..\\x"):
         with pytest.raises(BuildError, match="Windows has no name for"):
-            windows._place(name)
+            windows._relative_path(name)
 
 
 def test_two_files_of_an_sdist_that_are_one_where_case_does_not_count(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from io import BufferedIOBase
 
 _BLOCK = 512
 _MAX_EXTENDED = 1 << 20
@@ -24,13 +24,6 @@ _TIME = re.compile(rb"-?[0-9]{1,15}(?:\.[0-9]{0,30})?")
 _SIZE = re.compile(rb"[0-9]{1,19}")
 _USTAR = b"ustar\0"
 _USED = frozenset({b"path", b"linkpath", b"size", b"mtime"})
-
-
-class Readable(Protocol):
-    """A stream of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Read ``size`` bytes, or fewer at the end."""
 
 
 class TarError(Exception):
@@ -63,7 +56,7 @@ class Member:
     name: str
     kind: Kind
     link: str
-    """What a link leads to."""
+    """The target of a link."""
 
     size: int
     """Bytes of its content."""
@@ -78,7 +71,7 @@ class Member:
 class TarReader:
     """The members of an archive, one after the other, and the content of the current one."""
 
-    def __init__(self, stream: Readable, *, most_bytes: int, most_headers: int) -> None:
+    def __init__(self, stream: BufferedIOBase, *, most_bytes: int, most_headers: int) -> None:
         self._stream = stream
         self._bytes = most_bytes
         self._headers = most_headers
@@ -87,7 +80,7 @@ class TarReader:
         """Bytes of the current member that were not read yet."""
 
     def __iter__(self) -> Iterator[Member]:
-        """Every member. Raises TarError, and what the stream raises."""
+        """Yield every member. Raises TarError, and the errors of the stream."""
         for_all: dict[bytes, bytes] = {}
         extended: dict[bytes, bytes] = {}
         any_header = False
@@ -115,13 +108,13 @@ class TarReader:
             raise TarError("it is empty")
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes of the content of the current member; empty at its end."""
+        """Return up to ``size`` bytes of the content of the current member; none at its end."""
         content = self._read(min(size, self._content, _CHUNK))
         self._content -= len(content)
         return content
 
     def _header(self) -> bytes | None:
-        """The next header; None at the end, up to which all is read, so that a checksum is seen."""
+        """Return the next header; None at the end. Reads on to the checksum at the end of the stream."""
         header = self._stream.read(_BLOCK)
         if not header.strip(b"\0"):
             while self._stream.read(min(_CHUNK, self._take(_CHUNK))):
@@ -132,17 +125,17 @@ class TarReader:
             raise TarError("it is cut short")
         self._headers -= 1
         if self._headers < 0:
-            raise TarError("it holds too many headers")
+            raise TarError("it has too many headers")
         if not _has_its_checksum(header):
-            raise TarError("a header is malformed: its checksum is another")
+            raise TarError("a header is malformed: its checksum is wrong")
         return header
 
     def _read_extended(self, size: int) -> bytes:
         if not 0 <= size <= _MAX_EXTENDED:
-            raise TarError(f"a header claims {size} bytes, and may have {_MAX_EXTENDED}")
+            raise TarError(f"a header claims {size} bytes; expected at most {_MAX_EXTENDED}")
         self._extensions -= size
         if self._extensions < 0:
-            raise TarError("its headers take too much room")
+            raise TarError("its headers are too large")
         content = self._read(size)
         self._skip(-size % _BLOCK)
         return content
@@ -158,23 +151,22 @@ class TarReader:
             size -= len(self._read(min(size, _CHUNK)))
 
     def _take(self, size: int) -> int:
-        """So many bytes of what may be read in all; the number."""
+        """Count bytes towards the limit of the archive. Return their number."""
         self._bytes -= size
         if self._bytes < 0:
-            raise TarError("it holds more bytes than it may")
+            raise TarError("it has too many bytes")
         return size
 
 
 def _has_its_checksum(header: bytes) -> bool:
-    expected = _number(header[148:156])
     without = header[:148] + b" " * 8 + header[156:]
     total = sum(without)
-    # Some old ones took bytes for signed.
-    return expected in (total, total - 256 * sum(byte > 127 for byte in without))
+    # Some old programs used signed bytes.
+    return _number(header[148:156]) in (total, total - 256 * sum(byte > 127 for byte in without))
 
 
 def _number(field: bytes) -> int:
-    """A number of a header: octal digits, or as GNU tar has large ones, in base 256."""
+    """Return a number of a header: octal digits, or in base 256, as GNU tar writes large ones."""
     if field[0] == 0xFF:
         return int.from_bytes(field, "big", signed=True)
     if field[0] & 0x80:
@@ -186,10 +178,10 @@ def _number(field: bytes) -> int:
 
 
 def _records(content: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header that count, each of them ``LENGTH KEY=VALUE`` and a line break."""
-    found = {}
+    """Return the used records of a pax header. A record is ``LENGTH KEY=VALUE`` and a line break."""
+    records = {}
     at = 0
-    while at < len(content) and content[at]:  # some have zeros behind the last one
+    while at < len(content) and content[at]:  # some have zeros after the last record
         digits = content[at : at + 8].partition(b" ")[0]
         length = int(digits) if digits.isdigit() else 0
         record = content[at + len(digits) + 1 : at + length]
@@ -197,37 +189,38 @@ def _records(content: bytes) -> dict[bytes, bytes]:
         if at + length > len(content) or not equals or not record.endswith(b"\n"):
             raise TarError("a pax header is malformed")
         if key.startswith(b"GNU.sparse."):
-            raise TarError("it holds a sparse file")
+            raise TarError("it has a sparse file")
         if key in _USED:
-            found[key] = value
+            records[key] = value
         at += length
-    return found
+    return records
 
 
 def _member(header: bytes, extended: dict[bytes, bytes], size: int) -> Member:
-    """A member; ``extended`` goes before its header, where it is not empty."""
+    """Return a member. Values of ``extended`` that are not empty override its header."""
     kind = _KINDS.get(header[156:157], Kind.OTHER)
-    name, link = extended.get(b"path"), extended.get(b"linkpath")
+    name = extended.get(b"path")
     if not name:
         name = header[:100].partition(b"\0")[0]
         prefix = header[345:500].partition(b"\0")[0]
-        if header[257:263] == _USTAR and prefix:  # GNU tar has something else in that place
+        if header[257:263] == _USTAR and prefix:  # GNU tar has other fields there
             name = prefix + b"/" + name
     if header[156:157] == b"\0" and name.endswith(b"/"):
-        kind = Kind.FOLDER  # as it was before there was a type for it
+        kind = Kind.FOLDER  # old formats have no type for folders
     if text := extended.get(b"size"):
         if not _SIZE.fullmatch(text):
             raise TarError("a pax header is malformed: expected a size")
         size = int(text)
     if size < 0:
         raise TarError("a header is malformed: a size is negative")
+    link = extended.get(b"linkpath") or header[157:257].partition(b"\0")[0]
     time: float = _number(header[136:148])
     if (text := extended.get(b"mtime")) and _TIME.fullmatch(text):
         time = float(text)
     return Member(
         name=name.decode("utf-8", "surrogateescape"),
         kind=kind,
-        link=(link or header[157:257].partition(b"\0")[0]).decode("utf-8", "surrogateescape"),
+        link=link.decode("utf-8", "surrogateescape"),
         size=size if kind in {Kind.FILE, Kind.OTHER} else 0,
         executable=bool(_number(header[100:108]) & 0o100),
         time=time,

@@ -54,13 +54,12 @@ def unpack_sdist(path: Path, folder: Path) -> Path:
             f"{path.name} is not an sdist", hint="expected a name that ends with .tar.gz or .zip"
         )
     try:
-        room = min(MOST_BYTES, max(_SMALL, _RATIO * path.stat().st_size))
-        unpacking = _Unpacking(path=path, folder=folder, bytes=room)
-        for member, read in (
-            _zip_members(path) if path.suffix == ".zip" else _tar_members(path, room)
-        ):
+        limit = min(MOST_BYTES, max(_SMALL, _RATIO * path.stat().st_size))
+        unpacking = _Unpacking(path=path, folder=folder, bytes=limit)
+        members = _zip_members(path) if path.suffix == ".zip" else _tar_members(path, limit)
+        for member, read in members:
             unpacking.add(member, read)
-        unpacking.finish()
+        unpacking.create_links()
     except _UNREADABLE as error:
         raise BuildError(f"{path.name} can't be unpacked: {error}", at=str(path)) from None
     folders = [inner for inner in folder.iterdir() if inner.is_dir() and not inner.is_symlink()]
@@ -69,10 +68,10 @@ def unpack_sdist(path: Path, folder: Path) -> Path:
     return folders[0]
 
 
-def _tar_members(path: Path, room: int) -> Iterator[tuple[Member, _Read]]:
+def _tar_members(path: Path, limit: int) -> Iterator[tuple[Member, _Read]]:
     with gzip.open(path, "rb") as stream:
         # A member has one header, and at most two headers that extend it.
-        reader = TarReader(stream, most_bytes=room, most_headers=3 * MOST_FILES)
+        reader = TarReader(stream, most_bytes=limit, most_headers=3 * MOST_FILES)
         for member in reader:
             yield member, reader.read
 
@@ -88,7 +87,7 @@ def _zip_members(path: Path) -> Iterator[tuple[Member, _Read]]:
                 raise BuildError(what, at=str(path)) from None
         # Check this before zipfile reads all entries into memory.
         if directories.pop().count(_DIRECTORY_ENTRY) > MOST_FILES:
-            raise BuildError(f"{path.name} holds more than {MOST_FILES} files", at=str(path))
+            raise BuildError(f"{path.name} has more than {MOST_FILES} files", at=str(path))
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 if not info.filename:
@@ -102,11 +101,9 @@ def _zip_members(path: Path) -> Iterator[tuple[Member, _Read]]:
 
 def _zip_member(info: zipfile.ZipInfo, read: _Read) -> Member:
     mode = info.external_attr >> 16
-    kind = Kind.FILE
+    kind = Kind.LINK if stat.S_ISLNK(mode) else Kind.FILE
     if info.is_dir():
         kind = Kind.FOLDER
-    elif stat.S_ISLNK(mode):
-        kind = Kind.LINK
     try:
         # Times in a zip have no time zone. UTC gives the same time on all machines.
         time = datetime(*info.date_time, tzinfo=UTC).timestamp()
@@ -140,41 +137,41 @@ class _Unpacking:
     windows: bool = os.name == "nt"
 
     def add(self, member: Member, read: _Read) -> None:
-        """Write a member, or keep a link for :meth:`finish`. Raises BuildError and OSError."""
+        """Write a member, or keep a link for :meth:`create_links`. Raises BuildError and OSError."""
         self._count()
         if member.kind is Kind.OTHER:
-            raise self._error(f"holds what is neither file nor folder: {member.name!r}")
-        place = self._place(member.name)
+            raise self._error(f"has a member that is neither file nor folder: {member.name!r}")
+        relative = self._relative_path(member.name)
         if member.kind is Kind.FILE:
-            target = self._target(place)
-            if place not in self.files and os.path.lexists(target):
+            target = self._target(relative)
+            if relative not in self.files and os.path.lexists(target):
                 # For example, two names differ in case, and the file system ignores case.
-                raise self._error(f"holds {member.name!r} and another name that is the same here")
-            self.files.add(place)
+                raise self._error(f"has {member.name!r} and another name that is the same here")
+            self.files.add(relative)
             self._write(member, target, read)
         elif member.kind is not Kind.FOLDER:
             self.links.append(member)
 
-    def finish(self) -> None:
+    def create_links(self) -> None:
         """Create the links. Raises BuildError and OSError."""
         # A hard link is another name of a file of the archive. It becomes a copy of that file.
         for member in self.links:
             if member.kind is Kind.HARD_LINK:
-                origin = self.folder / self._place(member.link)
+                origin = self.folder / self._relative_path(member.link)
                 if not origin.is_file():
-                    raise self._error(f"holds a link to no file: {member.name!r}")
-                self._take(origin.stat().st_size)
-                shutil.copy2(origin, self._target(self._place(member.name)))
+                    raise self._error(f"has a link to no file: {member.name!r}")
+                self._copy_file(origin, self._target(self._relative_path(member.name)))
         for member in self.links:
             if member.kind is Kind.LINK:
-                self._link(member)
+                self._create_symlink(member)
 
     def _count(self) -> None:
         self.count += 1
         if self.count > MOST_FILES:
-            raise self._error(f"holds more than {MOST_FILES} files")
+            raise self._error(f"has more than {MOST_FILES} files")
 
     def _take(self, size: int) -> None:
+        """Count bytes towards the limit of the archive."""
         self.bytes -= size
         if self.bytes < 0:
             raise self._error("unpacks to more bytes than an sdist of its size may")
@@ -182,25 +179,25 @@ class _Unpacking:
     def _error(self, what: str) -> BuildError:
         return BuildError(f"{self.path.name} {what}", at=str(self.path))
 
-    def _place(self, name: str) -> PurePosixPath:
-        """Return the relative path of a member. Raises BuildError if it is not allowed."""
-        place = PurePosixPath(name)
-        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name:
-            raise self._error(f"holds a file that leads out of it: {name!r}")
-        if self.windows and any(map(is_reserved_on_windows, place.parts)):
-            raise self._error(f"holds a file that Windows has no name for: {name!r}")
-        if len(place.parts) > MAX_DEPTH:
+    def _relative_path(self, name: str) -> PurePosixPath:
+        """Return the path of a member. Raises BuildError if it is not allowed."""
+        path = PurePosixPath(name)
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+            raise self._error(f"has a file that leads out of it: {name!r}")
+        if self.windows and any(map(is_reserved_on_windows, path.parts)):
+            raise self._error(f"has a file that Windows has no name for: {name!r}")
+        if len(path.parts) > MAX_DEPTH:
             raise self._error(f"can't be unpacked: {TOO_DEEP}")
-        return place
+        return path
 
-    def _target(self, place: PurePosixPath) -> Path:
-        """Return the path of a member, and create its parent folders."""
-        missing = [one for one in place.parents if one not in self.folders]
-        for one in reversed(missing):
+    def _target(self, relative: PurePosixPath) -> Path:
+        """Return the path for a member in the folder. Create its parent folders."""
+        missing = [parent for parent in relative.parents if parent not in self.folders]
+        for parent in reversed(missing):
             self._count()
-            (self.folder / one).mkdir(exist_ok=True)
+            (self.folder / parent).mkdir(exist_ok=True)
         self.folders.update(missing)
-        return self.folder / place
+        return self.folder / relative
 
     def _write(self, member: Member, target: Path, read: _Read) -> None:
         with target.open("wb") as file:
@@ -212,37 +209,35 @@ class _Unpacking:
         time = min(max(member.time, _FIRST_TIME), _LAST_TIME)
         os.utime(target, (time, time))
 
-    def _link(self, member: Member) -> None:
+    def _create_symlink(self, member: Member) -> None:
         """Create a symbolic link. Its target must be inside the folder of the archive."""
-        place = self._place(member.name)
+        relative = self._relative_path(member.name)
         target = PurePosixPath(member.link)
         ups = next((n for n, part in enumerate(target.parts) if part != ".."), len(target.parts))
-        out = target.is_absolute() or ups > len(place.parts) - 2 or ".." in target.parts[ups:]
-        where = self._target(place)
+        out = target.is_absolute() or ups > len(relative.parts) - 2 or ".." in target.parts[ups:]
+        link = self._target(relative)
         # The parent of a link may be a link itself, with another number of parents.
         top = self.folder.resolve()
-        if out or not member.link or where.parent.resolve() != top / place.parent:
-            raise self._error(
-                f"holds a link that leads out of it: {member.name!r} → {member.link!r}"
-            )
-        if where.is_symlink() or where.exists():
-            raise self._error(f"holds two things named {member.name!r}")
+        if out or not member.link or link.parent.resolve() != top / relative.parent:
+            raise self._error(f"has a link that leads out of it: {member.name!r} → {member.link!r}")
+        if link.is_symlink() or link.exists():
+            raise self._error(f"has two members named {member.name!r}")
         try:
-            where.symlink_to(member.link)
+            link.symlink_to(member.link)
         except OSError:
             # On Windows, links need a privilege. Copy the target instead.
-            origin = where.parent / member.link
-            if origin.is_dir():
-                self._copy_folder(origin, where)
-            else:
-                self._take(origin.stat().st_size)
-                shutil.copy2(origin, where)
+            origin = link.parent / member.link
+            if not origin.is_dir():
+                self._copy_file(origin, link)
+                return
+            if link.is_relative_to(origin):
+                raise self._error(f"has a link to a folder around it: {link.name!r}") from None
+            for folder, _, names in walk(origin):
+                for name in names:
+                    self._count()
+                    self._take(Path(folder, name).stat().st_size)
+            shutil.copytree(origin, link)
 
-    def _copy_folder(self, origin: Path, where: Path) -> None:
-        if where.is_relative_to(origin):
-            raise self._error(f"holds a link to a folder that it lies in: {where.name!r}")
-        for folder, _, names in walk(origin):
-            for name in names:
-                self._count()
-                self._take(Path(folder, name).stat().st_size)
-        shutil.copytree(origin, where)
+    def _copy_file(self, origin: Path, target: Path) -> None:
+        self._take(origin.stat().st_size)
+        shutil.copy2(origin, target)
