@@ -35,7 +35,7 @@ METHODS_OF_THE_API = {"model/plan.py": {"matrix", "run"}}
 
 SCRIPTS = {
     "backend/_describe_backend.py",
-    *("providers/_host.py", "providers/_host_questions.py", "providers/_host_version.py"),
+    *("providers/_host.py", "providers/_host_questions.py"),
 }
 """Run by path, by an interpreter that may have nothing else: standard library only."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polywheel.ci.github import WorkflowSettings, template_values
+from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
 from polywheel.ci.rendering import read_pins, render_template
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
@@ -23,9 +24,6 @@ from polywheel.run.executors.cibuildwheel_options import (
     cibuildwheel_variables,
     require_platform,
 )
-
-_MAX_JOBS = 256
-"""Maximum number of jobs in one matrix on GitHub."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,12 +113,7 @@ def cibuildwheel_workflow(
 ) -> str:
     """Return the workflow. ``plain``: there are non-variant wheels. Raises ConfigError."""
     for run in runs:
-        if not run.runner:
-            raise ConfigError(
-                f"the target {run.target!r} has no runner for CI",
-                at=f"tool.polywheel.targets.{run.target}",
-                hint=f'[tool.polywheel.targets.{run.target}] runner = "…"',
-            )
+        require_runner(run.target, run.runner)
     return render_template(
         "cibuildwheel.yml.j2",
         **template_values(settings),
@@ -145,8 +138,8 @@ def group_runs(runs: Sequence[CibuildwheelRun]) -> list[RunGroup]:
     ids: set[str] = set()
     groups = []
     for (target, names), members in by_variables.items():
-        for start in range(0, len(members), _MAX_JOBS):
-            part = members[start : start + _MAX_JOBS]
+        for start in range(0, len(members), GITHUB_MOST):
+            part = members[start : start + GITHUB_MOST]
             same = {
                 name: part[0].variables[name]
                 for name in names

@@ -47,16 +47,14 @@ def summary(reports: MergedReport, *, wheels: int, result: str | None) -> str:
 def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[str]:
     missing = reports.missing
     name = f"Wheels of {escape_markdown(reports.project)}" if reports.project else "Wheels"
-    yield f"## {name}"
-    yield ""
+    yield from (f"## {name}", "")
     size = sum(job["size"] or 0 for job in reports.jobs)
     counts = [quantity(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
     if missing:
         counts.append(f"**{len(missing)} not built**")
     yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines"
     if result not in {None, "success"}:
-        yield ""
-        yield f"The build jobs ended with **{escape_markdown(str(result))}**."
+        yield from ("", f"The build jobs ended with **{escape_markdown(str(result))}**.")
     yield ""
     if reports.jobs:
         yield from _table(reports, [*missing, *reports.made])
@@ -66,8 +64,7 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
 
 def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str]:
     targets = {build["id"]: build["target"] for build in reports.builds}
-    yield "| variant | Python | target | state | MB | s |"
-    yield "|---|---|---|---|--:|--:|"
+    yield from ("| variant | Python | target | state | MB | s |", "|---|---|---|---|--:|--:|")
     for job in jobs[:_MAX_ROWS]:
         state = escape_markdown(job["state"])
         cells = (
@@ -80,48 +77,49 @@ def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str
         )
         yield f"| {' | '.join(cells)} |"
     if len(jobs) > _MAX_ROWS:
-        yield ""
-        yield f"and {len(jobs) - _MAX_ROWS} more"
+        yield from ("", f"and {len(jobs) - _MAX_ROWS} more")
 
 
 def _failures(reports: MergedReport) -> Iterator[str]:
-    failed = [build for build in reports.builds if build["error"]]
-    if failed:
-        yield ""
-        yield "### Failed builds"
-        yield ""
-    for build in failed[:_MAX_FAILURES]:
-        yield f"- {escape_markdown(build['id'])}: {escape_markdown(build['error'].strip().partition(chr(10))[0])}"
-    if len(failed) > _MAX_FAILURES:
-        yield f"- and {len(failed) - _MAX_FAILURES} more"
+    lines = [
+        f"{escape_markdown(build['id'])}: "
+        + escape_markdown(build["error"].strip().partition("\n")[0])
+        for build in reports.builds
+        if build["error"]
+    ]
+    yield from _section("Failed builds", lines)
 
 
 def _warnings(reports: MergedReport) -> Iterator[str]:
-    if reports.warnings:
-        yield ""
-        yield "### Warnings and notes"
-        yield ""
-    for warning in reports.warnings[:_MAX_FAILURES]:
+    lines = []
+    for warning in reports.warnings:
         jobs = ", ".join(warning["jobs"][:_MAX_NAMED_JOBS])
-        more = (
-            f" and {len(warning['jobs']) - _MAX_NAMED_JOBS} more"
-            if len(warning["jobs"]) > _MAX_NAMED_JOBS
-            else ""
-        )
-        yield f"- {warning['level']}: {escape_markdown(warning['text'])} ({escape_markdown(jobs)}{more})"
-    if len(reports.warnings) > _MAX_FAILURES:
-        yield f"- and {len(reports.warnings) - _MAX_FAILURES} more"
+        others = len(warning["jobs"]) - _MAX_NAMED_JOBS
+        rest = f" and {others} more" if others > 0 else ""
+        text = f"{escape_markdown(warning['text'])} ({escape_markdown(jobs)}{rest})"
+        lines.append(f"{warning['level']}: {text}")
+    yield from _section("Warnings and notes", lines)
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """A heading and a list of the first lines; nothing without lines."""
+    if lines:
+        yield from ("", f"### {title}", "")
+    yield from (f"- {line}" for line in lines[:_MAX_FAILURES])
+    if len(lines) > _MAX_FAILURES:
+        yield f"- and {len(lines) - _MAX_FAILURES} more"
 
 
 def escape_markdown(text: str) -> str:
     """Escape a text for Markdown. Long texts are cut."""
     cut = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
-    return "".join(letter if letter in _SAFE_CHARACTERS else _reference(letter) for letter in cut)
-
-
-def _reference(letter: str) -> str:
     # Control characters, surrogates, and bidirectional controls are replaced.
-    return f"&#{ord(letter)};" if letter.isprintable() else "&#65533;"
+    return "".join(
+        letter
+        if letter in _SAFE_CHARACTERS
+        else f"&#{ord(letter) if letter.isprintable() else 0xFFFD};"
+        for letter in cut
+    )
 
 
 _STATES = frozenset(State)
@@ -238,22 +236,15 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
         name = table.string("project")
         project = project or name
         seconds += table.number("seconds") or 0.0
-        for value in table.array("warnings"):
-            if isinstance(value, dict):
-                _add_warning(Table(value, table.file, ("warnings",), table.problems), warnings)
+        for warning in table.tables("warnings"):
+            _add_warning(warning, warnings)
         for key, entries, read in (("builds", builds, _read_build), ("jobs", jobs, _read_job)):
-            for index, value in enumerate(table.array(key)):
-                name = f"{key}[{index}]"
-                if not isinstance(value, dict):
-                    table.problems.add("expected a table", at=table.at(name))
-                    continue
-                entry = read(Table(value, table.file, (*table.path, name), table.problems))
-                if entry is not None:
-                    if entries is jobs and entry["state"] in PRESENT:
-                        claims.append(entry)
-                    previous = entries.get(entry["id"])
-                    if previous is None or previous["state"] not in PRESENT:
-                        entries[entry["id"]] = entry
+            for entry in filter(None, map(read, table.tables(key))):
+                if entries is jobs and entry["state"] in PRESENT:
+                    claims.append(entry)
+                previous = entries.get(entry["id"])
+                if previous is None or previous["state"] not in PRESENT:
+                    entries[entry["id"]] = entry
     return MergedReport(
         project=project,
         seconds=seconds,
@@ -262,11 +253,13 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
         claims=tuple(claims),
         warnings=tuple(
             {"level": level, "text": text, "jobs": list(names)}
-            for (level, text), names in sorted(
-                warnings.items(), key=lambda item: item[0][0] != "warning"
-            )
+            for (level, text), names in sorted(warnings.items(), key=_is_note)
         ),
     )
+
+
+def _is_note(item: tuple[tuple[str, str], object]) -> bool:
+    return item[0][0] != "warning"
 
 
 def _add_warning(table: Table, warnings: dict[tuple[str, str], dict[str, None]]) -> None:
@@ -333,14 +326,18 @@ def collect_wheels(
         digests = {sha256_of(path, follow_links=False) for path in paths}
         if name in contradicted:
             continue
+        listed = ", ".join(map(str, paths))
         if name not in expected:
-            problems.append(_unlisted_wheel(name, paths))
+            what = f"no report lists {name} as built; it is not collected"
+            hint = "upload the report of each job (polywheel build --report) with its wheels"
+            problems.append(Problem(what, listed, hint))
         elif len(digests) > 1:
-            problems.append(_different_wheels(name, paths))
+            what = f"several jobs built {name} with different content"
+            hint = "targets with the same platform tag need different variants"
+            problems.append(Problem(what, listed, hint))
         elif digests != {expected[name]["sha256"]} or not _copy_wheel(paths[0], out, *digests):
-            problems.append(
-                Problem(f"{name} has another SHA-256 than in the report", at=str(paths[0]))
-            )
+            what = f"{name} has another SHA-256 than in the report"
+            problems.append(Problem(what, at=str(paths[0])))
         else:
             copies.append(out / name)
     return copies, problems
@@ -381,14 +378,6 @@ def expected_wheels(
     return expected, contradicted
 
 
-def _unlisted_wheel(name: str, paths: Sequence[Path]) -> Problem:
-    return Problem(
-        f"no report lists {name} as built; it is not collected",
-        at=", ".join(map(str, paths)),
-        hint="upload the report of each job (polywheel build --report) with its wheels",
-    )
-
-
 def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
     """Find sets of properties that have several labels. A release allows one label for each set."""
     labels: dict[frozenset[str], dict[str, str]] = {}
@@ -404,14 +393,6 @@ def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
                 at=", ".join(sorted(properties)),
                 hint="build all jobs from one matrix; polywheel index refuses such a release",
             )
-
-
-def _different_wheels(name: str, paths: Sequence[Path]) -> Problem:
-    return Problem(
-        f"several jobs built {name} with different content",
-        at=", ".join(map(str, paths)),
-        hint="targets with the same platform tag need different variants",
-    )
 
 
 def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:

@@ -1,13 +1,11 @@
 """The workflow for GitHub Actions.
 
-No cell of the matrix is named in it: every run makes the plan anew, so a change of the matrix needs no
-other workflow.
+It does not contain the matrix: every run creates the plan, so a change of the matrix does not change the workflow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template, uses
@@ -74,11 +72,8 @@ def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
         _check_name("--environment", settings.publication.environment)
         address = settings.publication.repository_url
         if address is not None and not _ADDRESS.fullmatch(address):
-            raise ConfigError(
-                f"malformed URL {address!r}",
-                at="--repository-url",
-                hint="expected https://…",
-            )
+            what = f"malformed URL {address!r}"
+            raise ConfigError(what, at="--repository-url", hint="expected https://…")
     return settings
 
 
@@ -109,15 +104,11 @@ def github_workflow(
             "--log-dir=logs",
             "--install-python",
         ],
-        collect=_collect("needs.build.result"),
+        collect=[
+            *("collect", "collected", "--output=dist", "--report=report.json"),
+            Expression("--result=${{ needs.build.result }}"),
+        ],
     )
-
-
-def _collect(result: str) -> Sequence[str]:
-    return [
-        *("collect", "collected", "--output=dist", "--report=report.json"),
-        Expression(f"--result=${{{{ {result} }}}}"),
-    ]
 
 
 def template_values(settings: WorkflowSettings) -> dict[str, object]:

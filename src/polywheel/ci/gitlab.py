@@ -1,6 +1,6 @@
 """The include file for GitLab CI.
 
-No cell of the matrix is named in it: every pipeline makes the plan anew, in a child pipeline.
+It does not contain the matrix: every pipeline creates the plan, in a child pipeline.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan in the words of a CI system: an entry for each build, or each pack of builds."""
+"""Plans in the formats of CI systems: one entry for each build, or for each pack of builds."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.system.terminal import json_text
 
 GITHUB_MOST = 256
-"""Jobs that GitHub makes of one matrix in a run."""
+"""The maximum number of jobs in one matrix on GitHub."""
 GITHUB_OUTPUT = 1024 * 1024
-"""Bytes in UTF-16 of everything that one GitHub job may hand to those after it."""
+"""The maximum size of the outputs of a GitHub job, in bytes of UTF-16."""
 GITLAB_TEMPLATE = ".polywheel"
 _GITLAB_NAME = 255
-"""Letters that the name of a GitLab job may have."""
+"""The maximum length of the name of a GitLab job."""
 
 
 def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
-    """What a CI job has to know, every value a string: ``id``, ``runner``, ``image`` (empty where
-    there is none), ``python`` (several with a blank between them, where a pack has builds for
-    several), ``target``, ``label`` (that of the first job), ``labels`` and ``jobs`` (all, with
-    blanks between them, as ``polywheel build --only`` takes them).
+    """The entries for CI jobs. All values are strings: ``id``, ``runner``, ``image`` (or empty), ``python`` (all Pythons
+    of the pack, separated by spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs`` (all,
+    separated by spaces, as ``polywheel build --only`` accepts them).
 
     Raises ConfigError for a target without a runner.
     """
     labels = {job.id: job.label or NON_VARIANT for job in plan.jobs}
-    for one in packs:
-        of_jobs = list(dict.fromkeys(labels[job] for job in one.jobs))
+    for pack in packs:
+        target = plan.targets[pack.target]
+        pack_labels = list(dict.fromkeys(labels[job] for job in pack.jobs))
+        at = target.at or f"tool.polywheel.targets.{target.name}"
+        runner, image = require_runner(target.name, target.runner, at), target.image or ""
+        for key, text in {"runner": runner, "image": image}.items():
+            if not text.isprintable():
+                what = f"the {key} of {target.name!r} contains an unprintable character"
+                raise ConfigError(what, at=at)
         yield {
-            "id": one.builds[0].id,
-            "runner": _target_text(plan, one.target, "runner"),
-            "image": _target_text(plan, one.target, "image"),
-            "python": " ".join(one.pythons),
-            "target": one.target,
-            "label": of_jobs[0],
-            "labels": " ".join(of_jobs),
-            "jobs": " ".join(one.jobs),
+            "id": pack.builds[0].id,
+            "runner": runner,
+            "image": image,
+            "python": " ".join(pack.pythons),
+            "target": pack.target,
+            "label": pack_labels[0],
+            "labels": " ".join(pack_labels),
+            "jobs": " ".join(pack.jobs),
         }
 
 
-def _target_text(plan: Plan, name: str, what: str) -> str:
-    target = plan.targets[name]
-    text: str = getattr(target, what) or ""
-    at = target.at or f"tool.polywheel.targets.{name}"
-    if what == "runner" and not text:
+def require_runner(target: str, runner: str | None, at: str = "") -> str:
+    """The runner of a target. Raises ConfigError if there is none."""
+    if not runner:
         raise ConfigError(
-            f"the target {name!r} has no runner for CI",
-            at=at,
-            hint=f'[tool.polywheel.targets.{name}] runner = "…"',
+            f"the target {target!r} has no runner for CI",
+            at=at or f"tool.polywheel.targets.{target}",
+            hint=f'[tool.polywheel.targets.{target}] runner = "…"',
         )
-    if not text.isprintable():
-        raise ConfigError(f"the {what} of {name!r} contains an unprintable character", at=at)
-    return text
+    return runner
 
 
 def github(plan: Plan, packs: Sequence[Pack]) -> str:
@@ -64,31 +66,26 @@ def github(plan: Plan, packs: Sequence[Pack]) -> str:
 
 
 def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
-    """A child pipeline in JSON, which is YAML: a job for each entry.
+    """A child pipeline in JSON, which is also YAML, with one job for each entry.
 
-    Each extends the hidden job ``.polywheel``, which the project writes itself and includes beside
-    this file where it triggers the pipeline.
+    Each job extends the hidden job ``.polywheel``. The project writes this job, and includes it with this file.
     """
     jobs: dict[str, dict[str, Any]] = {}
-    for one in entries(plan, packs):
-        job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": [one["runner"]]}
-        if one["image"]:
-            job["image"] = one["image"]
-        job["variables"] = {
-            "POLYWHEEL_JOBS": one["jobs"],
-            "POLYWHEEL_PYTHON": one["python"],
-            "POLYWHEEL_TARGET": one["target"],
-            "POLYWHEEL_LABEL": one["label"],
-        }
-        jobs[_job_name(one["id"])] = job
-    # YAML knows no pairs of surrogates, which is what other letters would become.
+    for entry in entries(plan, packs):
+        job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": [entry["runner"]]}
+        if entry["image"]:
+            job["image"] = entry["image"]
+        keys = ("jobs", "python", "target", "label")
+        job["variables"] = {f"POLYWHEEL_{key.upper()}": entry[key] for key in keys}
+        jobs[_job_name(entry["id"])] = job
+    # JSON would escape other characters as pairs of surrogates, which YAML does not support.
     return json_text(jobs, indent=2, exact=True, ascii_only=False)
 
 
 def _job_name(identifier: str) -> str:
-    """A name that GitLab takes: not hidden, as with a dot in front, and not too long.
+    """A valid name of a GitLab job: without a leading dot, which hides a job, and not too long.
 
-    No id is one of its keywords: each has the tag of a Python between two hyphens.
+    Ids are never keywords of GitLab, because they contain the tag of a Python between hyphens.
     """
     name = f"job{identifier}" if identifier.startswith(".") else identifier
     if len(name) <= _GITLAB_NAME:

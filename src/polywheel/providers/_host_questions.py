@@ -1,22 +1,20 @@
-"""The questions that :mod:`_host` puts to a plugin, and what is taken for an answer.
-
-Standard library only, as everything that runs in that process.
-"""
+"""The calls to a plugin for :mod:`_host`, and the checks of its answers. Standard library only."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
+import re
+import sys
 from itertools import islice
 
-from _host_version import version
-
-NO_LIST = (bytes, bytearray, dict, set, frozenset)  # can be iterated over, and are not it
+NO_LIST = (bytes, bytearray, dict, set, frozenset)
+"""Types that can be iterated over but are not valid instead of a list."""
 
 
 class Property:
-    """What plugins get: namespace, feature and value, hashable and comparable."""
+    """A property as plugins get it."""
 
     def __init__(self, namespace, feature, value):
         self.namespace = namespace
@@ -38,12 +36,12 @@ class Property:
     to_str = __repr__
 
 
-class Wrong(Exception):
-    """A plugin's answer is not what the interface says."""
+class InvalidAnswer(Exception):
+    """A plugin's answer does not follow the interface."""
 
 
-class Asked:
-    """One plugin, and which call it is in."""
+class PluginCalls:
+    """The calls to one plugin."""
 
     def __init__(self, number, request, folder, limit):
         self.process = os.getpid()
@@ -52,24 +50,24 @@ class Asked:
         self.namespace = request["namespace"]
         self.folder = folder
         self.limit = limit
-        self.room = 20 * limit  # characters
+        self.characters = 20 * limit
         self.call = ""
 
     def enter(self, call):
         self.call = call
-        self.only_here()
-        put(self.folder, f"call-{self.number}", call)
+        self.exit_in_fork()
+        write(self.folder, f"call-{self.number}", call)
 
-    def only_here(self):
-        """A child that the plugin forked, and that came back from the call, goes no further."""
+    def exit_in_fork(self):
+        """End a child process that the plugin forked and that returned from the call."""
         if os.getpid() != self.process:
             os._exit(0)
 
     def answer(self):
         self.enter("import")
-        found = load(self.request["reference"])
+        loaded = load(self.request["reference"])
         self.enter("its constructor")
-        plugin = instance(found)
+        plugin = instance(loaded)
         self.enter("namespace")
         self.check_namespace(getattr(plugin, "namespace", None))
         everything = None
@@ -77,14 +75,14 @@ class Asked:
             self.enter("get_all_configs")
             everything = self.configs(plugin.get_all_configs())
         elif not callable(getattr(plugin, "validate_property", None)):
-            raise Wrong("it has neither get_all_configs nor validate_property")
+            raise InvalidAnswer("it has neither get_all_configs nor validate_property")
         valid = [self.valid(plugin, everything, *pair) for pair in self.request["properties"]]
         pairs = self.request["setup"] if all(valid) else []
         answer = {
             "namespace": self.namespace,
             "generation": generation(plugin, everything),
             "version": version(self.request["distribution"]),
-            "all": plain(everything),
+            "all": complete(everything),
             "valid": valid,
             "supported": self.supported(plugin, hint=everything is None and not all(valid)),
             "compatible": self.compatible(plugin),
@@ -97,10 +95,10 @@ class Asked:
         if own is None:
             return
         if not isinstance(own, str):
-            raise Wrong(f"its namespace is {brief(own)}, not a string")
+            raise InvalidAnswer(f"its namespace is {brief(own)}, not a string")
         own = self.text(own, "its namespace")
         if self.namespace not in (None, own):
-            raise Wrong(f"it has the namespace {brief(own)}, not {self.namespace!r}")
+            raise InvalidAnswer(f"it has the namespace {brief(own)}, not {self.namespace!r}")
         self.namespace = own
 
     def valid(self, plugin, everything, feature, value):
@@ -110,20 +108,20 @@ class Asked:
         if not callable(getattr(plugin, "validate_property", None)):
             return False
         self.enter("validate_property")
-        said = plugin.validate_property(Property(self.namespace, feature, value))
-        if said is not True and said is not False:
-            raise Wrong(f"validate_property returned {brief(said)}, not true or false")
-        return said
+        valid = plugin.validate_property(Property(self.namespace, feature, value))
+        if valid is not True and valid is not False:
+            raise InvalidAnswer(f"validate_property returned {brief(valid)}, not true or false")
+        return valid
 
     def supported(self, plugin, *, hint):
-        """What fits this machine; as a ``hint``, only if the plugin can say it."""
+        """The configs that fit this machine. For a ``hint``, errors are ignored."""
         if not self.request["supported"] and not hint:
             return None
         self.enter("get_supported_configs")
         try:
             call = plugin.get_supported_configs
-            # 2025-06: the properties that the wheels at hand have, or None for all.
-            return plain(self.configs(call(None) if wants_an_argument(call) else call()))
+            # 2025-06: the argument has the properties of the available wheels; None means all.
+            return complete(self.configs(call(None) if wants_an_argument(call) else call()))
         except BaseException:
             if self.request["supported"]:
                 raise
@@ -131,7 +129,7 @@ class Asked:
 
     def compatible(self, plugin):
         self.enter("all_properties_compatible")
-        # A class that inherits the attribute from a protocol has a property there: no answer.
+        # If a class inherits from a protocol, the attribute may be a property, which is not an answer.
         names = ("all_properties_compatible", "is_aot_plugin")
         return any(getattr(plugin, name, None) is True for name in names)
 
@@ -139,58 +137,68 @@ class Asked:
         if not pairs or not callable(getattr(plugin, "get_build_setup", None)):
             return {}
         self.enter("get_build_setup")
-        said = plugin.get_build_setup([Property(self.namespace, *pair) for pair in pairs])
-        if not isinstance(said, dict):
-            raise Wrong(f"get_build_setup returned {brief(said)}, not a dict")
-        found = {}
-        for key, value in said.items():
+        setup = plugin.get_build_setup([Property(self.namespace, *pair) for pair in pairs])
+        if not isinstance(setup, dict):
+            raise InvalidAnswer(f"get_build_setup returned {brief(setup)}, not a dict")
+        checked = {}
+        for key, value in setup.items():
             name = self.text(key, "a key")
-            found[name] = self.strings(value, name)
-        return found
+            checked[name] = self.strings(value, name)
+        return checked
 
-    def configs(self, said):
-        """``[name, values, multi_value]`` of each; None for a multi_value that is not there."""
-        if isinstance(said, (str, *NO_LIST)) or not hasattr(said, "__iter__"):
-            raise Wrong(f"{self.call} returned {brief(said)}, not a list of feature configs")
-        found = []
-        for config in islice(said, self.limit + 1):
+    def configs(self, value):
+        """``[name, values, multi_value]`` of each config. A missing multi_value is None."""
+        if isinstance(value, (str, *NO_LIST)) or not hasattr(value, "__iter__"):
+            raise InvalidAnswer(
+                f"{self.call} returned {brief(value)}, not a list of feature configs"
+            )
+        checked = []
+        for config in islice(value, self.limit + 1):
             for attribute in ("name", "values"):
                 if not hasattr(config, attribute):
-                    raise Wrong(f"{self.call} returned {brief(config)}, which has no {attribute}")
+                    raise InvalidAnswer(
+                        f"{self.call} returned {brief(config)}, which has no {attribute}"
+                    )
             name = self.text(config.name, "the name of a feature")
             multi = getattr(config, "multi_value", None)
             if multi is not None and not isinstance(multi, bool):
-                raise Wrong(f"multi_value of {brief(name)} is {brief(multi)}, not true or false")
-            found.append([name, self.strings(config.values, name), multi])
-        return found
+                raise InvalidAnswer(
+                    f"multi_value of {brief(name)} is {brief(multi)}, not true or false"
+                )
+            checked.append([name, self.strings(config.values, name), multi])
+        return checked
 
-    def strings(self, said, where):
-        if isinstance(said, str):
-            said = [said]  # seen in the wild in place of a list
-        if isinstance(said, NO_LIST) or not hasattr(said, "__iter__"):
-            raise Wrong(f"{self.call} returned {brief(said)} for {brief(where)}, not strings")
-        return [self.text(text, f"a value of {brief(where)}") for text in said]
+    def strings(self, value, key):
+        if isinstance(value, str):
+            value = [value]  # some plugins return a string instead of a list
+        if isinstance(value, NO_LIST) or not hasattr(value, "__iter__"):
+            raise InvalidAnswer(
+                f"{self.call} returned {brief(value)} for {brief(key)}, not strings"
+            )
+        return [self.text(text, f"a value of {brief(key)}") for text in value]
 
-    def text(self, said, what):
-        if not isinstance(said, str):
-            raise Wrong(f"{self.call} returned {brief(said)} as {what}, not a string")
-        said = str.__str__(said)  # what it holds, where it is an enumeration's or its own kind
-        if len(said) > 4096:
-            raise Wrong(f"{self.call} returned a string of {len(said)} characters as {what}")
+    def text(self, value, what):
+        if not isinstance(value, str):
+            raise InvalidAnswer(f"{self.call} returned {brief(value)} as {what}, not a string")
+        text = str.__str__(value)  # the content of an enumeration member or of another subclass
+        if len(text) > 4096:
+            raise InvalidAnswer(
+                f"{self.call} returned a string of {len(text)} characters as {what}"
+            )
         self.limit -= 1
-        self.room -= len(said)
-        if self.limit < 0 or self.room < 0:
-            raise Wrong(f"{self.call} returned too many values")
-        return said
+        self.characters -= len(text)
+        if self.limit < 0 or self.characters < 0:
+            raise InvalidAnswer(f"{self.call} returned too many values")
+        return text
 
 
-def plain(configs):
-    """Configs in which what is not said about several values is no."""
+def complete(configs):
+    """The configs with false instead of a missing multi_value."""
     return configs and [[name, values, multi is True] for name, values, multi in configs]
 
 
 def brief(value):
-    """A value in words that fit a message, whatever its repr does."""
+    """A value as a short text, even if its repr fails."""
     try:
         text = ascii(value)
     except BaseException:
@@ -201,24 +209,24 @@ def brief(value):
 def load(reference):
     """The object that a reference names: a module, an instance, or a class."""
     module, _, path = reference.partition(":")
-    found = importlib.import_module(module)
+    loaded = importlib.import_module(module)
     for part in filter(None, path.split(".")):
-        found = getattr(found, part)
-    return found
+        loaded = getattr(loaded, part)
+    return loaded
 
 
-def instance(found):
-    """Classes of 2025 have methods and are instantiated; those since PEP 817 have class or
-    static methods and are not.
+def instance(loaded):
+    """The plugin. Classes of 2025 have methods and are instantiated. Since PEP 817, classes have class or
+    static methods and are used as they are.
     """
-    if not isinstance(found, type):
-        return found
+    if not isinstance(loaded, type):
+        return loaded
     names = ("get_all_configs", "get_supported_configs", "get_build_setup", "validate_property")
     kinds = [
-        next((vars(c)[name] for c in found.__mro__ if name in vars(c)), None) for name in names
+        next((vars(c)[name] for c in loaded.__mro__ if name in vars(c)), None) for name in names
     ]
     bound = (classmethod, staticmethod, type(None))
-    return found if all(isinstance(kind, bound) for kind in kinds) else found()
+    return loaded if all(isinstance(kind, bound) for kind in kinds) else loaded()
 
 
 def generation(plugin, everything):
@@ -239,35 +247,35 @@ def wants_an_argument(function):
     except (TypeError, ValueError):
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(one.kind in positional and one.default is one.empty for one in parameters)
+    return any(p.kind in positional and p.default is p.empty for p in parameters)
 
 
 def ask(number, request, folder, limit):
-    """The answer of one plugin as JSON, or what it did instead."""
-    asked = Asked(number, request, folder, limit)
+    """The answer of one plugin as JSON, or its error."""
+    calls = PluginCalls(number, request, folder, limit)
     try:
-        said = asked.answer()
-    except Wrong as error:
-        said = json.dumps({"error": str(error), "call": asked.call, "missing": False})
-    except BaseException as error:  # SystemExit and KeyboardInterrupt are a plugin's fault too
-        missing = isinstance(error, ModuleNotFoundError) and asked.call == "import"
-        said = json.dumps({"error": words(error), "call": asked.call, "missing": missing})
-        # Where a plugin is not installed, that says it all.
+        answer = calls.answer()
+    except InvalidAnswer as error:
+        answer = json.dumps({"error": str(error), "call": calls.call, "missing": False})
+    except BaseException as error:  # including SystemExit and KeyboardInterrupt of a plugin
+        missing = isinstance(error, ModuleNotFoundError) and calls.call == "import"
+        answer = json.dumps({"error": describe(error), "call": calls.call, "missing": missing})
+        # If the plugin is not installed, the message is enough.
         if not (missing and f"{request['reference'].split(':')[0]}.".startswith(f"{error.name}.")):
             log(error)
-    asked.only_here()
-    return said
+    calls.exit_in_fork()
+    return answer
 
 
-def words(error):
-    """An exception in words, whatever its methods do."""
-    said = []
+def describe(error):
+    """The name and message of an exception, even if its methods fail."""
+    texts = []
     try:
-        said.append(str.__str__(type(error).__name__))
-        said.append(str.__str__(str(error))[:1000])
+        texts.append(str.__str__(type(error).__name__))
+        texts.append(str.__str__(str(error))[:1000])
     except BaseException:
-        said = said or ["an exception that can't be named"]
-    return ": ".join(filter(None, said))
+        texts = texts or ["an exception that can't be named"]
+    return ": ".join(filter(None, texts))
 
 
 def log(error):
@@ -275,14 +283,52 @@ def log(error):
         import traceback
 
         traceback.print_exception(error)
-    except BaseException:  # the plugin may have spoilt the stream
+    except BaseException:  # the plugin may have damaged the stream
         pass
 
 
-def put(folder, name, text):
-    """Write a file, whole or not at all. A plugin may have removed the folder."""
+def write(folder, name, text):
+    """Write a file completely or not at all. The plugin may have removed the folder."""
     os.makedirs(folder, 0o700, exist_ok=True)
     part = os.path.join(folder, f"{name}.part")
     with open(part, "w", encoding="ascii") as file:
         file.write(text)
     os.replace(part, os.path.join(folder, name))
+
+
+def version(distribution):
+    """The version of an installed distribution; None if it is unknown."""
+    if distribution is None:
+        return None
+    try:
+        # The import of importlib.metadata takes longer than the rest of a query.
+        return version_in_path(distribution) or other_version(distribution)
+    except Exception:
+        return None
+
+
+def version_in_path(distribution):
+    normalized = normalize(distribution)
+    for folder in filter(os.path.isdir, sys.path):
+        for name in os.listdir(folder):
+            stem, suffix, rest = name.partition(".dist-info")
+            if suffix and not rest and normalize(stem.partition("-")[0]) == normalized:
+                with open(os.path.join(folder, name, "METADATA"), encoding="utf-8") as file:
+                    for line in iter(file.readline, "\n"):
+                        if not line:
+                            break
+                        if line.lower().startswith("version:"):
+                            return line.partition(":")[2].strip()
+    return None
+
+
+def other_version(distribution):
+    """The version of a distribution that is not a .dist-info folder, such as an egg."""
+    from importlib.metadata import version as installed_version
+
+    return str(installed_version(distribution))
+
+
+def normalize(name):
+    """The normalized name of a distribution (PEP 503)."""
+    return re.sub("[-_.]+", "-", name).lower()

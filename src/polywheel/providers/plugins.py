@@ -1,6 +1,6 @@
-"""Which plugin answers for a namespace, and in which environment it runs.
+"""Decide which plugin answers for a namespace, and check its answers.
 
-During a build, plugins are in the build environment. At other times they get isolated environments.
+During a build, plugins run in the build environment. Otherwise they run in isolated environments.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import Project
+from polywheel.config.reader import Problems
 from polywheel.errors import BuildError, ConfigError, ProviderError, nearest
 from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
@@ -25,27 +26,26 @@ WITHOUT_MULTI_VALUE = ("2025-04", "2025-06")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildProvider:
-    """How a namespace is handled while building."""
+    """How builds handle a namespace."""
 
     namespace: str
     query: str
-    """``plugin``, ``preset`` or ``never``."""
+    """``plugin``, ``preset``, or ``never``."""
 
     at: str
     reference: str = ""
     requires: tuple[str, ...] = ()
-    """Those whose markers hold here."""
+    """The requirements whose markers are true here."""
 
     fills_static: bool = False
-    """Whether its answer becomes the static properties of the wheel (``build-requires``)."""
+    """Whether its answer becomes static properties of the wheel (``build-requires``)."""
 
 
 def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, ...]:
-    """The providers of the namespaces that a variant uses.
+    """The providers of the namespaces of a variant.
 
-    A provider with ``build-requires`` is asked for every variant: its static properties are part
-    of every wheel's metadata. ``[tool.polywheel.providers.ns]`` takes the place of what
-    ``[variant.providers.ns]`` says.
+    A provider with ``build-requires`` is asked for every variant, because the metadata of every wheel contains its
+    static properties. ``[tool.polywheel.providers.ns]`` overrides ``[variant.providers.ns]``.
     """
     for namespace in project.settings.providers:
         project.metadata.require_provider(
@@ -59,10 +59,9 @@ def build_providers(project: Project, variant: Variant) -> tuple[BuildProvider, 
 
 
 def plugin_requires(project: Project, provider: Provider) -> tuple[str, ...]:
-    """The requirements that install the plugin of a namespace, with their markers.
+    """The requirements that install the plugin of a namespace, with markers; empty if builds ask no plugin.
 
-    Empty if builds do not ask a plugin. This is the only function that decides whether they do; the
-    machine makes no difference.
+    Only this function decides whether builds ask a plugin. The result does not depend on the machine.
     """
     requires = provider.requires or provider.build_requires
     override = project.settings.providers.get(provider.namespace)
@@ -74,7 +73,7 @@ def plugin_requires(project: Project, provider: Provider) -> tuple[str, ...]:
 
 
 def build_provider(project: Project, provider: Provider) -> BuildProvider:
-    """How the namespace of a provider is handled. Raises ProviderError, ConfigError."""
+    """How builds handle the namespace of a provider. Raises ProviderError and ConfigError."""
     namespace = provider.namespace
     override = project.settings.providers.get(namespace)
     at = project.at(f"variant.providers.{namespace}")
@@ -85,7 +84,7 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
         at = project.at(f"tool.polywheel.providers.{namespace}")
         declared = provider.requires or provider.build_requires
         if requires and not (declared and _distribution(requires[0]) == _distribution(declared[0])):
-            reference = None  # another plugin, and not only another version
+            reference = None  # another plugin, not only another version
         reference = override.plugin_api or reference
         query = override.query or query
     requires = _require_applicable(namespace, requires, at)
@@ -104,24 +103,18 @@ def _distribution(requirement: str) -> str:
 
 
 def default_reference(requires: Sequence[str]) -> str:
-    """The module of a plugin without ``plugin-api``, by the requirements that are installed for it.
-
-    That is the first one: the others, whose markers do not hold, would not be there to be imported.
-    """
+    """The module of a plugin without ``plugin-api``: that of the first installed requirement."""
     return _distribution(requires[0]).replace("-", "_")
 
 
 def applicable_requirements(requires: Iterable[str]) -> tuple[str, ...]:
-    """The requirements whose markers hold here.
-
-    Raises UndefinedComparison and UndefinedEnvironmentName.
-    """
+    """The requirements whose markers are true here. Raises UndefinedComparison and UndefinedEnvironmentName."""
     markers = {text: Requirement(text).marker for text in requires}
-    return tuple(text for text, one in markers.items() if one is None or one.evaluate())
+    return tuple(text for text, marker in markers.items() if marker is None or marker.evaluate())
 
 
 def _require_applicable(namespace: str, requires: tuple[str, ...], at: str) -> tuple[str, ...]:
-    """As above: one at least, where there are any. Raises ConfigError and ProviderError."""
+    """The requirements whose markers are true here. Raises ConfigError, and ProviderError if there are none."""
     try:
         here = applicable_requirements(requires)
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
@@ -139,98 +132,91 @@ def _require_applicable(namespace: str, requires: tuple[str, ...], at: str) -> t
     return here
 
 
-def plugin_requirements(providers: Sequence[BuildProvider]) -> list[str]:
-    """The requirements that bring the plugins, each once, without markers."""
-    found: dict[str, None] = {}
-    for provider in providers:
-        if provider.query != "plugin":
-            continue
-        for text in provider.requires:
-            requirement = Requirement(text)
-            requirement.marker = None
-            found[str(requirement)] = None
-    return list(found)
+def plugin_requirements(providers: Iterable[BuildProvider]) -> list[str]:
+    """The requirements that install the plugins, each once, without markers."""
+    requirements: dict[str, None] = {}
+    for text in (text for one in providers if one.query == "plugin" for text in one.requires):
+        requirement = Requirement(text)
+        requirement.marker = None
+        requirements[str(requirement)] = None
+    return list(requirements)
 
 
-def queries(providers: Sequence[BuildProvider], variant: Variant) -> list[PluginQuery]:
-    """The queries to the plugins about a variant."""
-    found = []
-    for provider in providers:
-        if provider.query != "plugin":
-            continue
-        properties = tuple(p for p in variant.properties if p.namespace == provider.namespace)
-        found.append(
-            PluginQuery(
-                namespace=provider.namespace,
-                reference=provider.reference,
-                requires=provider.requires,
-                at=provider.at,
-                properties=properties,
-                setup=properties,
-                supported=provider.fills_static,
-            )
+def queries(providers: Iterable[BuildProvider], variant: Variant) -> list[PluginQuery]:
+    """The queries to the plugins for a variant."""
+    by_namespace: dict[str, tuple[VariantProperty, ...]] = {}
+    for prop in variant.properties:
+        by_namespace[prop.namespace] = (*by_namespace.get(prop.namespace, ()), prop)
+    return [
+        PluginQuery(
+            namespace=provider.namespace,
+            reference=provider.reference,
+            requires=provider.requires,
+            at=provider.at,
+            properties=by_namespace.get(provider.namespace, ()),
+            setup=by_namespace.get(provider.namespace, ()),
+            supported=provider.fills_static,
         )
-    return found
+        for provider in providers
+        if provider.query == "plugin"
+    ]
 
 
 def check_answer(answer: PluginAnswer, *, at: str, multi_value: Collection[str] = ()) -> None:
-    """Raise ProviderError for a property that the plugin does not know, or one value too many.
+    """Raise ProviderError for unknown properties, and for several values of a feature with one value.
 
-    Plugins of 2025 do not say which features may have several values: ``multi_value`` names those
-    that are known otherwise.
+    ``multi_value`` has features with several values, for plugins of 2025, which do not list them.
     """
-    problems = [
-        _unknown_property_error(prop, answer, at)
-        for prop, valid in answer.valid.items()
-        if not valid
-    ]
+    problems = Problems()
+    for prop, valid in answer.valid.items():
+        if not valid:
+            _add_unknown_property(problems, prop, answer, at)
     values: dict[str, list[str]] = {}
     for prop in answer.valid:
         values.setdefault(prop.feature, []).append(prop.value)
-    allowed = {one.name for one in answer.all_configs or () if one.multi_value}
+    allowed = {config.name for config in answer.all_configs or () if config.multi_value}
     if answer.generation in WITHOUT_MULTI_VALUE:
         allowed.update(multi_value)
-    problems += [
-        ProviderError(
-            f"'{answer.namespace} :: {feature}' allows one value in a variant, not {len(several)}: "
-            + ", ".join(several),
-            at=at,
-        )
-        for feature, several in values.items()
-        if feature not in allowed and len(several) > 1
-    ]
-    if problems:
-        raise ProviderError.collected(p for error in problems for p in error.problems)
+    for feature, several in values.items():
+        if feature not in allowed and len(several) > 1:
+            problems.add(
+                f"'{answer.namespace} :: {feature}' allows one value in a variant, not {len(several)}: "
+                + ", ".join(several),
+                at=at,
+            )
+    if problems.found:
+        raise ProviderError.collected(problems.found)
 
 
-def _unknown_property_error(prop: VariantProperty, answer: PluginAnswer, at: str) -> ProviderError:
-    """An error for an unknown property, with the nearest known one (from ``supported`` without a list)."""
+def _add_unknown_property(
+    problems: Problems, prop: VariantProperty, answer: PluginAnswer, at: str
+) -> None:
+    """Add a problem with the nearest known property, or the nearest supported one without a list."""
     known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
-    what, found, names = "feature", prop.feature, tuple(known)
+    noun, unknown, names = "feature", prop.feature, tuple(known)
     if prop.feature in known:
-        # A plugin may support a value that it does not call valid.
+        # A plugin may support a value that it calls invalid.
         names = tuple(value for value in known[prop.feature] if value != prop.value)
-        what, found = "value", prop.value
-    hint = nearest(found, names)
+        noun, unknown = "value", prop.value
+    hint = nearest(unknown, names)
     if answer.all_configs is None:
-        what = "feature or value"
+        noun = "feature or value"
         if hint is None or hint.startswith("known:"):
             hint = "this machine supports: " + ", ".join(names) if names else None
-    return ProviderError(
-        f"the provider of {prop.namespace!r} does not know the {what} of '{prop}'", at=at, hint=hint
-    )
+    what = f"the provider of {prop.namespace!r} does not know the {noun} of '{prop}'"
+    problems.add(what, at=at, hint=hint)
 
 
 def _feature_order(
     metadata: VariantMetadata, namespace: str, configs: Sequence[FeatureConfig]
 ) -> tuple[str, ...]:
-    """The features that the project puts in order first, the others as the plugin has them.
+    """The features that the project orders, then the others in the order of the plugin.
 
     (Draft PEP on building, "Populating static properties from provider plugins", step 6.) One
     feature needs no order.
     """
-    names = [one.name for one in configs]
-    first = [one.feature for one in metadata.feature_priorities if one.namespace == namespace]
+    names = [config.name for config in configs]
+    first = [prop.feature for prop in metadata.feature_priorities if prop.namespace == namespace]
     order = dict.fromkeys([*(name for name in first if name in names), *names])
     return tuple(order) if len(order) > 1 else ()
 
@@ -240,9 +226,9 @@ def with_static_properties(
     providers: Sequence[BuildProvider],
     answers: Mapping[str, PluginAnswer],
 ) -> VariantMetadata:
-    """Metadata in which answers stand for ``build-requires`` (draft PEP on building).
+    """The metadata with answers instead of ``build-requires`` (draft PEP on building).
 
-    Raises ProviderError where such a plugin does not declare that all its properties are compatible.
+    Raises ProviderError if such a plugin does not declare that all its properties are compatible.
     """
     filled = dict(metadata.providers)
     for provider in providers:
@@ -266,30 +252,30 @@ def with_static_properties(
             metadata.providers[provider.namespace],
             build_requires=(),
             plugin_api=None,
-            static_properties={one.name: one.values for one in answer.supported},
+            static_properties={config.name: config.values for config in answer.supported},
             feature_order=_feature_order(metadata, provider.namespace, answer.supported),
         )
     return replace(metadata, providers=MappingProxyType(filled))
 
 
 class PluginEnvironments:
-    """Environments with plugins, for the Python that runs this; created once and kept in the cache.
+    """Cached environments with plugins, for the Python that runs polywheel.
 
-    With ``fresh`` each is created anew, once in the life of this object. An environment may be used
-    for as long as this object lives: until then no other process replaces it.
+    With ``fresh``, each environment is created again, once for this object. No other process replaces an
+    environment during the life of this object.
     """
 
     def __init__(self, *, fresh: bool = False, notify: Callable[[str], None]) -> None:
-        # Most commands only might install plugins.
+        # Most commands do not install plugins.
         from polywheel.environments.virtual_environments import Environments, this_interpreter
 
         self._environments = Environments("providers", fresh=fresh, notify=notify)
         self._interpreter = this_interpreter()
 
     def python(self, requirements: Sequence[str]) -> str:
-        """The interpreter of the environment with these requirements; this one if there are none.
+        """The interpreter of the environment with these requirements; this interpreter if there are none.
 
-        Raises ProviderError, and ConfigError where the settings for installers can't be followed.
+        Raises ProviderError, and ConfigError for settings of installers that can't be used.
         """
         if not requirements:
             return sys.executable
@@ -310,7 +296,7 @@ class PluginEnvironments:
 
 
 def without_plugin(namespace: str) -> str:
-    """A hint for a plugin that can't be installed: installers may carry the provider themselves."""
+    """A hint for a plugin that can't be installed. Installers may contain the provider."""
     return (
         f'if no index has the plugin, set [tool.polywheel.providers.{namespace}] query = "preset": it checks '
         "properties against the preset and installs nothing"

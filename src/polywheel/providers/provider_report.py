@@ -1,4 +1,4 @@
-"""What the providers of a project, or the installed plugins, support."""
+"""The features of a project's providers, or of the installed plugins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProviderSurvey:
 
     namespace: str
     kind: str
-    """``plugin``, ``static``, ``preset``, ``builtin``, or ``never`` (asked)."""
+    """``plugin``, ``static``, ``preset``, ``builtin``, or ``never``."""
 
     at: str
     requires: tuple[str, ...] = ()
@@ -33,77 +33,68 @@ class ProviderSurvey:
     supported: tuple[FeatureConfig, ...] | None = None
 
     def with_features(self, features: Mapping[str, tuple[str, ...]]) -> ProviderSurvey:
-        """The same provider with a list of what it knows."""
-        return replace(
-            self, features=tuple(FeatureConfig(*feature) for feature in features.items())
-        )
+        """The same provider with a list of features."""
+        return replace(self, features=tuple(FeatureConfig(*item) for item in features.items()))
 
 
 def project_plugins(project: Project) -> list[ProviderSurvey]:
-    """The providers of a project in priority order, not asked yet."""
-    found = []
+    """The providers of a project in priority order. Plugins are not asked yet."""
+    surveys = []
     for namespace in project.metadata.namespaces:
         provider = project.metadata.providers[namespace]
-        one = build_provider(project, provider)
-        surveyed = ProviderSurvey(
+        handling = build_provider(project, provider)
+        survey = ProviderSurvey(
             namespace=namespace,
-            kind=one.query,
-            at=one.at,
-            requires=one.requires,
-            plugin=one.reference or None,
+            kind=handling.query,
+            at=handling.at,
+            requires=handling.requires,
+            plugin=handling.reference or None,
         )
-        if provider.static_properties:
-            order = provider.feature_order or tuple(provider.static_properties)
-            configs = tuple(
-                FeatureConfig(feature, provider.static_properties[feature]) for feature in order
-            )
-            # Static properties are always compatible: that is what they say.
-            surveyed = replace(surveyed, kind="static", features=configs, supported=configs)
+        if static := provider.static_properties:
+            order = provider.feature_order or tuple(static)
+            configs = tuple(FeatureConfig(feature, static[feature]) for feature in order)
+            # Static properties are always compatible by definition.
+            survey = replace(survey, kind="static", features=configs, supported=configs)
         elif provider.builtin is not None:
-            surveyed = replace(surveyed, kind="builtin", plugin=provider.builtin)
-        elif one.query == "plugin":
-            surveyed = replace(
-                surveyed, query=_query(namespace, one.reference, one.requires, one.at)
-            )
-        found.append(surveyed)
-    return found
+            survey = replace(survey, kind="builtin", plugin=provider.builtin)
+        elif handling.query == "plugin":
+            survey = _with_query(survey, namespace)
+        surveys.append(survey)
+    return surveys
 
 
 def installed_plugins() -> list[ProviderSurvey]:
     """The plugins that are installed beside polywheel, by their entry points."""
-    found = []
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        requires = (entry.dist.name,) if entry.dist else ()
-        at = f"entry point {entry.name}"
-        found.append(
+    return [
+        _with_query(
             ProviderSurvey(
                 namespace=entry.name,
                 kind="plugin",
-                at=at,
-                requires=requires,
+                at=f"entry point {entry.name}",
+                requires=(entry.dist.name,) if entry.dist else (),
                 plugin=entry.value,
-                query=_query(None, entry.value, requires, at),
-            )
+            ),
+            None,
         )
-    return found
+        for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    ]
 
 
-def _query(
-    namespace: str | None, reference: str, requires: tuple[str, ...], at: str
-) -> PluginQuery:
-    return PluginQuery(
+def _with_query(survey: ProviderSurvey, namespace: str | None) -> ProviderSurvey:
+    query = PluginQuery(
         namespace=namespace,
-        reference=reference,
-        requires=requires,
-        at=at,
+        reference=survey.plugin or "",
+        requires=survey.requires,
+        at=survey.at,
         supported=True,
         version=True,
     )
+    return replace(survey, query=query)
 
 
 def with_answers(provider: ProviderSurvey, answers: Sequence[PluginAnswer]) -> ProviderSurvey:
     """A provider with the answer of its plugin."""
-    answer = next(one for one in answers if one.query is provider.query)
+    answer = next(answer for answer in answers if answer.query is provider.query)
     return replace(
         provider,
         namespace=answer.namespace or provider.namespace,
@@ -115,7 +106,7 @@ def with_answers(provider: ProviderSurvey, answers: Sequence[PluginAnswer]) -> P
 
 
 def provider_as_json(provider: ProviderSurvey) -> dict[str, Any]:
-    """The shape of ``polywheel providers --json``."""
+    """The output of ``polywheel providers --json``."""
     return {
         "namespace": provider.namespace,
         "kind": provider.kind,
@@ -132,6 +123,5 @@ def _listed(configs: tuple[FeatureConfig, ...] | None) -> list[dict[str, Any]] |
     if configs is None:
         return None
     return [
-        {"feature": one.name, "values": list(one.values), "multi_value": one.multi_value}
-        for one in configs
+        {"feature": c.name, "values": list(c.values), "multi_value": c.multi_value} for c in configs
     ]
