@@ -85,7 +85,6 @@ def _parts(text: str, names: tuple[str, ...], at: str | None) -> list[str]:
 
 LABEL = re.compile(r"[0-9a-z_.]+")
 NULL_LABEL = "null"
-HASH_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class Variant:
 def variant_hash(properties: Iterable[VariantProperty]) -> str:
     """Return the first 8 hex digits of SHA-256 over the sorted properties, each with a newline (PEP 817)."""
     text = "".join(f"{prop}\n" for prop in sorted(set(properties)))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:HASH_DIGITS]
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:8]
 
 
 def check_label(label: str, *, at: str | None = None) -> None:
@@ -160,10 +159,6 @@ def check_label(label: str, *, at: str | None = None) -> None:
             at=at,
             hint="a label may contain only a-z, 0-9, _ and ., and must not be empty",
         )
-
-
-def _frozen() -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +172,9 @@ class Provider:
     namespace: str
     requires: tuple[str, ...] = ()
     build_requires: tuple[str, ...] = ()
-    static_properties: Mapping[str, tuple[str, ...]] = field(default_factory=_frozen)
+    static_properties: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     feature_order: tuple[str, ...] = ()
     builtin: str | None = None
     plugin_api: str | None = None
@@ -225,7 +222,7 @@ class VariantMetadata:
                     hint="for example 'abi_dependency :: torch :: 2.9'",
                 )
             return
-        self.check_namespace(prop, at=at)
+        self.require_provider(prop.namespace, at=at)
         static = self.providers[prop.namespace].static_properties
         if not static:
             return

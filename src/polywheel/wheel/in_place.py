@@ -235,20 +235,15 @@ def _run_shielded(write: Callable[[], None]) -> None:
             code = error.errno or errno.EIO
         finally:
             os._exit(code)
-    code = os.waitstatus_to_exitcode(_wait_for(child))
-    if code:
-        number = code if code > 0 else errno.EINTR
-        raise OSError(number, os.strerror(number))
-
-
-def _wait_for(child: int) -> int:
-    """Return the status of a child. An interruption of this process has to wait for its end."""
     try:
-        return os.waitpid(child, 0)[1]
-    except BaseException:
+        _, status = os.waitpid(child, 0)
+    except BaseException:  # an interruption of this process has to wait for the child
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
         raise
+    if code := os.waitstatus_to_exitcode(status):
+        number = code if code > 0 else errno.EINTR
+        raise OSError(number, os.strerror(number))
 
 
 # Without a buffer: a buffer would try a failed write again when it is closed.

@@ -31,7 +31,6 @@ _TAIL = 16 * 1024
 _MAX_DIRECTORY = 16 * 1024 * 1024
 _MAX_DOCUMENT = 64 * 1024
 
-
 _Member = tuple[bytes, int, int, int, int, int]
 """A member in the central directory: path, method, CRC, compressed size, size, offset."""
 
@@ -71,7 +70,11 @@ def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
     else:
         directory, first, last = _read(file, offset, length), 0, length
     if name.label is None:
-        _check_non_variant(directory, first, last)
+        if (
+            directory.find(_WHEEL, first, last) < 0
+            or directory.find(_VARIANT_JSON, first, last) >= 0
+        ):
+            raise UnusualError
         return None
     member = _find_member(directory, first, last, name)
     _, method, crc, compressed, content_size, member_start = member
@@ -83,12 +86,6 @@ def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:
     if content is None:
         raise UnusualError
     return content
-
-
-def _check_non_variant(directory: bytes, first: int, last: int) -> None:
-    """Raise UnusualError unless the directory looks like that of a non-variant wheel."""
-    if directory.find(_WHEEL, first, last) < 0 or directory.find(_VARIANT_JSON, first, last) >= 0:
-        raise UnusualError
 
 
 def _find_member(directory: bytes, first: int, last: int, name: WheelName) -> _Member:
@@ -149,9 +146,8 @@ def _decompress(data: bytes, method: int, crc: int, size: int) -> bytes | None:
 
     Cached, because wheels of one variant have the same variant.json.
     """
-    if method == _STORED:
-        content = data
-    elif method == _DEFLATED:
+    content = data
+    if method == _DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             content = inflater.decompress(data, size + 1)
@@ -159,7 +155,7 @@ def _decompress(data: bytes, method: int, crc: int, size: int) -> bytes | None:
             return None
         if not inflater.eof or inflater.unused_data:
             return None
-    else:
+    elif method != _STORED:
         return None
     return content if len(content) == size and zlib.crc32(content) == crc else None
 

@@ -55,68 +55,47 @@ class NewMember:
         around: Neighbours | None = None,
         extra: bytes = b"",
     ) -> None:
-        self.name = name
-        self.content = content
-        self.like = like
-        self._around = around
-        self._extra = extra
+        self.name, self.content, self._like = name, content, like
+        self._around, self._extra = around, extra
         large = len(content) > _WORTH_A_THREAD
         self._level = zlib.Z_DEFAULT_COMPRESSION if thorough or not large else zlib.Z_BEST_SPEED
         self._data = content
         self._thread: Thread | None = None
-        if like.method != STORED and content:
+        if like.method == STORED or not content:
+            return
+        if large:
             self._thread = Thread(target=self._deflate)
-            if large:
-                self._thread.start()
-
-    def data(self) -> bytes:
-        """Return the data for the archive: the deflated content, or the content of a stored member."""
-        if self._thread is not None:
-            if self._thread.ident is None:
-                self._deflate()
-            else:
-                self._thread.join()
-            self._thread = None
-        return self._data
-
-    def write(self, target: BinaryIO) -> Member:
-        """Append the member. Return its entry. The same content and entry give the same bytes."""
-        data = self.data()
-        like, around = self.like, self._around
-        crc, offset = zlib.crc32(self.content), target.tell()
-        if around is not None and (crc, len(data)) == (like.crc, like.compressed):
-            target.write(around.local + data + around.trailing)
-            return replace(like, offset=offset)
-        entry = replace(
-            like,
-            name=self.name,
-            raw_name=self.name.encode("utf-8"),
-            method=STORED if data is self.content else DEFLATED,
-            crc=crc,
-            compressed=len(data),
-            size=len(self.content),
-            offset=offset,
-        )
-        member, local = plain_headers(entry)
-        target.write(local)
-        target.write(data)
-        return replace(member, extra=self._extra)
+            self._thread.start()
+        else:
+            self._deflate()
 
     def _deflate(self) -> None:
         deflater = zlib.compressobj(self._level, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._data = deflater.compress(self.content) + deflater.flush()
 
+    def write(self, target: BinaryIO) -> Member:
+        """Append the member. Return its entry. The same content and entry give the same bytes."""
+        if self._thread is not None:
+            self._thread.join()
+        data, like, around = self._data, self._like, self._around
+        crc, offset = zlib.crc32(self.content), target.tell()
+        if around is not None and (crc, len(data)) == (like.crc, like.compressed):
+            target.write(around.local + data + around.trailing)
+            return replace(like, offset=offset)
+        method = STORED if data is self.content else DEFLATED
+        entry = replace(like, name=self.name, raw_name=self.name.encode("utf-8"), method=method)
+        entry = replace(entry, crc=crc, compressed=len(data), size=len(self.content), offset=offset)
+        member, local = plain_headers(entry)
+        target.write(local)
+        target.write(data)
+        return replace(member, extra=self._extra)
+
 
 def plain_headers(member: Member) -> tuple[Member, bytes]:
     """Return the directory entry and the local header of a member, in the form that zipfile writes."""
     raw_name = member.raw_name
-    plain = replace(
-        member,
-        flags=member.flags & UTF8 if raw_name.isascii() else UTF8,
-        needed=(20, 0),
-        extra=b"",
-        comment=b"",
-    )
+    flags = member.flags & UTF8 if raw_name.isascii() else UTF8
+    plain = replace(member, flags=flags, needed=(20, 0), extra=b"", comment=b"")
     local = LOCAL.pack(
         *(b"PK\x03\x04", 20, plain.flags, plain.method, plain.time, plain.date, plain.crc),
         *(plain.compressed, plain.size, len(raw_name), 0),
@@ -132,10 +111,8 @@ class HeadStart:
     """
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
-        self._source = source
-        self._target = target
-        self._end = 0
-        self._done = 0
+        self._source, self._target = source, target
+        self._end, self._done = 0, 0
         self._thread: Thread | None = None
 
     def __enter__(self) -> Self:
@@ -171,11 +148,9 @@ class HeadStart:
             return
         source, target = self._source.fileno(), self._target.fileno()
         with contextlib.suppress(OSError):
-            if hasattr(os, "posix_fallocate"):
-                # Writing to preallocated space is a tenth faster.
-                os.posix_fallocate(target, 0, self._end)
-            while self._done < self._end:
-                left = self._end - self._done
+            # Writing to preallocated space is a tenth faster.
+            os.posix_fallocate(target, 0, self._end)
+            while left := self._end - self._done:
                 step = os.copy_file_range(source, target, left, self._done, self._done)
                 if step == 0:
                     break
@@ -313,16 +288,15 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
     source.seek(start)
     remaining = end - start
     if hasattr(os, "copy_file_range"):
-        at = start
-        try:
+        # If the file system can't, or the target is in memory, the rest is copied below.
+        with contextlib.suppress(OSError):
             while remaining:
+                at = end - remaining
                 done = os.copy_file_range(source.fileno(), target.fileno(), remaining, at)
                 if done == 0:
                     break
-                at, remaining = at + done, remaining - done
-        except OSError:
-            pass  # the file system can't, or the target is in memory: copy the rest below
-        source.seek(at)
+                remaining -= done
+        source.seek(end - remaining)
         target.seek(0, os.SEEK_END)
     while remaining:
         chunk = source.read(min(remaining, _CHUNK))
@@ -386,11 +360,6 @@ def write_end(
             )
         )
         target.write(ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, offset + length, 1))
-    short = min(count, FULL16)
-    target.write(
-        END.pack(
-            *(b"PK\x05\x06", 0, 0, short, short, min(length, FULL32), min(offset, FULL32)),
-            len(comment),
-        )
-    )
+    short, length, offset = min(count, FULL16), min(length, FULL32), min(offset, FULL32)
+    target.write(END.pack(b"PK\x05\x06", 0, 0, short, short, length, offset, len(comment)))
     target.write(comment)
