@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.wheel.archive.entry import Member
+from polywheel.wheel.archive.central_directory import Member
 from polywheel.wheel.archive.reader import Archive
 from polywheel.wheel.stamp import Notify, Stamp, stamp_wheel
 

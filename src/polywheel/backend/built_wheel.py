@@ -19,7 +19,7 @@ from polywheel.model.wheelname import WheelName, is_build_of
 from polywheel.setup.build_directory import declares_any
 from polywheel.setup.flags_and_settings import FLAG_VARIABLES
 from polywheel.setup.presets import project_presets
-from polywheel.wheel.archive.entry import DEFLATED, STORED
+from polywheel.wheel.archive.central_directory import DEFLATED, STORED
 from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.disagreements import name_disagreements
 from polywheel.wheel.dist_info import read_dist_info

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from email.message import Message
+from operator import attrgetter
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -18,9 +19,7 @@ from polywheel.model.variant import (
     ABI_DEPENDENCY,
     NULL_LABEL,
     Provider,
-    VariantFeature,
     VariantMetadata,
-    VariantProperty,
 )
 from polywheel.model.wheelname import WheelName, same_version
 from polywheel.wheel.dist_info import VARIANT_JSON
@@ -177,19 +176,13 @@ def _compare_priorities(metadata: VariantMetadata, document: VariantMetadata) ->
     if metadata.namespaces and metadata.namespaces != document.namespaces:
         yield _different("the namespaces", metadata.namespaces, document.namespaces)
     ours, theirs = metadata.feature_priorities, document.feature_priorities
-    if ours and theirs and sorted(ours, key=_namespace) != sorted(theirs, key=_namespace):
+    by_namespace = attrgetter("namespace")
+    if ours and theirs and sorted(ours, key=by_namespace) != sorted(theirs, key=by_namespace):
         yield _different("the feature priorities", ours, theirs)
     best, other = metadata.property_priorities, document.property_priorities
-    if best and other and sorted(best, key=_feature) != sorted(other, key=_feature):
+    by_feature = attrgetter("namespace", "feature")
+    if best and other and sorted(best, key=by_feature) != sorted(other, key=by_feature):
         yield _different("the property priorities", best, other)
-
-
-def _namespace(feature: VariantFeature) -> str:
-    return feature.namespace
-
-
-def _feature(prop: VariantProperty) -> tuple[str, str]:
-    return prop.namespace, prop.feature
 
 
 def _compare_providers(metadata: VariantMetadata, document: VariantMetadata) -> Iterator[str]:

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from polywheel.errors import WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.archive.entry import Member
+from polywheel.wheel.archive.central_directory import Member
 from polywheel.wheel.archive.reader import Archive
 from polywheel.wheel.record import Record, hash_disagreement, parse_record
 

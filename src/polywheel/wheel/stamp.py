@@ -21,7 +21,7 @@ from polywheel.model.wheelname import WheelName
 from polywheel.system.files import open_regular
 from polywheel.system.source_date_epoch import EARLIEST, LATEST, source_date_epoch
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
-from polywheel.wheel.archive.entry import Member
+from polywheel.wheel.archive.central_directory import Member
 from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.archive.rewrite import Change, HeadStart, NewMember, rewrite
 from polywheel.wheel.dist_info import SIGNATURES, VARIANT_JSON, DistInfo, find_dist_info

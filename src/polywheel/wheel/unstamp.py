@@ -25,7 +25,7 @@ from typing import Any
 from polywheel.errors import WheelError
 from polywheel.formats.metadata import newline_of, split_headers, strip_variant_fields
 from polywheel.system.files import refuse_constant, unique_keys
-from polywheel.wheel.archive.entry import (
+from polywheel.wheel.archive.central_directory import (
     CENTRAL,
     DEFLATED,
     HAS_DESCRIPTOR,

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.central_directory import Directory
-from polywheel.wheel.archive.entry import (
+from polywheel.wheel.archive.central_directory import (
     CENTRAL,
     DEFLATED,
     END,
@@ -25,6 +24,7 @@ from polywheel.wheel.archive.entry import (
     STORED,
     ZIP64_END,
     ZIP64_LOCATOR,
+    Directory,
     Member,
     broken,
     parse_local_header,

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import BinaryIO, Self
 
-from polywheel.wheel.archive.central_directory import Directory
-from polywheel.wheel.archive.entry import (
+from polywheel.wheel.archive.central_directory import (
     CENTRAL,
     DEFLATED,
     END,
@@ -28,6 +27,7 @@ from polywheel.wheel.archive.entry import (
     ZIP64_END,
     ZIP64_LOCATOR,
     ZIP64_VERSION,
+    Directory,
     Member,
     central,
 )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.entry import extra_fields
+from polywheel.wheel.archive.central_directory import extra_fields
 from polywheel.wheel.archive.reader import Archive, open_archive
 from support import wheels
 from support.wheels import Part, assembled, directory_of, extents, zip64_tail, zipped

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
-from polywheel.wheel.archive.entry import Member, central
+from polywheel.wheel.archive.central_directory import Member, central
 from polywheel.wheel.archive.reader import Archive, open_archive
 from polywheel.wheel.archive.rewrite import Change, NewMember, rewrite, write_end
 from support import wheels
