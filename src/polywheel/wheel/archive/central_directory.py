@@ -195,10 +195,9 @@ _MAGIC = b"PK\x01\x02"
 # size in bytes of each number.
 _HEAD = CENTRAL.size - len(_MAGIC)
 _FLAGS, _METHOD, _COMPRESSED, _SIZE = (4, 2), (6, 2), (16, 4), (20, 4)
-_NAME_LENGTH, _EXTRA_LENGTH, _COMMENT_LENGTH = (24, 2), (26, 2), (28, 2)
-_DISK, _WHERE = (30, 2), (38, 4)
-_LENGTHS = struct.Struct("<24x3H")
-_OFFSET = struct.Struct("<L")
+_NAME_LENGTH, _OFFSET = (24, 2), (38, 4)
+_UNUSUAL = (26, 2), (28, 2), (30, 2)  # lengths of extra fields and comment, number of the disk
+_LENGTHS = struct.Struct("<28x3H")  # of name, extra fields, and comment
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Printable ASCII without the separators of other systems.
 _HARMLESS = bytes({*range(0x20, 0x7F), ord("\n")} - {*b":\\"})
@@ -210,7 +209,6 @@ class Directory:
     def __init__(self, raw: bytes, count: int, end: int, path: Path) -> None:
         self.raw = raw
         self.end = end
-        self._wide = True
         self._path = path
         self.names: list[str] = []
         self.sizes: list[int] = []
@@ -218,13 +216,9 @@ class Directory:
         self.offsets: list[int] = []
         # The start of each entry, and the end of the last one.
         self._starts: list[int] = []
-        names, heads = self._cut_by_magic(count) or self._cut_by_lengths(count)
-        self._screen(names, heads)
-
-    @cached_property
-    def members(self) -> tuple[Member, ...]:
-        """All members. For a large archive, :meth:`member` is faster."""
-        return tuple(map(self.member, range(len(self.names))))
+        self._usual = self._read_columns(count)
+        if not self._usual:
+            self._read_members(count)
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -241,10 +235,13 @@ class Directory:
     def moved(self, number: int, offset: int) -> bytes:
         """Return the entry of a member for another offset."""
         start = self._starts[number]
-        if offset < FULL32 and not self._wide:
-            entry = bytearray(self.raw[start : self._starts[number + 1]])
-            _OFFSET.pack_into(entry, CENTRAL.size - _OFFSET.size, offset)
-            return bytes(entry)
+        if offset < FULL32 and self._usual:
+            name = start + CENTRAL.size
+            return (
+                self.raw[start : name - 4]
+                + offset.to_bytes(4, "little")
+                + self.raw[name : self._starts[number + 1]]
+            )
         return central(replace(self.member(number), offset=offset))
 
     @cached_property
@@ -284,65 +281,23 @@ class Directory:
             for member in map(self.member, in_front)
         )
 
-    def _cut_by_magic(self, count: int) -> tuple[list[bytes], bytes] | None:
-        """Split the directory at magic numbers. Return the names and heads of the entries.
-
-        Returns None if entries do not end there: an entry has extra fields, or a name contains a magic
-        number.
-        """
+    def _read_columns(self, count: int) -> bool:
+        """Read all entries at once. Return False if something is unusual, for example an extra field."""
         entries = self.raw.split(_MAGIC)
         if len(entries) != count + 1 or entries.pop(0) or min(map(len, entries), default=0) < _HEAD:
-            return None
+            return False
         heads = b"".join([entry[:_HEAD] for entry in entries])
-        names = [entry[_HEAD:] for entry in entries]
-        lengths = list(map(len, names))
-        if (
-            any(_column(heads, _EXTRA_LENGTH))
-            or any(_column(heads, _COMMENT_LENGTH))
-            or _column(heads, _NAME_LENGTH).tolist() != lengths
-        ):
-            return None
-        self._starts = list(accumulate(map(CENTRAL.size.__add__, lengths), initial=0))
-        return names, heads
-
-    def _cut_by_lengths(self, count: int) -> tuple[list[bytes], bytes]:
-        """Split the directory by the lengths of its entries. Return their names and heads."""
-        names: list[bytes] = []
-        heads: list[bytes] = []
-        at = 0
-        for _ in range(count):
-            if len(self.raw) - at < CENTRAL.size:
-                raise broken(self._path, "its directory is cut short")
-            if not self.raw.startswith(_MAGIC, at):
-                raise broken(self._path, "its directory is malformed")
-            self._starts.append(at)
-            head = self.raw[at + len(_MAGIC) : at + CENTRAL.size]
-            heads.append(head)
-            name, extra, comment = _LENGTHS.unpack_from(head)
-            at += CENTRAL.size
-            names.append(self.raw[at : at + name])
-            at += name + extra + comment
-        if at != len(self.raw):
-            more = "has extra bytes" if at < len(self.raw) else "is cut short"
-            raise broken(self._path, f"its directory {more}")
-        self._starts.append(at)
-        return names, b"".join(heads)
-
-    def _screen(self, names: list[bytes], heads: bytes) -> None:
-        """Extract and check the columns. If one is unusual, check the members one by one."""
-        self._in_order = True
-        if not names:
-            return
+        joined = b"\n".join([entry[_HEAD:] for entry in entries])
+        self.names = joined.decode("ascii", "replace").split("\n")
+        lengths = list(map(len, self.names))
         compressed, sizes = _column(heads, _COMPRESSED).tolist(), _column(heads, _SIZE).tolist()
-        offsets, lengths = _column(heads, _WHERE).tolist(), _column(heads, _NAME_LENGTH)
-        methods = _column(heads, _METHOD)
-        joined = b"\n".join(names)
-        plain = (
+        offsets, methods = _column(heads, _OFFSET).tolist(), _column(heads, _METHOD)
+        if not (
             _is_plain(joined)
-            and joined.count(b"\n") == len(names) - 1
+            and _column(heads, _NAME_LENGTH).tolist() == lengths
+            and len(set(self.names)) == count
+            and not any(any(_column(heads, field)) for field in _UNUSUAL)
             and not any(map(ENCRYPTED.__and__, set(_column(heads, _FLAGS))))
-            and not any(_column(heads, _DISK))
-            and not any(_column(heads, _EXTRA_LENGTH))
             and max(lengths) <= MAX_NAME
             and FULL32 not in {max(compressed), max(sizes), max(offsets)}
             and (
@@ -352,20 +307,35 @@ class Directory:
                     for method, stored, size in zip(methods, compressed, sizes, strict=True)
                 )
             )
-        )
-        self._wide = not plain
-        if plain:
-            self.names = joined.decode("ascii").split("\n")
-            self.sizes, self.offsets = sizes, offsets
-        else:
-            members = [self.member(number) for number in range(len(names))]
-            self.names = [member.name for member in members]
-            self.sizes = [member.size for member in members]
-            self.offsets = [member.offset for member in members]
-            compressed = [member.compressed for member in members]
-        if not plain or len(set(self.names)) != len(names):
-            self._check_names()
+        ):
+            return False
+        self.sizes, self.offsets = sizes, offsets
+        self._starts = list(accumulate(map(CENTRAL.size.__add__, lengths), initial=0))
         self._check_extents(lengths, compressed)
+        return True
+
+    def _read_members(self, count: int) -> None:
+        """Read and check the entries one by one."""
+        at = 0
+        for _ in range(count):
+            if len(self.raw) - at < CENTRAL.size:
+                raise broken(self._path, "its directory is cut short")
+            if not self.raw.startswith(_MAGIC, at):
+                raise broken(self._path, "its directory is malformed")
+            self._starts.append(at)
+            at += CENTRAL.size + sum(_LENGTHS.unpack_from(self.raw, at))
+        if at != len(self.raw):
+            more = "has extra bytes" if at < len(self.raw) else "is cut short"
+            raise broken(self._path, f"its directory {more}")
+        members = [parse_entry(self.raw, start, self._path) for start in self._starts]
+        self._starts.append(at)
+        self.names = [member.name for member in members]
+        self.sizes = [member.size for member in members]
+        self.offsets = [member.offset for member in members]
+        self._check_names()
+        self._check_extents(
+            [len(member.raw_name) for member in members], [member.compressed for member in members]
+        )
 
     def _check_names(self) -> None:
         """Raise WheelError for names that lead out of the archive, are malformed, or occur twice."""

@@ -131,9 +131,9 @@ class Archive:
     """Start and end of the gap that an interrupted in-place change left between members, see in_place."""
 
     @property
-    def members(self) -> tuple[Member, ...]:
-        """The members, in the order of the central directory."""
-        return self.table.members
+    def members(self) -> list[Member]:
+        """The members, in the order of the central directory. For a large archive, :meth:`member` is faster."""
+        return [self.table.member(number) for number in range(len(self.table.names))]
 
     def member(self, name: str) -> Member | None:
         """Return the member with a name; None if there is none."""

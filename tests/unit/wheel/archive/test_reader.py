@@ -77,7 +77,7 @@ def test_members_are_those_that_zipfile_finds(content: bytes) -> None:
             assert (member.flags, member.method) == (info.flag_bits, info.compress_type)
             assert member.external == info.external_attr
             assert archive.read(member, limit=LIMIT) == referee.read(info)
-    assert [member for member, _ in extents(archive)] == list(archive.members)
+    assert [member for member, _ in extents(archive)] == archive.members
 
 
 def test_a_hand_made_archive_is_read_too() -> None:
