@@ -23,6 +23,7 @@ from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
 from support.build_command import HERE, Builds
 from support.builds import read_wheel, run, write_project
+from support.setups import project
 
 # Its sdist holds the text of the source, and a VERSION beside the source where there is one.
 BACKEND = """
@@ -440,9 +441,8 @@ def test_with_fresh_backends_are_asked_again() -> None:
 
     def needs(*, fresh: bool) -> BuildRequirements:
         return BuildRequirements(
+            project=project(),
             requires=[],
-            expected={},
-            plugins={},
             source_digest="digest",
             tools=(),
             context=workshop(),

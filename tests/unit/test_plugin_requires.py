@@ -10,12 +10,11 @@ import pytest
 from polywheel.config.project import Project, ProviderOverride, Settings, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.builds import namespaces_with_plugins
-from polywheel.model.plan import Job
 from polywheel.model.setup import FeatureValues, Preset
 from polywheel.model.variant import Provider
 from polywheel.providers.plugins import build_providers, plugin_requires
 from polywheel.providers.provider_report import project_plugins
-from polywheel.run.build_requirements import plugin_namespaces, plugin_requirements
+from polywheel.run.build_requirements import known_plugin_requirements
 from polywheel.setup.unused_rules import check_unused_rules
 from support.setups import project as project_of
 from support.setups import rules, variant
@@ -25,15 +24,6 @@ BUILTIN = Provider(namespace="ns", builtin="some-provider")
 PLUGIN = Provider(namespace="ns", requires=("ns-plugin",))
 FILLS_STATIC = Provider(namespace="ns", build_requires=("ns-plugin",))
 VARIANT = variant("ns::level::v1")
-JOB = Job(
-    id="job",
-    label=VARIANT.label,
-    properties=VARIANT.properties,
-    pythons=("3.12",),
-    targets=("linux-x86_64",),
-    build="job",
-    at="",
-)
 PRESET = Preset(name="ns", namespace="ns", features={"level": FeatureValues(("v1",))}, rules=())
 
 
@@ -57,8 +47,7 @@ CALLERS: dict[str, Callable[[Project], bool]] = {
     "build": lambda one: build_providers(one, VARIANT)[0].query == "plugin",
     "providers": lambda one: bool(project_plugins(one)[0].requires),
     "plan": lambda one: "ns" in namespaces_with_plugins(one),
-    "requirements": lambda one: bool(plugin_requirements(one, [JOB])["job"]),
-    "blame": lambda one: bool(plugin_namespaces(one)),
+    "requirements": lambda one: bool(known_plugin_requirements(one)["ns"]),
     "unused rules": lambda one: not trusts_preset(one),
 }
 

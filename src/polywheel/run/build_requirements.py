@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
+from polywheel.config.project import Project
 from polywheel.config.reader import normalized_requirements, parse_requirement
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
@@ -28,51 +28,25 @@ from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_unused, replacing
 
-if TYPE_CHECKING:
-    from polywheel.config.project import Project
-
 _OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
 """Backends require no package for these programs if they are on PATH, as for cmake and ninja."""
 
 
-def plugin_requirements(project: Project, jobs: Sequence[Job]) -> Mapping[str, tuple[str, ...]]:
-    """Return the requirements of each job's plugins, as far as they are the same for every Python.
+def known_plugin_requirements(project: Project) -> dict[str, tuple[str, ...]]:
+    """Return the requirements of each namespace's plugin, if they are the same for every Python.
 
     A build reports its requirements itself. A good guess saves an environment only for that
     question.
     """
-    plugins = {
-        namespace: _requirements_of(project, namespace) for namespace in project.metadata.providers
-    }
-    always = [
-        namespace
+    requirements = {
+        namespace: plugin_requires(project, provider)
         for namespace, provider in project.metadata.providers.items()
-        if provider.build_requires
-    ]
-    return {
-        job.id: tuple(
-            text
-            for namespace in sorted({*always, *(prop.namespace for prop in job.properties)})
-            for text in plugins.get(namespace, ())
-        )
-        if job.label is not None
-        else ()
-        for job in jobs
     }
-
-
-def plugin_namespaces(project: Project) -> Mapping[str, str]:
-    """Return the namespace for each normalized name of a distribution with a plugin."""
     return {
-        canonicalize_name(Requirement(text).name): namespace
-        for namespace in project.metadata.providers
-        for text in _requirements_of(project, namespace)
+        namespace: texts
+        for namespace, texts in requirements.items()
+        if not any(";" in text for text in texts)
     }
-
-
-def _requirements_of(project: Project, namespace: str) -> tuple[str, ...]:
-    requirements = plugin_requires(project, project.metadata.providers[namespace])
-    return () if any(";" in text for text in requirements) else requirements
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,11 +65,9 @@ class BuildEnvironment:
 class BuildRequirements:
     """The requirements of the builds of one source."""
 
+    project: Project
     requires: Sequence[str]
     """``build-system.requires`` without polywheel."""
-
-    expected: Mapping[str, Sequence[str]]
-    """The requirements that each job is expected to ask for."""
 
     source_digest: str
     """The digest of the source and of the ``--config`` file."""
@@ -105,9 +77,6 @@ class BuildRequirements:
 
     context: WorkerContext
     environments: Environments
-    plugins: Mapping[str, str]
-    """The namespace for each normalized name of a distribution with a plugin."""
-
     fresh: bool = False
     """Whether backends are asked again, even if their answer is cached."""
 
@@ -160,9 +129,11 @@ class BuildRequirements:
             output = " ".join(line for problem in error.problems for line in problem.output).lower()
             names = {canonicalize_name(parse_requirement(text).name) for text in requirements}
             namespaces = [
-                self.plugins[name]
-                for name in sorted(names)
-                if name in self.plugins and name in output
+                namespace
+                for namespace, texts in known_plugin_requirements(self.project).items()
+                for text in texts
+                if (name := canonicalize_name(parse_requirement(text).name)) in names
+                and name in output
             ]
             if not namespaces:
                 raise
@@ -172,7 +143,15 @@ class BuildRequirements:
             ) from None
 
     def _guess(self, jobs: Sequence[Job]) -> list[str]:
-        of_plugins = [text for job in jobs for text in self.expected.get(job.id, ())]
+        variants = [job for job in jobs if job.label is not None]
+        used = {prop.namespace for job in variants for prop in job.properties}
+        providers = self.project.metadata.providers
+        of_plugins = [
+            text
+            for namespace, texts in known_plugin_requirements(self.project).items()
+            if namespace in used or (variants and providers[namespace].build_requires)
+            for text in texts
+        ]
         return [*self.requires, *dict.fromkeys(of_plugins)]
 
     def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:

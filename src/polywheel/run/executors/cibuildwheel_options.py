@@ -214,16 +214,16 @@ def _check_engine(name: str) -> None:
             timeout=60,
             check=False,
         )
-        reason = process.stderr.strip().splitlines()[-1:] if process.returncode else []
-        failed = process.returncode != 0
+        if process.returncode == 0:
+            return
+        reason = "".join(process.stderr.strip().splitlines()[-1:]) or "no error message"
     except (OSError, subprocess.TimeoutExpired) as error:
-        reason, failed = [str(error)], True
-    if failed:
-        raise ConfigError(
-            f"{name} does not work: {''.join(reason) or 'no error message'}",
-            at="--frontend",
-            hint=f"start {name}, or name another container engine with {_ENGINE}",
-        )
+        reason = str(error)
+    raise ConfigError(
+        f"{name} does not work: {reason}",
+        at="--frontend",
+        hint=f"start {name}, or name another container engine with {_ENGINE}",
+    )
 
 
 def cibuildwheel_variables(
@@ -256,14 +256,17 @@ def cibuildwheel_variables(
         assignments.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
     if links is not None and "UV_FIND_LINKS" not in f"{tables}{environ.get('CIBW_ENVIRONMENT')}":
         assignments.append(f"UV_FIND_LINKS={shlex.quote(links)}")
-    config_settings = [*_variant_settings(jobs[0]), *_as_texts(settings)]
-    texts = {
-        "config-settings": " ".join(map(shlex.quote, config_settings)),
-        "environment": " ".join(assignments),
-    }
-    for option, text in texts.items():
-        if text:
-            _append_option(variables, option, text, platform, environ)
+    selection: dict[str, str | Sequence[str]] = {}
+    if (label := jobs[0].label) is not None:
+        selection = {"null-variant": "true"} if label == NULL_LABEL else {"variant-label": label}
+    config_settings = [
+        shlex.quote(f"{key}={text}")
+        for key, value in {**selection, **settings}.items()
+        for text in ([value] if isinstance(value, str) else value)
+    ]
+    for option, texts in (("config-settings", config_settings), ("environment", assignments)):
+        if texts:
+            _append_option(variables, option, " ".join(texts), platform, environ)
     own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
     if platform.in_container and not target.at.startswith(_SHIPPED):
         image = f"{platform.suffix.replace('_', '-', 1)}-image"
@@ -289,21 +292,6 @@ def job_environment(job: Job) -> dict[str, str]:
         [job], target, platform, settings={}, environment={}, tables={}, environ={}
     )
     return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **variables}
-
-
-def _variant_settings(job: Job) -> list[str]:
-    """Return the config settings that select a variant in the meta backend."""
-    if job.label is None:
-        return []
-    return ["null-variant=true"] if job.label == NULL_LABEL else [f"variant-label={job.label}"]
-
-
-def _as_texts(settings: Mapping[str, str | Sequence[str]]) -> list[str]:
-    return [
-        f"{key}={text}"
-        for key, value in settings.items()
-        for text in ([value] if isinstance(value, str) else value)
-    ]
 
 
 def _variable(option: str) -> str:

@@ -14,12 +14,7 @@ from polywheel.environments.virtual_environments import Environment, Environment
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
-from polywheel.run.build_requirements import (
-    BuildEnvironment,
-    BuildRequirements,
-    plugin_namespaces,
-    plugin_requirements,
-)
+from polywheel.run.build_requirements import BuildEnvironment, BuildRequirements
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import job_key, versions_of_chosen_tools
@@ -261,9 +256,8 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         source=source,
         interpreters=interpreters,
         requirements=BuildRequirements(
+            project=project,
             requires=requires,
-            expected=plugin_requirements(project, run.plan.jobs),
-            plugins=plugin_namespaces(project),
             source_digest=run.source_digest(source),
             tools=run.tools,
             context=run.workers,
