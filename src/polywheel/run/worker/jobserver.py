@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Event, Lock
@@ -44,8 +44,8 @@ _POLL_SECONDS = 0.1
 class JobserverSettings:
     """How a build gets its compile slots: environment variables and config settings."""
 
-    environment: Mapping[str, str]
-    settings: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     pooled: bool = False
     """Whether it uses the pool."""
 
@@ -123,7 +123,7 @@ class CompileSlots:
             flags = _make_flags(self._pipe, self.total)
             version = self._ninja_version(build_environment)
             if flags is not None and version is not None and version >= _NINJA:
-                return JobserverSettings(environment={"MAKEFLAGS": flags}, settings={}, pooled=True)
+                return JobserverSettings(environment={"MAKEFLAGS": flags}, pooled=True)
         share = str(self.share)
         environment = {name: os.environ.get(name, share) for name in _GENERIC}
         settings = {}

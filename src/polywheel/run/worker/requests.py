@@ -107,10 +107,11 @@ def run_step(
     Its warnings and notes are added to ``context.messages``, also if the step fails. Raises
     StepFailedError if the step fails and would fail again, BuildError for any other failure.
     """
+    slots = slots or JobserverSettings()
     request = WorkerRequest(
         step=step,
         source=str(context.source),
-        settings={**(slots.settings if slots else {}), **context.workers.settings},
+        settings={**slots.settings, **context.workers.settings},
         scratch=str(context.scratch),
         group_file=str(group_file(context.scratch)),
         keep_open=context.keep_open if sys.platform != "win32" else (),
@@ -123,9 +124,7 @@ def run_step(
         child = run_child(
             [environment.python, script, str(request_file), str(response_file)],
             folder=context.source,
-            environment=_variables(
-                context.workers, environment, slots.environment if slots else {}
-            ),
+            environment=_variables(context.workers, environment, slots.environment),
             log=context.log,
             stop=context.workers.stop,
             seconds=context.limit.left,
