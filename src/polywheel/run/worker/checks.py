@@ -12,6 +12,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from polywheel.errors import Problem, WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import NON_VARIANT, Job
+from polywheel.model.variant import VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.inspect import inspect_wheel
 
@@ -24,13 +25,8 @@ def check_planned_wheel(wheel: Path, job: Job, targets: Sequence[Target]) -> Non
     label = variant.label if variant is not None else None
     properties = variant.properties if variant is not None else ()
     if (label, set(properties)) != (job.label, set(job.properties)):
-        stamped = ", ".join(map(str, properties)) or "no properties"
-        problems.append(
-            Problem(
-                f"planned as {_planned(job)}, stamped as {label or NON_VARIANT} ({stamped})",
-                at=job.id,
-            )
-        )
+        planned, stamped = _shown(job.label, job.properties), _shown(label, properties)
+        problems.append(Problem(f"planned as {planned}, stamped as {stamped}", at=job.id))
     problems += tag_problems(WheelName.parse(wheel.name), job, targets)
     if problems:
         raise WheelError.collected(problems)
@@ -72,8 +68,8 @@ def pure_wheel_note(name: WheelName, job: Job) -> str | None:
     )
 
 
-def _planned(job: Job) -> str:
-    return f"{job.label or NON_VARIANT} ({', '.join(map(str, job.properties)) or 'no properties'})"
+def _shown(label: str | None, properties: Sequence[VariantProperty]) -> str:
+    return f"{label or NON_VARIANT} ({', '.join(map(str, properties)) or 'no properties'})"
 
 
 def _serves_python(name: WheelName, python: str) -> bool:
