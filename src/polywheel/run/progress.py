@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,7 +15,6 @@ from polywheel.model.plan import Build
 from polywheel.run.options import RunObserver
 from polywheel.run.outcome import Outcome, State, log_file
 from polywheel.run.report import warnings_as_json
-from polywheel.system.files import open_regular
 from polywheel.system.logs import last_lines
 from polywheel.system.terminal import escape_unencodable, json_text, log_line
 
@@ -32,10 +31,7 @@ _MAX_WIDTH = 200
 """Characters of a line of a log that are shown."""
 
 _READ_LINES = 1000
-"""Lines at the end of a log that are read if its build fails."""
-
-_LAST_LINE = 4 * 1024
-"""Bytes at the end of a log that are read for its last line."""
+"""Lines at the end of a log that are read at most."""
 
 _SUMMARY_LINES = 3
 """Lines of the live table that do not show a build: counts and the progress bar."""
@@ -115,21 +111,12 @@ class LastLine:
 
     def line(self) -> str:
         """Return the line without control characters; empty if there is none."""
-        try:
+        with suppress(OSError):
             size = self._log.stat().st_size
-            if size == self._size:
-                return self._line
-            with open_regular(self._log) as file:
-                file.seek(max(0, size - _LAST_LINE))
-                text = file.read(_LAST_LINE).decode("utf-8", "replace")
-        except OSError:
-            return self._line
-        self._size = size
-        for line in reversed(text.splitlines()):
-            printable = _printable(line) if line.strip() else ""
-            if printable.strip():
-                self._line = printable
-                break
+            if size != self._size:
+                lines = map(_printable, reversed(last_lines(self._log, _READ_LINES)))
+                self._line = next(filter(str.strip, lines), self._line)
+                self._size = size
         return self._line
 
 
