@@ -67,13 +67,12 @@ def install_interpreter(python: str, *, notify: Callable[[str], None]) -> Interp
         errors="replace",
         check=False,
     )
-    found = find_interpreter(python) if done.returncode == 0 else None
-    if found is None:
+    interpreter = find_interpreter(python) if done.returncode == 0 else None
+    if interpreter is None:
         lines = done.stderr.strip().splitlines()
-        raise BuildError(
-            f"uv can't install Python {python}: {lines[-1] if lines else 'no reason given'}"
-        )
-    return found
+        why = lines[-1] if lines else "no reason given"
+        raise BuildError(f"uv can't install Python {python}: {why}")
+    return interpreter
 
 
 def probe(executable: str) -> Interpreter | None:
@@ -103,9 +102,8 @@ def _candidates(python: str) -> Iterator[str]:
     yield from _pyenv_interpreters(python)
     for name in (f"python{python}", "python3", "python"):
         for folder in os.get_exec_path():
-            found = shutil.which(name, path=folder)
-            if found:
-                yield found
+            if executable := shutil.which(name, path=folder):
+                yield executable
     uv = find_uv()
     if uv is not None:
         yield from _output_line(

@@ -38,12 +38,12 @@ from polywheel.system.cache_manifest import (
     read_folder_state,
     record_files,
     record_new_files,
-    write_synced,
+    write_json,
 )
 from polywheel.system.locks import hold_lock, lock_first_free
 from polywheel.system.logs import last_lines
 from polywheel.system.processes import capture_output, run_child
-from polywheel.system.temporary import is_used, remove_tree, replacing, temporary_folder, using
+from polywheel.system.temporary import is_used, remove_tree, temporary_folder, using
 
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"
@@ -348,8 +348,7 @@ def _finish(folder: Path) -> Environment:
     record_files(folder, without=_BYTECODE)
     _is_sound(environment)  # adds the files that pip compiled
     note = {"folder": str(folder), "resolved": environment.resolved, "content": content}
-    with replacing(folder / _COMPLETE) as part:
-        write_synced(part, json.dumps(note, indent=2))
+    write_json(folder / _COMPLETE, note, indent=2)
     return environment
 
 

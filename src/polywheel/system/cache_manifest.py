@@ -26,33 +26,31 @@ class FolderState:
     """The files that a folder has, and the files that were recorded."""
 
     recorded: _Files
-    found: _Files
+    current: _Files
 
     @property
     def missing(self) -> list[str]:
         """Files that were recorded, and are missing or changed."""
-        return [name for name, file in self.recorded.items() if self.found.get(name) != file]
+        return [name for name, file in self.recorded.items() if self.current.get(name) != file]
 
     @property
     def new(self) -> list[str]:
         """Files that were not recorded, or changed since."""
-        return [name for name, file in self.found.items() if self.recorded.get(name) != file]
+        return [name for name, file in self.current.items() if self.recorded.get(name) != file]
 
 
-def record_files(folder: Path, *, without: str | None = None) -> None:
+def record_files(folder: Path, *, without: str | tuple[str, ...] = ()) -> None:
     """Record all files of a folder, except files whose names end with ``without``, in that folder.
 
     Raises OSError.
     """
-    files = _files_in(folder)
-    if without is not None:
-        files = {name: file for name, file in files.items() if not name.endswith(without)}
-    _write(folder, files)
+    files = _files_in(folder).items()
+    write_json(folder / _NAME, {name: file for name, file in files if not name.endswith(without)})
 
 
-def record_new_files(folder: Path, condition: FolderState, names: Iterable[str]) -> None:
+def record_new_files(folder: Path, state: FolderState, names: Iterable[str]) -> None:
     """Add files to the recorded files of a folder. Raises OSError."""
-    _write(folder, {**condition.recorded, **{name: condition.found[name] for name in names}})
+    write_json(folder / _NAME, {**state.recorded, **{name: state.current[name] for name in names}})
 
 
 def is_intact(folder: Path) -> bool:
@@ -68,21 +66,19 @@ def read_folder_state(folder: Path) -> FolderState | None:
         recorded = {str(name): (int(size), int(time)) for name, (size, time) in document.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return FolderState(recorded=recorded, found=_files_in(folder))
+    return FolderState(recorded=recorded, current=_files_in(folder))
 
 
-def write_synced(path: Path, text: str) -> None:
-    """Write a file, and wait until the disk has it. Raises OSError."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+def write_json(path: Path, document: object, *, indent: int | None = None) -> None:
+    """Write a JSON file at once, and wait until the disk has it. Raises OSError.
+
+    Names of files that are not UTF-8 are escaped, and read back unchanged.
+    """
+    separators = (",", ":") if indent is None else None
+    with replacing(path) as part, part.open("w", encoding="ascii", newline="\n") as file:
+        file.write(json.dumps(document, indent=indent, separators=separators))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _write(folder: Path, files: _Files) -> None:
-    with replacing(folder / _NAME) as part:
-        # Names that are not UTF-8 are escaped, and read back unchanged.
-        write_synced(part, json.dumps(files, separators=(",", ":")))
 
 
 def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
@@ -90,7 +86,7 @@ def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
 
     Other processes may be using the folder: files that disappear meanwhile are left out.
     """
-    found = {}
+    files = {}
     waiting = [("", folder)]
     while waiting:
         prefix, current = waiting.pop()
@@ -102,5 +98,5 @@ def _files_in(folder: Path) -> dict[str, tuple[int, int]]:
                 elif name != _NAME:
                     with suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
-                        found[name] = (status.st_size, status.st_mtime_ns)
-    return found
+                        files[name] = (status.st_size, status.st_mtime_ns)
+    return files

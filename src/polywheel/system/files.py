@@ -16,8 +16,19 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of a file with the response of a child process."""
+MAX_DEPTH = 200
+"""Nested folders: more than in any project. Functions of the standard library recurse once or more for
+each level, and Python limits recursion to a thousand levels.
+"""
+TOO_DEEP = f"folders are nested more than {MAX_DEPTH} levels deep"
+"""The message for folders below that limit."""
+_PATIENCE = 2.0
+"""Seconds for which a rename is retried on Windows."""
+_RETRY_INTERVAL = 0.02
 _DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])", re.IGNORECASE)
-_ODD = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 def is_reserved_on_windows(name: str) -> bool:
@@ -27,8 +38,8 @@ def is_reserved_on_windows(name: str) -> bool:
     space. The part before the first dot must not be the name of a device.
     """
     base = name.partition(".")[0].rstrip(" ")
-    odd = name.rstrip(". ") != name or _ODD.search(name) is not None
-    return odd or _DEVICE.fullmatch(base) is not None
+    changed = name.rstrip(". ") != name or _FORBIDDEN.search(name) is not None
+    return changed or _DEVICE.fullmatch(base) is not None
 
 
 def portable_folder_name(text: str) -> str:
@@ -39,21 +50,7 @@ def portable_folder_name(text: str) -> str:
     if not is_reserved_on_windows(text):
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"_{_ODD.sub('_', text).rstrip('. ')}-{digest}"
-
-
-MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of a file with the response of a child process."""
-
-_PATIENCE = 2.0
-"""Seconds for which a rename is retried on Windows."""
-_RETRY_INTERVAL = 0.02
-MAX_DEPTH = 200
-"""Nested folders: more than in any project. Functions of the standard library recurse once or more for
-each level, and Python limits recursion to a thousand levels.
-"""
-TOO_DEEP = f"folders are nested more than {MAX_DEPTH} levels deep"
-"""The message for folders below that limit."""
+    return f"_{_FORBIDDEN.sub('_', text).rstrip('. ')}-{digest}"
 
 
 def open_regular(path: str | Path, *, follow_links: bool = True) -> BufferedReader:
@@ -65,8 +62,8 @@ def open_regular(path: str | Path, *, follow_links: bool = True) -> BufferedRead
     # Check before opening: opening a device may have side effects.
     status = os.stat(path, follow_symlinks=follow_links)  # noqa: PTH116  # called a thousand times
     _refuse_others(status, path)
-    more = getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115
     try:
         _refuse_others(os.fstat(file.fileno()), path)  # it may have been replaced
     except BaseException:

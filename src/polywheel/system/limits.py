@@ -29,8 +29,8 @@ def cpu_count() -> int:
 
 def free_memory() -> int | None:
     """Return the bytes that programs may still allocate; None if the system does not report them."""
-    known = [size for size in (_system_memory(), _container_memory()) if size is not None]
-    return min(known) if known else None
+    sizes = [size for size in (_system_memory(), _container_memory()) if size is not None]
+    return min(sizes, default=None)
 
 
 def _system_memory() -> int | None:

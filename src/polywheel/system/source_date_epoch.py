@@ -27,20 +27,15 @@ def source_date_epoch() -> int | None:
     text = os.environ.get(_VARIABLE, "").strip()
     if not text:
         return None
-    at = f"environment variable {_VARIABLE}"
     shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(
-            f"{_VARIABLE} is not a number of seconds: {shown!r}",
-            at=at,
-            hint="expected the seconds since 1970, as digits",
-        )
     digits = text.lstrip("0") or "0"
+    if not (text.isascii() and text.isdigit()):
+        what = f"{_VARIABLE} is not a number of seconds: {shown!r}"
+        hint = "expected the seconds since 1970, as digits"
     # Python converts at most 4300 digits.
-    if len(digits) > len(str(LATEST)) or int(digits) > LATEST:
-        raise ConfigError(
-            f"{_VARIABLE} is {shown}: a time after 2107, which a wheel can't store",
-            at=at,
-            hint="expected seconds, not milliseconds",
-        )
-    return max(int(digits), EARLIEST)
+    elif len(digits) > len(str(LATEST)) or int(digits) > LATEST:
+        what = f"{_VARIABLE} is {shown}: a time after 2107, which a wheel can't store"
+        hint = "expected seconds, not milliseconds"
+    else:
+        return max(int(digits), EARLIEST)
+    raise ConfigError(what, at=f"environment variable {_VARIABLE}", hint=hint)

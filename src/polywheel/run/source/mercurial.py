@@ -52,7 +52,7 @@ def read_checkout(root: Path) -> Checkout | None:
     if names is None:
         return None
     repository = (
-        f".hg/{one}" for one in files_below(root / ".hg") if not one.startswith(_REGENERATED)
+        f".hg/{name}" for name in files_below(root / ".hg") if not name.startswith(_REGENERATED)
     )
     output = _hg(root, "log", "--rev", ".", "--template", "{node} {date|hgdate}") or ""
     node, seconds, *_ = [*output.split(), "", ""]

@@ -21,7 +21,7 @@ from polywheel.run.source.git import Repository
 from polywheel.run.source.tree import content_digest, copy_files, remove_folder
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.cache import cache_directory
-from polywheel.system.cache_manifest import is_intact, record_files, write_synced
+from polywheel.system.cache_manifest import is_intact, record_files, write_json
 from polywheel.system.files import MAX_DEPTH, TOO_DEEP, sha256_of
 from polywheel.system.files import replace as rename
 from polywheel.system.source_date_epoch import EARLIEST, LATEST
@@ -194,8 +194,7 @@ def unpack_source(
                 "epoch": unpacked.epoch,
             }
             record_files(new)
-            # Names that are not UTF-8 are escaped, and read back unchanged.
-            write_synced(new / _NOTE, json.dumps(note))
+            write_json(new / _NOTE, note)
             if source is None or not unpacked.has_same_content(source.root):
                 remove_folder(kept)
                 rename(new, kept)
