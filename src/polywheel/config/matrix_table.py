@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from polywheel.config.declaration import (
+    BOOLEAN,
     MARKER,
     MEMORY,
     TEXT,
@@ -18,12 +19,13 @@ from polywheel.config.declaration import (
     by_name,
     choice,
     duration,
+    matching,
     names,
     one_of,
     texts,
 )
 from polywheel.config.project import Project
-from polywheel.config.reader import Problems, Table, type_name
+from polywheel.config.reader import Problems, Table
 from polywheel.errors import nearest
 from polywheel.model.matrix import PLATFORM_KEYS, AxisValue, Inclusion, Matrix, Pattern, Target
 from polywheel.model.variant import (
@@ -41,8 +43,6 @@ PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _MOST_CELLS = 1_000_000
-_NUMBER = "expected a string, found a number"
-_QUOTED = 'write "3.10" in quotes: the number 3.10 is 3.1'
 
 # --- targets ---
 
@@ -129,14 +129,13 @@ def _read_pattern(table: Table, axes: _AxisValues, places: Iterable[str]) -> Pat
     """Axis values and places by name. Adds problems for values that their axis does not have."""
     values = {}
     for key in (*axes, *places):
-        if key == "python" and isinstance(table.data.get(key), float):
-            table.wrong(key, _NUMBER, _QUOTED)
-        elif (value := table.string(key)) is not None:
-            values[key] = value
-            known = axes.get(key)
-            if known is not None and value not in known:
-                what = f"the axis {key!r} has no value {value!r}"
-                table.wrong(key, what, nearest(value, known))
+        value = table.string(key)
+        if value is None:
+            continue
+        values[key] = value
+        known = axes.get(key)
+        if known is not None and value not in known:
+            table.wrong(key, f"the axis {key!r} has no value {value!r}", nearest(value, known))
     table.finish((*axes, *places))
     if not table.data:
         hint = "add values of axes, or remove the table"
@@ -153,14 +152,10 @@ def _read_inclusion(table: Table, axes: _AxisValues, places: Iterable[str]) -> I
 
 
 def _patterns(
-    name: str,
-    read: Callable[..., Any],
-    places: Iterable[str],
-    *,
-    unique: bool = True,
-    **properties: Schema,
+    name: str, read: Callable[..., Any], keys: Mapping[str, Schema], *, unique: bool = True
 ) -> ValueType:
-    """A list of tables with the keys ``places`` and ``properties``, and with those that are axes."""
+    """A list of tables whose keys are axes and ``keys``."""
+    places = [key for key in keys if key in _PLACES]
 
     def read_all(table: Table, key: str) -> tuple[Any, ...]:
         axes = _axis_values(table)
@@ -170,7 +165,7 @@ def _patterns(
     schema = {
         **by_name(TEXT, NAME).schema,
         "additionalProperties": value,
-        "properties": {place: _PLACES[place] for place in places} | properties,
+        "properties": keys,
         "minProperties": 1,
     }
     items = {"$ref": Definition(name, schema)}
@@ -183,29 +178,16 @@ _PLACES: dict[str, Schema] = {
     "target": {**TEXT.schema, "description": "A target of the matrix."},
     "label": {**TEXT.schema, "description": "The label of a cell."},
 }
-_ROWS = _patterns("row", _read_pattern, ())
-_EXCLUDE = _patterns("exclude", _read_pattern, _PLACES)
-_INCLUDE = _patterns(
-    "include",
-    _read_inclusion,
-    _PLACES,
-    unique=False,
-    label={**_PLACES["label"], "pattern": f"^{LABEL.pattern}$"},
-    properties={
+_INCLUDE_KEYS: dict[str, Schema] = {
+    **_PLACES,
+    "label": {**_PLACES["label"], "pattern": f"^{LABEL.pattern}$"},
+    "properties": {
         **_PROPERTIES.schema,
         "description": "The properties that are added to matching cells, or those of the new cell.",
     },
-)
-
+}
 
 # --- the matrix ---
-
-
-def _read_pythons(table: Table, key: str) -> tuple[str, ...]:
-    numbers = [index for index, value in enumerate(table.array(key)) if isinstance(value, float)]
-    for index in numbers:
-        table.problems.add(_NUMBER, at=f"{table.at(key)}[{index}]", hint=_QUOTED)
-    return () if numbers else table.names(key, PYTHON)
 
 
 def _read_max_cells(table: Table, key: str) -> int | None:
@@ -215,17 +197,6 @@ def _read_max_cells(table: Table, key: str) -> int | None:
         table.wrong(key, what)
         return None
     return None if number is None else int(number)
-
-
-def _read_share_builds(table: Table, key: str) -> bool | str | None:
-    value: object = table.data[key]
-    if isinstance(value, bool):
-        return value
-    if value == "auto":
-        return "auto"
-    found = repr(value) if isinstance(value, str) else type_name(value)
-    table.wrong(key, f'expected "auto", true or false, found {found}')
-    return None
 
 
 def _check_matrix(table: Table, matrix: Matrix) -> None:
@@ -247,20 +218,24 @@ def _check_matrix(table: Table, matrix: Matrix) -> None:
                 table.problems.add(what, at=pattern.at, hint="leave it out")
 
 
+_AUTO = matching(re.compile("auto"), 'expected "auto", true or false, found {!r}')
+_SHARE_BUILDS = one_of({str: _AUTO, bool: BOOLEAN}, '"auto", true or false')._replace(
+    schema={"enum": ["auto", True, False]}
+)
 MATRIX = SettingsTable(
     "matrix",
     Matrix,
     check=_check_matrix,
-    python=ValueType(_read_pythons, names(PYTHON).schema),
+    python=names(PYTHON),
     targets=names(TARGET),
     variants=names(_GLOB),
     axes=_AXES,
-    rows=_ROWS,
-    exclude=_EXCLUDE,
-    include=_INCLUDE,
+    rows=_patterns("row", _read_pattern, {}),
+    exclude=_patterns("exclude", _read_pattern, _PLACES),
+    include=_patterns("include", _read_inclusion, _INCLUDE_KEYS, unique=False),
     max_cells=ValueType(_read_max_cells, {"type": "integer", "minimum": 1, "maximum": _MOST_CELLS}),
     wheel_tag=choice(("py3-none-any", "py3-none", "abi3", "python"), "wheel tag"),
-    share_builds=ValueType(_read_share_builds, {"enum": ["auto", True, False]}),
+    share_builds=_SHARE_BUILDS,
 )
 
 

@@ -167,9 +167,7 @@ class Table:
             return None
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                self.problems.add(
-                    f"expected a string, found {type_name(value)}", at=f"{self.at(key)}[{index}]"
-                )
+                self._wrong_type(f"{self.at(key)}[{index}]", str, "a string", value)
                 return None
         if not values and not empty:
             self.wrong(key, "expected at least one string, found an empty list")
@@ -235,9 +233,14 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, kind):
-            self.wrong(key, f"expected {expected}, found {type_name(value)}")
+            self._wrong_type(self.at(key), kind, expected, value)
             return None
         return value
+
+    def _wrong_type(self, at: str, kind: type, expected: str, value: object) -> None:
+        versions = kind is str and isinstance(value, float)
+        hint = "write it in quotes: as a number, 3.10 is 3.1" if versions else None
+        self.problems.add(f"expected {expected}, found {type_name(value)}", at=at, hint=hint)
 
 
 def _parse_name(pattern: re.Pattern[str], text: str, *, at: str) -> str:

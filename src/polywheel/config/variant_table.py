@@ -26,146 +26,22 @@ from polywheel.model.variant import (
     VariantProperty,
 )
 
-_SOURCES = ("requires", "build-requires", "static-properties", "builtin")
-_StaticProperties = dict[str, tuple[str, ...]]
-
-
-def read_providers(table: Table, priorities: Iterable[VariantFeature]) -> dict[str, Provider]:
-    """Providers by namespace, from the ``[variant]`` table; problems are noted in it.
-
-    ``priorities`` are the features of ``default-priorities.feature``: in PEP 817 they order the
-    static properties too.
-    """
-    tables = table.table("providers")
-    outer = table.table("static-properties")
-    older_order: dict[str, list[str]] = {}
-    for one in priorities:
-        older_order.setdefault(one.namespace, []).append(one.feature)
-    providers = {}
-    # PEP 817 wants a provider table beside static properties; the list of values says all that
-    # it would.
-    named = (*tables.names_of_tables(NAMESPACE), *outer.names_of_tables(NAMESPACE))
-    for namespace in dict.fromkeys(named):
-        if namespace == ABI_DEPENDENCY:
-            where = tables if namespace in tables else outer
-            where.wrong(namespace, f"the namespace {namespace!r} is reserved: it has no provider")
-            continue
-        providers[namespace] = _provider(
-            tables.table(namespace),
-            outer.table(namespace) if namespace in outer else None,
-            older_order.get(namespace, []),
-        )
-    return providers
-
-
-def _provider(table: Table, outer_static: Table | None, older_order: list[str]) -> Provider:
-    """One provider. ``outer_static`` is the ``[variant.static-properties.ns]`` of PEP 817."""
-    namespace = table.path[-1]
-    _check_one_source(table, outer_static)
-    if "plugin-api" in table and "requires" not in table and "build-requires" not in table:
-        table.wrong("plugin-api", "plugin-api needs requires or build-requires")
-    inner_static = table.table("static-properties")
-    static = _values_by_feature(inner_static if outer_static is None else outer_static)
-    requires = table.several("requires", requirement)
-    build_requires = table.several("build-requires", requirement)
-    if table.boolean("install-time") is False and requires:
-        # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
-        requires, build_requires = (), requires
-    provider = Provider(
-        namespace=namespace,
-        requires=requires,
-        build_requires=build_requires,
-        static_properties=MappingProxyType(static),
-        feature_order=_feature_order(table, static, older_order),
-        builtin=_builtin(table),
-        plugin_api=table.parsed("plugin-api", object_reference),
-        optional=bool(table.boolean("optional")),
-        enable_if=table.parsed("enable-if", marker),
-    )
-    table.finish()
-    return provider
-
-
-def _check_one_source(table: Table, outer_static: Table | None) -> None:
-    given = [key for key in _SOURCES if table.data.get(key) not in (None, [], {})]
-    if outer_static is not None and outer_static.data:
-        given.append(".".join(outer_static.path))
-    if len(given) != 1:
-        found = f"has {' and '.join(given)}" if given else "has no source of properties"
-        table.problems.add(
-            f"the provider of {table.path[-1]!r} {found}",
-            at=table.at(),
-            hint="set exactly one of " + ", ".join(_SOURCES),
-        )
-
-
-def _values_by_feature(table: Table, *, empty: bool = False) -> _StaticProperties:
-    """``feature = [values, best first]``."""
-    return {
-        feature: table.names(feature, VALUE, empty=empty)
-        for feature in table.names_of_tables(FEATURE)
-    }
-
-
-def _properties(namespace: str, values: _StaticProperties) -> list[VariantProperty]:
-    return [
-        VariantProperty(namespace, feature, value)
-        for feature, several in values.items()
-        for value in several
-    ]
-
-
-def _builtin(table: Table) -> str | None:
-    text = table.string("builtin")
-    if text is not None and not (text.strip() and text.isprintable()):
-        table.wrong("builtin", f"malformed name {text!r}", "expected the name of a provider")
-    return text
-
-
-def _feature_order(
-    table: Table, static: _StaticProperties, older_order: list[str]
-) -> tuple[str, ...]:
-    """The order of a static provider's features; it must be given for more than one.
-
-    PEP 817 had it in ``default-priorities.feature.{namespace}``.
-    """
-    order = table.names("feature-order", FEATURE)
-    if order and not static:
-        table.wrong("feature-order", "feature-order needs static-properties")
-    elif order and set(order) != set(static):
-        table.wrong(
-            "feature-order",
-            f"feature-order lists {', '.join(order)}; static-properties has {', '.join(static)}",
-            "list every feature once",
-        )
-    if order or len(static) < 2:
-        return order
-    order = tuple(feature for feature in older_order if feature in static)
-    if set(order) != set(static):
-        table.wrong(
-            "feature-order",
-            f"the order of the features {', '.join(static)} is not given",
-            'add feature-order = ["…"], best first',
-        )
-    return order
-
-
 T = TypeVar("T", VariantFeature, VariantProperty)
 
 
 def read_variant_table(table: Table) -> VariantMetadata:
-    """Read ``[variant]``; what is wrong is noted in the table's problems."""
+    """Read ``[variant]``, and add problems to the table."""
     table.string("$schema")
     priorities = table.table("default-priorities")
     namespaces = priorities.names("namespace", NAMESPACE)
     # Draft PEP on providers, "ABI Dependency": the reserved namespace is not to be listed.
     namespaces = tuple(name for name in namespaces if name != ABI_DEPENDENCY)
     feature_priorities = _feature_priorities(priorities, namespaces)
-    providers = read_providers(table, feature_priorities)
+    providers = _read_providers(table, feature_priorities)
     # PEP 825 alone knows no providers: a document of another tool may have none.
     governed = table.problems.closed or bool(providers)
     if governed:
-        _check_namespaces(table, priorities, namespaces, providers)
+        _check_namespaces(table, namespaces, providers)
     declared = VariantMetadata(
         namespaces=namespaces,
         feature_priorities=feature_priorities,
@@ -179,27 +55,24 @@ def read_variant_table(table: Table) -> VariantMetadata:
 
 
 def _check_namespaces(
-    table: Table,
-    priorities: Table,
-    namespaces: tuple[str, ...],
-    providers: Mapping[str, Provider],
+    table: Table, namespaces: tuple[str, ...], providers: Mapping[str, Provider]
 ) -> None:
     """``default-priorities.namespace`` and ``providers`` must name the same namespaces."""
+    missing = [namespace for namespace in providers if namespace not in namespaces]
     for namespace in namespaces:
         if namespace not in providers:
-            priorities.wrong(
-                "namespace",
+            table.problems.add(
                 f"the namespace {namespace!r} has no provider",
-                nearest(namespace, set(providers) - set(namespaces))
+                at=table.at("default-priorities", "namespace"),
+                hint=nearest(namespace, missing)
                 or f"declare it under [variant.providers.{namespace}]",
             )
-    for namespace in providers:
-        if namespace not in namespaces:
-            table.problems.add(
-                f"the namespace {namespace!r} is missing from default-priorities.namespace",
-                at=table.at("providers", namespace),
-                hint="add it to the list at its priority",
-            )
+    for namespace in missing:
+        table.problems.add(
+            f"the namespace {namespace!r} is missing from default-priorities.namespace",
+            at=table.at("providers", namespace),
+            hint="add it to the list at its priority",
+        )
 
 
 def _feature_priorities(
@@ -231,12 +104,10 @@ def _property_priorities(
 
 
 def _known_namespaces(table: Table, namespaces: tuple[str, ...]) -> list[str]:
-    """The namespaces of a table, in priority order; an unknown one is noted."""
-    for namespace in table.every_key():
-        if namespace not in namespaces:
-            table.wrong(
-                namespace, f"unknown namespace {namespace!r}", nearest(namespace, namespaces)
-            )
+    """The namespaces of a table, in priority order. Adds a problem for an unknown one."""
+    for name in table.every_key():
+        if name not in namespaces:
+            table.wrong(name, f"unknown namespace {name!r}", nearest(name, namespaces))
     return [namespace for namespace in namespaces if namespace in table]
 
 
@@ -258,18 +129,18 @@ def _parse_list(
 def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Variant]:
     """``[variant.variants.{label}]``, each with ``{namespace}.{feature} = [values]``.
 
-    Properties are held against what is declared of their namespaces, where something is. In what
-    other tools wrote, a value may be one that the provider does not know: that variant fits nowhere.
+    Properties are compared with what is declared of their namespaces, if something is. In what
+    other tools wrote, a value may be unknown to the provider: that variant fits nowhere.
     """
     variants = {}
     for label in table.every_key():
-        one = table.table(label)
-        properties = _declared_properties(one)
+        variant_table = table.table(label)
+        properties = _declared_properties(variant_table)
         if declared is not None:
             for prop in properties:
-                _check(declared, prop, one)
+                _check(declared, prop, variant_table)
         if not properties and table.data[label]:
-            continue  # not the null variant: what is wrong with it has been noted
+            continue  # not the null variant: problems were added
         variant = table.problems.attempt(Variant.of, properties, label, at=table.at(label))
         if variant is not None:
             variants[label] = variant
@@ -277,7 +148,7 @@ def _variants(table: Table, declared: VariantMetadata | None) -> dict[str, Varia
 
 
 def _check(declared: VariantMetadata, prop: VariantProperty, table: Table) -> None:
-    """As ``attempt``, but that the place is put into words only where something is wrong."""
+    """Like ``attempt``, but the place is put into words only if the property is wrong."""
     check = declared.check if table.problems.closed else declared.check_namespace
     try:
         check(prop, at="")
@@ -292,3 +163,125 @@ def _declared_properties(table: Table) -> list[VariantProperty]:
             table.wrong(namespace, f"the namespace {namespace!r} has no features")
         properties += _properties(namespace, _values_by_feature(table.table(namespace)))
     return properties
+
+
+# --- providers ---
+
+_SOURCES = ("requires", "build-requires", "static-properties", "builtin")
+_StaticProperties = dict[str, tuple[str, ...]]
+
+
+def _read_providers(table: Table, priorities: Iterable[VariantFeature]) -> dict[str, Provider]:
+    """Providers by namespace.
+
+    ``priorities`` are the features of ``default-priorities.feature``: in PEP 817 they order the
+    static properties too.
+    """
+    tables = table.table("providers")
+    outer = table.table("static-properties")
+    # In PEP 817, a namespace with static properties has a provider table too. It says nothing new.
+    names = (*tables.names_of_tables(NAMESPACE), *outer.names_of_tables(NAMESPACE))
+    providers = {}
+    for namespace in dict.fromkeys(names):
+        if namespace == ABI_DEPENDENCY:
+            what = f"the namespace {namespace!r} is reserved: it has no provider"
+            (tables if namespace in tables else outer).wrong(namespace, what)
+            continue
+        providers[namespace] = _provider(
+            tables.table(namespace),
+            outer.table(namespace) if namespace in outer else None,
+            [item.feature for item in priorities if item.namespace == namespace],
+        )
+    return providers
+
+
+def _provider(table: Table, outer_static: Table | None, older_order: list[str]) -> Provider:
+    """One provider. ``outer_static`` is the ``[variant.static-properties.ns]`` of PEP 817."""
+    namespace = table.path[-1]
+    _check_one_source(table, outer_static)
+    if "plugin-api" in table and "requires" not in table and "build-requires" not in table:
+        table.wrong("plugin-api", "plugin-api needs requires or build-requires")
+    inner_static = table.table("static-properties")
+    static = _values_by_feature(inner_static if outer_static is None else outer_static)
+    requires = table.several("requires", requirement)
+    build_requires = table.several("build-requires", requirement)
+    if table.boolean("install-time") is False and requires:
+        # PEP 817: a plugin that is asked while building; `build-requires` since 2026.
+        requires, build_requires = (), requires
+    provider = Provider(
+        namespace=namespace,
+        requires=requires,
+        build_requires=build_requires,
+        static_properties=MappingProxyType(static),
+        feature_order=_feature_order(table, static, older_order),
+        builtin=table.parsed("builtin", _builtin),
+        plugin_api=table.parsed("plugin-api", object_reference),
+        optional=bool(table.boolean("optional")),
+        enable_if=table.parsed("enable-if", marker),
+    )
+    table.finish()
+    return provider
+
+
+def _check_one_source(table: Table, outer_static: Table | None) -> None:
+    given = [key for key in _SOURCES if table.data.get(key) not in (None, [], {})]
+    if outer_static is not None and outer_static.data:
+        given.append(".".join(outer_static.path))
+    if len(given) != 1:
+        sources = " and ".join(given) or "no source of properties"
+        table.problems.add(
+            f"the provider of {table.path[-1]!r} has {sources}",
+            at=table.at(),
+            hint="set exactly one of " + ", ".join(_SOURCES),
+        )
+
+
+def _values_by_feature(table: Table, *, empty: bool = False) -> _StaticProperties:
+    """``feature = [values, best first]``."""
+    return {
+        feature: table.names(feature, VALUE, empty=empty)
+        for feature in table.names_of_tables(FEATURE)
+    }
+
+
+def _properties(namespace: str, values: _StaticProperties) -> list[VariantProperty]:
+    return [
+        VariantProperty(namespace, feature, value)
+        for feature, several in values.items()
+        for value in several
+    ]
+
+
+def _builtin(text: str, *, at: str) -> str:
+    if not text.strip() or not text.isprintable():
+        what = f"malformed name {text!r}"
+        raise ConfigError(what, at=at, hint="expected the name of a provider")
+    return text
+
+
+def _feature_order(
+    table: Table, static: _StaticProperties, older_order: list[str]
+) -> tuple[str, ...]:
+    """The order of a static provider's features; it must be given for more than one.
+
+    PEP 817 had it in ``default-priorities.feature.{namespace}``.
+    """
+    order = table.names("feature-order", FEATURE)
+    if order and not static:
+        table.wrong("feature-order", "feature-order needs static-properties")
+    elif order and set(order) != set(static):
+        table.wrong(
+            "feature-order",
+            f"feature-order lists {', '.join(order)}; static-properties has {', '.join(static)}",
+            "list every feature once",
+        )
+    if order or len(static) < 2:
+        return order
+    order = tuple(feature for feature in older_order if feature in static)
+    if set(order) != set(static):
+        table.wrong(
+            "feature-order",
+            f"the order of the features {', '.join(static)} is not given",
+            'add feature-order = ["…"], best first',
+        )
+    return order

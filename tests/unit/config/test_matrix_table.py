@@ -159,8 +159,8 @@ AXIS = '[tool.polywheel.matrix.axes.level]\nv2 = ["cpu::level::v2"]\nv3 = []\n'
         (
             "python = ['3.12', 3.10]",
             "python[1]",
-            "expected a string, found a num",
-            'write "3.10" in quotes',
+            "expected a string, found 3.1",
+            "write it in quotes",
         ),
         ("python = ['3.12', 3]", "python[1]", "expected a string, found 3", ""),
         ("python = ['3.12', '3.12']", "python[1]", "'3.12' is listed twice", ""),
@@ -262,7 +262,7 @@ AXIS = '[tool.polywheel.matrix.axes.level]\nv2 = ["cpu::level::v2"]\nv3 = []\n'
         (
             "exclude = [{ python = 3.12 }]",
             "exclude[0].python",
-            "expected a string, found a number",
+            "expected a string, found 3.12",
             "in quotes",
         ),
         ("exclude = [{ python = 3 }]", "exclude[0].python", "expected a string, found 3", ""),
