@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.reader import Table
-from polywheel.errors import PolywheelError, Problem, WheelError
+from polywheel.errors import PolywheelError, Problem, WheelError, os_error_as
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import PRESENT, State
@@ -197,9 +197,8 @@ def find_files(folder: Path) -> CollectedFiles:
     try:
         paths = sorted(_find_named(folder))
     except OSError as error:
-        raise WheelError(
-            f"can't be listed: {error.strerror or error}", at=str(error.filename or folder)
-        ) from None
+        at = str(error.filename or folder)
+        raise WheelError(f"can't be listed: {error.strerror or error}", at=at) from None
     regular = {path: path.is_file() and not path.is_symlink() for path in paths}
     return CollectedFiles(
         wheels=tuple(path for path in paths if regular[path] and path.suffix == _WHEEL),
@@ -253,13 +252,11 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
         claims=tuple(claims),
         warnings=tuple(
             {"level": level, "text": text, "jobs": list(names)}
-            for (level, text), names in sorted(warnings.items(), key=_is_note)
+            for (level, text), names in sorted(
+                warnings.items(), key=lambda item: item[0][0] != "warning"
+            )
         ),
     )
-
-
-def _is_note(item: tuple[tuple[str, str], object]) -> bool:
-    return item[0][0] != "warning"
 
 
 def _add_warning(table: Table, warnings: dict[tuple[str, str], dict[str, None]]) -> None:
@@ -399,15 +396,14 @@ def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
     """Copy a wheel. Return False, without a copy, if its SHA-256 has changed."""
     target = out / path.name
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as part:
-            shutil.copyfile(path, part)
-            if sha256_of(part, follow_links=False) != sha256:
-                raise _ChangedError
+        with os_error_as(WheelError, "can't be written", at=target):
+            out.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as part:
+                shutil.copyfile(path, part)
+                if sha256_of(part, follow_links=False) != sha256:
+                    raise _ChangedError
     except _ChangedError:
         return False
-    except OSError as error:
-        raise WheelError(f"can't be written: {error.strerror or error}", at=str(target)) from None
     return True
 
 
@@ -418,9 +414,7 @@ class _ChangedError(Exception):
 def write_report(reports: MergedReport, path: Path, out: Path) -> None:
     """Write the report of all jobs, completely or not at all. Raises WheelError."""
     text = without_passwords(json.dumps(reports.document(out), indent=2)) + "\n"
-    try:
+    with os_error_as(WheelError, "can't be written", at=path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise WheelError(f"can't be written: {error.strerror or error}", at=str(path)) from None

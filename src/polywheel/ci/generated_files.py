@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, os_error_as
 from polywheel.system.files import open_regular
 from polywheel.system.temporary import replacing
 
@@ -38,9 +38,7 @@ class Repository:
             absolute = path.resolve()
         if not absolute.is_relative_to(self.root):
             raise ConfigError(
-                f"{path} is outside of the repository",
-                at=at,
-                hint=f"the repository is {self.root}",
+                f"{path} is outside of the repository", at=at, hint=f"the repository is {self.root}"
             )
         inner = absolute.relative_to(self.root).as_posix()
         if not inner.isprintable():
@@ -99,28 +97,22 @@ def write(path: Path, text: str, *, force: bool) -> bool:
             hint="choose another file with -o, or overwrite it with --force",
         )
     target = path.resolve()
-    try:
+    hint = "choose another file with -o"
+    with os_error_as(ConfigError, "can't be written", at=path, hint=hint):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as part:
             part.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ConfigError(
-            f"can't be written: {error.strerror or error}",
-            at=str(path),
-            hint="choose another file with -o",
-        ) from None
     return True
 
 
 def _read(path: Path) -> str | None:
     """Return the content of a file; None if it does not exist."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(_MAX_SIZE + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"can't be read: {error.strerror or error}", at=str(path)) from None
+    with os_error_as(ConfigError, "can't be read", at=path):
+        try:
+            with open_regular(path) as file:
+                content = file.read(_MAX_SIZE + 1)
+        except FileNotFoundError:
+            return None
     if len(content) > _MAX_SIZE:
         raise ConfigError(f"the file has more than {_MAX_SIZE} bytes", at=str(path))
     return content.decode("utf-8", errors="replace").replace("\r\n", "\n")

@@ -12,15 +12,15 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, os_error_as
 from polywheel.system.temporary import replacing
 
 _HEADER = re.compile(r"# polywheel init --preset ([a-z0-9 -]+) \(text ([0-9a-f]{16})\)")
+_WRITE_HINT = "nothing was written; use --output to write another file"
 _MAX_LINES = 5_000
 """The maximum number of lines of the tables."""
 
@@ -70,12 +70,11 @@ def _digests(names: str, lines: Sequence[str]) -> list[str]:
 
 def read_content(path: Path) -> bytes | None:
     """The content of a file; None if it does not exist. Raises ConfigError if it can't be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    with os_error_as(ConfigError, f"{path} can't be read"):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
 
 
 def append_text(content: bytes, text: str) -> bytes:
@@ -106,7 +105,7 @@ def change_file(path: Path, before: bytes, after: bytes) -> None:
     Raises ConfigError if the file is read-only, or was changed since it was read.
     """
     target = path.resolve()
-    with _config_errors(path):
+    with os_error_as(ConfigError, f"{path} can't be written", hint=_WRITE_HINT):
         mode = stat.S_IMODE(target.stat().st_mode)
         # Its folder may allow a replacement, but the user does not want one.
         if not mode & stat.S_IWUSR or not os.access(target, os.W_OK):
@@ -123,23 +122,10 @@ def change_file(path: Path, before: bytes, after: bytes) -> None:
 
 def new_file(path: Path, content: bytes) -> None:
     """Write a new file. Raises ConfigError if it exists or can't be written."""
-    with _config_errors(path):
+    with os_error_as(ConfigError, f"{path} can't be written", hint=_WRITE_HINT):
         if path.exists() or path.is_symlink():
             raise ConfigError(
-                f"{path} exists already, nothing was written",
-                hint="choose a new file for --output",
+                f"{path} exists already, nothing was written", hint="choose a new file for --output"
             )
         with replacing(path) as part:
             part.write_bytes(content)
-
-
-@contextmanager
-def _config_errors(path: Path) -> Iterator[None]:
-    """Raise ConfigError instead of OSError."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"{path} can't be written: {error.strerror or error}",
-            hint="nothing was written; use --output to write another file",
-        ) from None

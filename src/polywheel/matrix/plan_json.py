@@ -14,7 +14,7 @@ from typing import Any
 
 from polywheel.config.matrix_table import NAME, PYTHON, TARGET, VALUE_NAME
 from polywheel.config.reader import Problems, Table, size, type_name
-from polywheel.errors import ConfigError, Problem, nearest
+from polywheel.errors import ConfigError, Problem, nearest, os_error_as
 from polywheel.matrix.platforms import python_order
 from polywheel.model.matrix import Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
@@ -32,13 +32,12 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
 
     With ``closed``, unknown keys are problems. Raises ConfigError, also for another ``shape``.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"there is no {what} {path}", hint=hint) from None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    with os_error_as(ConfigError, f"{path} can't be read"):
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_SIZE + 1)
+        except FileNotFoundError:
+            raise ConfigError(f"there is no {what} {path}", hint=hint) from None
     return parse_document(content, shape, at=str(path), what=what, hint=hint, closed=closed)
 
 

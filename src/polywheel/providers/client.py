@@ -307,10 +307,7 @@ def _request(queries: Sequence[PluginQuery]) -> dict[str, Any]:
 
 
 def _unfinished_error(
-    queries: Sequence[PluginQuery],
-    calls: Sequence[str | None],
-    code: int | None,
-    timeout: float,
+    queries: Sequence[PluginQuery], calls: Sequence[str | None], code: int | None, timeout: float
 ) -> ProviderError | None:
     """The error for the last plugin that was asked before the host ended or was killed."""
     asked = [(query, call) for query, call in zip(queries, calls, strict=True) if call is not None]

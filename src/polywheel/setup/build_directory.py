@@ -273,8 +273,7 @@ def _source_copy(directory: BuildDirectory, project: Project, scratch: Path) -> 
         )
     except RecursionError:  # copytree calls itself for each folder
         raise BuildError(
-            "the source can't be copied: folders are nested too deeply",
-            at=str(project.source),
+            "the source can't be copied: folders are nested too deeply", at=str(project.source)
         ) from None
     return OwnDirectory(source=copy)
 
