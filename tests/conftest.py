@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,18 @@ settings.load_profile("polywheel")
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def action_script(root: Path) -> ModuleType:
+    """The script of the composite action."""
+    path = root / ".github" / "actions" / "polywheel" / "run.py"
+    spec = importlib.util.spec_from_file_location("polywheel_action", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,9 +1,9 @@
-"""A build backend that does one odd thing: the variable ZOO_DOES names it, as ``HOOK: THING``."""
+"""A build backend that does one odd thing: the variable ZOO_DOES names it, as ``HOOK: THING``.
 
-import base64
+It is appended to tests/support/fake_backend.py.
+"""
+
 import ctypes
-import hashlib
-import io
 import os
 import shutil
 import signal
@@ -13,41 +13,17 @@ import sys
 import tarfile
 import threading
 import time
-import zipfile
 
 HOOK, _, THING = os.environ.get("ZOO_DOES", "build_wheel: nothing").partition(": ")
 
 
-def wheel_content(name="demo", version="1.0", tag="py3-none-any", metadata_name=None, more=None):
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}/__init__.py": b"value = 1\n",
-        **(more or {}),
-        f"{info}/METADATA": (
-            f"Metadata-Version: 2.1\nName: {metadata_name or name}\nVersion: {version}\n"
-        ).encode(),
-        f"{info}/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: zoo\nRoot-Is-Purelib: true\nTag: {tag}\n"
-        ).encode(),
-    }
-    record = ""
-    for path, content in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        record += f"{path},sha256={digest},{len(content)}\n"
-    files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, content in files.items():
-            archive.writestr(zipfile.ZipInfo(path), content)
-    return buffer.getvalue()
-
-
 RIGHT = "demo-1.0-py3-none-any.whl"
+FILES = {"demo/__init__.py": "value = 1\n"}
 
 
-def put(folder, name, content=None):
+def put(folder, name, content=None, files=FILES, **names):
     with open(os.path.join(folder, name), "wb") as file:
-        file.write(wheel_content() if content is None else content)
+        file.write(wheel_content(files, **names) if content is None else content)
     return name
 
 
@@ -163,7 +139,7 @@ def sets_no_mode(folder):
 
 
 def bomb(folder):
-    return put(folder, RIGHT, wheel_content(more={"demo/zeros": bytes(80_000_000)}))
+    return put(folder, RIGHT, files={**FILES, "demo/zeros": bytes(80_000_000)})
 
 
 def pipes_for_the_worker(folder):
@@ -237,26 +213,26 @@ RETURNS = {
     "no wheel": lambda folder: put(folder, "demo-1.0.txt"),
     "text": lambda folder: put(folder, RIGHT, b"this is no archive"),
     "nothing in it": lambda folder: put(folder, RIGHT, b""),
-    "half a wheel": lambda folder: put(folder, RIGHT, wheel_content()[:300]),
+    "half a wheel": lambda folder: put(folder, RIGHT, wheel_content(FILES)[:300]),
     "another project": lambda folder: put(
-        folder, "other-1.0-py3-none-any.whl", wheel_content(name="other")
+        folder, "other-1.0-py3-none-any.whl", project="other-1.0"
     ),
     "another version": lambda folder: put(
-        folder, "demo-2.0-py3-none-any.whl", wheel_content(version="2.0")
+        folder, "demo-2.0-py3-none-any.whl", project="demo-2.0"
     ),
     "another project within": lambda folder: put(
-        folder, RIGHT, wheel_content(metadata_name="other")
+        folder, RIGHT, metadata="other-1.0"
     ),
-    "another dist-info": lambda folder: put(folder, RIGHT, wheel_content(name="other")),
+    "another dist-info": lambda folder: put(folder, RIGHT, project="other-1.0"),
     "another platform": lambda folder: put(
         folder,
         "demo-1.0-cp311-cp311-win_amd64.whl",
-        wheel_content(tag="cp311-cp311-win_amd64"),
+        tag="cp311-cp311-win_amd64",
     ),
-    "another tag within": lambda folder: put(folder, RIGHT, wheel_content(tag="cp27-cp27m-any")),
+    "another tag within": lambda folder: put(folder, RIGHT, tag="cp27-cp27m-any"),
     "a label in its name": lambda folder: put(folder, "demo-1.0-py3-none-any-odd.whl"),
     "a file that leads out": lambda folder: put(
-        folder, RIGHT, wheel_content(more={"../../evil.py": b""})
+        folder, RIGHT, files={**FILES, "../../evil.py": b""}
     ),
     "a bomb": bomb,
     "a link to a wheel": link_to_a_wheel,

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -199,3 +200,17 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         **more,
     }
+
+
+def kinds(names: set[str]) -> str:
+    """A few names, without what is random in them: so that findings of one kind are one."""
+    return ", ".join(sorted({re.sub("(?<=^tmp).*|-.*(?=[.])|-.*", "…", one) for one in names}))
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove what lies in a folder, so that it is not found again after the next run."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -19,11 +19,11 @@ from pathlib import Path
 from random import Random
 
 import campaign
-from kill_build import compiled, emptied, kinds, processes_of
 
 from polywheel.wheel.inspect import inspect_wheel
-from support.build_command import JOURNAL, demo
-from support.process_tree import kill_all
+from support.build_command import JOURNAL
+from support.process_tree import kill_all, marked_processes
+from support.projects import compiled_demo, demo
 
 RUNS = 4
 PATIENCE = 300
@@ -103,8 +103,8 @@ class Round:
         for out in outs:
             yield from wrong_output(out)
         if temporary := {one.name for one in Path(self.environment["TMPDIR"]).iterdir()}:
-            yield f"left in the temporary folder: {kinds(temporary)}"
-        if left := processes_of(self.environment["ENDURANCE_MARK"]):
+            yield f"left in the temporary folder: {campaign.kinds(temporary)}"
+        if left := marked_processes(self.environment["ENDURANCE_MARK"]):
             yield f"processes are left: {left}"
 
 
@@ -115,7 +115,7 @@ def wrong_output(out: Path) -> Iterator[str]:
             yield f"{path.name} is not right"
     beside = {one.name for one in out.iterdir() if one.suffix != ".whl"} - {JOURNAL, "logs"}
     if beside:
-        yield f"left beside the wheels: {kinds(beside)}"
+        yield f"left beside the wheels: {campaign.kinds(beside)}"
 
 
 def one_round(one: Round, number: int, figures: campaign.Figures) -> None:
@@ -147,13 +147,13 @@ def rounds(figures: campaign.Figures, numbers: Sequence[int]) -> None:
             folder, ENDURANCE_MARK=mark, DEMO_FOLDER=str(folder), SOURCE_DATE_EPOCH="1700000000"
         )
         cheap = demo(folder / "cheap", *(f"kind{number}" for number in range(6)))
-        sources = [cheap, cheap, compiled(folder / "compiled", "1", "2")]
+        sources = [cheap, cheap, compiled_demo(folder / "compiled", "1", "2")]
         for done, number in enumerate(numbers, 1):
             began = time.monotonic()
             source = sources[number % 3]
             one_round(Round(source, folder, environment, number % 2 == 0), number, figures)
             figures.at_most("longest round, seconds", time.monotonic() - began)
-            emptied(Path(environment["TMPDIR"]))
+            campaign.empty_folder(Path(environment["TMPDIR"]))
             for out in folder.glob("out*"):
                 shutil.rmtree(out)
             figures.progress(f"{done} of {len(numbers)} rounds", every=20)

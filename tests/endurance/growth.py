@@ -17,9 +17,10 @@ from pathlib import Path
 from random import Random
 
 import campaign
-from kill_build import compiled, processes_of
 
-from support.build_command import JOURNAL, demo
+from support.build_command import JOURNAL
+from support.process_tree import marked_processes
+from support.projects import compiled_demo, demo
 
 ROOM = 1.1
 """How much more the last quarter may have than the second."""
@@ -62,7 +63,7 @@ def grow(figures: campaign.Figures, numbers: Sequence[int]) -> None:
         journals = [folder / "out" / str(which) / JOURNAL for which in range(2)]
         sources = [
             demo(folder / "cheap", "kind0", "kind1"),
-            compiled(folder / "compiled", "1", "2"),
+            compiled_demo(folder / "compiled", "1", "2"),
         ]
         measured: dict[str, list[int]] = {}
         for done, number in enumerate(numbers, 1):
@@ -87,7 +88,7 @@ def grow(figures: campaign.Figures, numbers: Sequence[int]) -> None:
             measured.setdefault("journals, bytes", []).append(journal)
             figures.progress(f"{done} of {len(numbers)} runs", every=20)
         _judge(figures, measured)
-        if left := processes_of(mark):
+        if left := marked_processes(mark):
             figures.found(f"processes are left: {left}", repeat=f"growth.py --seed {figures.seed}")
 
 

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import NamedTuple
 
 import campaign
-from readers import READERS, Reader, emptied
+from readers import READERS, Reader
 
 from polywheel.errors import PolywheelError
 
@@ -120,7 +120,7 @@ def read_chunk(seed: int, first: int, count: int, names: Sequence[str]) -> Chunk
                 what, where = f"{type(error).__name__}: {error}"[:500], _where(error)
             seconds = time.thread_time() - began
             campaign.alarm(0, _hangs)
-            emptied(folder)
+            campaign.empty_folder(folder)
             found.read[reader.name] += 1
             found.slowest[reader.name] = max(seconds, found.slowest.get(reader.name, 0.0))
             if seconds > SECONDS and not what:

@@ -27,51 +27,13 @@ from random import Random
 import campaign
 
 from polywheel.wheel.inspect import inspect_wheel
-from support.build_command import HERE, JOURNAL, demo
-from support.builds import write_project
-from support.process_tree import kill_all
+from support.build_command import JOURNAL
+from support.process_tree import kill_all, marked_processes
+from support.projects import compiled_demo, demo
 
 PATIENCE = 240
 COMPILED = 10
 """One kill of so many meets the project that compiles."""
-_C = """
-#include <Python.h>
-static PyObject *level(PyObject *self, PyObject *none) { return PyLong_FromLong(LEVEL); }
-static PyMethodDef methods[] = {{"level", level, METH_NOARGS, ""}, {0}};
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "demo", 0, -1, methods};
-PyMODINIT_FUNC PyInit_demo(void) { return PyModule_Create(&module); }
-"""
-
-
-def compiled(folder: Path, *levels: str) -> Path:
-    """A project of setuptools with a variant for each of these levels."""
-    variants = "".join(f'[variant.variants.l{one}]\ndemo.level = ["{one}"]\n' for one in levels)
-    write_project(
-        folder,
-        {
-            "pyproject.toml": f"""
-[build-system]
-requires = ["polywheel", "setuptools"]
-build-backend = "polywheel.backend"
-[project]
-name = "demo"
-version = "1.0"
-[variant.default-priorities]
-namespace = ["demo"]
-[variant.providers.demo.static-properties]
-level = {json.dumps(levels)}
-{variants}
-[tool.polywheel.setup."demo :: level"]
-cflags = ["-DLEVEL={{value}}", "-g0"]
-[tool.polywheel.matrix]
-python = ["{HERE}"]
-""",
-            "setup.py": "from setuptools import Extension, setup\n"
-            'setup(ext_modules=[Extension("demo", ["demo.c"])])\n',
-            "demo.c": _C,
-        },
-    )
-    return folder
 
 
 @dataclass
@@ -159,41 +121,22 @@ def wrong_after_run(place: Place, code: int, mark: str) -> str | None:
         return f"it made other wheels: {sorted(place.wheels())}"
     beside = {path.name for path in place.out.iterdir()} - {JOURNAL, "logs", *place.expected}
     if beside:
-        return f"left beside the wheels: {kinds(beside)}"
+        return f"left beside the wheels: {campaign.kinds(beside)}"
     temporary = {path.name for path in Path(place.environment["TMPDIR"]).iterdir()}
     # What a compiler has there is its own: it lies where the build's environment says, as a server
     # that a build starts (sccache's) must find its folder after the build too.
     temporary = {name for name in temporary if not re.fullmatch(r"cc\w{6}\..*", name)}
     if temporary:
-        return f"left in the temporary folder: {kinds(temporary)}"
-    if left := processes_of(mark):
+        return f"left in the temporary folder: {campaign.kinds(temporary)}"
+    if left := marked_processes(mark):
         return f"processes are left: {left}"
     return None
-
-
-def kinds(names: set[str]) -> str:
-    """A few names, without what is random in them: so that findings of one kind are one."""
-    return ", ".join(sorted({re.sub("(?<=^tmp).*|-.*(?=[.])|-.*", "…", one) for one in names}))
-
-
-def processes_of(mark: str) -> list[str]:
-    """The commands of processes that have the mark in their environment; zombies do not count."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in path.read_bytes():
-                command = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if command.strip():
-                    found.append(command.strip()[:100])
-        except OSError:
-            continue
-    return found
 
 
 def settled(mark: str) -> bool:
     """Wait for what a parent that was killed alone has left running; whether it has ended."""
     until = time.monotonic() + 30
-    while processes_of(mark):
+    while marked_processes(mark):
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
@@ -219,7 +162,9 @@ def places(folder: Path, mark: str) -> list[Place]:
         environment = campaign.environment(base, DEMO_FOLDER=str(base), ENDURANCE_MARK=mark)
         variants = [f"kind{number}" for number in range(3)]
         source = (
-            demo(base / "demo", *variants) if name == "cheap" else compiled(base / "demo", "1", "2")
+            demo(base / "demo", *variants)
+            if name == "cheap"
+            else compiled_demo(base / "demo", "1", "2")
         )
         # As old as can be: a source that has just been written is another one a second later.
         made.append(Place(name, source, {**environment, "SOURCE_DATE_EPOCH": "1700000000"}, base))
@@ -291,16 +236,7 @@ def one_kill(
     if not wheels:
         place.seconds = 0.7 * place.seconds + 0.3 * took  # other programs may slow it down or not
     shutil.rmtree(place.out, ignore_errors=True)
-    emptied(Path(place.environment["TMPDIR"]))
-
-
-def emptied(folder: Path) -> None:
-    """What was found is not found again after the next kill."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    campaign.empty_folder(Path(place.environment["TMPDIR"]))
 
 
 def _size(folder: Path) -> int:

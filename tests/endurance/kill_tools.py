@@ -21,12 +21,11 @@ from pathlib import Path
 from random import Random
 
 import campaign
-from kill_build import emptied, kinds, processes_of
 
 from polywheel.errors import WheelError
 from polywheel.wheel.inspect import inspect_wheel
 from support import plans, wheels
-from support.process_tree import kill_all
+from support.process_tree import kill_all, marked_processes
 
 WHEELS = 30
 PATIENCE = 60
@@ -278,13 +277,15 @@ def wrong_after_run(place: Place, command: Command, code: int) -> str | None:
         return f"it ended with {code}: {place.said()}"
     found = place.files()
     if others := {name for name in found if name not in command.after}:
-        return f"left beside the wheels: {kinds({one.rpartition('/')[2] for one in others})}"
+        return (
+            f"left beside the wheels: {campaign.kinds({one.rpartition('/')[2] for one in others})}"
+        )
     for name, content in command.after.items():
         if found.get(name) != content:
             return f"{name} is not what it should be"
     if temporary := {one.name for one in Path(place.environment["TMPDIR"]).iterdir()}:
-        return f"left in the temporary folder: {kinds(temporary)}"
-    if left := processes_of(place.mark):
+        return f"left in the temporary folder: {campaign.kinds(temporary)}"
+    if left := marked_processes(place.mark):
         return f"processes are left: {left}"
     return None
 
@@ -324,7 +325,7 @@ def one_kill(place: Place, command: Command, figures: campaign.Figures, number: 
         command.slower *= 0.9 if ended else 1.02
     figures.counts[f"kills of {command.name}"] += 1
     until = time.monotonic() + 60
-    while processes_of(place.mark) and time.monotonic() < until:
+    while marked_processes(place.mark) and time.monotonic() < until:
         time.sleep(0.01)  # a child that shields a change goes on for a moment
     if wrong := wrong_after_kill(place, command):
         figures.found(f"{command.name}, after the kill: {wrong}", repeat=repeat)
@@ -339,7 +340,7 @@ def one_kill(place: Place, command: Command, figures: campaign.Figures, number: 
             code = running.wait()
     if wrong := wrong_after_run(place, command, code):
         figures.found(f"{command.name}, next run: {wrong}", repeat=repeat)
-        emptied(Path(place.environment["TMPDIR"]))
+        campaign.empty_folder(Path(place.environment["TMPDIR"]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

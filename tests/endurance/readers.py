@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import shutil
 import tarfile
 import tomllib
 import zipfile
@@ -888,12 +887,3 @@ def bad_zip(chance: Random) -> bytes:
 @reader("sdist, zip", bad_zip, 12)
 def read_zip(content: bytes, folder: Path) -> None:
     _unpack(content, folder, "demo-1.0.zip")
-
-
-def emptied(folder: Path) -> None:
-    """For the next input."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()

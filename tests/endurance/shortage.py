@@ -26,13 +26,12 @@ from random import Random
 
 import campaign
 import kill_tools
-from kill_build import emptied, kinds, processes_of
 from kill_tools import TABLES, Content, hidden
 
 from polywheel.wheel.inspect import inspect_wheel
-from support.build_command import demo
 from support.index_wheels import V1, V2, declared, variant, write_wheel
-from support.process_tree import kill_all
+from support.process_tree import kill_all, marked_processes
+from support.projects import demo
 
 PATIENCE = 90
 ROOM = 48 << 20
@@ -260,12 +259,12 @@ def wrong_after(place: Place, command: Command) -> Iterator[str]:
         others = {
             one for one in found if command.after.get(one) != found[one] and command.made(one)
         }
-        yield f"the next run came to something else: {kinds(others)}"
+        yield f"the next run came to something else: {campaign.kinds(others)}"
     if parts := {one for one in found if hidden(one) and one not in command.after}:
-        yield f"left beside the files: {kinds(parts)}"
+        yield f"left beside the files: {campaign.kinds(parts)}"
     if left := {one.name for one in place.temporary.iterdir()}:
-        yield f"left in the temporary folder: {kinds(left)}"
-    if processes := processes_of(place.mark):
+        yield f"left in the temporary folder: {campaign.kinds(left)}"
+    if processes := marked_processes(place.mark):
         yield f"processes are left: {processes}"
 
 
@@ -356,7 +355,7 @@ def shortages(figures: campaign.Figures, numbers: Sequence[int]) -> None:
                 code, said = place.run(command)
                 assert code == 0, f"{command.name}: {said}"
             command.after = place.files()
-            emptied(place.temporary)
+            campaign.empty_folder(place.temporary)
         pairs = list(itertools.product(SHORTAGES, range(len(every))))
         for done, number in enumerate(numbers, 1):
             shortage, which = pairs[number % len(pairs)]
@@ -376,7 +375,7 @@ def shortages(figures: campaign.Figures, numbers: Sequence[int]) -> None:
                 )
             if found:
                 shutil.rmtree(place.folder / "cache", ignore_errors=True)
-            emptied(place.temporary)
+            campaign.empty_folder(place.temporary)
             figures.progress(f"{done} of {len(numbers)}", every=20)
 
 

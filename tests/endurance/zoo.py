@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import campaign
-from kill_build import emptied, kinds, processes_of
 
 from polywheel.errors import ProviderError
 from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
 from polywheel.wheel.inspect import inspect_wheel
-from support.build_command import HERE, JOURNAL
-from support.builds import snapshot, write_project
-from support.process_tree import kill_all
+from support.build_command import JOURNAL
+from support.builds import snapshot
+from support.process_tree import kill_all, marked_processes
+from support.projects import HERE, fake_backend, write_project
 
 BACKEND = campaign.ROOT / "tests" / "backends" / "hostile.py"
 PLUGINS = campaign.ROOT / "tests" / "providers"
@@ -153,7 +153,7 @@ env = {{ ZOO_KIND = "{{value}}" }}
 [tool.polywheel.matrix]
 python = ["{HERE}"]
 """,
-            "backend.py": BACKEND.read_text(encoding="utf-8"),
+            "backend.py": fake_backend(BACKEND.read_text(encoding="utf-8")),
             "data.txt": "data\n",
         },
     )
@@ -196,8 +196,8 @@ def visit(animal: Animal, folder: Path, environment: dict[str, str], mark: str) 
     if snapshot(source) != before:
         yield "the source is not what it was"
     if temporary := {path.name for path in Path(environment["TMPDIR"]).iterdir()}:
-        yield f"left in the temporary folder: {kinds(temporary)}"
-    left = processes_of(mark)
+        yield f"left in the temporary folder: {campaign.kinds(temporary)}"
+    left = marked_processes(mark)
     if left and not animal.leaves:
         yield f"processes are left: {left}"
 
@@ -250,7 +250,7 @@ def wrong_wheels(out: Path) -> Iterator[str]:
             JOURNAL,
             "logs",
         }:
-            yield f"left beside the wheels: {kinds(beside)}"
+            yield f"left beside the wheels: {campaign.kinds(beside)}"
         for log in (out / "logs").glob("*"):
             if log.stat().st_size > LOG_MOST:
                 yield f"a log of {log.stat().st_size >> 20} MiB"
@@ -282,7 +282,7 @@ def backends(figures: campaign.Figures, numbers: Sequence[int]) -> None:
             figures.counts["backends"] += 1
             end_all(mark)
             shutil.rmtree(place, ignore_errors=True)
-            emptied(Path(environment["TMPDIR"]))
+            campaign.empty_folder(Path(environment["TMPDIR"]))
             figures.progress(f"{animal.does}", every=20)
 
 
@@ -329,7 +329,7 @@ def plugins(figures: campaign.Figures, numbers: Sequence[int]) -> None:
             if time.monotonic() - began > 10:
                 wrong = wrong or f"it took {time.monotonic() - began:.1f} seconds"
             # This process has the mark now too; what it was started with is what /proc shows.
-            if left := processes_of(mark):
+            if left := marked_processes(mark):
                 wrong = wrong or f"processes are left: {left}"
             if wrong:
                 figures.found(

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from polywheel.environments.interpreters import find_interpreter
-from support.build_command import HERE
 from support.containers import Machine, machine_for
+from support.projects import HERE
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +69,14 @@ def second_python() -> str:
         if version != HERE and find_interpreter(version) is not None:
             return version
     pytest.skip("needs a second Python, and there is none on this machine")
+
+
+@pytest.fixture
+def git_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name and a time for commits, and no settings of the person who runs the tests."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+        monkeypatch.setenv(f"GIT_{role}_DATE", "2024-02-29T12:00:00Z")

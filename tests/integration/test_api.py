@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import polywheel
-from support.builds import ROOT, build_wheel, example, run
+from support.builds import build_wheel, run
+from support.projects import ROOT, example
 
 API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", API, re.MULTILINE | re.DOTALL)

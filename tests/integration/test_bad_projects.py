@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import build, write_project
+from support.builds import build
+from support.projects import write_project
 
 PROJECT = """
 [build-system]

@@ -7,23 +7,23 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from polywheel.matrix.platforms import this_target
-from support.build_command import CACHE, HERE, Builds, demo, workplaces
-from support.builds import write_project
+from support.build_command import CACHE, Builds, workplaces
+from support.projects import HERE, demo, fake_project, write_project
 
 places = pytest.fixture(autouse=True)(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
 BACKEND = """
-import os, subprocess, zipfile
+import subprocess
 
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    with open("content.txt") as file:
-        content = file.read()
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    content = pathlib.Path("content.txt").read_text()
     if "FAILS" in content:
         raise SystemExit("it fails")
     try:
@@ -33,40 +33,21 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     compiler = os.environ.get("CC", "cc")
     if compiler.endswith("compiler"):
         text += subprocess.run([compiler], check=True, capture_output=True, text=True).stdout
-    name = "again-1.0-py3-none-any.whl"
-    info = "again-1.0.dist-info"
-    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
-        wheel.writestr("again.txt", content + text + os.environ.get("ANY_NAME", ""))
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: again\\nVersion: 1.0\\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(f"{info}/RECORD", "again.txt,,\\n" + "".join(
-            f"{info}/{one},,\\n" for one in ("METADATA", "WHEEL", "RECORD")))
-    return name
-"""
-TABLES = """
-[build-system]
-requires = [{requires}]
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "again"
-version = "1.0"
-[variant.default-priorities]
-namespace = ["again"]
-[variant.providers.again.static-properties]
-kind = ["one"]
-[variant.variants.one]
-again.kind = ["one"]
-[tool.polywheel.matrix]
-python = ["{here}"]
-{more}
+    return write_wheel(wheel_directory, {"again.txt": content + text + os.environ.get("ANY_NAME", "")})
 """
 
 
-def project(folder: Path, *, requires: str = "", more: str = "") -> Path:
-    text = TABLES.format(requires=requires, here=HERE, more=more)
-    files = {"pyproject.toml": text, "backend.py": BACKEND, "content.txt": "content 1\n"}
-    return write_project(folder, files)
+def project(folder: Path, *, requires: Sequence[str] = (), matrix: str = "") -> Path:
+    """A project whose wheel holds content.txt, and what a dependency, a compiler, and ANY_NAME say."""
+    return fake_project(
+        folder,
+        "one",
+        name="again",
+        backend=BACKEND,
+        requires=requires,
+        matrix=matrix,
+        files={"content.txt": "content 1\n"},
+    )
 
 
 def content_of(builds: Builds) -> str:
@@ -106,7 +87,7 @@ def test_a_compiler_that_a_rule_names(tmp_path: Path) -> None:
     compiler.write_text("#!/bin/sh\necho 1\n", encoding="utf-8")
     compiler.chmod(0o755)
     rule = f'[tool.polywheel.setup."again :: kind"]\nenv = {{ CC = "{compiler}" }}\n'
-    builds = Builds(project(tmp_path / "project", more=rule), tmp_path / "out")
+    builds = Builds(project(tmp_path / "project", matrix=rule), tmp_path / "out")
     builds()
     assert set(builds().states.values()) == {"up-to-date"}
     compiler.write_text("#!/bin/sh\necho 2\n", encoding="utf-8")
@@ -125,7 +106,7 @@ def test_a_requirement_that_changed_behind_its_version(tmp_path: Path) -> None:
             "dependency.py": "text = 'one'\n",
         },
     )
-    requires = f'"dependency @ {dependency.as_uri()}"'
+    requires = [f"dependency @ {dependency.as_uri()}"]
     builds = Builds(project(tmp_path / "project", requires=requires), tmp_path / "out")
     builds()
     assert content_of(builds) == "content 1\none"
@@ -165,7 +146,7 @@ def test_a_folder_whose_name_backends_take_for_a_variable(tmp_path: Path) -> Non
 
 def test_packages_from_nowhere_but_a_folder(tmp_path: Path) -> None:
     """PIP_NO_INDEX is said to uv by an option: it has no variable for it."""
-    source = project(tmp_path / "project", requires='"flit-core"')
+    source = project(tmp_path / "project", requires=["flit-core"])
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
     said = Builds(source, tmp_path / "out", env)(code=1)
     assert "can't install flit-core" in said.err
@@ -189,7 +170,7 @@ def test_a_dry_run_shows_the_rules_of_the_python_that_builds(
         '[tool.polywheel.setup."again :: kind"]\n'
         f'when = "python_version >= \'{second_python}\'"\ncflags = ["-DNEW"]\n'
     )
-    source = project(tmp_path / "project", more=rule)
+    source = project(tmp_path / "project", matrix=rule)
     path = source / "pyproject.toml"
     both = f'python = ["{HERE}", "{second_python}"]'
     path.write_text(path.read_text("utf-8").replace(f'python = ["{HERE}"]', both), encoding="utf-8")
@@ -235,7 +216,7 @@ def test_what_no_preset_knows_is_said_before_anything_is_built(tmp_path: Path) -
         '[variant.providers.x86_64]\nrequires = ["some-provider"]\n'
         '[variant.variants.odd]\nx86_64.level = ["v9"]\n'
     )
-    source = project(tmp_path / "project", more=more)
+    source = project(tmp_path / "project", matrix=more)
     path = source / "pyproject.toml"
     priorities = 'namespace = ["again", "x86_64"]'
     text = path.read_text("utf-8").replace('namespace = ["again"]', priorities)

@@ -14,8 +14,9 @@ import pytest
 
 from polywheel.cli import main
 from support.build_command import Builds, workplaces
-from support.builds import example, extension, read_wheel, run, snapshot
+from support.builds import extension, read_wheel, run, snapshot
 from support.containers import Machine
+from support.projects import example
 
 pytestmark = pytest.mark.cibuildwheel
 places = pytest.fixture(autouse=True)(workplaces)

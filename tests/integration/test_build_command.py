@@ -16,16 +16,10 @@ from pathlib import Path
 import pytest
 
 from polywheel.matrix.platforms import this_target
-from support.build_command import CACHE, HERE, Builds, demo, workplaces
-from support.builds import (
-    COMPILED,
-    example,
-    read_wheel,
-    run,
-    snapshot,
-    wide_registers,
-    write_project,
-)
+from support.build_command import CACHE, Builds, workplaces
+from support.builds import COMPILED, read_wheel, run, snapshot, wide_registers
+from support.disks import fill_disk, small_disk
+from support.projects import HERE, change_backend, demo, example, write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 SOON = 60.0
@@ -61,17 +55,10 @@ def builds(tmp_path: Path) -> Builds:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of half a megabyte."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("needs Linux, and root, who may mount a file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "polywheel-test", str(disk)]
-    if run(mount, cwd=tmp_path, check=False).returncode != 0:
-        pytest.skip("mounting a file system is not allowed here, not even to root")
-    yield disk
-    run(["umount", "-l", disk], cwd=tmp_path)
+    with small_disk(tmp_path / "disk", "512k") as folder:
+        yield folder
 
 
 def until(reached: Callable[[], bool]) -> None:
@@ -196,13 +183,11 @@ plain = true
 def test_a_build_that_reads_its_variant_runs_for_each_of_them(tmp_path: Path) -> None:
     """No rule tells the variants apart; the backend does, by what polywheel tells it."""
     source = demo(tmp_path / "demo", "a", "b", matrix="null = true\nplain = true")
-    tables, backend = source / "pyproject.toml", source / "backend.py"
+    tables = source / "pyproject.toml"
     text = tables.read_text(encoding="utf-8")
     rules, matrix = text.index("[tool.polywheel.setup"), text.index("[tool.polywheel.matrix]")
     tables.write_text(text[:rules] + text[matrix:], encoding="utf-8")
-    text = backend.read_text(encoding="utf-8")
-    assert 'get("DEMO_DOES", ' in text
-    backend.write_text(text.replace("DEMO_DOES", "POLYWHEEL_VARIANT_LABEL"), encoding="utf-8")
+    change_backend(source, 'get("DEMO_DOES", ', 'get("POLYWHEEL_VARIANT_LABEL", ')
     builds = Builds(source, tmp_path / "out")
     builds()
     contents = {read_wheel(builds.out / one).members["demo/__init__.py"] for one in builds.wheels}
@@ -303,10 +288,8 @@ def test_to_fail_fast_ends_the_others(tmp_path: Path) -> None:
     names = ("w", "x", "y", "z")
     source = demo(tmp_path / "demo", *names, does={"w": "wait", "x": "fail"})
     # It fails when the other one is at work.
-    backend = (source / "backend.py").read_text(encoding="utf-8")
     wait = 'while not os.path.exists(os.environ["DEMO_FOLDER"] + "/waiting"): time.sleep(0.02)'
-    backend = backend.replace('sys.exit("demo', f'{wait}\n        sys.exit("demo')
-    (source / "backend.py").write_text(backend.replace('if does == "fail":', "if does == 'fail':"))
+    change_backend(source, 'sys.exit("demo', f'{wait}\n        sys.exit("demo')
     builds = Builds(source, tmp_path / "out")
     assert builds("--fail-fast", code=1).states == {
         "w": "stopped",
@@ -489,20 +472,16 @@ def test_where_a_file_can_not_be_written_whole_there_is_none(tmp_path: Path) -> 
     assert builds.leftovers == []
 
 
-def test_a_disk_that_is_full(tmp_path: Path, small_disk: Path) -> None:
+def test_a_disk_that_is_full(tmp_path: Path, disk: Path) -> None:
     """No room for the wheel itself, in the output directory."""
     source = demo(tmp_path / "demo", "a", "b")
-    builds = Builds(source, small_disk / "out")
+    builds = Builds(source, disk / "out")
     builds.out.mkdir()
-    if sys.platform == "win32":
-        pytest.skip("uses what Windows does not have")
-    room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    with (small_disk / "ballast").open("wb") as file:
-        file.write(b"x" * room)
+    ballast = fill_disk(disk, but=0)
     said = builds("--log-dir", str(tmp_path / "logs"), code=1)
     assert "No space left on device" in said.err
     assert builds.wheels == {}
-    (small_disk / "ballast").unlink()
+    ballast.unlink()
     builds()
     assert builds.labels == ["a", "b"]
 
@@ -517,13 +496,10 @@ def test_a_build_with_an_old_make_in_it_is_run_again_without_the_pool(tmp_path: 
     if version is None or not (4, 2) <= (int(version[1]), int(version[2])) < (4, 4):
         pytest.skip("needs GNU make 4.2 or 4.3")
     source = demo(tmp_path / "demo", "a", "b", "c")
-    tables, backend = source / "pyproject.toml", source / "backend.py"
+    tables = source / "pyproject.toml"
     text = tables.read_text(encoding="utf-8") + "[tool.polywheel.backend]\nninja = true\n"
     tables.write_text(text, encoding="utf-8")
-    text = backend.read_text(encoding="utf-8").replace(
-        "    tag =", "    if os.system('make'): sys.exit(1)\n    tag ="
-    )
-    backend.write_text(text, encoding="utf-8")
+    change_backend(source, "    files = {", "    if os.system('make'): sys.exit(1)\n    files = {")
     (source / "Makefile").write_text("all:\n\t@echo made by make\n", encoding="utf-8")
     builds = Builds(source, tmp_path / "out")
     builds("-j", "1")

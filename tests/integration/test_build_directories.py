@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import build, build_wheel, example, snapshot, wide_registers
+from support.builds import build, build_wheel, snapshot, wide_registers
+from support.projects import example
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import Builds, demo, workplaces
-from support.builds import example
+from support.build_command import Builds, workplaces
+from support.projects import demo, example
 
 places = pytest.fixture(autouse=True)(workplaces)
 FRONTEND = ("--frontend", "cibuildwheel")

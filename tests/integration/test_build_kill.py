@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import Builds, demo, workplaces
+from support.build_command import Builds, workplaces
 from support.process_tree import kill_all
+from support.projects import demo
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 in_proc = pytest.mark.skipif(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import CACHE, HERE, Builds, demo, workplaces
-from support.builds import example
+from support.build_command import CACHE, Builds, workplaces
+from support.projects import HERE, change_backend, demo, example
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sessions are those of POSIX")
@@ -24,11 +24,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sessions a
 def project(folder: Path, *variants: str, hook: str) -> Path:
     """A project whose backend does this first, in ``build_wheel``."""
     source = demo(folder, *variants)
-    backend = source / "backend.py"
-    text = backend.read_text(encoding="utf-8")
     first = '    does = os.environ.get("DEMO_DOES"'
     indented = "".join(f"    {line}\n" for line in hook.strip().splitlines())
-    backend.write_text(text.replace(first, f"{indented}{first}", 1), encoding="utf-8")
+    change_backend(source, first, f"{indented}{first}")
     return source
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from polywheel.matrix.platforms import this_target
-from support.build_command import HERE, Builds, demo, workplaces
-from support.builds import example
+from support.build_command import Builds, workplaces
+from support.projects import HERE, demo, example
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
 places = pytest.fixture(autouse=True)(workplaces)

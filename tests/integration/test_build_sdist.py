@@ -7,7 +7,9 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
@@ -21,85 +23,29 @@ from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
-from support.build_command import HERE, Builds
-from support.builds import read_wheel, run, write_project
+from support.build_command import Builds
+from support.builds import read_wheel
+from support.checkouts import git
+from support.projects import fake_project, write_project
 from support.setups import project
 
 # Its sdist holds the text of the source, and a VERSION beside the source where there is one.
 BACKEND = """
-import base64, hashlib, io, os, pathlib, sys, tarfile, time, zipfile
-
-FOLDER = pathlib.Path({folder!r})
-
-def note(line):
-    with open(FOLDER / "calls", "a") as file:
-        file.write(line + "\\n")
-
 def build_sdist(sdist_directory, config_settings=None):
-    note("sdist")
+    note("calls", "sdist")
 {sdist}
     files = {{path.name: path.read_bytes() for path in pathlib.Path().iterdir() if path.is_file()}}
     if pathlib.Path("../VERSION").exists():
         files["VERSION"] = pathlib.Path("../VERSION").read_bytes()
     files["PKG-INFO"] = b"Metadata-Version: 2.1\\nName: told\\nVersion: 1.0\\n"
-    with tarfile.open(pathlib.Path(sdist_directory, "told-1.0.tar.gz"), "w:gz") as archive:
-        for name, content in sorted(files.items()):
-            member = tarfile.TarInfo(f"told-1.0/{{name}}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return "told-1.0.tar.gz"
+    return write_sdist(sdist_directory, files)
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 {wheel}
-    info = "told-1.0.dist-info"
-    files = {{name: pathlib.Path(name).read_text() for name in ("text", "VERSION", "PKG-INFO")
-             if pathlib.Path(name).exists()}}
-    files[f"{{info}}/METADATA"] = "Metadata-Version: 2.1\\nName: told\\nVersion: 1.0\\n"
-    files[f"{{info}}/WHEEL"] = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
-    record = ""
-    for name, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-        record += f"{{name}},sha256={{digest.decode().rstrip('=')}},{{len(text.encode())}}\\n"
-    files[f"{{info}}/RECORD"] = f"{{record}}{{info}}/RECORD,,\\n"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory, "told-1.0-py3-none-any.whl"), "w") as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name), text)
-    return "told-1.0-py3-none-any.whl"
+    members = [pathlib.Path(name) for name in ("text", "VERSION", "PKG-INFO")]
+    return write_wheel(wheel_directory, {{path.name: path.read_bytes() for path in members if path.exists()}})
 
 {more}
-"""
-PYPROJECT = """
-[build-system]
-requires = [{requires}]
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "{name}"
-version = "1.0"
-"""
-TABLES = """
-[variant.default-priorities]
-namespace = ["told"]
-[variant.providers.told.static-properties]
-kind = ["one"]
-[variant.variants.one]
-told.kind = ["one"]
-[tool.polywheel.setup."told :: kind :: one"]
-env = {{ TOLD = "one" }}
-[tool.polywheel.matrix]
-python = ["{python}"]
-"""
-WHEEL_ONLY = """
-import pathlib, zipfile
-def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-{does}
-    info = "{name}-1.0.dist-info"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory, "{name}-1.0-py3-none-any.whl"), "w") as archive:
-        archive.writestr("{name}.py", "")
-        archive.writestr(f"{{info}}/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
-        archive.writestr(f"{{info}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        archive.writestr(f"{{info}}/RECORD", "")
-    return "{name}-1.0-py3-none-any.whl"
 """
 
 
@@ -109,25 +55,30 @@ def told(
     sdist: str = "",
     wheel: str = "",
     more: str = "",
-    requires: str = "",
-    text: str = "old\n",
+    requires: Iterable[str] = (),
 ) -> Path:
     """A project; ``sdist`` and ``wheel`` are what its hooks do first."""
     backend = BACKEND.format(
-        folder=str(folder.parent),
-        sdist="".join(f"    {line}\n" for line in sdist.splitlines()),
-        wheel="".join(f"    {line}\n" for line in wheel.splitlines()),
-        more=more,
+        sdist=textwrap.indent(sdist, "    "), wheel=textwrap.indent(wheel, "    "), more=more
     )
-    pyproject = PYPROJECT.format(requires=requires, name="told") + TABLES.format(python=HERE)
-    return write_project(folder, {"pyproject.toml": pyproject, "backend.py": backend, "text": text})
+    return fake_project(
+        *(folder, "one"),
+        name="told",
+        backend=backend,
+        requires=requires,
+        env={"one": {"TOLD": "one"}},
+        files={"text": "old\n"},
+    )
 
 
-def package(folder: Path, *, does: str = "pass") -> str:
+def package(folder: Path, *, does: str = "") -> str:
     """A package that does something when it is built; the requirement that asks for it."""
-    backend = WHEEL_ONLY.format(name=folder.name, does=f"    {does}")
-    pyproject = PYPROJECT.format(requires="", name=folder.name)
-    write_project(folder, {"pyproject.toml": pyproject, "backend.py": backend})
+    backend = (
+        "def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):\n"
+        f"    {does}\n"
+        f"    return write_wheel(wheel_directory, {{'{folder.name}.py': ''}})\n"
+    )
+    fake_project(folder, name=folder.name, backend=backend)
     return f"{folder.name} @ {folder.as_uri()}"
 
 
@@ -148,10 +99,6 @@ def calls(builds: Builds) -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.exists() else []
 
 
-def git(folder: Path, *arguments: str) -> None:
-    run(["git", *arguments], cwd=folder)
-
-
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own, in which nothing is known."""
@@ -163,18 +110,10 @@ def on(cache: Path) -> dict[str, str]:
     return {"POLYWHEEL_CACHE_DIR": str(cache)}
 
 
-@pytest.fixture
-def _git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
-
-
 # Edits during a run -------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_git")
+@pytest.mark.usefixtures("git_user")
 @pytest.mark.parametrize("inside", ["", "python"])
 def test_what_is_edited_while_the_environment_is_made_has_no_effect(
     inside: str, tmp_path: Path
@@ -184,7 +123,7 @@ def test_what_is_edited_while_the_environment_is_made_has_no_effect(
     edited = [top / inside / "text", *([top / "VERSION"] if inside else [])]
     # The environment's one requirement does the editing when it is installed.
     does = f"[pathlib.Path(one).write_text('new\\n') for one in {[str(one) for one in edited]!r}]"
-    requires = f'"{package(tmp_path / "editor", does=does)}"'
+    requires = [package(tmp_path / "editor", does=does)]
     source = told(top / inside if inside else top, requires=requires)
     for path in edited:
         path.write_text("old\n", encoding="utf-8")
@@ -205,7 +144,7 @@ def test_what_is_edited_while_the_environment_is_made_has_no_effect(
     assert "new" in built(builds).values()
 
 
-@pytest.mark.usefixtures("_git", "cache")
+@pytest.mark.usefixtures("git_user", "cache")
 def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> None:
     source = told(tmp_path / "top" / "python")
     git(source.parent, "init", "-q")
@@ -283,7 +222,7 @@ def __getattr__(name):
 """
 ASKED = """
 def get_requires_for_build_sdist(config_settings=None):
-    note("asked")
+    note("calls", "asked")
     return []
 """
 
@@ -354,7 +293,7 @@ def test_what_is_left_of_a_killed_run_does_not_disturb_the_next(tmp_path: Path) 
 until = time.monotonic() + 60
 while not os.path.exists({str(go)!r}) and time.monotonic() < until:
     time.sleep(0.05)
-note("whole" if os.path.exists("text") else "disturbed")
+note("calls", "whole" if os.path.exists("text") else "disturbed")
 """
     builds = Builds(told(tmp_path / "told", sdist=sdist), tmp_path / "out", on(tmp_path / "cache"))
     with builds.start() as first:
@@ -400,7 +339,7 @@ def test_a_tool_that_is_gone_is_asked_for(name: str, tmp_path: Path) -> None:
         tmp_path / "told",
         wheel=f"if not {there}:\n    import ours",
         more=f"def get_requires_for_build_wheel(config_settings=None):\n"
-        f"    note('asked')\n    return [] if {there} else [{requirement!r}]\n",
+        f"    note('calls', 'asked')\n    return [] if {there} else [{requirement!r}]\n",
     )
     path = os.pathsep.join([str(tools), os.environ["PATH"]])
     builds = Builds(source, tmp_path / "out", {**on(tmp_path / "cache"), "PATH": path})

@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import (
-    COMPILED,
-    build,
-    build_wheel,
-    example,
-    install,
-    read_wheel,
-    run,
-    wide_registers,
-    write_project,
-)
+from support.builds import COMPILED, build, build_wheel, install, read_wheel, run, wide_registers
+from support.projects import example, write_project
 
 RESULTS = {
     "meson": "axpy(1.5, range(1000), range(1000, 2000)).tolist()",

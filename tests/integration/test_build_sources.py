@@ -8,28 +8,21 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polywheel import __version__
-from support.build_command import HERE, Builds
-from support.builds import (
-    ROOT,
-    downloaded_sdist,
-    downloads,
-    example,
-    read_wheel,
-    run,
-    snapshot,
-    write_project,
-)
+from support.build_command import Builds
+from support.builds import downloaded_sdist, downloads, read_wheel, run, snapshot
+from support.checkouts import git
+from support.projects import HERE, ROOT, example, fake_project, write_project
 
-# A backend of the project's own that needs nothing, and puts into its wheel what it has seen.
+pytestmark = pytest.mark.usefixtures("git_user")
 BACKEND = """
-import base64, hashlib, json, os, pathlib, subprocess, sys, zipfile
+import json, subprocess
 from importlib.metadata import distributions
 
 NAMES = ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "SOURCE_DATE_EPOCH",
@@ -52,59 +45,24 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         "polywheel": any((pathlib.Path(one) / "polywheel").exists() for one in sys.path),
         "stdin": sys.stdin.read(),
     }
-    info = "seen-1.0.dist-info"
-    files = {
-        "seen.json": json.dumps(seen),
-        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: seen\\nVersion: 1.0\\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-    }
-    record = ""
-    for name, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-        record += f"{name},sha256={digest.decode().rstrip('=')},{len(text.encode())}\\n"
-    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\\n"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory, "seen-1.0-py3-none-any.whl"), "w") as archive:
-        for path, text in files.items():
-            archive.writestr(zipfile.ZipInfo(path), text)
-    return "seen-1.0-py3-none-any.whl"
-"""
-PYPROJECT = """
-[build-system]
-requires = [{requires}]
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "seen"
-version = "1.0"
-"""
-TABLES = """
-[variant.default-priorities]
-namespace = ["seen"]
-[variant.providers.seen.static-properties]
-kind = ["one", "two"]
-[variant.variants.one]
-seen.kind = ["one"]
-[variant.variants.two]
-seen.kind = ["two"]
-[tool.polywheel.setup."seen :: kind :: one"]
-env = {{ SEEN_KIND = "one" }}
-[tool.polywheel.setup."seen :: kind :: two"]
-env = {{ SEEN_KIND = "two" }}
-{more}
-[tool.polywheel.matrix]
-python = {pythons}
+    return write_wheel(wheel_directory, {"seen.json": json.dumps(seen)})
 """
 
 
-def seen_project(folder: Path, *, requires: str = "", more: str = "", config: str = "") -> Path:
-    """Two variants; their tables in pyproject.toml, or in the file ``config``."""
-    tables = TABLES.format(pythons=json.dumps([HERE]), more=more)
-    files = {"pyproject.toml": PYPROJECT.format(requires=requires), "backend.py": BACKEND}
-    if config:
-        files[config] = tables
-    else:
-        files["pyproject.toml"] += tables
-    return write_project(folder, files)
+def seen_project(
+    folder: Path, *, requires: Iterable[str] = (), more: str = "", config: str = "pyproject.toml"
+) -> Path:
+    """A project with two variants, whose wheel holds what its build has seen."""
+    env = {kind: {"SEEN_KIND": kind} for kind in ("one", "two")}
+    return fake_project(
+        *(folder, "one", "two"),
+        name="seen",
+        backend=BACKEND,
+        requires=requires,
+        env=env,
+        more=more,
+        config=config,
+    )
 
 
 def seen(builds: Builds) -> dict[str, dict[str, Any]]:
@@ -113,19 +71,6 @@ def seen(builds: Builds) -> dict[str, dict[str, Any]]:
         path.stem.split("-")[-1]: json.loads(read_wheel(path).members["seen.json"])
         for path in builds.out.glob("*.whl")
     }
-
-
-@pytest.fixture(autouse=True)
-def _git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
-        monkeypatch.setenv(f"GIT_{role}_DATE", "2024-02-29T12:00:00Z")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return run(["git", *arguments], cwd=folder).stdout.strip()
 
 
 def checkout(folder: Path) -> Path:
@@ -456,14 +401,14 @@ def test_contourpy(tmp_path: Path, python312: str) -> None:
 
 
 def test_a_project_that_wants_another_polywheel(tmp_path: Path) -> None:
-    source = seen_project(tmp_path / "project", requires='"polywheel>=99"')
+    source = seen_project(tmp_path / "project", requires=["polywheel>=99"])
     done = Builds(source, tmp_path / "out")(code=2)
     assert f"the project requires polywheel>=99, and this is polywheel {__version__}" in done.err
     assert "at: pyproject.toml: build-system.requires" in done.err
 
 
 def test_requirements_that_can_not_be_installed(tmp_path: Path) -> None:
-    source = seen_project(tmp_path / "project", requires='"polywheel-no-such-thing>=99"')
+    source = seen_project(tmp_path / "project", requires=["polywheel-no-such-thing>=99"])
     done = Builds(source, tmp_path / "out", env={"UV_OFFLINE": "1", "PIP_NO_INDEX": "1"})(code=1)
     assert f"Python {HERE}: can't install polywheel-no-such-thing>=99" in done.err
     assert "not found" in done.err, "the installer's own words"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import HERE, Builds, demo, workplaces
+from support.build_command import Builds, workplaces
 from support.builds import run
+from support.projects import HERE, change_backend, demo
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 OLD, KEPT = "demo-1.0-py3-none-any-old.whl", "demo-1.0-py3-none-any-kept.whl"
@@ -101,12 +102,8 @@ def test_a_python_that_is_no_longer_named(tmp_path: Path, second_python: str) ->
     from polywheel.matrix.platforms import this_target
 
     source = demo(tmp_path / "demo", "a", matrix=f'targets = ["{this_target()}"]')
-    (source / "backend.py").write_text(
-        (source / "backend.py")
-        .read_text("utf-8")
-        .replace('else "py3-none-any"', 'else f"cp3{sys.version_info[1]}-none-any"'),
-        encoding="utf-8",
-    )
+    call = "write_wheel(wheel_directory, files"
+    change_backend(source, f"{call})", f'{call}, tag=f"cp3{{sys.version_info[1]}}-none-any")')
     tables = source / "pyproject.toml"
     one, both = tables.read_text("utf-8"), f'python = ["{HERE}", "{second_python}"]'
     line = re.search(r"python = \[.*\]", one)

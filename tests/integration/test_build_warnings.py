@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from polywheel.matrix.platforms import this_target
-from support.build_command import HERE, Builds, demo, workplaces
-from support.builds import write_project
+from support.build_command import Builds, workplaces
+from support.projects import HERE, demo, write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 FLIT = f"""

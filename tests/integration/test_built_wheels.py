@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import HERE, Builds, demo, workplaces
-from support.builds import build, read_wheel, write_project
+from support.build_command import Builds, workplaces
+from support.builds import build, read_wheel
+from support.projects import HERE, demo, write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 VARIANTS = """
@@ -128,35 +129,12 @@ def test_flags_that_nothing_was_compiled_with(tmp_path: Path) -> None:
     assert "but its variant asks for the compiler flag '-DFAST'" in said.err
 
 
-# A backend that makes whatever wheel it is told to.
-FOREIGN = """
-import base64, hashlib, os, zipfile
-
-def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    said = os.environ.get("DEMO_DOES", "demo-1.0").split("/")
-    filename, folder, metadata = said if len(said) == 3 else said * 3
-    name, _, version = metadata.partition("-")
-    info = f"{folder}.dist-info"
-    files = {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-        record += f"{path},sha256={digest},{len(text)}\\n"
-    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\\n"
-    with zipfile.ZipFile(os.path.join(wheel_directory, f"{filename}-py3-none-any.whl"), "w") as archive:
-        for path, text in files.items():
-            archive.writestr(zipfile.ZipInfo(path), text)
-    return f"{filename}-py3-none-any.whl"
-"""
+RIGHT = "demo-1.0/demo-1.0/demo-1.0"
 
 
 def foreign(folder: Path, *, dynamic: bool = False, **does: str) -> Path:
-    """A project whose backend makes these wheels, by variant."""
-    source = demo(folder, *does, does=does)
-    write_project(source, {"backend.py": FOREIGN})
+    """A project whose backend makes these wheels, by variant: filename, dist-info, METADATA."""
+    source = demo(folder, *does, does={label: f"wheel {names}" for label, names in does.items()})
     tables = source / "pyproject.toml"
     text = tables.read_text("utf-8").replace("requires = []", 'requires = ["polywheel"]')
     text = text.replace('"backend"\nbackend-path = ["."]', '"polywheel.backend"')
@@ -170,15 +148,15 @@ def foreign(folder: Path, *, dynamic: bool = False, **does: str) -> Path:
 @pytest.mark.parametrize(
     ("does", "said"),
     [
-        ("other-1.0", "built a wheel of 'other', the project is 'demo'"),
-        ("demo-1.1", "built version '1.1', pyproject.toml has '1.0'"),
+        ("other-1.0/other-1.0/other-1.0", "built a wheel of 'other', the project is 'demo'"),
+        ("demo-1.1/demo-1.1/demo-1.1", "built version '1.1', pyproject.toml has '1.0'"),
         ("demo-1.0/demo-1.0/other-1.0", "METADATA names 'other', the filename 'demo'"),
         ("demo-1.0/demo-1.0/demo-1.1", "METADATA has the version '1.1', the filename '1.0'"),
         ("demo-1.0/demo-1.1/demo-1.0", "the folder 'demo-1.1.dist-info' has the version '1.1'"),
     ],
 )
 def test_a_wheel_of_another_project_or_version(does: str, said: str, tmp_path: Path) -> None:
-    source = foreign(tmp_path / "demo", a="demo-1.0", b=does)
+    source = foreign(tmp_path / "demo", a=RIGHT, b=does)
     builds = Builds(source, tmp_path / "out", env={"COLUMNS": "200"})
     run = builds(code=1)
     assert run.states == {"a": "built", "b": "failed"}
@@ -194,7 +172,9 @@ def test_a_wheel_of_another_project_or_version(does: str, said: str, tmp_path: P
 @pytest.mark.parametrize("dynamic", [True, False])
 def test_another_version_for_each_variant(dynamic: bool, tmp_path: Path) -> None:
     """Also where the backend may add such a part to the version that the project has."""
-    source = foreign(tmp_path / "demo", dynamic=dynamic, a="demo-1.0", b="demo-1.0.post1")
+    source = foreign(
+        tmp_path / "demo", dynamic=dynamic, a=RIGHT, b="/".join(["demo-1.0.post1"] * 3)
+    )
     builds = Builds(source, tmp_path / "out")
     run = builds("-j", "1", code=1)
     assert sorted(run.states.values()) == ["built", "failed"]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from polywheel.ci.rendering import read_pins
-from support.builds import ROOT, run, write_project
+from support.builds import run
 from support.commands import polywheel
+from support.projects import ROOT, write_project
 from support.workflows import filled, load
 
 PROJECT = """

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from support.build_command import CACHE, HERE
-from support.builds import example, read_wheel, run
+from support.build_command import CACHE
+from support.builds import read_wheel, run
+from support.projects import HERE, example
 from support.workflows import load
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from support.build_command import CACHE, HERE
-from support.builds import example, read_wheel, run, write_project
+from support.build_command import CACHE
+from support.builds import read_wheel, run
+from support.projects import HERE, example, write_project
 from support.workflows import Machine, load
 
 MATRIX = f"""

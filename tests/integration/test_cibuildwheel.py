@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from polywheel.cli import main
-from support.builds import example, extension, levels_of_this_machine, read_wheel, run, snapshot
+from support.builds import extension, levels_of_this_machine, read_wheel, run, snapshot
 from support.containers import Machine
+from support.projects import example
 
 pytestmark = pytest.mark.cibuildwheel
 

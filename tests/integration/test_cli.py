@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from support.builds import example, run, write_project
+from support.builds import run
 from support.commands import polywheel
+from support.projects import example, write_project
 
 
 @pytest.fixture

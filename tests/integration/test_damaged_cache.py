@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.build_command import Builds
-from support.builds import run, write_project
+from support.disks import fill_disk, small_disk
+from support.projects import write_project
 
 PYPROJECT = """\
 [build-system]
@@ -33,35 +32,17 @@ MIB = 1 << 20
 
 
 @pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system for the cache."""
+    with small_disk(tmp_path / "disk", "32m") as folder:
+        yield folder
+
+
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     return write_project(
         tmp_path / "project", {"pyproject.toml": PYPROJECT, "demo.py": '"""Demo."""\n'}
     )
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system for the cache."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("needs Linux, and root, who may mount a file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "polywheel-test", str(disk)]
-    if run(mount, cwd=tmp_path, check=False).returncode != 0:
-        pytest.skip("mounting a file system is not allowed here, not even to root")
-    yield disk
-    run(["umount", "-l", disk], cwd=tmp_path)
-
-
-def fill(disk: Path, *, but: int) -> Path:
-    """Leave so many bytes of a file system free."""
-    if sys.platform == "win32":
-        pytest.skip("uses what Windows does not have")
-    ballast = disk / "ballast"
-    status = os.statvfs(disk)
-    with ballast.open("wb") as file:
-        file.write(b"x" * max(0, status.f_bavail * status.f_frsize - but))
-    return ballast
 
 
 @pytest.mark.parametrize(
@@ -82,7 +63,7 @@ def test_after_a_full_disk_everything_works_again(
             path.unlink()
     failed = 0
     for room in (0, MIB // 32, MIB // 4):
-        ballast = fill(disk, but=room)
+        ballast = fill_disk(disk, but=room)
         builds.out = tmp_path / f"full-{room}"
         with builds.start() as running:
             _, said = running.communicate(timeout=120)

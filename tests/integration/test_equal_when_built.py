@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import BACKEND, HERE, JOURNAL, Builds, workplaces
-from support.builds import write_project, write_wheel
+from support.build_command import JOURNAL, Builds, workplaces
+from support.builds import write_wheel
+from support.projects import HERE, fake_backend, write_project
 
 _workplaces = pytest.fixture(autouse=True, scope="module")(workplaces)
 
@@ -32,7 +33,6 @@ FLAGS = """
         (level,) = [one.value for one in properties]
         return {"cflags": ["-DTHREE" if level == "three" else "-DFEW"]}
 """
-INFO = "season_plugin-1.0.dist-info"
 TABLES = f"""\
 [build-system]
 requires = []
@@ -70,10 +70,10 @@ THREE = '[tool.polywheel.setup."season :: level :: three"]\ncflags = ["-DTHREE"]
 
 def project(folder: Path, plugin: str, tables: str) -> Builds:
     """A project with a plugin that is not built with anything else."""
-    name = INFO.removesuffix(".dist-info") + "-py3-none-any.whl"
-    write_wheel(folder / "index" / name, {"season_plugin.py": plugin}, INFO)
+    name = "season_plugin-1.0-py3-none-any.whl"
+    write_wheel(folder / "index" / name, {"season_plugin.py": plugin})
     source = folder / "project"
-    write_project(source, {"pyproject.toml": tables, "backend.py": BACKEND})
+    write_project(source, {"pyproject.toml": tables, "backend.py": fake_backend()})
     links = str(folder / "index")
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": links, "UV_FIND_LINKS": links}
     return Builds(source, folder / "out", env=env)

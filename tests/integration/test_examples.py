@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from variantlib.variant_dist_info import VariantDistInfo
 
-from support.builds import COMPILED, PURE, build_wheel, example, read_wheel, run, wide_registers
+from support.builds import COMPILED, PURE, build_wheel, read_wheel, run, wide_registers
+from support.projects import example
 
 LABELS = {
     "meson": ("x86_64_v1", "x86_64_v3"),

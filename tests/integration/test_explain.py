@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -23,6 +23,7 @@ from polywheel.index.resolve.web import fetch
 from support.builds import levels_of_this_machine, run
 from support.commands import polywheel
 from support.uv_releases import BLAS, X86_64, level, write_release, write_wheel
+from support.web_server import FileHandler, serve
 
 V2 = 'name = "old"\n[supported.x86_64]\nlevel = ["v2", "v1"]\n'
 UNKNOWN_TO_UV = {"requires": ["provider-variant-x86-64"]}
@@ -256,23 +257,6 @@ def test_requires_python_of_the_wheel_itself(
 
 
 @contextlib.contextmanager
-def served(handler: Any) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- its name
-        pass
-
-
-@contextlib.contextmanager
 def pages(answers: Mapping[str, tuple[str, bytes] | str]) -> Iterator[str]:
     """A server with these pages, by path: type and content, or where it redirects to."""
 
@@ -295,7 +279,7 @@ def pages(answers: Mapping[str, tuple[str, bytes] | str]) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- its name
             pass
 
-    with served(Handler) as url:
+    with serve(Handler) as url:
         yield url
 
 
@@ -304,7 +288,7 @@ def test_what_polywheel_index_writes_served_as_files(
 ) -> None:
     assert main(["index", str(dist), "--simple"]) == 0
     capsys.readouterr()
-    with served(partial(Quiet, directory=str(dist))) as url:
+    with serve(partial(FileHandler, directory=str(dist))) as url:
         for what in (
             [f"{url}/simple/demo/"],
             [f"{url}/simple/demo"],

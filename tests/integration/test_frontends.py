@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import example, read_wheel, run
+from support.builds import read_wheel, run
+from support.projects import example
 
 
 @pytest.mark.parametrize("name", ["meson", "hatchling"])

@@ -16,7 +16,8 @@ from pyproject_hooks import (
     quiet_subprocess_runner,
 )
 
-from support.builds import build, build_wheel, example, read_wheel, run, snapshot, write_project
+from support.builds import build, build_wheel, read_wheel, run, snapshot
+from support.projects import example, fake_backend, write_project
 
 OPTIONAL = (
     "build_editable",
@@ -34,29 +35,19 @@ library = ["openblas", "mkl"]
 [variant.variants.fast]
 blas_lapack.library = ["mkl"]
 """
-# A backend that says what it was called with; its wheel holds just that.
-SPY = """
-import base64, hashlib, json, os, zipfile
+SPY = fake_backend(
+    """
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    name = "spied-1.0-py3-none-any.whl"
+    import json
     said = {"settings": config_settings, "metadata_directory": metadata_directory}
-    files = {
-        "said.json": json.dumps(said),
-        "spied-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: spied\\nVersion: 1.0\\n",
-        "spied-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\n",
-    }
-    record = ""
-    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-            record += f"{path},sha256={digest.rstrip(b'=').decode()},{len(text)}\\n"
-        record += "spied-1.0.dist-info/RECORD,,\\n"
-        archive.writestr("spied-1.0.dist-info/RECORD", record)
-    return name
+    return write_wheel(wheel_directory, {"said.json": json.dumps(said)})
+
 def build_sdist(sdist_directory, config_settings=None):
     raise NotImplementedError
-"""
+""",
+    name="spied",
+)
+"""A backend whose wheel holds the arguments of the hook."""
 
 
 def in_tree(folder: Path, backend: str, extra: str = STATIC) -> Path:
@@ -282,9 +273,8 @@ def test_a_backend_that_cannot_make_an_sdist_here_says_so_through_polywheel(
     tmp_path: Path,
 ) -> None:
     unsupported = "class UnsupportedOperation(Exception): pass\n"
-    source = in_tree(
-        tmp_path, unsupported + SPY.replace("NotImplementedError", "UnsupportedOperation")
-    )
+    text = SPY.replace("raise NotImplementedError", "raise UnsupportedOperation")
+    source = in_tree(tmp_path, f"{text}\n{unsupported}")
     with pytest.raises(UnsupportedOperation):
         caller(source).build_sdist(str(tmp_path))
 

@@ -10,16 +10,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
-from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from support.builds import build_wheel, run, write_project
+from support.builds import build_wheel, run
 from support.commands import polywheel
+from support.projects import write_project
+from support.web_server import FileHandler, serve
 
 X86_64 = platform.machine() in {"x86_64", "AMD64"}
 PYPROJECT = """
@@ -93,25 +93,22 @@ def _no_other_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-class _Plain(SimpleHTTPRequestHandler):
-    """What ``python -m http.server`` is, but for its log."""
+class _Recording(FileHandler):
+    asked: ClassVar[list[str]]
 
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        super().do_GET()
+    def send_head(self) -> Any:
+        self.asked.append(self.path)
+        return super().send_head()
 
 
-class _Negotiating(_Plain):
+class _Negotiating(_Recording):
     """A server that was told of index.json: it sends that one to whoever asks for JSON."""
 
-    def do_GET(self) -> None:
+    def send_head(self) -> Any:
         wanted = "application/vnd.pypi.simple.v1+json" in self.headers.get("Accept", "")
         if wanted and self.path.endswith("/"):
             self.path += "index.json"
-        super().do_GET()
+        return super().send_head()
 
     def guess_type(self, path: Any) -> str:
         if str(path).endswith("index.json"):
@@ -120,20 +117,13 @@ class _Negotiating(_Plain):
 
 
 @contextmanager
-def served(
-    folder: Path, kind: type[SimpleHTTPRequestHandler] = _Plain
-) -> Iterator[tuple[str, list[str]]]:
+def served(folder: Path, kind: type[_Recording] = _Recording) -> Iterator[tuple[str, list[str]]]:
     """The URL of the simple API of a folder that a file server serves, and what was asked of it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder)))
-    server.asked = []  # type: ignore[attr-defined]
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/simple/", server.asked  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    asked: list[str] = []
+
+    handler = type("Handler", (kind,), {"asked": asked})
+    with serve(partial(handler, directory=str(folder))) as address:
+        yield f"{address}/simple/", asked
 
 
 def index(*arguments: str | Path) -> str:
@@ -176,10 +166,10 @@ def test_uv_installs_the_best_variant_from_the_folder(dist: Path, tmp_path: Path
 
 
 @pytest.mark.usefixtures("_no_other_index")
-@pytest.mark.parametrize("kind", [_Plain, _Negotiating], ids=["html", "json"])
+@pytest.mark.parametrize("kind", [_Recording, _Negotiating], ids=["html", "json"])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["in place", "elsewhere"])
 def test_uv_and_pip_install_from_the_tree_over_a_file_server(
-    kind: type[SimpleHTTPRequestHandler], elsewhere: bool, dist: Path, tmp_path: Path
+    kind: type[_Recording], elsewhere: bool, dist: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "public" if elsewhere else dist
     index(dist, "--simple", "-o", out)

@@ -14,18 +14,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from polywheel.matrix.expansion import expand
-from support.builds import (
-    COMPILED,
-    build,
-    build_wheel,
-    example,
-    extension,
-    read_wheel,
-    run,
-    wide_registers,
-    write_project,
-)
+from support.builds import COMPILED, build, build_wheel, extension, read_wheel, run, wide_registers
 from support.commands import polywheel
+from support.projects import example, write_project
 
 X86_64 = platform.machine() in {"x86_64", "AMD64"}
 MESON = """\

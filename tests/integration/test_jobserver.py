@@ -17,9 +17,8 @@ from threading import Event
 import pytest
 
 from polywheel.environments.virtual_environments import Environment
-from polywheel.model.setup import BackendProfile
 from polywheel.run.worker.jobserver import CompileSlots, compile_slots
-from polywheel.setup.profiles import shipped_profiles
+from support.setups import profile
 
 SOON = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the pool is a named pipe of POSIX")
@@ -48,10 +47,6 @@ rm running/$$
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-
-
-def profile(name: str) -> BackendProfile:
-    return next(one for one in shipped_profiles() if one.name == name)
 
 
 def environment(*resolved: str) -> Environment:

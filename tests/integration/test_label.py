@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import ROOT, build_wheel, downloaded_wheel, example, read_wheel, run
+from support.builds import build_wheel, downloaded_wheel, read_wheel, run
 from support.commands import polywheel
 from support.process_tree import descendants, parents
+from support.projects import ROOT, example
 
 BACKENDS = ("meson", "scikit-build-core", "setuptools", "hatchling", "flit-core")
 LEVEL = ["-p", "x86_64::level::v3"]

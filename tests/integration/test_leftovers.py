@@ -11,8 +11,9 @@ import pytest
 from polywheel.cli import main
 from polywheel.system.temporary import remove_abandoned_once, temporary_folder
 from support import build_command
-from support.build_command import Builds, demo
+from support.build_command import Builds
 from support.process_tree import kill_all
+from support.projects import demo
 
 WHEEL = "demo-1.0-py3-none-any-v1.whl"
 TABLES = """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import build, build_wheel, read_wheel, run, snapshot, write_project
+from support.builds import build, build_wheel, read_wheel, run, snapshot
+from support.projects import write_project
 
 OWN = """
 [build-system]

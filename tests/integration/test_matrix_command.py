@@ -16,8 +16,8 @@ import pytest
 from polywheel import expand
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
-from support.builds import example, write_project
 from support.commands import polywheel
+from support.projects import example, write_project
 
 HEAD = """
 [build-system]

@@ -9,16 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import (
-    Wheel,
-    build_wheel,
-    example,
-    extension,
-    install,
-    read_wheel,
-    run,
-    wide_registers,
-)
+from support.builds import Wheel, build_wheel, extension, install, read_wheel, run, wide_registers
+from support.projects import example
 
 _CONTAINER = 0xBA55ED50
 _MACHINE_CODE = 2

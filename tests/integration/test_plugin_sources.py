@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import run, write_project, write_wheel
+from support.builds import run, write_wheel
+from support.projects import write_project
 
 PLUGIN = """\
 import os
@@ -31,7 +32,6 @@ class X8664Plugin:
     get_supported_configs = get_all_configs
 """
 NAME, VERSION = "provider_variant_x86_64", "99.0"
-INFO = f"{NAME}-{VERSION}.dist-info"
 TABLES = """\
 [build-system]
 requires = ["polywheel", "flit-core"]
@@ -52,7 +52,6 @@ MATRIX = """\
 [tool.polywheel.matrix.axes.level]
 company = ["x86_64 :: level :: company"]
 """
-DEMO = "demo-1.0.dist-info"
 PROVIDER = "x86_64=provider-variant-x86-64@provider_variant_x86_64.plugin:X8664Plugin"
 
 
@@ -61,7 +60,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index with a plugin of a name that PyPI has too."""
     place = tmp_path / "index" / "provider-variant-x86-64"
     name = f"{NAME}-{VERSION}-py3-none-any.whl"
-    write_wheel(place / name, {f"{NAME}/__init__.py": "", f"{NAME}/plugin.py": PLUGIN}, INFO)
+    write_wheel(place / name, {f"{NAME}/__init__.py": "", f"{NAME}/plugin.py": PLUGIN})
     (place / "index.html").write_text(f"<!DOCTYPE html><a href='{name}'>{name}</a>", "utf-8")
     for variable in ("PIP_FIND_LINKS", "PIP_NO_INDEX", "UV_FIND_LINKS"):
         monkeypatch.delenv(variable, raising=False)
@@ -89,7 +88,7 @@ def command(request: pytest.FixtureRequest, index: Path, tmp_path: Path) -> list
         tmp_path / "project",
         {"pyproject.toml": TABLES + MATRIX, "demo.py": '"""Demo."""\n', "README": index.name},
     )
-    demo = write_wheel(tmp_path / "demo-1.0-py3-none-any.whl", {"demo.py": ""}, DEMO)
+    demo = write_wheel(tmp_path / "demo-1.0-py3-none-any.whl", {"demo.py": ""})
     if request.param == "explain":
         again = [*COMMANDS["label"], "--no-validate"]
         run([sys.executable, "-m", "polywheel", *again], cwd=tmp_path)

@@ -11,33 +11,12 @@ from pathlib import Path
 import pytest
 
 from polywheel.backend.real_backend import RealBackend
-from polywheel.config.project import BuildSystem, Project, Settings
 from polywheel.errors import BuildError
 from polywheel.model.setup import BackendProfile
-from polywheel.model.variant import VariantMetadata
 from polywheel.setup.profiles import choose_backend, shipped_profiles
+from support.setups import project_with_backend
 
 PROFILES = shipped_profiles()
-OURS = "polywheel.backend"
-
-
-def project(
-    backend: str | None = OURS,
-    *,
-    requires: tuple[str, ...] = (),
-    backend_path: tuple[str, ...] | None = None,
-    real: str | None = None,
-    real_path: tuple[str, ...] | None = None,
-) -> Project:
-    return Project(
-        source=Path("/nowhere"),
-        build_system=BuildSystem(
-            requires=requires, build_backend=backend, backend_path=backend_path
-        ),
-        settings=Settings(build_backend=real, backend_path=real_path),
-        metadata=VariantMetadata(),
-        document={},
-    )
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda one: one.name)
@@ -52,9 +31,12 @@ def test_a_profiles_modules_are_in_its_packages(profile: BackendProfile) -> None
 
 
 def test_a_choice_names_the_file_and_key_that_made_it(tmp_path: Path) -> None:
-    from_config = replace(project(real="mesonpi"), file="variants.toml")
+    from_config = replace(project_with_backend(real="mesonpi"), file="variants.toml")
     assert choose_backend(from_config).at == "variants.toml: tool.polywheel.build-backend"
-    assert choose_backend(project("mesonpi")).at == "pyproject.toml: build-system.build-backend"
+    assert (
+        choose_backend(project_with_backend("mesonpi")).at
+        == "pyproject.toml: build-system.build-backend"
+    )
     choice = choose_backend(replace(from_config, source=tmp_path))
     with pytest.raises(BuildError, match=r"at: variants.toml: tool.polywheel.build-backend"):
         RealBackend(tmp_path, choice).call("build_wheel", str(tmp_path), None, None)

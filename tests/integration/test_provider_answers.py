@@ -10,16 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.config.project import Project, read_project
 from polywheel.errors import ProviderError
 from polywheel.formats.variant_json import variant_json
-from polywheel.model.variant import Variant, VariantFeature, VariantMetadata, VariantProperty
+from polywheel.model.variant import VariantFeature, VariantMetadata
 from polywheel.providers.plugins import (
-    BuildProvider,
     check_answer,
     with_static_properties,
 )
-from support.plugins import LEVEL, answer_of, does, problem_of, shown, watched
+from support.plugins import (
+    HERBS,
+    LEVEL,
+    WINTER,
+    answer_of,
+    does,
+    problem_of,
+    project_with_plugins,
+    shown,
+    watched,
+)
+from support.setups import variant
 
 
 @pytest.fixture(autouse=True)
@@ -193,46 +202,6 @@ def test_a_forged_answer_is_not_believed(text: str, monkeypatch: pytest.MonkeyPa
     problem_of("hostile.does:Plugin")
 
 
-DECLARED = """
-[variant.default-priorities]
-namespace = ["winter", "autumn", "herbs", "rest"]
-[variant.providers.winter]
-requires = ["Provider.Of_Winter >= 1", "winter-data; python_version < '3'"]
-[variant.providers.autumn]
-requires = ["provider-of-autumn; python_version > '3'"]
-plugin-api = "autumn.plugin:Plugin"
-optional = true
-[variant.providers.herbs]
-build-requires = ["provider-of-herbs"]
-[variant.providers.rest.static-properties]
-day = ["sunday", "monday"]
-"""
-WINTER = BuildProvider(
-    namespace="winter",
-    query="plugin",
-    at="pyproject.toml: variant.providers.winter",
-    reference="provider_of_winter",
-    requires=("Provider.Of_Winter >= 1",),
-)
-HERBS = BuildProvider(
-    namespace="herbs",
-    query="plugin",
-    at="pyproject.toml: variant.providers.herbs",
-    reference="provider_of_herbs",
-    requires=("provider-of-herbs",),
-    fills_static=True,
-)
-
-
-def project(folder: Path, settings: str = "", declared: str = DECLARED) -> Project:
-    (folder / "pyproject.toml").write_text(declared + settings, encoding="utf-8")
-    return read_project(folder, variants=True)
-
-
-def variant(*properties: str) -> Variant:
-    return Variant.of(VariantProperty.parse(text) for text in properties)
-
-
 @pytest.mark.parametrize(
     ("reference", "properties", "multi_value"),
     [
@@ -322,7 +291,7 @@ def test_what_a_plugin_does_not_know_shows_the_nearest(
 def filled(reference: str, folder: Path) -> VariantMetadata:
     """The metadata of the project after the plugin of ``herbs`` was asked."""
     answer = answer_of(reference, namespace="herbs", supported=True)
-    metadata = project(folder).metadata
+    metadata = project_with_plugins(folder).metadata
     return with_static_properties(metadata, [WINTER, HERBS], {"herbs": answer})
 
 
@@ -337,11 +306,13 @@ def test_build_requires_fill_static_properties_in_the_order_of_the_plugin(tmp_pa
         "Provider.Of_Winter >= 1",
         "winter-data; python_version < '3'",
     ]
-    assert project(tmp_path).metadata.providers["herbs"].build_requires  # the source is as it was
+    assert (
+        project_with_plugins(tmp_path).metadata.providers["herbs"].build_requires
+    )  # the source is as it was
 
 
 def test_the_order_that_the_project_gives_to_features_comes_first(tmp_path: Path) -> None:
-    first = project(tmp_path).metadata
+    first = project_with_plugins(tmp_path).metadata
     priorities = (VariantFeature("winter", "arch"), VariantFeature("herbs", "level"))
     answer = answer_of("api_2026:Plugin", namespace="herbs", supported=True)
     metadata = with_static_properties(
@@ -353,7 +324,9 @@ def test_the_order_that_the_project_gives_to_features_comes_first(tmp_path: Path
 def test_one_feature_needs_no_order(tmp_path: Path) -> None:
     answer = answer_of("api_2026:Plugin", namespace="herbs", supported=True)
     one = replace(answer, supported=answer.supported and answer.supported[:1])
-    metadata = with_static_properties(project(tmp_path).metadata, [HERBS], {"herbs": one})
+    metadata = with_static_properties(
+        project_with_plugins(tmp_path).metadata, [HERBS], {"herbs": one}
+    )
     document = json.loads(variant_json(variant(), metadata))
     assert document["providers"]["herbs"] == {"static-properties": {"arch": ["90"]}}
 
@@ -375,5 +348,5 @@ def test_a_plugin_that_can_not_fill_static_properties_is_an_error(
     if answer.supported and "aarch64" in reference:
         pytest.skip("on such a machine the plugin has an answer")
     with pytest.raises(ProviderError, match=message) as caught:
-        with_static_properties(project(tmp_path).metadata, [HERBS], {"herbs": answer})
+        with_static_properties(project_with_plugins(tmp_path).metadata, [HERBS], {"herbs": answer})
     assert caught.value.problems[0].at == "pyproject.toml: variant.providers.herbs"

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,14 +30,13 @@ from support.plugins import (
     answer_of,
     ask,
     does,
-    is_alive,
     linux,
     problem_of,
-    processes,
     query,
     shown,
     watched,
 )
+from support.process_tree import is_alive, parents
 
 FORMS = ("", ":Plugin", ":plugin", ":Outer.Inner")
 CALLS = (
@@ -308,14 +306,8 @@ def test_plugins_end_soon_after_a_polywheel_that_was_killed(
         time.sleep(0.05)
 
 
-def children(*parents: int) -> list[int]:
-    found = []
-    for number in processes():
-        with suppress(OSError):
-            stat = Path("/proc", str(number), "stat").read_text()
-            if int(stat.rpartition(")")[2].split()[1]) in parents:
-                found.append(number)
-    return found
+def children(*processes: int) -> list[int]:
+    return [process for process, parent in parents().items() if parent in processes]
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from variantlib.variant_dist_info import VariantDistInfo
 
-from support.builds import build, build_wheel, install, read_wheel, run, write_project
+from support.builds import build, build_wheel, install, read_wheel, run
+from support.projects import write_project
 
 PACKAGES = Path(__file__).resolve().parents[1] / "packages"
 SPICED = """

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import extension, read_wheel, run, write_project
+from support.builds import extension, read_wheel, run
+from support.projects import write_project
 
 CFLAGS = sysconfig.get_config_var("CFLAGS") or ""
 V3 = {"variant": "cpu::level::v3"}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import levels_of_this_machine, read_wheel, run, write_project
+from support.builds import levels_of_this_machine, read_wheel, run
+from support.projects import write_project
 
 MODULE = """
 #include <Python.h>

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from polywheel.cli import main
-from support.builds import ROOT, run, snapshot
+from support.builds import run, snapshot
+from support.projects import ROOT
 from support.uv_releases import BLAS, write_wheel
 
 RETAG = ROOT / "tests" / "containers" / "retag.py"

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from support.builds import build_wheel, downloaded_wheel, example, run
+from support.builds import build_wheel, downloaded_wheel, run
 from support.commands import polywheel
+from support.projects import example
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any-v3.whl"

@@ -27,45 +27,22 @@ from polywheel.run.source.snapshot import (
     unpack_source,
 )
 from polywheel.run.source.unpack import unpack_sdist
+from support.checkouts import git
+from support.projects import write_project
 
 FILES = {"pyproject.toml": "", "src/demo.c": "int a;\n", "ünï cöde/a b.txt": "1\n"}
+pytestmark = pytest.mark.usefixtures("git_user")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as POSIX has them")
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of its own, and a git that knows nothing of the person who runs the tests."""
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
-        monkeypatch.setenv(f"GIT_{role}_DATE", "2024-02-29T12:00:00Z")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-c", "protocol.file.allow=always", *arguments],
-        cwd=folder,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ).stdout.strip()
-
-
-def write(folder: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
 
 
 def checkout(folder: Path, files: Mapping[str, str] = FILES) -> Path:
     """A checkout with one commit, tagged 1.0."""
-    write(folder, files)
+    write_project(folder, files)
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "first")
@@ -130,8 +107,8 @@ def describe(folder: Path) -> tuple[str, ...]:
 
 
 def changed_files(root: Path) -> None:
-    write(root, {"src/demo.c": "int changed;\n", "new.c": "int new;\n", "build.log": "x"})
-    write(root, {".gitignore": "*.log\n"})
+    write_project(root, {"src/demo.c": "int changed;\n", "new.c": "int new;\n", "build.log": "x"})
+    write_project(root, {".gitignore": "*.log\n"})
 
 
 def removed_files(root: Path) -> None:
@@ -147,19 +124,19 @@ def renamed(root: Path) -> None:
 
 
 def staged_only(root: Path) -> None:
-    write(root, {"staged.c": "int s;\n"})
+    write_project(root, {"staged.c": "int s;\n"})
     git(root, "add", "staged.c")
 
 
 def staged_and_taken_back(root: Path) -> None:
     before = (root / "src/demo.c").read_bytes()
-    write(root, {"src/demo.c": "int changed;\n"})
+    write_project(root, {"src/demo.c": "int changed;\n"})
     git(root, "add", "-A")
     (root / "src/demo.c").write_bytes(before)
 
 
 def later_commit(root: Path) -> None:
-    write(root, {"more.c": "int more;\n"})
+    write_project(root, {"more.c": "int more;\n"})
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "second")
     git(root, "tag", "light")
@@ -172,10 +149,10 @@ def detached(root: Path) -> None:
 
 def mid_merge(root: Path) -> None:
     git(root, "checkout", "-q", "-b", "side")
-    write(root, {"src/demo.c": "int side;\n"})
+    write_project(root, {"src/demo.c": "int side;\n"})
     git(root, "commit", "-q", "-a", "-m", "side")
     git(root, "checkout", "-q", "main")
-    write(root, {"src/demo.c": "int main;\n"})
+    write_project(root, {"src/demo.c": "int main;\n"})
     git(root, "commit", "-q", "-a", "-m", "main")
     subprocess.run(["git", "merge", "-q", "side"], cwd=root, capture_output=True, check=False)
 
@@ -205,7 +182,7 @@ def unix_endings(root: Path) -> None:
 def filtered(root: Path) -> None:
     """As git-lfs does it: what is committed is something else than what lies there."""
     git(root, "config", "filter.upper.clean", "tr a-z A-Z")
-    write(root, {".gitattributes": "*.up filter=upper\n", "big.up": "small\n"})
+    write_project(root, {".gitattributes": "*.up filter=upper\n", "big.up": "small\n"})
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "filter")
 
@@ -245,7 +222,7 @@ def test_work_in_a_copy_leaves_the_original_alone(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project")
     place = copy(root, tmp_path / "copy")
     before = stamp(root)
-    write(place, {"src/demo.c": "int worked;\n"})
+    write_project(place, {"src/demo.c": "int worked;\n"})
     git(place, "add", "-A")
     git(place, "commit", "-q", "-m", "in the copy")
     git(place, "tag", "v9")
@@ -258,7 +235,7 @@ def test_a_worktree(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project")
     later_commit(root)
     git(root, "worktree", "add", "-q", "-b", "side", str(tmp_path / "tree"), "v1.0")
-    tree = write(tmp_path / "tree", {"src/demo.c": "int side;\n"})
+    tree = write_project(tmp_path / "tree", {"src/demo.c": "int side;\n"})
     before = stamp(root)
     place = copy(tree, tmp_path / "copy")
     assert stamp(root) == before
@@ -283,7 +260,7 @@ def test_a_clone_that_borrows_itself(tmp_path: Path) -> None:
 
 
 def test_a_repository_of_sha256(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     git(root, "init", "-q", "-b", "main", "--object-format=sha256")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "first")
@@ -292,7 +269,7 @@ def test_a_repository_of_sha256(tmp_path: Path) -> None:
 
 
 def test_a_checkout_without_a_commit(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     git(root, "init", "-q")
     with opened_source(root) as source:
         assert source.is_checkout
@@ -347,7 +324,7 @@ def test_odd_names(tmp_path: Path) -> None:
 
 @posix
 def test_links_stay_links_unless_they_would_lead_elsewhere(tmp_path: Path) -> None:
-    write(tmp_path, {"LICENSE": "all rights\n", "shared/a.h": "a", "shared/sub/b.h": "b"})
+    write_project(tmp_path, {"LICENSE": "all rights\n", "shared/a.h": "a", "shared/sub/b.h": "b"})
     root = checkout(tmp_path / "project")
     (root / "within").symlink_to("src/demo.c")
     (root / "folder").symlink_to("src")
@@ -373,7 +350,7 @@ def test_links_stay_links_unless_they_would_lead_elsewhere(tmp_path: Path) -> No
 def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     os.mkfifo(root / "pipe")
     assert set(read_source(root).files) == set(FILES)
 
@@ -381,8 +358,8 @@ def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
 def test_what_a_run_writes_is_no_source(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project")
     before = read_source(root, without=[root / "logs", root / "report.json"])
-    write(root, {"out/.polywheel-journal.jsonl": "", "out/demo.whl": "", "logs/a.log": ""})
-    write(root, {"report.json": "{}", "logs.py": ""})
+    write_project(root, {"out/.polywheel-journal.jsonl": "", "out/demo.whl": "", "logs/a.log": ""})
+    write_project(root, {"report.json": "{}", "logs.py": ""})
     after = read_source(root, without=[root / "logs", root / "report.json"])
     assert set(after.files) - set(before.files) == {"logs.py"}
     (root / "logs.py").unlink()
@@ -393,7 +370,7 @@ def test_what_a_run_writes_is_no_source(tmp_path: Path) -> None:
 
 def test_a_part_of_a_checkout(tmp_path: Path) -> None:
     top = checkout(tmp_path / "top", {"python/pyproject.toml": "", "python/a.py": "", "b.c": ""})
-    write(top, {".gitignore": "*.log\n", "python/x.log": "", "python/new.py": ""})
+    write_project(top, {".gitignore": "*.log\n", "python/x.log": "", "python/new.py": ""})
     source = read_source(top / "python")
     assert source.files == ("a.py", "new.py", "pyproject.toml")
     assert source.prefix == "python/"
@@ -404,7 +381,7 @@ def test_a_part_of_a_checkout(tmp_path: Path) -> None:
 
 def test_a_project_in_what_another_checkout_ignores(tmp_path: Path) -> None:
     top = checkout(tmp_path / "top", {".gitignore": "/work/\n"})
-    write(top / "work", FILES)
+    write_project(top / "work", FILES)
     source = read_source(top / "work")
     assert set(source.files) == set(FILES)
     assert not source.is_checkout
@@ -474,14 +451,16 @@ def test_what_changes_the_digest(change: Callable[[Path], None], tmp_path: Path)
 def test_what_leaves_the_digest_alone(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project", {**FILES, ".gitignore": "*.log\n"})
     before = read_source(root)
-    write(root, {"a.log": "ignored"})
+    write_project(root, {"a.log": "ignored"})
     (root / "src/demo.c").touch()
     (root / "src/demo.c").chmod(0o600)
     git(root, "gc", "-q")
     assert read_source(root).digest == before.digest
-    plain, other = write(tmp_path / "a", FILES), write(tmp_path / "b", FILES)
-    write(other, {"build/x.o": "", "__pycache__/x.pyc": "", "env/pyvenv.cfg": "", "env/a": ""})
-    write(other, {"demo.egg-info/PKG-INFO": "", "src/build/kept.c": ""})
+    plain, other = write_project(tmp_path / "a", FILES), write_project(tmp_path / "b", FILES)
+    write_project(
+        other, {"build/x.o": "", "__pycache__/x.pyc": "", "env/pyvenv.cfg": "", "env/a": ""}
+    )
+    write_project(other, {"demo.egg-info/PKG-INFO": "", "src/build/kept.c": ""})
     assert read_source(plain).digest != read_source(other).digest, "src/build is source"
     (other / "src/build/kept.c").unlink()
     assert read_source(plain).digest == read_source(other).digest
@@ -489,7 +468,7 @@ def test_what_leaves_the_digest_alone(tmp_path: Path) -> None:
 
 def test_the_time_of_a_source(tmp_path: Path) -> None:
     assert read_source(checkout(tmp_path / "git")).epoch == 1709208000
-    plain = write(tmp_path / "plain", FILES)
+    plain = write_project(tmp_path / "plain", FILES)
     for number, name in enumerate(FILES):
         os.utime(plain / name, (10**9 + number, 10**9 + number))
     assert read_source(plain).epoch == 10**9 + 2
@@ -503,16 +482,18 @@ def test_the_time_of_a_source(tmp_path: Path) -> None:
 
 
 def test_a_copy_is_brought_up_to_date_in_place(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", {**FILES, "gone/a.c": "", "kind": "file", "kinds/b": ""})
+    root = write_project(
+        tmp_path / "project", {**FILES, "gone/a.c": "", "kind": "file", "kinds/b": ""}
+    )
     os.utime(root / "src/demo.c", (10**9, 10**9))
     place = copy(root, tmp_path / "copy")
     assert (place / "src/demo.c").stat().st_mtime == 10**9
     inode = (place / "src/demo.c").stat().st_ino
-    write(place, {"build/x.o": "", "src/stray.c": "", "pyproject.toml": "edited"})
+    write_project(place, {"build/x.o": "", "src/stray.c": "", "pyproject.toml": "edited"})
     shutil.rmtree(root / "gone")
     (root / "kind").unlink()
     shutil.rmtree(root / "kinds")
-    write(root, {"kind/now": "a folder", "kinds": "a file"})
+    write_project(root, {"kind/now": "a folder", "kinds": "a file"})
     copy(root, place)
     assert contents(place) == contents(root)
     assert not (place / "gone").exists()
@@ -521,15 +502,15 @@ def test_a_copy_is_brought_up_to_date_in_place(tmp_path: Path) -> None:
 
 @posix
 def test_a_copy_can_be_written_where_the_original_can_not(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     (root / "src/demo.c").chmod(0o444)
     place = copy(root, tmp_path / "copy")
     assert (place / "src/demo.c").stat().st_mode & 0o200
 
 
 def test_a_copy_that_can_not_be_written(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
-    write(tmp_path, {"occupied": "a file"})
+    root = write_project(tmp_path / "project", FILES)
+    write_project(tmp_path, {"occupied": "a file"})
     with pytest.raises(BuildError, match="can't be copied"):
         read_source(root).copy_to(tmp_path / "occupied" / "copy")
 
@@ -539,7 +520,7 @@ def test_a_frozen_source_is_what_it_was(tmp_path: Path) -> None:
     source = read_source(root)
     frozen = source.freeze()
     assert frozen.root != root
-    write(root, {"src/demo.c": "int later;\n"})
+    write_project(root, {"src/demo.c": "int later;\n"})
     assert source.freeze().root == frozen.root
     frozen.copy_to(tmp_path / "copy")
     assert (tmp_path / "copy/src/demo.c").read_text(encoding="utf-8") == FILES["src/demo.c"]
@@ -553,7 +534,7 @@ def as_another_process_used(kept: Path, seconds: float) -> None:
 
 def test_fresh_compares_content(tmp_path: Path) -> None:
     """Sizes and times are compared without it."""
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
     frozen, sdist = read_source(root).freeze().root, unpack_source(path).root
     for one in (frozen / "src" / "demo.c", sdist / "pyproject.toml"):
@@ -567,14 +548,14 @@ def test_fresh_compares_content(tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     path = tar(tmp_path / "demo-1.0.tar.gz", SDIST)
     old, kept = read_source(root).freeze().root, unpack_source(path).root.parent
-    write(root, {"src/demo.c": "int second;\n"})
+    write_project(root, {"src/demo.c": "int second;\n"})
     recent = read_source(root).freeze().root
     for one in (old.parent, kept):
         as_another_process_used(one, 10**9)
-    write(root, {"src/demo.c": "int third;\n"})
+    write_project(root, {"src/demo.c": "int third;\n"})
     read_source(root).freeze()
     assert not old.exists()
     assert recent.exists()
@@ -583,9 +564,9 @@ def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
 
 
 def test_a_source_that_changes_before_it_is_frozen(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     source = read_source(root)
-    write(root, {"src/demo.c": "int later;\n"})
+    write_project(root, {"src/demo.c": "int later;\n"})
     with pytest.raises(BuildError, match="changed while it was read"):
         source.freeze()
 
@@ -611,7 +592,7 @@ def test_a_commit_during_a_clean_run_has_no_effect(tmp_path: Path) -> None:
     root = checkout(tmp_path / "project")
     version = describe(root)
     with open_source_tree(root, clean=True) as tree:
-        write(root, {"src/demo.c": "int later;\n", "later.c": ""})
+        write_project(root, {"src/demo.c": "int later;\n", "later.c": ""})
         git(root, "add", "-A")
         git(root, "commit", "-q", "-m", "later")
         source = read_opened_source(tree, root)
@@ -624,7 +605,7 @@ def test_a_commit_during_a_clean_run_has_no_effect(tmp_path: Path) -> None:
 def test_clean_with_a_submodule(with_submodule: Path, tmp_path: Path) -> None:
     version = describe(with_submodule)
     inner = with_submodule / "vendor/inner"
-    write(inner, {"lib.c": "int changed;\n", "more.c": ""})
+    write_project(inner, {"lib.c": "int changed;\n", "more.c": ""})
     git(inner, "add", "-A")
     git(inner, "commit", "-q", "-m", "later")
     with opened_source(with_submodule, clean=True) as source:
@@ -636,14 +617,14 @@ def test_clean_with_a_submodule(with_submodule: Path, tmp_path: Path) -> None:
 
 def test_clean_of_a_part_of_a_checkout(tmp_path: Path) -> None:
     top = checkout(tmp_path / "top", {"python/pyproject.toml": "", "b.c": ""})
-    write(top, {"python/new.py": ""})
+    write_project(top, {"python/new.py": ""})
     with opened_source(top / "python", clean=True) as source:
         assert source.files == ("pyproject.toml",)
         assert source.prefix == "python/"
 
 
 def test_clean_needs_a_commit(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", FILES)
+    root = write_project(tmp_path / "project", FILES)
     said = "not a git checkout with a commit"
     with pytest.raises(ConfigError, match=said), opened_source(root, clean=True):
         pass
@@ -806,7 +787,7 @@ def test_a_broken_sdist(keep: int, tmp_path: Path) -> None:
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:
-    write(tmp_path, {"demo-1.0-py3-none-any.whl": ""})
+    write_project(tmp_path, {"demo-1.0-py3-none-any.whl": ""})
     for name, said in (
         ("demo-1.0-py3-none-any.whl", "is not an sdist"),
         ("nowhere", "does not exist"),

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,12 @@ import pytest
 from polywheel.system.temporary import remove_abandoned
 from polywheel.wheel.stamp import stamp_wheel
 from support.wheels import (
-    FIELDS,
     LABELLED,
-    METADATA,
     NAME,
-    RECORD,
-    row,
+    big_wheel,
     silent,
     stamp,
-    zipped,
 )
-
-
-def big_wheel(folder: Path, megabytes: int) -> Path:
-    """A wheel around one stored member, whose hash RECORD leaves out: quickly made."""
-    content = random.Random(7).randbytes(1 << 20) * megabytes
-    files = {"demo/big.bin": content, METADATA: FIELDS}
-    files[RECORD] = f"demo/big.bin,,\n{row(METADATA, FIELDS)}{RECORD},,\n".encode()
-    path = folder / NAME
-    path.write_bytes(zipped(files, method=zipfile.ZIP_STORED))
-    return path
 
 
 def child(source: str, *arguments: Path) -> subprocess.Popen[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from polywheel.matrix.builds import why_variant_is_read
+from support.checkouts import git
 
 LABEL = 'os.environ["POLYWHEEL_VARIANT_LABEL"]'
 
@@ -27,12 +26,6 @@ def write(root: Path, name: str, content: str | bytes = LABEL) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def git(root: Path, *arguments: str) -> None:
-    if shutil.which("git") is None:
-        pytest.skip("needs git")
-    subprocess.run(["git", "-C", root, *arguments], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("checkout", [False, True])

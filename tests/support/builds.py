@@ -1,4 +1,4 @@
-"""Real builds for the tests: sources copied out of the checkout, frontends run, wheels looked at."""
+"""Real builds of wheels, and an independent reader for the wheels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -35,8 +34,9 @@ from pyproject_hooks import (
 from polywheel.model.plugin_answers import PluginQuery
 from polywheel.providers.client import ask_plugins
 from polywheel.system.locks import hold_lock
+from support.fake_backend import wheel_content
+from support.projects import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ("meson", "scikit-build-core", "setuptools")
 PURE = ("hatchling", "flit-core")
 
@@ -48,7 +48,7 @@ def run(
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; what it prints is shown when it should have worked and did not."""
+    """Run a command. With ``check``, a failure shows the output."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -72,7 +72,7 @@ def build(
     check: bool = True,
     out: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m build`` does without isolation, the backends of the test environment in use.
+    """Build as ``python -m build`` does without isolation, with the backends of the test environment.
 
     The hook runs in a process of its own, as there; the process of the frontend is spared.
     """
@@ -119,50 +119,28 @@ def build(
 def build_wheel(
     source: Path, out: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> Path:
-    """The one wheel that a build puts into the fresh folder ``out``."""
+    """Build one wheel into the new folder ``out``; return its path."""
     build(source, "--wheel", *arguments, env=env, out=out)
     (wheel,) = out.iterdir()
     return wheel
 
 
 def install(into: Path, *wheels: Path) -> None:
-    """Install wheels, and nothing that they require, into a folder. With uv: pip takes a second."""
+    """Install wheels without dependencies into a folder. With uv, because pip takes a second."""
     command = ["uv", "pip", "install", "-q", "--no-deps", "--no-index", "--python", sys.executable]
     run([*command, "--target", into, *wheels], cwd=into.parent)
 
 
-def example(name: str, into: Path) -> Path:
-    """A fresh copy of an example, as a git checkout would have it."""
-    ignored = shutil.ignore_patterns("build", "dist", "target", "*.egg-info", "__pycache__")
-    return Path(shutil.copytree(ROOT / "examples" / name, into / name, ignore=ignored))
-
-
-def write_project(folder: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
-
-
-def write_wheel(path: Path, files: dict[str, str], info: str) -> Path:
-    """A wheel with these files, by hand; its RECORD has no hashes."""
-    name, version = info.removesuffix(".dist-info").split("-")
-    files = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+def write_wheel(path: Path, files: Mapping[str, str]) -> Path:
+    """Write a wheel with these files. Project and version are those of the filename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(name, text)
+    project = "-".join(path.name.split("-")[:2])
+    path.write_bytes(wheel_content(files, project=project))
     return path
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every file of a tree with its content, every folder with None."""
+    """The content of every file of a tree; None for folders."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -275,7 +253,7 @@ def downloaded_wheel(project: str) -> Path:
 
 
 def levels_of_this_machine() -> list[str]:
-    """The x86-64 levels, best first, as a plugin that is not uv's finds them."""
+    """The x86-64 levels of this machine, best first, from a plugin (not from uv)."""
     query = PluginQuery(
         namespace="x86_64",
         reference="provider_variant_x86_64.plugin:X8664Plugin",

@@ -1,4 +1,4 @@
-"""Commands of polywheel, run in the process of the tests: most of a short command is its start.
+"""Commands of polywheel, run in the process of the tests, because starting takes most of the time.
 
 What only a process of its own shows (signals, exit codes, streams that are closed) has tests that start
 one, as have those of ``polywheel build``.

@@ -1,4 +1,4 @@
-"""A machine that runs cibuildwheel in containers, or the reason why this is none."""
+"""cibuildwheel in containers on this machine; the tests are skipped if that is not possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from polywheel.environments.interpreters import find_interpreter
-from support.builds import ROOT, run
+from support.builds import run
+from support.projects import ROOT
 
 IMAGE_VARIABLE = "CIBW_MANYLINUX_X86_64_IMAGE"
 IMAGE = "localhost/polywheel-cibuildwheel:1"
@@ -24,7 +25,7 @@ BOTH = "cp311-manylinux_x86_64 cp312-manylinux_x86_64"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What it takes to run cibuildwheel here."""
+    """The means to run cibuildwheel here."""
 
     env: Mapping[str, str]
 

@@ -24,7 +24,7 @@ MKL = "blas :: library :: mkl"
 def declared(
     *namespaces: str, providers: dict[str, Provider] | None = None, variants: Iterable[Variant] = ()
 ) -> VariantMetadata:
-    """What a project declares: both namespaces where none is named."""
+    """The metadata of a project: with both namespaces if none is given."""
     names = namespaces or ("x86_64", "blas")
     return VariantMetadata(
         namespaces=names,
@@ -80,7 +80,7 @@ def write_wheel(
 
 
 def listing(folder: Path) -> list[str]:
-    """Every file below a folder, with ``/``, but for wheels and the list of what was written."""
+    """The files below a folder, without wheels and the list of written files."""
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Right bytes and documents made wrong, for the tests of readers and for the endurance campaigns.
+"""Mutated bytes and documents, for the tests of readers and for the endurance campaigns.
 
 ``chance`` decides what is done: hypothesis hands one over (``st.randoms``), and so does a campaign with
 its seed. Nothing here knows what a reader makes of the result.

@@ -1,4 +1,4 @@
-"""Asking the plugins of tests/providers, and seeing that nothing of them is left."""
+"""Calls to the plugins in tests/providers, and projects that use plugins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from polywheel.config.project import Project, read_project
 from polywheel.errors import Problem, ProviderError
 from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer, PluginQuery
 from polywheel.model.variant import VariantProperty
 from polywheel.providers.client import ask_plugins
+from polywheel.providers.plugins import BuildProvider
+from support.process_tree import marked_processes
 
 PLUGINS = Path(__file__).resolve().parents[1] / "providers"
 AT = "pyproject.toml: variant.providers.ns"
@@ -22,33 +25,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fixture's body: the plugins are found, and what they start is gone after the test."""
+    """The body of a fixture: plugins are found, and no process of theirs is left after the test."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("POLYWHEEL_TEST_MARK", mark)
     yield
     if sys.platform == "linux":
-        assert not [number for number in processes() if mark.encode() in environment(number)]
-
-
-def processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-
-
-def environment(number: int) -> bytes:
-    try:
-        return Path("/proc", str(number), "environ").read_bytes()
-    except OSError:
-        return b""
-
-
-def is_alive(number: int) -> bool:
-    try:
-        about = Path("/proc", str(number), "stat").read_text()
-    except OSError:
-        return False
-    return about.rpartition(")")[2].split()[0] != "Z"
+        assert not marked_processes(mark)
 
 
 def query(
@@ -100,3 +84,47 @@ def shown(configs: Sequence[FeatureConfig] | None) -> dict[str, tuple[str, ...]]
 
 def does(what: str, monkeypatch: pytest.MonkeyPatch, call: str = "get_all_configs") -> None:
     monkeypatch.setenv("POLYWHEEL_TEST_DOES", f"{call}: {what}")
+
+
+DECLARED = """
+[variant.default-priorities]
+namespace = ["winter", "autumn", "herbs", "rest"]
+[variant.providers.winter]
+requires = ["Provider.Of_Winter >= 1", "winter-data; python_version < '3'"]
+[variant.providers.autumn]
+requires = ["provider-of-autumn; python_version > '3'"]
+plugin-api = "autumn.plugin:Plugin"
+optional = true
+[variant.providers.herbs]
+build-requires = ["provider-of-herbs"]
+[variant.providers.rest.static-properties]
+day = ["sunday", "monday"]
+"""
+WINTER = BuildProvider(
+    namespace="winter",
+    query="plugin",
+    at="pyproject.toml: variant.providers.winter",
+    reference="provider_of_winter",
+    requires=("Provider.Of_Winter >= 1",),
+)
+AUTUMN = BuildProvider(
+    namespace="autumn",
+    query="plugin",
+    at="pyproject.toml: variant.providers.autumn",
+    reference="autumn.plugin:Plugin",
+    requires=("provider-of-autumn; python_version > '3'",),
+)
+HERBS = BuildProvider(
+    namespace="herbs",
+    query="plugin",
+    at="pyproject.toml: variant.providers.herbs",
+    reference="provider_of_herbs",
+    requires=("provider-of-herbs",),
+    fills_static=True,
+)
+
+
+def project_with_plugins(folder: Path, settings: str = "", declared: str = DECLARED) -> Project:
+    """A project that declares providers of all kinds, and settings for them."""
+    (folder / "pyproject.toml").write_text(declared + settings, encoding="utf-8")
+    return read_project(folder, variants=True)

@@ -1,4 +1,4 @@
-"""Killing processes and everything that they started, as the kernel does it to whole machines."""
+"""Processes and their descendants: finding and killing them (Linux)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def parents() -> dict[int, int]:
     return found
 
 
+def is_alive(number: int) -> bool:
+    """Whether a process has not ended (Linux)."""
+    try:
+        about = Path("/proc", str(number), "stat").read_text()
+    except OSError:
+        return False
+    return about.rpartition(")")[2].split()[0] != "Z"
+
+
 def descendants(process: int) -> set[int]:
     """A process, its children, theirs, and so on."""
     found = {process}
@@ -35,7 +44,7 @@ def descendants(process: int) -> set[int]:
 
 
 def kill_all(process: int) -> None:
-    """``kill -9`` for a whole tree; each is stopped before, so that nobody starts another."""
+    """Kill a process and its descendants. All are stopped first, so that none starts another."""
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
     stopped: set[int] = set()
@@ -50,3 +59,17 @@ def kill_all(process: int) -> None:
 def _send(process: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, number)
+
+
+def marked_processes(mark: str) -> list[str]:
+    """The commands of processes that have the mark in their environment; zombies do not count."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes():
+                command = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if command.strip():
+                    found.append(command.strip()[:100])
+        except OSError:
+            continue
+    return found

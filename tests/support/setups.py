@@ -1,4 +1,4 @@
-"""Build setup for tests: rules from TOML, projects, answers of plugins."""
+"""Setup rules from TOML, projects, backend profiles, and answers of plugins."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from polywheel.config.project import BuildSystem, Project, Settings
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_setup_rules
 from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer
-from polywheel.model.setup import BuildSetup, Entry, SetupRule
+from polywheel.model.setup import BackendProfile, BuildSetup, Entry, SetupRule
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
+from polywheel.setup.profiles import shipped_profiles
 
 SETUP = "pyproject.toml: tool.polywheel.setup"
 
@@ -35,7 +36,7 @@ def rules(text: str) -> tuple[SetupRule, ...]:
 
 
 def at(key: str, *more: str) -> str:
-    """Where a rule stands in pyproject.toml."""
+    """The key path of a rule in pyproject.toml."""
     quoted = key if key.replace("_", "").isalnum() else f'"{key}"'
     return ".".join([SETUP, quoted, *more])
 
@@ -57,7 +58,7 @@ def plugin_answer(
     each: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
     configs: Mapping[str, Iterable[str]] | None = None,
 ) -> PluginAnswer:
-    """What a plugin said; ``each`` is by property, ``configs`` by feature."""
+    """The answer of a plugin; ``each`` is by property, ``configs`` by feature."""
     return PluginAnswer(
         namespace=namespace,
         generation="2025-06",
@@ -94,3 +95,28 @@ def project(
         ),
         document=document or {},
     )
+
+
+def project_with_backend(
+    backend: str | None = "polywheel.backend",
+    *,
+    requires: tuple[str, ...] = (),
+    backend_path: tuple[str, ...] | None = None,
+    real: str | None = None,
+    real_path: tuple[str, ...] | None = None,
+) -> Project:
+    """A project with these keys of [build-system] and [tool.polywheel]."""
+    return Project(
+        source=Path("/nowhere"),
+        build_system=BuildSystem(
+            requires=requires, build_backend=backend, backend_path=backend_path
+        ),
+        settings=Settings(build_backend=real, backend_path=real_path),
+        metadata=VariantMetadata(),
+        document={},
+    )
+
+
+def profile(name: str) -> BackendProfile:
+    """The profile of a backend that polywheel ships."""
+    return next(one for one in shipped_profiles() if one.name == name)

@@ -1,4 +1,4 @@
-"""Releases of tiny variant wheels, and what uv takes of them."""
+"""Releases of tiny variant wheels, and the choice of uv among them."""
 
 from __future__ import annotations
 

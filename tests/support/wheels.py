@@ -9,6 +9,7 @@ import base64
 import csv
 import hashlib
 import io
+import random
 import struct
 import zipfile
 import zlib
@@ -124,6 +125,16 @@ def installable(version: str) -> bytes:
     )
     rows = "".join(row(name, content) for name, content in files.items())
     return zipped({**files, f"{info}/RECORD": f"{rows}{info}/RECORD,,\n".encode()})
+
+
+def big_wheel(folder: Path, megabytes: int) -> Path:
+    """A wheel around one stored member, whose hash RECORD leaves out: quickly made."""
+    content = random.Random(7).randbytes(1 << 20) * megabytes
+    files = {"demo/big.bin": content, METADATA: FIELDS}
+    files[RECORD] = f"demo/big.bin,,\n{row(METADATA, FIELDS)}{RECORD},,\n".encode()
+    path = folder / NAME
+    path.write_bytes(zipped(files, method=zipfile.ZIP_STORED))
+    return path
 
 
 def deflated(content: bytes) -> bytes:
@@ -253,7 +264,7 @@ def files_of(content: bytes) -> dict[str, bytes]:
 
 
 def check_record(content: bytes) -> None:
-    """Hold every line of RECORD against the files of the wheel, and the files against the lines."""
+    """Check that RECORD lists exactly the files of the wheel, with their hashes and sizes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
     text = files[RECORD].decode()
@@ -271,7 +282,7 @@ def check_record(content: bytes) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder, sorted."""
+    """The names in a folder, sorted."""
     return sorted(path.name for path in folder.iterdir())
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from support.builds import ROOT
+from support.projects import ROOT
 
 Context = Mapping[str, Any]
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.-]*)")

@@ -25,10 +25,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
-from threading import Thread
 from typing import Any
 from unittest import mock
 
@@ -40,6 +38,7 @@ from machines import Machine, random_machine  # noqa: E402
 from polywheel.cli import main as polywheel  # noqa: E402
 from polywheel.model.wheelname import WheelName  # noqa: E402
 from support.uv_releases import write_wheel  # noqa: E402
+from support.web_server import FileHandler, serve  # noqa: E402
 
 VERSIONS = ("0.9", "1.0", "1.1", "1.1.post1", "1.2rc1", "2.0", "2.0a1", "2.0.dev3", "2.1")
 LEVELS = ("v1", "v2", "v3", "v4")
@@ -236,11 +235,6 @@ def _sdist(case: Case, version: str) -> None:
             archive.addfile(member, io.BytesIO(text.encode()))
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextlib.contextmanager
 def served(case: Case) -> Iterator[str]:
     """The address of an index with the files of a case."""
@@ -257,15 +251,8 @@ def served(case: Case) -> Iterator[str]:
             extra += f' data-yanked="{case.yanked[path.name]}"'
         lines.append(f'<a href="../../{path.name}"{extra}>{path.name}</a>')
     page.write_text("<!DOCTYPE html>\n" + "<br>\n".join(lines), encoding="utf-8")
-    handler = partial(_Quiet, directory=str(case.folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/simple/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve(partial(FileHandler, directory=str(case.folder))) as address:
+        yield f"{address}/simple/"
 
 
 def predicted(case: Case, address: str | None) -> tuple[str | None, str]:

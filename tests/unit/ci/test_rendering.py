@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -119,25 +117,13 @@ def test_the_version_stands_behind_a_commit() -> None:
     assert uses(Action(uses="a/b@c", version="v1")) == "a/b@c # v1"
 
 
-@pytest.fixture(scope="module")
-def script(root: Path) -> ModuleType:
-    """The script of the composite action."""
-    path = root / ".github" / "actions" / "polywheel" / "run.py"
-    spec = importlib.util.spec_from_file_location("polywheel_action", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_action_takes_lines_as_they_stand(script: ModuleType) -> None:
+def test_the_action_takes_lines_as_they_stand(action_script: ModuleType) -> None:
     text = ".\n\n--only=a b  'c' $(d)\r\n  --x=*\n"
-    assert script.arguments(text) == [".", "--only=a b  'c' $(d)", "  --x=*"]
+    assert action_script.arguments(text) == [".", "--only=a b  'c' $(d)", "  --x=*"]
 
 
-def test_an_output_ends_at_a_line_that_nobody_can_foresee(script: ModuleType) -> None:
-    first, second = (script.format_output("output", "a\nend\nEOF\n") for _ in range(2))
+def test_an_output_ends_at_a_line_that_nobody_can_foresee(action_script: ModuleType) -> None:
+    first, second = (action_script.format_output("output", "a\nend\nEOF\n") for _ in range(2))
     assert first != second
     name, *inner, end = first.split("\n")
     assert inner == ["a", "end", "EOF"]
@@ -146,11 +132,11 @@ def test_an_output_ends_at_a_line_that_nobody_can_foresee(script: ModuleType) ->
 
 
 def test_git_trusts_the_checkout_and_keeps_what_it_was_told(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+    action_script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_WORKSPACE", "/w/a")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
-    found = script.environment()
+    found = action_script.environment()
     assert found["GIT_CONFIG_COUNT"] == "4"
     assert found["GIT_CONFIG_KEY_2"] == "safe.directory"
     assert found["GIT_CONFIG_VALUE_2"] == "/w/a"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError, PolywheelError, Problem, ProviderError
-from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.client import answer_of as read_answer
 from polywheel.providers.plugins import (
     BuildProvider,
@@ -23,13 +20,15 @@ from polywheel.providers.plugins import (
     queries,
     with_static_properties,
 )
-from support.plugins import LEVEL, query, watched
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    yield from watched(monkeypatch)
-
+from support.plugins import (
+    AUTUMN,
+    HERBS,
+    LEVEL,
+    WINTER,
+    project_with_plugins,
+    query,
+)
+from support.setups import variant
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -67,59 +66,12 @@ def test_whatever_the_file_holds_it_is_an_answer_or_an_error(
     assert problem.what.isprintable()
 
 
-DECLARED = """
-[variant.default-priorities]
-namespace = ["winter", "autumn", "herbs", "rest"]
-[variant.providers.winter]
-requires = ["Provider.Of_Winter >= 1", "winter-data; python_version < '3'"]
-[variant.providers.autumn]
-requires = ["provider-of-autumn; python_version > '3'"]
-plugin-api = "autumn.plugin:Plugin"
-optional = true
-[variant.providers.herbs]
-build-requires = ["provider-of-herbs"]
-[variant.providers.rest.static-properties]
-day = ["sunday", "monday"]
-"""
-WINTER = BuildProvider(
-    namespace="winter",
-    query="plugin",
-    at="pyproject.toml: variant.providers.winter",
-    reference="provider_of_winter",
-    requires=("Provider.Of_Winter >= 1",),
-)
-AUTUMN = BuildProvider(
-    namespace="autumn",
-    query="plugin",
-    at="pyproject.toml: variant.providers.autumn",
-    reference="autumn.plugin:Plugin",
-    requires=("provider-of-autumn; python_version > '3'",),
-)
-HERBS = BuildProvider(
-    namespace="herbs",
-    query="plugin",
-    at="pyproject.toml: variant.providers.herbs",
-    reference="provider_of_herbs",
-    requires=("provider-of-herbs",),
-    fills_static=True,
-)
-
-
-def project(folder: Path, settings: str = "", declared: str = DECLARED) -> Project:
-    (folder / "pyproject.toml").write_text(declared + settings, encoding="utf-8")
-    return read_project(folder, variants=True)
-
-
-def variant(*properties: str) -> Variant:
-    return Variant.of(VariantProperty.parse(text) for text in properties)
-
-
 def override(namespace: str, *lines: str) -> str:
     return "\n".join([f"[tool.polywheel.providers.{namespace}]", *lines, ""])
 
 
 def used(folder: Path, settings: str, *properties: str) -> tuple[BuildProvider, ...]:
-    return build_providers(project(folder, settings), variant(*properties))
+    return build_providers(project_with_plugins(folder, settings), variant(*properties))
 
 
 @pytest.mark.parametrize(
@@ -291,4 +243,4 @@ def test_a_plugin_is_asked_about_its_own_properties() -> None:
 def test_static_properties_can_not_come_from_nobody(tmp_path: Path) -> None:
     providers = used(tmp_path, override("herbs", 'query = "never"'))
     with pytest.raises(ProviderError, match="come from its plugin, which is not asked"):
-        with_static_properties(project(tmp_path).metadata, providers, {})
+        with_static_properties(project_with_plugins(tmp_path).metadata, providers, {})

@@ -10,35 +10,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from polywheel.config.project import BuildSystem, Project, Settings
+from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import read_profile
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendChoice, BackendProfile, BuildDirectory
-from polywheel.model.variant import VariantMetadata
 from polywheel.setup.profiles import choose_backend, shipped_profiles
+from support.setups import project_with_backend
 
 PROFILES = shipped_profiles()
-OURS = "polywheel.backend"
-
-
-def project(
-    backend: str | None = OURS,
-    *,
-    requires: tuple[str, ...] = (),
-    backend_path: tuple[str, ...] | None = None,
-    real: str | None = None,
-    real_path: tuple[str, ...] | None = None,
-) -> Project:
-    return Project(
-        source=Path("/nowhere"),
-        build_system=BuildSystem(
-            requires=requires, build_backend=backend, backend_path=backend_path
-        ),
-        settings=Settings(build_backend=real, backend_path=real_path),
-        metadata=VariantMetadata(),
-        document={},
-    )
 
 
 def chosen(choice: BackendChoice) -> tuple[str, tuple[str, ...] | None, str | None]:
@@ -139,7 +119,10 @@ def test_a_malformed_profile_is_refused(old: str, new: str, at: str, what: str) 
 
 @pytest.mark.parametrize("module", [module for one in PROFILES for module in one.modules])
 def test_a_backend_that_is_named_has_its_profile(module: str) -> None:
-    for choice in (choose_backend(project(real=module)), choose_backend(project(module))):
+    for choice in (
+        choose_backend(project_with_backend(real=module)),
+        choose_backend(project_with_backend(module)),
+    ):
         assert choice.build_backend == module
         assert choice.profile is not None
         assert module in choice.profile.modules
@@ -149,7 +132,7 @@ def test_a_backend_that_is_named_has_its_profile(module: str) -> None:
 def test_the_one_backend_that_is_required_is_inferred(profile: BackendProfile) -> None:
     for package in profile.packages:
         spelt = package.upper().replace("-", "_") + " >= 1"
-        choice = choose_backend(project(requires=("polywheel", spelt, "numpy")))
+        choice = choose_backend(project_with_backend(requires=("polywheel", spelt, "numpy")))
         assert choice == BackendChoice(
             build_backend=profile.modules[0], backend_path=None, profile=profile
         )
@@ -160,32 +143,44 @@ def test_the_one_backend_that_is_required_is_inferred(profile: BackendProfile) -
     [
         # what is named goes before what could be inferred
         (
-            project(requires=("meson-python", "setuptools"), real="mesonpy"),
+            project_with_backend(requires=("meson-python", "setuptools"), real="mesonpy"),
             ("mesonpy", None, "meson-python"),
         ),
         (
-            project(requires=("setuptools",), real="flit_core.buildapi"),
+            project_with_backend(requires=("setuptools",), real="flit_core.buildapi"),
             ("flit_core.buildapi", None, "flit-core"),
         ),
         # a backend without a profile builds too
-        (project(real="own.backend:api"), ("own.backend:api", None, None)),
+        (project_with_backend(real="own.backend:api"), ("own.backend:api", None, None)),
         # in the tree
-        (project(real="own", real_path=("tools",)), ("own", ("tools",), None)),
+        (project_with_backend(real="own", real_path=("tools",)), ("own", ("tools",), None)),
         # polywheel itself in the tree: its path is not the real backend's
-        (project(backend_path=(".",), real="mesonpy"), ("mesonpy", None, "meson-python")),
-        (project("polywheel.backend:x", real="mesonpy"), ("mesonpy", None, "meson-python")),
-        # a project that has not heard of polywheel: its own backend
-        (project("mesonpy", requires=("meson-python",)), ("mesonpy", None, "meson-python")),
-        (project("own", backend_path=("tools",)), ("own", ("tools",), None)),
-        (project("polywheelish.api"), ("polywheelish.api", None, None)),
-        (project("wrapper", real="flit_core.buildapi"), ("flit_core.buildapi", None, "flit-core")),
-        # one that names none is built by setuptools, as before PEP 517
-        (project(None), ("setuptools.build_meta:__legacy__", None, "setuptools")),
         (
-            project(None, requires=("cython", "setuptools")),
+            project_with_backend(backend_path=(".",), real="mesonpy"),
+            ("mesonpy", None, "meson-python"),
+        ),
+        (
+            project_with_backend("polywheel.backend:x", real="mesonpy"),
+            ("mesonpy", None, "meson-python"),
+        ),
+        # a project that has not heard of polywheel: its own backend
+        (
+            project_with_backend("mesonpy", requires=("meson-python",)),
+            ("mesonpy", None, "meson-python"),
+        ),
+        (project_with_backend("own", backend_path=("tools",)), ("own", ("tools",), None)),
+        (project_with_backend("polywheelish.api"), ("polywheelish.api", None, None)),
+        (
+            project_with_backend("wrapper", real="flit_core.buildapi"),
+            ("flit_core.buildapi", None, "flit-core"),
+        ),
+        # one that names none is built by setuptools, as before PEP 517
+        (project_with_backend(None), ("setuptools.build_meta:__legacy__", None, "setuptools")),
+        (
+            project_with_backend(None, requires=("cython", "setuptools")),
             ("setuptools.build_meta:__legacy__", None, "setuptools"),
         ),
-        (project(None, real="mesonpy"), ("mesonpy", None, "meson-python")),
+        (project_with_backend(None, real="mesonpy"), ("mesonpy", None, "meson-python")),
     ],
 )
 def test_the_real_backend(
@@ -198,7 +193,7 @@ def test_the_real_backend(
     ("given", "at", "says"),
     [
         (
-            project(requires=("polywheel", "setuptools", "meson-python>=0.18")),
+            project_with_backend(requires=("polywheel", "setuptools", "meson-python>=0.18")),
             "build-system.requires",
             [
                 "several backends are required",
@@ -207,27 +202,35 @@ def test_the_real_backend(
             ],
         ),
         (
-            project(requires=("polywheel", "numpy")),
+            project_with_backend(requires=("polywheel", "numpy")),
             "build-system.requires",
             ["no required package is a known backend", "mesonpy (meson-python)"],
         ),
         (
-            project(),
+            project_with_backend(),
             "build-system.requires",
             ["no required package is a known backend", "uv_build (uv-build)"],
         ),
         (
-            project(requires=("not good!",)),
+            project_with_backend(requires=("not good!",)),
             "build-system.requires",
             ["malformed requirement 'not good!'"],
         ),
         (
-            project(requires=("meson-python",), real="polywheel.backend"),
+            project_with_backend(requires=("meson-python",), real="polywheel.backend"),
             "tool.polywheel.build-backend",
             ["can't be polywheel itself", "mesonpy", "hatchling.build"],
         ),
-        (project(real="polywheel"), "tool.polywheel.build-backend", ["polywheel itself"]),
-        (project(real="polywheel.backend:x"), "tool.polywheel.build-backend", ["itself"]),
+        (
+            project_with_backend(real="polywheel"),
+            "tool.polywheel.build-backend",
+            ["polywheel itself"],
+        ),
+        (
+            project_with_backend(real="polywheel.backend:x"),
+            "tool.polywheel.build-backend",
+            ["itself"],
+        ),
     ],
 )
 def test_no_one_backend_is_left(given: Project, at: str, says: list[str]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import tracemalloc
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,17 +11,13 @@ import pytest
 from polywheel.errors import WheelError
 from polywheel.wheel.stamp import Stamp, stamp_wheel
 from support.wheels import (
-    FIELDS,
     KINDS,
     LABELLED,
-    METADATA,
     NAME,
-    RECORD,
+    big_wheel,
     names,
-    row,
     silent,
     stamp,
-    zipped,
 )
 
 
@@ -59,16 +53,6 @@ def test_a_stamp_that_fails_leaves_the_old_target_alone(tmp_path: Path) -> None:
         )
     assert names(tmp_path) == [LABELLED, NAME]
     assert (tmp_path / LABELLED).read_bytes() == b"old"
-
-
-def big_wheel(folder: Path, megabytes: int) -> Path:
-    """A wheel around one stored member, whose hash RECORD leaves out: quickly made."""
-    content = random.Random(7).randbytes(1 << 20) * megabytes
-    files = {"demo/big.bin": content, METADATA: FIELDS}
-    files[RECORD] = f"demo/big.bin,,\n{row(METADATA, FIELDS)}{RECORD},,\n".encode()
-    path = folder / NAME
-    path.write_bytes(zipped(files, method=zipfile.ZIP_STORED))
-    return path
 
 
 @pytest.mark.parametrize("in_kernel", [True, False])

@@ -12,9 +12,8 @@ import pytest
 
 from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
-from polywheel.model.setup import BackendProfile
 from polywheel.run.worker.jobserver import CompileSlots, compile_slots
-from polywheel.setup.profiles import shipped_profiles
+from support.setups import profile
 
 SOON = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the pool is a named pipe of POSIX")
@@ -27,10 +26,6 @@ VARIABLES = ("MAKEFLAGS", "CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-
-
-def profile(name: str) -> BackendProfile:
-    return next(one for one in shipped_profiles() if one.name == name)
 
 
 def environment(*resolved: str) -> Environment:

@@ -14,29 +14,10 @@ from hypothesis import strategies as st
 
 from polywheel.errors import WheelError
 from polywheel.wheel.archive.central_directory import extra_fields
-from polywheel.wheel.archive.reader import Archive, open_archive
+from polywheel.wheel.archive.reader import open_archive
 from support import wheels
+from support.archives import LIMIT, PATH, opened, read_all
 from support.wheels import Part, assembled, directory_of, extents, zip64_tail, zipped
-
-PATH = Path("some/demo-1.0-py3-none-any.whl")
-LIMIT = 1024 * 1024
-
-
-def opened(content: bytes) -> Archive:
-    return open_archive(io.BytesIO(content), PATH)
-
-
-def read_all(content: bytes) -> dict[str, bytes]:
-    archive = opened(content)
-    assert len(extents(archive)) == len(archive.members)
-    return {member.name: archive.read(member, limit=LIMIT) for member in archive.members}
-
-
-def refused(content: bytes, why: str) -> None:
-    with pytest.raises(WheelError, match=why) as raised:
-        read_all(content)
-    assert str(PATH) in str(raised.value)
-
 
 # -- what is right
 
