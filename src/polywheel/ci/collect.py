@@ -7,7 +7,6 @@ summary escapes all characters of names and messages that Markdown or HTML could
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
 from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
-from polywheel.system.terminal import quantity, without_passwords
+from polywheel.system.terminal import quantity
 
 _SAFE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
 _MAX_ROWS = 400
@@ -409,12 +408,3 @@ def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
 
 class _ChangedError(Exception):
     """A file has changed since its hash was computed."""
-
-
-def write_report(reports: MergedReport, path: Path, out: Path) -> None:
-    """Write the report of all jobs, completely or not at all. Raises WheelError."""
-    text = without_passwords(json.dumps(reports.document(out), indent=2)) + "\n"
-    with os_error_as(WheelError, "can't be written", at=path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.ci.collect import collect_wheels, find_files, merge_reports, summary, write_report
+from polywheel.ci.collect import collect_wheels, find_files, merge_reports, summary
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError
 from polywheel.matrix.plan_json import read_document
-from polywheel.run.report import SHAPE
+from polywheel.run.report import SHAPE, write_report
 from polywheel.system.terminal import count_others, print_lines, quantity
 
 _MOST_PROBLEMS = 20
@@ -37,7 +37,7 @@ def collect(options: argparse.Namespace) -> int:
     wheels, wrong = collect_wheels(artifacts, reports, options.output)
     problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
     if options.report is not None:
-        write_report(reports, options.report, options.output)
+        write_report(reports.document(options.output), options.report)
     print_lines(summary(reports, wheels=len(wheels), result=options.result).splitlines())
     _show_problems(problems)
     if problems:

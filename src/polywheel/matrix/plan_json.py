@@ -278,8 +278,7 @@ def _word(table: Table, key: str, pattern: re.Pattern[str]) -> str:
     """A required string that must match a pattern."""
     value = table.string(key)
     if value is None:
-        if table.data.get(key) is None:
-            table.wrong(key, f"{key} is missing")
+        _require(table, key)
     elif not pattern.fullmatch(value):
         table.wrong(key, f"malformed {key} {value[:80]!r}", f"it must match ^{pattern.pattern}$")
     return value or ""

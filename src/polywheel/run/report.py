@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from polywheel.errors import WheelError
+from polywheel.errors import WheelError, os_error_as
 from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import PRESENT, Outcome, State, merge_messages
 from polywheel.run.stale_wheels import StaleWheel
@@ -122,13 +122,14 @@ class Report:
                 }
 
     def write(self, path: Path) -> None:
-        """Write the document atomically. Raises WheelError."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as part:
-                text = without_passwords(json.dumps(self.document(), indent=2))
-                part.write_text(f"{text}\n", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise WheelError(
-                f"the report can't be written: {error.strerror or error}", at=str(path)
-            ) from None
+        """Write the document. Raises WheelError."""
+        write_report(self.document(), path)
+
+
+def write_report(document: Mapping[str, Any], path: Path) -> None:
+    """Write the document of a report completely or not at all. Raises WheelError."""
+    text = without_passwords(json.dumps(document, indent=2)) + "\n"
+    with os_error_as(WheelError, "the report can't be written", at=path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")

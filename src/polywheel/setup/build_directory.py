@@ -90,9 +90,7 @@ def own_build_directory(
     kind, _, name = directory.via.partition(":")
     keys = (key.partition(":") for key in directory.kept_by)
     replaced = frozenset(key for kind, _, key in keys if kind == "config-setting")
-    if kind == "env":
-        return OwnDirectory(environment={name: path}, replaced=replaced)
-    return OwnDirectory(config_settings={name: path}, replaced=replaced)
+    return _pass_directory(kind, name, path, replaced)
 
 
 def _in_scratch(
@@ -133,11 +131,15 @@ def _lasting(directory: BuildDirectory, path: Path) -> OwnDirectory:
     settings = (text.partition(":") for text in directory.kept_by)
     # The last name is the oldest one, which every version of the backend knows.
     names = [name for other, _, name in settings if other == kind]
-    if kind == "env" and names:
-        return OwnDirectory(environment={names[-1]: str(path)})
-    if kind == "config-setting" and names:
-        return OwnDirectory(config_settings={names[-1]: str(path)})
-    return OwnDirectory()
+    return _pass_directory(kind, names[-1], str(path)) if names else OwnDirectory()
+
+
+def _pass_directory(
+    kind: str, name: str, path: str, replaced: frozenset[str] = frozenset()
+) -> OwnDirectory:
+    if kind == "env":
+        return OwnDirectory(environment={name: path}, replaced=replaced)
+    return OwnDirectory(config_settings={name: path}, replaced=replaced)
 
 
 def _kept_directory(

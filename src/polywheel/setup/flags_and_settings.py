@@ -87,8 +87,6 @@ def _program(command: str) -> tuple[str, str]:
 
 FLAG_VARIABLES = frozenset({*map(str.upper, FLAG_FIELDS), "CPPFLAGS", "FCFLAGS", "CL", "LINK"})
 """Environment variables that hold flags for a compiler or linker."""
-_AS_ENVIRONMENT = DeliveryMethod("env")
-_UNSUPPORTED = DeliveryMethod("unsupported")
 _MSVC = {"cflags": "CL", "cxxflags": "CL", "ldflags": "LINK"}
 """Variables of MSVC's compiler and linker: the class of setuptools for MSVC reads no variables."""
 _PRESET = "preset "
@@ -131,13 +129,7 @@ def deliver(
     themselves. Raises ConfigError if the user's config settings contradict the setup, and with ``strict`` if the
     backend does not support a part of the setup.
     """
-    builder = _DeliveryBuilder(
-        dict(environment),
-        dict(settings),
-        backend=profile.name if profile else "a backend without a profile",
-        msvc=compiler == "msvc",
-        own_optimization=profile is not None and profile.own_optimization,
-    )
+    builder = _DeliveryBuilder(environment, settings, profile, compiler)
     for variable, entry in setup.env.items():
         builder.set_variable(variable, entry)
     for key, value in setup.config_settings.items():
@@ -147,24 +139,14 @@ def deliver(
             builder.append_setting(key, value)
     # After the variables of rules, because flags are also appended to those.
     for name, entries in setup.flags.items():
-        method = _method(profile, name, compiler)
-        builder.flags(name, method, entries, unread=method.via == "hooks" and not consumed_by_hooks)
+        builder.flags(name, entries, consumed_by_hooks=consumed_by_hooks)
     for name, entry in setup.defines.items():
-        builder.define(name, _method(profile, "defines", compiler), entry)
+        builder.define(name, entry)
     delivery = builder.delivery(environment)
     if strict and builder.unsupported:
-        raise ConfigError.collected(
-            Problem(what, at, "strict = true makes this an error")
-            for what, at in builder.unsupported
-        )
+        hint = "strict = true makes this an error"
+        raise ConfigError.collected(Problem(what, at, hint) for what, at in builder.unsupported)
     return delivery
-
-
-def _method(profile: BackendProfile | None, name: str, compiler: str) -> DeliveryMethod:
-    if profile is None:
-        return _UNSUPPORTED if name == "defines" else _AS_ENVIRONMENT
-    special = profile.delivery_by_compiler.get(compiler, {})
-    return special.get(name) or profile.delivery.get(name) or _UNSUPPORTED
 
 
 class _DeliveryBuilder:
@@ -172,20 +154,18 @@ class _DeliveryBuilder:
 
     def __init__(
         self,
-        environment: dict[str, str],
-        settings: dict[str, str | Sequence[str]],
-        *,
-        backend: str,
-        msvc: bool,
-        own_optimization: bool,
+        environment: Mapping[str, str],
+        settings: ConfigSettings,
+        profile: BackendProfile | None,
+        compiler: str,
     ) -> None:
-        self.environment = environment
-        self.settings = settings
-        self.backend = backend
-        self.msvc = msvc
+        self.environment = dict(environment)
+        self.settings: dict[str, str | Sequence[str]] = dict(settings)
+        self.profile = profile
+        self.compiler = compiler
+        self.backend = profile.name if profile else "a backend without a profile"
         # Tools on Windows split a command line like Windows programs, not like a shell.
-        self.windows = msvc or sys.platform == "win32"
-        self.own_optimization = own_optimization
+        self.windows = compiler == "msvc" or sys.platform == "win32"
         self.passed: list[str] = []
         self.compiler_flags: list[Entry] = []
         self.unsupported: list[tuple[str, str]] = []
@@ -211,15 +191,21 @@ class _DeliveryBuilder:
             warnings=tuple(f"{what} (from {at})" for what, at in self.unsupported),
         )
 
-    def flags(
-        self, name: str, method: DeliveryMethod, entries: Sequence[Entry], *, unread: bool
-    ) -> None:
-        """Add flags. ``unread``: as far as is known, nothing reads them."""
+    def _method(self, field: str) -> DeliveryMethod:
+        if self.profile is None:
+            return DeliveryMethod("unsupported" if field == "defines" else "env")
+        special = self.profile.delivery_by_compiler.get(self.compiler, {})
+        method = special.get(field) or self.profile.delivery.get(field)
+        return method or DeliveryMethod("unsupported")
+
+    def flags(self, name: str, entries: Sequence[Entry], *, consumed_by_hooks: bool) -> None:
+        """Add flags. If nothing is known to read them, they are set, but reported as unsupported."""
+        method = self._method(name)
         texts, origin = " ".join(entry.value for entry in entries), origins(entries)
         if method.via == "unsupported":
             self.unsupported.append((f"{self.backend} does not support {name} {texts!r}", origin))
             return
-        if unread:
+        if method.via == "hooks" and not consumed_by_hooks:
             # They are set nevertheless: an installed plugin of the backend may compile.
             why = "has no compile step, and the project has no build hook"
             self.unsupported.append((f"{self.backend} {why}: {name} {texts!r}", origin))
@@ -231,10 +217,9 @@ class _DeliveryBuilder:
             self.append_setting(key, formatted)
             return
         variable = method.variable(name)
-        if method.via in {"python-env", "hooks"} or (
-            method.via == "env" and not self.own_optimization
-        ):
-            if self.msvc:
+        own_optimization = self.profile is not None and self.profile.own_optimization
+        if method.via in {"python-env", "hooks"} or (method.via == "env" and not own_optimization):
+            if self.compiler == "msvc":
                 variable = _MSVC.get(name, variable)
             elif name in {"cflags", "cxxflags"} and variable not in self.environment:
                 self._keep_flags_of_python(variable)
@@ -254,7 +239,8 @@ class _DeliveryBuilder:
             self.environment[variable] = flags.strip()
             self.passed.append(f"{variable} begins with the flags that Python was built with")
 
-    def define(self, name: str, method: DeliveryMethod, entry: Entry) -> None:
+    def define(self, name: str, entry: Entry) -> None:
+        method = self._method("defines")
         value = _format(method, name, entry)
         key = _setting_key(method)
         if method.via == "unsupported":
