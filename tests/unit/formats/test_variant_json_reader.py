@@ -165,6 +165,14 @@ def test_what_is_no_table_of_json(content: bytes, expected: str) -> None:
         ({"default-priorities": {"namespace": [1]}}, ["a string, found 1"]),
         ({"default-priorities": {"namespace": ["x86_64"] * 2}}, ["listed twice"]),
         ({"default-priorities": {"namespace": ["x86_64"], "feature": 7}}, ["found 7"]),
+        (
+            {"default-priorities": {"namespace": ["x86_64"], "feature": {"other": ["level"]}}},
+            ["unknown namespace 'other'"],
+        ),
+        (
+            {"default-priorities": {"namespace": ["x86_64"], "property": {"other": {"a": ["b"]}}}},
+            ["unknown namespace 'other'"],
+        ),
         ({"$schema": 1}, ['expected a string, found 1 ["$schema"]']),
         ({"$schema": "https://x/v2.0.json"}, ["major version 2"]),
         ({"providers": []}, ["found a list [providers]"]),
