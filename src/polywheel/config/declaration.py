@@ -35,6 +35,9 @@ Schema = dict[str, Any]
 """A JSON schema. A ``$ref`` in it is a :class:`SettingsTable` or a :class:`Definition`."""
 
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
 class ValueType(NamedTuple):
     """A type of values: how a value is read, and its JSON schema."""
 
@@ -79,8 +82,8 @@ class SettingsTable(Generic[T]):
         name: str | None,
         cls: type[T],
         *,
-        fixed: Mapping[str, Any] | None = None,
-        keys: Mapping[str, str] | None = None,
+        fixed: Mapping[str, object] = _NONE,
+        keys: Mapping[str, str] = _NONE,
         other_keys: Iterable[str] = (),
         check: Callable[[Table, T], None] | None = None,
         **types: AnyType,
@@ -90,13 +93,13 @@ class SettingsTable(Generic[T]):
         self.schema: Schema = {"$ref": self}
         self.settings: list[Setting] = []
         self.keys = {*other_keys}
-        self._fixed = fixed or {}
+        self._fixed = fixed
         self._check = check
         self._places = {field.name for field in fields(cls)} & {"name", "at"}
         for field in fields(cls):
             if field.name in self._fixed or field.name in self._places:
                 continue
-            key = (keys or {}).get(field.name, field.name.replace("_", "-"))
+            key = keys.get(field.name, field.name.replace("_", "-"))
             type_ = types.get(field.name) or _BY_ANNOTATION[str(field.type)]
             self.settings.append(Setting(key, field, type_))
             if key:
@@ -121,21 +124,18 @@ class SettingsTable(Generic[T]):
             self._check(table, value)
         return value
 
-    def read_keys(self, table: Table, given: Mapping[str, object] = MappingProxyType({})) -> T:
+    def read_keys(self, table: Table, given: Mapping[str, object] = _NONE) -> T:
         """Read the keys of a table that may have others."""
-        values: dict[str, Any] = {**self._fixed, **given}
-        if "at" in self._places:
-            values["at"] = table.at()
-        if "name" in self._places and "name" not in given:
-            values["name"] = table.path[-1]
-        for key, field, type_ in self.settings:
-            if not key or key in table.data:
-                value = type_.read(table, key)
-                if value is not None:
-                    values[field.name] = value
+        places = {"name": table.path[-1] if table.path else "", "at": table.at()}
+        values: dict[str, Any] = {name: places[name] for name in self._places}
+        values |= {**self._fixed, **given}
         for setting in self.settings:
-            if setting.required and setting.field.name not in values:
-                if setting.key not in table.data:
+            present = not setting.key or setting.key in table.data
+            value = setting.type.read(table, setting.key) if present else None
+            if value is not None:
+                values[setting.field.name] = value
+            elif setting.required:
+                if not present:
                     table.wrong(setting.key, f"missing key {setting.key!r}")
                 values[setting.field.name] = ""  # nobody sees it: a problem was added
         return self.cls(**values)

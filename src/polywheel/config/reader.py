@@ -26,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LONGEST = 10_000_000
-"""Seconds of a time limit."""
+"""The longest time limit, in seconds."""
 
 
 # As TOML takes it without quotes, and an element of an array of tables.
@@ -59,8 +59,8 @@ def toml_document(content: bytes, name: str) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         # "what (at line 3, column 5)": the place belongs into the place's own line.
-        found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
-        what, where = found.groups() if found else (str(error), "somewhere")
+        match = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
+        what, where = match.groups() if match else (str(error), "somewhere")
         raise ConfigError(f"invalid TOML: {what}", at=f"{name}: {where}") from None
     except ValueError:  # CPython reads no decimal number of more than 4300 digits
         raise ConfigError("invalid TOML: a number has too many digits", at=name) from None
@@ -80,7 +80,7 @@ class Problems:
         self.found.append(Problem(what, at, hint))
 
     def attempt(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """The result of ``make(…)``; None, and its problems noted, if it raises a PolywheelError."""
+        """The result of ``make(…)``; None if it raises a PolywheelError, whose problems are added."""
         try:
             return make(*args, **kwargs)
         except PolywheelError as error:
