@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +22,7 @@ from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError
 from polywheel.formats.variant_json import parse_head, parse_single_variant, read_variant_json
 from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.model.wheelname import WheelName
-from polywheel.wheel.variant_member import UnusualError, read_variant_member
+from polywheel.wheel.variant_member import UnusualError, read_document
 
 if TYPE_CHECKING:
     from polywheel.model.variant import VariantMetadata
@@ -194,13 +193,8 @@ def _read_variant(folder: Path, name: FileName) -> DistributionFile:
     document = None
     if name.wheel is not None:
         try:
-            # A path of pathlib takes as long as the read.
-            with FileIO(f"{folder}{os.sep}{name.filename}") as file:
-                document = read_variant_member(file, name.wheel)
-            if document is not None:
-                variant = parse_single_variant(document)
-                if variant is None or variant.label != name.label:
-                    raise UnusualError
+            # Building the path with pathlib takes as long as the read.
+            document = read_document(f"{folder}{os.sep}{name.filename}", name.wheel)
         except UnusualError:
             return _inspect(folder, name)
     return DistributionFile(name=name, folder=folder, document=document)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import Problem, WheelError, os_error_as
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.variant_json import (
-    parse_single_variant,
     read_faulty_variant_json,
     read_variant_json,
 )
@@ -23,7 +21,7 @@ from polywheel.wheel.archive.reader import open_archive
 from polywheel.wheel.disagreements import disagreements, tag_disagreements
 from polywheel.wheel.dist_info import VARIANT_JSON, find_dist_info
 from polywheel.wheel.inspected_wheel import METADATA, InspectedWheel
-from polywheel.wheel.variant_member import UnusualError, read_variant_member
+from polywheel.wheel.variant_member import UnusualError, read_document
 
 _LIMIT = 1024 * 1024
 """Bytes of WHEEL or variant.json, which take about a thousandth of this."""
@@ -88,28 +86,20 @@ def read_variant(wheel: Path) -> Variant | None:
     """
     name = WheelName.parse(wheel.name)
     try:
-        with (
-            os_error_as(WheelError, f"{wheel.name} can't be read", at=wheel.parent),
-            FileIO(wheel) as file,
-        ):
-            document = read_variant_member(file, name)
-        if document is None:
-            return None
-        single = parse_single_variant(document)
-        if single is None or single.label != name.label:
-            raise UnusualError
-        variants = read_variant_json(document, at=str(wheel)).variants
+        with os_error_as(WheelError, f"{wheel.name} can't be read", at=wheel.parent):
+            document = read_document(wheel, name)
+        metadata = None if document is None else read_variant_json(document, at=str(wheel))
     except UnusualError:
         inspected = inspect_wheel(wheel)
         if inspected.disagreements:
             raise WheelError.collected(inspected.disagreements) from None
-        if inspected.declared is None:
-            return None
-        variants = inspected.declared.variants
-    if len(variants) != 1:
-        what = f"{wheel.name} has {len(variants)} variants; expected one"
+        metadata = inspected.declared
+    if metadata is None:
+        return None
+    if len(metadata.variants) != 1:
+        what = f"{wheel.name} has {len(metadata.variants)} variants; expected one"
         raise WheelError(what, at=str(wheel.parent))
-    return next(iter(variants.values()))
+    return next(iter(metadata.variants.values()))
 
 
 def release_conflicts(

@@ -11,7 +11,9 @@ import struct
 import zlib
 from functools import lru_cache
 from io import SEEK_END, FileIO
+from pathlib import Path
 
+from polywheel.formats.variant_json import parse_single_variant
 from polywheel.model.wheelname import WheelName
 
 # The records of a zip archive that are needed here. polywheel.wheel.archive has all of them.
@@ -37,6 +39,20 @@ _Member = tuple[bytes, int, int, int, int, int]
 
 class UnusualError(Exception):
     """The wheel is unusual and must be inspected completely. It may or may not have a problem."""
+
+
+def read_document(path: str | Path, name: WheelName) -> bytes | None:
+    """Return the variant.json of a wheel, which has one variant with the label of the filename.
+
+    Returns None for a non-variant wheel. Raises UnusualError like :func:`read_variant_member`, and OSError.
+    """
+    with FileIO(path) as file:
+        document = read_variant_member(file, name)
+    if document is not None:
+        single = parse_single_variant(document)
+        if single is None or single.label != name.label:
+            raise UnusualError
+    return document
 
 
 def read_variant_member(file: FileIO, name: WheelName) -> bytes | None:

@@ -54,8 +54,8 @@ def split_comment(comment: bytes) -> tuple[bytes, tuple[int, int] | None]:
     at = len(comment) - len(_GAP) - _NUMBERS.size
     if at < 0 or not comment.startswith(_GAP, at):
         return comment, None
-    gap = _unpack_numbers(comment[at + len(_GAP) :])
-    return (comment, None) if gap is None else (comment[:at], gap)
+    start, end, _ = _NUMBERS.unpack_from(comment, at + len(_GAP))
+    return (comment[:at], (start, end)) if comment[at:] == gap_mark(start, end) else (comment, None)
 
 
 def old_size(file: BinaryIO, size: int) -> int:
@@ -84,11 +84,6 @@ def old_size(file: BinaryIO, size: int) -> int:
 def _pack_numbers(first: int, second: int) -> bytes:
     check = zlib.crc32(struct.pack("<QQ", first, second))
     return _NUMBERS.pack(first, second, check)
-
-
-def _unpack_numbers(packed: bytes) -> tuple[int, int] | None:
-    first, second, _ = _NUMBERS.unpack(packed)
-    return (first, second) if packed == _pack_numbers(first, second) else None
 
 
 _FULL = (FULL16, FULL32, FULL32)
@@ -154,16 +149,16 @@ class Archive:
             raise self.broken(f"{member.name} has {size} bytes, over the limit of {limit}")
         return b"".join(self.chunks(member))
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
-        """Yield the content of a member, inflated, in chunks of up to a MiB.
+    def chunks(self, member: Member, *, step: int = _CHUNK) -> Iterator[bytes]:
+        """Yield the content of a member, inflated, in chunks of up to ``step`` bytes.
 
         Raises WheelError as soon as the content differs from the directory.
         """
         self.file.seek(self.data_offset(member))
         if member.method == STORED:
-            chunks = self._raw_chunks(member)
+            chunks = self._raw_chunks(member, step)
         elif member.method == DEFLATED:
-            chunks = self._inflated_chunks(member)
+            chunks = self._inflated_chunks(member, step)
         else:
             raise self.broken(f"{member.name} is compressed by the unknown method {member.method}")
         size, crc = 0, 0
@@ -177,19 +172,19 @@ class Archive:
         if size != member.size or crc != member.crc:
             raise self.broken(different)
 
-    def _raw_chunks(self, member: Member) -> Iterator[bytes]:
+    def _raw_chunks(self, member: Member, step: int) -> Iterator[bytes]:
         remaining = member.compressed
         while remaining:
-            chunk = self.file.read(min(remaining, _CHUNK))
+            chunk = self.file.read(min(remaining, step))
             if not chunk:
                 raise self.broken(f"{member.name} is cut short")
             remaining -= len(chunk)
             yield chunk
 
-    def _inflated_chunks(self, member: Member) -> Iterator[bytes]:
+    def _inflated_chunks(self, member: Member, step: int) -> Iterator[bytes]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        raw_chunks = self._raw_chunks(member)
-        most = min(_CHUNK, member.size + 1)  # a byte more than expected is enough to refuse a bomb
+        raw_chunks = self._raw_chunks(member, step)
+        most = min(step, member.size + 1)  # a byte more than expected is enough to refuse a bomb
         while not inflater.eof:
             raw = inflater.unconsumed_tail or next(raw_chunks, b"")
             try:
@@ -203,15 +198,8 @@ class Archive:
             raise self.broken(f"{member.name} ends before its data")
 
     def start(self, member: Member, length: int) -> bytes:
-        """Return the first ``length`` bytes of a stored or deflated member. No more is inflated."""
-        self.file.seek(self.data_offset(member))
-        raw = self.file.read(min(member.compressed, length + _MAX_BLOCK_HEADER))
-        if member.method == STORED:
-            return raw[:length]
-        try:
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, length)
-        except zlib.error as error:
-            raise self.broken(f"{member.name} can't be inflated: {error}") from None
+        """Return the first ``length`` bytes of a member. Little more is read and inflated."""
+        return next(self.chunks(member, step=length + _MAX_BLOCK_HEADER), b"")[:length]
 
     def data_offset(self, member: Member) -> int:
         """Return the start of the data of a member, after its local header.
@@ -259,13 +247,9 @@ def open_archive(
     _, disk, start_disk, here, count, length, offset, _ = END.unpack_from(tail, at)
     comment, gap = split_comment(tail[at + END.size :])
     if _END_MAGIC in comment:
-        raise broken(
-            path, "its comment contains a second end record, which other readers would use"
-        )
-    end = tail_start + at
-    zip64 = False
-    zip64_end = _zip64_end(file, path, end)
-    if zip64_end is not None:
+        raise broken(path, "its comment has a second end record, which other readers would use")
+    end, zip64 = tail_start + at, False
+    if (zip64_end := _zip64_end(file, path, end)) is not None:
         narrow, wide = (count, length, offset), zip64_end[:3]
         if any(a not in (b, full) for a, b, full in zip(narrow, wide, _FULL, strict=True)):
             raise broken(path, "its two end records contradict each other")
