@@ -209,7 +209,7 @@ def test_twine_takes_a_wheel_without_the_fields_only(
         ([*LABEL, "--label", "null"], 2, "reserved for the variant without properties"),
         (["--label", "v3", *PROVIDER], 2, "no variant with the label 'v3' is declared"),
         ([*LEVEL, "--provider", "x86_64"], 2, "malformed provider"),
-        ([*LEVEL, "--provider", "x86_64=???"], 2, "is not a valid requirement"),
+        ([*LEVEL, "--provider", "x86_64=???"], 2, "malformed requirement"),
         ([*LEVEL, "--provider", "abi_dependency=x"], 2, "reserved"),
         ([*LEVEL, *PROVIDER, *PROVIDER], 2, "two providers"),
         ([*LABEL, "--pyproject", "pyproject.toml"], 2, "can't be used with --pyproject"),

@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
-from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import BuildSystem, Project, Settings, read_project
-from polywheel.config.reader import Problems, parse_requirement, type_name
+from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.selection import Selection, parse_selection, resolve
+from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, ProviderError, WheelError
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import (
     ABI_DEPENDENCY,
     NAMESPACE,
-    Provider,
     Variant,
     VariantMetadata,
 )
@@ -44,6 +42,7 @@ from polywheel.wheel.unstamp import unstamp_change
 _OPTIONS = {"variant": "--property", "variant-label": "--label", "null-variant": "--null"}
 """The options of the command, by the config settings of a build that they correspond to."""
 _PROVIDER = "--provider"
+_EXPECTED_PROVIDER = "expected NAMESPACE=REQUIREMENT or NAMESPACE=REQUIREMENT@MODULE:OBJECT"
 _NO_VALIDATE = "use --no-validate to label without running plugins"
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
 
@@ -147,54 +146,45 @@ def read_label_project(
 def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata:
     """Return namespaces in order of appearance, and providers from ``ns=requirement[@plugin-api]``."""
     problems = Problems()
-    parsed = [problems.attempt(_provider, text) for text in texts]
-    valid = [provider for provider in parsed if provider is not None]
-    providers = {provider.namespace: provider for provider in valid}
-    if len(providers) < len(valid):
-        problems.add("a namespace has two providers", at=_PROVIDER)
+    providers: dict[str, dict[str, str | list[str]]] = {}
+    for text in texts:
+        namespace, equals, rest = text.partition("=")
+        # A requirement may contain an @ itself, before a URL.
+        requirement, at, plugin_api = rest.rpartition("@")
+        has_plugin_api = at and _OBJECT.fullmatch(plugin_api.strip())
+        if not equals:
+            problems.add(f"malformed provider {text!r}", at=_PROVIDER, hint=_EXPECTED_PROVIDER)
+        elif namespace in providers:
+            problems.add(f"the namespace {namespace!r} has two providers", at=_PROVIDER)
+        elif has_plugin_api:
+            providers[namespace] = {
+                "requires": [requirement.strip()],
+                "plugin-api": plugin_api.strip(),
+            }
+        else:
+            providers[namespace] = {"requires": [rest.strip()]}
     used = [prop.namespace for prop in selection.properties if prop.namespace != ABI_DEPENDENCY]
-    namespaces = tuple(dict.fromkeys((*used, *providers)))
-    for namespace in namespaces:
+    for namespace in dict.fromkeys(used):
         if namespace not in providers:
             problems.add(
                 f"the namespace {namespace!r} has no provider",
                 at=_PROVIDER,
                 hint=f"use --provider {namespace}=REQUIREMENT, or --pyproject FILE",
             )
-    if not namespaces:
+    if not used and not providers:
         problems.add(
             "a variant wheel needs at least one namespace",
             hint="use --pyproject FILE, or --provider NAMESPACE=REQUIREMENT",
         )
+    namespaces = [
+        name
+        for name in dict.fromkeys((*used, *providers))
+        if name in providers and NAMESPACE.fullmatch(name)
+    ]
+    document = {"default-priorities": {"namespace": namespaces}, "providers": providers}
+    metadata = read_variant_table(Table(document, _PROVIDER, (), problems))
     problems.raise_all()
-    return VariantMetadata(namespaces=namespaces, providers=MappingProxyType(providers))
-
-
-def _provider(text: str) -> Provider:
-    def malformed(what: str) -> ConfigError:
-        return ConfigError(
-            f"malformed provider {text!r}: {what}",
-            at=_PROVIDER,
-            hint="expected NAMESPACE=REQUIREMENT or NAMESPACE=REQUIREMENT@MODULE:OBJECT",
-        )
-
-    namespace, equals, rest = text.partition("=")
-    if not equals or not NAMESPACE.fullmatch(namespace):
-        raise malformed("the namespace may contain only a-z, 0-9 and _, and must not be empty")
-    if namespace == ABI_DEPENDENCY:
-        raise malformed("this namespace is reserved: it has no provider")
-    # A requirement may contain an @ itself, before a URL.
-    requirement, at, plugin_api = rest.rpartition("@")
-    if not at or not _OBJECT.fullmatch(plugin_api.strip()):
-        requirement, plugin_api = rest, ""
-    try:
-        parse_requirement(requirement)
-    except InvalidRequirement as error:
-        raise malformed(
-            f"{requirement!r} is not a valid requirement ({str(error).splitlines()[0]})"
-        ) from None
-    requires, plugin_api = (requirement.strip(),), plugin_api.strip()
-    return Provider(namespace=namespace, requires=requires, plugin_api=plugin_api or None)
+    return metadata
 
 
 def _labelled_name(wheel: Path, label: WheelLabel) -> str:
