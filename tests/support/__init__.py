@@ -1,1 +1,1 @@
-"""What tests share: builders of projects, wheels, and plans; runs of commands; fake plugins and backends."""
+"""Shared by tests: builders of projects, wheels, and plans; runs of commands; the fake backend."""
