@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from polywheel.errors import ConfigError, PolywheelError, Problem, nearest
 
 if TYPE_CHECKING:
+    from packaging.markers import Marker
     from packaging.requirements import Requirement
 
 
@@ -312,6 +313,23 @@ def marker(text: str, *, at: str) -> str:
 
     _check("marker", Marker, text, at)
     return text.strip()
+
+
+def evaluate_marker(text: str, environment: Mapping[str, str] | None, *, at: str) -> bool:
+    """Whether a valid marker is true, with these variables or on this machine. Raises ConfigError."""
+    try:
+        return parse_marker(text).evaluate(dict(environment) if environment else None)
+    except ValueError as error:  # an undefined comparison, such as os_name ~= "posix"
+        what = f"the marker {text!r} can't be evaluated: {error}"
+        raise ConfigError(what, at=at, hint="compare with ==, !=, in or not in") from None
+
+
+@cache
+def parse_marker(text: str) -> Marker:
+    """A valid marker. Parsing takes longer than an evaluation."""
+    from packaging.markers import Marker
+
+    return Marker(text)
 
 
 def _check(noun: str, parse: Callable[[str], object], text: str, at: str) -> None:

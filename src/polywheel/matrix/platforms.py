@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from packaging.markers import Marker
-
 from polywheel.config.matrix_table import TARGET_TABLE
-from polywheel.config.reader import Problems, Table, local_marker_environment
+from polywheel.config.reader import (
+    Problems,
+    Table,
+    evaluate_marker,
+    local_marker_environment,
+    parse_marker,
+)
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import Matrix, Target
@@ -59,9 +63,8 @@ class Platform:
 
         Raises ConfigError if it can't be evaluated, and if the target does not define a variable of it.
         """
-        parsed, variables = _parse_marker(marker)
         for name in _TARGET_VARIABLES:
-            if name in variables and name not in self.environment:
+            if name in _variables(marker) and name not in self.environment:
                 raise ConfigError(
                     f"the marker {marker!r} is about {name}, and the target "
                     f"{self.target.name!r} does not define it",
@@ -69,22 +72,13 @@ class Platform:
                     hint=f"set it: [tool.polywheel.targets.{self.target.name}] "
                     f'environment = {{ {name} = "…" }}',
                 )
-        try:
-            return parsed.evaluate(dict(self.environment))
-        except ValueError as error:  # such as os_name ~= "posix"
-            raise ConfigError(
-                f"the marker {marker!r} can't be evaluated: {error}",
-                at=at,
-                hint="compare with ==, !=, in or not in",
-            ) from None
+        return evaluate_marker(marker, self.environment, at=at)
 
 
 @cache
-def _parse_marker(marker: str) -> tuple[Marker, frozenset[str]]:
-    """A marker and its variables."""
-    parsed = Marker(marker)
-    names = (match[1] for match in _VARIABLES.finditer(str(parsed)))
-    return parsed, frozenset(name for name in names if name)
+def _variables(marker: str) -> frozenset[str]:
+    matches = _VARIABLES.finditer(str(parse_marker(marker)))
+    return frozenset(match[1] for match in matches if match[1])
 
 
 def running_python() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from packaging.utils import canonicalize_name
 
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.config.reader import Problems, Table, parse_requirement
+from polywheel.config.reader import Problems, Table, parse_requirement, requirement
 from polywheel.config.setup_table import read_profile
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError
@@ -76,13 +76,8 @@ def _is_ours(backend: str) -> bool:
 
 def _infer(project: Project, profiles: Iterable[BackendProfile]) -> str:
     at = f"{PYPROJECT}: build-system.requires"
-    required = set()
-    for text in project.build_system.requires:
-        try:
-            required.add(canonicalize_name(parse_requirement(text).name))
-        except ValueError as error:
-            why = str(error).splitlines()[0]
-            raise ConfigError(f"malformed requirement {text!r}: {why}", at=at) from None
+    requirements = [requirement(text, at=at) for text in project.build_system.requires]
+    required = {canonicalize_name(parse_requirement(text).name) for text in requirements}
     matching = [profile for profile in profiles if required.intersection(profile.packages)]
     if len(matching) == 1:
         return matching[0].modules[0]

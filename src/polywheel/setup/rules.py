@@ -27,10 +27,7 @@ from enum import IntEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from packaging.markers import Marker
-from packaging.requirements import InvalidRequirement
-
-from polywheel.config.reader import Problems, parse_requirement
+from polywheel.config.reader import Problems, evaluate_marker, requirement
 from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError
 from polywheel.model.plugin_answers import PluginAnswer
@@ -115,7 +112,8 @@ class SetupAccumulator:
         for text in texts:
             if name[0] in _REQUIREMENTS:
                 if all(text != entry.value for entry in entries):
-                    self._check_requirement(text, origin)
+                    # Only now are its placeholders filled.
+                    self.problems.attempt(requirement, text, at=origin)
                     entries.append(Entry(text, origin))
             elif text or name[0] != "flags":
                 entries.append(self._entry(text, origin))
@@ -155,16 +153,6 @@ class SetupAccumulator:
                 f"{text!a} contains a character that an environment variable can't hold", at=origin
             )
         return Entry(text, origin)
-
-    def _check_requirement(self, text: str, origin: str) -> None:
-        """Check a requirement again, after its placeholders are filled."""
-        try:
-            parse_requirement(text)
-            if not text.isprintable():
-                raise InvalidRequirement("it contains an unprintable character")
-        except InvalidRequirement as error:
-            why = str(error).splitlines()[0]
-            self.problems.add(f"malformed requirement {text!r}: {why}", at=origin)
 
     def build_setup(self) -> BuildSetup:
         """The setup. Raises ConfigError with all contradictions."""
@@ -320,14 +308,7 @@ def _lowest_first(variant: Variant, sources: SetupSources) -> list[str]:
 
 
 def _applies(rule: SetupRule, environment: Mapping[str, str] | None) -> bool:
-    if rule.when is None:
-        return True
-    try:
-        return Marker(rule.when).evaluate(dict(environment) if environment else None)
-    except ValueError as error:  # an undefined comparison, such as os_name ~= "posix"
-        raise ConfigError(
-            f"the marker {rule.when!r} can't be evaluated: {error}", at=f"{rule.at}.when"
-        ) from None
+    return rule.when is None or evaluate_marker(rule.when, environment, at=f"{rule.at}.when")
 
 
 def _values(rule: SetupRule, sources: SetupSources) -> dict[Name, Text]:
