@@ -1,4 +1,4 @@
-"""The argument parser of every command, and its kinds of options.
+"""The argument parser of every command, and tables of options.
 
 Wrong arguments raise ConfigError with the nearest name.
 """
@@ -9,12 +9,17 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from polywheel.errors import ConfigError, closest, nearest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+JSON = "--json  print JSON\n"
+FRESH = "--fresh  reinstall the plugins\n"
+"""Options that several commands have."""
 
 _UNEXPECTED = re.compile(r"unrecognized arguments: (\S+)")
 _UNKNOWN = re.compile(r"argument (.*?): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
@@ -46,35 +51,35 @@ class CommandParser(argparse.ArgumentParser):
             (file or sys.stderr).write(message)
 
 
-def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
-    """Add an option without a value. ``text`` is its description in ``--help``."""
-    parser.add_argument(name, action="store_true", help=text)
-
-
-def add_option(
-    parser: argparse._ActionsContainer,
-    names: str,
-    value: str,
-    text: str,
-    **options: Any,  # noqa: ANN401 -- as argparse
+def add_options(
+    parser: argparse._ActionsContainer, table: str, **types: Callable[[str], object]
 ) -> None:
-    """Add an option with a value: ``-o --output``, ``FILE``, and its description in ``--help``."""
-    parser.add_argument(*names.split(), metavar=value, help=text, **options)
+    """Add options from a table of their names, values, and descriptions, like that of ``--help``.
 
-
-def add_list_option(parser: argparse._ActionsContainer, names: str, value: str, text: str) -> None:
-    """Add an option that may be repeated. Its value is a list, which is empty without it."""
-    add_option(parser, names, value, text, action="append", default=[])
-
-
-def add_json(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json``."""
-    add_flag(parser, "--json", "print JSON")
-
-
-def add_fresh(parser: argparse._ActionsContainer) -> None:
-    """Add ``--fresh`` for provider plugins."""
-    add_flag(parser, "--fresh", "reinstall the plugins")
+    An option without a value is a flag. Other values: ``{a,b}`` is one of these words, ``X ...``
+    may be repeated, and ``X [X ...]`` may also have several values at once; both give a list. Two
+    blanks separate the description, which may go on in indented lines. ``types`` parse values, by
+    the name of the option; by default, FILE and DIR are paths, and other values are texts.
+    """
+    for row in re.split(r"\n(?=-)", table.strip()):
+        head, _, text = row.partition("  ")
+        names = [word for word in head.split() if word.startswith("-")]
+        value = " ".join(head.split()[len(names) :])
+        name, _, several = value.partition(" ")
+        settings: dict[str, Any] = {"help": " ".join(text.split())}
+        if not value:
+            settings["action"] = "store_true"
+        elif value.startswith("{"):
+            settings["choices"] = value.strip("{}").split(",")
+        else:
+            settings["metavar"] = name
+            default_type = Path if name in {"FILE", "DIR"} else str
+            settings["type"] = types.get(names[-1].strip("-").replace("-", "_"), default_type)
+        if several:
+            settings["default"] = []
+            settings["action"] = "append" if several == "..." else "extend"
+            settings["nargs"] = None if several == "..." else "+"
+        parser.add_argument(*names, **settings)
 
 
 def _option_names(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -6,19 +6,48 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli.arguments import (
-    CommandParser,
-    add_flag,
-    add_option,
-    number_up_to,
-    split_at_dashes,
-)
+from polywheel.cli.arguments import CommandParser, add_options, number_up_to, split_at_dashes
 from polywheel.cli.plans import add_project, add_selection
 from polywheel.config.reader import LONGEST, parse_size
 from polywheel.config.selection import parse_config_settings, refuse_variant_settings
 from polywheel.errors import ConfigError
 from polywheel.run.options import refuse_source_in_output
 from polywheel.system.limits import cpu_count
+
+_EXECUTION = """\
+--plan FILE       build the jobs of this plan, which polywheel matrix --json has written
+--frontend {polywheel,cibuildwheel}
+                  the tool that runs the builds; cibuildwheel runs once for each variant, with the
+                  options after -- (default: polywheel)
+--dry-run         build nothing; show the builds with their flags and settings
+"""
+_ON_FAILURE = """\
+--keep-going      continue after a failed build (default)
+--fail-fast       stop at the first failed build
+"""
+_MORE_EXECUTION = """\
+--clean           build from committed files only
+--fresh           recreate the build and plugin environments
+--force           overwrite wheels that polywheel did not build
+--prune           remove wheels that polywheel built in the output directory and that are no longer
+                  in the plan
+--install-python  install missing Python versions with uv
+-C KEY=VALUE ...  pass a config setting to the real backend; may be repeated
+"""
+_LIMITS = """\
+-j --jobs N       run up to N builds at a time, with N compiler processes in total (default: number
+                  of CPUs)
+--job-timeout SECONDS
+                  stop builds that take longer than SECONDS
+--memory-per-job SIZE
+                  run only as many builds at a time as fit into memory with SIZE each, such as 2G
+"""
+_OUTPUT = """\
+--report FILE     write a JSON report to FILE
+--log-dir DIR     write build logs to DIR (default: logs in the output directory)
+--keep-work       keep the working folders of failed builds and print their paths
+--json            print events as JSON lines
+"""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -30,16 +59,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel build -o dist --select 'v3*' --python 3.12",
     )
     add_project(parser)
-    text = "write the wheels to DIR (default: dist)"
-    add_option(parser, "-o --output", "DIR", text, type=Path, default=Path("dist"))
+    add_options(parser, "-o --output DIR  write the wheels to DIR (default: dist)")
     add_selection(parser)
-    _add_execution(parser)
-    _add_limits(parser)
-    _add_output(parser)
+    execution = parser.add_argument_group("execution")
+    add_options(execution, _EXECUTION)
+    add_options(execution.add_mutually_exclusive_group(), _ON_FAILURE)
+    add_options(execution, _MORE_EXECUTION)
+    limits = parser.add_argument_group("limits")
+    number = number_up_to(1024)
+    add_options(limits, _LIMITS, jobs=number, job_timeout=_seconds, memory_per_job=_size)
+    add_options(parser.add_argument_group("output"), _OUTPUT)
+    parser.set_defaults(output=Path("dist"), frontend="polywheel", jobs=cpu_count())
     own, cibuildwheel_options = split_at_dashes(arguments)
     options = parser.parse_args(own)
     options.cibuildwheel = _cibuildwheel(options, cibuildwheel_options)
-    options.settings = parse_config_settings(options.settings)
+    options.settings = parse_config_settings(options.C)
     refuse_variant_settings(options.settings, at="-C")
     if options.clean and Path(options.source).is_file():
         raise ConfigError(
@@ -64,62 +98,6 @@ def _cibuildwheel(options: argparse.Namespace, arguments: Sequence[str]) -> tupl
             hint="arguments after -- are for cibuildwheel: add --frontend cibuildwheel",
         )
     return None
-
-
-def _add_execution(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("execution")
-    text = "build the jobs of this plan, which polywheel matrix --json has written"
-    add_option(group, "--plan", "FILE", text, type=Path)
-    group.add_argument(
-        "--frontend",
-        choices=["polywheel", "cibuildwheel"],
-        default="polywheel",
-        help="the tool that runs the builds; cibuildwheel runs once for each variant, with the "
-        "options after -- (default: polywheel)",
-    )
-    text = "build nothing; show the builds with their flags and settings"
-    add_flag(group, "--dry-run", text)
-    on_failure = group.add_mutually_exclusive_group()
-    add_flag(on_failure, "--keep-going", "continue after a failed build (default)")
-    add_flag(on_failure, "--fail-fast", "stop at the first failed build")
-    add_flag(group, "--clean", "build from committed files only")
-    add_flag(group, "--fresh", "recreate the build and plugin environments")
-    add_flag(group, "--force", "overwrite wheels that polywheel did not build")
-    add_flag(
-        group,
-        "--prune",
-        "remove wheels that polywheel built in the output directory and that are no longer in the "
-        "plan",
-    )
-    add_flag(group, "--install-python", "install missing Python versions with uv")
-    text = "pass a config setting to the real backend; may be repeated"
-    add_option(group, "-C", "KEY=VALUE", text, dest="settings", action="append", default=[])
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits")
-    add_option(
-        group,
-        "-j --jobs",
-        "N",
-        "run up to N builds at a time, with N compiler processes in total (default: number of CPUs)",
-        type=number_up_to(1024),
-        default=cpu_count(),
-    )
-    text = "stop builds that take longer than SECONDS"
-    add_option(group, "--job-timeout", "SECONDS", text, type=_seconds)
-    text = "run only as many builds at a time as fit into memory with SIZE each, such as 2G"
-    add_option(group, "--memory-per-job", "SIZE", text, type=_size)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("output")
-    add_option(group, "--report", "FILE", "write a JSON report to FILE", type=Path)
-    text = "write build logs to DIR (default: logs in the output directory)"
-    add_option(group, "--log-dir", "DIR", text, type=Path)
-    text = "keep the working folders of failed builds and print their paths"
-    add_flag(group, "--keep-work", text)
-    add_flag(group, "--json", "print events as JSON lines")
 
 
 def _size(text: str) -> int:

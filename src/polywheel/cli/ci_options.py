@@ -9,17 +9,51 @@ from pathlib import Path
 from polywheel.ci import github, gitlab
 from polywheel.ci.generated_files import Repository, generated_header
 from polywheel.ci.rendering import parse_action
-from polywheel.cli.arguments import CommandParser, add_flag, add_option, number_up_to
+from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.plans import add_config, add_source
 from polywheel.errors import ConfigError
 
 _WORKFLOW = ".github/workflows/wheels.yml"
-RESULTS = ("success", "failure", "cancelled", "skipped")
 _WORDS = (
     *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
     *("environment", "repository_url", "pr_subset", "publish", "branch", "tag"),
 )
 """The options in the command line of a generated file, in this order. Files that exist have it."""
+
+
+_FILE = """\
+-o --output FILE  write to FILE (default: WORKFLOW in the repository of SOURCE); - prints it
+--check           write nothing; if the file is out of date, print a diff and exit with 1
+--force           overwrite a file that polywheel did not write
+"""
+_PLAN = """\
+--pr-subset    for pull or merge requests, run only the fewest jobs that cover every value of every
+               axis
+--max-jobs N   combine builds into at most N CI jobs
+"""
+_FRAME = f"""\
+--publish           when a tag is pushed, publish its wheels with trusted publishing
+--environment NAME  with --publish: the GitHub environment (default: %(default)s)
+--repository-url URL
+                    with --publish: the upload URL (default: PyPI)
+--runner NAME       the runner of all jobs except the builds (default: %(default)s)
+--python VERSION    the Python version that runs polywheel (default: %(default)s)
+--action USES       use this action instead of polywheel's, such as a fork
+--branch NAME ...   build pushes to this branch; may be repeated (default:
+                    {" and ".join(github.BRANCHES)})
+--tag GLOB ...      build tags that match GLOB; may be repeated (default: {", ".join(github.TAGS)})
+"""
+_GITLAB = """\
+--image IMAGE  the image of the plan and collect jobs (default: %(default)s)
+--requirement REQUIREMENT
+               the requirement that each job installs with pip (default: %(default)s)
+"""
+_COLLECT = """\
+-o --output DIST  write the wheels to DIST (default: dist)
+--report FILE     write the merged report to FILE
+--result {success,failure,cancelled,skipped}
+                  the result of the build jobs in CI; anything but success is a failure
+"""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -67,7 +101,7 @@ def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         epilog="example: polywheel ci github --pr-subset --publish --environment release",
     )
     add_config(parser)
-    _add_plan(parser)
+    add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
     _add_frame(parser)
 
 
@@ -82,11 +116,9 @@ def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
         epilog="example: polywheel ci gitlab --pr-subset",
     )
     add_config(parser)
-    _add_plan(parser)
-    text = "the image of the plan and collect jobs (default: %(default)s)"
-    add_option(parser, "--image", "IMAGE", text, default=gitlab.IMAGE)
-    text = "the requirement that each job installs with pip (default: %(default)s)"
-    add_option(parser, "--requirement", "REQUIREMENT", text, default=gitlab.REQUIREMENT)
+    add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
+    add_options(parser, _GITLAB)
+    parser.set_defaults(image=gitlab.IMAGE, requirement=gitlab.REQUIREMENT)
 
 
 def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
@@ -116,14 +148,8 @@ def _add_collect(kinds: argparse._SubParsersAction[CommandParser]) -> None:
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="the folder with the artifacts of all jobs"
     )
-    text = "write the wheels to DIST (default: dist)"
-    add_option(parser, "-o --output", "DIST", text, type=Path, default=Path("dist"))
-    add_option(parser, "--report", "FILE", "write the merged report to FILE", type=Path)
-    parser.add_argument(
-        "--result",
-        choices=RESULTS,
-        help="the result of the build jobs in CI; anything but success is a failure",
-    )
+    add_options(parser, _COLLECT, output=Path)
+    parser.set_defaults(output=Path("dist"))
 
 
 def _file_parser(
@@ -138,41 +164,13 @@ def _file_parser(
     parser = kinds.add_parser(kind, help=summary, description=description, epilog=epilog)
     parser.set_defaults(file=file, parser=parser)
     add_source(parser)
-    text = f"write to FILE (default: {file} in the repository of SOURCE); - prints it"
-    add_option(parser, "-o --output", "FILE", text)
-    text = "write nothing; if the file is out of date, print a diff and exit with 1"
-    add_flag(parser, "--check", text)
-    add_flag(parser, "--force", "overwrite a file that polywheel did not write")
+    add_options(parser, _FILE.replace("WORKFLOW", file), output=str)
     return parser
 
 
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    add_flag(
-        parser,
-        "--pr-subset",
-        "for pull or merge requests, run only the fewest jobs that cover every value of every axis",
-    )
-    text = "combine builds into at most N CI jobs"
-    add_option(parser, "--max-jobs", "N", text, type=number_up_to(10_000))
-
-
 def _add_frame(parser: argparse.ArgumentParser) -> None:
-    text = "when a tag is pushed, publish its wheels with trusted publishing"
-    add_flag(parser, "--publish", text)
-    for name, value, default, text in (
-        ("--environment", "NAME", github.ENVIRONMENT, "with --publish: the GitHub environment"),
-        ("--repository-url", "URL", None, "with --publish: the upload URL (default: PyPI)"),
-        ("--runner", "NAME", github.RUNNER, "the runner of all jobs except the builds"),
-        ("--python", "VERSION", github.PYTHON, "the Python version that runs polywheel"),
-        ("--action", "USES", None, "use this action instead of polywheel's, such as a fork"),
-    ):
-        remark = f" (default: {default})" if default is not None else ""
-        add_option(parser, name, value, text + remark, default=default)
-    text = "build pushes to this branch; may be repeated (default: "
-    text += f"{' and '.join(github.BRANCHES)})"
-    add_option(parser, "--branch", "NAME", text, action="append")
-    text = f"build tags that match GLOB; may be repeated (default: {', '.join(github.TAGS)})"
-    add_option(parser, "--tag", "GLOB", text, action="append")
+    add_options(parser, _FRAME)
+    parser.set_defaults(environment=github.ENVIRONMENT, runner=github.RUNNER, python=github.PYTHON)
 
 
 def read_workflow_settings(

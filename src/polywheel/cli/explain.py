@@ -12,14 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from polywheel.cli import say
-from polywheel.cli.arguments import (
-    CommandParser,
-    add_flag,
-    add_fresh,
-    add_json,
-    add_list_option,
-    add_option,
-)
+from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError
 from polywheel.index.resolve.candidates import (
@@ -73,6 +66,23 @@ def _print_notes(answers: Iterable[Resolution]) -> None:
         say(*f"note: {note}".split("\n"))
 
 
+_SYSTEMS = """\
+--system FILE      explain for the machine described in this TOML file (docs/systems.md), instead of
+                   this machine
+--all-systems DIR  explain for every machine described in the *.toml files of this folder, and list
+                   the variants that none of them gets
+"""
+_OPTIONS = f"""\
+--version VERSION  consider this version only
+--name NAME        the name of the project, if the folder contains several projects
+--index-url URL    look up the project here (default: {PYPI})
+--enable NAMESPACE ...
+                   enable the optional provider of this namespace; may be repeated
+--trust            install and run the provider plugins that the release names; this runs
+                   third-party code
+{FRESH}{JSON}"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel explain",
@@ -88,36 +98,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a folder of wheels, the name of a project (torch, torch==2.9), or the URL of a project's "
         "page on an index; an existing folder has priority over a project of the same name",
     )
-    which = parser.add_mutually_exclusive_group()
-    add_option(
-        which,
-        "--system",
-        "FILE",
-        "explain for the machine described in this TOML file (docs/systems.md), instead of this "
-        "machine",
-        type=Path,
-    )
-    add_option(
-        which,
-        "--all-systems",
-        "DIR",
-        "explain for every machine described in the *.toml files of this folder, and list the "
-        "variants that none of them gets",
-        type=Path,
-    )
-    add_option(parser, "--version", "VERSION", "consider this version only")
-    text = "the name of the project, if the folder contains several projects"
-    add_option(parser, "--name", "NAME", text)
-    add_option(parser, "--index-url", "URL", f"look up the project here (default: {PYPI})")
-    text = "enable the optional provider of this namespace; may be repeated"
-    add_list_option(parser, "--enable", "NAMESPACE", text)
-    add_flag(
-        parser,
-        "--trust",
-        "install and run the provider plugins that the release names; this runs third-party code",
-    )
-    add_fresh(parser)
-    add_json(parser)
+    add_options(parser.add_mutually_exclusive_group(), _SYSTEMS)
+    add_options(parser, _OPTIONS)
     return parser.parse_args(arguments)
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli.arguments import CommandParser, add_flag, add_json, add_option
+from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.output import print_result
-from polywheel.cli.wheels import add_force, add_hashes, wheel_paths
+from polywheel.cli.wheels import FORCE, HASHES, wheel_paths
 from polywheel.errors import show_error
 from polywheel.wheel.finalize import FinalizedWheel, finalize
+
+_OPTIONS = f"""\
+-o --output DIST  copy the wheels to DIST and create it if needed (default: rename each wheel in its
+                  folder)
+--plain           accept non-variant wheels and keep their names
+{HASHES}
+{FORCE}{JSON}"""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,17 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         epilog="example: polywheel finalize wheelhouse/v1 wheelhouse/v3 -o dist",
     )
     parser.add_argument("wheels", nargs="+", metavar="DIR", help="folders, wheels, or globs")
-    add_option(
-        parser,
-        "-o --output",
-        "DIST",
-        "copy the wheels to DIST and create it if needed (default: rename each wheel in its folder)",
-        type=Path,
-    )
-    add_flag(parser, "--plain", "accept non-variant wheels and keep their names")
-    add_hashes(parser)
-    add_force(parser)
-    add_json(parser)
+    add_options(parser, _OPTIONS, output=Path)
     options = parser.parse_args(arguments)
     result = finalize(
         wheel_paths(options.wheels),

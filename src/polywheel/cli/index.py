@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, add_flag, add_json, add_option
+from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.output import print_result, problem_as_json
 from polywheel.errors import WheelError
 from polywheel.index.write.index import IndexResult, write_index
@@ -45,6 +45,18 @@ def run(arguments: Sequence[str]) -> int:
     return WheelError.exit_code if result.problems else 0
 
 
+_OPTIONS = f"""\
+--simple            also write the simple API as files (simple/PROJECT/index.html and index.json),
+                    with hashes and core metadata
+-o --out OUT        write to this folder (default: DIR). With --simple, wheels are linked into it, so
+                    that the folder can be served on its own. Outdated files of an earlier run are
+                    removed
+--release FILE ...  index only the release in FILE: a plan (polywheel matrix --json) or a report
+                    (polywheel build --report). Repeat the option for the reports of several
+                    machines. Nothing is written if a wheel of the release is missing
+{JSON}"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel index",
@@ -60,31 +72,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "folder", metavar="DIR", type=Path, help="the folder with the wheels and sdists"
     )
-    add_flag(
-        parser,
-        "--simple",
-        "also write the simple API as files (simple/PROJECT/index.html and index.json), with hashes "
-        "and core metadata",
-    )
-    add_option(
-        parser,
-        "-o --out",
-        "OUT",
-        "write to this folder (default: DIR). With --simple, wheels are linked into it, so that the "
-        "folder can be served on its own. Outdated files of an earlier run are removed",
-        type=Path,
-    )
-    add_option(
-        parser,
-        "--release",
-        "FILE",
-        "index only the release in FILE: a plan (polywheel matrix --json) or a report (polywheel "
-        "build --report). Repeat the option for the reports of several machines. Nothing is written "
-        "if a wheel of the release is missing",
-        type=Path,
-        action="append",
-    )
-    add_json(parser)
+    add_options(parser, _OPTIONS, out=Path)
     return parser.parse_args(arguments)
 
 

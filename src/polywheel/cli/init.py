@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, add_flag, add_option
+from polywheel.cli.arguments import CommandParser, add_options
 from polywheel.config.project import PYPROJECT, read_project
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
@@ -134,6 +134,13 @@ def _note_missing_pythons(plan: Plan) -> None:
         )
 
 
+_OPTIONS = f"""\
+--preset NAME [NAME ...]  use these presets; several presets are combined into one matrix
+--dry-run                 print the tables and write nothing
+-o --output FILE          write the tables to a new file instead of {PYPROJECT}
+"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel init",
@@ -147,11 +154,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
-    text = "use these presets; several presets are combined into one matrix"
-    add_option(parser, "--preset", "NAME", text, action="extend", nargs="+", default=[])
-    add_flag(parser, "--dry-run", "print the tables and write nothing")
-    text = f"write the tables to a new file instead of {PYPROJECT}"
-    add_option(parser, "-o --output", "FILE", text, type=Path)
+    add_options(parser, _OPTIONS)
     return parser.parse_args(arguments)
 
 

@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import (
-    CommandParser,
-    add_flag,
-    add_fresh,
-    add_json,
-    add_list_option,
-    add_option,
-)
+from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
 from polywheel.wheel.label import label_wheel, make_label, parse_label_options, read_label_project
 
@@ -26,10 +19,13 @@ def run(arguments: Sequence[str]) -> int:
     wheels = wheel_paths(options.wheels)
     selection = parse_label_options(options.property, options.label, null=options.null)
     project = read_label_project(
-        options.pyproject, selection, options.provider, metadata_fields=options.metadata_fields
+        options.pyproject,
+        selection,
+        options.provider,
+        metadata_fields=not options.no_metadata_fields,
     )
     label = make_label(
-        selection, project, validate=options.validate, fresh=options.fresh, notify=say
+        selection, project, validate=not options.no_validate, fresh=options.fresh, notify=say
     )
     properties = [str(prop) for prop in label.variant.properties]
 
@@ -49,6 +45,28 @@ def run(arguments: Sequence[str]) -> int:
     return process_wheels(wheels, label_file, as_json=options.json)
 
 
+_PROPERTY = """\
+-p --property PROPERTY ...
+             a property, as namespace::feature::value; may be repeated, or separated by commas
+"""
+_VARIANT = """\
+--label L    the label of the variant; without -p, the label of a declared variant
+--null       use the null variant
+"""
+_PROVIDERS = """\
+--pyproject FILE
+             read namespaces, providers, and variants from the [variant] tables of FILE
+--provider NS=REQUIREMENT[@MODULE:OBJECT] ...
+             without --pyproject: the provider of a namespace; may be repeated, the first has the
+             highest priority
+"""
+_OPTIONS = f"""\
+--no-metadata-fields
+             write variant.json only, without Variant-* fields in METADATA (twine rejects them)
+--no-validate  do not check the properties with the provider plugins
+{FRESH}{JSON}"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel label",
@@ -57,38 +75,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel label dist/*.whl -p x86_64::level::v3 --pyproject pyproject.toml",
     )
     add_wheels(parser)
-    add_list_option(
-        parser,
-        "-p --property",
-        "PROPERTY",
-        "a property, as namespace::feature::value; may be repeated, or separated by commas",
-    )
-    variant = parser.add_mutually_exclusive_group()
-    text = "the label of the variant; without -p, the label of a declared variant"
-    add_option(variant, "--label", "L", text)
-    add_flag(variant, "--null", "use the null variant")
-    text = "read namespaces, providers, and variants from the [variant] tables of FILE"
-    add_option(parser, "--pyproject", "FILE", text, type=Path)
-    add_list_option(
-        parser,
-        "--provider",
-        "NS=REQUIREMENT[@MODULE:OBJECT]",
-        "without --pyproject: the provider of a namespace; may be repeated, the first has the "
-        "highest priority",
-    )
+    add_options(parser, _PROPERTY)
+    add_options(parser.add_mutually_exclusive_group(), _VARIANT)
+    add_options(parser, _PROVIDERS)
     add_output_options(parser)
-    parser.add_argument(
-        "--no-metadata-fields",
-        dest="metadata_fields",
-        action="store_false",
-        help="write variant.json only, without Variant-* fields in METADATA (twine rejects them)",
-    )
-    parser.add_argument(
-        "--no-validate",
-        dest="validate",
-        action="store_false",
-        help="do not check the properties with the provider plugins",
-    )
-    add_fresh(parser)
-    add_json(parser)
+    add_options(parser, _OPTIONS)
     return parser.parse_args(arguments)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, add_flag, add_option, number_up_to
+from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.output import print_result
 from polywheel.cli.plans import (
     add_project,
@@ -23,7 +23,6 @@ from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
 from polywheel.system.terminal import print_json, print_lines
 
-FORMATS = ("table", "json", "labels", "github", "gitlab")
 _FOR_CI = ("github", "gitlab")
 
 
@@ -57,6 +56,26 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+_FORMAT = """\
+--format {table,json,labels,github,gitlab}
+              output format. table (default); json: the plan (docs/plan.md); labels: one label per
+              line; github: the matrix of a GitHub Actions job; gitlab: a GitLab child pipeline
+--json        same as --format json
+"""
+_OPTIONS = """\
+--max-jobs N  with --format github or gitlab: combine builds of one target into at most N CI jobs
+              (default for github: 256)
+--check-providers
+              first check all properties with the provider plugins
+--fresh       with --check-providers: reinstall the plugins
+"""
+_INSTEAD = """\
+--why LABEL   show which rule added or removed the cells with this label or job id
+--diff PLAN.json
+              show the differences from an earlier plan
+"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel matrix",
@@ -65,33 +84,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel matrix . --format github --max-jobs 40 --select 'v3*'",
     )
     add_project(parser)
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="table",
-        help="output format. table (default); json: the plan (docs/plan.md); labels: one label per "
-        "line; github: the matrix of a GitHub Actions job; gitlab: a GitLab child pipeline",
-    )
-    text = "same as --format json"
-    output.add_argument("--json", action="store_const", const="json", dest="format", help=text)
+    add_options(parser.add_mutually_exclusive_group(), _FORMAT)
     add_selection(parser)
-    add_option(
-        parser,
-        "--max-jobs",
-        "N",
-        "with --format github or gitlab: combine builds of one target into at most N CI jobs "
-        "(default for github: 256)",
-        type=number_up_to(999_999),
-    )
-    text = "first check all properties with the provider plugins"
-    add_flag(parser, "--check-providers", text)
-    add_flag(parser, "--fresh", "with --check-providers: reinstall the plugins")
-    instead = parser.add_mutually_exclusive_group()
-    text = "show which rule added or removed the cells with this label or job id"
-    add_option(instead, "--why", "LABEL", text)
-    add_option(instead, "--diff", "PLAN.json", "show the differences from an earlier plan")
-    return parser.parse_args(arguments)
+    add_options(parser, _OPTIONS, max_jobs=number_up_to(999_999))
+    add_options(parser.add_mutually_exclusive_group(), _INSTEAD)
+    options = parser.parse_args(arguments)
+    options.format = "json" if options.json else options.format or "table"
+    return options
 
 
 def _check(options: argparse.Namespace) -> None:

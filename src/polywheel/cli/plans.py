@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.cli import say
-from polywheel.cli.arguments import add_flag, add_list_option, add_option
+from polywheel.cli.arguments import add_options
 from polywheel.config.project import CONFIG_VARIABLE, Project, config_file, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.selection import Selection, select
@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from polywheel.matrix.shards import Pack
 
 _SELECTION = ("select", "only", "python", "target", "pr_subset", "shard")
+
+
+_CONFIG = f"""\
+--config FILE  read [variant] and [tool.polywheel] from FILE instead of pyproject.toml (default: the
+               value of {CONFIG_VARIABLE})
+"""
+_JOB_SELECTION = """\
+--select GLOB ...       jobs whose label or id matches GLOB; the label of the non-variant wheel is
+                        'non-variant'
+--only JOB_ID [JOB_ID ...]
+                        jobs with these ids; one argument may hold several ids, separated by spaces
+--python VERSION ...    jobs for this Python version
+--target NAME ...       jobs for this target
+--pr-subset             the fewest jobs that cover every value of every axis, for pull requests
+--shard I/N             shard I of N; the jobs of one build stay in one shard
+--durations FILE        estimate build times from FILE, the report of an earlier run
+"""
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
@@ -33,18 +50,12 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    add_option(
-        parser,
-        "--config",
-        "FILE",
-        "read [variant] and [tool.polywheel] from FILE instead of pyproject.toml (default: the value "
-        f"of {CONFIG_VARIABLE})",
-    )
+    add_options(parser, _CONFIG)
 
 
 def config_path(options: argparse.Namespace) -> Path | None:
     """The file of ``--config``, else that of the environment variable; None for pyproject.toml."""
-    return Path(options.config) if options.config is not None else config_file()
+    return options.config or config_file()
 
 
 def read_project_of(options: argparse.Namespace) -> Project:
@@ -58,21 +69,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "job selection",
         "a job must match every option; --select, --only, --python, and --target may be repeated",
     )
-    add_list_option(
-        group,
-        "--select",
-        "GLOB",
-        "jobs whose label or id matches GLOB; the label of the non-variant wheel is 'non-variant'",
-    )
-    text = "jobs with these ids; one argument may hold several ids, separated by spaces"
-    add_option(group, "--only", "JOB_ID", text, action="extend", nargs="+", default=[])
-    add_list_option(group, "--python", "VERSION", "jobs for this Python version")
-    add_list_option(group, "--target", "NAME", "jobs for this target")
-    text = "the fewest jobs that cover every value of every axis, for pull requests"
-    add_flag(group, "--pr-subset", text)
-    add_option(group, "--shard", "I/N", "shard I of N; the jobs of one build stay in one shard")
-    text = "estimate build times from FILE, the report of an earlier run"
-    add_option(group, "--durations", "FILE", text, type=Durations)
+    add_options(group, _JOB_SELECTION)
 
 
 def has_selection(options: argparse.Namespace) -> bool:

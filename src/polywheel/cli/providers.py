@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, add_flag, add_fresh, add_json
+from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.output import print_result, require_rich
 from polywheel.cli.plans import add_project, read_project_of
 from polywheel.config.project import PROVIDER_TIMEOUT
@@ -54,6 +54,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+_OPTIONS = f"""\
+--installed  show the installed plugins instead, from the entry point group 'variant_plugins'
+{FRESH}{JSON}"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel providers",
@@ -63,10 +68,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel providers . --json",
     )
     add_project(parser)
-    text = "show the installed plugins instead, from the entry point group 'variant_plugins'"
-    add_flag(parser, "--installed", text)
-    add_fresh(parser)
-    add_json(parser)
+    add_options(parser, _OPTIONS)
     return parser.parse_args(arguments)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from polywheel.cli.arguments import CommandParser, add_option, split_at_dashes
+from polywheel.cli.arguments import CommandParser, add_options, split_at_dashes
 from polywheel.errors import ConfigError
 from polywheel.system.terminal import print_lines
 from polywheel.wheel.repair import parse_command, repair
@@ -37,6 +37,16 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+_OPTIONS = """\
+--wheel WHEEL   the wheel (default: the wheel in the command)
+--dest-dir DIR  the folder for the repaired wheel (default: the value of -w or --wheel-dir in the
+                command, else the only folder in it)
+--filename {label,plain}
+                whether the filename of the repaired wheel has the label (default: label; plain
+                under cibuildwheel, which can't read labels)
+"""
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="polywheel repair",
@@ -47,18 +57,5 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "filenames.",
         epilog="example: polywheel repair -- auditwheel repair -w {dest_dir} {wheel}",
     )
-    add_option(parser, "--wheel", "WHEEL", "the wheel (default: the wheel in the command)")
-    add_option(
-        parser,
-        "--dest-dir",
-        "DIR",
-        "the folder for the repaired wheel (default: the value of -w or --wheel-dir in the command, "
-        "else the only folder in it)",
-    )
-    parser.add_argument(
-        "--filename",
-        choices=["label", "plain"],
-        help="whether the filename of the repaired wheel has the label (default: label; plain under "
-        "cibuildwheel, which can't read labels)",
-    )
+    add_options(parser, _OPTIONS, dest_dir=str)
     return parser.parse_args(arguments)

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli.arguments import CommandParser, add_flag, add_json
+from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.output import print_result, problem_as_json
-from polywheel.cli.wheels import add_hashes, add_wheels, wheel_paths
+from polywheel.cli.wheels import HASHES, add_wheels, wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.variant import Provider, VariantMetadata
 from polywheel.system.terminal import count_others, print_lines, quantity
@@ -64,10 +64,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel show dist/*.whl --brief",
     )
     add_wheels(parser)
-    add_hashes(parser, " (default: METADATA, variant.json, and WHEEL only)")
-    output = parser.add_mutually_exclusive_group()
-    add_flag(output, "--brief", "print one line per wheel")
-    add_json(output)
+    add_options(parser, f"{HASHES} (default: METADATA, variant.json, and WHEEL only)")
+    add_options(parser.add_mutually_exclusive_group(), f"--brief  print one line per wheel\n{JSON}")
     return parser.parse_args(arguments)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.cli import say
-from polywheel.cli.arguments import CommandParser, add_json
+from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
 from polywheel.model.wheelname import WheelName
 from polywheel.wheel.label import unlabel_wheel
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     add_wheels(parser)
     add_output_options(parser)
-    add_json(parser)
+    add_options(parser, JSON)
     options = parser.parse_args(arguments)
 
     def unlabel(wheel: Path) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli.arguments import add_flag, add_option
+from polywheel.cli.arguments import add_options
 from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
 from polywheel.system.terminal import print_lines
@@ -80,24 +80,16 @@ def add_wheels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="wheels, folders, or globs")
 
 
-def add_force(parser: argparse.ArgumentParser) -> None:
-    add_flag(parser, "--force", "overwrite existing wheels")
-
-
-def add_hashes(parser: argparse.ArgumentParser, remark: str = "") -> None:
-    text = "read every file of the wheels and compare it with its hash in RECORD"
-    add_flag(parser, "--hashes", text + remark)
+FORCE = "--force  overwrite existing wheels\n"
+HASHES = "--hashes  read every file of the wheels and compare it with its hash in RECORD"
+_OUTPUT = """\
+-o --output DIR  write to DIR and create it if needed (default: the folder of each wheel)
+--in-place       change and rename the wheel itself; if its dist-info folder is at the end of the
+                 archive, only that part is written
+"""
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the place of new wheels: ``--output``, ``--in-place``, and ``--force``."""
-    group = parser.add_mutually_exclusive_group()
-    text = "write to DIR and create it if needed (default: the folder of each wheel)"
-    add_option(group, "-o --output", "DIR", text, type=Path)
-    add_flag(
-        group,
-        "--in-place",
-        "change and rename the wheel itself; if its dist-info folder is at the end of the archive, "
-        "only that part is written",
-    )
-    add_force(parser)
+    add_options(parser.add_mutually_exclusive_group(), _OUTPUT)
+    add_options(parser, FORCE)
