@@ -21,7 +21,6 @@ from polywheel.run.orchestrator import run_plan
 from polywheel.run.outcome import Outcome, State
 from polywheel.run.preparation import prepare_run
 from polywheel.run.progress import (
-    format_size,
     is_terminal,
     json_events,
     live_table,
@@ -29,7 +28,7 @@ from polywheel.run.progress import (
     plain_lines,
 )
 from polywheel.run.report import Report, warnings_as_json
-from polywheel.system.terminal import count_others, join_first, json_text, print_lines
+from polywheel.system.terminal import count_others, format_size, join_first, json_text, print_lines
 
 _MOST_LINES = 20
 """How many failures, warnings, and stale wheels the summary lists."""

@@ -16,7 +16,7 @@ from polywheel.run.options import RunObserver
 from polywheel.run.outcome import Outcome, State, log_file
 from polywheel.run.report import warnings_as_json
 from polywheel.system.logs import last_lines
-from polywheel.system.terminal import escape_unencodable, json_text, log_line
+from polywheel.system.terminal import escape_unencodable, format_size, json_text, log_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -232,14 +232,6 @@ def summary_line(outcome: Outcome) -> str:
         return f"{outcome.build}: {outcome.state.replace('-', ' ')}"
     files = ", ".join(f"{wheel.file} ({format_size(wheel.size)})" for wheel in outcome.wheels)
     return f"{outcome.build}: built in {outcome.seconds:.1f} s: {files}"
-
-
-def format_size(count: int) -> str:
-    """Return a number of bytes with a unit."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def failure_lines(outcome: Outcome, first_build: dict[tuple[str, ...], str]) -> list[str]:

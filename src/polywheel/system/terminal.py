@@ -76,6 +76,16 @@ def quantity(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def format_size(size: int) -> str:
+    """Return a number of bytes with three digits, in powers of 1,000: ``187 B``, ``1.4 kB``, ``192 MB``."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # the loop variable is used below
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{size} B" if unit == "B" else f"{amount:.3g} {unit}"
+
+
 def count_others(items: Sized, most: int, noun: str) -> Iterator[str]:
     """Yield ``and 3 more …`` if there are more than ``most`` items, of which the others are not shown."""
     if len(items) > most:

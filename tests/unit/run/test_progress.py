@@ -22,7 +22,6 @@ from polywheel.run.outcome import Outcome, State, Wheel
 from polywheel.run.progress import (
     LastLine,
     failure_lines,
-    format_size,
     is_terminal,
     json_events,
     live_table,
@@ -83,7 +82,7 @@ def test_plain_lines(tmp_path: Path) -> None:
         "2 skipped: there is no Python 3.99 here",
         "e: started",
         "f: started",
-        "[1/2] e: built in 2.0 s: e.whl (1.2 MB)",
+        "[1/2] e: built in 2.0 s: e.whl (1.23 MB)",
         "[2/2] f: failed",
         *(f"  | line {number}" for number in range(70, 100)),
         "  error: it broke",
@@ -176,7 +175,7 @@ def test_the_table(tmp_path: Path) -> None:
     shown = shown_text(stream)
     assert "2 up to date" in shown
     assert "2 skipped: there is no Python 3.99 here" in shown
-    assert "e: built in 2.0 s: e.whl (1.2 MB)" in shown
+    assert "e: built in 2.0 s: e.whl (1.23 MB)" in shown
     assert "f: failed" in shown
     assert "line 99" in shown
     assert str(log) in shown.replace("\n", "")
@@ -354,10 +353,3 @@ def test_where_a_table_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_terminal(io.StringIO())
     monkeypatch.setenv("TERM", "dumb")
     assert not is_terminal(Terminal())
-
-
-@pytest.mark.parametrize(
-    ("count", "said"), [(0, "0 bytes"), (5_900, "5.9 kB"), (10**6, "1.0 MB"), (2 * 10**9, "2.0 GB")]
-)
-def test_sizes(count: int, said: str) -> None:
-    assert format_size(count) == said

@@ -25,6 +25,7 @@ from polywheel.run.progress import json_events, plain_lines
 from polywheel.run.report import Report
 from polywheel.system.terminal import (
     escape_unencodable,
+    format_size,
     json_text,
     log_line,
     one_line,
@@ -305,3 +306,18 @@ def test_the_line_that_ends_a_run_is_safe_too() -> None:
     assert "sekret" not in line
     assert "##" not in line
     assert json.loads(line)["warnings"] == ["##[error]https://user:****@example.org/x"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1436, "1.44 kB"),
+        (999_600, "1 MB"),
+        (2 * 10**9, "2 GB"),
+    ],
+)
+def test_sizes_are_readable(size: int, text: str) -> None:
+    assert format_size(size) == text

@@ -27,6 +27,7 @@ from polywheel.index.write.simple import (
 )
 from polywheel.model.variant import NULL_LABEL, Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.system.terminal import format_size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -109,16 +110,6 @@ def _rank(label: str | None) -> tuple[int, str]:
     return (1 if label == NULL_LABEL else 0), label
 
 
-def readable_size(size: int) -> str:
-    """``187 B``, ``1.4 kB``, ``192 MB``: three digits, in powers of 1,000."""
-    amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # the loop variable is used below
-        if amount < 999.5 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{size} B" if unit == "B" else f"{amount:.3g} {unit}"
-
-
 def _render(template: str, **values: object) -> bytes:
     text = _environment().get_template(template).render(api_version=API_VERSION, **values)
     return text.encode("utf-8")
@@ -129,7 +120,7 @@ def _environment() -> Environment:
     environment = template_environment(
         "--simple", hint="install polywheel[cli], or omit --simple", autoescape=True
     )
-    environment.filters["size"] = readable_size
+    environment.filters["size"] = format_size
     return environment
 
 

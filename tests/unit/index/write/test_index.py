@@ -19,7 +19,6 @@ from polywheel.cli.index import run
 from polywheel.errors import ConfigError, WheelError
 from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.output import MANIFEST, OutputFolder
-from polywheel.index.write.pages import readable_size
 from polywheel.model.variant import Provider
 from support.index_wheels import MKL, PROVIDERS, V1, V2, declared, listing, variant, write_wheel
 from support.wheels import assembled, files_of, parts, wheel_files, with_record, zipped
@@ -184,14 +183,6 @@ def test_releases_stand_newest_first_and_versions_in_order(tmp_path: Path) -> No
     assert project_json(tmp_path)["versions"] == ["1.9", "1.10rc1", "1.10"]
     names = [text.split("-")[1] for text, _ in page(tmp_path).anchors]
     assert names == ["1.10", "1.10rc1", "1.9"]
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1436, "1.44 kB"), (999_600, "1 MB")],
-)
-def test_sizes_are_readable(size: int, text: str) -> None:
-    assert readable_size(size) == text
 
 
 def test_names_are_normalized_and_versions_that_are_equal_are_one_release(tmp_path: Path) -> None:
