@@ -31,6 +31,7 @@ from polywheel.providers.plugins import (
     applicable_requirements,
     default_reference,
 )
+from polywheel.system.terminal import join_first
 
 PluginRunner = Callable[[Sequence[Provider]], Mapping[str, Features]]
 """Runs the plugins of providers. Returns supported features by namespace."""
@@ -52,9 +53,7 @@ class SupportedProperties:
     def reason(self, unsupported: Sequence[VariantProperty]) -> str:
         """Return why a feature with these values rules out a variant."""
         first = unsupported[0]
-        listed = ", ".join(map(str, unsupported[:_MAX_NAMED_VALUES]))
-        if len(unsupported) > _MAX_NAMED_VALUES:
-            listed += f", and {len(unsupported) - _MAX_NAMED_VALUES} more"
+        listed = join_first(list(map(str, unsupported)), _MAX_NAMED_VALUES)
         single = len(unsupported) == 1
         text = f"{listed} is not supported" if single else f"none of {listed} is supported"
         because = self.because.get((first.namespace, first.feature))
