@@ -69,7 +69,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "job selection",
         "a job must match every option; --select, --only, --python, and --target may be repeated",
     )
-    add_options(group, _JOB_SELECTION)
+    add_options(group, _JOB_SELECTION, durations=Durations)
 
 
 def has_selection(options: argparse.Namespace) -> bool:
