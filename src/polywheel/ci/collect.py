@@ -22,7 +22,7 @@ from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
 from polywheel.system.files import sha256_of, walk
 from polywheel.system.temporary import replacing
-from polywheel.system.terminal import quantity
+from polywheel.system.terminal import count_others, join_first, quantity
 
 _SAFE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
 _MAX_ROWS = 400
@@ -92,10 +92,8 @@ def _failures(reports: MergedReport) -> Iterator[str]:
 def _warnings(reports: MergedReport) -> Iterator[str]:
     lines = []
     for warning in reports.warnings:
-        jobs = ", ".join(warning["jobs"][:_MAX_NAMED_JOBS])
-        others = len(warning["jobs"]) - _MAX_NAMED_JOBS
-        rest = f" and {others} more" if others > 0 else ""
-        text = f"{escape_markdown(warning['text'])} ({escape_markdown(jobs)}{rest})"
+        jobs = escape_markdown(join_first(warning["jobs"], _MAX_NAMED_JOBS))
+        text = f"{escape_markdown(warning['text'])} ({jobs})"
         lines.append(f"{warning['level']}: {text}")
     yield from _section("Warnings and notes", lines)
 
@@ -105,8 +103,7 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
     if lines:
         yield from ("", f"### {title}", "")
     yield from (f"- {line}" for line in lines[:_MAX_FAILURES])
-    if len(lines) > _MAX_FAILURES:
-        yield f"- and {len(lines) - _MAX_FAILURES} more"
+    yield from (f"- {line}" for line in count_others(lines, _MAX_FAILURES, ""))
 
 
 def escape_markdown(text: str) -> str:

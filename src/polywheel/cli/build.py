@@ -142,7 +142,7 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
             yield f"failed: {first.build}: {reason}"
         else:
             yield f"failed: {len(outcomes)} builds: {reason}"
-            yield f"  builds: {join_first([outcome.build for outcome in outcomes], _MOST_LINES)}"
+            yield f"  builds: {join_first((outcome.build for outcome in outcomes), _MOST_LINES)}"
         yield from (f"  log: {log}" for log in first.logs)
     yield from count_others(by_error, _MOST_LINES, " errors")
 

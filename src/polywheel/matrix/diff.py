@@ -8,6 +8,7 @@ from typing import Any
 
 from polywheel.matrix.plan_json import job_as_json
 from polywheel.model.plan import Job, Plan, Removal
+from polywheel.system.terminal import join_first
 
 SHAPE = 1
 """The version of the output of ``--diff --json``."""
@@ -59,7 +60,8 @@ def difference(before: Plan, after: Plan) -> Difference:
         changes = [*_changes(old[identifier], new[identifier], fields)]
         was, is_now = (jobs[identifier] for jobs in together)
         if was != is_now:
-            changes.append(Change("built together with", _few(was - is_now), _few(is_now - was)))
+            lost, gained = join_first(sorted(was - is_now), 3), join_first(sorted(is_now - was), 3)
+            changes.append(Change("built together with", lost, gained))
         if changes:
             changed[identifier] = tuple(changes)
     targets = {
@@ -95,12 +97,6 @@ def _built_together(plan: Plan, common: set[str]) -> dict[str, frozenset[str]]:
         members = common.intersection(build.jobs)
         together |= dict.fromkeys(members, frozenset(members))
     return together
-
-
-def _few(names: frozenset[str]) -> str:
-    ordered = sorted(names)
-    rest = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
-    return ", ".join(ordered[:3]) + rest
 
 
 def _changes(before: object, after: object, fields: Iterable[str]) -> Iterator[Change]:

@@ -14,6 +14,7 @@ from polywheel.model.plan import NON_VARIANT, EqualVariants, Job
 from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import preset_names
 from polywheel.setup.rules import is_intended
+from polywheel.system.terminal import join_first
 
 _MAX_NAMED = 6
 """The maximum number of variants or features in a message."""
@@ -46,8 +47,8 @@ def equal_variants(
         without_setup = [prop for prop in differing if not is_intended(prop, rules)]
         if without_setup:
             problem = Problem(
-                f"the variants {_listed(labels)} ask the same of the build, so their wheels have "
-                f"the same content{unless}",
+                f"the variants {join_first(map(repr, labels), _MAX_NAMED)} ask the same of the build, "
+                f"so their wheels have the same content{unless}",
                 next(job.at for job in members if job.properties),
                 _hint(project, without_setup),
             )
@@ -62,11 +63,7 @@ def _hint(project: Project, properties: Sequence[VariantProperty]) -> str:
     presets = [f'"{name}"' for name in namespaces if name in unused]
     advice = f"name the preset (presets = [{', '.join(presets)}]) or " if presets else ""
     return (
-        f"no build setup distinguishes the values of {_listed(features)}: {advice}add rules; "
+        "no build setup distinguishes the values of "
+        f"{join_first(map(repr, features), _MAX_NAMED)}: {advice}add rules; "
         f'[tool.polywheel.setup."{features[0]}"] without fields declares that this is intended'
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(map(repr, names[:_MAX_NAMED])) + rest

@@ -14,7 +14,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
 from typing import TextIO
 
@@ -92,8 +92,9 @@ def count_others(items: Sized, most: int, noun: str) -> Iterator[str]:
         yield f"and {len(items) - most} more{noun}"
 
 
-def join_first(names: Sequence[str], most: int) -> str:
-    """Join the first names: ``a, b and 3 more``."""
+def join_first(texts: Iterable[str], most: int) -> str:
+    """Join the first texts: ``a, b and 3 more``."""
+    names = list(texts)
     return " ".join([", ".join(names[:most]), *count_others(names, most, "")])
 
 

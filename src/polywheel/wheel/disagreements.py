@@ -22,6 +22,7 @@ from polywheel.model.variant import (
     VariantMetadata,
 )
 from polywheel.model.wheelname import WheelName, same_version
+from polywheel.system.terminal import join_first
 from polywheel.wheel.dist_info import VARIANT_JSON
 from polywheel.wheel.inspected_wheel import FILENAME, METADATA, InspectedWheel
 
@@ -223,9 +224,7 @@ def _different(what: str, ours: Sequence[object], theirs: Sequence[object]) -> s
 
 def _some(texts: Iterable[str]) -> str:
     """List the first few texts and the number of the others."""
-    listed = list(texts)
-    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
-    return ", ".join(listed[:_MAX_NAMED]) + more
+    return join_first(texts, _MAX_NAMED)
 
 
 def _text(headers: Message, name: str) -> str:

@@ -53,7 +53,7 @@ class SupportedProperties:
     def reason(self, unsupported: Sequence[VariantProperty]) -> str:
         """Return why a feature with these values rules out a variant."""
         first = unsupported[0]
-        listed = join_first(list(map(str, unsupported)), _MAX_NAMED_VALUES)
+        listed = join_first(map(str, unsupported), _MAX_NAMED_VALUES)
         single = len(unsupported) == 1
         text = f"{listed} is not supported" if single else f"none of {listed} is supported"
         because = self.because.get((first.namespace, first.feature))
