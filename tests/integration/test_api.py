@@ -1,4 +1,4 @@
-"""The public API: the examples of docs/api.md, run, and what the functions return."""
+"""The public API: the examples of docs/api.md, and the results of the functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's mistake ends in a clear error: what, where, what to do; no traceback, nothing left."""
+"""Mistakes of users end in a clear error without a traceback, and leave no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a build old: everything that went into its wheel; and nothing that did not."""
+"""A build runs again if something that its wheel depends on has changed, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: ``polywheel build``."""
+"""``polywheel build``: runs, failures, interrupts, and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two variants never share objects, whatever directory the real backend keeps between builds."""
+"""Two variants never share object files, whatever directory the real backend keeps between builds."""
 
 from __future__ import annotations
 

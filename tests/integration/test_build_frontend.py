@@ -1,4 +1,4 @@
-"""``polywheel build --frontend cibuildwheel`` where nothing is run: what is refused, and what it says."""
+"""``polywheel build --frontend cibuildwheel`` without running it: errors and messages."""
 
 from __future__ import annotations
 

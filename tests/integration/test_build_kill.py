@@ -1,4 +1,4 @@
-"""``polywheel build``, killed at random moments: nothing is lost, nothing is done twice."""
+"""``polywheel build`` killed at random moments: no wheel is lost, and no build runs twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel build``, and what its processes do to each other and to what they leave behind."""
+"""Processes of ``polywheel build``: daemons, workers and compilers that outlive it, and two runs at once."""
 
 from __future__ import annotations
 

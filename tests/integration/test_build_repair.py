@@ -1,4 +1,4 @@
-"""``repair-command`` of a target in ``polywheel build``: real auditwheel, and what can go wrong."""
+"""``repair-command`` of a target in ``polywheel build``, with the real auditwheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sdist that `polywheel build` makes its builds of, and what it remembers of backends."""
+"""The sdist that ``polywheel build`` makes first, and the cached answers of backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a variant asks of its build reaches the compiler, the environment and the wheel."""
+"""The build setup of a variant reaches the compiler, the environment, and the wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `polywheel build` makes builds of: sources of every kind, and the environments they get."""
+"""The sources of ``polywheel build``, and the environments of its builds."""
 
 from __future__ import annotations
 

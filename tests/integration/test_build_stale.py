@@ -1,4 +1,4 @@
-"""Wheels that are not planned any more: named at the end of a run, removed with --prune."""
+"""Wheels that are no longer planned are named at the end of a run, and removed with --prune."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings and notes of builds: at the end of a run and in its report, not in the logs alone."""
+"""Warnings and notes of builds are shown at the end of a run and in its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wheels that are not what was to be built: without compiled code, of another project or version."""
+"""Wheels that a build must not make: without compiled code, or of another project or version."""
 
 from __future__ import annotations
 

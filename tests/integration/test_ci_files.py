@@ -1,4 +1,4 @@
-"""Generated files: what referees say of them, what hostile names do to them, and when they are written."""
+"""Generated CI files: independent validators, hostile names, and when a file is written."""
 
 from __future__ import annotations
 

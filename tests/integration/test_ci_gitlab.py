@@ -1,4 +1,4 @@
-"""The scripts of the GitLab include at work: plan, two jobs of the child pipeline and collect."""
+"""The scripts of the GitLab include: plan, two jobs of the child pipeline, and collect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a generated file: any text comes out of it as it went in, and nothing else does."""
+"""The output of commands in the script of the composite action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generated workflow at work: every step of plan, build and collect, in order, on this machine."""
+"""The generated GitHub workflow: all steps of plan, build, and collect, on this machine."""
 
 from __future__ import annotations
 

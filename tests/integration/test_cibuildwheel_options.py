@@ -1,4 +1,4 @@
-"""What a run of cibuildwheel is told: its words for targets, variants, settings and variables."""
+"""The container engine for cibuildwheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: ``polywheel providers``."""
+"""``polywheel providers``."""
 
 from __future__ import annotations
 

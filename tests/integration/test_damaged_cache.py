@@ -1,4 +1,4 @@
-"""Caches that lost something to a full disk, or to somebody who cleaned up: the next run repairs them."""
+"""Caches damaged by a full disk or by a clean-up: the next run repairs them."""
 
 from __future__ import annotations
 

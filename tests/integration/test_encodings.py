@@ -1,4 +1,4 @@
-"""Every command where standard output is not UTF-8: its --help, and what it says of a project."""
+"""Commands whose standard output is not UTF-8."""
 
 from __future__ import annotations
 

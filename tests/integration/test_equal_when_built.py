@@ -1,4 +1,4 @@
-"""Variants of plugins that ask the same of their builds, which a plan can't know."""
+"""Variants of plugins with equal builds, which a plan can't know."""
 
 from __future__ import annotations
 

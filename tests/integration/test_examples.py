@@ -1,4 +1,4 @@
-"""Every example builds as its README says: isolated, with its real backend, as a variant."""
+"""Each example builds as its README says: isolated, with its real backend, as a variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exit codes of commands whose output is lost, that run out of memory, or that meet a bug in polywheel."""
+"""Exit codes of commands whose output is lost, that run out of memory, or that meet a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel explain``: as people call it, and over HTTP."""
+"""``polywheel explain``: the command, and indexes over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel finalize``: which names wheels get, which are refused, and that nothing is lost."""
+"""``polywheel finalize``: the final filenames, refused wheels, and interrupted runs."""
 
 from __future__ import annotations
 

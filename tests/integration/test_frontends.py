@@ -1,4 +1,4 @@
-"""Other frontends than ``python -m build``: uv and pip."""
+"""Frontends other than ``python -m build``: uv and pip."""
 
 from __future__ import annotations
 

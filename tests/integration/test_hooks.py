@@ -1,4 +1,4 @@
-"""The hooks as frontends see them: which exist, what they return, what the real backend sees."""
+"""The hooks for frontends: the existing hooks, their results, and the arguments for the real backend."""
 
 from __future__ import annotations
 

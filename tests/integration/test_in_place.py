@@ -1,4 +1,4 @@
-"""Changing a wheel where it lies: the same wheel as by copying, and whole whatever happens."""
+"""Changing a wheel in place: the same result as a copy, and never half a wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`polywheel index`, and the installers that read what it wrote: uv, and pip, which knows no variants."""
+"""``polywheel index``, and installers that read its files: uv, and pip, which knows no variants."""
 
 from __future__ import annotations
 

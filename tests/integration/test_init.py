@@ -1,4 +1,4 @@
-"""``polywheel init``: real projects get tables that build, and nothing else of their files changes."""
+"""``polywheel init``: real projects get tables that build, and no other change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where packages come from: what the user told pip and uv holds, whichever of them installs."""
+"""Indexes that the user set for pip or uv are used by both installers."""
 
 from __future__ import annotations
 

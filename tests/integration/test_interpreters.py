@@ -1,4 +1,4 @@
-"""Interpreters: found where they are, told apart by what they are and not by their names."""
+"""Finding interpreters: by what they report, not by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compile slots: shared by real Ninjas where they can, fixed shares elsewhere, the user's own first."""
+"""Compile slots, shared by real Ninjas."""
 
 from __future__ import annotations
 

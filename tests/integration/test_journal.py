@@ -1,4 +1,4 @@
-"""The journal of an output directory, whatever became of it between two runs."""
+"""The lock of the journal ends with its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel label`` and ``unlabel``: real wheels, of every backend and from PyPI."""
+"""``polywheel label`` and ``unlabel`` with wheels of every backend and from PyPI."""
 
 from __future__ import annotations
 

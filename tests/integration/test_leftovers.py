@@ -1,4 +1,4 @@
-"""What a kill leaves behind is removed by the next run of any command there."""
+"""The leftovers of a killed run are removed by the next run."""
 
 from __future__ import annotations
 

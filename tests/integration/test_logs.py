@@ -1,4 +1,4 @@
-"""The logs of builds are bounded."""
+"""The size of build logs is bounded."""
 
 from __future__ import annotations
 

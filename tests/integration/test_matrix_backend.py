@@ -1,4 +1,4 @@
-"""The build backend knows the labels of a project's matrix, and takes tables from another file."""
+"""The build backend knows the labels of a project's matrix, and reads tables from another file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: ``polywheel matrix``."""
+"""``polywheel matrix``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples that need a compiler of their own: nvcc, cargo."""
+"""Examples with other compilers: nvcc, cargo."""
 
 from __future__ import annotations
 

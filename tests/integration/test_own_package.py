@@ -1,4 +1,4 @@
-"""The running polywheel as build environments get it, and the project's requirement of it."""
+"""The package of the running polywheel in build environments, and projects that require it."""
 
 from __future__ import annotations
 

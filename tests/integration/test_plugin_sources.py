@@ -1,4 +1,4 @@
-"""Plugins come from the index that the user named, in every command that installs them."""
+"""Every command installs plugins from the index that the user named."""
 
 from __future__ import annotations
 

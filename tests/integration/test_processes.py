@@ -1,4 +1,4 @@
-"""Children of a run: real ones, which end as they are told to, or do not."""
+"""Starting and ending child processes."""
 
 from __future__ import annotations
 

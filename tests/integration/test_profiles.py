@@ -1,4 +1,4 @@
-"""Backend profiles: those that are shipped, and which one a project uses."""
+"""Backend profiles with installed backends."""
 
 from __future__ import annotations
 

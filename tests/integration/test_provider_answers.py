@@ -1,4 +1,4 @@
-"""What plugins answer: checked when it comes back, and held against what a project asks for."""
+"""Checks of the answers of plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provider plugins in real builds: which are installed, that they are asked, what they decide."""
+"""Provider plugins in real builds: their installation, calls, and answers."""
 
 from __future__ import annotations
 

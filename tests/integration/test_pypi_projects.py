@@ -1,4 +1,4 @@
-"""Projects from PyPI as they are: unpacked sdists, only pyproject.toml's tables added to."""
+"""Projects from PyPI: unpacked sdists with new tables in pyproject.toml."""
 
 from __future__ import annotations
 

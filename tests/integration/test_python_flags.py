@@ -1,4 +1,4 @@
-"""Where setuptools compiles behind another backend, a variant is optimized as every other wheel is."""
+"""Variants get Python's own optimization flags if setuptools compiles behind another backend."""
 
 from __future__ import annotations
 

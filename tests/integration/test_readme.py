@@ -1,4 +1,4 @@
-"""README's first example, with its own commands: built, indexed, and installed by uv as README says."""
+"""The first example of the README with its own commands: built, indexed, and installed by uv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings are declared once: schema and reference are made of them, and agree with the readers."""
+"""The generator of the schema and the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel repair``: a tool that refuses labels, run on wheels that have them."""
+"""``polywheel repair``: a tool that refuses labels, on wheels with labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel show``: wheels of polywheel, of other tools and of strangers."""
+"""``polywheel show``: wheels of polywheel, of other tools, and damaged wheels."""
 
 from __future__ import annotations
 

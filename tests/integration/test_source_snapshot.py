@@ -1,4 +1,4 @@
-"""Sources: what of a tree is taken, what a copy is, and that the original is never written to."""
+"""Sources: the files that belong to a source, its copies, and that the original is never changed."""
 
 from __future__ import annotations
 

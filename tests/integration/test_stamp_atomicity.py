@@ -1,4 +1,4 @@
-"""A stamped wheel appears whole under its name or not at all, and takes no memory."""
+"""Stamping with a full disk, or killed: the target is whole or absent."""
 
 from __future__ import annotations
 

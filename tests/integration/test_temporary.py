@@ -1,4 +1,4 @@
-"""Temporary folders: gone at the end, and after a kill gone with the next run."""
+"""Temporary folders of killed processes are removed by a later run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sdists of strangers: archives of every format, and crafted ones, in bounded memory and time."""
+"""Sdists: archives that tar writes, and crafted archives in bounded memory and time."""
 
 from __future__ import annotations
 

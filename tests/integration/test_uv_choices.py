@@ -1,4 +1,4 @@
-"""What ``polywheel explain`` foretells, held against what a real uv takes."""
+"""The predictions of ``polywheel explain``, compared with a real uv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sources may read the variant that they are built for."""
+"""Sources that may read the variant that they are built for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build environments: made by real installers, once, whole, and used again."""
+"""Build environments: made once by real installers, complete, and reused."""
 
 from __future__ import annotations
 

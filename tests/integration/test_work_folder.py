@@ -1,4 +1,4 @@
-"""The folders that builds work in: nobody waits for one, and no two work in the same one."""
+"""Work folders: processes that outlive their build keep theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that lie a thousand deep in one another: an error, or no obstacle, and never a traceback."""
+"""Folders nested a thousand levels deep: an error or success, and never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``polywheel init`` writes: found languages, chosen places, composed tables, the file itself."""
+"""``polywheel init``: found languages, chosen presets, composed tables, and the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One label stands for one set of properties, and one set of properties has one label."""
+"""A label stands for one set of properties, and a set of properties has one label."""
 
 from __future__ import annotations
 

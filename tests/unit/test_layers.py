@@ -1,4 +1,4 @@
-"""The direction of dependencies: backend and cli on top, errors and the text of messages at the bottom, nobody sideways."""
+"""The direction of imports, and the names of unit tests."""
 
 from __future__ import annotations
 

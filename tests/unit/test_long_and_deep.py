@@ -1,4 +1,4 @@
-"""Numbers with more digits than Python reads, and values nested deeper than it counts, in every reader."""
+"""Very long numbers and deeply nested values, in every reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is decided otherwise on Windows and macOS: the decisions, since neither runs here."""
+"""Decisions for Windows and macOS, which can't run here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether builds ask the plugin of a namespace: every caller gives the same answer."""
+"""Whether builds ask the plugin of a namespace: every caller gets the same answer."""
 
 from __future__ import annotations
 

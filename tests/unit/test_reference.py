@@ -1,4 +1,4 @@
-"""Settings are declared once: schema and reference are made of them, and agree with the readers."""
+"""Settings are declared once: schema and reference are generated, and agree with the readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few random releases in every run of the tests; ``nox -s uv-choices`` compares hundreds."""
+"""A few random releases; ``nox -s uv-choices`` compares hundreds."""
 
 from __future__ import annotations
 

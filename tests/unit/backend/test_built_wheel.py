@@ -1,4 +1,4 @@
-"""What the real backend has built: a wheel of this project, with compiled code where it must have some."""
+"""Checks of the wheel that the real backend built: its project, its version, and its compiled code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jobs of a workflow of cibuildwheel: by target, by what is said at all, and not too many."""
+"""The jobs of a workflow with cibuildwheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a CI run: wheels of all jobs in one folder, reports in one, a summary that is safe."""
+"""The end of a CI run: one folder of wheels, one report, and a safe summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CI systems are given: every value a string, every name safe, every job there once."""
+"""Plans for CI systems: every value is a string, every name is safe, every job occurs once."""
 
 from __future__ import annotations
 

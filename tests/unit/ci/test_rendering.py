@@ -1,4 +1,4 @@
-"""What goes into a generated file: any text comes out of it as it went in, and nothing else does."""
+"""Texts in generated files are unchanged, and add nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of commands: what can't be parsed names the nearest name."""
+"""Wrong arguments of commands: the error names the nearest name."""
 
 from __future__ import annotations
 

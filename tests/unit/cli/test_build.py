@@ -1,4 +1,4 @@
-"""The end of `polywheel build`: each error once, however many builds ended with it."""
+"""The end of ``polywheel build``: each error is shown once, however many builds it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel index --release``: a plan, or reports, say what belongs to the release."""
+"""``polywheel index --release``: a plan or reports say which wheels belong to the release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``polywheel label`` and ``unlabel`` on small wheels: what is refused, and that the original stays."""
+"""``polywheel label`` and ``unlabel`` on small wheels: errors, and originals that stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``[tool.polywheel.matrix]`` and ``…targets``, read: every key, and everything that may be wrong."""
+"""``[tool.polywheel.matrix]`` and ``[tool.polywheel.targets]``: every key, and every mistake."""
 
 from __future__ import annotations
 

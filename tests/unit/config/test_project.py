@@ -1,4 +1,4 @@
-"""pyproject.toml, read and checked as a whole."""
+"""pyproject.toml as a whole."""
 
 from __future__ import annotations
 

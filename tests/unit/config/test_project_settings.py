@@ -1,4 +1,4 @@
-"""``[tool.polywheel]``: what a build reads of it."""
+"""``[tool.polywheel]``: the settings of a build."""
 
 from __future__ import annotations
 

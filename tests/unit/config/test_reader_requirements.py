@@ -1,4 +1,4 @@
-"""Requirements that are taken without the parser are those that the parser takes."""
+"""Requirements that the quick check accepts are valid for the parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which variant the config settings of a build ask for."""
+"""The variant that the config settings of a build select."""
 
 from __future__ import annotations
 

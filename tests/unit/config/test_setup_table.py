@@ -1,4 +1,4 @@
-"""``[tool.polywheel.setup]``: what is read of a rule, and what is wrong with one."""
+"""``[tool.polywheel.setup]``: every field of a rule, and every mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``[variant]`` of every generation in one model; every mistake in it said with its place."""
+"""``[variant]`` of every version in one model; each mistake is reported with its key path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Requires-Dist`` of one variant: what METADATA has already is not doubled."""
+"""``Requires-Dist`` of one variant: existing requirements are not repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Variant-*`` fields in METADATA; the referee of what METADATA says is the email package."""
+"""``Variant-*`` fields in METADATA, compared with the email package."""
 
 from __future__ import annotations
 

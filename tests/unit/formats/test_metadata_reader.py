@@ -1,4 +1,4 @@
-"""The variant fields of METADATA: what other tools and what polywheel wrote."""
+"""Reading the variant fields of METADATA, from polywheel and from other tools."""
 
 from __future__ import annotations
 

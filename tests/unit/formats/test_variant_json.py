@@ -1,4 +1,4 @@
-"""variant.json: what is in it, and that other tools read it."""
+"""Writing variant.json; other tools read it."""
 
 from __future__ import annotations
 

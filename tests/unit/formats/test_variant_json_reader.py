@@ -1,4 +1,4 @@
-"""Reading variant.json and variants.json: of every generation, and of strangers."""
+"""Reading variant.json and variants.json of every version, and hostile documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of variants: PEP 825's own words, its pseudocode, and the reference library."""
+"""The order of variants: the text of PEP 825, its pseudocode, and the reference library."""
 
 from __future__ import annotations
 

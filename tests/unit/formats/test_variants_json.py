@@ -1,4 +1,4 @@
-"""``*-variants.json``: what the wheels of a release say together, and what they may not disagree on."""
+"""``*-variants.json``: merging the metadata of the wheels of a release, and conflicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two plans differ in: jobs added, removed and changed, and what makes the difference."""
+"""The difference between two plans: added, removed, and changed jobs, and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a matrix to its plan: which cells there are, what is one build, and every mistake."""
+"""From a matrix to its plan: cells, builds, and every mistake."""
 
 from __future__ import annotations
 

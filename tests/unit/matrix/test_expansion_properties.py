@@ -1,4 +1,4 @@
-"""What holds of every matrix: a model of GitHub's rules, the order of tables, nothing lost."""
+"""Properties of every expansion: GitHub's rules, the order of tables, complete plans."""
 
 from __future__ import annotations
 

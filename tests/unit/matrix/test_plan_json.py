@@ -1,4 +1,4 @@
-"""Plans written as JSON and read again; what is no plan is refused with where it is wrong."""
+"""Writing and reading plans as JSON; errors name the place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selected jobs: what fits, what is an error, and that builds stay consistent."""
+"""Selecting jobs: matching jobs, errors, and consistent builds."""
 
 from __future__ import annotations
 

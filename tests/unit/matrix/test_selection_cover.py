@@ -1,4 +1,4 @@
-"""The fewest jobs that have every value: they have every value, and there are no fewer."""
+"""The smallest set of jobs that has every value."""
 
 from __future__ import annotations
 

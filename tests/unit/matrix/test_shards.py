@@ -1,4 +1,4 @@
-"""Shards and packs: nothing lost, nothing twice, no build split, balanced, the same everywhere."""
+"""Shards and packs: complete, without repetition or split builds, balanced, reproducible."""
 
 from __future__ import annotations
 

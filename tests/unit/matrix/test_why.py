@@ -1,4 +1,4 @@
-"""Which rule made or removed a cell: file and key path."""
+"""The rule that made or removed a cell: file and key path."""
 
 from __future__ import annotations
 

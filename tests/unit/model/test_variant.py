@@ -1,4 +1,4 @@
-"""A variant: its hash, its label, and when the two and the properties go together."""
+"""Variants: hash, label, and properties that agree with them."""
 
 from __future__ import annotations
 

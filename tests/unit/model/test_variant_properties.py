@@ -1,4 +1,4 @@
-"""Variant features and properties: what is read, how it is written, what is refused."""
+"""Variant features and properties: reading, writing, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filenames of wheels: which part is which, and what is no name of a wheel."""
+"""The parts of wheel filenames, and names that are not those of wheels."""
 
 from __future__ import annotations
 

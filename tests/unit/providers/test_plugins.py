@@ -1,4 +1,4 @@
-"""What plugins answer: checked when it comes back, and held against what a project asks for."""
+"""The plugins that a build asks, and answers of any content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of an output directory, whatever became of it between two runs."""
+"""The journal of an output directory, and changes to it between two runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The build loop calls an executor as `polywheel.run.executors.protocol` says."""
+"""The build loop calls an executor as ``polywheel.run.executors.protocol`` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of a run: lines, events, a table that moves; and nothing that harms a terminal."""
+"""Progress of a run: lines, events, a live table, and safe text for terminals."""
 
 from __future__ import annotations
 

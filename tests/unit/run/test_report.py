@@ -1,4 +1,4 @@
-"""The report of a run: every state, the exit code, and the document that docs/report.md shows."""
+"""The report of a run: every state, the exit code, and the document in docs/report.md."""
 
 from __future__ import annotations
 

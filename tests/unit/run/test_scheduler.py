@@ -1,4 +1,4 @@
-"""The scheduler on fakes: work that does nothing, or waits for what the test says."""
+"""The scheduler, with tasks that do nothing or wait for the test."""
 
 from __future__ import annotations
 

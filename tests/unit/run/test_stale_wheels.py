@@ -1,4 +1,4 @@
-"""Which wheels of an output directory are stale: by the plan, the journal, and the wheels of a run."""
+"""Stale wheels of an output directory: according to the plan, the journal, and the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folders that builds work in: nobody waits for one, and no two work in the same one."""
+"""Work folders of builds: none is used twice at the same time, and no build waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A build directory of the variant's own: where it is, and what it depends on."""
+"""The build directory of a variant: its path, and its inputs."""
 
 from __future__ import annotations
 

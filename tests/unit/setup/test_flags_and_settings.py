@@ -1,4 +1,4 @@
-"""Build setup in the words of each real backend."""
+"""Build setup as variables and config settings of each real backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which spelling of flags the compiler in use takes, told from its name."""
+"""The compiler family, from the name of the compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The presets that polywheel ships, and properties that are held against one."""
+"""The presets of polywheel, and properties that are compared with them."""
 
 from __future__ import annotations
 

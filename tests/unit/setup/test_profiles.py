@@ -1,4 +1,4 @@
-"""Backend profiles: those that are shipped, and which one a project uses."""
+"""The backend profiles of polywheel, and the profile of a project."""
 
 from __future__ import annotations
 

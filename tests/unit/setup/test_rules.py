@@ -1,4 +1,4 @@
-"""From rules, provider answers and presets to the build setup of one variant."""
+"""From rules, plugin answers, and presets to the build setup of one variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about what neither the project nor the provider knows are refused, with the nearest key."""
+"""Rules about unknown properties are refused; the error names the nearest property."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache folder is the user's alone: what lies in it is executed."""
+"""The cache folder belongs to the user alone, because its content is executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that somebody else made: a pipe, a device, or a link may have the name."""
+"""Names that may belong to a pipe, a device, or a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has: the system's own word, and that of a container where it is less."""
+"""The processors and the memory of this machine, or of its container."""
 
 from __future__ import annotations
 

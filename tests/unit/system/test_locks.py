@@ -1,4 +1,4 @@
-"""Locks on files: what means that somebody else holds one, and what does not."""
+"""Locks on files: errors that mean that another process holds the lock."""
 
 from __future__ import annotations
 

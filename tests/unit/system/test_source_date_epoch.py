@@ -1,4 +1,4 @@
-"""SOURCE_DATE_EPOCH: one rule for the stamp of a wheel and for a run."""
+"""SOURCE_DATE_EPOCH: one rule for stamps and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporary folders: gone at the end, and after a kill gone with the next run."""
+"""Temporary folders, and the removal of abandoned ones."""
 
 from __future__ import annotations
 

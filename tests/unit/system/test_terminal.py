@@ -1,4 +1,4 @@
-"""Text from strangers' files in messages: one line, nothing hidden, no command to a terminal or CI."""
+"""Text from foreign files in messages: one line, nothing hidden, no commands for terminals or CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wheel looked at from all sides: what is read of it, and every way in which its parts disagree."""
+"""Inspecting a wheel: its content, and every contradiction in it."""
 
 from __future__ import annotations
 

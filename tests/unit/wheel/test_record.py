@@ -1,4 +1,4 @@
-"""RECORD: reading it line by line, and writing only the lines that change."""
+"""RECORD: reading it line by line, and rewriting only the lines that change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stamping a wheel: what is in it afterwards, what is not taken, and that it comes whole."""
+"""Stamping a wheel: the changed files, and the unchanged ones."""
 
 from __future__ import annotations
 

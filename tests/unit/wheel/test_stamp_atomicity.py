@@ -1,4 +1,4 @@
-"""A stamped wheel appears whole under its name or not at all, and takes no memory."""
+"""Stamping writes the whole wheel or nothing, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wheels that are not taken: WheelError, never another exception, and nothing left behind."""
+"""Wheels that can't be stamped: a WheelError, and no files are left."""
 
 from __future__ import annotations
 

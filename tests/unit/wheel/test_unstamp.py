@@ -1,4 +1,4 @@
-"""Taking a stamp off: the wheel is what it was, byte for byte where zlib's default was in use."""
+"""Removing a stamp restores the original wheel, byte for byte if zlib's default was used."""
 
 from __future__ import annotations
 

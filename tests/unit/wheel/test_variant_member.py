@@ -1,4 +1,4 @@
-"""What `index` sees of a wheel at a glance is what it sees from all sides; where not, it looks again."""
+"""The quick reader of ``index`` agrees with the full inspection, or falls back to it."""
 
 from __future__ import annotations
 

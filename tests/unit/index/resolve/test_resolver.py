@@ -1,4 +1,4 @@
-"""Which wheel a system gets, and the reasons why it does not get the others."""
+"""The wheel that a system gets, and the reasons against the others."""
 
 from __future__ import annotations
 

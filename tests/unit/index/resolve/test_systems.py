@@ -1,4 +1,4 @@
-"""Described systems: what the TOML says, what is wrong in it, tags and markers of other machines."""
+"""Descriptions of systems in TOML: mistakes, tags, and markers of other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The anchors of pages: as a browser finds them, in bounded time, and never an unknown error."""
+"""The anchors of HTML pages, as a browser finds them, in bounded time."""
 
 from __future__ import annotations
 

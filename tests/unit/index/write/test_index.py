@@ -1,4 +1,4 @@
-"""What `index` writes into a folder, what it takes away, and what it leaves alone."""
+"""``write_index``: written files, removed files, and files that stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of cibuildwheel is told: its words for targets, variants, settings and variables."""
+"""Options for cibuildwheel: targets, variants, settings, and variables."""
 
 from __future__ import annotations
 

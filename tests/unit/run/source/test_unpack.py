@@ -1,4 +1,4 @@
-"""Sdists of strangers: archives of every format, and crafted ones, in bounded memory and time."""
+"""Unpacking sdists: every format of archives, and damaged archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a wheel is what was planned: its stamp, its tags, and what it says of itself."""
+"""Checks that a wheel is the planned wheel: its stamp, its tags, and its metadata."""
 
 from __future__ import annotations
 

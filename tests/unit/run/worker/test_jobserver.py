@@ -1,4 +1,4 @@
-"""Compile slots: shared by real Ninjas where they can, fixed shares elsewhere, the user's own first."""
+"""Compile slots: shared if the build tool can, fixed shares otherwise; settings of the user win."""
 
 from __future__ import annotations
 

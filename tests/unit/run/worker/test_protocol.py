@@ -1,4 +1,4 @@
-"""Requests and responses of workers: what is written is read again, and nothing else is."""
+"""Requests and responses of workers: a round trip, and malformed messages."""
 
 from __future__ import annotations
 

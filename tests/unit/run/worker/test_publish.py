@@ -1,4 +1,4 @@
-"""How wheels get their final names: nothing of another origin is written over, nothing is lost."""
+"""Publishing wheels under their final names: unrelated files are not overwritten, and none is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading archives: zipfile is the referee for what is right; what is wrong gives a WheelError."""
+"""Reading archives, compared with zipfile."""
 
 from __future__ import annotations
 

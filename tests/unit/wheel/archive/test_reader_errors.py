@@ -1,4 +1,4 @@
-"""Archives that do not agree with themselves: each is refused by a WheelError."""
+"""Inconsistent archives are refused with a WheelError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing an archive anew: what stays is copied as it lies, byte for byte."""
+"""Rewriting archives: unchanged members are copied byte for byte."""
 
 from __future__ import annotations
 
