@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-import stat
 import tarfile
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +12,6 @@ import pytest
 
 from polywheel.errors import BuildError
 from polywheel.run.source.snapshot import read_source
-from polywheel.run.source.tree import has_mode
 from polywheel.run.source.unpack import _Unpacking, unpack_sdist
 from polywheel.run.work_folder import work_folder_path
 from polywheel.system import source_files
@@ -72,13 +70,6 @@ def test_two_files_of_an_sdist_that_are_one_where_case_does_not_count(tmp_path: 
         unpack_sdist(sdist, folder)
     (tmp_path / "empty").mkdir()
     unpack_sdist(sdist, tmp_path / "empty")  # one name twice is no matter: the last counts
-
-
-@pytest.mark.parametrize("posix", [True, False])
-def test_permissions_of_a_copy(posix: bool) -> None:
-    """Windows says 666 of every file that may be written to."""
-    status = os.stat_result((stat.S_IFREG | 0o666, 1, 1, 1, 0, 0, 0, 0, 0, 0))
-    assert has_mode(status, 0o644, posix=posix) != posix
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes links")

@@ -21,11 +21,11 @@ from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import (
     Source,
     cached_source,
+    content_digest,
     read_source,
     source_changed_error,
     unpack_source,
 )
-from polywheel.run.source.tree import content_digest
 from polywheel.run.work_folder import open_work_folder
 from polywheel.run.worker.protocol import SdistStep
 from polywheel.run.worker.requests import (

@@ -7,18 +7,20 @@ find the version, so a copy of a checkout is a checkout too.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run.source import git, mercurial
 from polywheel.run.source.git import Repository
-from polywheel.run.source.tree import content_digest, copy_files, remove_folder
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.cache import cache_directory
 from polywheel.system.cache_manifest import is_intact, record_files, write_json
@@ -30,7 +32,9 @@ from polywheel.system.source_files import (
     files_below,
     git_prefix,
     git_source_files,
+    is_copied_as_link,
     source_entries,
+    unreadable_error,
 )
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
 
@@ -72,10 +76,7 @@ class Source:
         return bool(self.repositories)
 
     def copy_to(self, folder: Path) -> None:
-        """Make ``folder`` a copy of the source. Equal files are kept, other files are removed.
-
-        Only one thread may use a folder at a time. Raises BuildError if it can't be written.
-        """
+        """Copy the source to a new folder. Raises BuildError if it can't be written."""
         try:
             copy_files(self.root, self.files, folder)
             for repository in self.repositories:
@@ -93,12 +94,14 @@ class Source:
         BuildError if the source has changed since it was read.
         """
         kept = cache_directory() / "snapshots" / self.digest[:32]
+
+        def is_usable() -> bool:
+            return is_intact(kept) and (not fresh or self.has_same_content(kept / _SNAPSHOT))
+
         try:
-            if fresh and is_intact(kept) and not self.has_same_content(kept / _SNAPSHOT):
-                remove_folder(kept)
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
-            if not is_intact(kept):
+            if not is_usable():
                 remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
                 with temporary_folder(kept.parent) as folder:
                     new = folder / "new"
@@ -106,9 +109,8 @@ class Source:
                     if not self.has_same_content(new / _SNAPSHOT):
                         raise source_changed_error()
                     record_files(new)
-                    if not is_intact(kept):  # no other run has created it meanwhile
-                        remove_folder(kept)
-                        rename(new, kept)
+                    if not is_usable():  # no other run has created it meanwhile
+                        _replace_folder(kept, new)
             os.utime(kept)  # marks it as used
         except OSError as error:
             if not is_intact(kept):  # another run may have created it meanwhile
@@ -196,8 +198,7 @@ def unpack_source(
             record_files(new)
             write_json(new / _NOTE, note)
             if source is None or not unpacked.has_same_content(source.root):
-                remove_folder(kept)
-                rename(new, kept)
+                _replace_folder(kept, new)
     except OSError as error:
         raise BuildError(
             f"{path.name} can't be unpacked: {error.strerror or error}", at=str(path)
@@ -227,6 +228,14 @@ def cached_source(kept: Path) -> Source | None:
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _replace_folder(kept: Path, new: Path) -> None:
+    """Give a new folder its name in the cache. A kill leaves no partial folder under that name."""
+    with temporary_folder(kept.parent) as folder:
+        with suppress(FileNotFoundError):
+            rename(kept, folder / "old")
+        rename(new, kept)
 
 
 def source_changed_error() -> BuildError:
@@ -289,6 +298,36 @@ def _read_files(
         newest = max(newest, status.st_mtime)
         digest.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
     return tuple(files), digest.hexdigest(), int(newest)
+
+
+def copy_files(root: Path, names: Collection[str], target: Path) -> None:
+    """Copy these files to a new folder. Raises OSError, also if the folder exists."""
+    try:
+        target.mkdir(parents=True)
+    except FileExistsError:
+        raise OSError(errno.EEXIST, "an earlier copy can't be removed", str(target)) from None
+    for folder in sorted({str(parent) for name in names for parent in PurePosixPath(name).parents}):
+        (target / folder).mkdir(exist_ok=True)
+    for name in names:
+        origin, copy = root / name, target / name
+        if is_copied_as_link(root, name):
+            copy.symlink_to(origin.readlink(), target_is_directory=origin.is_dir())
+            continue
+        status = origin.stat()
+        shutil.copyfile(origin, copy)
+        copy.chmod(0o755 if status.st_mode & stat.S_IXUSR else 0o644)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def content_digest(path: Path, status: os.stat_result) -> bytes:
+    """Return the kind of a file and the digest of its content. Raises BuildError."""
+    if stat.S_ISLNK(status.st_mode):
+        return b"link" + hashlib.sha256(os.fsencode(path.readlink())).digest()
+    try:
+        digest = bytes.fromhex(sha256_of(path))
+    except OSError as error:
+        raise unreadable_error(path, error) from None
+    return (b"exec" if status.st_mode & stat.S_IXUSR else b"file") + digest
 
 
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:
