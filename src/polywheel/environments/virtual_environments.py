@@ -124,8 +124,8 @@ class Environments:
         self._fresh = fresh
         self._notify = notify
         self._stop = stop or Event()
-        self._environments: dict[str, Environment] = {}
-        self._locks: dict[str, Lock] = {}
+        self._environments: dict[Path, Environment] = {}
+        self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
         self._uses = ExitStack()
         """Closed when this run stops using its environments."""
@@ -141,34 +141,32 @@ class Environments:
         Raises BuildError, and ConfigError for settings of installers that can't be applied.
         """
         normalized = normalized_requirements(requirements)
-        key = self._key(interpreter, normalized)
+        folder = self._usual_folder(interpreter, normalized)
         with self._lock:
-            lock = self._locks.setdefault(key, Lock())
+            lock = self._locks.setdefault(folder, Lock())
         with lock:
-            if key not in self._environments:
-                folder = self._usual_folder(key)
+            if folder not in self._environments:
                 try:
-                    self._environments[key] = self._find_or_create(folder, interpreter, normalized)
+                    environment = self._find_or_create(folder, interpreter, normalized)
                 except OSError as error:
                     why = error.strerror or error
                     raise BuildError(
                         f"can't create an environment: {why}", at=str(folder)
                     ) from None
-            return self._environments[key]
+                self._environments[folder] = environment
+            return self._environments[folder]
 
     def find(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment | None:
         """Return an environment that exists, without a check of its files; None if there is none."""
-        key = self._key(interpreter, normalized_requirements(requirements))
-        if key in self._environments or self._fresh:
-            return self._environments.get(key)
-        return _find(self._usual_folder(key))
+        folder = self._usual_folder(interpreter, normalized_requirements(requirements))
+        if folder in self._environments or self._fresh:
+            return self._environments.get(folder)
+        return _find(folder)
 
-    def _key(self, interpreter: Interpreter, requirements: Sequence[str]) -> str:
+    def _usual_folder(self, interpreter: Interpreter, requirements: Sequence[str]) -> Path:
         parts = [interpreter.identity, requirements, self._installer.identity]
         text = json.dumps(parts, sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-
-    def _usual_folder(self, key: str) -> Path:
+        key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
         # Scripts in an environment contain its path: it must not depend on symbolic links.
         return cache_directory().resolve() / self._kind / key
 

@@ -29,12 +29,10 @@ def cache_directory() -> Path:
     """
     path = _configured_or_default()
     try:
-        if sys.platform != "win32":  # the folder is in the user's profile, which is private
-            _refuse_shared(path)
+        _refuse_shared(path)
         if not path.is_dir():
             _create(path)
-            if sys.platform != "win32":  # another user may have created it meanwhile
-                _refuse_shared(path)
+            _refuse_shared(path)  # another user may have created it meanwhile
     except OSError as error:
         raise ConfigError(
             f"the cache folder can't be used: {error.strerror or error}",
@@ -87,7 +85,7 @@ def _create(path: Path) -> None:
 
 def _refuse_shared(path: Path) -> None:
     """Raise ConfigError if another user can write to a folder or to one of its parents."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # the folder is in the user's profile, which is private
         return
     user = os.geteuid()
     # In a user namespace, root of the machine may have another number. The owner of / can do anything.
@@ -97,14 +95,12 @@ def _refuse_shared(path: Path) -> None:
         last = (step, status) == steps[-1] and path.is_dir()
         why = refusal(status, trusted=trusted, user=user, last=last)
         if why is not None:
-            what, hint = f"{step}, on the path to the cache folder,", ""
-            if last:
-                what = "the cache folder"
-                hint = f"empty it and make it private to user {user} (chown, chmod 700), or "
+            what = "the cache folder" if last else f"{step}, on the path to the cache folder,"
+            private = f"empty it and make it private to user {user} (chown, chmod 700), or "
             raise ConfigError(
                 f"{what} {why}: other users could put programs there, and polywheel would run them",
                 at=str(path),
-                hint=f"{hint}set {VARIABLE} to a folder of your own",
+                hint=f"{private if last else ''}set {VARIABLE} to a folder of your own",
             )
 
 

@@ -178,9 +178,7 @@ def _create_folder(parent: Path, dot: str) -> tuple[Path, BinaryIO]:
             try:
                 lock = opened.enter_context((folder / _LOCK).open("x+b"))
                 is_locked = True
-                with suppress(
-                    OSError
-                ):  # a file system without locks: no process can remove the folder
+                with suppress(OSError):  # without locks, no process can remove the folder
                     is_locked = try_lock(lock)
                 # Another process may have removed the folder as abandoned before it was locked.
                 status = (folder / _LOCK).lstat()
