@@ -23,7 +23,6 @@ from polywheel.errors import BuildError
 from polywheel.model.plan import Job
 from polywheel.providers.plugins import plugin_requires, without_plugin
 from polywheel.run.fingerprint import build_variables, digest_of
-from polywheel.run.source.snapshot import KEPT_SECONDS, MOST_SOURCES
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_unused, replacing
@@ -201,7 +200,7 @@ def _write_answer(path: Path, requirements: Sequence[str]) -> None:
     with suppress(OSError):
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            remove_unused(path.parent.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
+            remove_unused(path.parent.parent)
         with replacing(path) as part:
             part.touch(mode=0o600)  # a requirement may hold a password
             part.write_text(json.dumps(list(requirements)), encoding="utf-8")

@@ -25,6 +25,10 @@ from polywheel.system.locks import try_lock
 _LOCK = "polywheel.lock"
 _NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
 _USERS = ".users"
+MOST_KEPT = 20
+"""The number of folders that :func:`remove_unused` keeps: the ones that were used last."""
+_KEPT_SECONDS = 7 * 24 * 3600.0
+"""Seconds for which it keeps them after their last use."""
 _JUST_USED = 60.0
 """Seconds after its last use in which a folder is not removed, regardless of the number of folders."""
 _TRIES = 100
@@ -130,7 +134,7 @@ def _users(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{_USERS}")
 
 
-def remove_unused(parent: Path, *, most: int, seconds: float) -> None:
+def remove_unused(parent: Path, *, most: int = MOST_KEPT, seconds: float = _KEPT_SECONDS) -> None:
     """Remove the folders in ``parent`` that no living process uses, and that are too old or too many.
 
     The ``most`` folders that were used last are kept, and all folders that were used less than a minute ago.

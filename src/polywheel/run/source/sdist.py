@@ -21,7 +21,6 @@ from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import (
     Source,
     cached_source,
-    content_digest,
     read_source,
     source_changed_error,
     unpack_source,
@@ -38,7 +37,6 @@ from polywheel.run.worker.requests import (
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import sha256_of
 from polywheel.system.locks import hold_lock
-from polywheel.system.source_files import source_entries
 
 _COMMITTED_ONLY = ("meson-python",)
 """Profiles of backends whose sdists leave out uncommitted files."""
@@ -123,7 +121,7 @@ class SdistMaker:
         """
         around = read_source(checkout_root(root), without=[*self.without, self.log.parent])
         whole = around.freeze(fresh=self.fresh)
-        if _contents(whole.root / part.prefix, part.files) != _contents(part.root, part.files):
+        if not part.has_same_content(whole.root / part.prefix):
             raise source_changed_error()
         return whole
 
@@ -176,12 +174,6 @@ class SdistMaker:
             if not sdist.is_file():
                 raise StepFailedError(f"the sdist of the real backend does not exist: {sdist.name}")
             return unpack_source(sdist, kept=kept, epoch=self.context.epoch, fresh=self.fresh)
-
-
-def _contents(root: Path, files: Sequence[str]) -> list[tuple[str, bytes]]:
-    return [
-        (name, content_digest(root / name, status)) for name, status in source_entries(root, files)
-    ]
 
 
 def _first_line(error: BuildError) -> str:

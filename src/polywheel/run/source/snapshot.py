@@ -41,10 +41,6 @@ from polywheel.system.temporary import mark_as_used, remove_unused, temporary_fo
 _NOTE = "polywheel-source.json"
 _SNAPSHOT = "source"
 _SHAPE = 1
-KEPT_SECONDS = 7 * 24 * 3600
-"""Seconds that a snapshot, or an unpacked sdist, is kept after its last use."""
-MOST_SOURCES = 20
-"""The number of snapshots, and of unpacked sdists, that are kept: the ones that were used last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +74,7 @@ class Source:
     def copy_to(self, folder: Path) -> None:
         """Copy the source to a new folder. Raises BuildError if it can't be written."""
         try:
-            copy_files(self.root, self.files, folder)
+            _copy_files(self.root, self.files, folder)
             for repository in self.repositories:
                 repository.write(folder)
         except OSError as error:
@@ -102,10 +98,10 @@ class Source:
             kept.parent.mkdir(parents=True, exist_ok=True)
             mark_as_used(kept)
             if not is_usable():
-                remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
+                remove_unused(kept.parent)
                 with temporary_folder(kept.parent) as folder:
                     new = folder / "new"
-                    copy_files(self.root, self.files, new / _SNAPSHOT)
+                    _copy_files(self.root, self.files, new / _SNAPSHOT)
                     if not self.has_same_content(new / _SNAPSHOT):
                         raise source_changed_error()
                     record_files(new)
@@ -183,7 +179,7 @@ def unpack_source(
         if source is not None and not fresh:
             return source
         kept.parent.mkdir(parents=True, exist_ok=True)
-        remove_unused(kept.parent, most=MOST_SOURCES, seconds=KEPT_SECONDS)
+        remove_unused(kept.parent)
         with temporary_folder(kept.parent) as folder:
             new = folder / "new"
             new.mkdir()
@@ -296,11 +292,11 @@ def _read_files(
         if name.startswith(mercurial.CHANGED_BY_STATUS):
             continue
         newest = max(newest, status.st_mtime)
-        digest.update(os.fsencode(name) + b"\0" + content_digest(root / name, status))
+        digest.update(os.fsencode(name) + b"\0" + _content_digest(root / name, status))
     return tuple(files), digest.hexdigest(), int(newest)
 
 
-def copy_files(root: Path, names: Collection[str], target: Path) -> None:
+def _copy_files(root: Path, names: Collection[str], target: Path) -> None:
     """Copy these files to a new folder. Raises OSError, also if the folder exists."""
     try:
         target.mkdir(parents=True)
@@ -319,7 +315,7 @@ def copy_files(root: Path, names: Collection[str], target: Path) -> None:
         os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def content_digest(path: Path, status: os.stat_result) -> bytes:
+def _content_digest(path: Path, status: os.stat_result) -> bytes:
     """Return the kind of a file and the digest of its content. Raises BuildError."""
     if stat.S_ISLNK(status.st_mode):
         return b"link" + hashlib.sha256(os.fsencode(path.readlink())).digest()
