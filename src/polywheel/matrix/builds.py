@@ -24,11 +24,11 @@ from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
 from polywheel.system.files import open_regular
 from polywheel.system.source_files import (
-    JOURNAL,
     files_below,
     git_prefix,
     git_source_files,
     source_entries,
+    without_output_folders,
 )
 
 PREFIX = "POLYWHEEL_VARIANT_"
@@ -73,9 +73,7 @@ def _source_files(root: Path) -> Iterable[str]:
         names = None
     if names is None:
         names = sorted(files_below(root, ignore=True, ignore_at_top=False, strict=False))
-    # Output folders of polywheel contain logs that mention the variables.
-    outputs = tuple(name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}"))
-    return [name for name in names if not name.startswith(outputs)]
+    return without_output_folders(names)  # their logs mention the variables
 
 
 def _read(path: Path) -> bytes:

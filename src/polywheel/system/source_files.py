@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -121,6 +121,12 @@ def files_below(
                     yield (relative / name).as_posix()
     except OSError as error:
         raise unreadable_error(Path(error.filename or root), error) from None
+
+
+def without_output_folders(names: Sequence[str], *folders: str) -> list[str]:
+    """Return the names that are neither in the output folder of a run nor in ``folders`` (``build/``)."""
+    outputs = [name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}")]
+    return [name for name in names if not f"{name}/".startswith((*outputs, *folders))]
 
 
 def source_entries(root: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:

@@ -28,13 +28,13 @@ from polywheel.system.files import MAX_DEPTH, TOO_DEEP, sha256_of
 from polywheel.system.files import replace as rename
 from polywheel.system.source_date_epoch import EARLIEST, LATEST
 from polywheel.system.source_files import (
-    JOURNAL,
     files_below,
     git_prefix,
     git_source_files,
     is_copied_as_link,
     source_entries,
     unreadable_error,
+    without_output_folders,
 )
 from polywheel.system.temporary import mark_as_used, remove_unused, temporary_folder
 
@@ -329,9 +329,7 @@ def _content_digest(path: Path, status: os.stat_result) -> bytes:
 def _without(root: Path, names: Sequence[str], paths: Iterable[Path]) -> list[str]:
     """Return the names that are neither in one of these paths nor in the output folder of a run."""
     top = root.resolve()
-    excluded = {name.removesuffix(JOURNAL) for name in names if name.endswith(f"/{JOURNAL}")}
-    for path in paths:
-        resolved = path.resolve()
-        if resolved != top and resolved.is_relative_to(top):
-            excluded.add(f"{resolved.relative_to(top).as_posix()}/")
-    return [name for name in names if not f"{name}/".startswith(tuple(excluded))]
+    folders = [path.resolve() for path in paths]
+    inside = [path for path in folders if path != top and path.is_relative_to(top)]
+    relative = [f"{path.relative_to(top).as_posix()}/" for path in inside]
+    return without_output_folders(names, *relative)
