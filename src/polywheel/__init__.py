@@ -129,9 +129,9 @@ def build(
     from pathlib import Path
 
     from polywheel.config.project import config_file
+    from polywheel.run.context import prepare_run
     from polywheel.run.options import RunObserver, RunOptions
     from polywheel.run.orchestrator import run_plan
-    from polywheel.run.preparation import prepare_run
 
     options = options or RunOptions(out=Path("dist"))
     if options.config is None:

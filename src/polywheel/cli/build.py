@@ -16,10 +16,10 @@ from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import print_dry_run
 from polywheel.cli.plans import config_path, select_jobs
 from polywheel.matrix.plan_json import read_plan
+from polywheel.run.context import prepare_run
 from polywheel.run.options import RunObserver, RunOptions
 from polywheel.run.orchestrator import run_plan
 from polywheel.run.outcome import Outcome, State
-from polywheel.run.preparation import prepare_run
 from polywheel.run.progress import (
     is_terminal,
     json_events,

@@ -20,9 +20,9 @@ from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import PluginEnvironments
+from polywheel.run.context import PreparedRun
 from polywheel.run.executors.create import plan_for_executor
 from polywheel.run.outcome import group_by_setup
-from polywheel.run.preparation import PreparedRun
 from polywheel.setup.digest import NO_SETUP
 from polywheel.system.limits import cpu_count
 

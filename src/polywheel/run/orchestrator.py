@@ -18,17 +18,15 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
-from polywheel.run.context import RunContext
+from polywheel.run.context import PreparedRun, RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
 from polywheel.run.journal import open_journal
-from polywheel.run.loop import BuildLoop
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
 from polywheel.run.outcome import group_by_setup, report_equal_setups, setups_of
 from polywheel.run.own_package import own_package_folder
-from polywheel.run.preparation import PreparedRun
 from polywheel.run.report import Report
-from polywheel.run.scheduler import Limits, Task
+from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.stale_wheels import find_stale, prune
 from polywheel.run.work_folder import remove_abandoned_work
@@ -84,18 +82,20 @@ def run_plan(
             observer=observer,
         )
         executor, missing_pythons = create_executor(run)
-        loop = BuildLoop(
-            executor=executor,
+        limits = Limits(
+            max_parallel=options.max_parallel,
+            free_memory=free_memory,
+            keep_going=options.keep_going,
+        )
+        outcomes, interrupted = run_builds(
+            builds,
+            missing_pythons,
+            executor,
+            task_of=partial(_task_of, run),
+            limits=limits,
             stop=run.workers.stop,
             observer=observer,
-            limits=Limits(
-                max_parallel=options.max_parallel,
-                free_memory=free_memory,
-                keep_going=options.keep_going,
-            ),
-            task_of=partial(_task_of, run),
         )
-        outcomes, interrupted = loop.run(builds, missing_pythons)
         equal = equal_when_built(
             prepared.project, plan.jobs, group_by_setup(plan, setups_of(outcomes))
         )

@@ -1,15 +1,22 @@
-"""Schedule tasks: a limited number in parallel, long tasks first, within the free memory."""
+"""Schedule the builds of a run: the missing wheels in parallel, long builds first, within free memory."""
 
 from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import TypeVar
+
+from polywheel.model.plan import Build
+from polywheel.run.executors.protocol import BuildExecutor
+from polywheel.run.options import RunObserver
+from polywheel.run.outcome import ExistingWheels, Outcome, State
+from polywheel.system.limits import cpu_count
+from polywheel.system.processes import on_interrupt
 
 R = TypeVar("R")
 _TICK = 0.2
@@ -134,3 +141,64 @@ class _Memory:
                 return False
         free = self._free()
         return free is None or task.memory <= free
+
+
+def run_builds(
+    builds: Sequence[Build],
+    missing_pythons: Mapping[str, str],
+    executor: BuildExecutor,
+    *,
+    task_of: Callable[[Build], Task],
+    limits: Limits,
+    stop: Event,
+    observer: RunObserver,
+) -> tuple[list[Outcome], bool]:
+    """Build the missing wheels of builds. Return the outcomes, and whether the run was interrupted.
+
+    ``missing_pythons`` has the reason for each version of Python that is not available. ``task_of``
+    returns the task of a build, which has the id of the build.
+    """
+    outcomes = [
+        Outcome(build=build.id, state=State.NO_PYTHON, error=missing_pythons[build.python])
+        for build in builds
+        if build.python in missing_pythons
+    ]
+    runnable = [build for build in builds if build.python not in missing_pythons]
+    # In threads, since the hashes of all wheels are computed.
+    with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
+        existing_wheels = list(pool.map(executor.find_existing, runnable))
+    waiting: dict[str, tuple[Build, ExistingWheels]] = {}
+    for build, existing in zip(runnable, existing_wheels, strict=True):
+        if existing.missing:
+            waiting[build.id] = build, existing
+        else:
+            state = State.UP_TO_DATE
+            outcomes.append(Outcome(build=build.id, state=state, wheels=existing.wheels))
+    observer.begin([build for build, _ in waiting.values()], outcomes)
+    for outcome in outcomes:
+        observer.build_ended(outcome)
+    interrupts = []
+
+    def interrupted() -> None:
+        # No exception: it could be raised anywhere and lose an outcome.
+        interrupts.append(True)
+        stop.set()
+
+    executor.prepare(len(waiting))
+    with on_interrupt(interrupted):
+        ended = run_all(
+            [task_of(build) for build, _ in waiting.values()],
+            lambda task: executor.build(*waiting[task.id]),
+            limits=limits,
+            stop=stop,
+            failed=lambda outcome: outcome.state == State.FAILED,
+            started=lambda task: observer.build_started(waiting[task.id][0]),
+            finished=observer.build_ended,
+        )
+    for outcome in ended:
+        del waiting[outcome.build]
+    not_started = (
+        Outcome(build=build.id, state=State.NOT_STARTED, wheels=existing.wheels)
+        for build, existing in waiting.values()
+    )
+    return [*outcomes, *ended, *not_started], bool(interrupts)

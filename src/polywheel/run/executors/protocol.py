@@ -1,9 +1,9 @@
-"""The protocol between the build loop and an executor.
+"""The protocol between the scheduler and an executor.
 
-An executor builds the wheels of one run. :class:`polywheel.run.loop.BuildLoop` decides which build
-starts when, and the executor does the work: `LocalExecutor` with one worker process for each build,
-`CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine, write a
-class that implements :class:`BuildExecutor` and a function that creates it from a
+An executor builds the wheels of one run. :func:`polywheel.run.scheduler.run_builds` decides which
+build starts when, and the executor does the work: `LocalExecutor` with one worker process for each
+build, `CibuildwheelExecutor` with one run of cibuildwheel for each build. To add another engine,
+write a class that implements :class:`BuildExecutor` and a function that creates it from a
 :class:`~polywheel.run.context.RunContext`, and call this function in
 :func:`polywheel.run.executors.create.create_executor`.
 
@@ -15,17 +15,17 @@ Creation
 Order of calls
     1. ``find_existing`` once for each build of this machine whose Python is available, in several
        threads at once.
-    2. ``prepare`` once, in the thread of the loop. The number is 0 if there is nothing to build.
+    2. ``prepare`` once, in the thread of the scheduler. The number is 0 if there is nothing to build.
     3. ``build`` at most once for each build that misses wheels, each in a thread of a pool of at
        most ``RunOptions.max_parallel`` threads. An executor that only waits for another machine
        holds its thread as well.
 
     There is no call at the end. Whatever has to be closed then is a context manager around the
-    loop, like the compile slots of `polywheel.run.orchestrator.run_plan`.
+    scheduler, like the compile slots of `polywheel.run.orchestrator.run_plan`.
 
 Outcomes
     ``build`` returns one :class:`~polywheel.run.outcome.Outcome` with the state BUILT, FAILED,
-    STOPPED, or UP_TO_DATE (only the new build environment showed that all wheels exist). The loop
+    STOPPED, or UP_TO_DATE (only the new build environment showed that all wheels exist). The scheduler
     sets NO_PYTHON, NOT_STARTED, and UP_TO_DATE for builds without missing wheels; the report sets
     ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was published before
     a failure. Only :meth:`polywheel.run.worker.publish.Publisher.publish`, in any thread of this
@@ -35,7 +35,7 @@ Outcomes
 Errors
     A build that fails is an outcome with an ``error``, not an exception: see
     :func:`capture_outcome`. Any other exception than PolywheelError and OSError is a defect: the
-    loop sets ``stop``, waits for the builds that run, and raises it again. PolywheelError and
+    scheduler sets ``stop``, waits for the builds that run, and raises it again. PolywheelError and
     OSError of ``find_existing`` end the run before anything is built.
 
 Cancellation
@@ -52,8 +52,8 @@ Logs
 
 Limits
     An executor ends a build whose steps take longer than ``RunContext.time_limit``, and returns
-    FAILED. Memory is up to the loop: it starts a build only if this machine has the memory that the
-    build may need (`polywheel.run.scheduler`).
+    FAILED. Memory is up to the scheduler: it starts a build only if this machine has the memory that the
+    build may need.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class BuildExecutor(Protocol):
     def prepare(self, builds: int) -> None:
         """Note that ``builds`` builds follow, to share this machine's processors among them.
 
-        Runs once, in the thread of the loop.
+        Runs once, in the thread of the scheduler.
         """
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:

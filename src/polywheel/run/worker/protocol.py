@@ -69,9 +69,6 @@ Result = TypeVar("Result")
 Filename = Annotated[str, "not a path"]
 
 
-# --- parts of requests and responses -------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestedJob:
     """A job, as far as a worker has to know it."""
@@ -109,9 +106,6 @@ class Message:
 
     jobs: tuple[str, ...]
     """Their ids."""
-
-
-# --- results -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,9 +153,6 @@ class SdistResult:
     """Otherwise: why the backend makes no sdist of this source, now and later."""
 
 
-# --- steps ---------------------------------------------------------------------------------------
-
-
 class Step(Generic[Result]):
     """One step of a build, a dataclass. The type parameter is the type of its result."""
 
@@ -202,9 +193,6 @@ class SdistStep(Step[SdistResult]):
 
 
 _STEPS = {step.__name__: step for step in (RequirementsStep, BuildStep, SdistStep)}
-
-
-# --- requests and responses ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

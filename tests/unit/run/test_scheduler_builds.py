@@ -11,10 +11,9 @@ import pytest
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build
 from polywheel.run.executors.protocol import BuildExecutor, capture_outcome
-from polywheel.run.loop import BuildLoop
 from polywheel.run.options import RunObserver
 from polywheel.run.outcome import ExistingWheels, Outcome, State, Wheel
-from polywheel.run.scheduler import Limits, Task
+from polywheel.run.scheduler import Limits, Task, run_builds
 from support.plans import job, plan_of
 
 PLAN = plan_of([job(None)], [job("v1")], [job("v2")])
@@ -56,15 +55,15 @@ def run(
     executor: RecordingExecutor, *, keep_going: bool = True, missing: Sequence[Build] = ()
 ) -> dict[str, Outcome]:
     implementation: BuildExecutor = executor
-    loop = BuildLoop(
-        executor=implementation,
+    outcomes, interrupted = run_builds(
+        PLAN.builds,
+        {build.python: "no such Python" for build in missing},
+        implementation,
+        task_of=lambda build: Task(id=build.id),
+        limits=Limits(max_parallel=1, keep_going=keep_going),
         stop=executor.stop,
         observer=RunObserver(),
-        limits=Limits(max_parallel=1, keep_going=keep_going),
-        task_of=lambda build: Task(id=build.id),
     )
-    reasons = {build.python: "no such Python" for build in missing}
-    outcomes, interrupted = loop.run(PLAN.builds, reasons)
     assert not interrupted
     return {outcome.build: outcome for outcome in outcomes}
 
