@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from polywheel.config.reader import Problems, local_marker_environment
 from polywheel.errors import ConfigError
-from polywheel.matrix import expansion
+from polywheel.matrix import expansion, platforms
 from polywheel.matrix.expansion import expand, expand_project, matrix_variants
 from polywheel.matrix.platforms import known_targets, running_python, this_target
+from polywheel.model.matrix import Matrix
 from polywheel.model.plan import NON_VARIANT, Build, Job, Removal
 from polywheel.model.variant import VariantProperty
 from support.matrices import (
@@ -963,6 +965,17 @@ def test_too_large_is_too_large_here(include: str) -> None:
     """What would be allowed anywhere else does not matter."""
     text = f"max-cells = {3 if not include else 4}\n{include}{BOTH}"
     assert "more than the limit of" in one_problem(text, here=ANYWHERE).what
+
+
+def test_an_unknown_machine_has_its_own_markers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name resembles that of a known target, but it is no misspelling."""
+    monkeypatch.setattr(platforms, "this_target", lambda: "linux-ppc64le")
+    targets = platforms.matrix_targets(Matrix(), {}, Problems())
+    (target,) = targets.values()
+    assert target.name == "linux-ppc64le"
+    local = local_marker_environment()
+    assert target.environment == {name: local[name] for name in target.environment}
+    assert "platform_machine" in target.environment
 
 
 def test_a_target_that_nobody_knows_is_one_without_pythons_too() -> None:
