@@ -324,7 +324,7 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
             ["--json", "--durations", "report.json"],
             "--durations has no effect without shards or CI jobs",
         ),
-        (["--shard", "1/2", "--durations", "report.json"], "there is no report report.json"),
+        (["--shard", "1/2", "--durations", "report.json"], "the report report.json does not exist"),
         (["--diff", "absent.json"], "polywheel matrix --json writes one"),
         (["--diff", "pyproject.toml"], "invalid JSON"),
         (["--diff", "plan.json", "--select", "v3*"], "--diff works on the whole matrix"),

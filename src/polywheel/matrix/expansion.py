@@ -185,7 +185,7 @@ def _report_two_setups(cell: Cell, other: Cell, tag: WheelTag, problems: Problem
         f"one wheel ({tag.kind}) of the variant {cell.label!r} is for {on[0]} and {on[1]}, "
         "but setup rules with `when` give them different build setups",
         at=cell.at,
-        hint='let the rules not depend on the platform, or set wheel-tag = "python"',
+        hint='remove `when` from these rules, or set wheel-tag = "python"',
     )
 
 

@@ -37,7 +37,7 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
             with path.open("rb") as file:
                 content = file.read(MAX_SIZE + 1)
         except FileNotFoundError:
-            raise ConfigError(f"there is no {what} {path}", hint=hint) from None
+            raise ConfigError(f"the {what} {path} does not exist", hint=hint) from None
     return parse_document(content, shape, at=str(path), what=what, hint=hint, closed=closed)
 
 
@@ -65,7 +65,7 @@ def parse_document(
     table = Table(document, at, (), Problems(closed=closed))
     if table.number("shape") != shape:
         why = f"expected the shape {shape}" if "shape" in table else "shape is missing"
-        raise ConfigError(f"this is no {what}: {why}", at=table.at("shape"), hint=hint)
+        raise ConfigError(f"this is not a {what}: {why}", at=table.at("shape"), hint=hint)
     return table
 
 

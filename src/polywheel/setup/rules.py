@@ -98,8 +98,8 @@ class SetupAccumulator:
             self.problems.add(
                 f"one item of {name} contains several flags: {text!r}",
                 at=origin,
-                hint=f"the plugin has to return each flag as an item of its own; a rule of the "
-                f"project for {name} takes the place of its answer",
+                hint="the plugin must return each flag as a separate item; a rule of the project "
+                f"for {name} replaces its answer",
             )
         self._extend(("flags", name), texts, origin)
 
@@ -354,9 +354,10 @@ def _readable_answer(
         for name, texts in setup.items():
             kept[name] = tuple(text for text in texts if not text.startswith(("-m", "-f")))
             for text in set(texts).difference(kept[name]):
-                notes[f"provider {namespace} says {text!r}, which MSVC does not know: ignored"] = (
-                    None
+                what = (
+                    f"provider {namespace} returned {text!r}, which MSVC does not support: ignored"
                 )
+                notes[what] = None
         return {name: texts for name, texts in kept.items() if texts}
 
     return replace(

@@ -236,8 +236,8 @@ def test_what_is_no_release(dist: Path, tmp_path: Path) -> None:
         ([plan, report], "only reports can be combined"),
         ([tmp_path / "nameless.json"], "the plan has no project name"),
         ([tmp_path / "bad.json"], "expected a state of a report"),
-        ([tmp_path / "none.json"], "this is no plan or report"),
-        ([tmp_path / "absent.json"], "there is no plan or report"),
+        ([tmp_path / "none.json"], "this is not a plan or report"),
+        ([tmp_path / "absent.json"], "absent.json does not exist"),
     ):
         options = [text for file in files for text in ("--release", str(file))]
         with pytest.raises(ConfigError, match=said):
