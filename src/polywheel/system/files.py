@@ -100,7 +100,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("a table holds the same key twice")
+        raise ValueError("a table has the same key twice")
     return table
 
 

@@ -26,15 +26,13 @@ _IGNORED = {
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"),
 }
 _IGNORED_AT_TOP = {"build", "dist", "target", "_skbuild"}
-
-
 JOURNAL = ".polywheel-journal.jsonl"
 """The file that a run of polywheel keeps in its output folder. It is not source."""
 
 
 def git_prefix(folder: Path) -> str | None:
     """Return the path of a folder in its checkout (``python/``; ``""`` at the top); None if it is in none."""
-    return run_git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
+    return run_git(folder, "rev-parse", "--show-prefix")
 
 
 def list_git_files(folder: Path, *kinds: str) -> list[str] | None:
@@ -81,14 +79,17 @@ def is_real_folder(path: Path) -> bool:
 
 
 def run_git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of git without the last line break; None if it fails. It writes nothing."""
+    """Return the output of git without the last line break; None if it fails, or if there is no git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
     environment = {
         name: text for name, text in os.environ.items() if name not in GIT_LOCAL_VARIABLES
     }
     # A checkout of another user (for example in a container) is built too.
     options = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     output = capture_output(
-        [shutil.which("git") or "git", *options, *arguments],
+        [git, *options, *arguments],
         folder=folder,
         environment={**environment, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
     )

@@ -153,7 +153,7 @@ UNUSUAL: dict[str, tuple[bytes, str]] = {
     ),
     "a key twice": (
         zipped(files(DOCUMENT.replace(b'"variants"', b'"variants": {}, "variants"'))),
-        "holds the same key twice",
+        "has the same key twice",
     ),
     "a comma too few": (
         zipped(files(DOCUMENT.replace(b'},\n    "variants', b'}\n "variants'))),

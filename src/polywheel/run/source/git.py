@@ -101,7 +101,7 @@ def checkout_root(folder: Path) -> Path:
 
 def require_commit(folder: Path) -> None:
     """Raise ConfigError if a folder is not in a checkout with a commit."""
-    if not (shutil.which("git") and run_git(folder, "rev-parse", "--verify", "-q", "HEAD")):
+    if not run_git(folder, "rev-parse", "--verify", "-q", "HEAD"):
         raise ConfigError(
             f"{folder} is not a git checkout with a commit", at="--clean", hint="remove --clean"
         )

@@ -45,7 +45,7 @@ class Checkout:
 
 def read_checkout(root: Path) -> Checkout | None:
     """Read a checkout. Return None if a folder is not the root of one, or if there is no Mercurial."""
-    if not (root / ".hg").is_dir() or shutil.which("hg") is None:
+    if not (root / ".hg").is_dir():
         return None
     kinds = ("--modified", "--added", "--clean", "--unknown")
     names = _hg(root, "status", "--no-status", "--print0", *kinds)
@@ -65,9 +65,12 @@ def read_checkout(root: Path) -> Checkout | None:
 
 
 def _hg(root: Path, *arguments: str) -> str | None:
-    """Return the output of Mercurial; None if it fails."""
+    """Return the output of Mercurial; None if it fails, or if there is no Mercurial."""
+    hg = shutil.which("hg")
+    if hg is None:
+        return None
     output = capture_output(
-        [shutil.which("hg") or "hg", "--noninteractive", *arguments],
+        [hg, "--noninteractive", *arguments],
         folder=root,
         # The user's configuration must not change the output.
         environment={**os.environ, "HGPLAIN": "1", "HGENCODING": "utf-8"},
