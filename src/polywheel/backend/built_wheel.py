@@ -144,7 +144,7 @@ def _signs_of_compiled_code(
         yield f"it is for the platform {name.platform}"
     if flags:
         yield f"its variant asks for the compiler flag {flags[0].value!r} (from {flags[0].origin})"
-    profile = choice.profile.name if choice.profile is not None else None
+    profile = choice.profile_name
     if profile in _ALWAYS_COMPILES:
         yield f"{profile} is for projects with something to compile"
     if profile not in _WITHOUT_SETUP_PY and (declared := _extension_modules(project)):

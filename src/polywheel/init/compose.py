@@ -177,7 +177,7 @@ def _suitable(languages: Mapping[str, str]) -> tuple[StartPreset, ...]:
 
 def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
     choice = choose_backend(project)
-    profile = choice.profile.name if choice.profile else None
+    profile = choice.profile_name
     metadata = project.document.get("project")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     target_names = targets(metadata)

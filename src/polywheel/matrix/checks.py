@@ -15,6 +15,7 @@ from polywheel.model.plan import Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
+from polywheel.system.terminal import join_first
 
 _MAX_NAMED_RULES = 3
 _MAX_NAMED_PLATFORMS = 4
@@ -157,11 +158,8 @@ def check_used(
 
 def _removed_by(removals: Iterable[Removal]) -> str | None:
     """A hint with the key paths that removed cells."""
-    keys = list(dict.fromkeys(removal.at.rpartition(": ")[2] for removal in removals))
-    if not keys:
-        return None
-    dots = ", …" if len(keys) > _MAX_NAMED_RULES else ""
-    return "removed by " + ", ".join(keys[:_MAX_NAMED_RULES]) + dots
+    keys = dict.fromkeys(removal.at.rpartition(": ")[2] for removal in removals)
+    return f"removed by {join_first(keys, _MAX_NAMED_RULES)}" if keys else None
 
 
 def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Problems) -> None:
@@ -186,11 +184,10 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
             problems.add(what, at=rule.at, hint=hint or "leave it out, or declare such a variant")
         elif rule.when is not None and not _holds_anywhere(rule, rule.when, platforms, problems):
             named = sorted({f"Python {one.python} on {one.target.name}" for one in platforms})
-            dots = ", …" if len(named) > _MAX_NAMED_PLATFORMS else ""
             problems.add(
                 f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
                 at=f"{rule.at}.when",
-                hint=f"they are for {', '.join(named[:_MAX_NAMED_PLATFORMS])}{dots}",
+                hint=f"they are for {join_first(named, _MAX_NAMED_PLATFORMS)}",
             )
 
 

@@ -53,8 +53,7 @@ def expand(source: str | Path, *, config: str | Path | None = None) -> Plan:
 def expand_project(project: Project) -> Plan:
     """The plan of a project. Raises ConfigError with all problems."""
     matrix, declared = read_matrix(project)
-    choice = choose_backend(project)
-    profile = choice.profile.name if choice.profile else None
+    profile = choose_backend(project).profile_name
     expansion = _expand_here(project, matrix, declared, rules=True)
     keys = BuildKeys(project, profile)
     tag = wheel_tag(project, profile, matrix.wheel_tag)

@@ -292,3 +292,7 @@ class BackendChoice:
 
     at: str = field(default="pyproject.toml: tool.polywheel.build-backend", compare=False)
     """The file and key that name it, or could name it."""
+
+    @property
+    def profile_name(self) -> str | None:
+        return self.profile.name if self.profile else None

@@ -96,7 +96,7 @@ def resolve_setup(
         answers=answers,
         namespaces=metadata.namespaces,
         compiler=compiler,
-        backend=choice.profile.name if choice.profile else None,
+        backend=choice.profile_name,
         source=project.source,
         environment=environment,
     )
