@@ -191,9 +191,10 @@ class _RunningStep:
 
 
 def _check_has_sdists(call: HookCall) -> None:
-    """Raise UnsupportedError if the real backend lacks the hook. All backends with a profile have it."""
+    """Raise UnsupportedError if the real backend lacks the hook. Known backends have it."""
     profile = call.choice.profile
-    if (profile is None or not profile.packages) and not call.real_backend().hooks([call.hook]):
+    is_known = profile is not None and profile.packages
+    if not is_known and not call.real_backend().hooks([call.hook]):
         name = call.choice.build_backend
         raise UnsupportedError(f"the real backend {name!r} has no hook {call.hook}")
 
