@@ -17,10 +17,10 @@ from polywheel.model.plan import Job
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.files import sha256_of
 from polywheel.system.processes import capture_output
+from polywheel.wheel.repair import REPAIR_TOOLS
 
 _SHAPE = 1
 _COMPILERS = {"CC": "cc", "CXX": "c++", "FC": "gfortran", "CUDACXX": "nvcc", "RUSTC": "rustc"}
-_REPAIRERS = ("auditwheel", "delocate-wheel", "delvewheel")
 _TOOLS = ("cmake", "ninja")
 """Programs that backends take from PATH if the environment does not have them."""
 _WITHOUT_EFFECT = frozenset(
@@ -108,7 +108,7 @@ def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str,
     }
     versions = [f"{command}: {_version(command)}" for command in sorted(compilers)]
     for word in (repair or "").split():
-        if word in _REPAIRERS:
+        if word in REPAIR_TOOLS:
             versions.append(f"{word}: {_version(word)}")
         elif Path(word).is_file():
             versions.append(f"{word}: {sha256_of(Path(word))}")

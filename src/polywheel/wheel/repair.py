@@ -31,7 +31,7 @@ from polywheel.wheel.stamp import scratch_folder
 
 WHEEL, DEST_DIR = "{wheel}", "{dest_dir}"
 """The placeholders of cibuildwheel. A command may contain them."""
-_TOOLS = ("auditwheel", "delocate-wheel", "delvewheel")
+REPAIR_TOOLS = ("auditwheel", "delocate-wheel", "delvewheel")
 _FOLDER_OPTIONS = ("-w", "--wheel-dir")
 """The options of the three tools for the output folder."""
 _SUFFIX = ".whl"
@@ -195,8 +195,8 @@ def _run(command: Sequence[str]) -> None:
     if program is None:
         raise ConfigError(
             f"the repair command {command[0]!r} was not found",
-            hint=nearest(command[0], _TOOLS)
-            if command[0] not in _TOOLS
+            hint=nearest(command[0], REPAIR_TOOLS)
+            if command[0] not in REPAIR_TOOLS
             else f"install it where polywheel runs: pip install {command[0].split('-')[0]}",
         )
     # It may be a script without an interpreter.
