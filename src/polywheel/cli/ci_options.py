@@ -13,7 +13,6 @@ from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.plans import add_config, add_source
 from polywheel.errors import ConfigError
 
-_WORKFLOW = ".github/workflows/wheels.yml"
 _WORDS = (
     *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
     *("environment", "repository_url", "pr_subset", "publish", "branch", "tag"),
@@ -21,6 +20,35 @@ _WORDS = (
 """The options in the command line of a generated file, in this order. Files that exist have it."""
 
 
+_KINDS = {
+    "github": (
+        "write a workflow for GitHub Actions",
+        """Write a workflow for GitHub Actions with the jobs plan, build (one for each entry of
+        polywheel matrix --format github), and collect. It reads the matrix when it runs, so it
+        stays the same when the matrix changes.""",
+        "--pr-subset --publish --environment release",
+    ),
+    "gitlab": (
+        "write a file to include in .gitlab-ci.yml",
+        """Write a file to include in .gitlab-ci.yml. It has a plan job, a child pipeline with a job
+        for each build, and a collect job.""",
+        "--pr-subset",
+    ),
+    "cibuildwheel": (
+        "write a workflow for GitHub Actions that runs cibuildwheel",
+        """Write a workflow for GitHub Actions that runs cibuildwheel for each variant and target. The
+        workflow contains the matrix; use --check to find out if the matrix has changed.""",
+        "--check",
+    ),
+    "collect": (
+        "collect the wheels and reports of all jobs of a CI run",
+        """Copy the wheels of all jobs of a CI run into one folder, merge their reports, and print a
+        summary in Markdown. The exit code is 1 if a wheel is missing, and 4 if a wheel does not
+        match its report.""",
+        "artifacts -o dist --report report.json",
+    ),
+}
+"""Summary, description, and example of each subcommand."""
 _FILE = """\
 -o --output FILE  write to FILE (default: WORKFLOW in the repository of SOURCE); - prints it
 --check           write nothing; if the file is out of date, print a diff and exit with 1
@@ -64,10 +92,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: polywheel ci github --pr-subset --publish",
     )
     kinds = parser.add_subparsers(metavar="KIND", required=True, dest="kind")
-    _add_github(kinds)
-    _add_gitlab(kinds)
-    _add_cibuildwheel(kinds)
-    _add_collect(kinds)
+    for kind, (summary, description, example) in _KINDS.items():
+        epilog = f"example: polywheel ci {kind} {example}"
+        kind_parser = kinds.add_parser(kind, help=summary, description=description, epilog=epilog)
+        _add_kind_options(kind_parser, kind)
     options = parser.parse_args(arguments)
     if options.kind != "collect":
         _check(options)
@@ -89,88 +117,28 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _add_github(kinds: argparse._SubParsersAction[CommandParser]) -> None:
-    parser = _file_parser(
-        kinds,
-        "github",
-        file=_WORKFLOW,
-        summary="write a workflow for GitHub Actions",
-        description="Write a workflow for GitHub Actions with the jobs plan, build (one for each "
-        "entry of polywheel matrix --format github), and collect. It reads the matrix when it runs, "
-        "so it stays the same when the matrix changes.",
-        epilog="example: polywheel ci github --pr-subset --publish --environment release",
-    )
-    add_config(parser)
-    add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
-    _add_frame(parser)
-
-
-def _add_gitlab(kinds: argparse._SubParsersAction[CommandParser]) -> None:
-    parser = _file_parser(
-        kinds,
-        "gitlab",
-        file=gitlab.FILE,
-        summary="write a file to include in .gitlab-ci.yml",
-        description="Write a file to include in .gitlab-ci.yml. It has a plan job, a child pipeline "
-        "with a job for each build, and a collect job.",
-        epilog="example: polywheel ci gitlab --pr-subset",
-    )
-    add_config(parser)
-    add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
-    add_options(parser, _GITLAB)
-    parser.set_defaults(image=gitlab.IMAGE, requirement=gitlab.REQUIREMENT)
-
-
-def _add_cibuildwheel(kinds: argparse._SubParsersAction[CommandParser]) -> None:
-    parser = _file_parser(
-        kinds,
-        "cibuildwheel",
-        file=_WORKFLOW,
-        summary="write a workflow for GitHub Actions that runs cibuildwheel",
-        description="Write a workflow for GitHub Actions that runs cibuildwheel for each variant and "
-        "target. The workflow contains the matrix; use --check to find out if the matrix has "
-        "changed.",
-        epilog="example: polywheel ci cibuildwheel --check",
-    )
-    parser.set_defaults(config=None)
-    _add_frame(parser)
-
-
-def _add_collect(kinds: argparse._SubParsersAction[CommandParser]) -> None:
-    parser = kinds.add_parser(
-        "collect",
-        help="collect the wheels and reports of all jobs of a CI run",
-        description="Copy the wheels of all jobs of a CI run into one folder, merge their reports, "
-        "and print a summary in Markdown. The exit code is 1 if a wheel is missing, and 4 if a "
-        "wheel does not match its report.",
-        epilog="example: polywheel ci collect artifacts -o dist --report report.json",
-    )
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="the folder with the artifacts of all jobs"
-    )
-    add_options(parser, _COLLECT, output=Path)
-    parser.set_defaults(output=Path("dist"))
-
-
-def _file_parser(
-    kinds: argparse._SubParsersAction[CommandParser],
-    kind: str,
-    *,
-    file: str,
-    summary: str,
-    description: str,
-    epilog: str,
-) -> argparse.ArgumentParser:
-    parser = kinds.add_parser(kind, help=summary, description=description, epilog=epilog)
-    parser.set_defaults(file=file, parser=parser)
+def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    if kind == "collect":
+        text = "the folder with the artifacts of all jobs"
+        parser.add_argument("folder", type=Path, metavar="DIR", help=text)
+        add_options(parser, _COLLECT, output=Path)
+        parser.set_defaults(output=Path("dist"))
+        return
+    file = gitlab.FILE if kind == "gitlab" else ".github/workflows/wheels.yml"
+    parser.set_defaults(file=file, parser=parser, config=None)
     add_source(parser)
     add_options(parser, _FILE.replace("WORKFLOW", file), output=str)
-    return parser
-
-
-def _add_frame(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, _FRAME)
-    parser.set_defaults(environment=github.ENVIRONMENT, runner=github.RUNNER, python=github.PYTHON)
+    if kind != "cibuildwheel":
+        add_config(parser)
+        add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
+    if kind == "gitlab":
+        add_options(parser, _GITLAB)
+        parser.set_defaults(image=gitlab.IMAGE, requirement=gitlab.REQUIREMENT)
+    else:
+        add_options(parser, _FRAME)
+        parser.set_defaults(
+            environment=github.ENVIRONMENT, runner=github.RUNNER, python=github.PYTHON
+        )
 
 
 def read_workflow_settings(
