@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
-from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError
+from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, os_error_as
 from polywheel.formats.variant_json import parse_head, parse_single_variant, read_variant_json
 from polywheel.formats.variants_json import merge_metadata, variants_json
 from polywheel.model.wheelname import WheelName
@@ -153,13 +153,9 @@ def list_folder(folder: Path, *, hint: str | None = None) -> dict[str, bool]:
 
     Raises ConfigError if the folder can't be listed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            return dict(sorted((entry.name, _is_file(entry)) for entry in entries))
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} can't be listed: {error.strerror or error}", hint=hint
-        ) from None
+    what = f"{folder} can't be listed"
+    with os_error_as(ConfigError, what, hint=hint), os.scandir(folder) as entries:
+        return dict(sorted((entry.name, _is_file(entry)) for entry in entries))
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from polywheel.config.reader import parse_requirement
-from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest
+from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, nearest, os_error_as
 from polywheel.formats.variant_json import MAX_SIZE, read_faulty_variant_json
 from polywheel.index.resolve.uv_providers import uv_objection
 from polywheel.index.resolve.web import Link, fetch_file, read_project_page
@@ -142,18 +142,12 @@ class FolderSource:
 
     def variants_json(self, link: Link) -> bytes:
         """Return the content of a variants.json. Raises WheelError."""
-        try:
-            with open_regular(link.url) as file:
-                return file.read(MAX_SIZE + 1)
-        except OSError as error:
-            raise WheelError(
-                f"{link.filename} can't be read: {error.strerror or error}", at=self.at
-            ) from None
+        what = f"{link.filename} can't be read"
+        with os_error_as(WheelError, what, at=self.at), open_regular(link.url) as file:
+            return file.read(MAX_SIZE + 1)
 
     def read_from_wheels(self, release: CandidateRelease) -> ReleaseVariants:
-        """Combine the variant.json of the wheels (PEP 825, "Variant ordering", allows either
-        source).
-        """
+        """Combine the variant.json of the wheels, which PEP 825, "Variant ordering", allows."""
         documents = {}
         for name in (wheel.name for wheel in release.wheels if wheel.label is not None):
             is_file = (self._folder / name.filename).is_file()
@@ -175,18 +169,16 @@ class FolderSource:
             inspected = inspect_wheel(Path(wheel.link.url))
         except PolywheelError as error:
             return Inspection(refusal=error.problems[0].what)
-        refusal = next(
-            name_disagreements(inspected.headers, inspected.name, inspected.dist_info), None
-        )
+        names = inspected.headers, inspected.name, inspected.dist_info
+        refusal = next(name_disagreements(*names), None)
         if refusal is None and variant is not None:
             refusal = _variant_mismatch(inspected, variant)
         note = None
         if inspected.disagreements:
             first = inspected.disagreements[0].what
             note = f"{wheel.filename} has a problem (see polywheel show): {first}"
-        return Inspection(
-            refusal=refusal, requires_python=requires_python(inspected) or None, note=note
-        )
+        required = requires_python(inspected) or None
+        return Inspection(refusal=refusal, requires_python=required, note=note)
 
 
 class IndexSource:

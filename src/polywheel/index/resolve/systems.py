@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from polywheel.config.reader import Problems, Table, local_marker_environment, toml_document
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, os_error_as
 from polywheel.formats.variant_order import SupportedValues
 from polywheel.index.wheel_file import list_folder
 from polywheel.model.variant import ABI_DEPENDENCY, FEATURE, NAMESPACE, VALUE
@@ -250,14 +250,9 @@ def read_systems(folder: Path) -> list[System]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} can't be read: {error.strerror or error}",
-            hint="docs/systems.md has an example",
-        ) from None
+    hint = "docs/systems.md has an example"
+    with os_error_as(ConfigError, f"{path} can't be read", hint=hint), path.open("rb") as file:
+        content = file.read(_MAX_SIZE + 1)
     if len(content) > _MAX_SIZE:
         raise ConfigError(f"{path.name} has more than {_MAX_SIZE} bytes", at=str(path))
     return toml_document(content, str(path))

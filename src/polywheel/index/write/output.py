@@ -14,11 +14,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
-from polywheel.errors import Problem, WheelError
+from polywheel.errors import Problem, WheelError, os_error_as
 from polywheel.system.files import read_regular, sha256_of
 from polywheel.system.temporary import remove_abandoned_once, replacing, temporary_folder
 
@@ -189,17 +189,11 @@ class OutputFolder:
         finally:
             part.unlink(missing_ok=True)
 
-    @contextmanager
-    def _translate_errors(self, path: str) -> Iterator[None]:
+    def _translate_errors(self, path: str) -> AbstractContextManager[None]:
         """Raise WheelError with the name of the file instead of OSError."""
-        try:
-            yield
-        except OSError as error:
-            raise WheelError(
-                f"{path or self.root} can't be written: {error.strerror or error}",
-                at=str(self.root),
-                hint="choose another folder with -o",
-            ) from None
+        hint = "choose another folder with -o"
+        what = f"{path or self.root} can't be written"
+        return os_error_as(WheelError, what, at=self.root, hint=hint)
 
 
 def _files(document: object) -> dict[str, str]:
