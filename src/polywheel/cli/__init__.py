@@ -1,17 +1,21 @@
-"""The command line: ``polywheel COMMAND``. One file per command, imported when the command is called."""
+"""The command line: ``polywheel COMMAND``, and what all commands use to print.
+
+One file per command. It is imported when the command is called.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from polywheel import __version__
 from polywheel.cli.arguments import CommandParser
-from polywheel.errors import exit_code_of
-from polywheel.system.terminal import print_lines
+from polywheel.errors import ConfigError, Problem, exit_code_of
+from polywheel.system.terminal import print_json, print_lines
 
 COMMANDS = {
     "init": "add a working set of variant tables to a project",
@@ -28,6 +32,8 @@ COMMANDS = {
     "providers": "show the variant providers of a project and what this machine supports",
 }
 """The line that ``--help`` shows for each command. A command's module has the name of the command."""
+SHAPE = 1
+"""The version of every JSON document that :func:`print_result` prints."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,3 +88,25 @@ def _parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def say(line: str, *details: str) -> None:
     """Print a message on standard error. Standard output is for results."""
     print_lines([f"polywheel: {line}", *details], stream=sys.stderr)
+
+
+def print_result(lines: Iterable[str], document: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a result: its lines, or a JSON document with the version of its format."""
+    if as_json:
+        print_json({"shape": SHAPE, **document})
+    else:
+        print_lines(lines)
+
+
+def problem_as_json(problem: Problem) -> dict[str, str | None]:
+    return {"what": problem.what, "at": problem.at, "hint": problem.hint}
+
+
+def require_rich() -> None:
+    """Raise ConfigError if the package rich, which prints tables, is missing."""
+    from importlib.util import find_spec  # for tables only
+
+    if find_spec("rich") is None:
+        raise ConfigError(
+            "the table needs the package rich", hint="install polywheel[cli], or use --json"
+        )

@@ -9,8 +9,7 @@ from typing import Any
 
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
-from polywheel.cli import say
-from polywheel.cli.output import print_result
+from polywheel.cli import print_result, say
 from polywheel.config.reader import local_marker_environment
 from polywheel.config.selection import Selection
 from polywheel.environments.interpreters import find_interpreter

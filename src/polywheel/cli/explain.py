@@ -11,9 +11,8 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from polywheel.cli import say
+from polywheel.cli import print_result, say
 from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
-from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError
 from polywheel.index.resolve.candidates import (
     PYPI,

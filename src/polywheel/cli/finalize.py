@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from polywheel.cli import print_result
 from polywheel.cli.arguments import JSON, CommandParser, add_options
-from polywheel.cli.output import print_result
 from polywheel.cli.wheels import FORCE, HASHES, wheel_paths
 from polywheel.errors import show_error
 from polywheel.wheel.finalize import FinalizedWheel, finalize

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli import say
+from polywheel.cli import print_result, problem_as_json, say
 from polywheel.cli.arguments import JSON, CommandParser, add_options
-from polywheel.cli.output import print_result, problem_as_json
 from polywheel.errors import WheelError
 from polywheel.index.write.index import IndexResult, write_index
 from polywheel.index.write.releases import Release

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli import say
+from polywheel.cli import print_result, say
 from polywheel.cli.arguments import CommandParser, add_options, number_up_to
-from polywheel.cli.output import print_result
 from polywheel.cli.plans import (
     add_project,
     add_selection,

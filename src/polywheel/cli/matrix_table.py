@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from polywheel.cli.output import require_rich
+from polywheel.cli import require_rich
 from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 from polywheel.model.variant import VariantProperty

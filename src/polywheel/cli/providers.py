@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from polywheel.cli import say
+from polywheel.cli import print_result, require_rich, say
 from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
-from polywheel.cli.output import print_result, require_rich
 from polywheel.cli.plans import add_project, read_project_of
 from polywheel.config.project import PROVIDER_TIMEOUT
 from polywheel.providers.client import ask_plugins

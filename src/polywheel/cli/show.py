@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli import print_result, problem_as_json
 from polywheel.cli.arguments import JSON, CommandParser, add_options
-from polywheel.cli.output import print_result, problem_as_json
 from polywheel.cli.wheels import HASHES, add_wheels, wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
 from polywheel.model.variant import Provider, VariantMetadata

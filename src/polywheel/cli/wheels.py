@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from polywheel.cli import print_result
 from polywheel.cli.arguments import add_options
-from polywheel.cli.output import print_result
 from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
 from polywheel.system.terminal import print_lines
 
