@@ -28,7 +28,7 @@ from polywheel.model.variant import FEATURE, NAMESPACE, VariantMetadata
 from polywheel.system.files import read_regular
 
 PROVIDER_TIMEOUT = 60.0
-"""Seconds that the plugins of one build may take, where the project does not say."""
+"""Seconds that the plugins of one build may take by default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,11 +136,11 @@ def read_settings(table: Table) -> Settings:
 
 PYPROJECT = "pyproject.toml"
 HATCH_FILE = "hatch.toml"
-"""What hatchling reads besides ``[tool.hatch]``."""
+"""The file that hatchling reads in addition to ``[tool.hatch]``."""
 CONFIG_VARIABLE = "POLYWHEEL_CONFIG"
-"""Names the file whose tables stand in place of a project's, for the build backend."""
+"""The variable with the file whose tables replace those of the project, for the build backend."""
 _MOST = 64 * 1024 * 1024
-"""Bytes of a pyproject.toml."""
+"""The largest pyproject.toml, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,13 +181,13 @@ class Project:
 
     @property
     def name(self) -> str | None:
-        """The normalized name of the project; None where pyproject.toml does not give it."""
+        """The normalized name of the project; None if pyproject.toml does not give it."""
         name = self._static("name")
         return canonicalize_name(name) if name is not None else None
 
     @property
     def version(self) -> str | None:
-        """The version, as it is written; None where pyproject.toml does not give it."""
+        """The version, as it is written; None if pyproject.toml does not give it."""
         return self._static("version")
 
     def _static(self, key: str) -> str | None:
@@ -217,9 +217,9 @@ def read_project(
 ) -> Project:
     """Read ``source/pyproject.toml``. Raises ConfigError with everything that is wrong in it.
 
-    Without ``variants``, ``[variant]`` is left unread: a plain build goes on as if polywheel were
-    not there. ``name`` is that of the file, where it is another. The ``[variant]`` and
-    ``[tool.polywheel]`` tables of ``config`` stand in place of the project's.
+    Without ``variants``, ``[variant]`` is not read: a build without a variant does not depend on it.
+    ``name`` is the name of the file. The ``[variant]`` and ``[tool.polywheel]`` tables of the file ``config``
+    replace those of the project.
     """
     document = _load(source / name)
     problems = Problems()
@@ -228,8 +228,7 @@ def read_project(
     if config is not None:
         tables = _load(
             config,
-            hint="it stands in for the project's tables: --config, or the "
-            f"variable {CONFIG_VARIABLE}",
+            hint=f"it is the file of --config, or of the variable {CONFIG_VARIABLE}",
             piped=True,
         )
         root = Table(tables, config.name, (), problems)
@@ -266,7 +265,7 @@ def _check_overrides(project: Project, problems: Problems) -> None:
 
 
 def config_file() -> Path | None:
-    """The file that the variable ``POLYWHEEL_CONFIG`` names; None where it is not set."""
+    """The file that the variable ``POLYWHEEL_CONFIG`` names; None if it is not set."""
     name = os.environ.get(CONFIG_VARIABLE)
     return Path(name) if name else None
 
@@ -301,7 +300,7 @@ def _load(
     path: Path, *, hint: str = "run polywheel in the root folder of a project", piped: bool = False
 ) -> dict[str, Any]:
     try:
-        # What a user names may be a pipe (``--config <(...)``); what lies in a project may not.
+        # A file that the user names may be a pipe (``--config <(...)``). A file of a project may not.
         content = path.read_bytes() if piped else read_regular(path, limit=_MOST)
     except FileNotFoundError:
         raise ConfigError(

@@ -82,9 +82,9 @@ def _words(shape: Schema) -> str:
     if "$ref" in shape:
         return "string or table" if shape["$ref"].endswith("method") else "table"
     if "anyOf" in shape:
-        return " or ".join(dict.fromkeys(_words(one) for one in shape["anyOf"]))
+        return " or ".join(dict.fromkeys(_words(part) for part in shape["anyOf"]))
     if "enum" in shape:
-        return ", ".join(f"`{json.dumps(one)}`" for one in shape["enum"])
+        return ", ".join(f"`{json.dumps(value)}`" for value in shape["enum"])
     kind: str = shape["type"]
     if kind == "array":
         return f"list of {_several(_words(shape['items']))}"
@@ -98,7 +98,7 @@ def _words(shape: Schema) -> str:
 
 def _several(words: str) -> str:
     """``strings or lists of strings`` for ``string or list of strings``."""
-    alternatives = (one.partition(" ") for one in words.split(" or "))
+    alternatives = (word.partition(" ") for word in words.split(" or "))
     return " or ".join(f"{first}s{blank}{rest}" for first, blank, rest in alternatives)
 
 

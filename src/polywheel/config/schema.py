@@ -19,18 +19,18 @@ from polywheel.model.matrix import Matrix, Target
 
 
 def field_texts(cls: type[Any]) -> dict[str, str]:
-    """The text under each field, in one line, code in single backticks; "" where there is none.
+    """The text under each field, in one line, code in single backticks; "" if there is none.
 
-    Read from the source: what is under a field is gone when the program runs.
+    They are read from the source, because Python does not keep strings that stand under a field.
     """
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     if not isinstance(body, ast.ClassDef):
         raise TypeError(f"{cls!r} is no class")
-    found = {}
+    texts = {}
     for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found[statement.target.id] = _text(following)
-    return found
+            texts[statement.target.id] = _text(following)
+    return texts
 
 
 def class_text(cls: type) -> str:

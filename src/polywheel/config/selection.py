@@ -159,10 +159,9 @@ def resolve(
 ) -> Variant:
     """The selected variant, checked against the declarations of the project.
 
-    Without a label, properties that equal a declared variant take its label, any other set the
-    hash. ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for what the
-    project does not know, and where a label and a set of properties would not belong to each other
-    alone.
+    Without a label, the properties of a declared variant get its label, and other properties get the hash.
+    ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for an unknown property or
+    label, and if a label has several sets of properties, or a set of properties has several labels.
     """
     if selection.null:
         return Variant.of(())
@@ -210,8 +209,10 @@ def resolve(
 def _only_label(
     properties: tuple[VariantProperty, ...], metadata: VariantMetadata, *, at: str
 ) -> str | None:
-    """The label declared for these properties. Raises ConfigError where there are several."""
-    labels = [name for name, one in metadata.variants.items() if one.properties == properties]
+    """The label declared for these properties. Raises ConfigError if there are several."""
+    labels = [
+        label for label, variant in metadata.variants.items() if variant.properties == properties
+    ]
     if len(labels) > 1:
         raise ConfigError(
             f"the same properties are declared with several labels: {', '.join(labels)}",
@@ -222,7 +223,7 @@ def _only_label(
 
 
 def refuse_variant_settings(settings: Mapping[str, str | Sequence[str]], *, at: str) -> None:
-    """Raise ConfigError for config settings that select a variant, where the matrix does so."""
+    """Raise ConfigError for config settings that select a variant: the matrix does so."""
     _, for_backend = parse_selection(settings)
     ours = [key for key in settings if key not in (for_backend or {})]
     if ours:

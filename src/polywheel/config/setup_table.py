@@ -46,7 +46,7 @@ COMPILERS = ("gnu", "clang", "msvc")
 _GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _OPTION = re.compile(r"-|/[A-Za-z][^/]*\Z")
-"""How a flag begins; a path of several parts is none."""
+"""The beginning of a flag. A path of several parts is not a flag."""
 _MAY_HOLD_BLANKS = ("-I", "-L", "-D", "-isystem", "-F", "-B", "/I", "/D", "/LIBPATH:")
 _PLAIN = frozenset({"namespace", "feature", "value", "values", "label"})
 
@@ -118,12 +118,12 @@ def _check_placeholders(table: Table, rule: SetupRule) -> None:
         allowed |= _PLAIN
         allowed |= {f"{kind}.{name}" for kind in ("value", "values") for name in rule.spelling}
     fields: dict[tuple[str, ...], SetupFields] = {(): rule.fields}
-    fields |= {("compiler", name): one for name, one in rule.by_compiler.items()}
-    fields |= {("backend", name): one for name, one in rule.by_backend.items()}
+    fields |= {("compiler", name): part for name, part in rule.by_compiler.items()}
+    fields |= {("backend", name): part for name, part in rule.by_backend.items()}
     texts = [
-        ((*path, *(part for part in parts if part not in {"flags", ""})), text)
-        for path, one in fields.items()
-        for parts, value in one.by_name().items()
+        ((*path, *(name for name in keys if name not in {"flags", ""})), text)
+        for path, part in fields.items()
+        for keys, value in part.by_name().items()
         for text in ((value,) if isinstance(value, str) else value)
     ]
     for path, text in texts:
