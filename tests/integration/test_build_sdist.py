@@ -217,7 +217,7 @@ del build_sdist
 
 def __getattr__(name):
     if name == "build_sdist":
-        note("asked")
+        note("calls", "asked")
     raise AttributeError(name)
 """
 ASKED = """
