@@ -1,14 +1,15 @@
 """polywheel: a meta build backend and build-matrix orchestrator for Python wheel variants.
 
-The functions and types below are the public API (docs/api.md). Everything else is private and may change.
+The functions and types below are the public API (docs/api.md). Everything else is private and may
+change.
 
 >>> import polywheel
 >>> plan = polywheel.expand(".")                     # the wheels of a project, and their builds
 >>> report = polywheel.build(".", plan=plan.select("*v3*"))
 >>> polywheel.inspect(report.out / "demo-1.0-py3-none-any-v3.whl").variant
 
-All functions raise :class:`PolywheelError` for what a user can mend: its ``problems`` say what is wrong, where, and
-what to do.
+All functions raise :class:`PolywheelError` for errors that a user can fix. Its ``problems`` say what
+is wrong, where, and what to do.
 """
 
 from __future__ import annotations

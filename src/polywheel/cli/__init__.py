@@ -31,7 +31,7 @@ COMMANDS = {
     "explain": "show which wheel an installer chooses for a machine, and why",
     "providers": "show the variant providers of a project and what this machine supports",
 }
-"""The line that ``--help`` shows for each command. A command's module has the name of the command."""
+"""The line of each command in ``--help``. The module of a command has the same name."""
 SHAPE = 1
 """The version of every JSON document that :func:`print_result` prints."""
 

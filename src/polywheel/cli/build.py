@@ -148,7 +148,7 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _without_python(error: str) -> str:
-    """An error without the leading Python version, so that equal errors of several versions match."""
+    """An error without the leading Python version, to find the same error of several versions."""
     return re.sub(r"\APython 3\.[0-9]+t?: ", "", error)
 
 

@@ -54,7 +54,7 @@ def collect(options: argparse.Namespace) -> int:
 
 
 def _read_reports(paths: Sequence[Path]) -> tuple[list[Table], list[Problem]]:
-    """Read the reports. Problems of unreadable reports are returned: their wheels are still collected."""
+    """Read the reports. Return the problems of unreadable ones: their wheels are still collected."""
     tables: list[Table] = []
     problems: list[Problem] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""The options of ``polywheel ci``, and the command line that a generated file states in its header."""
+"""The options of ``polywheel ci``, and the command line in the header of a generated file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _COLLECT = """\
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the options of ``polywheel ci``. Raises ConfigError if options contradict each other."""
+    """Parse the options. Raises ConfigError if they contradict each other."""
     parser = CommandParser(
         prog="polywheel ci",
         description="Write workflows for CI systems, and collect the wheels of a CI run.",

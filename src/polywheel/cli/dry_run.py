@@ -32,8 +32,8 @@ _Question = tuple[Variant, str | None]
 def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace) -> None:
     """Print the builds with their flags and settings, and the origin of each.
 
-    Plugins are asked, in their own environment. Raises ConfigError, at the end, if variants have the
-    same build setup and the project is strict.
+    Plugins run in their own environment. Raises ConfigError, at the end, if variants have the same
+    build setup and the project is strict.
     """
     here, cibuildwheel = this_target(), options.cibuildwheel is not None
     plan, local_builds = plan_for_executor(plan, here, cibuildwheel=cibuildwheel)

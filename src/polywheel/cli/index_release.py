@@ -59,7 +59,7 @@ class PlannedRelease:
     at: str
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
-        """The reason by filename, for files of other projects and versions and files without a job."""
+        """The reason by filename, for files of other projects and versions or without a job."""
         reasons = {name.filename: self._mismatch(name) for name in names}
         newest = max(
             (name.version for name in names if name.wheel and not reasons[name.filename]),
@@ -151,7 +151,7 @@ class ReportedRelease:
     at: str
 
     def left_out(self, names: Sequence[FileName]) -> Mapping[str, str]:
-        """The reason by filename, for wheels in no report and sdists of another project or version."""
+        """The reason by filename, for wheels in no report and sdists of other releases."""
         names_in_reports = map(parse_filename, self.wheels)
         releases = {(name.project, name.version) for name in names_in_reports if name is not None}
         return {

@@ -77,7 +77,7 @@ def _report_existing(earlier: InitText, names: Sequence[str], target: Path) -> N
 
 
 def _refuse_byte_order_mark(path: Path) -> None:
-    """Raises ConfigError for a byte order mark. Pip and build can't read such a file, nor can we."""
+    """Raise ConfigError for a byte order mark. Pip and build can't read such a file either."""
     content = read_content(path)
     if content is not None and content.startswith(BYTE_ORDER_MARK):
         raise ConfigError(

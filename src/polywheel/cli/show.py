@@ -1,6 +1,6 @@
 """``polywheel show``: show the variant metadata of wheels and check it.
 
-With ``--json`` it prints ``{"shape": 1, "wheels": [...]}`` with an entry for each wheel, in order. Each has
+With ``--json`` it prints ``{"shape": 1, "wheels": [...]}``, with an entry for each wheel, in order:
 
 - ``path``; ``readable``; ``errors`` (of an unreadable wheel, which has no other keys) and
   ``disagreements``, lists of ``{"what", "at", "hint"}``; ``at`` and ``hint`` may be null;
@@ -10,8 +10,8 @@ With ``--json`` it prints ``{"shape": 1, "wheels": [...]}`` with an entry for ea
 - ``namespaces``, in priority order; ``feature_priorities`` and ``property_priorities``;
 - ``providers``: by namespace, with ``requires``, ``plugin``, ``static_properties``,
   ``feature_order``, ``builtin``, ``optional``, and ``enable_if``;
-- ``stamped``: ``label``, ``hash``, and ``properties`` by place. The places are those of ``filename``,
-  ``METADATA``, and ``variant.json`` that mention a variant.
+- ``stamped``: ``label``, ``hash``, and ``properties`` by place. The places are those of
+  ``filename``, ``METADATA``, and ``variant.json`` that mention a variant.
 """
 
 from __future__ import annotations

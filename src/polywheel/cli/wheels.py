@@ -90,6 +90,6 @@ _OUTPUT = """\
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the place of new wheels: ``--output``, ``--in-place``, and ``--force``."""
+    """Add the options for new wheels: ``--output``, ``--in-place``, and ``--force``."""
     add_options(parser.add_mutually_exclusive_group(), _OUTPUT)
     add_options(parser, FORCE)

@@ -1,8 +1,8 @@
-"""The wheels and sdists of a release: their filenames, what an index lists about them, and their variants.
+"""The wheels and sdists of a release: their filenames, and what an index lists about them.
 
-The variant.json documents of a release differ mostly in their variant. Documents with the same head are joined
-into one document with all their variants, which is then validated once. If the joined document has a problem,
-every document is read by itself, to name the wheel with the problem.
+The variant.json documents of a release differ mostly in their variant. Documents with the same head
+are joined into one document with all their variants, which is then validated once. If the joined
+document has a problem, every document is read by itself, to name the wheel with the problem.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def compute_capability() -> Version | None:
 
 
 def find_nvidia_smi() -> str | None:
-    """Return the path of ``nvidia-smi``. The working folder, where Windows looks first, is ignored."""
+    """Return the path of ``nvidia-smi``. The working folder, which Windows searches, is ignored."""
     path = shutil.which("nvidia-smi")
     if path is None or Path(path).resolve().parent == Path.cwd().resolve():
         return None
