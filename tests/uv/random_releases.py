@@ -320,7 +320,9 @@ def explanation(case: Case, ours: str | None, theirs: str | None, notes: str) ->
         return "a description of what a plugin supports that uv does not run: a note says so"
     if ours and theirs and not case.served and _are_tied(ours, theirs):
         return "non-variant wheels of a folder with the same best tag and build: uv takes any"
-    versions = {name.split("-")[1] for name in (ours, theirs) if name is not None}
+    versions = {
+        name.removesuffix(".tar.gz").split("-")[1] for name in (ours, theirs) if name is not None
+    }
     if not case.served and versions & case.without_file:
         return "a folder without variants.json: explain reads the wheels, uv takes no variant"
     return None
