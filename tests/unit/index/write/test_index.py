@@ -426,11 +426,17 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (truncated, "not a zip archive, or it is cut short"),
     "empty": (lambda path: path.write_bytes(b""), "not a zip archive"),
     "other": (lambda path: path.write_bytes(zipped({"a": b""})), "no .dist-info folder"),
     "folder": (folder, "is not a file"),
+    "link": (link_to_itself, "is not a file"),
 }
 BAD_INSIDE: dict[str, tuple[Callable[[Path], object], str]] = {
     "bomb": (bomb, "over the limit of"),
