@@ -290,7 +290,7 @@ def _check_entry(table: Table, entry: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def collect_wheels(
-    found: CollectedFiles, reports: MergedReport, out: Path
+    files: CollectedFiles, reports: MergedReport, out: Path
 ) -> tuple[list[Path], list[Problem]]:
     """Copy wheels into a folder. Return the copies and the problems.
 
@@ -298,10 +298,10 @@ def collect_wheels(
     name must be the same file. A copy is complete or does not exist. Raises WheelError if the
     folder can't be written.
     """
-    problems = list(found.problems)
+    problems = list(files.problems)
     expected, contradicted = expected_wheels(reports, problems)
     by_name: dict[str, list[Path]] = {}
-    for path in found.wheels:
+    for path in files.wheels:
         try:
             WheelName.parse(path.name)
         except PolywheelError as error:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def start_presets() -> Mapping[str, StartPreset]:
             presets.append(
                 StartPreset(name=path.stem, values=values, rules=rules, **_fields(table))
             )
-    return {preset.name: preset for preset in sorted(presets, key=lambda one: one.position)}
+    return {preset.name: preset for preset in sorted(presets, key=attrgetter("position"))}
 
 
 @cache

@@ -52,7 +52,7 @@ def difference(before: Plan, after: Plan) -> Difference:
     """The difference of two plans. The position of a rule in its file has no effect."""
     old = {job.id: job for job in before.jobs}
     new = {job.id: job for job in after.jobs}
-    rules = {(one.label, one.python, one.target): one for one in after.removed}
+    rules = {(rule.label, rule.python, rule.target): rule for rule in after.removed}
     together = [_built_together(plan, {*old} & {*new}) for plan in (before, after)]
     changed = {}
     for identifier in (identifier for identifier in new if identifier in old):

@@ -69,7 +69,7 @@ def expand_project(project: Project) -> Plan:
         project=project.name,
         namespaces=project.metadata.namespaces,
         targets={platform.target.name: platform.target for platform in expansion.platforms},
-        axes={axis: tuple(one.name for one in values) for axis, values in matrix.axes.items()},
+        axes={axis: tuple(value.name for value in values) for axis, values in matrix.axes.items()},
         jobs=jobs.jobs,
         builds=jobs.builds,
         removed=tuple(expansion.removed),
@@ -179,9 +179,10 @@ def _group_cells(
 
 def _report_two_setups(cell: Cell, other: Cell, tag: WheelTag, problems: Problems) -> None:
     """Report a wheel for two platforms whose build setups differ."""
-    on = [f"Python {one.platform.python} on {one.platform.target.name}" for one in (cell, other)]
+    platforms = (cell.platform, other.platform)
+    first, second = (f"Python {one.python} on {one.target.name}" for one in platforms)
     problems.add(
-        f"one wheel ({tag.kind}) of the variant {cell.label!r} is for {on[0]} and {on[1]}, "
+        f"one wheel ({tag.kind}) of the variant {cell.label!r} is for {first} and {second}, "
         "but setup rules with `when` give them different build setups",
         at=cell.at,
         hint='remove `when` from these rules, or set wheel-tag = "python"',

@@ -41,13 +41,13 @@ class _PatternIndex:
         numbers = list(self._by_value.get(None, ()))
         for value in cell.values.items():
             candidates = self._by_value.get(value, ())
-            numbers += [one for one in candidates if self._patterns[one].matches(cell.values)]
+            numbers += [n for n in candidates if self._patterns[n].matches(cell.values)]
         return sorted(numbers)
 
 
 def apply_excludes(expansion: Expansion) -> None:
     """Remove cells. An exclude without effect is a problem."""
-    excludes = [one for one in expansion.matrix.exclude if _has_platform(expansion, one)]
+    excludes = [p for p in expansion.matrix.exclude if _has_platform(expansion, p)]
     if not excludes:
         return
     index = _PatternIndex(excludes)
@@ -101,7 +101,7 @@ def _has_platform(expansion: Expansion, pattern: Pattern) -> bool:
 
 def apply_includes(expansion: Expansion) -> Iterator[Cell]:
     """Add properties to cells, and yield new cells. An include without effect is a problem."""
-    includes = [one for one in expansion.matrix.include if _has_platform(expansion, one.pattern)]
+    includes = [i for i in expansion.matrix.include if _has_platform(expansion, i.pattern)]
     index = _PatternIndex([include.pattern for include in includes])
     matched, effective = set[int](), set[int]()
     for cell in tuple(expansion.cells) if includes else ():

@@ -54,8 +54,8 @@ def parse_document(
     except UnicodeDecodeError as error:
         raise ConfigError(f"not UTF-8: byte {error.start} can't be decoded", at=at) from None
     except json.JSONDecodeError as error:
-        where = f"{at}: line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"invalid JSON: {error.msg}", at=where, hint=hint) from None
+        position = f"{at}: line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"invalid JSON: {error.msg}", at=position, hint=hint) from None
     except ValueError as error:  # from the hooks, or a number of more than 4300 digits
         raise ConfigError(f"invalid JSON: {error}", at=at) from None
     except RecursionError:
@@ -163,9 +163,9 @@ def _plan(table: Table) -> Plan:
         namespaces=table.names("namespaces", NAMESPACE),
         targets=_targets(table.table("targets")),
         axes={name: axes.names(name, VALUE_NAME) for name in axes.names_of_tables(NAME)},
-        jobs=tuple(_job(one) for one in table.tables("jobs")),
-        builds=tuple(_build(one) for one in table.tables("builds")),
-        removed=tuple(_removal(one) for one in table.tables("removed")),
+        jobs=tuple(map(_job, table.tables("jobs"))),
+        builds=tuple(map(_build, table.tables("builds"))),
+        removed=tuple(map(_removal, table.tables("removed"))),
         warnings=table.strings("warnings") or (),
         unshared=table.string("unshared"),
     )

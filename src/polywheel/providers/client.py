@@ -310,10 +310,10 @@ def _unfinished_error(
     queries: Sequence[PluginQuery], calls: Sequence[str | None], code: int | None, timeout: float
 ) -> ProviderError | None:
     """The error for the last plugin that was asked before the host ended or was killed."""
-    asked = [(query, call) for query, call in zip(queries, calls, strict=True) if call is not None]
-    if not asked:
+    called = [(query, call) for query, call in zip(queries, calls, strict=True) if call is not None]
+    if not called:
         return None
-    query, call = asked[-1]
+    query, call = called[-1]
     if code is not None:
         return _crash_error(query, call, code)
     return _error(

@@ -135,7 +135,8 @@ def _require_applicable(namespace: str, requires: tuple[str, ...], at: str) -> t
 def plugin_requirements(providers: Iterable[BuildProvider]) -> list[str]:
     """The requirements that install the plugins, each once, without markers."""
     requirements: dict[str, None] = {}
-    for text in (text for one in providers if one.query == "plugin" for text in one.requires):
+    plugins = [provider for provider in providers if provider.query == "plugin"]
+    for text in (text for plugin in plugins for text in plugin.requires):
         requirement = Requirement(text)
         requirement.marker = None
         requirements[str(requirement)] = None
@@ -192,7 +193,8 @@ def _add_unknown_property(
     problems: Problems, prop: VariantProperty, answer: PluginAnswer, at: str
 ) -> None:
     """Add a problem with the nearest known property, or the nearest supported one without a list."""
-    known = {one.name: one.values for one in answer.all_configs or answer.supported or ()}
+    configs = answer.all_configs or answer.supported or ()
+    known = {config.name: config.values for config in configs}
     noun, unknown, names = "feature", prop.feature, tuple(known)
     if prop.feature in known:
         # A plugin may support a value that it calls invalid.

@@ -46,7 +46,7 @@ def comparable(setup: BuildSetup) -> tuple[Any, ...]:
 
     def values(entries: Mapping[str, Entry | tuple[Entry, ...]]) -> tuple[Any, ...]:
         return tuple(
-            (name, entry.value if isinstance(entry, Entry) else tuple(one.value for one in entry))
+            (name, entry.value if isinstance(entry, Entry) else tuple(e.value for e in entry))
             for name, entry in sorted(entries.items())
         )
 

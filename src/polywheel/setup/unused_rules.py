@@ -113,7 +113,7 @@ def _known(
         known = dict(preset.features)
     # Properties of variants are known too, even if a preset does not have them.
     variants = (variant, *project.metadata.variants.values()) if known else ()
-    for prop in (prop for one in variants for prop in one.properties):
+    for prop in (prop for known_variant in variants for prop in known_variant.properties):
         if prop.namespace == provider.namespace:
             feature = known.get(prop.feature, FeatureValues())
             known[prop.feature] = replace(feature, values=(*feature.values, prop.value))
