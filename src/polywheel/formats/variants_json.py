@@ -89,7 +89,11 @@ def _providers(
     """Return all providers. Providers of one namespace must be equal."""
     # The file has no markers. So a provider with a marker, in a wheel of 2025, equals one without it.
     found = _group_by_key(
-        (namespace, wheel, provider if provider.enable_if is None else _without_marker(provider))
+        (
+            namespace,
+            wheel,
+            provider if provider.enable_if is None else replace(provider, enable_if=None),
+        )
         for wheel, metadata in named
         for namespace, provider in metadata.providers.items()
     )
@@ -99,10 +103,6 @@ def _providers(
             what = f"the providers of {namespace!r} are not equal: {values}"
             problems.add(what, at=at, hint=_HINT)
     return {namespace: groups[0][0] for namespace, groups in sorted(found.items())}
-
-
-def _without_marker(provider: Provider) -> Provider:
-    return replace(provider, enable_if=None)
 
 
 def label_conflicts(

@@ -142,17 +142,15 @@ def _wheel_of(command: Sequence[str]) -> str:
     existing = [value for value in named if value == WHEEL or Path(value).is_file()]
     if len(existing) == 1:
         return existing[0]
-    at, hint = " ".join(command) or None, "use --wheel WHEEL"
+    what = "the command names no wheel"
+    hint: str | None = "use --wheel WHEEL"
     if existing:
         what = f"the command names several wheels: {', '.join(existing)}"
-        raise ConfigError(what, at=at, hint=hint)
-    if not named:
-        raise ConfigError("the command names no wheel", at=at, hint=hint)
-    missing = Path(next(iter(named)))
-    others = [path.name for path in missing.parent.glob(f"*{_SUFFIX}")]
-    raise ConfigError(
-        f"the wheel {str(missing)!r} does not exist", at=at, hint=nearest(missing.name, others)
-    )
+    elif named:
+        missing = Path(next(iter(named)))
+        what = f"the wheel {str(missing)!r} does not exist"
+        hint = nearest(missing.name, [path.name for path in missing.parent.glob(f"*{_SUFFIX}")])
+    raise ConfigError(what, at=" ".join(command) or None, hint=hint)
 
 
 def _folder_of(command: Sequence[str]) -> str:
@@ -163,9 +161,9 @@ def _folder_of(command: Sequence[str]) -> str:
             return values[number + 1]
         if part.partition("=")[0] in _FOLDER_OPTIONS and "=" in part:
             return values[number]
-    folders = list(
-        dict.fromkeys(value for value in values if value == DEST_DIR or Path(value).is_dir())
-    )
+    folders = [
+        value for value in dict.fromkeys(values) if value == DEST_DIR or Path(value).is_dir()
+    ]
     if len(folders) == 1:
         return folders[0]
     named = f"several folders: {', '.join(folders)}" if folders else "no existing folder"
@@ -211,17 +209,14 @@ def _publish(
     outputs: Path, folder: Path, before: InspectedWheel, variant: Variant | None
 ) -> RepairedWheel:
     """Check the only wheel in ``outputs`` and move it, with the label of a variant, to ``folder``."""
-    wheels = sorted(
-        path for path in outputs.glob(f"*{_SUFFIX}") if path.is_file() and not path.is_symlink()
-    )
-    if len(wheels) != 1:
+    files = (path for path in outputs.glob(f"*{_SUFFIX}") if path.is_file())
+    wheels = sorted(path for path in files if not path.is_symlink())
+    if not wheels:
+        hint = f"it must write it to the folder {DEST_DIR}"
+        raise BuildError("the repair command wrote no wheel", at=str(folder), hint=hint)
+    if len(wheels) > 1:
         names = ", ".join(path.name for path in wheels)
-        what = f"the repair command wrote several wheels: {names}"
-        raise BuildError(
-            what if wheels else "the repair command wrote no wheel",
-            at=str(folder),
-            hint=None if wheels else f"it must write it to the folder {DEST_DIR}",
-        )
+        raise BuildError(f"the repair command wrote several wheels: {names}", at=str(folder))
     try:
         after = inspect_wheel(wheels[0])
         _refuse_loss(before, after)
