@@ -215,7 +215,14 @@ def create_killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
 
         with suppress(OSError):  # it has ended, or this process lacks the permission
             return Job(child.pid).kill
-        return lambda: _kill_tree(child)
+
+        def kill_tree() -> None:
+            # Windows finds no descendant whose parent has ended.
+            capture_output(["taskkill", "/F", "/T", "/PID", str(child.pid)])
+            with suppress(OSError):
+                child.kill()
+
+        return kill_tree
 
     def kill_group() -> None:
         # The group outlives its leader while it has another process.
@@ -223,18 +230,6 @@ def create_killer(child: subprocess.Popen[bytes]) -> Callable[[], None]:
             os.killpg(child.pid, signal.SIGKILL)
 
     return kill_group
-
-
-def _kill_tree(child: subprocess.Popen[bytes]) -> None:
-    """Kill the descendants that Windows finds: none whose parent has ended."""
-    subprocess.run(
-        ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607  # a part of Windows
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    with suppress(OSError):
-        child.kill()
 
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
