@@ -73,7 +73,7 @@ def _kill_marked(mark: str) -> None:
 
 
 def _own_processes() -> list[int]:
-    numbers = []
+    numbers: list[int] = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             if sys.platform != "win32" and path.stat().st_uid == os.getuid():
