@@ -76,7 +76,9 @@ def _namespaces(
         lists.setdefault(metadata.namespaces, []).append(wheel)
     longest = max(lists, key=lambda names: (len(names), names), default=())
     if any(names != longest[: len(names)] for names in lists):
-        values = _list_values((", ".join(names) or "none", found) for names, found in lists.items())
+        values = _list_values(
+            (", ".join(names) or "none", wheels) for names, wheels in lists.items()
+        )
         problems.add(
             f"neither list of namespaces begins with the other: {values}", at=at, hint=_HINT
         )
@@ -88,7 +90,7 @@ def _providers(
 ) -> dict[str, Provider]:
     """Return all providers. Providers of one namespace must be equal."""
     # The file has no markers. So a provider with a marker, in a wheel of 2025, equals one without it.
-    found = _group_by_key(
+    by_namespace = _group_by_key(
         (
             namespace,
             wheel,
@@ -97,12 +99,12 @@ def _providers(
         for wheel, metadata in named
         for namespace, provider in metadata.providers.items()
     )
-    for namespace, groups in found.items():
+    for namespace, groups in by_namespace.items():
         if len(groups) > 1:
             values = _list_values((_describe(provider), names) for provider, names in groups)
             what = f"the providers of {namespace!r} are not equal: {values}"
             problems.add(what, at=at, hint=_HINT)
-    return {namespace: groups[0][0] for namespace, groups in sorted(found.items())}
+    return {namespace: groups[0][0] for namespace, groups in sorted(by_namespace.items())}
 
 
 def label_conflicts(

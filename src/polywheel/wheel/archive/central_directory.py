@@ -325,8 +325,8 @@ class Directory:
             self._starts.append(at)
             at += CENTRAL.size + sum(_LENGTHS.unpack_from(self.raw, at))
         if at != len(self.raw):
-            more = "has extra bytes" if at < len(self.raw) else "is cut short"
-            raise broken(self._path, f"its directory {more}")
+            problem = "has extra bytes" if at < len(self.raw) else "is cut short"
+            raise broken(self._path, f"its directory {problem}")
         members = [parse_entry(self.raw, start, self._path) for start in self._starts]
         self._starts.append(at)
         self.names = [member.name for member in members]

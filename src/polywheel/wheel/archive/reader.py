@@ -71,12 +71,12 @@ def old_size(file: BinaryIO, size: int) -> int:
         start = max(0, at - _CHUNK)
         file.seek(start)
         chunk = file.read(min(at + _MARK, size) - start)
-        found = chunk.rfind(_UNFINISHED)
-        while found >= 0:
-            old = start + found
-            if chunk.startswith(unfinished_mark(old), found):
+        mark = chunk.rfind(_UNFINISHED)
+        while mark >= 0:
+            old = start + mark
+            if chunk.startswith(unfinished_mark(old), mark):
                 return old
-            found = chunk.rfind(_UNFINISHED, 0, found)
+            mark = chunk.rfind(_UNFINISHED, 0, mark)
         at = start
     return size
 
@@ -305,16 +305,16 @@ def _zip64_end(file: BinaryIO, path: Path, end: int) -> tuple[int, int, int, int
     if end < ZIP64_LOCATOR.size:
         return None
     file.seek(end - ZIP64_LOCATOR.size)
-    magic, disk, where, disks = ZIP64_LOCATOR.unpack(file.read(ZIP64_LOCATOR.size))
+    magic, disk, end_record, disks = ZIP64_LOCATOR.unpack(file.read(ZIP64_LOCATOR.size))
     if magic != b"PK\x06\x07":
         return None
-    if disk or disks > 1 or where > end - ZIP64_LOCATOR.size - ZIP64_END.size:
+    if disk or disks > 1 or end_record > end - ZIP64_LOCATOR.size - ZIP64_END.size:
         raise broken(path, "its zip64 end record is not at its offset")
-    file.seek(where)
+    file.seek(end_record)
     record = ZIP64_END.unpack(file.read(ZIP64_END.size))
     magic, rest, _, _, disk, start_disk, here, count, length, offset = record
-    if magic != b"PK\x06\x06" or where + 12 + rest != end - ZIP64_LOCATOR.size:
+    if magic != b"PK\x06\x06" or end_record + 12 + rest != end - ZIP64_LOCATOR.size:
         raise broken(path, "its zip64 end record is malformed")
     if disk or start_disk or here != count:
         raise broken(path, "it is split over several files")
-    return count, length, offset, where
+    return count, length, offset, end_record
