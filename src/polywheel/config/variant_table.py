@@ -33,9 +33,10 @@ def read_variant_table(table: Table) -> VariantMetadata:
     """Read ``[variant]``, and add problems to the table."""
     table.string("$schema")
     priorities = table.table("default-priorities")
-    namespaces = priorities.names("namespace", NAMESPACE)
+    # A dict, because other tools may have written thousands of namespaces.
+    namespaces = dict.fromkeys(priorities.names("namespace", NAMESPACE))
     # Draft PEP on providers, "ABI Dependency": the reserved namespace is not to be listed.
-    namespaces = tuple(name for name in namespaces if name != ABI_DEPENDENCY)
+    namespaces.pop(ABI_DEPENDENCY, None)
     feature_priorities = _feature_priorities(priorities, namespaces)
     providers = _read_providers(table, feature_priorities)
     # PEP 825 alone knows no providers: a document of another tool may have none.
@@ -43,7 +44,7 @@ def read_variant_table(table: Table) -> VariantMetadata:
     if governed:
         _check_namespaces(table, namespaces, providers)
     declared = VariantMetadata(
-        namespaces=namespaces,
+        namespaces=tuple(namespaces),
         feature_priorities=feature_priorities,
         property_priorities=_property_priorities(priorities, namespaces),
         providers=MappingProxyType(providers),
@@ -55,7 +56,7 @@ def read_variant_table(table: Table) -> VariantMetadata:
 
 
 def _check_namespaces(
-    table: Table, namespaces: tuple[str, ...], providers: Mapping[str, Provider]
+    table: Table, namespaces: Mapping[str, None], providers: Mapping[str, Provider]
 ) -> None:
     """``default-priorities.namespace`` and ``providers`` must name the same namespaces."""
     missing = [namespace for namespace in providers if namespace not in namespaces]
@@ -76,7 +77,7 @@ def _check_namespaces(
 
 
 def _feature_priorities(
-    priorities: Table, namespaces: tuple[str, ...]
+    priorities: Table, namespaces: Mapping[str, None]
 ) -> tuple[VariantFeature, ...]:
     """``feature``: a list of ``ns :: feature``, or a table of lists by namespace."""
     if isinstance(priorities.data.get("feature"), list):
@@ -90,7 +91,7 @@ def _feature_priorities(
 
 
 def _property_priorities(
-    priorities: Table, namespaces: tuple[str, ...]
+    priorities: Table, namespaces: Mapping[str, None]
 ) -> tuple[VariantProperty, ...]:
     """``property``: a list of ``ns :: feature :: value``, or nested tables of lists."""
     if isinstance(priorities.data.get("property"), list):
@@ -103,7 +104,7 @@ def _property_priorities(
     return tuple(properties)
 
 
-def _known_namespaces(table: Table, namespaces: tuple[str, ...]) -> list[str]:
+def _known_namespaces(table: Table, namespaces: Mapping[str, None]) -> list[str]:
     """The namespaces of a table, in priority order. Adds a problem for an unknown one."""
     for name in table.every_key():
         if name not in namespaces:
@@ -112,7 +113,7 @@ def _known_namespaces(table: Table, namespaces: tuple[str, ...]) -> list[str]:
 
 
 def _parse_list(
-    table: Table, key: str, parse: Callable[..., T], namespaces: tuple[str, ...]
+    table: Table, key: str, parse: Callable[..., T], namespaces: Mapping[str, None]
 ) -> tuple[T, ...]:
     """A list of features or properties, as the tables by namespace would give it."""
 
@@ -181,6 +182,9 @@ def _read_providers(table: Table, priorities: Iterable[VariantFeature]) -> dict[
     outer = table.table("static-properties")
     # In PEP 817, a namespace with static properties has a provider table too. It says nothing new.
     names = (*tables.names_of_tables(NAMESPACE), *outer.names_of_tables(NAMESPACE))
+    older_order: dict[str, list[str]] = {}
+    for item in priorities:
+        older_order.setdefault(item.namespace, []).append(item.feature)
     providers = {}
     for namespace in dict.fromkeys(names):
         if namespace == ABI_DEPENDENCY:
@@ -190,7 +194,7 @@ def _read_providers(table: Table, priorities: Iterable[VariantFeature]) -> dict[
         providers[namespace] = _provider(
             tables.table(namespace),
             outer.table(namespace) if namespace in outer else None,
-            [item.feature for item in priorities if item.namespace == namespace],
+            older_order.get(namespace, []),
         )
     return providers
 

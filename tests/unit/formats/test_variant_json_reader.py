@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from typing import Any
 
@@ -228,6 +229,21 @@ def test_a_hundred_thousand_faults_take_neither_time_nor_memory() -> None:
     assert metadata is None
     assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1].what == "more is wrong than is listed here"
+
+
+def test_the_time_for_many_namespaces_grows_with_their_number_only() -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    document = {
+        "default-priorities": {"namespace": names, "feature": {name: ["a"] for name in names}},
+        "providers": {name: {"requires": ["a"]} for name in names},
+        "variants": {"v": {"n1": {"a": ["b"]}}},
+    }
+    start = time.process_time()
+    metadata, problems = read_faulty_variant_json(json.dumps(document).encode(), at=AT)
+    assert metadata is not None
+    assert not problems
+    # Comparing each namespace with all others would take minutes.
+    assert time.process_time() - start < 10
 
 
 def test_the_largest_documents_are_read_in_bounded_memory() -> None:
