@@ -196,3 +196,6 @@ def test_explain_prints_the_setup_with_origins_and_builds_nothing(tmp_path: Path
     assert found["setup"]["requires"] == [{"value": "iniconfig", "origin": origin}]
     assert found["variant"]["properties"] == ["blas_lapack :: library :: mkl"]
     assert sorted(path.name for path in source.iterdir()) == ["pyproject.toml", "small.py"]
+    setting = "-Cnull-variant"  # frontends take a setting without a value, too
+    found = json.loads(run([*command[:-1], setting, "--json"], cwd=source).stdout)
+    assert found["variant"]["label"] == "null"

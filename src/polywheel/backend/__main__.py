@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fresh", action="store_true", help="reinstall the plugins")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args(arguments)
-    settings = parse_config_settings(options.settings)
+    # As for other frontends, a setting without a value is empty: -Cnull-variant.
+    texts = (text if "=" in text else f"{text}=" for text in options.settings)
+    settings = parse_config_settings(texts)
     call = HookCall.read(Path(options.source), settings, notify=say)
     report = setup_report(call, PluginEnvironments(fresh=options.fresh, notify=say))
     if options.json:
