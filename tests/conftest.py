@@ -49,6 +49,8 @@ def _environment() -> None:
     os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
     for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):
         os.environ.pop(name, None)
+    for name in ("MAKEFLAGS", "MFLAGS"):  # from `make test PYTEST_ARGS=…`
+        os.environ.pop(name, None)
     # Whoever starts the tests in the background, or under nohup, hands on signals that are ignored.
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)
