@@ -62,6 +62,26 @@ def test_the_front_and_the_end_of_a_large_log_stay(tmp_path: Path) -> None:
     assert last_lines(log, 2) == ["the last one", "of the next step"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
+@pytest.mark.parametrize("replacement", ["pass", "os.mkfifo(log)", "os.mkdir(log)"])
+def test_a_log_that_the_command_replaces_is_still_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacement: str
+) -> None:
+    """A pipe in its place is not opened: nobody may write to it, so the time limit would not count."""
+    log = tmp_path / "log"
+    sizes = []
+    real = logs.Log.shorten
+
+    def shorten(self: logs.Log) -> None:
+        real(self)
+        sizes.append(os.fstat(self.file.fileno()).st_size)
+
+    monkeypatch.setattr(logs.Log, "shorten", shorten)
+    code = f"import os; log = {str(log)!r}; os.unlink(log); {replacement}; print('x' * 300_000)"
+    run(code, log, seconds=30)
+    assert sizes[-1] < 100_000
+
+
 def test_it_is_bounded_while_it_is_written(tmp_path: Path) -> None:
     """Also by one that does not stop when it is asked to."""
     log = tmp_path / "log"

@@ -40,7 +40,11 @@ class Log:
         size = os.fstat(self.file.fileno()).st_size
         if size <= MAX_LOG_SIZE:
             return
-        with self.path.open("rb") as reader:
+        end = b""
+        with (
+            suppress(OSError),
+            open_regular(self.path) as reader,
+        ):  # the command may have replaced it
             reader.seek(size - _END)
             end = reader.read(_END)
         self.file.truncate(_FRONT)
