@@ -192,12 +192,15 @@ class Table:
         """The values ``parse(text, at=…)`` of a list of strings. They must differ."""
         values: dict[T, None] = {}
         for index, text in enumerate(self.strings(key, empty=empty) or ()):
-            at = f"{self.at(key)}[{index}]"
-            value = self.problems.attempt(parse, text, at=at)
+            try:
+                value = parse(text, at="")
+            except PolywheelError:
+                # Again with the place: to put it into words takes longer than to parse a name.
+                self.problems.attempt(parse, text, at=f"{self.at(key)}[{index}]")
+                continue
             if value in values:
-                self.problems.add(f"'{value}' is listed twice", at=at)
-            elif value is not None:
-                values[value] = None
+                self.problems.add(f"'{value}' is listed twice", at=f"{self.at(key)}[{index}]")
+            values[value] = None
         return tuple(values)
 
     def names(self, key: str, pattern: re.Pattern[str], *, empty: bool = True) -> tuple[str, ...]:

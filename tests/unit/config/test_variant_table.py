@@ -434,6 +434,25 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from places(value[key])
 
 
+def test_the_place_of_a_value_is_put_into_words_only_for_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An index has thousands of values: their places take longer than everything else."""
+    described: list[tuple[str, ...]] = []
+    original = Table.at
+
+    def at(table: Table, *keys: str) -> str:
+        described.append(keys)
+        return original(table, *keys)
+
+    monkeypatch.setattr(Table, "at", at)
+    values = ", ".join(f"'v{number}'" for number in range(500))
+    text = f"[variant.providers.a]\nstatic-properties.f = [{values}]\n"
+    text += f"[variant.variants.all]\na.f = [{values}]\n"
+    read(f"[variant.default-priorities]\nnamespace = ['a']\n{text}")
+    assert len(described) < 20
+
+
 @st.composite
 def spoilt_tables(draw: st.DrawFn) -> object:
     """A good ``[variant]`` table in which up to three things are taken out, replaced or added."""
