@@ -121,7 +121,7 @@ def _axis_values(table: Table) -> _AxisValues:
     return {
         axis: values if isinstance(values, dict) else None
         for axis, values in named
-        if axis not in _PLACES
+        if axis not in _PLATFORM_SCHEMAS
     }
 
 
@@ -155,11 +155,11 @@ def _patterns(
     name: str, read: Callable[..., Any], keys: Mapping[str, Schema], *, unique: bool = True
 ) -> ValueType:
     """A list of tables whose keys are axes and ``keys``."""
-    places = [key for key in keys if key in _PLACES]
+    platform_keys = [key for key in keys if key in _PLATFORM_SCHEMAS]
 
     def read_all(table: Table, key: str) -> tuple[Any, ...]:
         axes = _axis_values(table)
-        return tuple(read(pattern, axes, places) for pattern in table.tables(key))
+        return tuple(read(pattern, axes, platform_keys) for pattern in table.tables(key))
 
     value = {**TEXT.schema, "description": "The name of a value of the axis."}
     schema = {
@@ -173,14 +173,14 @@ def _patterns(
     return ValueType(read_all, {"type": "array", "items": items, **repeats})
 
 
-_PLACES: dict[str, Schema] = {
+_PLATFORM_SCHEMAS: dict[str, Schema] = {
     "python": {**TEXT.schema, "description": "A Python of the matrix."},
     "target": {**TEXT.schema, "description": "A target of the matrix."},
     "label": {**TEXT.schema, "description": "The label of a cell."},
 }
 _INCLUDE_KEYS: dict[str, Schema] = {
-    **_PLACES,
-    "label": {**_PLACES["label"], "pattern": f"^{LABEL.pattern}$"},
+    **_PLATFORM_SCHEMAS,
+    "label": {**_PLATFORM_SCHEMAS["label"], "pattern": f"^{LABEL.pattern}$"},
     "properties": {
         **_PROPERTIES.schema,
         "description": "The properties that are added to matching cells, or those of the new cell.",
@@ -231,7 +231,7 @@ MATRIX = SettingsTable(
     variants=names(_GLOB),
     axes=_AXES,
     rows=_patterns("row", _read_pattern, {}),
-    exclude=_patterns("exclude", _read_pattern, _PLACES),
+    exclude=_patterns("exclude", _read_pattern, _PLATFORM_SCHEMAS),
     include=_patterns("include", _read_inclusion, _INCLUDE_KEYS, unique=False),
     max_cells=ValueType(_read_max_cells, {"type": "integer", "minimum": 1, "maximum": _MOST_CELLS}),
     wheel_tag=choice(("py3-none-any", "py3-none", "abi3", "python"), "wheel tag"),

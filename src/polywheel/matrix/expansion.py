@@ -12,7 +12,6 @@ from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell, Expansion
-from polywheel.matrix.cells import expand_cells
 from polywheel.matrix.checks import (
     check_labels,
     check_properties,
@@ -20,6 +19,7 @@ from polywheel.matrix.checks import (
     check_used,
     merge_cells,
 )
+from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.equal_variants import equal_variants
 from polywheel.matrix.platforms import (
     Platform,

@@ -17,7 +17,7 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
 from polywheel.matrix.cell import Expansion
-from polywheel.matrix.cells import expand_cells
+from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import Platform, matrix_targets
 from polywheel.model.plan import Plan
