@@ -152,8 +152,10 @@ def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata
         # A requirement may contain an @ itself, before a URL.
         requirement, at, plugin_api = rest.rpartition("@")
         has_plugin_api = at and _OBJECT.fullmatch(plugin_api.strip())
-        if not equals:
-            problems.add(f"malformed provider {text!r}", at=_PROVIDER, hint=_EXPECTED_PROVIDER)
+        if not equals or not NAMESPACE.fullmatch(namespace):
+            what = f"malformed provider {text!r}"
+            what += ": a namespace consists of a-z, 0-9, and _" if equals else ""
+            problems.add(what, at=_PROVIDER, hint=_EXPECTED_PROVIDER)
         elif namespace in providers:
             problems.add(f"the namespace {namespace!r} has two providers", at=_PROVIDER)
         elif has_plugin_api:
@@ -176,13 +178,15 @@ def _from_options(selection: Selection, texts: Sequence[str]) -> VariantMetadata
             "a variant wheel needs at least one namespace",
             hint="use --pyproject FILE, or --provider NAMESPACE=REQUIREMENT",
         )
-    namespaces = [
-        name
-        for name in dict.fromkeys((*used, *providers))
-        if name in providers and NAMESPACE.fullmatch(name)
-    ]
+    namespaces = [name for name in dict.fromkeys((*used, *providers)) if name in providers]
     document = {"default-priorities": {"namespace": namespaces}, "providers": providers}
-    metadata = read_variant_table(Table(document, _PROVIDER, (), problems))
+    table = Table(document, _PROVIDER, (), Problems())
+    metadata = read_variant_table(table)
+    # The keys of this document are not on the command line.
+    problems.found += [
+        replace(problem, at=_PROVIDER, hint=problem.hint or _EXPECTED_PROVIDER)
+        for problem in table.problems.found
+    ]
     problems.raise_all()
     return metadata
 
