@@ -178,7 +178,7 @@ def nvidia_features(
         newest = minor if number == major else _CUDA_MINORS[-1]
         lower += [*(f"{number}.{part}" for part in range(newest, -1, -1)), str(number)]
     upper: list[str] = []
-    for number in range(_CUDA_MAJORS[-1], major, -1):
+    for number in range(_CUDA_MAJORS[-1], max(major, _CUDA_MAJORS[0] - 1), -1):
         upper += [*(f"{number}.{part}" for part in reversed(_CUDA_MINORS)), str(number)]
     upper += [f"{major}.{part}" for part in reversed(_CUDA_MINORS) if part > minor]
     features = {"cuda_version_lower_bound": tuple(lower), "cuda_version_upper_bound": tuple(upper)}

@@ -93,6 +93,11 @@ def test_the_bounds_of_cuda() -> None:
     assert nvidia_features((10, 2), None)["cuda_version_lower_bound"] == ()
 
 
+def test_uv_knows_no_bounds_below_cuda_11() -> None:
+    bounds = nvidia_features((8, 0), None)["cuda_version_upper_bound"]
+    assert {text.partition(".")[0] for text in bounds} == {"8", "11", "12", "13", "14", "15"}
+
+
 def provider(
     namespace: str, *requires: str, api: str | None = None, optional: bool = False
 ) -> Provider:
