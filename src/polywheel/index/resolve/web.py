@@ -126,11 +126,13 @@ def _attributes(page: str, position: int, left: int) -> tuple[Attributes, int, i
         position = match.end()
         if match["end"]:
             return attributes, position, left
-        if match["unclosed"] or not match["name"]:
+        if not match["name"]:
             break
         left -= 1
         if left < 0:
             raise TooLongError
+        if match["unclosed"]:
+            break
         value = match["double"] or match["single"] or match["unquoted"] or ""
         if len(value) <= _MAX_VALUE:
             attributes.setdefault(match["name"][:_MAX_VALUE].lower(), value)

@@ -160,7 +160,12 @@ def test_how_much_a_page_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WheelError, match="the page has more than 3 files"):
         links(document, JSON)
     monkeypatch.setattr(web, "MAX_HTML_PARTS", 10)
-    for page in ("<b>" * 11, "<a " + "b " * 11, "<b>" * 5 + "<i 'a' b c d e f>"):
+    for page in (
+        "<b>" * 11,
+        "<a " + "b " * 11,
+        "<b>" * 5 + "<i 'a' b c d e f>",
+        "<b>" * 9 + "<i a='",
+    ):
         with pytest.raises(TooLongError):
             found(page)
         with pytest.raises(WheelError, match="tags and attributes"):
