@@ -318,6 +318,8 @@ def explanation(case: Case, ours: str | None, theirs: str | None, notes: str) ->
     """Why the two may disagree, as docs/systems.md and notes say; None where they say nothing."""
     if case.machine.description and "uv installs no variant that needs" in notes:
         return "a description of what a plugin supports that uv does not run: a note says so"
+    if theirs is None and "because it reads the metadata of a wheel" in notes:
+        return "no wheel fits: uv reads Requires-Python of one of them, and refuses the sdist"
     if ours and theirs and not case.served and _are_tied(ours, theirs):
         return "non-variant wheels of a folder with the same best tag and build: uv takes any"
     versions = {

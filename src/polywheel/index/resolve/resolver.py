@@ -235,7 +235,8 @@ class Resolver:
         """
         best, python = ranked.chosen, system.python
         if best is None:
-            return ranked
+            note = self._sdist_note(ranked, python)
+            return replace(ranked, notes=(*ranked.notes, note)) if note else ranked
         inspection = self.source.inspect(best, ranked.variants.get(best.label or ""))
         required = best.link.requires_python or inspection.requires_python or ""
         refusal = inspection.refusal or uv_refusal(required, python)
@@ -254,6 +255,25 @@ class Resolver:
             for wheel, why in zip(ranked.fitting, reasons, strict=True)
         ]
         return replace(ranked, fitting=(), rejected=(*refused, *ranked.rejected), sdist=None)
+
+    def _sdist_note(self, ranked: RankedRelease, python: Version) -> str | None:
+        """Return a note if uv may refuse the sdist because of a wheel that does not fit.
+
+        uv takes all metadata of the release, including Requires-Python, from the wheel whose tags
+        are closest, and then builds the sdist. pip takes it from the sdist.
+        """
+        if ranked.sdist is None:
+            return None
+        for wheel in (rejected.file for rejected in ranked.rejected):
+            required = wheel.link.requires_python
+            if required is None:
+                required = self.source.inspect(wheel, None).requires_python
+            if required and uv_refusal(required, python) is not None:
+                return (
+                    f"uv may refuse {ranked.sdist.filename}, because it reads the metadata of a wheel "
+                    f"that does not fit, and {wheel.filename} requires Python {required}; pip does not"
+                )
+        return None
 
     def variants(self, release: CandidateRelease) -> ReleaseVariants:
         """Return the variant metadata of a release."""

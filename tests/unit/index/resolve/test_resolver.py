@@ -27,6 +27,7 @@ from polywheel.index.resolve.support import find_support
 from polywheel.index.resolve.systems import System, marker_environment, supported_tags, this_machine
 from polywheel.index.resolve.web import Link
 from polywheel.model.variant import Provider, Variant, VariantMetadata
+from support.uv_releases import write_wheel
 
 PLUGIN = {"requires": ["x86-64-variant-provider"]}
 STATIC = {"static-properties": {"library": ["openblas", "mkl"]}}
@@ -438,6 +439,20 @@ def test_an_older_release_is_taken_where_nothing_of_a_newer_one_fits() -> None:
     assert given.sdist.filename == "demo-1.1.tar.gz"
     shelf = Shelf(["demo-1.0.tar.gz"], requires_python=">=3.13")
     assert resolve(shelf).sdist is None
+
+
+def test_a_note_says_that_uv_takes_requires_python_from_a_wheel_that_does_not_fit(
+    tmp_path: Path,
+) -> None:
+    for requires in (">=3.9", ">=3.13"):
+        headers = f"Requires-Python: {requires}\n"
+        write_wheel(tmp_path, None, tags="py3-none-win32", headers=headers)
+        (tmp_path / "demo-1.0.tar.gz").touch()
+        source = FolderSource(tmp_path)
+        (ranked,) = Resolver(source, find_releases(source)).resolve(V2).releases
+        assert ranked.sdist is not None
+        notes = [note for note in ranked.notes if "uv may refuse demo-1.0.tar.gz" in note]
+        assert len(notes) == (requires == ">=3.13")
 
 
 def test_where_nothing_fits_at_all_the_newest_release_is_explained() -> None:
