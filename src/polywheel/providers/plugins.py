@@ -145,17 +145,17 @@ def plugin_requirements(providers: Iterable[BuildProvider]) -> list[str]:
 
 def queries(providers: Iterable[BuildProvider], variant: Variant) -> list[PluginQuery]:
     """The queries to the plugins for a variant."""
-    by_namespace: dict[str, tuple[VariantProperty, ...]] = {}
+    by_namespace: dict[str, list[VariantProperty]] = {}
     for prop in variant.properties:
-        by_namespace[prop.namespace] = (*by_namespace.get(prop.namespace, ()), prop)
+        by_namespace.setdefault(prop.namespace, []).append(prop)
     return [
         PluginQuery(
             namespace=provider.namespace,
             reference=provider.reference,
             requires=provider.requires,
             at=provider.at,
-            properties=by_namespace.get(provider.namespace, ()),
-            setup=by_namespace.get(provider.namespace, ()),
+            properties=tuple(by_namespace.get(provider.namespace, ())),
+            setup=tuple(by_namespace.get(provider.namespace, ())),
             supported=provider.fills_static,
         )
         for provider in providers

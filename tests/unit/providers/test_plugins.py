@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from polywheel.errors import ConfigError, PolywheelError, Problem, ProviderError
+from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.client import answer_of as read_answer
 from polywheel.providers.plugins import (
     BuildProvider,
@@ -238,6 +240,15 @@ def test_a_plugin_is_asked_about_its_own_properties() -> None:
         ("herbs", (), (), True),
     ]
     assert [one.reference for one in asked] == ["provider_of_winter", "provider_of_herbs"]
+
+
+def test_queries_for_many_properties_take_little_time() -> None:
+    """``polywheel matrix --check-providers`` asks about all properties of a matrix at once."""
+    properties = tuple(VariantProperty("winter", "level", f"v{n}") for n in range(60_000))
+    start = time.process_time()
+    (asked,) = queries([WINTER], Variant(properties, "all"))
+    assert time.process_time() - start < 10
+    assert asked.properties == properties
 
 
 def test_static_properties_can_not_come_from_nobody(tmp_path: Path) -> None:
