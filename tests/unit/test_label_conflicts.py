@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.model.variant import Variant
 from support import index_wheels
-from support.index_wheels import V1, listing, write_wheel
+from support.index_wheels import V1, V2, listing, write_wheel
 from support.matrices import VARIANT
 
 OWN = """
@@ -173,6 +175,35 @@ def test_finalize_refuses_two_labels_for_one_property_set(
     assert f"'other' in {other}" in said
     assert not (out / "demo-1.0-py3-none-any-other.whl").exists()
     assert (out / plain.name).exists()
+
+
+def test_finalize_compares_every_wheel_of_the_release(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are there contradict each other. The new one contradicts the second of them."""
+    out = tmp_path / "dist"
+    for tag, properties in (("py2-none-any", V2), ("py3-none-any", V1)):
+        what = index_wheels.variant("one", properties)
+        write_wheel(out, what, tag=tag)
+    wheel = stamped(tmp_path, "other", filename="demo-1.0-py3-none-any.whl")
+    assert main(["finalize", str(wheel), "-o", str(out)]) == 4
+    said = capsys.readouterr().err
+    assert "the label 'one' stands for different properties" in said
+    assert f"'other' in {wheel}" in said
+    assert not (out / "demo-1.0-py3-none-any-other.whl").exists()
+
+
+def test_finalize_names_the_variants_of_a_wheel_with_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheel = stamped(tmp_path, "one", filename="demo-1.0-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        document = json.loads(archive.read("demo-1.0.dist-info/variant.json"))
+    document["variants"]["null"] = {}
+    what = index_wheels.variant("one", V1)
+    write_wheel(tmp_path, what, filename=wheel.name, document=json.dumps(document).encode())
+    assert main(["finalize", str(wheel)]) == 4
+    assert "variant.json describes 2 variants, 'one', 'null'" in capsys.readouterr().err
 
 
 def test_label_refuses_two_labels_for_one_property_set(

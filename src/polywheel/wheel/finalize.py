@@ -142,10 +142,12 @@ def _label_conflicts(planned: Sequence[_Planned]) -> Iterator[tuple[WheelError, 
         variants = {plan.wheel: plan.variant for plan in plans if plan.variant is not None}
         targets = [plan.target for plan in plans]
         folders = dict.fromkeys(target.parent for target in targets)
-        for problem, paths in release_conflicts(variants, release, folders, besides=targets):
+        for problem, paths in release_conflicts(
+            variants, release, folders, besides=targets, every_wheel=True
+        ):
+            # It may be a conflict between older wheels of the release.
             refused = {wheel for wheel in variants if str(wheel) in paths}
-            if refused:
-                yield WheelError.collected([problem]), refused
+            yield WheelError.collected([problem]), refused
 
 
 def _collisions(

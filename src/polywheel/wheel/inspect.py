@@ -108,11 +108,13 @@ def release_conflicts(
     folders: Iterable[Path],
     *,
     besides: Iterable[Path],
+    every_wheel: bool = False,
 ) -> Iterator[tuple[Problem, set[str]]]:
     """Compare new wheels of one release with each other and with its other wheels in ``folders``.
 
     Yields the conflicts as :func:`label_conflicts`, with the paths of the wheels. ``besides`` are wheels in these
-    folders that are replaced, or are sources of the new ones.
+    folders that are replaced, or are sources of the new ones. Without ``every_wheel``, one wheel of each label that
+    no new wheel has is compared, which is faster for a call for each of many new wheels.
     """
     variants = {str(path): variant for path, variant in new.items()}
     new_labels = {variant.label for variant in new.values()}
@@ -121,8 +123,9 @@ def release_conflicts(
     for path in (path for folder in folders for path in sorted(folder.glob("*.whl"))):
         try:
             name = WheelName.parse(path.name)
-            # One wheel of each other label is enough.
-            if name.label is None or name.label in compared - new_labels or name.release != release:
+            if name.label is None or name.release != release:
+                continue
+            if not every_wheel and name.label in compared - new_labels:
                 continue
             variant = None if path.resolve() in ignored else read_variant(path)
         except WheelError:

@@ -122,10 +122,8 @@ def stamped_variant(wheel: InspectedWheel) -> Variant | None:
             at=str(wheel.path),
             hint="write its variant data again with polywheel label",
         )
-    if wheel.document is None and wheel.disagreements:
+    if wheel.document is None or wheel.variant is None:
         raise WheelError.collected(wheel.disagreements)
-    if wheel.variant is None:
-        raise WheelError(f"{VARIANT_JSON} does not have exactly one variant", at=str(wheel.path))
     return wheel.variant
 
 
