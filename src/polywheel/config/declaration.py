@@ -137,7 +137,7 @@ class SettingsTable(Generic[T]):
             elif setting.required:
                 if not present:
                     table.wrong(setting.key, f"missing key {setting.key!r}")
-                values[setting.field.name] = ""  # nobody sees it: a problem was added
+                values[setting.field.name] = ""  # a problem was added, so the table is not used
         return self.cls(**values)
 
 

@@ -262,7 +262,7 @@ def _read_delivery(table: Table, key: str) -> dict[str, DeliveryMethod]:
     """Methods by field. ``flags`` stands for every flag field that is not named."""
     methods: dict[str, DeliveryMethod] = _METHODS_BY_FIELD.read(table, key)
     defines = methods.get("defines", DeliveryMethod("unsupported"))
-    if defines.via != "unsupported" and "{name}" not in defines.via + defines.format:
+    if defines.via not in {"", "unsupported"} and "{name}" not in defines.via + defines.format:
         what = "neither the key nor the format has the placeholder {name}"
         table.problems.add(what, at=table.at(key, "defines"))
     flags = methods.pop("flags", None)

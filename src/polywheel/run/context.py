@@ -118,7 +118,7 @@ class RunContext:
     work_folder: Path
     """The folder with the work folder of each build."""
 
-    workers: WorkerContext
+    worker_context: WorkerContext
     """What all workers share, and the event ``stop`` of the run."""
 
     tools: Sequence[str]
@@ -178,7 +178,7 @@ class RunContext:
                 source.copy_to(work.source)
                 yield work
             except (PolywheelError, OSError):
-                if not self.workers.stop.is_set():
+                if not self.worker_context.stop.is_set():
                     keep_tool_logs(log, [work.source, work.scratch])
                     if self.options.keep_work:
                         work.keep()

@@ -74,7 +74,7 @@ def run_plan(
             builds=builds,
             source=source,
             work_folder=work_folder,
-            workers=_worker_context(source, options),
+            worker_context=_worker_context(source, options),
             tools=installed_tools(),
             options=options,
             journal=journal,
@@ -93,7 +93,7 @@ def run_plan(
             executor,
             task_of=partial(_task_of, run),
             limits=limits,
-            stop=run.workers.stop,
+            stop=run.worker_context.stop,
             observer=observer,
         )
         equal = equal_when_built(

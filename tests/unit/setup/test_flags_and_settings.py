@@ -507,6 +507,12 @@ def test_a_malformed_way_is_refused(text: str, where: str, what: str) -> None:
     assert what in problem.what
 
 
+def test_a_delivery_method_without_via_is_one_problem() -> None:
+    with pytest.raises(ConfigError) as caught:
+        profile("[delivery]\ndefines = {format = '-D{value}'}")
+    assert [problem.what for problem in caught.value.problems] == ["missing key 'via'"]
+
+
 def chosen(text: str, backend: str) -> BackendProfile:
     settings = Settings(build_backend=backend, backend=profile(text))
     found = choose_backend(project(settings)).profile

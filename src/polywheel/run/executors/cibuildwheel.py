@@ -90,7 +90,7 @@ class CibuildwheelExecutor:
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
-        log, stop = self.run.log_of(build), self.run.workers.stop
+        log, stop = self.run.log_of(build), self.run.worker_context.stop
 
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
@@ -112,7 +112,7 @@ class CibuildwheelExecutor:
             platform = require_platform(build.target)
             if platform.in_container:
                 copy_borrowed_objects(work.source)
-            write_own_wheel(self.run.workers.polywheel, work.source / _OWN_WHEEL)
+            write_own_wheel(self.run.worker_context.polywheel, work.source / _OWN_WHEEL)
             limit = self.run.time_limit(build)
             began = time.monotonic()
             child = run_child(
@@ -124,7 +124,7 @@ class CibuildwheelExecutor:
                 folder=work.source,
                 environment={**os.environ, **self._variables(jobs, build, platform, work.source)},
                 log=log,
-                stop=self.run.workers.stop,
+                stop=self.run.worker_context.stop,
                 seconds=limit,
                 keep_open=(work.lock,),
                 # Only after an interrupt it removes its container, whose processes have half a
@@ -182,7 +182,7 @@ class CibuildwheelExecutor:
         project = PurePosixPath(PROJECT) if platform.in_container else source
         environment = {
             **self._setup_variables(jobs[0]),
-            "SOURCE_DATE_EPOCH": str(self.run.workers.epoch),
+            "SOURCE_DATE_EPOCH": str(self.run.worker_context.epoch),
         }
         if self.config is not None:
             environment[CONFIG_VARIABLE] = self.config
@@ -190,7 +190,7 @@ class CibuildwheelExecutor:
             jobs,
             self.run.plan.targets[build.target],
             platform,
-            settings=self.run.workers.settings,
+            settings=self.run.worker_context.settings,
             environment=environment,
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
@@ -219,7 +219,7 @@ class CibuildwheelExecutor:
             {
                 "job": [job.id, job.label, *map(str, job.properties), *job.pythons],
                 "source": self.source_digest,
-                "polywheel": self.run.workers.polywheel.name,
+                "polywheel": self.run.worker_context.polywheel.name,
                 "cibuildwheel": [self.installation.version, *self.options],
                 "told": self._variables([job], build, platform, self.run.work_folder),
                 "variables": build_variables(),

@@ -73,7 +73,7 @@ class LocalExecutor:
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build, check, and publish the missing wheels."""
-        log, stop = self.run.log_of(build), self.run.workers.stop
+        log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
 
         def build_wheels(wheels: list[Wheel]) -> float:
@@ -83,7 +83,7 @@ class LocalExecutor:
             ):
                 work.scratch.mkdir()
                 context = StepContext(
-                    workers=self.run.workers,
+                    worker_context=self.run.worker_context,
                     source=work.source,
                     scratch=work.scratch,
                     log=log,
@@ -186,7 +186,7 @@ class LocalExecutor:
         try:
             return run_step(step, context, environment, slots=slots)
         except BuildError:
-            stopped = self.run.workers.stop.is_set()
+            stopped = self.run.worker_context.stop.is_set()
             if not slots.pooled or stopped or not rejects_jobserver(context.log):
                 raise
         # A make before 4.4, somewhere in the build, rejects the name of the pool.
@@ -208,7 +208,7 @@ class LocalExecutor:
     def _key(self, build: Build, job: Job, environment: Environment) -> str:
         return job_key(
             job,
-            self.run.workers,
+            self.run.worker_context,
             self.interpreters[build.python],
             environment,
             source_digest=self.requirements.source_digest,
@@ -230,7 +230,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
     environments = Environments(
         fresh=options.fresh,
         notify=run.observer.note,
-        stop=run.workers.stop,
+        stop=run.worker_context.stop,
         patience=options.timeout,
     )
     interpreters, missing = _find_interpreters(run)
@@ -238,7 +238,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
     if interpreters and not run.is_sdist:
         profile = run.prepared.choice.profile
         sdist_maker = SdistMaker(
-            context=run.workers,
+            context=run.worker_context,
             interpreter=next(iter(interpreters.values())),
             environments=environments,
             requires=requires,
@@ -260,7 +260,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             requires=requires,
             source_digest=run.source_digest(source),
             tools=run.tools,
-            context=run.workers,
+            context=run.worker_context,
             environments=environments,
             fresh=options.fresh,
         ),

@@ -153,7 +153,7 @@ class SdistMaker:
             work.scratch.mkdir()
             self.log.unlink(missing_ok=True)
             step_context = StepContext(
-                workers=self.context,
+                worker_context=self.context,
                 source=work.source / prefix,
                 scratch=work.scratch,
                 log=self.log,

@@ -81,7 +81,7 @@ class TimeBudget:
 class StepContext:
     """What all steps of a build have in common."""
 
-    workers: WorkerContext
+    worker_context: WorkerContext
     source: Path
     """The copy of the source."""
 
@@ -111,7 +111,7 @@ def run_step(
     request = WorkerRequest(
         step=step,
         source=str(context.source),
-        settings={**slots.settings, **context.workers.settings},
+        settings={**slots.settings, **context.worker_context.settings},
         scratch=str(context.scratch),
         group_file=str(group_file(context.scratch)),
         keep_open=context.keep_open if sys.platform != "win32" else (),
@@ -119,14 +119,14 @@ def run_step(
     with temporary_folder() as folder:
         request_file, response_file = folder / "request.json", folder / "response.json"
         write_request(request_file, request)
-        script = str(context.workers.polywheel / _SCRIPT)
+        script = str(context.worker_context.polywheel / _SCRIPT)
         began = time.monotonic()
         child = run_child(
             [environment.python, script, str(request_file), str(response_file)],
             folder=context.source,
-            environment=_variables(context.workers, environment, slots.environment),
+            environment=_variables(context.worker_context, environment, slots.environment),
             log=context.log,
-            stop=context.workers.stop,
+            stop=context.worker_context.stop,
             seconds=context.limit.left,
             keep_open=context.keep_open,
         )
