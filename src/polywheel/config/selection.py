@@ -139,7 +139,7 @@ def _check_contradictions(
             "the null variant has no properties, but some were given: "
             + ", ".join(map(str, selection.properties)),
             at=spelling("null-variant"),
-            hint="remove null-variant or the properties",
+            hint=f"remove {spelling('null-variant')} or the properties",
         )
     if selection.null and selection.label not in (None, NULL_LABEL):
         problems.add(

@@ -126,10 +126,12 @@ def _labels(wheel: InspectedWheel) -> dict[str, Collection[str]]:
 def _check_document(document: VariantMetadata) -> Iterator[str]:
     """Check variant.json alone, and for data that only the file of an index may have."""
     if len(document.variants) != 1:
-        yield (
-            f"variant.json describes {len(document.variants)} variants, "
-            f"{_some(map(repr, document.variants))}; expected one"
+        names = ", ".join(
+            filter(
+                None, (f"{len(document.variants)} variants", _some(map(repr, document.variants)))
+            )
         )
+        yield f"variant.json describes {names}; expected one"
     for namespace, provider in document.providers.items():
         if provider.build_requires:
             yield (

@@ -192,7 +192,7 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             {"null-variant": "", "variant": V3},
             "null-variant",
             f"the null variant has no properties, but some were given: {V3}",
-            "remove null-variant or the properties",
+            "remove config setting null-variant or the properties",
         ),
         (
             {"null-variant": "true", "variant-label": "fast"},
