@@ -162,7 +162,7 @@ def label(
     """Add a variant label and variant metadata to an existing wheel; the path of the new wheel.
 
     ``properties`` are texts such as ``"x86_64 :: level :: v3"``, or one of them. ``pyproject`` is
-    the file whose ``[variant]`` tables declare the providers; otherwise ``providers`` names one for
+    the file that declares the providers and the labels of variants; otherwise ``providers`` names one for
     each namespace, as ``"NAMESPACE=REQUIREMENT@MODULE:OBJECT"``. ``null`` makes the null variant.
 
     The new wheel is written into the folder ``output``, by default beside the old one, which stays.
@@ -171,6 +171,7 @@ def label(
     """
     from pathlib import Path
 
+    from polywheel.backend.hook_call import resolve_variant
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)
@@ -181,7 +182,8 @@ def label(
         _texts(providers),
         metadata_fields=True,
     )
-    stamp = labels.make_label(selection, project, validate=validate, fresh=False, notify=notify)
+    variant = resolve_variant(selection, project, spelling=labels.label_option)
+    stamp = labels.make_label(variant, project, validate=validate, fresh=False, notify=notify)
     out = None if output is None else Path(output)
     return labels.label_wheel(wheel, out, stamp, overwrite=overwrite, notify=notify)
 

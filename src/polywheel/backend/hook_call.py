@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from polywheel.backend.real_backend import RealBackend
 from polywheel.config.project import Project, config_file, read_project
-from polywheel.config.selection import ConfigSettings, Selection, parse_selection, resolve
+from polywheel.config.selection import (
+    ConfigSettings,
+    Selection,
+    parse_selection,
+    resolve,
+    spelling_of_setting,
+)
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import NULL_LABEL, Variant
@@ -63,7 +69,7 @@ class HookCall:
             choice=choose_backend(project),
             selection=selection,
             settings=settings,
-            variant=_resolve_variant(selection, project, expand_matrix=expand_matrix)
+            variant=resolve_variant(selection, project, expand_matrix=expand_matrix)
             if has_variant
             else None,
             notify=notify,
@@ -101,8 +107,17 @@ class HookCall:
         )
 
 
-def _resolve_variant(selection: Selection, project: Project, *, expand_matrix: bool) -> Variant:
-    """Return the selected variant. The matrix is expanded only if its labels may matter."""
+def resolve_variant(
+    selection: Selection,
+    project: Project,
+    *,
+    expand_matrix: bool = True,
+    spelling: Callable[[str], str] = spelling_of_setting,
+) -> Variant:
+    """Return the selected variant. The matrix is expanded only if its labels may matter.
+
+    ``spelling`` says how the user spelt a config setting, for messages. Raises ConfigError.
+    """
     metadata, label = project.metadata, selection.label
     properties = tuple(sorted(set(selection.properties)))
     if properties:
@@ -115,7 +130,7 @@ def _resolve_variant(selection: Selection, project: Project, *, expand_matrix: b
 
         variants = {**matrix_variants(project, properties), **metadata.variants}
         metadata = replace(metadata, variants=variants)
-    return resolve(selection, metadata)
+    return resolve(selection, metadata, spelling=spelling)
 
 
 def needs_requirements(source: Path) -> bool:

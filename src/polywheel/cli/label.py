@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polywheel.backend.hook_call import resolve_variant
 from polywheel.cli import say
 from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
-from polywheel.wheel.label import label_wheel, make_label, parse_label_options, read_label_project
+from polywheel.wheel.label import (
+    label_option,
+    label_wheel,
+    make_label,
+    parse_label_options,
+    read_label_project,
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -25,7 +32,11 @@ def run(arguments: Sequence[str]) -> int:
         metadata_fields=not options.no_metadata_fields,
     )
     label = make_label(
-        selection, project, validate=not options.no_validate, fresh=options.fresh, notify=say
+        resolve_variant(selection, project, spelling=label_option),
+        project,
+        validate=not options.no_validate,
+        fresh=options.fresh,
+        notify=say,
     )
     properties = [str(prop) for prop in label.variant.properties]
 
@@ -50,12 +61,12 @@ _PROPERTY = """\
              a property, as namespace::feature::value; may be repeated, or separated by commas
 """
 _VARIANT = """\
---label L    the label of the variant; without -p, the label of a declared variant
+--label L    the label of the variant; without -p, the label of a variant of the project
 --null       use the null variant
 """
 _PROVIDERS = """\
 --pyproject FILE
-             read namespaces, providers, and variants from the [variant] tables of FILE
+             read namespaces, providers, and variants from FILE, a pyproject.toml
 --provider NS=REQUIREMENT[@MODULE:OBJECT] ...
              without --pyproject: the provider of a namespace; may be repeated, the first has the
              highest priority

@@ -52,12 +52,12 @@ class Selection:
         return bool(self.properties or self.label is not None or self.null)
 
 
-def _at(key: str) -> str:
+def spelling_of_setting(key: str) -> str:
     return f"config setting {key}"
 
 
 def parse_selection(
-    settings: ConfigSettings | None, *, spelling: Callable[[str], str] = _at
+    settings: ConfigSettings | None, *, spelling: Callable[[str], str] = spelling_of_setting
 ) -> tuple[Selection, ConfigSettings | None]:
     """Split config settings into what polywheel consumes and what is the real backend's.
 
@@ -104,7 +104,11 @@ def _refuse_misspelling(key: str, problems: Problems) -> None:
         return
     plain = key.lower().replace("_", "-")
     if plain.startswith(("variant", "null-variant")) or closest(plain, KEYS, cutoff=0.85):
-        problems.add(f"unknown config setting {key!r}", at=_at(key), hint=nearest(plain, KEYS))
+        problems.add(
+            f"unknown config setting {key!r}",
+            at=spelling_of_setting(key),
+            hint=nearest(plain, KEYS),
+        )
 
 
 def _texts(value: object, at: str, problems: Problems) -> list[str]:
@@ -155,7 +159,10 @@ def _check_contradictions(
 
 
 def resolve(
-    selection: Selection, metadata: VariantMetadata, *, spelling: Callable[[str], str] = _at
+    selection: Selection,
+    metadata: VariantMetadata,
+    *,
+    spelling: Callable[[str], str] = spelling_of_setting,
 ) -> Variant:
     """The selected variant, checked against the declarations of the project.
 
@@ -175,7 +182,8 @@ def resolve(
                 f"no variant with the label {selection.label!r} is declared",
                 at=at,
                 hint=nearest(selection.label, known)
-                or "declare it under [variant.variants], or give its properties with -Cvariant=…",
+                or "declare it under [variant.variants], or give its properties "
+                f"({spelling('variant')})",
             )
         variant = metadata.variants[selection.label]
         _only_label(variant.properties, metadata, at=at)

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from polywheel.config.project import BuildSystem, Project, Settings, read_project
 from polywheel.config.reader import Problems, Table, type_name
-from polywheel.config.selection import Selection, parse_selection, resolve
+from polywheel.config.selection import Selection, parse_selection
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, ProviderError, WheelError
 from polywheel.model.setup import BackendChoice
@@ -47,7 +47,7 @@ _NO_VALIDATE = "use --no-validate to label without running plugins"
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?")
 
 
-def _spelling(key: str) -> str:
+def label_option(key: str) -> str:
     """Return the option for a config setting."""
     return _OPTIONS.get(key, key)
 
@@ -63,19 +63,18 @@ class WheelLabel:
 
 
 def make_label(
-    selection: Selection,
+    variant: Variant,
     project: Project,
     *,
     validate: bool,
     fresh: bool = False,
     notify: Callable[[str], None],
 ) -> WheelLabel:
-    """Return the label for the selected variant, after a check of its properties.
+    """Return the label for a variant of a project, after a check of its properties.
 
     With ``validate``, plugins check the properties too. They run in an environment of their own, which
     ``fresh`` creates again. Raises ConfigError and ProviderError.
     """
-    variant = resolve(selection, project.metadata, spelling=_spelling)
     choice = BackendChoice(build_backend="", backend_path=None, profile=None)
     if project.build_system.build_backend or project.settings.build_backend:
         choice = choose_backend(project)
@@ -106,7 +105,7 @@ def parse_label_options(properties: Sequence[str], label: str | None, *, null: b
         settings["variant-label"] = label
     if null:
         settings["null-variant"] = "true"
-    selection, _ = parse_selection(settings, spelling=_spelling)
+    selection, _ = parse_selection(settings, spelling=label_option)
     if not selection.asks_for_variant:
         raise ConfigError(
             "no variant is selected",

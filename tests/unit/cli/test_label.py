@@ -96,6 +96,50 @@ def test_the_error_for_a_missing_wheel_names_the_wheel(folder: str, tmp_path: Pa
         polywheel.unlabel(wheel.with_name(LABELLED))
 
 
+MATRIX = """
+[build-system]
+requires = ["polywheel", "setuptools"]
+build-backend = "polywheel.backend"
+[variant.default-priorities]
+namespace = ["x86_64"]
+[variant.providers.x86_64]
+requires = ["provider-variant-x86-64"]
+[tool.polywheel]
+build-backend = "setuptools.build_meta"
+[tool.polywheel.matrix]
+label = "x86_64_{level}"
+[tool.polywheel.matrix.axes.level]
+v3 = ["x86_64 :: level :: v3"]
+v4 = ["x86_64 :: level :: v4"]
+"""
+
+
+def test_labels_of_the_matrix_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As for the build backend: properties and label stand for each other."""
+    (tmp_path / "pyproject.toml").write_text(MATRIX)
+    wheel, labelled = original_wheel(tmp_path), NAME.replace(".whl", "-x86_64_v3.whl")
+    options = ["--pyproject", str(tmp_path / "pyproject.toml"), "--no-validate"]
+    assert main(["label", str(wheel), "-p", "x86_64::level::v3", *options]) == 0
+    content = (tmp_path / labelled).read_bytes()
+    (tmp_path / labelled).unlink()
+    assert main(["label", str(wheel), "--label", "x86_64_v3", *options]) == 0
+    assert (tmp_path / labelled).read_bytes() == content
+    (tmp_path / labelled).unlink()
+    written = polywheel.label(
+        wheel, "x86_64::level::v3", pyproject=tmp_path / "pyproject.toml", validate=False
+    )
+    assert written == tmp_path / labelled
+    assert main(["label", str(wheel), "--label", "x86_64_v5", *options]) == 2
+    errors = capsys.readouterr().err
+    assert "no variant with the label 'x86_64_v5' is declared" in errors
+    assert "at: --label" in errors
+    assert "did you mean 'x86_64_v4'?" in errors
+    other = ["-p", "x86_64::level::v3", "--label", "fast"]
+    assert main(["label", str(wheel), *other, *options]) == 2
+    assert "declared with the label 'x86_64_v3', not 'fast'" in capsys.readouterr().err
+    assert main(["label", str(wheel), "-p", "x86_64::level::v2", *options]) == 0
+
+
 def test_a_glob_may_match_folders_without_wheels(tmp_path: Path) -> None:
     original_wheel(tmp_path)
     (tmp_path / "empty").mkdir()
