@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -42,7 +43,7 @@ _GENERIC = re.compile(r"(.*-)?(cc|c\+\+)|c99|c11")
 
 
 def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """``gnu``, ``clang``, or ``msvc``, and a note if the compiler is unknown.
+    """``gnu``, ``clang``, or ``msvc``, and a note if the compiler is unknown or missing.
 
     The result depends on ``CC``, else on ``CXX``, else on the compiler of the platform's Python. Nothing is run.
     Users can correct a wrong result by naming the compiler in ``CC``.
@@ -61,6 +62,10 @@ def compiler_family(environment: Mapping[str, str]) -> tuple[str, str | None]:
         # Path.exists raises some errors, for example if a folder is not readable or a name is too long.
         if os.path.isabs(path) and not os.path.exists(path):  # noqa: PTH110, PTH117
             problem = f"the compiler {path!r} ({variable}) does not exist"
+        elif PureWindowsPath(path).name == path and not shutil.which(
+            path, path=environment.get("PATH")
+        ):
+            problem = f"the compiler {path!r} ({variable}) was not found"
         return "gnu", f"{problem}: flags for GCC are used"
     if sysconfig.get_platform().startswith("mingw"):
         return "gnu", None

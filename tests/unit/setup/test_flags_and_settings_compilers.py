@@ -89,10 +89,20 @@ def test_the_family_of_a_command(command: str, family: str, variable: str) -> No
         ("'unbalanced gcc", "'unbalanced"),
     ],
 )
-def test_an_unknown_compiler_is_spelled_to_as_gcc_with_a_note(command: str, name: str) -> None:
+def test_an_unknown_compiler_is_spelled_to_as_gcc_with_a_note(
+    command: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_: name)
     family, note = compiler_family({"CC": command})
     assert family == "gnu"
     assert note == f"the compiler {name!r} (CC) is unknown: flags for GCC are used"
+
+
+@pytest.mark.parametrize("command", ["nogcc", "ccache nogcc -O2"])
+def test_a_compiler_that_is_not_on_the_path_has_a_note(command: str, tmp_path: Path) -> None:
+    family, note = compiler_family({"CC": command, "PATH": str(tmp_path)})
+    assert family == "gnu"
+    assert note == "the compiler 'nogcc' (CC) was not found: flags for GCC are used"
 
 
 def test_a_compiler_that_does_not_exist_has_a_note_too(tmp_path: Path) -> None:
