@@ -25,7 +25,7 @@ from polywheel.run.journal import open_journal
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
 from polywheel.run.outcome import group_by_setup, report_equal_setups, setups_of
 from polywheel.run.own_package import own_package_folder
-from polywheel.run.report import Report
+from polywheel.run.report import Report, check_report_path
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.stale_wheels import find_stale, prune
@@ -51,6 +51,8 @@ def run_plan(
     """
     started = time.monotonic()
     refuse_source_in_output(prepared.source, options.out)
+    if options.report is not None:
+        check_report_path(options.report)
     plan, builds = plan_for_executor(
         plan, this_target(), cibuildwheel=options.cibuildwheel is not None
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +15,11 @@ from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import PRESENT, Outcome, State, merge_messages
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
-from polywheel.system.temporary import replacing
+from polywheel.system.temporary import replacing, temporary_folder
 from polywheel.system.terminal import without_passwords
 
 SHAPE = 1
+_CANT_WRITE = "the report can't be written"
 
 
 def warnings_as_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -129,7 +132,20 @@ class Report:
 def write_report(document: Mapping[str, Any], path: Path) -> None:
     """Write the document of a report completely or not at all. Raises WheelError."""
     text = without_passwords(json.dumps(document, indent=2)) + "\n"
-    with os_error_as(WheelError, "the report can't be written", at=path):
+    with os_error_as(WheelError, _CANT_WRITE, at=path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_report_path(path: Path) -> None:
+    """Raise WheelError if a report can't be written to a path. No file and no folder is left there.
+
+    The permissions of a folder do not tell: it may be on a read-only file system, or in /proc.
+    """
+    with os_error_as(WheelError, _CANT_WRITE, at=path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        parents = (parent for parent in path.absolute().parents if os.path.lexists(parent))
+        with temporary_folder(next(parents)):
+            pass

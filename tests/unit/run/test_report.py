@@ -18,7 +18,7 @@ from polywheel.run.outcome import (
     State,
     Wheel,
 )
-from polywheel.run.report import SHAPE, Report, warnings_as_json
+from polywheel.run.report import SHAPE, Report, check_report_path, warnings_as_json
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
 from support.plans import job, plan_of
@@ -220,3 +220,22 @@ def test_where_it_can_not_be_written_nothing_is_left(tmp_path: Path) -> None:
             report().write(path)
         assert caught.value.problems[0].at == str(path)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "report.json"]
+
+
+def test_a_path_for_a_report_is_checked_without_traces(tmp_path: Path) -> None:
+    earlier = tmp_path / "report.json"
+    earlier.write_text("{}")
+    check_report_path(earlier)
+    check_report_path(tmp_path / "a" / "b" / "report.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert earlier.read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["folder", "file/report.json", "/proc/report.json"])
+def test_a_path_that_no_report_can_be_written_to(name: str, tmp_path: Path) -> None:
+    if name.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("there is no /proc")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(WheelError, match="the report can't be written"):
+        check_report_path(tmp_path / name)
