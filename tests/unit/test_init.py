@@ -79,6 +79,8 @@ def tables(start: InitTables) -> dict[str, Any]:
         ({"src/a.pyx": "", "src/b.cu": ""}, "cuda cython"),
         ({".tox/a.pyx": "", "build/b.cu": "", "venv/pyvenv.cfg": "", "venv/c.pyx": ""}, ""),
         ({"tests/data/a.c": ""}, ""),
+        ({"examples/cuda/a.cu": "", "docs/b.pyx": "", "benchmarks/c.hip": ""}, ""),
+        ({"src/x/tests/a.pyx": "", "tests/b.cu": ""}, "cython"),
         ({"setup.py": "setup(ext_modules=[Extension('a', ['a.c', 'b.cpp'])])"}, "c cpp"),
         ({"setup.py": "setup(ext_modules=cythonize('a.pyx'))"}, "cython"),
         ({"setup.py": "setup(ext_modules=[x.CUDAExtension('a', sources)])"}, "cuda"),

@@ -33,13 +33,15 @@ _SUFFIXES |= dict.fromkeys((".cc", ".cpp", ".cxx"), "cpp")
 _SUFFIXES |= dict.fromkeys((".m", ".mm"), "objc")
 _SUFFIXES |= dict.fromkeys((".f", ".for", ".f90", ".f95"), "fortran")
 _ALWAYS_COMPILED = frozenset({".pyx", ".cu", ".hip"})
-"""Suffixes of files that are compiled in any folder. A .c file may be the data of a test."""
+"""Suffixes of files that are always compiled. A .c file may be the data of a package."""
 
 _EXTENSIONS = re.compile(r"(\w*Extension|cythonize|mypycify)")
 _EXTENSION_KEYS = {"ext_modules": "c", "rust_extensions": "rust", "cffi_modules": "c"}
 _SKIPPED = {"build", "dist", "node_modules", "__pycache__", "site-packages", "target"}
-_NOT_COMPILED = frozenset({"test", "tests", "testing", "doc", "docs", "examples", "benchmarks"})
-"""Folders whose source files are seldom compiled by a build script."""
+_NOT_COMPILED = frozenset(
+    {"test", "tests", "testing", "doc", "docs", "example", "examples", "benchmarks"}
+)
+"""Folders whose source files are seldom compiled into the wheel."""
 
 _COMPILING_HOOK = {"cython", "mypyc", "cmake", "meson", "rust", "cffi", "scikit-build"}
 """Hooks of hatchling that compile (hatch-cython, hatch-mypyc, …)."""
@@ -218,14 +220,19 @@ def _files(
     suffixes: frozenset[str] = _ALWAYS_COMPILED,
     skipped: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, str]]:
-    """Source files with these suffixes, without hidden folders and results of builds."""
+    """Source files with these suffixes, without hidden folders and results of builds.
+
+    ``skipped`` are more names of folders to leave out. The top folder has no source files in examples and tests.
+    """
     seen = 0
     for folder, folders, names in walk(source, strict=False):
+        is_top = Path(folder) == source
+        ignored = _SKIPPED | (_NOT_COMPILED if is_top else skipped)
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".")
-            and name not in _SKIPPED | skipped
+            and name not in ignored
             and not Path(folder, name, "pyvenv.cfg").exists()
         )
         seen += len(folders) + len(names)
