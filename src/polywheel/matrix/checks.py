@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
@@ -127,11 +128,18 @@ def check_labels(
 
 
 def check_used(
-    matrix: Matrix, cells: Sequence[Cell], removed: Sequence[Removal], problems: Problems
+    source: Path,
+    matrix: Matrix,
+    cells: Sequence[Cell],
+    removed: Sequence[Removal],
+    problems: Problems,
 ) -> None:
     """Check that each Python, target, axis value, and row has a cell."""
     if not cells:
-        start = "declare [tool.polywheel.matrix.axes] or [variant.variants]; or run polywheel init"
+        start = "declare [tool.polywheel.matrix.axes] or [variant.variants]"
+        # Only sdists have this file.
+        is_sdist = (source / "PKG-INFO").is_file()
+        start += " in the file of --config FILE" if is_sdist else "; or run polywheel init"
         problems.add("the matrix is empty", at=matrix.at, hint=_removed_by(removed) or start)
         return
     used = {item for cell in cells for item in cell.values.items()}

@@ -347,7 +347,7 @@ def _expand(
     expansion.cells = merge_cells(expansion)
     check_labels(expansion.cells, project.metadata, variant_at, problems)
     if not problems.found:
-        check_used(matrix, expansion.cells, expansion.removed, problems)
+        check_used(project.source, matrix, expansion.cells, expansion.removed, problems)
     if rules and expansion.cells:
         check_rules_are_used(project, expansion.cells, problems)
     return expansion

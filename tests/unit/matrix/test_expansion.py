@@ -809,6 +809,15 @@ def test_no_matrix_and_no_variant_is_an_empty_matrix() -> None:
         expand_project(project_of({}))
 
 
+def test_the_tables_for_an_sdist_are_in_another_file(tmp_path: Path) -> None:
+    project = replace(project_of({}), source=tmp_path)
+    (tmp_path / "PKG-INFO").touch()
+    with pytest.raises(ConfigError) as caught:
+        expand_project(project)
+    hint = str(caught.value.problems[0].hint)
+    assert hint.endswith("in the file of --config FILE")
+
+
 def test_two_declared_variants_with_the_same_properties() -> None:
     variant = VARIANT + DECLARED + '[variant.variants."v.3"]\ncpu.level = ["v3"]\n'
     problem = one_problem("", variant=variant)
