@@ -323,3 +323,9 @@ def test_pythons_that_are_missing_are_named(tmp_path: Path) -> None:
     said = init(cwd=source).stdout
     assert "Python 3.98 is not installed; use --install-python" in said
     assert "otherwise nothing is built" in said
+
+
+def test_an_sdist_is_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "x-1.0.tar.gz").write_bytes(b"")
+    done = init("x-1.0.tar.gz", cwd=tmp_path, code=2)
+    assert "only `polywheel build` reads sdists; unpack it" in done.stdout

@@ -185,7 +185,7 @@ def test_a_plain_wheel_is_built_beside_another_file(without_tables: Path, tmp_pa
         (None, "there is no variants.toml in"),
         (b"a = ", "invalid TOML: Invalid value"),
         (b"\xff", "variants.toml is not UTF-8"),
-        (b"[project]\nname = 'x'\n", "unknown key 'project'"),
+        (b"[project]\nname = 'x'\n", "this file has [project]"),
         (b"[tool.ruff]\n", "unknown key 'ruff'"),
         (b"[variants.x]\n", "unknown key 'variants'"),
         (b"[tool.polywheel]\nmatrx = {}\n", "unknown key 'matrx'"),
@@ -218,7 +218,7 @@ def test_another_file_that_is_none(
     assert said in shown
     assert "variants.toml" in shown
     if content is None:
-        assert "--config, or the variable POLYWHEEL_CONFIG" in shown
+        assert "--config, or of the variable POLYWHEEL_CONFIG" in shown
 
 
 def test_another_file_that_is_not_there_is_said_by_a_frontend(

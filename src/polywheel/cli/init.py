@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser, add_options
-from polywheel.config.project import PYPROJECT, read_project
+from polywheel.config.project import PYPROJECT, read_project, refuse_file
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
 from polywheel.init.compose import InitTables, compose, refuse_tables
@@ -36,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     source = Path(options.source)
     names = [name for text in options.preset for name in text.split(",") if name]
     named_presets(names)
+    refuse_file(source)
     pyproject = source / PYPROJECT
     _refuse_byte_order_mark(pyproject)
     project = read_project(source, variants=False)

@@ -26,6 +26,7 @@ from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendProfile, SetupRule
 from polywheel.model.variant import FEATURE, NAMESPACE, VariantMetadata
 from polywheel.system.files import read_regular
+from polywheel.system.terminal import join_first
 
 PROVIDER_TIMEOUT = 60.0
 """Seconds that the plugins of one build may take by default."""
@@ -139,6 +140,10 @@ HATCH_FILE = "hatch.toml"
 """The file that hatchling reads in addition to ``[tool.hatch]``."""
 CONFIG_VARIABLE = "POLYWHEEL_CONFIG"
 """The variable with the file whose tables replace those of the project, for the build backend."""
+_PYPROJECT_TABLES = frozenset({"build-system", "dependency-groups", "project"})
+"""Tables of a pyproject.toml that a file for ``--config`` does not have."""
+_MOST_OTHERS = 4
+"""How many of them a message names."""
 _MOST = 64 * 1024 * 1024
 """The largest pyproject.toml, in bytes."""
 
@@ -221,6 +226,7 @@ def read_project(
     ``name`` is the name of the file. The ``[variant]`` and ``[tool.polywheel]`` tables of the file ``config``
     replace those of the project.
     """
+    refuse_file(source)
     document = _load(source / name)
     problems = Problems()
     own = Table(document, name, (), problems)
@@ -246,6 +252,17 @@ def read_project(
         _check_overrides(project, problems)
     problems.raise_all()
     return project
+
+
+def refuse_file(source: Path) -> None:
+    """Raise ConfigError if the source is a file, such as an sdist, and not a folder."""
+    if os.path.isfile(source):  # noqa: PTH113  # Path.is_file raises PermissionError
+        is_sdist = source.name.endswith((".tar.gz", ".zip"))
+        only_build = "only `polywheel build` reads sdists; unpack it"
+        raise ConfigError(
+            f"{source} is not a folder",
+            hint=only_build if is_sdist else "pass the root folder of a project",
+        )
 
 
 def _check_overrides(project: Project, problems: Problems) -> None:
@@ -275,8 +292,18 @@ def _refuse_others(root: Table) -> None:
     tool = root.table("tool")
     root.table("variant")
     tool.table("polywheel")
-    tool.finish()
-    root.finish()
+    if _PYPROJECT_TABLES.isdisjoint(root.data):
+        tool.finish()
+        root.finish()
+        return
+    others = [f"[{key}]" for key in root.data if key not in {"tool", "variant"}]
+    others += [f"[tool.{key}]" for key in tool.data if key != "polywheel"]
+    root.problems.add(
+        "a --config file has only [variant] and [tool.polywheel] tables, "
+        f"and this file has {join_first(others, _MOST_OTHERS)}",
+        at=root.file,
+        hint="move the [variant] and [tool.polywheel] tables to a separate file",
+    )
 
 
 def _with_hatch_file(document: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polywheel.config.project import BuildSystem, Project, Settings, read_project
+from polywheel.config.project import PYPROJECT, BuildSystem, Project, Settings, read_project
 from polywheel.errors import ConfigError
 from polywheel.model.variant import VariantMetadata
 
@@ -154,12 +154,6 @@ def test_a_pyproject_toml_that_is_a_folder(tmp_path: Path) -> None:
         read_project(tmp_path, variants=True)
 
 
-def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"can't be read|there is no pyproject"):
-        read_project(tmp_path / "file", variants=True)
-
-
 @pytest.mark.parametrize(
     ("old", "new", "what", "at"),
     [
@@ -204,3 +198,30 @@ def test_any_file_is_a_project_or_a_config_error(
     except ConfigError:
         return
     assert isinstance(project, Project)
+
+
+def test_a_pyproject_toml_as_config_file_is_one_error(tmp_path: Path) -> None:
+    tables = "".join(f"[tool.{name}]\n" for name in ("setuptools", "ruff", "mypy", "polywheel"))
+    config = tmp_path / PYPROJECT
+    config.write_text(f"[build-system]\nrequires = []\n[project]\nname = 'x'\n{tables}[variant]\n")
+    with pytest.raises(ConfigError) as caught:
+        read_project(tmp_path, variants=True, config=config)
+    [problem] = caught.value.problems
+    assert problem.what == (
+        "a --config file has only [variant] and [tool.polywheel] tables, and this file has "
+        "[build-system], [project], [tool.setuptools], [tool.ruff] and 1 more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("x-1.0.tar.gz", "only `polywheel build` reads sdists; unpack it"),
+        ("setup.py", "root folder"),
+    ],
+)
+def test_a_file_is_no_project(name: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match="is not a folder") as caught:
+        read_project(tmp_path / name, variants=True)
+    assert hint in str(caught.value.problems[0].hint)
