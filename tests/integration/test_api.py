@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import polywheel
+from polywheel.matrix.platforms import this_target
 from support.builds import build_wheel, run
 from support.projects import ROOT, example
 
@@ -44,8 +45,27 @@ def test_a_nox_session_for_every_wheel(project: Path, isolated: dict[str, str]) 
 
 
 def test_builds_for_another_engine(project: Path) -> None:
-    done = run([sys.executable, "-c", EXAMPLES[2]], cwd=project)
+    distribute = EXAMPLES[2].replace("linux-x86_64", this_target())
+    assert f'"{this_target()}"' in distribute
+    done = run([sys.executable, "-c", distribute], cwd=project)
     assert sorted(done.stdout.split()) == sorted(["built", "built", *WHEELS])
+
+
+def test_builds_of_another_target_are_left_out(project: Path) -> None:
+    here = this_target()
+    other = "windows-arm64" if here != "windows-arm64" else "linux-x86_64"
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            f'\n[tool.polywheel.matrix]\ntargets = ["{here}", "{other}"]\n'
+            f'exclude = [{{ label = "mkl", target = "{other}" }}, '
+            f'{{ label = "openblas", target = "{here}" }}]\n'
+        )
+    plan = polywheel.expand(project)
+    assert [build.target for build in plan.builds] != [here]
+    with pytest.raises(polywheel.BuildError, match="no build is for this machine"):
+        polywheel.build(project, plan=plan.select("openblas"))
+    done = run([sys.executable, "-c", EXAMPLES[2].replace("linux-x86_64", here)], cwd=project)
+    assert done.stdout.split() == ["built", WHEELS[0]]
 
 
 def test_wheels(project: Path, tmp_path: Path) -> None:
