@@ -78,7 +78,7 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
         known = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
         known |= {removal.label or NON_VARIANT for removal in plan.removed}
         raise ConfigError(
-            f"no cell has the label {name!r}, no job has the id, and no rule removed such a cell",
+            f"{name!r} is no label and no job id of this matrix, and no rule removed it",
             at="--why",
             hint=nearest(name, known) or "polywheel matrix --format labels lists the labels",
         )

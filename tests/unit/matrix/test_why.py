@@ -96,6 +96,9 @@ def test_an_unknown_label_is_an_error_with_the_nearest(
     with pytest.raises(ConfigError) as caught:
         why(tmp_path, name)
     (problem,) = caught.value.problems
+    assert (
+        problem.what == f"{name!r} is no label and no job id of this matrix, and no rule removed it"
+    )
     assert problem.hint == hint
 
 
