@@ -312,6 +312,9 @@ def test_the_next_command_is_said_in_full(small: Path, tmp_path: Path) -> None:
     said = init(small, "-o", tmp_path / "a b.toml", cwd=tmp_path).stdout
     config = f"--config '{tmp_path / 'a b.toml'}'"
     assert f"next: `polywheel build {small} {config}` builds the wheels for this machine" in said
+    assert (
+        "to also build with pip or python -m build, change [build-system] in pyproject.toml" in said
+    )
     assert "works now" not in said
 
 

@@ -112,7 +112,9 @@ def _print_result(tables: InitTables, options: argparse.Namespace, target: Path)
         _note_missing_pythons(tables.plan)
     if tables.by_hand:
         also = "" if options.output is None else f" and set POLYWHEEL_CONFIG={target}"
-        say(f"for pip and python -m build, change [build-system] in {PYPROJECT}{also}:")
+        say(
+            f"to also build with pip or python -m build, change [build-system] in {PYPROJECT}{also}:"
+        )
         for line in tables.by_hand:
             say(f"    {line}")
 
