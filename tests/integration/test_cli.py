@@ -66,6 +66,8 @@ def test_the_table_names_what_there_is(tmp_path: Path, cache: dict[str, str]) ->
     said = providers(example("flit-core", tmp_path), env=cache)
     assert "blas_lapack" in said
     assert "library: openblas, mkl" in said
+    said = providers(example("cuda", tmp_path), env=cache)
+    assert "preset: not asked" in said
 
 
 def test_installed_plugins_are_found_by_their_entry_points(

@@ -100,11 +100,18 @@ def _print_table(providers: list[dict[str, Any]]) -> None:
             ],
             [provider["version"] or ""],
             _feature_lines(provider["features"]),
-            _feature_lines(provider["supported"]),
+            _supported_lines(provider),
         )
         # Text, because rich interprets markup in a str.
         table.add_row(*(Text("\n".join(map(one_line, filter(None, lines)))) for lines in cells))
     Console().print(table)
+
+
+def _supported_lines(provider: dict[str, Any]) -> list[str]:
+    """A line for each feature with its supported values, or that no plugin was asked."""
+    if provider["supported"] is None and provider["kind"] in {"preset", "builtin", "never"}:
+        return [f"{provider['kind']}: not asked"]
+    return _feature_lines(provider["supported"])
 
 
 def _feature_lines(features: list[dict[str, Any]] | None) -> list[str]:
