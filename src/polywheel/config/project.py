@@ -302,7 +302,7 @@ def _refuse_others(root: Table) -> None:
         "a --config file has only [variant] and [tool.polywheel] tables, "
         f"and this file has {join_first(others, _MOST_OTHERS)}",
         at=root.file,
-        hint="move the [variant] and [tool.polywheel] tables to a separate file",
+        hint="pass a file with these two tables only",
     )
 
 

@@ -139,7 +139,9 @@ def check_used(
         start = "declare [tool.polywheel.matrix.axes] or [variant.variants]"
         # Only sdists have this file.
         is_sdist = (source / "PKG-INFO").is_file()
-        start += " in the file of --config FILE" if is_sdist else "; or run polywheel init"
+        start += (
+            " in a file, and pass it with --config FILE" if is_sdist else "; or run polywheel init"
+        )
         problems.add("the matrix is empty", at=matrix.at, hint=_removed_by(removed) or start)
         return
     used = {item for cell in cells for item in cell.values.items()}

@@ -815,7 +815,7 @@ def test_the_tables_for_an_sdist_are_in_another_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         expand_project(project)
     hint = str(caught.value.problems[0].hint)
-    assert hint.endswith("in the file of --config FILE")
+    assert hint.endswith("in a file, and pass it with --config FILE")
 
 
 def test_two_declared_variants_with_the_same_properties() -> None:
