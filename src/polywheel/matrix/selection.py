@@ -9,7 +9,7 @@ ends after a fixed number of steps, even if the result may not be the minimum.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from heapq import heapify, heapreplace
@@ -17,6 +17,8 @@ from heapq import heapify, heapreplace
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.plan import NON_VARIANT, Job, Plan
 
+OPTIONS = {"globs": "--select", "jobs": "--only", "pythons": "--python", "targets": "--target"}
+"""The command options by the fields of a selection, which are arguments of ``Plan.select``."""
 _IDS_HINT = "polywheel matrix --json lists the ids of all jobs"
 
 
@@ -45,44 +47,53 @@ class Selection:
         return bool(self.globs or self.jobs or self.pythons or self.targets)
 
 
-def select(plan: Plan, selection: Selection) -> Plan:
-    """The plan with the matching jobs. Raises ConfigError if an entry matches no job, or if no job is left."""
+def select(plan: Plan, selection: Selection, *, options: Mapping[str, str] = OPTIONS) -> Plan:
+    """The plan with the matching jobs. Raises ConfigError if an entry matches no job, or if no job is left.
+
+    Messages name the ``options``, by field, or the field if it has none.
+    """
     if not selection:
         return plan
-    if problems := [*_unmatched(plan, selection)]:
+    if problems := [*_unmatched(plan, selection, options)]:
         raise ConfigError.collected(problems)
     kept = {job.id for job in plan.jobs if selection.matches(job)}
     if not kept:
+        *names, last = (options.get(name, name) for name in OPTIONS)
         raise ConfigError(
             "no job matches the selection",
-            hint="a job must match every given option of --select, --only, --python, and --target",
+            hint=f"a job must match every given {'option' if options else 'argument'} of "
+            f"{', '.join(names)}, and {last}",
         )
     return keep_jobs(plan, kept)
 
 
-def _unmatched(plan: Plan, selection: Selection) -> Iterable[Problem]:
+def _unmatched(plan: Plan, selection: Selection, options: Mapping[str, str]) -> Iterable[Problem]:
     """A problem for each entry of the selection that matches no job."""
     for glob in selection.globs:
         if not any(_matches(job, glob) for job in plan.jobs):
             names = {job.label or NON_VARIANT for job in plan.jobs} | {job.id for job in plan.jobs}
             what = f"no job has a label or an id that matches {glob!r}"
-            yield Problem(what, "--select", _hint("--select", glob, names))
+            hint = _hint(options.get("globs"), glob, names)
+            yield Problem(what, options.get("globs", "globs"), hint)
     ids = {job.id for job in plan.jobs}
     pythons = {python for job in plan.jobs for python in job.pythons}
     targets = {target for job in plan.jobs for target in job.targets}
-    for option, entries, known, what in (
-        ("--only", selection.jobs, ids, "no job has the id"),
-        ("--python", selection.pythons, pythons, "no job is for Python"),
-        ("--target", selection.targets, targets, "no job is for the target"),
+    for field, entries, known, what in (
+        ("jobs", selection.jobs, ids, "no job has the id"),
+        ("pythons", selection.pythons, pythons, "no job is for Python"),
+        ("targets", selection.targets, targets, "no job is for the target"),
     ):
         for name in entries:
             if name not in known:
-                yield Problem(f"{what} {name!r}", option, _hint(option, name, known))
+                hint = _hint(options.get(field), name, known)
+                yield Problem(f"{what} {name!r}", options.get(field, field), hint)
 
 
-def _hint(option: str, value: str, known: Iterable[str]) -> str:
+def _hint(option: str | None, value: str, known: Iterable[str]) -> str:
     """A hint for an unknown value: repeat the option instead of a comma, or the nearest name."""
     parts = [part for part in value.split(",") if part]
+    if len(parts) > 1 and option is None:
+        return f"pass several texts: {', '.join(map(repr, parts))}"
     if len(parts) > 1:
         return "repeat the option: " + " ".join(f"{option} {shlex.quote(part)}" for part in parts)
     return nearest(value, known) or _IDS_HINT

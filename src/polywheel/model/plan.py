@@ -173,7 +173,7 @@ class Plan:
         selection = Selection(
             globs=globs, jobs=tuple(jobs), pythons=tuple(pythons), targets=tuple(targets)
         )
-        return select(self, selection)
+        return select(self, selection, options={})
 
     def to_json(self) -> str:
         """Return the plan as a JSON document (docs/plan.md), as ``polywheel matrix --json`` prints it."""

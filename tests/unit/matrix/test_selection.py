@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -129,3 +130,23 @@ def test_labels_are_each_there_once_and_the_non_variant_wheel_has_none(tmp_path:
     assert labels(expanded(tmp_path).jobs) == [
         *("null", "v2_openblas", "v3_mkl", "v3_openblas", "v2_mkl", "v4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "at", "hint"),
+    [
+        ({"globs": ["v3_mlk"]}, "globs", "did you mean 'v3_mkl'?"),
+        ({"globs": ["v2,v3*"]}, "globs", "pass several texts: 'v2', 'v3*'"),
+        ({"pythons": ["3.1"]}, "pythons", ""),
+        ({"globs": ["v4"], "pythons": ["3.11"]}, None, "every given argument of globs, jobs,"),
+    ],
+)
+def test_messages_of_the_api_name_its_arguments(
+    arguments: dict[str, Any], at: str | None, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expanded(tmp_path).select(*arguments.pop("globs", []), **arguments)
+    [problem] = caught.value.problems
+    assert problem.at == at
+    assert hint in str(problem.hint)
+    assert "--select" not in str(problem.hint)
