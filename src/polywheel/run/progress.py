@@ -141,7 +141,7 @@ class _Lines:
     def begin(self, waiting: Sequence[Build], others: Sequence[Outcome]) -> None:
         self.total = len(waiting)
         self._waiting = frozenset(build.id for build in waiting)
-        for line in initial_lines(others):
+        for line in initial_lines(waiting, others):
             self.show(line, "dim")
 
     def build_started(self, build: Build) -> None:
@@ -218,11 +218,14 @@ class _LiveTable(_Lines):
         self.show(summary_line(outcome), "green" if outcome.state == State.BUILT else "bold red")
 
 
-def initial_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the lines before the first build: how many are up to date or can't be built."""
-    up_to_date = sum(outcome.state == State.UP_TO_DATE for outcome in outcomes)
-    lines = [f"{up_to_date} up to date"] if up_to_date else []
-    skipped = Counter(outcome.error for outcome in outcomes if outcome.state == State.NO_PYTHON)
+def initial_lines(waiting: Sequence[Build], others: Sequence[Outcome]) -> list[str]:
+    """Return the lines before the first build: how many are up to date or can't be built.
+
+    If no build is waiting, the summary comes at once and has the first number.
+    """
+    up_to_date = sum(outcome.state == State.UP_TO_DATE for outcome in others)
+    lines = [f"{up_to_date} up to date"] if up_to_date and waiting else []
+    skipped = Counter(outcome.error for outcome in others if outcome.state == State.NO_PYTHON)
     return [*lines, *(f"{count} skipped: {reason}" for reason, count in skipped.items())]
 
 

@@ -91,6 +91,13 @@ def test_plain_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_if_all_is_up_to_date_only_the_summary_says_so() -> None:
+    stream = io.StringIO()
+    with plain_lines(stream) as observer:
+        observer.begin([], [up_to_date("a"), no_python("c")])
+    assert stream.getvalue().splitlines() == ["1 skipped: there is no Python 3.99 here"]
+
+
 def test_json_events(tmp_path: Path) -> None:
     stream = io.StringIO()
     log = tmp_path / "f.log"
