@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from polywheel.config.project import BuildSystem, Project, Settings, read_project
+from polywheel.config.project import PYPROJECT, BuildSystem, Project, Settings, read_project
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.selection import Selection, parse_selection
 from polywheel.config.variant_table import read_variant_table
@@ -127,6 +127,8 @@ def read_label_project(
                 f"{_PROVIDER} can't be used with --pyproject",
                 hint="providers come from the [variant] tables of the file",
             )
+        if file.is_dir():
+            file /= PYPROJECT
         project = read_project(file.parent, variants=True, name=file.name)
     else:
         project = Project(

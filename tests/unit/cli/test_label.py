@@ -125,9 +125,7 @@ def test_labels_of_the_matrix_are_known(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["label", str(wheel), "--label", "x86_64_v3", *options]) == 0
     assert (tmp_path / labelled).read_bytes() == content
     (tmp_path / labelled).unlink()
-    written = polywheel.label(
-        wheel, "x86_64::level::v3", pyproject=tmp_path / "pyproject.toml", validate=False
-    )
+    written = polywheel.label(wheel, "x86_64::level::v3", pyproject=tmp_path, validate=False)
     assert written == tmp_path / labelled
     assert main(["label", str(wheel), "--label", "x86_64_v5", *options]) == 2
     errors = capsys.readouterr().err
