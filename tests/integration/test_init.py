@@ -328,6 +328,15 @@ def test_pythons_that_are_missing_are_named(tmp_path: Path) -> None:
     assert "otherwise nothing is built" in said
 
 
+def test_several_pythons_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polywheel.cli.init.find_interpreter", lambda _: None)
+    source = write_project(
+        tmp_path / "small", {"pyproject.toml": MESON, "meson.build": "project('small', 'c')\n"}
+    )
+    said = init(cwd=source).stdout
+    assert " are not installed; use --install-python to install them with uv" in said
+
+
 def test_an_sdist_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "x-1.0.tar.gz").write_bytes(b"")
     done = init("x-1.0.tar.gz", cwd=tmp_path, code=2)

@@ -84,7 +84,8 @@ def test_there_and_back_for_every_backend(
     assert read_wheel(labelled).stamped
     assert wheel.exists() is not in_place
     wheel.unlink(missing_ok=True)
-    polywheel("unlabel", labelled, *here, cwd=tmp_path)
+    said = polywheel("unlabel", labelled, *here, cwd=tmp_path)
+    assert said.stdout.endswith(f"{wheel.name}: label removed\n")
     assert by_zlibs_default(plain)
     assert wheel.read_bytes() == plain.read_bytes()
 

@@ -131,9 +131,10 @@ def _note_missing_pythons(plan: Plan) -> None:
     ]
     if missing:
         rest = "only the other wheels are" if len(missing) < len(pythons) else "nothing is"
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         say(
-            f"note: Python {', '.join(missing)} is not installed; use --install-python to install "
-            f"it with uv, otherwise {rest} built"
+            f"note: Python {', '.join(missing)} {verb} not installed; use --install-python to "
+            f"install {them} with uv, otherwise {rest} built"
         )
 
 

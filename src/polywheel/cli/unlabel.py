@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         if target is None:
             line = f"{wheel.name}: no variant, nothing to do"
             return line, {"wheel": str(wheel), "written": None, "label": None}
-        line = f"{wheel.name} -> {target}: no variant"
+        line = f"{wheel.name} -> {target}: label removed"
         return line, {"wheel": str(wheel), "written": str(target), "label": label}
 
     return process_wheels(wheel_paths(options.wheels), unlabel, as_json=options.json)
