@@ -115,6 +115,15 @@ def test_options_that_make_no_sense(project: Path) -> None:
     assert polywheel.RunOptions(out=out, logs=Path()).log_folder == Path.cwd()
 
 
+def test_a_report_that_cannot_be_written_is_noticed_before_the_first_build(project: Path) -> None:
+    options = polywheel.RunOptions(
+        out=project / "dist", report=project / "pyproject.toml" / "report.json"
+    )
+    with pytest.raises(polywheel.WheelError, match="the report can't be written"):
+        polywheel.build(project, options=options)
+    assert not (project / "dist").exists()
+
+
 def test_another_file_with_tables_and_a_report(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
