@@ -553,5 +553,5 @@ def test_at_the_end_it_says_what_to_do_next(tmp_path: Path) -> None:
     assert "it has no compiled code" in note
     assert jobs.startswith("  jobs: ")
     assert lines[0] == "builds: 2 built"
-    assert re.fullmatch(rf"wheels: 2 \(\d\.\d kB\) in {builds.out}, after \d+\.\d s", lines[1])
+    assert re.fullmatch(rf"wheels: 2 \(\d\.\d\d kB\) in {builds.out}, after \d+\.\d s", lines[1])
     assert lines[2] == f"next: polywheel index {builds.out}"

@@ -332,7 +332,7 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
         (["--why", "v3_mkl", "--format", "labels"], "--why does not support --format labels"),
         (["--why", "v3_mkl", "--diff", "plan.json"], "not allowed with argument"),
         (["nowhere"], "there is no pyproject.toml in "),
-        (["pyproject.toml"], "can't be read"),
+        (["pyproject.toml"], "pyproject.toml is not a folder"),
     ],
 )
 def test_wrong_input_is_exit_code_2_in_words(arguments: list[str], said: str, source: Path) -> None:
