@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -59,7 +60,9 @@ def sdist(session: nox.Session) -> None:
     folder = str(session.cache_dir / "dist")
     shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", folder, ".")
-    session.install("polywheel[cli,test]", "--find-links", folder)
+    # By its path: an installer may have an older wheel of this version in its cache.
+    (wheel,) = Path(folder).glob("*.whl")
+    session.install(f"polywheel[cli,test] @ {wheel.resolve().as_uri()}")
     by_file = ("--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", "-n", "auto", *by_file, *session.posargs)
 
