@@ -71,7 +71,7 @@ class Journal:
         self._entries: dict[str, Entry] = {}
         self._by_content: dict[tuple[str, str], Entry] = {}
         self._lines: list[tuple[bytes, Entry | None]] = []
-        """The lines that were read; lines of another version have no entry."""
+        """The lines that were read, until :meth:`shorten`; lines of another version have no entry."""
         self._end = 0
         self.notes: tuple[str, ...] = ()
         """Messages about skipped lines."""
@@ -138,16 +138,17 @@ class Journal:
         the file was replaced; this journal still has the old one. Raises OSError, and then the file is
         unchanged.
         """
+        lines, self._lines = self._lines, []
         path = self._folder / JOURNAL
         existing = set(os.listdir(self._folder))  # noqa: PTH208  # names only
         files = {file for file, _ in self._by_content} & existing
         most = 2 * (len(self._entries) + len(files)) + _FEW_LINES
-        if sum(entry is not None for _, entry in self._lines) <= most or os.name == "nt":
+        if sum(entry is not None for _, entry in lines) <= most or os.name == "nt":
             return False
         needed = {*self._entries.values(), *self._entries_of(files)}
         with replacing(path.resolve()) as part:
             with part.open("wb") as file:
-                for line, entry in self._lines:
+                for line, entry in lines:
                     if entry is None or entry in needed:
                         file.write(line + b"\n")
                 file.flush()
@@ -193,11 +194,13 @@ def open_journal(folder: Path) -> Iterator[Journal]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             journal = Journal(folder, _open_locked(folder, files))
+            shortened = False
             with suppress(OSError):  # for example, the disk is full: the old file is as good
-                if journal.shorten():
-                    notes = journal.notes
-                    journal = Journal(folder, _open_locked(folder, files))
-                    journal.notes = notes
+                shortened = journal.shorten()
+            if shortened:  # lines for the replaced file would be lost
+                notes = journal.notes
+                journal = Journal(folder, _open_locked(folder, files))
+                journal.notes = notes
         except OSError as error:
             raise _write_error(folder, error) from None
         yield journal

@@ -344,6 +344,31 @@ def test_a_full_disk_leaves_the_long_journal(
     assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, FILE]
 
 
+def test_a_shorter_journal_that_can_not_be_opened_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines for the replaced file would be lost."""
+    content = b"".join(
+        line(finish(tmp_path, content=b"%d" % number, key=f"k{number}")) for number in range(300)
+    )
+    (tmp_path / NAME).write_bytes(content)
+    replace = journal_module.Journal.shorten
+
+    def without_files(journal: Journal) -> bool:
+        shortened = replace(journal)
+
+        def full(*_: Any) -> None:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(Path, "touch", full)
+        return shortened
+
+    monkeypatch.setattr(journal_module.Journal, "shorten", without_files)
+    with pytest.raises(WheelError, match="Too many open files"), open_journal(tmp_path):
+        pytest.fail("the journal is the replaced file")
+    assert len(lines(tmp_path)) == 1
+
+
 def test_a_run_that_opened_the_replaced_file_opens_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
