@@ -171,7 +171,7 @@ def label(
     """
     from pathlib import Path
 
-    from polywheel.backend.hook_call import resolve_variant
+    from polywheel.matrix.selected_variant import resolve_variant
     from polywheel.wheel import label as labels
 
     wheel, file = Path(wheel), None if pyproject is None else Path(pyproject)

@@ -26,7 +26,7 @@ import tomli_w
 
 from polywheel.ci.collect import merge_reports
 from polywheel.config.project import read_project
-from polywheel.config.selection import KEYS, parse_selection, resolve
+from polywheel.config.selection import KEYS, parse_selection
 from polywheel.errors import PolywheelError, WheelError
 from polywheel.formats.metadata import parse_metadata, read_variant_fields
 from polywheel.formats.variant_json import read_faulty_variant_json, read_variant_json
@@ -36,6 +36,7 @@ from polywheel.index.wheel_file import parse_filename, read_together
 from polywheel.index.write.releases import read_releases
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import plan_as_json, read_document, read_plan
+from polywheel.matrix.selected_variant import resolve
 from polywheel.matrix.shards import read_durations
 from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import Variant, VariantProperty

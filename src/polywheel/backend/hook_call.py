@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.backend.real_backend import RealBackend
 from polywheel.config.project import Project, config_file, read_project
-from polywheel.config.selection import (
-    ConfigSettings,
-    Selection,
-    parse_selection,
-    resolve,
-    spelling_of_setting,
-)
+from polywheel.config.selection import ConfigSettings, Selection, parse_selection
 from polywheel.errors import ConfigError
+from polywheel.matrix.selected_variant import resolve_variant
 from polywheel.model.setup import BackendChoice
-from polywheel.model.variant import NULL_LABEL, Variant
+from polywheel.model.variant import Variant
 from polywheel.setup.profiles import choose_backend
 
 if TYPE_CHECKING:
@@ -105,32 +100,6 @@ class HookCall:
             python=sys.executable if ask_plugins else None,
             notify=self.notify,
         )
-
-
-def resolve_variant(
-    selection: Selection,
-    project: Project,
-    *,
-    expand_matrix: bool = True,
-    spelling: Callable[[str], str] = spelling_of_setting,
-) -> Variant:
-    """Return the selected variant. The matrix is expanded only if its labels may matter.
-
-    ``spelling`` says how the user spelt a config setting, for messages. Raises ConfigError.
-    """
-    metadata, label = project.metadata, selection.label
-    properties = tuple(sorted(set(selection.properties)))
-    if properties:
-        declared = [v.label for v in metadata.variants.values() if v.properties == properties]
-        decided = bool(declared) if label is None else label in declared
-    else:
-        decided = selection.null or label == NULL_LABEL or label in metadata.variants
-    if expand_matrix and project.settings.has_matrix and not decided:
-        from polywheel.matrix.expansion import matrix_variants
-
-        variants = {**matrix_variants(project, properties), **metadata.variants}
-        metadata = replace(metadata, variants=variants)
-    return resolve(selection, metadata, spelling=spelling)
 
 
 def needs_requirements(source: Path) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polywheel.backend.hook_call import resolve_variant
 from polywheel.cli import say
 from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.wheels import add_output_options, add_wheels, process_wheels, wheel_paths
+from polywheel.matrix.selected_variant import resolve_variant
 from polywheel.wheel.label import (
     label_option,
     label_wheel,

@@ -7,13 +7,7 @@ from dataclasses import dataclass
 
 from polywheel.config.reader import Problems, type_name
 from polywheel.errors import ConfigError, closest, nearest
-from polywheel.model.variant import (
-    NULL_LABEL,
-    Variant,
-    VariantMetadata,
-    VariantProperty,
-    check_label,
-)
+from polywheel.model.variant import NULL_LABEL, VariantProperty, check_label
 
 ConfigSettings = Mapping[str, str | Sequence[str]]
 """As PEP 517 frontends pass them: a list if a key was given several times."""
@@ -156,78 +150,6 @@ def _check_contradictions(
             at=spelling("variant-label"),
             hint="choose another label, or remove the properties",
         )
-
-
-def resolve(
-    selection: Selection,
-    metadata: VariantMetadata,
-    *,
-    spelling: Callable[[str], str] = spelling_of_setting,
-) -> Variant:
-    """The selected variant, checked against the declarations of the project.
-
-    Without a label, the properties of a declared variant get its label, and other properties get the hash.
-    ``spelling`` says how the user spelt a key, for messages. Raises ConfigError for an unknown property or
-    label, and if a label has several sets of properties, or a set of properties has several labels.
-    """
-    if selection.null:
-        return Variant.of(())
-    at = spelling("variant-label" if selection.label is not None else "variant")
-    if selection.label is not None and not selection.properties:
-        if selection.label == NULL_LABEL:
-            return Variant.of(())
-        if selection.label not in metadata.variants:
-            known = (*metadata.variants, NULL_LABEL) if metadata.variants else ()
-            raise ConfigError(
-                f"no variant with the label {selection.label!r} is declared",
-                at=at,
-                hint=nearest(selection.label, known)
-                or "declare it under [variant.variants], or give its properties "
-                f"({spelling('variant')})",
-            )
-        variant = metadata.variants[selection.label]
-        _only_label(variant.properties, metadata, at=at)
-        return variant
-    problems = Problems()
-    for prop in selection.properties:
-        problems.attempt(metadata.check, prop, at=spelling("variant"))
-    problems.raise_all()
-    variant = Variant.of(selection.properties, selection.label, at=at)
-    namesake = metadata.variants.get(variant.label)
-    if namesake is not None and namesake.properties != variant.properties:
-        raise ConfigError(
-            f"the label {variant.label!r} is declared with other properties: "
-            + ", ".join(map(str, namesake.properties)),
-            at=at,
-            hint="one label stands for one set of properties; choose another label",
-        )
-    declared = _only_label(variant.properties, metadata, at=at)
-    if declared is None:
-        return variant
-    if selection.label not in {None, declared}:
-        raise ConfigError(
-            f"these properties are declared with the label {declared!r}, not {selection.label!r}",
-            at=at,
-            hint="one set of properties has one label in a release; remove the label, or "
-            "change the declaration",
-        )
-    return metadata.variants[declared]
-
-
-def _only_label(
-    properties: tuple[VariantProperty, ...], metadata: VariantMetadata, *, at: str
-) -> str | None:
-    """The label declared for these properties. Raises ConfigError if there are several."""
-    labels = [
-        label for label, variant in metadata.variants.items() if variant.properties == properties
-    ]
-    if len(labels) > 1:
-        raise ConfigError(
-            f"the same properties are declared with several labels: {', '.join(labels)}",
-            at=at,
-            hint="one set of properties has one label in a release; keep one of them",
-        )
-    return labels[0] if labels else None
 
 
 def refuse_variant_settings(settings: Mapping[str, str | Sequence[str]], *, at: str) -> None:
