@@ -114,6 +114,23 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
         zizmor(path)
 
 
+@pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
+def test_submodules_are_checked_out_where_wheels_are_built(kind: str, project: Path) -> None:
+    inner = write_project(project / "inner", {"pyproject.toml": PROJECT})
+    document = load(ci(inner, kind, "-o", "-"))
+    assert "submodules" not in json.dumps(document)
+    (project / ".gitmodules").write_text('[submodule "a"]\n', encoding="utf-8")
+    document = load(ci(inner, kind, "-o", "-"))
+    checkouts = {
+        name: step["with"].get("submodules")
+        for name, job in document["jobs"].items()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    }
+    builds = {name for name in document["jobs"] if name.startswith("build")}
+    assert {name for name, value in checkouts.items() if value == "recursive"} == builds
+
+
 def test_an_action_of_the_checkout_is_there_before_it_is_used(project: Path) -> None:
     document = load(ci(project, "github", "--action=./actions/x", "-o", "-"))
     for job in document["jobs"].values():

@@ -24,6 +24,11 @@ class Repository:
     root: Path
     """Absolute, with symbolic links resolved."""
 
+    @property
+    def has_submodules(self) -> bool:
+        """Whether git checks out other repositories in its folders."""
+        return (self.root / ".gitmodules").is_file()
+
     def path(self, path: Path, *, at: str) -> str:
         """Return ``path`` relative to the root, with ``/``: ``.`` for the root, or with a leading
         ``./``.

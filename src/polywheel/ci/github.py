@@ -47,6 +47,9 @@ class WorkflowSettings:
     """The folder of the project, relative to the root of the repository."""
 
     action: Action
+    submodules: bool = False
+    """Whether jobs that build check out the submodules of the repository."""
+
     runner: str = RUNNER
     python: str = PYTHON
     branches: tuple[str, ...] = BRANCHES

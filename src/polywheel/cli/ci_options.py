@@ -155,6 +155,7 @@ def read_workflow_settings(
             header=generated_header(command_line(options, repository)),
             source=repository.path(Path(options.source), at="SOURCE"),
             action=parse_action(options.action),
+            submodules=repository.has_submodules,
             runner=options.runner,
             python=options.python,
             branches=tuple(options.branch or github.BRANCHES),
