@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +366,27 @@ def test_each_run_of_cibuildwheel_is_told_one_variant(project: Path) -> None:
             one["run"] for one in document["jobs"][name]["steps"] if one.get("shell") == "python"
         ]
         compile(script, name, "exec")
+
+
+def test_a_failed_run_of_cibuildwheel_keeps_the_wheels_of_the_others(project: Path) -> None:
+    jobs = load(ci(project, "cibuildwheel", "--publish", "-o", "-"))["jobs"]
+    functions = {"cancelled": lambda: False, "contains": lambda items, item: item in items}
+
+    def applies(part: Mapping[str, Any], results: Mapping[str, str]) -> bool:
+        needs = {name: {"result": result} for name, result in results.items()}
+        return bool(filled(part["if"], {"needs": needs}, functions))
+
+    upload = jobs["build-linux-x86-64"]["steps"][-1]
+    assert upload["with"]["if-no-files-found"] == "ignore"
+    collect = jobs["collect"]
+    assert "--keep-going" in collect["steps"][1]["with"]["args"]
+    (fail,) = [step for step in collect["steps"] if "exit 1" in step.get("run", "")]
+    assert jobs["publish"]["needs"] == "collect"
+    for result in ("success", "failure", "cancelled"):
+        results = {"build-linux-x86-64": "success", "build-macos-arm64": result}
+        assert applies(upload, results)
+        assert applies(collect, results)
+        assert applies(fail, results) is (result != "success")
 
 
 def test_what_holds_for_cibuildwheel_here_has_no_place_in_a_file(

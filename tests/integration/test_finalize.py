@@ -291,6 +291,24 @@ def test_a_run_that_made_no_wheel_is_a_clear_error(
     assert str(folder) in capsys.readouterr().err
 
 
+def test_missing_folders_are_named_and_the_others_finalized(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in CI, where a build that failed has uploaded nothing."""
+    stamped(tmp_path / "in", "fast")
+    missing, empty, out = (tmp_path / name for name in ("missing", "empty", "out"))
+    empty.mkdir()
+    command = ["finalize", *map(str, (missing, empty, tmp_path / "in")), "-o", str(out)]
+    assert main(command) == 2
+    assert not out.exists()
+    assert main([*command, "--keep-going"]) == 1
+    assert [*snapshot(out)] == [labelled("fast")]
+    messages = capsys.readouterr().err
+    assert f"{missing} does not exist" in messages
+    assert f"{empty} contains no wheels" in messages
+    assert main(["finalize", str(missing), "-o", str(out), "--keep-going"]) == 1
+
+
 def test_an_output_folder_that_cannot_be_made_is_a_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

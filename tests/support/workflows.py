@@ -24,7 +24,7 @@ import yaml
 from support.projects import ROOT
 
 Context = Mapping[str, Any]
-_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.-]*)")
+_TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.*-]*)")
 _EXPRESSION = re.compile(r"\$\{\{((?:'(?:[^']|'')*'|[^'])*?)\}\}")
 
 
@@ -94,6 +94,12 @@ def _term(tokens: list[str], context: Context, functions: Mapping[str, Any]) -> 
         return functions[token](*arguments)
     value: Any = context
     for name in token.split("."):
+        if name == "*":
+            value = [*value.values()]
+            continue
+        if isinstance(value, list):
+            value = [item[name] for item in value]
+            continue
         # As on GitHub: what is not there is empty, but here only in what may be empty.
         value = value.get(name, "") if name in {"container", "id", "setup"} else value[name]
         if value == "":
@@ -230,6 +236,7 @@ class Machine:
     def _functions(self, workspace: Path, state: Mapping[str, bool]) -> dict[str, Any]:
         return {
             "startsWith": lambda text, start: text.startswith(start),
+            "contains": lambda container, item: item in container,
             "fromJSON": json.loads,
             "hashFiles": lambda glob: "".join(sorted(map(str, workspace.glob(glob)))),
             "cancelled": lambda: False,

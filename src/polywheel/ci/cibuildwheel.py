@@ -122,6 +122,7 @@ def cibuildwheel_workflow(
         finalize=[
             *(f"collected/{run.artifact}" for run in runs),
             "--output=dist",
+            "--keep-going",
             *(["--plain"] if plain else []),
         ],
     )

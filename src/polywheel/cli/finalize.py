@@ -8,13 +8,14 @@ from pathlib import Path
 from polywheel.cli import print_result
 from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.wheels import FORCE, HASHES, wheel_paths
-from polywheel.errors import show_error
+from polywheel.errors import BuildError, ConfigError, show_error
 from polywheel.wheel.finalize import FinalizedWheel, finalize
 
 _OPTIONS = f"""\
 -o --output DIST  copy the wheels to DIST and create it if needed (default: rename each wheel in its
                   folder)
 --plain           accept non-variant wheels and keep their names
+--keep-going      if an argument names no wheels, finalize the others; the exit code is 1
 {HASHES}
 {FORCE}{JSON}"""
 
@@ -32,8 +33,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("wheels", nargs="+", metavar="DIR", help="folders, wheels, or globs")
     add_options(parser, _OPTIONS, output=Path)
     options = parser.parse_args(arguments)
+    missing: list[ConfigError] = []
     result = finalize(
-        wheel_paths(options.wheels),
+        wheel_paths(options.wheels, missing=missing.append if options.keep_going else None),
         options.output,
         plain=options.plain,
         hashes=options.hashes,
@@ -44,9 +46,10 @@ def run(arguments: Sequence[str]) -> int:
         {"wheels": [_as_json(wheel) for wheel in result.done]},
         as_json=options.json,
     )
-    for error in result.errors:
+    for error in (*missing, *result.errors):
         show_error(error)
-    return max((error.exit_code for error in result.errors), default=0)
+    codes = [error.exit_code for error in result.errors]
+    return max(codes, default=BuildError.exit_code if missing else 0)
 
 
 def _line(wheel: FinalizedWheel) -> str:

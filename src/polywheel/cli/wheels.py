@@ -16,22 +16,34 @@ from polywheel.system.terminal import print_lines
 _WHEELS = "*.whl"
 
 
-def wheel_paths(patterns: Iterable[str]) -> list[Path]:
+def wheel_paths(
+    patterns: Iterable[str], *, missing: Callable[[ConfigError], None] | None = None
+) -> list[Path]:
     """The wheels that paths, globs, and folders name, each once, in order.
 
-    Windows shells do not expand globs. Raises ConfigError if an argument names no wheel.
+    Windows shells do not expand globs. Raises ConfigError if an argument names no wheel, or calls ``missing``
+    with it.
     """
     wheels: dict[Path, None] = {}
     for text in patterns:
-        paths = [
-            wheel
-            for path in _expand_glob(text)
-            for wheel in (sorted(path.glob(_WHEELS)) if path.is_dir() else [path])
-        ]
-        if not paths:
-            raise ConfigError(f"{text} contains no wheels", hint=_nearest_wheel(Path(text)))
-        wheels.update(dict.fromkeys(paths))
+        try:
+            wheels.update(dict.fromkeys(_wheels_of(text)))
+        except ConfigError as error:
+            if missing is None:
+                raise
+            missing(error)
     return list(wheels)
+
+
+def _wheels_of(text: str) -> list[Path]:
+    paths = [
+        wheel
+        for path in _expand_glob(text)
+        for wheel in (sorted(path.glob(_WHEELS)) if path.is_dir() else [path])
+    ]
+    if not paths:
+        raise ConfigError(f"{text} contains no wheels", hint=_nearest_wheel(Path(text)))
+    return paths
 
 
 def _expand_glob(text: str) -> list[Path]:
