@@ -104,7 +104,7 @@ def test_a_plan_as_json_and_in_parts(project: Path) -> None:
 
 def test_options_that_make_no_sense(project: Path) -> None:
     out = project / "dist"
-    for wrong in ({"max_parallel": 0}, {"timeout": -1.0}, {"memory_per_job": 0}):
+    for wrong in ({"max_parallel": 0}, {"time_limit": -1.0}, {"memory_per_job": 0}):
         with pytest.raises(polywheel.ConfigError, match="above 0"):
             polywheel.RunOptions(out=out, **wrong)
     with pytest.raises(polywheel.ConfigError, match="variant-label"):

@@ -361,7 +361,7 @@ def interpreter() -> Interpreter:
 
 def workshop() -> WorkerContext:
     return WorkerContext(
-        polywheel=Path("served"), config=None, settings={}, epoch=1, seconds=None, stop=Event()
+        polywheel=Path("served"), config=None, settings={}, epoch=1, time_limit=None, stop=Event()
     )
 
 

@@ -208,7 +208,7 @@ exec {real} "$@"
 def test_another_run_is_waited_for_no_longer_than_a_build_may_take(here: Interpreter) -> None:
     said: list[str] = []
     made = environments().get(here, [])
-    other = Environments(fresh=True, notify=said.append, patience=0.2)
+    other = Environments(fresh=True, notify=said.append, time_limit=0.2)
     lock = made.folder.with_suffix(".lock")
     with (
         hold_lock(lock, stop=Event(), waiting=lambda: None),

@@ -84,7 +84,7 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         config=config,
         settings=options.settings,
         cibuildwheel=options.cibuildwheel,
-        timeout=options.job_timeout,
+        time_limit=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
         durations=options.durations.seconds if options.durations is not None else {},

@@ -116,11 +116,11 @@ class Environments:
         fresh: bool,
         notify: Callable[[str], None],
         stop: Event | None = None,
-        patience: float | None = None,
+        time_limit: float | None = None,
     ) -> None:
-        """``patience`` is the time to wait for another run that creates the same environment, in seconds."""
+        """``time_limit`` is how many seconds to wait for another run that creates the same environment."""
         self._kind = kind
-        self._patience = patience
+        self._time_limit = time_limit
         self._fresh = fresh
         self._notify = notify
         self._stop = stop or Event()
@@ -177,7 +177,7 @@ class Environments:
             folder.with_suffix(".lock"),
             stop=self._stop,
             waiting=lambda: self._notify("waiting for another run that creates an environment"),
-            seconds=self._patience,
+            seconds=self._time_limit,
         ):
             environment = None if self._fresh else _find(folder)
             while environment is not None and not _is_sound(environment):

@@ -51,7 +51,7 @@ class RunOptions:
     settings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Config settings for the real backend."""
 
-    timeout: float | None = None
+    time_limit: float | None = None
     """Seconds that the steps of one build may take together; None: the targets' ``job-timeout``."""
 
     memory_per_job: int | None = None
@@ -68,7 +68,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Check the values, and make the paths absolute: workers run in other folders."""
-        for name in ("max_parallel", "timeout", "memory_per_job"):
+        for name in ("max_parallel", "time_limit", "memory_per_job"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"expected a number above 0, got {value!r}", at=name)

@@ -178,6 +178,6 @@ def _worker_context(source: Source, options: RunOptions) -> WorkerContext:
         config=options.config,
         settings=options.settings,
         epoch=source_date_epoch() or source.epoch,
-        seconds=options.timeout,
+        time_limit=options.time_limit,
         stop=Event(),
     )

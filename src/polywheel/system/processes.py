@@ -44,10 +44,10 @@ class ChildResult:
     stopped: bool = False
     """Whether it was ended because the run was stopped."""
 
-    def raise_if_ended(self, limit: float | None) -> None:
-        """Raise BuildError if it was ended because of its time limit (in seconds) or a stop."""
+    def raise_if_ended(self, time_limit: float | None) -> None:
+        """Raise BuildError if it was ended because of its time limit, in seconds, or a stop."""
         if self.late:
-            raise BuildError(f"timed out after {limit or 0:g} seconds")
+            raise BuildError(f"timed out after {time_limit or 0:g} seconds")
         if self.stopped:
             raise BuildError("stopped")
 

@@ -113,7 +113,7 @@ class CibuildwheelExecutor:
             if platform.in_container:
                 copy_borrowed_objects(work.source)
             write_own_wheel(self.run.worker_context.polywheel, work.source / _OWN_WHEEL)
-            limit = self.run.time_limit(build)
+            time_limit = self.run.time_limit(build)
             began = time.monotonic()
             child = run_child(
                 [
@@ -125,7 +125,7 @@ class CibuildwheelExecutor:
                 environment={**os.environ, **self._variables(jobs, build, platform, work.source)},
                 log=log,
                 stop=self.run.worker_context.stop,
-                seconds=limit,
+                seconds=time_limit,
                 keep_open=(work.lock,),
                 # Only after an interrupt it removes its container, whose processes have half a
                 # minute to end.
@@ -135,7 +135,7 @@ class CibuildwheelExecutor:
             seconds = (time.monotonic() - began) / len(jobs)
             # If it failed, the wheels that it finished before are still good.
             errors = list(self._publish(build, jobs, folder, seconds, wheels))
-        child.raise_if_ended(limit)
+        child.raise_if_ended(time_limit)
         if child.code:
             raise BuildError(f"cibuildwheel ended with exit code {child.code}")
         if errors:

@@ -87,7 +87,7 @@ class LocalExecutor:
                     source=work.source,
                     scratch=work.scratch,
                     log=log,
-                    limit=TimeBudget(self.run.time_limit(build)),
+                    time_budget=TimeBudget(self.run.time_limit(build)),
                     keep_open=(work.lock,),
                     messages=messages,
                 )
@@ -231,7 +231,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         fresh=options.fresh,
         notify=run.observer.note,
         stop=run.worker_context.stop,
-        patience=options.timeout,
+        time_limit=options.time_limit,
     )
     interpreters, missing = _find_interpreters(run)
     source = run.source

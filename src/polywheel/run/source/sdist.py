@@ -89,7 +89,7 @@ class SdistMaker:
             self.folder / "sdist.lock",
             stop=self.context.stop,
             waiting=lambda: self.notify("waiting for another run that makes the sdist"),
-            seconds=self.context.seconds,
+            seconds=self.context.time_limit,
         ):
             sdist, why = (None, None) if self.fresh else (cached_source(kept), _reason(kept))
             if sdist is None and why is None:
@@ -157,7 +157,7 @@ class SdistMaker:
                 source=work.source / prefix,
                 scratch=work.scratch,
                 log=self.log,
-                limit=TimeBudget(self.context.seconds),
+                time_budget=TimeBudget(self.context.time_limit),
                 keep_open=(work.lock,),
                 messages=[],
             )

@@ -59,17 +59,20 @@ class WorkerContext:
     epoch: int
     """SOURCE_DATE_EPOCH, in seconds."""
 
-    seconds: float | None
-    """How long all steps of one build may take together."""
+    time_limit: float | None
+    """Seconds that the steps of one build may take together; None: the targets' ``job-timeout``."""
 
     stop: Event
 
 
 class TimeBudget:
-    """How long all steps of a build may take together, in seconds; None means no limit."""
+    """The time that is left for the steps of a build.
 
-    def __init__(self, limit: float | None) -> None:
-        self.limit = self.left = limit
+    ``time_limit`` is in seconds; None means no limit.
+    """
+
+    def __init__(self, time_limit: float | None) -> None:
+        self.time_limit = self.left = time_limit
 
     def spend(self, seconds: float) -> None:
         """Subtract the time that a step took."""
@@ -87,7 +90,7 @@ class StepContext:
 
     scratch: Path
     log: Path
-    limit: TimeBudget
+    time_budget: TimeBudget
     keep_open: tuple[int, ...]
     """File descriptors that the worker inherits: the lock of the build's folder."""
 
@@ -127,21 +130,21 @@ def run_step(
             environment=_variables(context.worker_context, environment, slots.environment),
             log=context.log,
             stop=context.worker_context.stop,
-            seconds=context.limit.left,
+            seconds=context.time_budget.left,
             keep_open=context.keep_open,
         )
-        context.limit.spend(time.monotonic() - began)
+        context.time_budget.spend(time.monotonic() - began)
         response = read_response(response_file, step)
     if response is not None:
         context.messages.extend(response.messages)
-    return check_response(response, child, context.limit)
+    return check_response(response, child, context.time_budget)
 
 
 def check_response(
-    response: WorkerResponse[Result] | None, child: ChildResult, limit: TimeBudget
+    response: WorkerResponse[Result] | None, child: ChildResult, time_budget: TimeBudget
 ) -> Result:
     """Return the result of a worker that has ended. Raises StepFailedError and BuildError."""
-    child.raise_if_ended(limit.limit)
+    child.raise_if_ended(time_budget.time_limit)
     if response is not None and response.problems:
         error = StepFailedError if response.permanent else BuildError
         raise error.collected(response.problems)
