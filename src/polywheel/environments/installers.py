@@ -298,23 +298,23 @@ class Installer:
     note: str | None = None
     """Why pip is used although uv is available."""
 
-    def commands(
-        self, folder: Path, executable: str, requirements: Sequence[str]
-    ) -> list[list[str]]:
-        """Return commands that create a virtual environment in ``folder``, and install into it.
+    def create_command(self, folder: Path, executable: str) -> list[str]:
+        """Return the command that creates a virtual environment; for :func:`working_directory`."""
+        if self.uv is not None:
+            command = [self.uv, "venv", "--quiet", "--no-project", "--python", executable]
+        else:
+            command = _venv_command(executable)
+        return [*command, str(folder)]
 
-        Run them in :func:`working_directory`.
-        """
+    def install_command(self, folder: Path, requirements: Sequence[str]) -> list[str]:
+        """Return the command that installs into an environment; for :func:`working_directory`."""
         python = python_of(folder)
         if self.uv is not None:
-            create = [self.uv, "venv", "--quiet", "--no-project", "--python", executable]
-            install = [self.uv, "pip", "install", "--quiet", "--python", python, *self.options]
+            command = [self.uv, "pip", "install", "--quiet", "--python", python, *self.options]
         else:
-            create = _venv_command(executable)
-            install = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
-            install += ["--no-warn-script-location", "--disable-pip-version-check"]
-        create.append(str(folder))
-        return [create, [*install, "--", *requirements]] if requirements else [create]
+            command = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
+            command += ["--no-warn-script-location", "--disable-pip-version-check"]
+        return [*command, "--", *requirements]
 
 
 def find_installer() -> Installer:

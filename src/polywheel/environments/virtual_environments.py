@@ -218,11 +218,13 @@ class Environments:
         if self._installer.note is not None and packages:
             self._notify(self._installer.note)
         self._notify(f"Python {interpreter.python}: {action}")
-        commands = self._installer.commands(folder, interpreter.executable, requirements)
-        failures = ("can't be used", f"can't install {packages}")
         try:
-            for command, failure in zip(commands, failures, strict=False):
-                self._run(command, folder, lock, f"Python {interpreter.python}: {failure}")
+            create = self._installer.create_command(folder, interpreter.executable)
+            self._run(create, folder, lock, f"Python {interpreter.python}: can't be used")
+            if requirements:
+                install = self._installer.install_command(folder, requirements)
+                failure = f"Python {interpreter.python}: can't install {packages}"
+                self._run(install, folder, lock, failure)
             return _finish(folder)
         except BaseException:
             _remove(folder)  # it would take disk space, which may have run out
