@@ -382,6 +382,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
         return BuildRequirements(
             project=project(),
             requires=[],
+            plugins={},
             source_digest="digest",
             tools=(),
             context=workshop(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +67,9 @@ class BuildRequirements:
     project: Project
     requires: Sequence[str]
     """``build-system.requires`` without polywheel."""
+
+    plugins: Mapping[str, tuple[str, ...]]
+    """The requirements of plugins, by namespace (:func:`known_plugin_requirements`)."""
 
     source_digest: str
     """The digest of the source and of the ``--config`` file."""
@@ -129,7 +132,7 @@ class BuildRequirements:
             names = {canonicalize_name(parse_requirement(text).name) for text in requirements}
             namespaces = [
                 namespace
-                for namespace, texts in known_plugin_requirements(self.project).items()
+                for namespace, texts in self.plugins.items()
                 for text in texts
                 if (name := canonicalize_name(parse_requirement(text).name)) in names
                 and name in output
@@ -147,7 +150,7 @@ class BuildRequirements:
         providers = self.project.metadata.providers
         of_plugins = [
             text
-            for namespace, texts in known_plugin_requirements(self.project).items()
+            for namespace, texts in self.plugins.items()
             if namespace in used or (variants and providers[namespace].build_requires)
             for text in texts
         ]

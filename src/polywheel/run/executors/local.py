@@ -14,7 +14,11 @@ from polywheel.environments.virtual_environments import Environment, Environment
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
-from polywheel.run.build_requirements import BuildEnvironment, BuildRequirements
+from polywheel.run.build_requirements import (
+    BuildEnvironment,
+    BuildRequirements,
+    known_plugin_requirements,
+)
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import job_key, versions_of_chosen_tools
@@ -258,6 +262,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         requirements=BuildRequirements(
             project=project,
             requires=requires,
+            plugins=known_plugin_requirements(project),
             source_digest=run.source_digest(source),
             tools=run.tools,
             context=run.worker_context,
