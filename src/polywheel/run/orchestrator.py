@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,12 +23,12 @@ from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
 from polywheel.run.journal import open_journal
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
-from polywheel.run.outcome import group_by_setup, report_equal_setups, setups_of
+from polywheel.run.outcome import Outcome, group_by_setup, report_equal_setups, setups_of
 from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report, check_report_path
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
-from polywheel.run.stale_wheels import find_stale, prune
+from polywheel.run.stale_wheels import StaleWheel, find_stale, prune
 from polywheel.run.work_folder import remove_abandoned_work
 from polywheel.run.worker.jobserver import compile_slots
 from polywheel.run.worker.requests import WorkerContext
@@ -83,43 +83,57 @@ def run_plan(
             slots=slots,
             observer=observer,
         )
-        executor, missing_pythons = create_executor(run)
-        limits = Limits(
-            max_parallel=options.max_parallel,
-            free_memory=free_memory,
-            keep_going=options.keep_going,
-        )
-        outcomes, interrupted = run_builds(
-            builds,
-            missing_pythons,
-            executor,
-            task_of=partial(_task_of, run),
-            limits=limits,
-            stop=run.worker_context.stop,
-            observer=observer,
-        )
-        equal = equal_when_built(
-            prepared.project, plan.jobs, group_by_setup(plan, setups_of(outcomes))
-        )
-        ids = {build.id for build in builds}
-        order = {build.id: number for number, build in enumerate(plan.builds)}
-        outcomes.sort(key=lambda outcome: order[outcome.build])
-        report = Report(
-            plan=plan,
-            out=options.out,
-            outcomes=tuple(report_equal_setups(outcomes, equal)),
-            elsewhere=tuple(build.id for build in plan.builds if build.id not in ids),
-            elsewhere_fails=options.elsewhere_fails,
-            seconds=time.monotonic() - started,
-            interrupted=interrupted,
-        )
-        files = [wheel.file for outcome in report.outcomes for wheel in outcome.wheels]
-        full_plan = replace(prepared.full_plan, config=options.config_name)
-        stale = find_stale(options.out, journal, full_plan, files)
-        # Not before the wheels that replace them exist.
-        if options.prune and report.exit_code == 0:
-            stale = prune(options.out, stale)
+        outcomes, interrupted = _build(run)
+        report = _create_report(run, outcomes, interrupted=interrupted)
+        stale = _stale_wheels(run, report)
     return replace(report, stale=stale, seconds=time.monotonic() - started)
+
+
+def _build(run: RunContext) -> tuple[list[Outcome], bool]:
+    """Run the builds. Return their outcomes, and whether the run was interrupted."""
+    executor, missing_pythons = create_executor(run)
+    limits = Limits(
+        max_parallel=run.options.max_parallel,
+        free_memory=free_memory,
+        keep_going=run.options.keep_going,
+    )
+    return run_builds(
+        run.builds,
+        missing_pythons,
+        executor,
+        task_of=partial(_task_of, run),
+        limits=limits,
+        stop=run.worker_context.stop,
+        observer=run.observer,
+    )
+
+
+def _create_report(run: RunContext, outcomes: Sequence[Outcome], *, interrupted: bool) -> Report:
+    """Return the report of the outcomes, in the order of the plan. Its time is not known yet."""
+    plan, by_build = run.plan, {outcome.build: outcome for outcome in outcomes}
+    same = group_by_setup(plan, setups_of(outcomes))
+    equal = equal_when_built(run.prepared.project, plan.jobs, same)
+    here = {build.id for build in run.builds}
+    ordered = [by_build[build.id] for build in plan.builds if build.id in by_build]
+    return Report(
+        plan=plan,
+        out=run.options.out,
+        outcomes=tuple(report_equal_setups(ordered, equal)),
+        elsewhere=tuple(build.id for build in plan.builds if build.id not in here),
+        elsewhere_fails=run.options.elsewhere_fails,
+        seconds=0.0,
+        interrupted=interrupted,
+    )
+
+
+def _stale_wheels(run: RunContext, report: Report) -> tuple[StaleWheel, ...]:
+    """Find the stale wheels. With ``prune``, they are removed if the wheels that replace them exist."""
+    files = [wheel.file for outcome in report.outcomes for wheel in outcome.wheels]
+    full_plan = replace(run.prepared.full_plan, config=run.options.config_name)
+    stale = find_stale(run.options.out, run.journal, full_plan, files)
+    if run.options.prune and report.exit_code == 0:
+        stale = prune(run.options.out, stale)
+    return stale
 
 
 def _task_of(run: RunContext, build: Build) -> Task:
