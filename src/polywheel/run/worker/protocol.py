@@ -62,11 +62,20 @@ from polywheel.system.files import MAX_ANSWER, read_regular
 if TYPE_CHECKING:
     from polywheel.model.plan import Job
 
-_MAX_SECONDS = 1e9
-"""No build takes longer; also excludes what is no number of seconds, such as NaN."""
-
 Result = TypeVar("Result")
-Filename = Annotated[str, "not a path"]
+
+
+def _is_filename(text: str) -> bool:
+    return bool(text) and os.path.basename(text) == text
+
+
+def _is_duration(seconds: float) -> bool:
+    return 0 <= seconds <= 1e9  # no build takes longer, and NaN is not in this range
+
+
+Filename = Annotated[str, _is_filename]
+Seconds = Annotated[float, _is_duration]
+"""The annotations of values with a condition."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +146,7 @@ class BuildResult:
     wheels: tuple[BuiltWheel, ...] | None
     """None if the check failed. Then nothing was built."""
 
-    seconds: float
+    seconds: Seconds
     """How long the real backend took."""
 
 
@@ -257,7 +266,7 @@ def read_response(path: Path, step: Step[Result]) -> WorkerResponse[Result] | No
             permanent=document["permanent"] is True,
             messages=_messages(document["messages"]),
         )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
@@ -271,9 +280,9 @@ def _messages(value: object) -> tuple[Message, ...]:
 
 
 def _from_json(kind: Any, value: object) -> Any:  # noqa: ANN401  # a type, and a value of this type
-    """Return a JSON value as a value of a type; numbers are seconds.
+    """Return a JSON value as a value of a type.
 
-    Raises ValueError, TypeError, and KeyError if the value has another type.
+    Raises ValueError, TypeError, KeyError, and OverflowError if it is no value of this type.
     """
     expected = get_origin(kind) or kind
     if NoneType in get_args(kind):
@@ -288,12 +297,14 @@ def _from_json(kind: Any, value: object) -> Any:  # noqa: ANN401  # a type, and 
                 for field in fields(kind)
             }
         )
+    if expected is Annotated:
+        base, condition = get_args(kind)
+        checked = _from_json(base, value)
+        if not condition(checked):
+            raise ValueError(f"unexpected value {value!r}")
+        return checked
     if expected is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 <= value <= _MAX_SECONDS:
-            raise ValueError(f"expected seconds, got {value!r}")
         return float(value)
-    if expected in {str, Annotated} and isinstance(value, str):
-        if kind is Filename and (not value or os.path.basename(value) != value):
-            raise ValueError(f"expected a filename, got {value!r}")
+    if expected is str and isinstance(value, str):
         return value
     raise TypeError(f"expected {kind}, got {type(value).__name__}")
