@@ -33,7 +33,7 @@ COMMANDS = {
 }
 """The line of each command in ``--help``. The module of a command has the same name."""
 SHAPE = 1
-"""The version of every JSON document that :func:`print_result` prints."""
+"""The version of every JSON document that :func:`print_document` prints."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +90,15 @@ def say(line: str, *details: str) -> None:
     print_lines([f"polywheel: {line}", *details], stream=sys.stderr)
 
 
+def print_document(document: Mapping[str, Any]) -> None:
+    """Print a JSON document with the version of its format."""
+    print_json({"shape": SHAPE, **document})
+
+
 def print_result(lines: Iterable[str], document: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a result: its lines, or a JSON document with the version of its format."""
+    """Print a result: its lines, or its JSON document."""
     if as_json:
-        print_json({"shape": SHAPE, **document})
+        print_document(document)
     else:
         print_lines(lines)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from polywheel.cli import print_result, require_rich, say
+from polywheel.cli import print_document, require_rich, say
 from polywheel.cli.arguments import FRESH, JSON, CommandParser, add_options
 from polywheel.cli.plans import add_project, read_project_of
 from polywheel.config.project import PROVIDER_TIMEOUT
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         for provider in providers
     ]
     if options.json:
-        print_result([], {"providers": rows}, as_json=True)
+        print_document({"providers": rows})
     else:
         _print_table(rows)
     return 0

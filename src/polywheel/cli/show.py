@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli import print_result, problem_as_json
+from polywheel.cli import print_document, problem_as_json
 from polywheel.cli.arguments import JSON, CommandParser, add_options
 from polywheel.cli.wheels import HASHES, add_wheels, wheel_paths
 from polywheel.errors import PolywheelError, Problem, WheelError
@@ -51,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
             if not options.brief:
                 lines += [f"  {line}" for line in _details(wheel)]
             print_lines(lines, longest=_LONGEST)
-    print_result([], {"wheels": wheels}, as_json=options.json)
+    if options.json:
+        print_document({"wheels": wheels})
     return code
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from polywheel.cli import print_result
+from polywheel.cli import print_document
 from polywheel.cli.arguments import add_options
 from polywheel.errors import ConfigError, PolywheelError, nearest, show_error
 from polywheel.system.terminal import print_lines
@@ -84,7 +84,8 @@ def process_wheels(
         entries.append(entry)
         if not as_json:
             print_lines([line])
-    print_result([], {"wheels": entries}, as_json=as_json)
+    if as_json:
+        print_document({"wheels": entries})
     return code
 
 
