@@ -96,12 +96,35 @@ def test_label_refuses_two_labels_for_one_property_set(
     assert main(["label", plain, *more, "--label", "one", "--force"]) == 0
 
 
-def test_collect_refuses_two_labels_for_one_property_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("jobs", "problem"),
+    [
+        (
+            {"a": ("one", [V1]), "b": ("other", [V1])},
+            f"the same properties have 2 labels: '{V1}': 'one' in a; 'other' in b",
+        ),
+        (
+            {"a": ("one", [V1]), "b": ("one", [V2])},
+            f"the label 'one' stands for different properties: '{V1}' in a; '{V2}' in b",
+        ),
+        ({"a": ("one", ["v1"])}, "malformed variant property 'v1'"),
+    ],
+)
+def test_collect_refuses_what_index_refuses(
+    jobs: dict[str, tuple[str, list[str]]], problem: str, tmp_path: Path
+) -> None:
     tables = []
-    for label in ("one", "other"):
-        job = {"id": label, "label": label, "build": label, "state": "built", "properties": [V1]}
-        job |= {"file": f"demo-1.0-py3-none-any-{label}.whl", "sha256": "0" * 64}
-        tables.append(Table({"jobs": [job]}, f"{label}.json", (), Problems()))
+    for name, (label, properties) in jobs.items():
+        job: dict[str, object] = {
+            "id": name,
+            "label": label,
+            "build": name,
+            "state": "built",
+            "sha256": "0" * 64,
+        }
+        file = f"demo-1.0-py3-none-any-{label}.whl"
+        job |= {"file": file, "properties": properties}
+        tables.append(Table({"jobs": [job]}, f"{name}.json", (), Problems()))
     found = CollectedFiles(wheels=(), reports=())
     _, problems = collect_wheels(found, merge_reports(tables), tmp_path)
-    assert any("the same properties have 2 labels: 'one' in one" in one.what for one in problems)
+    assert problem in [one.what for one in problems]

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.reader import Table
-from polywheel.errors import PolywheelError, Problem, WheelError, os_error_as
+from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, os_error_as
+from polywheel.formats.variants_json import label_conflicts
 from polywheel.model.plan import NON_VARIANT
+from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
@@ -372,20 +374,18 @@ def expected_wheels(
 
 
 def _label_conflicts(reports: MergedReport) -> Iterator[Problem]:
-    """Find sets of properties that have several labels. A release allows one label for each set."""
-    labels: dict[frozenset[str], dict[str, str]] = {}
+    """Yield the contradictions between the variants: ``polywheel index`` refuses such a release."""
+    variants: list[tuple[str, Variant]] = []
     for job in reports.made:
         if job["label"] is not None and job["properties"]:
-            known = labels.setdefault(frozenset(job["properties"]), {})
-            known.setdefault(job["label"], job["id"])
-    for properties, jobs in labels.items():
-        if len(jobs) > 1:
-            listed = ", ".join(f"{label!r} in {name}" for label, name in sorted(jobs.items()))
-            yield Problem(
-                f"the same properties have {len(jobs)} labels: {listed}",
-                at=", ".join(sorted(properties)),
-                hint="build all jobs from one matrix; polywheel index refuses such a release",
-            )
+            try:
+                properties = [
+                    VariantProperty.parse(text, at=job["id"]) for text in job["properties"]
+                ]
+                variants.append((job["id"], Variant.of(properties, job["label"], at=job["id"])))
+            except ConfigError as error:
+                yield from error.problems
+    yield from (problem for problem, _ in label_conflicts(variants))
 
 
 def _copy_wheel(path: Path, out: Path, sha256: str) -> bool:
