@@ -47,8 +47,8 @@ class Cell:
 
 
 @dataclass(kw_only=True, slots=True)
-class Expansion:
-    """A matrix, its cells so far, and the problems."""
+class ExpansionState:
+    """The state of an expansion: a matrix, its cells so far, and the problems."""
 
     matrix: Matrix
     platforms: Sequence[Platform]

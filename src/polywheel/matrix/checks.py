@@ -9,7 +9,7 @@ from pathlib import Path
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
-from polywheel.matrix.cell import Cell, Expansion
+from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix
 from polywheel.model.plan import Removal
@@ -43,13 +43,13 @@ def check_properties(matrix: Matrix, project: Project, problems: Problems) -> No
             problems.attempt(check_against_preset, [prop], preset, at=at)
 
 
-def merge_cells(expansion: Expansion) -> list[Cell]:
+def merge_cells(state: ExpansionState) -> list[Cell]:
     """The cells without duplicates: a declared variant may have the properties of a combination.
 
     Cells of combinations come first and are kept.
     """
     by_key: dict[tuple[str | None, str, str], list[Cell]] = {}
-    for cell in expansion.cells:
+    for cell in state.cells:
         by_key.setdefault(cell.key, []).append(cell)
     repeated = {key: cells for key, cells in by_key.items() if len(cells) > 1}
     reported = set[str | None]()
@@ -59,29 +59,29 @@ def merge_cells(expansion: Expansion) -> list[Cell]:
         # Different properties are another problem; see check_labels.
         if other and other.properties == first.properties and label not in reported:
             reported.add(label)
-            expansion.problems.add(
+            state.problems.add(
                 f"two cells are both {label!r}: {_describe_cell(first)}; and {_describe_cell(other)}",
                 at=other.at,
                 hint="exclude one of them, or give it properties",
             )
     if repeated:
-        _check_includes(expansion, repeated)
+        _check_includes(state, repeated)
     return [cells[0] for cells in by_key.values()]
 
 
 def _check_includes(
-    expansion: Expansion, repeated: Mapping[tuple[str | None, str, str], Sequence[Cell]]
+    state: ExpansionState, repeated: Mapping[tuple[str | None, str, str], Sequence[Cell]]
 ) -> None:
     """Report each include whose new cells all exist without it."""
     needed = {
         cell.at
-        for cell in expansion.cells
+        for cell in state.cells
         if len({other.at for other in repeated.get(cell.key, ())}) < 2
     }
     redundant = {cell.at for cells in repeated.values() for cell in cells} - needed
-    for include in expansion.matrix.include:
+    for include in state.matrix.include:
         if include.pattern.at in redundant:
-            expansion.problems.add(
+            state.problems.add(
                 "the include adds nothing: all its cells exist already",
                 at=include.pattern.at,
                 hint="leave it out",

@@ -8,7 +8,7 @@ from itertools import product
 
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
-from polywheel.matrix.cell import Cell, Expansion, Labels, row_axes
+from polywheel.matrix.cell import Cell, ExpansionState, Labels, row_axes
 from polywheel.matrix.patterns import apply_excludes, apply_includes
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import AxisValue, Matrix
@@ -27,40 +27,40 @@ def expand_cells(
     *,
     variant_at: Mapping[str, str],
     problems: Problems,
-) -> Expansion:
+) -> ExpansionState:
     """The cells of a matrix. ``variant_at`` has the key path of each declared variant."""
-    expansion = Expansion(
+    state = ExpansionState(
         matrix=matrix,
         platforms=platforms,
         labels=Labels(matrix, declared, problems),
         problems=problems,
     )
-    variants = _select_variants(expansion, declared)
-    expansion.too_large = _is_too_large(expansion, len(variants))
-    if expansion.too_large:
-        return expansion
-    expansion.platforms_of = _platforms_of_values(expansion)
-    expansion.cells = [*_combined_cells(expansion), *_fixed_cells(expansion, variants, variant_at)]
-    apply_excludes(expansion)
-    for cell in apply_includes(expansion):
-        expansion.cells.append(cell)
-        if len(expansion.cells) > matrix.max_cells:
+    variants = _select_variants(state, declared)
+    state.too_large = _is_too_large(state, len(variants))
+    if state.too_large:
+        return state
+    state.platforms_of = _platforms_of_values(state)
+    state.cells = [*_combined_cells(state), *_fixed_cells(state, variants, variant_at)]
+    apply_excludes(state)
+    for cell in apply_includes(state):
+        state.cells.append(cell)
+        if len(state.cells) > matrix.max_cells:
             count = f"more than {matrix.max_cells}"
-            _report_size(expansion, count, [("include", len(matrix.include))])
-            expansion.cells, expansion.too_large = [], True
+            _report_size(state, count, [("include", len(matrix.include))])
+            state.cells, state.too_large = [], True
             break
-    return expansion
+    return state
 
 
-def _select_variants(expansion: Expansion, declared: Mapping[str, Variant]) -> list[Variant]:
-    matrix = expansion.matrix
+def _select_variants(state: ExpansionState, declared: Mapping[str, Variant]) -> list[Variant]:
+    matrix = state.matrix
     if matrix.variants is None:
         return [] if matrix.axes else list(declared.values())
     selected: dict[str, Variant] = {}
     for index, glob in enumerate(matrix.variants):
         matching = {name: declared[name] for name in declared if fnmatchcase(name, glob)}
         if not matching:
-            expansion.problems.add(
+            state.problems.add(
                 f"no declared variant has a label that matches {glob!r}",
                 at=f"{matrix.at}.variants[{index}]",
                 hint=nearest(glob, declared) or "declare variants under [variant.variants]",
@@ -69,9 +69,9 @@ def _select_variants(expansion: Expansion, declared: Mapping[str, Variant]) -> l
     return list(selected.values())
 
 
-def _is_too_large(expansion: Expansion, variants: int) -> bool:
+def _is_too_large(state: ExpansionState, variants: int) -> bool:
     """Whether there would be too many cells. This is checked before cells are created."""
-    matrix, platforms, in_rows = expansion.matrix, expansion.platforms, row_axes(expansion.matrix)
+    matrix, platforms, in_rows = state.matrix, state.platforms, row_axes(state.matrix)
     factors = [("rows", len(matrix.rows))] if matrix.rows else []
     factors += [(axis, len(matrix.axes[axis])) for axis in matrix.axes if axis not in in_rows]
     # The null variant and the non-variant wheel are not counted.
@@ -84,39 +84,37 @@ def _is_too_large(expansion: Expansion, variants: int) -> bool:
     factors += [("declared variants", variants)] if variants else []
     factors.append(("python", len({platform.python for platform in platforms})))
     factors.append(("targets", len({platform.target.name for platform in platforms})))
-    _report_size(
-        expansion, f"{count}" if count < _MAX_COUNT else f"more than {_MAX_COUNT}", factors
-    )
+    _report_size(state, f"{count}" if count < _MAX_COUNT else f"more than {_MAX_COUNT}", factors)
     return True
 
 
-def _report_size(expansion: Expansion, count: str, factors: Sequence[tuple[str, int]]) -> None:
+def _report_size(state: ExpansionState, count: str, factors: Sequence[tuple[str, int]]) -> None:
     texts = [f"{number} of {name}" for name, number in factors]
     texts[_MAX_FACTORS:] = ["…"] if len(texts) > _MAX_FACTORS else []
-    expansion.problems.add(
-        f"the matrix has {count} cells, more than the limit of {expansion.matrix.max_cells} "
+    state.problems.add(
+        f"the matrix has {count} cells, more than the limit of {state.matrix.max_cells} "
         f"({', '.join(texts)})",
-        at=expansion.matrix.at,
+        at=state.matrix.at,
         hint="combine axes in rows, remove values, or raise max-cells",
     )
 
 
-def _platforms_of_values(expansion: Expansion) -> dict[str, frozenset[Platform]]:
+def _platforms_of_values(state: ExpansionState) -> dict[str, frozenset[Platform]]:
     """The platforms of each axis value with a ``when``. A value without platforms is a problem."""
     platforms = {}
-    for value in (value for values in expansion.matrix.axes.values() for value in values):
+    for value in (value for values in state.matrix.axes.values() for value in values):
         if value.when is None:
             continue
         at = f"{value.at}.when"
         try:
             platforms[value.at] = frozenset(
-                platform for platform in expansion.platforms if platform.holds(value.when, at=at)
+                platform for platform in state.platforms if platform.holds(value.when, at=at)
             )
         except ConfigError as error:
-            expansion.problems.found.extend(error.problems)
-            platforms[value.at] = frozenset(expansion.platforms)
+            state.problems.found.extend(error.problems)
+            platforms[value.at] = frozenset(state.platforms)
         if not platforms[value.at]:
-            expansion.problems.add(
+            state.problems.add(
                 f"the marker {value.when!r} is false for every target and Python of the matrix",
                 at=at,
                 hint="add a target or a Python for which it is true, or remove the value",
@@ -124,16 +122,16 @@ def _platforms_of_values(expansion: Expansion) -> dict[str, frozenset[Platform]]
     return platforms
 
 
-def _combined_cells(expansion: Expansion) -> Iterator[Cell]:
+def _combined_cells(state: ExpansionState) -> Iterator[Cell]:
     """The cells of all combinations of axis values, on all platforms on which the values exist."""
-    for values, at in _combinations(expansion.matrix):
+    for values, at in _combinations(state.matrix):
         axes = {axis: value.name for axis, value in values.items()}
         properties = sorted({prop for value in values.values() for prop in value.properties})
-        label = expansion.labels.create(axes, properties, at=at)
+        label = state.labels.create(axes, properties, at=at)
         # If several values do not exist, the first key path is reported, whatever the order of axes.
         ordered = sorted(values.values(), key=lambda value: value.at)
-        yield from expansion.existing_cells(
-            expansion.platforms, ordered, label=label, properties=properties, axes=axes, at=at
+        yield from state.existing_cells(
+            state.platforms, ordered, label=label, properties=properties, axes=axes, at=at
         )
 
 
@@ -156,12 +154,12 @@ def _combinations(matrix: Matrix) -> Iterator[tuple[dict[str, AxisValue], str]]:
 
 
 def _fixed_cells(
-    expansion: Expansion, variants: Iterable[Variant], variant_at: Mapping[str, str]
+    state: ExpansionState, variants: Iterable[Variant], variant_at: Mapping[str, str]
 ) -> Iterator[Cell]:
     """The cells without axes: declared variants, the null variant, the non-variant wheel."""
-    matrix = expansion.matrix
+    matrix = state.matrix
     for variant in variants:
-        for platform in expansion.platforms:
+        for platform in state.platforms:
             yield Cell(
                 platform,
                 label=variant.label,
@@ -172,5 +170,5 @@ def _fixed_cells(
             )
     for key, is_set, label in (("null", matrix.null, NULL_LABEL), ("plain", matrix.plain, None)):
         at = f"{matrix.at}.{key}"
-        for platform in expansion.platforms if is_set else ():
+        for platform in state.platforms if is_set else ():
             yield Cell(platform, label=label, properties=(), axes={}, at=at, closed=True)

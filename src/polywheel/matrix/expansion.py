@@ -11,7 +11,7 @@ from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
-from polywheel.matrix.cell import Cell, Expansion
+from polywheel.matrix.cell import Cell
 from polywheel.matrix.checks import (
     check_labels,
     check_properties,
@@ -30,7 +30,7 @@ from polywheel.matrix.platforms import (
 )
 from polywheel.matrix.wheel_tag import WheelTag, wheel_tag
 from polywheel.model.matrix import Matrix, Target
-from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan
+from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan, Removal
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.setup.profiles import choose_backend
 
@@ -76,6 +76,17 @@ def expand_project(project: Project) -> Plan:
         warnings=tuple(map(str, equal)),
         unshared=jobs.unshared,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Expansion:
+    """The checked cells of a matrix on some platforms."""
+
+    platforms: Sequence[Platform]
+    cells: Sequence[Cell]
+    removed: Sequence[Removal]
+    too_large: bool
+    """Whether there would be more cells than the limit. Then ``cells`` is empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,7 +255,7 @@ def matrix_variants(
     return variants
 
 
-def _by_label(expansion: Expansion) -> dict[str, Variant]:
+def _by_label(expansion: _Expansion) -> dict[str, Variant]:
     cells = expansion.cells
     return {c.label: Variant(c.properties, c.label) for c in cells if c.label is not None}
 
@@ -271,7 +282,7 @@ def labels_anywhere(project: Project) -> frozenset[str | None] | None:
 
 def _expand_here(
     project: Project, matrix: Matrix, declared: Mapping[str, Target], *, rules: bool
-) -> Expansion:
+) -> _Expansion:
     """The checked cells of a matrix; with ``rules``, the setup rules of the project are checked too.
 
     The cells of a matrix without ``python`` or ``targets`` depend on the machine. A marker about Linux is not a
@@ -307,7 +318,7 @@ def _expand_anywhere(
     problems: Problems,
     *,
     rules: bool,
-) -> Expansion:
+) -> _Expansion:
     """The cells for all Pythons if the matrix names none, and for all targets if it names none."""
     matrix = replace(matrix, max_cells=max(matrix.max_cells, _MAX_CHECKED_CELLS))
     targets = matrix_targets(matrix, declared, problems)
@@ -337,17 +348,19 @@ def _expand(
     problems: Problems,
     *,
     rules: bool,
-) -> Expansion:
+) -> _Expansion:
     """The cells for these platforms. Problems are added to ``problems``."""
     variants = project.metadata.variants
     table = Table({}, project.file, ("variant", "variants"), Problems())
     variant_at = {label: table.at(label) for label in variants}
     check_properties(matrix, project, problems)
-    expansion = expand_cells(matrix, platforms, variants, variant_at=variant_at, problems=problems)
-    expansion.cells = merge_cells(expansion)
-    check_labels(expansion.cells, project.metadata, variant_at, problems)
+    state = expand_cells(matrix, platforms, variants, variant_at=variant_at, problems=problems)
+    cells = merge_cells(state)
+    check_labels(cells, project.metadata, variant_at, problems)
     if not problems.found:
-        check_used(project.source, matrix, expansion.cells, expansion.removed, problems)
-    if rules and expansion.cells:
-        check_rules_are_used(project, expansion.cells, problems)
-    return expansion
+        check_used(project.source, matrix, cells, state.removed, problems)
+    if rules and cells:
+        check_rules_are_used(project, cells, problems)
+    return _Expansion(
+        platforms=platforms, cells=cells, removed=state.removed, too_large=state.too_large
+    )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from polywheel.errors import nearest
-from polywheel.matrix.cell import Cell, Expansion
+from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.model.matrix import PLATFORM_KEYS, Inclusion, Pattern
 from polywheel.model.variant import NULL_LABEL, VariantProperty
 
@@ -45,52 +45,52 @@ class _PatternIndex:
         return sorted(numbers)
 
 
-def apply_excludes(expansion: Expansion) -> None:
+def apply_excludes(state: ExpansionState) -> None:
     """Remove cells. An exclude without effect is a problem."""
-    excludes = [p for p in expansion.matrix.exclude if _has_platform(expansion, p)]
+    excludes = [p for p in state.matrix.exclude if _has_platform(state, p)]
     if not excludes:
         return
     index = _PatternIndex(excludes)
     unused = dict(enumerate(excludes))
     kept = []
-    for cell in expansion.cells:
+    for cell in state.cells:
         numbers = index.matching(cell)
         for number in numbers:
             unused.pop(number, None)
         if numbers:
-            expansion.remove(cell, "exclude", excludes[numbers[0]].at)
+            state.remove(cell, "exclude", excludes[numbers[0]].at)
         else:
             kept.append(cell)
-    expansion.cells = kept
+    state.cells = kept
     for pattern in unused.values():
         values = ", ".join(f"{key} = {value!r}" for key, value in pattern.values.items())
-        expansion.problems.add(
+        state.problems.add(
             f"the exclude matches no cell: {values}",
             at=pattern.at,
-            hint=_unused_hint(expansion, pattern),
+            hint=_unused_hint(state, pattern),
         )
 
 
-def _unused_hint(expansion: Expansion, pattern: Pattern) -> str:
-    for removal in expansion.removed:
+def _unused_hint(state: ExpansionState, pattern: Pattern) -> str:
+    for removal in state.removed:
         values = {**removal.axes, "python": removal.python, "target": removal.target}
         if removal.label is not None:
             values["label"] = removal.label
         if removal.by == "when" and pattern.matches(values):
             return "a `when` has already removed it"
     label = pattern.values.get("label")
-    hint = nearest(label, expansion.labels.used) if label is not None else None
+    hint = nearest(label, state.labels.used) if label is not None else None
     return hint or "no cell has all these values; remove the exclude, or change its values"
 
 
-def _has_platform(expansion: Expansion, pattern: Pattern) -> bool:
+def _has_platform(state: ExpansionState, pattern: Pattern) -> bool:
     """Whether the matrix has the Python and the target of a pattern. Otherwise, problems are added."""
     has_all = True
     for key in PLATFORM_KEYS:
         value = pattern.values.get(key)
-        known = {platform.values[key] for platform in expansion.platforms}
+        known = {platform.values[key] for platform in state.platforms}
         if value is not None and value not in known:
-            expansion.problems.add(
+            state.problems.add(
                 f"the matrix has no {key} {value!r}",
                 at=f"{pattern.at}.{key}",
                 hint=nearest(value, known) or f"add it to the {key}s of the matrix first",
@@ -99,21 +99,21 @@ def _has_platform(expansion: Expansion, pattern: Pattern) -> bool:
     return has_all
 
 
-def apply_includes(expansion: Expansion) -> Iterator[Cell]:
+def apply_includes(state: ExpansionState) -> Iterator[Cell]:
     """Add properties to cells, and yield new cells. An include without effect is a problem."""
-    includes = [i for i in expansion.matrix.include if _has_platform(expansion, i.pattern)]
+    includes = [i for i in state.matrix.include if _has_platform(state, i.pattern)]
     index = _PatternIndex([include.pattern for include in includes])
     matched, effective = set[int](), set[int]()
-    for cell in tuple(expansion.cells) if includes else ():
+    for cell in tuple(state.cells) if includes else ():
         numbers = [] if cell.closed else index.matching(cell)
         if numbers:
             matched.update(numbers)
-            effective.update(_add_properties(expansion, cell, {n: includes[n] for n in numbers}))
+            effective.update(_add_properties(state, cell, {n: includes[n] for n in numbers}))
     for number, include in enumerate(includes):
         if number not in matched:
-            yield from _new_cells(expansion, include)
+            yield from _new_cells(state, include)
         elif number not in effective:
-            expansion.problems.add(
+            state.problems.add(
                 "the include adds nothing: cells with these values exist and already have "
                 "its properties",
                 at=include.pattern.at,
@@ -122,7 +122,7 @@ def apply_includes(expansion: Expansion) -> Iterator[Cell]:
 
 
 def _add_properties(
-    expansion: Expansion, cell: Cell, includes: Mapping[int, Inclusion]
+    state: ExpansionState, cell: Cell, includes: Mapping[int, Inclusion]
 ) -> Iterator[int]:
     """Add the properties of includes. Returns the numbers of includes with a property of their own.
 
@@ -137,62 +137,62 @@ def _add_properties(
         cell.properties = tuple(sorted({*cell.properties, *origins}))
         if cell.axes:
             at = [*includes.values()][-1].pattern.at
-            cell.label = expansion.labels.create(cell.axes, cell.properties, at=at)
+            cell.label = state.labels.create(cell.axes, cell.properties, at=at)
     return (numbers[0] for numbers in origins.values() if len(numbers) == 1)
 
 
-def _new_cells(expansion: Expansion, include: Inclusion) -> Iterator[Cell]:
+def _new_cells(state: ExpansionState, include: Inclusion) -> Iterator[Cell]:
     given, at = include.pattern.values, include.pattern.at
     values = [
         next(value for value in axis_values if value.name == given[axis])
-        for axis, axis_values in expansion.matrix.axes.items()
+        for axis, axis_values in state.matrix.axes.items()
         if axis in given
     ]
-    axes = {axis: given[axis] for axis in expansion.matrix.axes if axis in given}
+    axes = {axis: given[axis] for axis in state.matrix.axes if axis in given}
     properties = sorted(
         {*include.properties, *(prop for value in values for prop in value.properties)}
     )
-    label = _new_label(expansion, include, axes, properties)
+    label = _new_label(state, include, axes, properties)
     platforms = [
         platform
-        for platform in expansion.platforms
+        for platform in state.platforms
         if all(given.get(key, value) == value for key, value in platform.values.items())
     ]
     cells = list(
-        expansion.existing_cells(
+        state.existing_cells(
             platforms, values, label=label, properties=properties, axes=axes, at=at
         )
     )
     yield from cells
     if platforms and not cells:
         # Every platform lacks a value.
-        held = expansion.platforms_of
+        held = state.platforms_of
         missing = next(v for v in values if platforms[-1] not in held.get(v.at, platforms))
-        expansion.problems.add(
+        state.problems.add(
             f"the include creates no cell: {missing.name!r} does not exist there",
             at=at,
             hint=f"its marker is {missing.when!r}",
         )
-    expansion.labels.used.add(label)
+    state.labels.used.add(label)
 
 
 def _new_label(
-    expansion: Expansion,
+    state: ExpansionState,
     include: Inclusion,
     axes: Mapping[str, str],
     properties: Sequence[VariantProperty],
 ) -> str:
     at, label = include.pattern.at, include.pattern.values.get("label")
     if label is None:
-        return expansion.labels.create(axes, properties, at=at)
+        return state.labels.create(axes, properties, at=at)
     if not properties and label != NULL_LABEL:
-        expansion.problems.add(
+        state.problems.add(
             f"no cell has the label {label!r}, and the include has no properties to create one",
             at=at,
-            hint=nearest(label, expansion.labels.used) or "add properties to the include",
+            hint=nearest(label, state.labels.used) or "add properties to the include",
         )
     elif properties and label == NULL_LABEL:
-        expansion.problems.add(
+        state.problems.add(
             "the include gives the label 'null' to a variant with properties",
             at=f"{at}.label",
             hint="'null' is reserved for the variant without properties",

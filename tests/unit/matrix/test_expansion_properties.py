@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
-from polywheel.matrix.cell import Expansion
+from polywheel.matrix.cell import ExpansionState
 from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import Platform, matrix_targets
@@ -120,7 +120,7 @@ def github(matrix: Mapping[str, Any]) -> list[Combination]:
     return found
 
 
-def expanded(matrix: Mapping[str, Any]) -> tuple[Expansion, Problems]:
+def expanded(matrix: Mapping[str, Any]) -> tuple[ExpansionState, Problems]:
     """The cells before they are held against each other."""
     project = project_of({"variant": VARIANT, "tool": {"polywheel": {"matrix": matrix}}})
     read, declared = read_matrix(project)
