@@ -322,7 +322,8 @@ def _expand_anywhere(
     """The cells for all Pythons if the matrix names none, and for all targets if it names none."""
     matrix = replace(matrix, max_cells=max(matrix.max_cells, _MAX_CHECKED_CELLS))
     targets = matrix_targets(matrix, declared, problems)
-    pythons = matrix.python or tuple(dict.fromkeys((*_PYTHONS, running_python())))
+    # The platform of this machine is first: messages give a cell of the first platform as an example.
+    pythons = matrix.python or tuple(dict.fromkeys((running_python(), *_PYTHONS)))
     platforms = _platforms(matrix, pythons, targets if matrix.targets else all_targets(declared))
     return _expand(project, matrix, platforms, problems, rules=rules)
 

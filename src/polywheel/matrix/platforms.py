@@ -155,8 +155,8 @@ def matrix_targets(
 
 
 def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
-    """Every possible target of a matrix that names none: the known targets and that of this machine."""
-    return {name: _target(name, declared) for name in {**known_targets(), this_target(): None}}
+    """Every possible target of a matrix that names none: that of this machine, and the known targets."""
+    return {name: _target(name, declared) for name in {this_target(): None, **known_targets()}}
 
 
 def _target(name: str, declared: Mapping[str, Target]) -> Target:

@@ -798,6 +798,14 @@ def test_what_is_wrong_with_a_matrix(text: str, at: str, what: str, hint: str) -
     assert hint in str(problem.hint)
 
 
+def test_the_cells_of_a_message_are_of_this_machine_if_the_matrix_names_none() -> None:
+    text = "[tool.polywheel.matrix.axes.cuda]\ncpu = []\nnone = []\ncu12 = ['gpu::cuda::12']\n"
+    here = f"python = {running_python()}, target = {this_target()}"
+    assert one_problem(text, here="").what == (
+        f"two cells are both 'null': cuda = cpu, {here}; and cuda = none, {here}"
+    )
+
+
 def test_the_bound_holds_what_fits_exactly() -> None:
     assert len(plan_of(f"max-cells = 16\nwheel-tag = 'python'\n{FIVE}{BOTH}").jobs) == 16
     include = "include = [{ label = 'x', properties = ['gpu::cuda::12'] }]"
