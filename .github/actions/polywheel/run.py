@@ -3,25 +3,98 @@
 All inputs come from environment variables: ``POLYWHEEL_ACTION_COMMAND``, ``…_ARGS`` (one
 argument per line, empty lines are skipped), ``…_FOLDER`` (the working folder), and ``…_CAPTURE``
 (``output``, ``summary``, or empty). Standard library only. The exit code is that of the command.
+
+With ``…_IMAGE``, the script starts itself in a container of this image, with ``docker run``. GitHub's own
+containers need an image in which its JavaScript actions run. This container needs only sh and Python.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+PREFIX = "POLYWHEEL_ACTION_"
+PASSED = re.compile(r"CI|SOURCE_DATE_EPOCH|(GITHUB|RUNNER|POLYWHEEL|PIP|UV|GIT_CONFIG)_.*")
+"""The variables that a container gets."""
+CACHE = "POLYWHEEL_CACHE_DIR"
+CONTAINER_CACHE = "/polywheel-cache"
 CAPTURES = {"output": "GITHUB_OUTPUT", "summary": "GITHUB_STEP_SUMMARY"}
 MAX_BYTES = 1024 * 1024
 """Limits of GitHub for a step: bytes of a summary, and bytes in UTF-16 of outputs."""
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the command, in a container if there is an image."""
+    image = os.environ.get(f"{PREFIX}IMAGE")
+    if image:
+        options = shlex.split(os.environ.get(f"{PREFIX}IMAGE_OPTIONS", ""))
+        with subprocess.Popen(container_command(image, options)) as child, forward_signals(child):
+            return child.wait()
+    owner = os.environ.get(f"{PREFIX}CONTAINER") and Path(os.environ["GITHUB_WORKSPACE"]).stat()
+    if not owner or os.geteuid() != 0:
+        return run_command()
+    # polywheel refuses a cache of another user. The next steps, outside of the container, need all files.
+    change_owner([CONTAINER_CACHE], 0, 0)
+    try:
+        return run_command()
+    finally:
+        folders = [os.environ[name] for name in ("GITHUB_WORKSPACE", "RUNNER_TEMP")]
+        change_owner([*folders, CONTAINER_CACHE], owner.st_uid, owner.st_gid)
+
+
+def container_command(image: str, options: list[str]) -> list[str]:
+    """Return the command that runs this script in a container, with the same paths."""
+    cache = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "polywheel").absolute()
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders = [os.environ["GITHUB_WORKSPACE"], os.environ["RUNNER_TEMP"], str(CHECKOUT)]
+    own = {f"{PREFIX}{name}" for name in ("IMAGE", "IMAGE_OPTIONS")} | {CACHE}
+    return [
+        *("docker", "run", "--rm", f"--workdir={Path.cwd()}", "--entrypoint=sh"),
+        *(f"--volume={folder}:{folder}" for folder in dict.fromkeys(folders)),
+        *(f"--volume={cache}:{CONTAINER_CACHE}", f"--env={CACHE}={CONTAINER_CACHE}"),
+        *(f"--env={name}" for name in sorted({*os.environ} - own) if PASSED.fullmatch(name)),
+        *(f"--env={PREFIX}CONTAINER=true", "--env=PYTHON_VERSION"),
+        *(*options, image, str(Path(__file__).with_name("start.sh"))),
+    ]
+
+
+def change_owner(folders: list[str], user: int, group: int) -> None:
+    """Give everything in folders to a user, links themselves and not what they lead to."""
+    for folder in folders:
+        for place, names, files in os.walk(folder):
+            for name in (".", *names, *files):
+                os.chown(Path(place, name), user, group, follow_symlinks=False)
+
+
+@contextmanager
+def forward_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let the child end by itself, and write its report, if the runner interrupts this script."""
+    if sys.platform == "win32":  # the runner interrupts all processes of a step
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(number, lambda received, _: child.send_signal(received)) for number in numbers
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def run_command() -> int:
+    """Install polywheel and run the command."""
     capture = os.environ.get("POLYWHEEL_ACTION_CAPTURE", "")
     if capture and capture not in CAPTURES:
         return fail(f"capture must be output or summary, got {capture!r}")
@@ -64,17 +137,21 @@ def run(command: list[str], folder: Path) -> tuple[int, str]:
     # The runner must not interpret the output of builds as commands.
     print(f"::stop-commands::{token}", flush=True)
     printed = []
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment()},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    ) as child:
+    with (
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as child,
+        forward_signals(child),
+    ):
         for line in child.stdout or ():
             printed.append(line)
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
+        child.wait()
     print(f"\n::{token}::", flush=True)
     return child.returncode, b"".join(printed).decode("utf-8", errors="replace")
 

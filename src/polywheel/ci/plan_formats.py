@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,15 +16,18 @@ GITHUB_MOST = 256
 """The maximum number of jobs in one matrix on GitHub."""
 GITHUB_OUTPUT = 1024 * 1024
 """The maximum size of the outputs of a GitHub job, in bytes of UTF-16."""
+_OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_2_([0-9]|1[0-9]|2[0-7]))_")
+"""Images with a glibc older than 2.28 (PEP 600)."""
 GITLAB_TEMPLATE = ".polywheel"
 _GITLAB_NAME = 255
 """The maximum length of the name of a GitLab job."""
 
 
 def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
-    """The entries for CI jobs. All values are strings: ``id``, ``runner``, ``image`` (or empty), ``python`` (all Pythons
-    of the pack, separated by spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs`` (all,
-    separated by spaces, as ``polywheel build --only`` accepts them).
+    """The entries for CI jobs. All values are strings: ``id``, ``runner``, ``image`` (or empty), ``container`` (``job``
+    or ``step``, or empty without an image), ``python`` (all Pythons of the pack, separated by spaces), ``target``,
+    ``label`` (of the first job), and ``labels`` and ``jobs`` (all, separated by spaces, as ``polywheel build --only``
+    accepts them).
 
     Raises ConfigError for a target without a runner.
     """
@@ -41,12 +45,25 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
             "id": pack.builds[0].id,
             "runner": runner,
             "image": image,
+            "container": github_container(target.name, image),
             "python": " ".join(pack.pythons),
             "target": pack.target,
             "label": pack_labels[0],
             "labels": " ".join(pack_labels),
             "jobs": " ".join(pack.jobs),
         }
+
+
+def github_container(platform: str, image: str) -> str:
+    """Where a container runs on GitHub: ``job``, ``step`` if GitHub's actions can't run in it, or empty.
+
+    In the container of a job, GitHub's own actions run in a Node.js that needs glibc 2.28. For Alpine, the runner
+    has one for x86-64 only (``StepHost.cs`` in actions/runner). In the container of a step, only the build runs.
+    """
+    if not image:
+        return ""
+    alpine = platform.startswith("musllinux") and not platform.endswith("x86_64")
+    return "step" if alpine or _OLD_IMAGE.search(image) else "job"
 
 
 def require_runner(target: str, runner: str | None, at: str = "") -> str:

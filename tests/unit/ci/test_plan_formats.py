@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polywheel.ci.plan_formats import github, gitlab
+from polywheel.ci.plan_formats import github, github_container, gitlab
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
-KEYS = {"id", "runner", "image", "python", "target", "label", "labels", "jobs"}
+KEYS = {"id", "runner", "image", "container", "python", "target", "label", "labels", "jobs"}
 
 
 def included(plan: Plan, most: int = 256) -> list[dict[str, Any]]:
@@ -53,13 +53,34 @@ def test_an_entry_says_what_a_job_of_ci_needs(tmp_path: Path) -> None:
         "id": "linux-x86_64-cp311-non-variant",
         "runner": "ubuntu-24.04",
         "image": "quay.io/pypa/manylinux_2_28_x86_64",
+        "container": "job",
         "python": "3.11",
         "target": "linux-x86_64",
         "label": "non-variant",
         "labels": "non-variant null",
         "jobs": "linux-x86_64-cp311-non-variant linux-x86_64-cp311-null",
     }
-    assert by_id["windows-x86_64-cp312-v4"]["image"] == ""
+    windows = by_id["windows-x86_64-cp312-v4"]
+    assert windows["image"] == windows["container"] == ""
+
+
+@pytest.mark.parametrize(
+    ("platform", "image", "container"),
+    [
+        ("linux-x86_64", "quay.io/pypa/manylinux_2_28_x86_64", "job"),
+        ("linux-x86_64", "quay.io/pypa/manylinux2014_x86_64:2026.1", "step"),
+        ("linux-i686", "quay.io/pypa/manylinux_2_24_i686", "step"),
+        ("linux-aarch64", "quay.io/pypa/manylinux_2_34_aarch64", "job"),
+        ("musllinux-x86_64", "quay.io/pypa/musllinux_1_2_x86_64", "job"),
+        ("musllinux-aarch64", "quay.io/pypa/musllinux_1_2_aarch64", "step"),
+        ("musllinux-aarch64", "registry.example/own", "step"),
+        ("macos-arm64", "", ""),
+    ],
+)
+def test_actions_of_github_run_only_in_images_with_a_nodejs_for_them(
+    platform: str, image: str, container: str
+) -> None:
+    assert github_container(platform, image) == container
 
 
 def test_a_pack_of_several_pythons_names_them_all() -> None:

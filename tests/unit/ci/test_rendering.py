@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -140,3 +143,37 @@ def test_git_trusts_the_checkout_and_keeps_what_it_was_told(
     assert found["GIT_CONFIG_COUNT"] == "4"
     assert found["GIT_CONFIG_KEY_2"] == "safe.directory"
     assert found["GIT_CONFIG_VALUE_2"] == "/w/a"
+
+
+def test_a_container_gets_the_same_folders_and_no_variable_of_the_machine(
+    action_script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [*os.environ]:
+        monkeypatch.delenv(name)
+    variables = {
+        "POLYWHEEL_ACTION_ARGS": "a\n--b=$(c)",
+        "POLYWHEEL_ACTION_IMAGE": "an/image",
+        "POLYWHEEL_CACHE_DIR": str(tmp_path / "cache"),
+        "GITHUB_WORKSPACE": "/w",
+        "RUNNER_TEMP": "/t",
+        "PATH": "/bin",
+        "JAVA_HOME": "/java",
+        "CI": "true",
+        "CIRCLE": "1",
+    }
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    words = action_script.container_command("an/image", ["--network=host"])
+    assert words[:3] == ["docker", "run", "--rm"]
+    assert words[-3:-1] == ["--network=host", "an/image"]
+    assert {word.partition("=")[2] for word in words if word.startswith("--volume")} == {
+        "/w:/w",
+        "/t:/t",
+        f"{action_script.CHECKOUT}:{action_script.CHECKOUT}",
+        f"{tmp_path / 'cache'}:/polywheel-cache",
+    }
+    assert {word.partition("=")[2] for word in words if word.startswith("--env")} == {
+        *("CI", "GITHUB_WORKSPACE", "RUNNER_TEMP", "POLYWHEEL_ACTION_ARGS", "PYTHON_VERSION"),
+        *("POLYWHEEL_ACTION_CONTAINER=true", "POLYWHEEL_CACHE_DIR=/polywheel-cache"),
+    }
+    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0 or sys.platform == "win32"
