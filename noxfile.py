@@ -71,7 +71,4 @@ def sdist(session: nox.Session) -> None:
 def cibuildwheel(session: nox.Session) -> None:
     """Makes an image of this machine's Pythons the first time, see tests/containers/image.sh."""
     session.install("-e", ".[cli,test]")
-    # Without its requirements, whose newest certifi not every mirror has.
-    session.install("--no-deps", "cibuildwheel==4.3.5")
-    session.install("bashlex", "bracex", "certifi", "dependency-groups", "filelock", "humanize")
     session.run("pytest", "-m", "cibuildwheel", *session.posargs)

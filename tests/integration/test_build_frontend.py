@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from importlib.metadata import distributions
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+import polywheel
 from support.build_command import Builds, workplaces
+from support.builds import run
 from support.projects import demo, example
 
 places = pytest.fixture(autouse=True)(workplaces)
 FRONTEND = ("--frontend", "cibuildwheel")
 
 
-@pytest.fixture
-def bare() -> dict[str, str]:
-    """A PATH without a cibuildwheel and without container engines."""
-    if [*distributions(name="cibuildwheel")]:
-        pytest.skip("cibuildwheel is installed beside polywheel")
-    names = ("cibuildwheel", "docker", "podman")
-    folders = [
-        folder
-        for folder in os.get_exec_path()
-        if not any(shutil.which(name, path=folder) for name in names)
-    ]
-    return {"PATH": os.pathsep.join([*folders, str(Path(sys.executable).parent)])}
+@pytest.mark.skipif(sys.platform == "win32", reason="links need privileges there")
+def test_without_cibuildwheel(tmp_path: Path) -> None:
+    """An environment with everything but cibuildwheel, which is not on PATH either."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith("cibuildwheel"):
+            (packages / path.name).symlink_to(path)
+    own = Path(polywheel.__file__).parents[1]
+    source = example("setuptools", tmp_path)
+    command = [sys.executable, "-S", "-m", "polywheel", "build", str(source), *FRONTEND]
+    done = run(
+        [*command, "-o", str(tmp_path / "out")],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{packages}{os.pathsep}{own}", "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout
+    assert "error: cibuildwheel was not found" in done.stdout
+    assert "hint: python -m pip install cibuildwheel" in done.stdout
 
 
-def test_without_cibuildwheel(tmp_path: Path, bare: dict[str, str]) -> None:
-    said = Builds(example("setuptools", tmp_path), tmp_path / "out", bare)(*FRONTEND, code=2)
-    assert "error: cibuildwheel was not found" in said.err
-    assert "hint: python -m pip install cibuildwheel" in said.err
+def test_a_python_that_cibuildwheel_does_not_build(tmp_path: Path) -> None:
+    """Before the first build, with all of them."""
+    source = example("cibuildwheel", tmp_path)
+    path = source / "pyproject.toml"
+    matrix = '[tool.polywheel.matrix]\npython = ["3.12", "3.13t"]\n'
+    path.write_text(path.read_text("utf-8") + matrix, encoding="utf-8")
+    said = Builds(source, tmp_path / "out")(*FRONTEND, code=2)
+    assert "does not build Python 3.13t for " in said.err
+    assert said.err.count("error: ") == 1
 
 
 def test_a_project_that_names_another_backend(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -46,8 +45,6 @@ def machine_for(wheelhouse: Path) -> Machine:
     """cibuildwheel, a container engine, an image, and this polywheel in reach of its containers."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("the image is for x86-64 Linux")
-    if not [*distributions(name="cibuildwheel")]:
-        pytest.skip("cibuildwheel is not installed: run `nox -s cibuildwheel`")
     # cibuildwheel mounts the root of this machine there.
     env = {"CIBW_ARCHS": "x86_64", "CIBW_ENVIRONMENT": f"PIP_FIND_LINKS=/host{wheelhouse}"}
     if IMAGE_VARIABLE not in os.environ:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from polywheel.ci.github import WorkflowSettings, template_values
 from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
-from polywheel.ci.rendering import read_pins, render_template
+from polywheel.ci.rendering import render_template
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
+from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
 from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.run.executors.cibuildwheel_options import (
@@ -22,6 +23,13 @@ from polywheel.run.executors.cibuildwheel_options import (
     check_backend,
     cibuildwheel_tables,
     cibuildwheel_variables,
+    platform_variables,
+)
+from polywheel.run.executors.cibuildwheel_platforms import (
+    check_image,
+    check_jobs,
+    check_skip,
+    read_pinned,
     require_platform,
 )
 
@@ -87,13 +95,27 @@ def plan_runs(
             )
     plan = by_variant(plan)
     tables = cibuildwheel_tables(project.document)
+    python_at = {
+        python: f"{matrix.at}.python[{index}]" for index, python in enumerate(matrix.python)
+    }
+    problems = Problems()
     runs = []
     for build in plan.builds:
         jobs = [job for job in plan.jobs if job.build == build.id]
         target = plan.targets[build.target]
-        platform = require_platform(
-            build.target, at=target.at, hint="polywheel ci github supports any target"
+        platform = problems.attempt(
+            require_platform,
+            build.target,
+            at=target.at,
+            hint="polywheel ci github supports any target",
         )
+        if platform is None:
+            continue
+        problems.found += [
+            *check_jobs(jobs, platform, python_at=python_at),
+            *check_skip(jobs, platform, tables, at=f"{project.file}: tool.cibuildwheel.skip"),
+            *check_image(target, platform),
+        ]
         variables = cibuildwheel_variables(
             jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
         )
@@ -102,9 +124,11 @@ def plan_runs(
                 target=target.name,
                 runner=target.runner or "",
                 label=jobs[0].label,
-                variables=variables,
+                variables={**platform_variables(platform), **variables},
             )
         )
+    problems.found = list(dict.fromkeys(problems.found))
+    problems.raise_all()
     return runs
 
 
@@ -117,7 +141,7 @@ def cibuildwheel_workflow(
     return render_template(
         "cibuildwheel.yml.j2",
         **template_values(settings),
-        version=read_pins().packages["cibuildwheel"],
+        version=read_pinned().version,
         groups=group_runs(runs),
         finalize=[
             *(f"collected/{run.artifact}" for run in runs),

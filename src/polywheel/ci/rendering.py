@@ -51,9 +51,6 @@ class Pins:
     actions: Mapping[str, Action]
     """By repository."""
 
-    packages: Mapping[str, str]
-    """Versions by name."""
-
 
 @cache
 def read_pins() -> Pins:
@@ -69,7 +66,6 @@ def read_pins() -> Pins:
             name: Action(uses=f"{name}@{pin['commit']}", version=pin["version"])
             for name, pin in document["actions"].items()
         },
-        packages=document["packages"],
     )
 
 

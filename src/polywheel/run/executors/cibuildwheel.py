@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE
-from polywheel.errors import BuildError, ConfigError, PolywheelError
+from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
@@ -21,14 +21,17 @@ from polywheel.model.wheelname import WheelName
 from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel_options import (
     PROJECT,
-    BuildPlatform,
     Installation,
-    build_platform,
     check_backend,
     cibuildwheel_tables,
     cibuildwheel_variables,
     container_engine,
     find_cibuildwheel,
+    installed_platform,
+)
+from polywheel.run.executors.cibuildwheel_platforms import (
+    BuildPlatform,
+    check_jobs,
     require_platform,
 )
 from polywheel.run.executors.protocol import capture_outcome
@@ -248,8 +251,8 @@ def create_cibuildwheel_executor(
     project = run.prepared.project
     check_backend(project)
     config, installation = _config_in_source(run), find_cibuildwheel()
-    platforms = [build_platform(build.target) for build in run.builds]
-    in_container = any(platform is not None and platform.in_container for platform in platforms)
+    platforms = _check_jobs(run, installation)
+    in_container = any(platform.in_container for platform in platforms)
     tables = cibuildwheel_tables(project.document)
     source = run.source if run.is_sdist else run.source.freeze(fresh=run.options.fresh)
     return CibuildwheelExecutor(
@@ -263,6 +266,22 @@ def create_cibuildwheel_executor(
         options=run.options.cibuildwheel or (),
         config=config,
     )
+
+
+def _check_jobs(run: RunContext, installation: Installation) -> list[BuildPlatform]:
+    """Return the platforms of a run. Raises ConfigError with the jobs that cibuildwheel can't build."""
+    platforms: dict[str, BuildPlatform] = {}
+    problems: list[Problem] = []
+    for build in run.builds:
+        platform = require_platform(build.target)
+        if platform.suffix not in platforms:
+            platforms[platform.suffix] = installed_platform(installation, platform)
+        problems += check_jobs(
+            run.jobs_of(build), platforms[platform.suffix], version=installation.version
+        )
+    if problems:
+        raise ConfigError.collected(problems)
+    return [*platforms.values()]
 
 
 def _config_in_source(run: RunContext) -> str | None:

@@ -26,18 +26,17 @@ from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
+from polywheel.run.executors.cibuildwheel_platforms import (
+    BuildPlatform,
+    check_jobs,
+    read_pinned,
+    require_platform,
+)
 from polywheel.system.processes import capture_output
+from polywheel.system.temporary import temporary_folder
 
 _BACKEND = "polywheel.backend"
 _OLDEST = Version("4.3")
-_SYSTEMS = {
-    "linux": ("linux", "manylinux"),
-    "musllinux": ("linux", "musllinux"),
-    "macos": ("macos", "macosx"),
-    "windows": ("windows", "win"),
-}
-"""By the system of a target: the platform, and the prefix of the platform in build identifiers."""
-_WINDOWS = {"x86_64": "AMD64", "arm64": "ARM64"}
 _ENGINE = "CIBW_CONTAINER_ENGINE"
 _VERSION = "import importlib.metadata; print(importlib.metadata.version('cibuildwheel'))"
 _SHIPPED = "targets.toml:"
@@ -52,23 +51,6 @@ class Installation:
 
     command: tuple[str, ...]
     version: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildPlatform:
-    """A target, as cibuildwheel names it."""
-
-    platform: str
-    arch: str
-    """The value for ``--archs``."""
-
-    suffix: str
-    """The end of build identifiers: ``manylinux_x86_64``."""
-
-    @property
-    def in_container(self) -> bool:
-        """Whether builds run in a container."""
-        return self.platform == "linux"
 
 
 def find_cibuildwheel() -> Installation:
@@ -108,24 +90,32 @@ def _version_beside(path: Path) -> str:
     return "unknown" if output is None else output.decode("utf-8", "replace").strip()
 
 
-def build_platform(target: str) -> BuildPlatform | None:
-    """Return the platform of a target; None if cibuildwheel does not support it."""
-    system, _, machine = target.partition("-")
-    if system not in _SYSTEMS or not machine:
-        return None
-    platform, tag = _SYSTEMS[system]
-    arch = _WINDOWS.get(machine, machine) if platform == "windows" else machine
-    return BuildPlatform(platform=platform, arch=arch, suffix=f"{tag}_{arch.lower()}")
+def installed_platform(installation: Installation, platform: BuildPlatform) -> BuildPlatform:
+    """Return the platform with the Pythons that an installed cibuildwheel knows.
 
-
-def require_platform(
-    target: str, *, at: str | None = None, hint: str | None = None
-) -> BuildPlatform:
-    """Return the platform of a target. Raises ConfigError if cibuildwheel does not support it."""
-    platform = build_platform(target)
-    if platform is None:
-        raise ConfigError(f"cibuildwheel does not support the target {target!r}", at=at, hint=hint)
-    return platform
+    They include Pythons that it builds only with the option ``enable``. If it does not answer, they
+    are those of the pinned version.
+    """
+    if installation.version == read_pinned().version:
+        return platform
+    with temporary_folder() as folder:
+        (folder / PYPROJECT).touch()
+        output = capture_output(
+            [
+                *installation.command,
+                *("--platform", platform.platform, "--archs", platform.arch),
+                *("--enable", "all", "--print-build-identifiers", str(folder)),
+            ],
+            folder=folder,
+            environment={
+                **{name: text for name, text in os.environ.items() if not name.startswith("CIBW_")},
+                "CIBW_BUILD": f"cp3*-{platform.suffix}",
+            },
+            seconds=60,
+        )
+    identifiers = (output or b"").decode("utf-8", "replace").split()
+    pythons = [f"3.{name.removeprefix('cp3').partition('-')[0]}" for name in identifiers]
+    return replace(platform, pythons=tuple(pythons) or platform.pythons)
 
 
 def check_backend(project: Project) -> None:
@@ -137,17 +127,6 @@ def check_backend(project: Project) -> None:
             at=f"{PYPROJECT}: build-system.build-backend",
             hint=f'set build-backend = "{_BACKEND}"; polywheel init prints both lines',
         )
-
-
-def serves(here: str, target: str) -> bool:
-    """Return whether cibuildwheel builds wheels for a target on the machine ``here``.
-
-    macOS builds for both of its architectures, Linux for both C libraries.
-    """
-    ours, other = build_platform(here), build_platform(target)
-    if ours is None or other is None or ours.platform != other.platform:
-        return False
-    return ours.arch == other.arch or other.platform == "macos"
 
 
 def by_variant(plan: Plan) -> Plan:
@@ -246,11 +225,7 @@ def cibuildwheel_variables(
     override the image of the target, too.
     """
     pythons = dict.fromkeys(python for job in jobs for python in job.pythons)
-    variables = {
-        "CIBW_BUILD": " ".join(
-            f"cp{python.replace('.', '')}-{platform.suffix}" for python in pythons
-        )
-    }
+    variables = {"CIBW_BUILD": " ".join(map(platform.identifier, pythons))}
     assignments = [f"{name}={shlex.quote(text)}" for name, text in environment.items()]
     if links is not None:  # appended to pip's own list, which is separated by blanks
         assignments.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
@@ -269,11 +244,11 @@ def cibuildwheel_variables(
             _append_option(variables, option, " ".join(texts), platform, environ)
     own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
     if platform.in_container and not target.at.startswith(_SHIPPED):
-        image = f"{platform.suffix.replace('_', '-', 1)}-image"
+        image = platform.image_option
         if not any(
             isinstance(table, dict) and image in table for table in (tables, tables.get("linux"))
         ):
-            own[image] = target.image
+            own[image] = target.image or None
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
@@ -288,10 +263,17 @@ def job_environment(job: Job) -> dict[str, str]:
     """
     platform = require_platform(job.target, at=job.at)
     target = Target(name=job.target, at=_SHIPPED)
+    if problems := [*check_jobs([job], platform)]:
+        raise ConfigError.collected(problems)
     variables = cibuildwheel_variables(
         [job], target, platform, settings={}, environment={}, tables={}, environ={}
     )
-    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch, **variables}
+    return {**platform_variables(platform), **variables}
+
+
+def platform_variables(platform: BuildPlatform) -> dict[str, str]:
+    """Return the variables that select a platform."""
+    return {"CIBW_PLATFORM": platform.platform, "CIBW_ARCHS": platform.arch}
 
 
 def _variable(option: str) -> str:

@@ -11,7 +11,8 @@ from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel import create_cibuildwheel_executor
-from polywheel.run.executors.cibuildwheel_options import by_variant, serves
+from polywheel.run.executors.cibuildwheel_options import by_variant
+from polywheel.run.executors.cibuildwheel_platforms import serves
 from polywheel.run.executors.local import create_local_executor
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.setup.resolve import resolve_setup

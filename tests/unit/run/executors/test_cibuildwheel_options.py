@@ -11,18 +11,16 @@ from polywheel.errors import ConfigError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.run.executors.cibuildwheel_options import (
-    BuildPlatform,
-    build_platform,
     by_variant,
     cibuildwheel_tables,
     cibuildwheel_variables,
     container_engine,
-    serves,
 )
+from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.plans import job, plan_of
 
 LINUX = Target(name="linux-x86_64", image="an/image", at="targets.toml: linux-x86_64")
-PLACE = BuildPlatform(platform="linux", arch="x86_64", suffix="manylinux_x86_64")
+PLACE = require_platform("linux-x86_64")
 
 
 @pytest.fixture(autouse=True)
@@ -47,40 +45,6 @@ def told(
         environment=environment or {},
         tables=tables or {},
     )
-
-
-@pytest.mark.parametrize(
-    ("target", "place"),
-    [
-        ("linux-x86_64", ("linux", "x86_64", "manylinux_x86_64")),
-        ("linux-aarch64", ("linux", "aarch64", "manylinux_aarch64")),
-        ("musllinux-x86_64", ("linux", "x86_64", "musllinux_x86_64")),
-        ("macos-arm64", ("macos", "arm64", "macosx_arm64")),
-        ("windows-x86_64", ("windows", "AMD64", "win_amd64")),
-        ("windows-arm64", ("windows", "ARM64", "win_arm64")),
-        ("wasm-x", None),
-        ("linux", None),
-    ],
-)
-def test_targets(target: str, place: tuple[str, str, str] | None) -> None:
-    found = build_platform(target)
-    assert (found and (found.platform, found.arch, found.suffix)) == place
-
-
-@pytest.mark.parametrize(
-    ("here", "target", "yes"),
-    [
-        ("linux-x86_64", "linux-x86_64", True),
-        ("linux-x86_64", "musllinux-x86_64", True),
-        ("linux-x86_64", "linux-aarch64", False),
-        ("macos-arm64", "macos-x86_64", True),
-        ("macos-arm64", "linux-aarch64", False),
-        ("windows-x86_64", "windows-arm64", False),
-        ("my-box", "my-box", False),
-    ],
-)
-def test_what_a_machine_makes_wheels_for(here: str, target: str, yes: bool) -> None:
-    assert serves(here, target) is yes
 
 
 def test_a_build_for_each_variant_and_target() -> None:
@@ -170,6 +134,8 @@ def test_the_image_of_a_target_gives_way_to_the_projects_tables(
     target = Target(name="linux-x86_64", image="own/image", at="pyproject.toml: tool.polywheel…")
     assert told(target=target, tables=tables).get("CIBW_MANYLINUX_X86_64_IMAGE") == image
     assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(), "cibuildwheel has its own"
+    without = Target(name="linux-x86_64", image="", at="pyproject.toml: tool.polywheel…")
+    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(target=without, tables=tables)
 
 
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])

@@ -1,0 +1,129 @@
+"""Generated CIBW_* values, read by cibuildwheel itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from cibuildwheel.options import CommandLineArguments, Options, compute_options
+from cibuildwheel.platforms import ALL_PLATFORM_MODULES, get_build_identifiers
+from cibuildwheel.util import resources
+
+from polywheel.ci.cibuildwheel import CibuildwheelRun, plan_runs
+from polywheel.config.project import read_project
+from polywheel.matrix.expansion import expand_project
+from polywheel.matrix.platforms import known_targets
+from polywheel.run.executors.cibuildwheel_platforms import read_pinned
+from support import cibuildwheel_lists
+from support.plans import HEAD
+from support.projects import ROOT
+
+EVIL = '\'; rm -rf "$HOME" & $(id) `id` | #\\'
+PYTHONS = list(read_pinned().platforms["manylinux_x86_64"].pythons[2:])
+PROJECT = f"""{HEAD}
+[tool.cibuildwheel]
+build = "cp39-*"
+archs = ["universal2"]
+config-settings = {{ mine = "1" }}
+environment = {{ MINE = "1" }}
+[tool.polywheel.matrix]
+python = {json.dumps(PYTHONS)}
+targets = {json.dumps([*known_targets()])}
+null = true
+plain = true
+wheel-tag = "python"
+[tool.polywheel.matrix.axes.level]
+v2 = ["cpu :: level :: v2"]
+"""
+COMMANDS = f"""
+[tool.polywheel.targets.linux-x86_64]
+image = "manylinux_2_34"
+[tool.polywheel.targets.musllinux-aarch64]
+image = "registry.example/own@sha256:00"
+repair-command = {json.dumps(f"repair {EVIL} {{wheel}}")}
+test-command = {json.dumps(f"test {EVIL} {{project}}")}
+[tool.polywheel.targets.windows-arm64]
+repair-command = ""
+"""
+
+
+def test_the_lists_are_those_of_cibuildwheel() -> None:
+    text = (ROOT / cibuildwheel_lists.FILE).read_text(encoding="utf-8")
+    assert text == cibuildwheel_lists.content(), f"run {cibuildwheel_lists.__file__}"
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    tests = pyproject["project"]["optional-dependencies"]["test"]
+    assert f"cibuildwheel=={read_pinned().version}" in tests
+
+
+@pytest.fixture(params=["", COMMANDS], ids=["defaults", "commands"])
+def runs(request: pytest.FixtureRequest, tmp_path: Path) -> list[CibuildwheelRun]:
+    (tmp_path / "pyproject.toml").write_text(PROJECT + request.param, encoding="utf-8")
+    project = read_project(tmp_path, variants=True)
+    runs = plan_runs(project, expand_project(project), notify=print)
+    assert len(runs) == 3 * len(known_targets())
+    return runs
+
+
+def read_options(run: CibuildwheelRun, folder: Path) -> Options:
+    """The options that cibuildwheel reads on a machine of CI."""
+    arguments = CommandLineArguments.defaults()
+    arguments.package_dir = folder
+    platform = run.variables["CIBW_PLATFORM"]
+    environment = {"PATH": os.environ["PATH"], **run.variables}
+    return compute_options(platform, arguments, environment)
+
+
+def test_cibuildwheel_builds_what_a_run_is_for(runs: list[CibuildwheelRun], tmp_path: Path) -> None:
+    identifiers = []
+    for run in runs:
+        options = read_options(run, tmp_path)
+        found = get_build_identifiers(
+            platform_module=ALL_PLATFORM_MODULES[options.platform],
+            build_selector=options.globals.build_selector,
+            architectures=options.globals.architectures,
+        )
+        assert [*found] == run.variables["CIBW_BUILD"].split()
+        options.check_for_invalid_configuration(found)
+        identifiers += found
+    assert len(identifiers) == len(PYTHONS) * 3 * len(known_targets())
+
+
+def test_every_variable_is_an_option(runs: list[CibuildwheelRun]) -> None:
+    schema = json.loads(resources.CIBUILDWHEEL_SCHEMA.read_text(encoding="utf-8"))
+    known = {f"CIBW_{name.upper().replace('-', '_')}" for name in schema["properties"]}
+    assert {name for run in runs for name in run.variables} <= {*known, "CIBW_PLATFORM"}
+
+
+def test_values_arrive_as_they_were_written(runs: list[CibuildwheelRun], tmp_path: Path) -> None:
+    """Next to the settings of the project's own tables."""
+    own = "manylinux_2_34" in (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    for run in runs:
+        options = read_options(run, tmp_path)
+        default = options.defaults.build_options(None)
+        found = options.build_options(run.variables["CIBW_BUILD"].split()[0])
+        variant = {"null": ["null-variant=true"], None: []}.get(
+            run.label, [f"variant-label={run.label}"]
+        )
+        assert shlex.split(found.config_settings) == ["mine=1", *variant]
+        assert found.environment.as_dictionary({}) == {"MINE": "1"}
+        images = {**(found.manylinux_images or {}), **_prefixed(found.musllinux_images)}
+        expected = {**(default.manylinux_images or {}), **_prefixed(default.musllinux_images)}
+        repair, test = default.repair_command, default.test_command
+        if own and run.target == "linux-x86_64":
+            expected["x86_64"] = expected["x86_64"].replace("_2_28", "_2_34").partition("@")[0]
+            images["x86_64"] = images["x86_64"].partition("@")[0]
+        if own and run.target == "musllinux-aarch64":
+            expected["musllinux-aarch64"] = "registry.example/own@sha256:00"
+            repair, test = f"repair {EVIL} {{wheel}}", f"test {EVIL} {{project}}"
+        if own and run.target == "windows-arm64":
+            repair = ""
+        assert images == expected
+        assert (found.repair_command, found.test_command) == (repair, test)
+
+
+def _prefixed(images: dict[str, str] | None) -> dict[str, str]:
+    return {f"musllinux-{arch}": image for arch, image in (images or {}).items()}
