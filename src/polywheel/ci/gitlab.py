@@ -22,8 +22,8 @@ def gitlab_include(
     config: str | None,
     pr_subset: bool,
     max_jobs: int | None,
-    image: str = IMAGE,
-    requirement: str = REQUIREMENT,
+    image: str,
+    requirement: str,
 ) -> str:
     """Return the include file. Raises ConfigError.
 

@@ -31,6 +31,7 @@ from polywheel.model.matrix import PLATFORM_KEYS, AxisValue, Inclusion, Matrix, 
 from polywheel.model.variant import (
     FEATURE,
     LABEL,
+    LABEL_GLOB,
     NAMESPACE,
     VALUE,
     VariantProperty,
@@ -41,7 +42,6 @@ NAME = re.compile(r"[A-Za-z0-9_]+")
 TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _MOST_CELLS = 1_000_000
 
 # --- targets ---
@@ -228,7 +228,7 @@ MATRIX = SettingsTable(
     check=_check_matrix,
     python=names(PYTHON),
     targets=names(TARGET),
-    variants=names(_GLOB),
+    variants=names(LABEL_GLOB),
     axes=_AXES,
     rows=_patterns("row", _read_pattern, {}),
     exclude=_patterns("exclude", _read_pattern, _PLATFORM_SCHEMAS),

@@ -40,10 +40,9 @@ from polywheel.model.setup import (
     SetupRule,
     placeholders,
 )
-from polywheel.model.variant import FEATURE, NAMESPACE, VALUE
+from polywheel.model.variant import FEATURE, LABEL_GLOB, NAMESPACE, VALUE
 
 COMPILERS = ("gnu", "clang", "msvc")
-_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _OPTION = re.compile(r"-|/[A-Za-z][^/]*\Z")
 """The beginning of a flag. A path of several parts is not a flag."""
@@ -177,7 +176,7 @@ def _read_rule(table: Table, key: str) -> SetupRule | None:
     # "label::feature" is about a namespace of that name.
     if key.startswith("label:") and not key.startswith("label::"):
         glob = key.removeprefix("label:").strip()
-        if _GLOB.fullmatch(glob):
+        if LABEL_GLOB.fullmatch(glob):
             return _RULE.read_table(table, key=f"label:{glob}", target=(), label_glob=glob)
     else:
         parts = tuple(part.strip() for part in key.split("::"))

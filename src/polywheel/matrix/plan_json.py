@@ -150,10 +150,10 @@ def read_plan(path: Path) -> Plan:
     return _plan(read_document(path, SHAPE, what="plan", hint=_HINT, closed=True))
 
 
-def parse_plan(text: str | bytes, *, at: str = "plan") -> Plan:
-    """Read a plan from a JSON text. ``at`` names the text in messages. Raises ConfigError."""
+def parse_plan(text: str | bytes) -> Plan:
+    """Read a plan from a JSON text. Raises ConfigError."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _plan(parse_document(content, SHAPE, at=at, what="plan", hint=_HINT, closed=True))
+    return _plan(parse_document(content, SHAPE, at="plan", what="plan", hint=_HINT, closed=True))
 
 
 def _plan(table: Table) -> Plan:

@@ -84,6 +84,7 @@ def _parts(text: str, names: tuple[str, ...], at: str | None) -> list[str]:
 
 
 LABEL = re.compile(r"[0-9a-z_.]+")
+LABEL_GLOB = re.compile(r"[0-9a-z_.*?\[\]!-]+")
 NULL_LABEL = "null"
 
 

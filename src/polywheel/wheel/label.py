@@ -67,7 +67,7 @@ def make_label(
     project: Project,
     *,
     validate: bool,
-    fresh: bool = False,
+    fresh: bool,
     notify: Callable[[str], None],
 ) -> WheelLabel:
     """Return the label for a variant of a project, after a check of its properties.
@@ -210,7 +210,7 @@ def label_wheel(
     label: WheelLabel,
     *,
     in_place: bool = False,
-    overwrite: bool = False,
+    overwrite: bool,
     notify: Callable[[str], None],
 ) -> Path:
     """Write a wheel with a variant label and metadata. Return the path of the new wheel.
@@ -242,7 +242,7 @@ def unlabel_wheel(
     output: Path | None,
     *,
     in_place: bool = False,
-    overwrite: bool = False,
+    overwrite: bool,
     notify: Callable[[str], None],
 ) -> Path | None:
     """Write the original wheel of a variant wheel. Return its path.

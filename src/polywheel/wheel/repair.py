@@ -58,9 +58,7 @@ class RepairTask:
     """The wheel and the output folder, as spelled in the command."""
 
 
-def parse_command(
-    command: Sequence[str], *, wheel: str | None = None, dest_dir: str | None = None
-) -> RepairTask:
+def parse_command(command: Sequence[str], *, wheel: str | None, dest_dir: str | None) -> RepairTask:
     """Find the wheel and the output folder of a command. Raises ConfigError if it does not name them.
 
     By default, the wheel is the only argument, or value of an option, that names a file ``*.whl``. The

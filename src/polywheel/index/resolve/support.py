@@ -146,9 +146,7 @@ def _namespace_support(
     return None if why is None else _NamespaceSupport(because=why)
 
 
-def create_plugin_runner(
-    at: str, *, fresh: bool = False, notify: Callable[[str], None]
-) -> PluginRunner:
+def create_plugin_runner(at: str, *, fresh: bool, notify: Callable[[str], None]) -> PluginRunner:
     """Return a function that runs plugins in an isolated environment, which is cached.
 
     ``at`` names the source of the providers in messages.

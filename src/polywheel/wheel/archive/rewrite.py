@@ -221,7 +221,7 @@ def rewrite(
 
 
 def write_members(
-    archive: Archive, target: BinaryIO, change: Change, *, front: CopiedFront | None = None
+    archive: Archive, target: BinaryIO, change: Change, *, front: CopiedFront | None
 ) -> Written:
     """Write only the members. A gap of an interrupted change is left out."""
     table = archive.table
