@@ -63,20 +63,23 @@ def changed(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
 OF_CUDA = re.compile(r'\[\[tool\.polywheel\.matrix\.exclude\]\]\ntorch = "[^"]*"\ncuda = .*\n')
 
 
-def test_flash_attention_runs_58_jobs_and_not_84(tmp_path: Path) -> None:
-    """What happened: three excludes named a version that no axis had, and 26 jobs too many ran."""
-    assert len(expand(MATRICES / "flash-attention").jobs) == 58
+def test_flash_attention_runs_12_jobs_and_not_16(tmp_path: Path) -> None:
+    """What happened: excludes named a version that no axis had, and 84 jobs ran instead of 58.
+
+    12 and 16 of them are for Python 3.11.
+    """
+    assert len(expand(MATRICES / "flash-attention").jobs) == 12
     source = changed(tmp_path, "flash-attention", ('cuda = "cu122"', 'cuda = "cu1220"'))
     with pytest.raises(ConfigError) as caught:
         expand(source)
     assert [(one.what, one.hint) for one in caught.value.problems] == [
         ("the axis 'cuda' has no value 'cu1220'", "did you mean 'cu122'?")
-    ] * 3
+    ] * 2
     path = source / "pyproject.toml"
     text, left_out = OF_CUDA.subn("", path.read_text(encoding="utf-8"))
-    assert left_out == 3
+    assert left_out == 2
     path.write_text(text, encoding="utf-8")
-    assert len(expand(source).jobs) == 84
+    assert len(expand(source).jobs) == 16
 
 
 def test_where_pytorch_is_built() -> None:
@@ -93,9 +96,9 @@ def test_where_pytorch_is_built() -> None:
         **{key: {linux} for key in ("rocm63", "rocm64")},
         "xpu": {linux, windows},
     }
-    assert Counter(one.by for one in plan.removed) == {"when": 7 * 11, "exclude": 2}
+    assert Counter(one.by for one in plan.removed) == {"when": 6 * 11, "exclude": 2}
     together = [build.jobs for build in plan.builds if len(build.jobs) > 1]
-    assert len(together) == 7 * 4
+    assert len(together) == 6 * 4
     assert {tuple(name.rpartition("-")[2] for name in jobs) for jobs in together} == {
         ("variant", "null")  # the wheel of the CPU, with and without a stamp
     }

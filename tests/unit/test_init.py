@@ -166,9 +166,9 @@ def test_setuptools_extensions_in_pyproject(tmp_path: Path) -> None:
         (None, [], PYTHONS),
         (">=3.13", [], ("3.13", "3.14")),
         (">=3.12.4,<3.14", [], ("3.12", "3.13")),
-        (">=3.9", ["3.9", "3.10", "3"], ("3.9", "3.10")),
-        (">=3.10", ["3.9", "3.10"], ("3.10",)),
-        ("==3.8.*", [], ("3.8",)),
+        (">=3.9", ["3.12", "3.9", "3.11", "3"], ("3.11", "3.12")),
+        (">=3.12", ["3.11", "3.12"], ("3.12",)),
+        (">=3.9", ["3.9", "3.10"], PYTHONS),
         (">=3.20", [], ("3.20",)),
         ("nonsense", [], PYTHONS),
     ],
@@ -178,7 +178,40 @@ def test_pythons(requires: str | None, listed: list[str], expected: tuple[str, .
     metadata: dict[str, object] = {"classifiers": classifiers}
     if requires is not None:
         metadata["requires-python"] = requires
-    assert pythons(metadata) == expected
+    assert pythons({"project": metadata}) == expected
+
+
+@pytest.mark.parametrize("requires", ["==3.8.*", "<3.11", ">=3.9,<3.10"])
+def test_no_python_that_polywheel_builds_with(requires: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pythons({"project": {"requires-python": requires}})
+    (problem,) = caught.value.problems
+    assert problem.what == (
+        "polywheel and its build backend need Python 3.11 or newer, which the project does not allow: "
+        f"requires-python = {requires!r} (pyproject.toml: project.requires-python)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "note"),
+    [
+        (["3.12"], None),
+        (["3.8", "3.12"], None),  # requires-python does not allow it
+        (["3.10", "3.12"], "Python 3.10 in the classifiers is left out"),
+        (["3.9", "3.10"], "Python 3.9, 3.10 in the classifiers are left out"),
+    ],
+)
+def test_older_pythons_are_left_out_with_a_note(
+    listed: list[str], note: str | None, tmp_path: Path
+) -> None:
+    text = "[project]\nname = 'x'\nversion = '1'\nrequires-python = '>=3.9'\nclassifiers = "
+    text += str([f"Programming Language :: Python :: {python}" for python in listed])
+    files = {"pyproject.toml": text, "meson.build": "project('x', 'c')"}
+    start = compose(project(tmp_path, files), [])
+    assert "3.10" not in tables(start)["tool"]["polywheel"]["matrix"]["python"]
+    reason = "polywheel and its build backend need Python 3.11 or newer"
+    notes = [one for one in start.notes if "Python" in one]
+    assert notes == ([f"{note}: {reason}"] if note else [])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +226,8 @@ def test_pythons(requires: str | None, listed: list[str], expected: tuple[str, .
     ],
 )
 def test_targets(systems: list[str], expected: tuple[str, ...]) -> None:
-    assert targets({"classifiers": [f"Operating System :: {one}" for one in systems]}) == expected
+    classifiers = [f"Operating System :: {one}" for one in systems]
+    assert targets({"project": {"classifiers": classifiers}}) == expected
 
 
 def test_the_presets() -> None:

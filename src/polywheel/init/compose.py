@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from polywheel.config.project import PYPROJECT, Project, look_up
 from polywheel.errors import ConfigError
 from polywheel.init.languages import LANGUAGES, languages, meson_options
 from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import with_header
 from polywheel.init.tables import ChosenPresets, tables, toml_list
+from polywheel.matrix.check_pythons import allowed_pythons, allows, described_requires_python
 from polywheel.matrix.expansion import expand
-from polywheel.matrix.platforms import Platform, known_targets, python_order, running_python
+from polywheel.matrix.platforms import Platform, known_targets, python_order
+from polywheel.model.matrix import LOWEST_PYTHON, can_build, minor_version
 from polywheel.model.plan import Plan
 from polywheel.setup.profiles import OURS, choose_backend
 from polywheel.system.temporary import temporary_folder
@@ -44,26 +44,50 @@ _SYSTEMS = {
 _GPU = "gpu"
 
 
-def pythons(project: Mapping[str, Any]) -> tuple[str, ...]:
-    """The Pythons in the classifiers of ``[project]`` that requires-python allows.
+def pythons(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The Pythons in the classifiers that requires-python allows, without those that polywheel can't build with.
 
-    If there are none, the default Pythons that it allows; else the oldest Python that it allows.
+    If there are none, the default Pythons that it allows; else the oldest Python that it allows. Raises
+    ConfigError if it allows only older Pythons than polywheel needs.
     """
-    matches = [_CLASSIFIER.fullmatch(text) for text in _classifiers(project)]
-    listed = sorted({match[1] for match in matches if match}, key=python_order)
-    allowed = _allowed(project.get("requires-python"))
+    allowed = allowed_pythons(document)
+    listed = [python for python in _listed_pythons(document) if can_build(python)]
     for versions in (listed, PYTHONS):
-        fitting = tuple(version for version in versions if _fits(version, allowed))
+        fitting = tuple(version for version in versions if allows(allowed, version))
         if fitting:
             return fitting
-    every = (f"3.{minor}" for minor in range(6, 100))
-    return (next((version for version in every if _fits(version, allowed)), running_python()),)
+    later = (f"3.{minor}" for minor in range(minor_version(LOWEST_PYTHON), 100))
+    oldest = next((version for version in later if allows(allowed, version)), None)
+    if oldest is None:
+        raise ConfigError(
+            f"polywheel and its build backend need Python {LOWEST_PYTHON} or newer, which the project "
+            f"does not allow: {described_requires_python(document)}",
+            at=f"{PYPROJECT}: project",
+            hint="change requires-python",
+        )
+    return (oldest,)
 
 
-def targets(project: Mapping[str, Any]) -> tuple[str, ...]:
-    """The default targets, limited to the systems in the classifiers of ``[project]``."""
+def _older_pythons(document: Mapping[str, Any]) -> list[str]:
+    """The Pythons in the classifiers that requires-python allows, and that polywheel can't build with."""
+    allowed = allowed_pythons(document)
+    return [
+        python
+        for python in _listed_pythons(document)
+        if not can_build(python) and allows(allowed, python)
+    ]
+
+
+def _listed_pythons(document: Mapping[str, Any]) -> list[str]:
+    """The Pythons in the classifiers, lowest first."""
+    matches = [_CLASSIFIER.fullmatch(text) for text in _classifiers(document)]
+    return sorted({match[1] for match in matches if match}, key=python_order)
+
+
+def targets(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The default targets, limited to the systems in the classifiers."""
     systems: set[str] = set()
-    for text in _classifiers(project):
+    for text in _classifiers(document):
         if text == "Operating System :: OS Independent":
             return TARGETS
         fitting = [name for name in _SYSTEMS if text == name or text.startswith(f"{name} ::")]
@@ -76,25 +100,9 @@ def targets(project: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _classifiers(project: Mapping[str, Any]) -> list[str]:
-    listed = project.get("classifiers")
+def _classifiers(document: Mapping[str, Any]) -> list[str]:
+    listed = look_up(document, "project.classifiers")
     return [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
-
-
-def _allowed(requires: object) -> SpecifierSet:
-    """``requires-python``; all versions if it is missing or malformed."""
-    try:
-        return SpecifierSet(requires if isinstance(requires, str) else "")
-    except InvalidSpecifier:
-        return SpecifierSet()
-
-
-def _fits(version: str, allowed: SpecifierSet) -> bool:
-    """Whether the first release of a version, or a late one, is allowed."""
-    try:
-        return allowed.contains(f"{version}.0") or allowed.contains(f"{version}.99")
-    except ValueError:  # the specifier has a number with more digits than Python reads
-        return False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +151,11 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
         "change nothing in the build yet"
         for name in chosen.without_options
     ]
+    if older := _older_pythons(project.document):
+        notes.append(
+            f"Python {', '.join(older)} in the classifiers {'is' if len(older) == 1 else 'are'} left "
+            f"out: polywheel and its build backend need Python {LOWEST_PYTHON} or newer"
+        )
     if not files:
         notes.append(
             "no code to compile was found: the wheels of these variants may have the same content"
@@ -178,9 +191,7 @@ def _suitable(languages: Mapping[str, str]) -> tuple[StartPreset, ...]:
 def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
     choice = choose_backend(project)
     profile = choice.profile_name
-    metadata = project.document.get("project")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    target_names = targets(metadata)
+    target_names = targets(project.document)
     options = meson_options(project.source)
     axes = {preset.axis for preset in presets}
     return ChosenPresets(
@@ -189,7 +200,7 @@ def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
         profile=profile,
         backend=choice.build_backend,
         backend_path=tuple(choice.backend_path) if choice.backend_path else None,
-        pythons=pythons(metadata),
+        pythons=pythons(project.document),
         targets=target_names,
         without_options=tuple(
             preset.name

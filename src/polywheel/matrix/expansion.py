@@ -12,6 +12,7 @@ from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell
+from polywheel.matrix.check_pythons import check_pythons
 from polywheel.matrix.checks import (
     check_labels,
     check_properties,
@@ -29,7 +30,7 @@ from polywheel.matrix.platforms import (
     running_python,
 )
 from polywheel.matrix.wheel_tag import WheelTag, wheel_tag
-from polywheel.model.matrix import Matrix, Target
+from polywheel.model.matrix import Matrix, Target, can_build
 from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan, Removal
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.setup.profiles import choose_backend
@@ -60,6 +61,9 @@ def expand_project(project: Project) -> Plan:
     jobs = _group_cells(
         expansion.cells, keys, tag, why_unshared=lambda: _why_unshared(project, matrix)
     )
+    problems = Problems()
+    check_pythons(project, matrix, jobs.jobs, tag, problems)
+    problems.raise_all()
     # share-builds = false means that builds read their variant.
     same = jobs.same if matrix.share_builds is not False else ()
     equal = equal_variants(project, jobs.jobs, same, unshared=jobs.unshared is not None)
@@ -103,13 +107,13 @@ class _Jobs:
 
 
 class _Wheel:
-    """The cells that one wheel serves. It is built on the platform of the first cell."""
+    """The cells that one wheel serves. It is built on the platform of the first cell that can build."""
 
     __slots__ = ("cells", "first", "id", "order")
 
     def __init__(self, cells: Sequence[Cell], serves: str, tag: WheelTag) -> None:
         self.cells = cells
-        self.first = first = cells[0]
+        self.first = first = next((c for c in cells if can_build(c.platform.python)), cells[0])
         python = serves if serves in {"py3", "abi3"} else "cp" + serves.replace(".", "")
         target = first.platform.target.name
         self.id = f"{'any' if tag.any_target else target}-{python}-{first.label or NON_VARIANT}"
@@ -157,9 +161,9 @@ def _group_cells(
     problems = Problems()
     by_build: dict[tuple[str, str, int], list[_Wheel]] = {}
     for wheel in wheels:
-        first, *others = wheel.cells
+        first = wheel.first
         setup = keys.key_of(first)
-        other = next((cell for cell in others if keys.key_of(cell) != setup), None)
+        other = next((cell for cell in wheel.cells if keys.key_of(cell) != setup), None)
         if other is not None:
             _report_two_setups(first, other, tag, problems)
         platform = first.platform

@@ -21,7 +21,7 @@ from polywheel.config.reader import (
 )
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, closest, nearest
-from polywheel.model.matrix import Matrix, Target
+from polywheel.model.matrix import Matrix, Target, minor_version
 
 _TARGET_VARIABLES = ("os_name", "sys_platform", "platform_machine", "platform_system")
 """Marker variables that the target has to define."""
@@ -90,8 +90,7 @@ def running_python() -> str:
 @cache
 def python_order(version: str) -> tuple[int, str]:
     """A sort key: 3.9 is before 3.13, and 3.13 is before 3.13t."""
-    minor = version.partition(".")[2]
-    return int(minor.removesuffix("t")), minor
+    return minor_version(version), version
 
 
 _SETTINGS = (

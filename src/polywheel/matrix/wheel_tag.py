@@ -41,10 +41,14 @@ _SETUPTOOLS_ALONE = {"setuptools", "setuptools-scm", "wheel", "polywheel", "vcs-
 
 @dataclass(frozen=True, slots=True)
 class WheelTag:
-    """``py3-none-any``, ``py3-none``, ``abi3``, or ``python``; and the lowest 3.x for ``abi3``."""
+    """The tag of a project's wheels."""
 
     kind: str
+    """``py3-none-any``, ``py3-none``, ``abi3``, or ``python``."""
+
     floor: int = 0
+    """For ``abi3``: the lowest minor version of Python 3 if the settings of the backend have it. Then any
+    newer Python builds such a wheel. 0: the wheel is for the Python that builds it, and newer ones."""
 
     def serves_together(self, python: str) -> str | None:
         """A name for all Pythons that one wheel serves, including this one; None if it serves only this one.
@@ -65,12 +69,15 @@ class WheelTag:
 
 def wheel_tag(project: Project, profile: str | None, setting: str | None) -> WheelTag:
     """The wheel tag from the ``setting`` of the matrix, or else from the settings of the backend."""
+    tag = _of_backend(project, profile)
+    return tag if setting is None or setting == tag.kind else WheelTag(setting)
+
+
+def _of_backend(project: Project, profile: str | None) -> WheelTag:
     py_api = look_up(project.document, "tool.scikit-build.wheel.py-api")
     py_api = py_api if isinstance(py_api, str) else ""
     tag = WheelTag("python")
-    if setting is not None:
-        tag = WheelTag(setting, _floor(py_api))
-    elif profile in _PURE_BACKENDS:
+    if profile in _PURE_BACKENDS:
         tag = WheelTag("py3-none-any") if _is_pure(project, profile) else tag
     elif profile == "meson-python":
         limited = look_up(project.document, "tool.meson-python.limited-api") is True

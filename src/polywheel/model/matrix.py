@@ -17,6 +17,19 @@ MAX_CELLS = 10_000
 PLATFORM_KEYS = ("python", "target")
 """The keys of the platform of a cell, also in `exclude` and `include`."""
 
+LOWEST_PYTHON = "3.11"
+"""The lowest Python with which polywheel builds: ``requires-python`` of polywheel."""
+
+
+def minor_version(python: str) -> int:
+    """The minor version of a Python: 13 for 3.13 and 3.13t."""
+    return int(python.partition(".")[2].removesuffix("t"))
+
+
+def can_build(python: str) -> bool:
+    """Whether polywheel and its backend run with a Python."""
+    return minor_version(python) >= minor_version(LOWEST_PYTHON)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AxisValue:
@@ -57,7 +70,8 @@ class Matrix:
     """`[tool.polywheel.matrix]`: which variants exist, for which Pythons and targets."""
 
     python: tuple[str, ...] = ()
-    """Versions such as "3.12" or "3.13t". The default is the version that runs polywheel."""
+    """Versions such as "3.12" or "3.13t". The default is the version that runs polywheel. Each must be in
+    `requires-python` of the project, and a build needs Python 3.11 or newer."""
 
     targets: tuple[str, ...] = ()
     """Names of targets. The default is the target of this machine."""

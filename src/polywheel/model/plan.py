@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
-from polywheel.model.matrix import Target
+from polywheel.model.matrix import Target, can_build
 from polywheel.model.variant import VariantProperty, variant_settings
 
 NON_VARIANT = "non-variant"
@@ -40,8 +40,14 @@ class Job:
     """The file and key path of its declaration."""
 
     @property
+    def building_pythons(self) -> tuple[str, ...]:
+        """The Pythons that can build the wheel. It may be for older ones too."""
+        return tuple(filter(can_build, self.pythons))
+
+    @property
     def python(self) -> str:
-        return self.pythons[0]
+        """The lowest Python that can build the wheel."""
+        return next(iter(self.building_pythons), self.pythons[0])
 
     @property
     def target(self) -> str:

@@ -68,27 +68,27 @@ def prop(text: str) -> VariantProperty:
 
 def test_a_product_of_axes_for_every_python_and_target() -> None:
     plan = plan_of(
-        'python = ["3.9", "3.13", "3.13t"]\ntargets = ["windows-x86_64", "linux-x86_64"]\n'
+        'python = ["3.11", "3.13", "3.13t"]\ntargets = ["windows-x86_64", "linux-x86_64"]\n'
         'wheel-tag = "python"\n' + BOTH
     )
     assert labels(plan) == ["v2_mkl", "v2_openblas", "v3_mkl", "v3_openblas"]
     assert len(plan.jobs) == len({job.id for job in plan.jobs}) == 4 * 3 * 2
     assert ids(plan.jobs[:5]) == [
-        "linux-x86_64-cp39-v2_mkl",
-        "linux-x86_64-cp39-v2_openblas",
-        "linux-x86_64-cp39-v3_mkl",
-        "linux-x86_64-cp39-v3_openblas",
+        "linux-x86_64-cp311-v2_mkl",
+        "linux-x86_64-cp311-v2_openblas",
+        "linux-x86_64-cp311-v3_mkl",
+        "linux-x86_64-cp311-v3_openblas",
         "linux-x86_64-cp313-v2_mkl",
     ]
     assert plan.jobs[-1].id == "windows-x86_64-cp313t-v3_openblas"
     assert plan.jobs[0] == Job(
-        id="linux-x86_64-cp39-v2_mkl",
+        id="linux-x86_64-cp311-v2_mkl",
         label="v2_mkl",
         properties=(prop("blas::library::mkl"), prop("cpu::level::v2")),
         axes={"level": "v2", "blas": "mkl"},
-        pythons=("3.9",),
+        pythons=("3.11",),
         targets=("linux-x86_64",),
-        build="linux-x86_64-cp39-v2_mkl",
+        build="linux-x86_64-cp311-v2_mkl",
         at=f"{AT}.axes",
     )
     assert plan.axes == {"level": ("v2", "v3"), "blas": ("openblas", "mkl")}
@@ -190,16 +190,16 @@ def test_axes_that_move_together_are_told_apart_by_one_of_them() -> None:
 
 def test_when_is_about_target_and_python() -> None:
     text = (
-        'python = ["3.9", "3.10", "3.13t"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
+        'python = ["3.11", "3.12", "3.13t"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
         'wheel-tag = "python"\nlabel = "{level}_{blas}"\n' + LEVEL + "[tool.polywheel.matrix.axes."
         "blas]\nopenblas = ['blas::library::openblas']\nmkl = { properties = "
         """['blas::library::mkl'], when = "platform_machine == 'x86_64' and python_version """
-        """>= '3.10'" }"""
+        """>= '3.12'" }"""
     )
     plan = plan_of(text)
     mkl = [job.id for job in plan.jobs if "mkl" in str(job.label)]
     assert mkl == [
-        f"linux-x86_64-cp3{minor}-{level}_mkl" for minor in ("10", "13t") for level in ("v2", "v3")
+        f"linux-x86_64-cp3{minor}-{level}_mkl" for minor in ("12", "13t") for level in ("v2", "v3")
     ]
     assert len(plan.jobs) == 12 + 4
     assert len(plan.removed) == 8
@@ -208,7 +208,7 @@ def test_when_is_about_target_and_python() -> None:
         Removal(
             label="v2_mkl",
             axes={"level": "v2", "blas": "mkl"},
-            python="3.9",
+            python="3.11",
             target="linux-x86_64",
             by="when",
             at=f"{AT}.axes.blas.mkl.when",
@@ -1011,20 +1011,17 @@ def test_a_matrix_of_which_nothing_is_for_this_machine() -> None:
 # --- jobs ---
 
 
-def tagged(tag: str, text: str = "") -> list[tuple[str, ...]]:
-    pythons = (
-        "python = ['3.8', '3.11', '3.12', '3.12t']\ntargets = ['linux-x86_64', 'macos-arm64']\n"
+def tagged(tag: str) -> list[tuple[str, ...]]:
+    plan = plan_of(
+        "python = ['3.11', '3.12', '3.13t']\ntargets = ['linux-x86_64', 'macos-arm64']\n"
+        f"wheel-tag = '{tag}'\nlabel = '{{level}}'\n{LEVEL}"
     )
-    text = (
-        pythons + (f"wheel-tag = '{tag}'\n" if tag else "") + f"label = '{{level}}'\n{LEVEL}{text}"
-    )
-    plan = plan_of(text)
     return [(job.id, *job.pythons, *job.targets) for job in plan.jobs if job.label == "v3"]
 
 
 def test_one_wheel_for_every_python_and_platform() -> None:
     assert tagged("py3-none-any") == [
-        ("any-py3-v3", "3.8", "3.11", "3.12", "3.12t", "linux-x86_64", "macos-arm64")
+        ("any-py3-v3", "3.11", "3.12", "3.13t", "linux-x86_64", "macos-arm64")
     ]
 
 
@@ -1042,30 +1039,30 @@ def test_one_wheel_is_built_where_there_is_a_cell_of_it() -> None:
 
 def test_one_wheel_for_every_python() -> None:
     assert tagged("py3-none") == [
-        (f"{target}-py3-v3", "3.8", "3.11", "3.12", "3.12t", target)
+        (f"{target}-py3-v3", "3.11", "3.12", "3.13t", target)
         for target in ("linux-x86_64", "macos-arm64")
     ]
 
 
 def test_the_stable_abi_is_not_for_free_threaded_pythons() -> None:
     assert tagged("abi3")[:2] == [
-        ("linux-x86_64-abi3-v3", "3.8", "3.11", "3.12", "linux-x86_64"),
-        ("linux-x86_64-cp312t-v3", "3.12t", "linux-x86_64"),
+        ("linux-x86_64-abi3-v3", "3.11", "3.12", "linux-x86_64"),
+        ("linux-x86_64-cp313t-v3", "3.13t", "linux-x86_64"),
     ]
 
 
 def test_the_stable_abi_begins_somewhere() -> None:
     backend = (
         "[build-system]\nbuild-backend = 'scikit_build_core.build'\n"
-        "[tool.scikit-build]\nwheel.py-api = 'cp311'\n"
+        "[tool.scikit-build]\nwheel.py-api = 'cp312'\n"
     )
     text = document(
-        "python = ['3.8', '3.11', '3.12']\nlabel = '{level}'\n" + LEVEL, variant=VARIANT + backend
+        "python = ['3.11', '3.12', '3.13']\nlabel = '{level}'\n" + LEVEL, variant=VARIANT + backend
     )
     plan = expand_project(project_of(text))
     assert [(job.id, job.pythons) for job in plan.jobs if job.label == "v3"] == [
-        ("linux-x86_64-cp38-v3", ("3.8",)),
-        ("linux-x86_64-abi3-v3", ("3.11", "3.12")),
+        ("linux-x86_64-cp311-v3", ("3.11",)),
+        ("linux-x86_64-abi3-v3", ("3.12", "3.13")),
     ]
 
 

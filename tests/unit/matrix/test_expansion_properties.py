@@ -407,7 +407,7 @@ def test_ten_thousand_cells_are_a_plan(tmp_path: Path) -> None:
         f"static-properties.size = {values[:10]}\n"
     )
     text = (
-        "python = ['3.10', '3.11', '3.12', '3.13', '3.14']\nwheel-tag = 'python'\n"
+        "python = ['3.11', '3.12', '3.13', '3.14', '3.15']\nwheel-tag = 'python'\n"
         "targets = ['linux-x86_64', 'linux-aarch64', 'macos-arm64', 'windows-x86_64']\n"
         "label = '{level}_{size}'\n"
         f"[tool.polywheel.matrix.axes.level]\n{levels}[tool.polywheel.matrix.axes.size]\n{sizes}"

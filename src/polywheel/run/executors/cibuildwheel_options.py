@@ -224,7 +224,7 @@ def cibuildwheel_variables(
     appended to them, and they override the commands and the image of the target. The tables
     override the image of the target, too.
     """
-    pythons = dict.fromkeys(python for job in jobs for python in job.pythons)
+    pythons = dict.fromkeys(python for job in jobs for python in job.building_pythons)
     variables = {"CIBW_BUILD": " ".join(map(platform.identifier, pythons))}
     assignments = [f"{name}={shlex.quote(text)}" for name, text in environment.items()]
     if links is not None:  # appended to pip's own list, which is separated by blanks

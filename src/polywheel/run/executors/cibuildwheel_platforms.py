@@ -147,7 +147,7 @@ def check_jobs(
                 'has compiled code, set wheel-tag = "python" in [tool.polywheel.matrix]',
             )
             continue
-        for python in job.pythons:
+        for python in job.building_pythons:
             if python not in platform.pythons:
                 yield Problem(
                     f"cibuildwheel {version} does not build Python {python} for {platform.suffix}",
@@ -168,7 +168,9 @@ def check_skip(
     skip = tables.get("skip")
     texts = [text for text in (skip if isinstance(skip, list) else [skip]) if isinstance(text, str)]
     patterns = [pattern for text in texts for pattern in text.split()]
-    for identifier in dict.fromkeys(platform.identifier(p) for job in jobs for p in job.pythons):
+    for identifier in dict.fromkeys(
+        platform.identifier(p) for job in jobs for p in job.building_pythons
+    ):
         for pattern in patterns:
             if fnmatchcase(identifier, pattern):
                 yield Problem(

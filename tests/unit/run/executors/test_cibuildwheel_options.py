@@ -85,6 +85,11 @@ def test_one_wheel_that_serves_several_pythons_is_built_and_tested_on_all() -> N
     assert found["CIBW_BUILD"] == expected
 
 
+def test_a_wheel_that_also_serves_older_pythons_is_built_by_a_newer_one() -> None:
+    found = told(job("v3", "3.9", also=["3.10", "3.11", "3.12"]))
+    assert found["CIBW_BUILD"] == "cp311-manylinux_x86_64 cp312-manylinux_x86_64"
+
+
 def test_settings_and_variables_survive_the_shell_like_reader() -> None:
     """Both are taken apart there as a shell would."""
     nasty = 'a b\'; rm -rf "$HOME" #\\'

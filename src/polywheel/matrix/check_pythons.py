@@ -1,0 +1,108 @@
+"""Check the Pythons of a matrix: polywheel must be able to build with them, and the project must allow them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from polywheel.config.project import PYPROJECT, Project, look_up
+from polywheel.config.reader import Problems
+from polywheel.matrix.platforms import python_order
+from polywheel.matrix.wheel_tag import WheelTag
+from polywheel.model.matrix import LOWEST_PYTHON, Matrix, can_build, minor_version
+from polywheel.model.plan import Job
+
+_REQUIRES_PYTHON = "project.requires-python"
+_MOST_CHARACTERS = 80
+"""How much of a specifier a message has."""
+_FREE_THREADED = 13
+"""The minor version of the first free-threaded Python (PEP 703)."""
+
+
+def allowed_pythons(document: Mapping[str, object]) -> SpecifierSet:
+    """``requires-python`` of a pyproject.toml; all versions if it is missing or malformed."""
+    requires = look_up(document, _REQUIRES_PYTHON)
+    try:
+        return SpecifierSet(requires if isinstance(requires, str) else "")
+    except InvalidSpecifier:
+        return SpecifierSet()
+
+
+def described_requires_python(document: Mapping[str, object]) -> str:
+    """``requires-python`` as it is written, and its key path, for messages."""
+    text = str(look_up(document, _REQUIRES_PYTHON))
+    return f"requires-python = {text[:_MOST_CHARACTERS]!r} ({PYPROJECT}: {_REQUIRES_PYTHON})"
+
+
+def allows(specifiers: SpecifierSet, python: str) -> bool:
+    """Whether the first release of a Python, or a late one, is allowed."""
+    version = python.removesuffix("t")
+    try:
+        return specifiers.contains(f"{version}.0") or specifiers.contains(f"{version}.99")
+    except ValueError:  # the specifier has a number with more digits than Python reads
+        return False
+
+
+def check_pythons(
+    project: Project, matrix: Matrix, jobs: Sequence[Job], tag: WheelTag, problems: Problems
+) -> None:
+    """Check that each Python of the jobs exists, that polywheel builds for it, and that the project allows it."""
+    pythons = sorted({python for job in jobs for python in job.pythons}, key=python_order)
+    without_build = set(_without_build(jobs, tag))
+    specifiers = allowed_pythons(project.document)
+    for python in pythons:
+        at, which = _declaration(matrix, python)
+        if python.endswith("t") and minor_version(python) < _FREE_THREADED:
+            problems.add(
+                f"there is no free-threaded Python {python.removesuffix('t')}",
+                at=at,
+                hint=f"the first one is 3.{_FREE_THREADED}t",
+            )
+        elif not allows(specifiers, python):
+            problems.add(
+                f"{which} is not in {described_requires_python(project.document)}",
+                at=at,
+                hint="remove it from the matrix, or change requires-python"
+                if matrix.python
+                else "set python in the matrix",
+            )
+        elif python in without_build:
+            problems.add(
+                f"nothing can be built with Python {python}: polywheel and its build backend need "
+                f"Python {LOWEST_PYTHON} or newer",
+                at=at,
+                hint=_hint(tag, python, pythons),
+            )
+
+
+def _without_build(jobs: Iterable[Job], tag: WheelTag) -> Iterator[str]:
+    """The Pythons of jobs whose wheel no supported Python can build.
+
+    A wheel for several Pythons is built by one of them. An abi3 wheel is for the Python that builds it and
+    newer ones, unless the settings of the backend name the lowest Python.
+    """
+    by_builder = tag.kind == "abi3" and not tag.floor
+    for job in jobs:
+        if not can_build(job.python):
+            yield from job.pythons
+        elif by_builder:
+            yield from job.pythons[: job.pythons.index(job.python)]
+
+
+def _declaration(matrix: Matrix, python: str) -> tuple[str, str]:
+    """The key path of a Python, and a text for messages."""
+    if python in matrix.python:
+        return f"{matrix.at}.python[{matrix.python.index(python)}]", f"Python {python}"
+    return matrix.at, f"the matrix names no Python, and Python {python}, which runs polywheel,"
+
+
+def _hint(tag: WheelTag, python: str, pythons: Sequence[str]) -> str:
+    if tag.kind == "abi3" and not tag.floor and any(map(can_build, pythons)):
+        version = minor_version(python)
+        return (
+            "remove it, or set the lowest Python in the settings of the backend, so that a newer one "
+            f'builds its wheel: py-api = "cp3{version}" (scikit-build-core), '
+            f'py-limited-api = "cp3{version}" (setuptools), the feature abi3-py3{version} (maturin)'
+        )
+    return "remove it from the matrix"
