@@ -74,6 +74,22 @@ def test_a_repair_that_fails_is_a_build_that_fails(command: str, what: str, tmp_
     assert builds.wheels == {}
 
 
+def test_a_repair_command_can_be_a_script_of_the_project(tmp_path: Path) -> None:
+    command = f"{sys.executable} tools/repair.py {{wheel}} {{dest_dir}} {{project}}/tools"
+    matrix = repaired_by(command) + 'platform-tags = ["win_amd64"]\n'
+    source = demo(tmp_path / "demo", "a", does={"a": "another tag"}, matrix=matrix)
+    script = source / "tools" / "repair.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import os, shutil, sys\nassert os.path.samefile(sys.argv[3], 'tools')\n"
+        "shutil.copy(*sys.argv[1:3])\n",
+        encoding="utf-8",
+    )
+    builds = Builds(source, tmp_path / "out")
+    builds()
+    assert builds.labels == ["a"]
+
+
 def test_a_wheel_for_any_platform_needs_no_repair(tmp_path: Path) -> None:
     source = demo(tmp_path / "demo", "a", matrix=repaired_by("no-such-command {wheel} {dest_dir}"))
     builds = Builds(source, tmp_path / "out")

@@ -88,12 +88,12 @@ def parse_command(command: Sequence[str], *, wheel: str | None, dest_dir: str | 
     return task
 
 
-def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
+def repair(task: RepairTask, *, labelled: bool, cwd: Path | None = None) -> RepairedWheel:
     """Run the command of a task on a copy of the wheel without the label. Return the repaired wheel.
 
     The repaired wheel appears in the output folder under its final name, with the label if ``labelled`` is
     true, completely or not at all. It replaces a wheel of that name. Other files that the command wrote are
-    moved there too. The output of the command is not redirected. Raises WheelError if the wheel is invalid
+    moved there too. The command runs in the folder ``cwd``. Its output is not redirected. Raises WheelError if the wheel is invalid
     before or after the repair, ConfigError if the command can't be run, and BuildError if it fails, or
     writes no wheel or several.
     """
@@ -109,7 +109,7 @@ def repair(task: RepairTask, *, labelled: bool) -> RepairedWheel:
             unlabelled = inputs / before.name.with_label(None)
             shutil.copy2(source, unlabelled)  # not a link: a tool may change the file
             if task.command:
-                _run(_command_for(task, unlabelled, outputs))
+                _run(_command_for(task, unlabelled, outputs), cwd)
             else:
                 unlabelled.replace(outputs / unlabelled.name)
             return _publish(outputs, folder, before, variant if labelled else None)
@@ -185,9 +185,10 @@ def _command_for(task: RepairTask, wheel: Path, folder: Path) -> list[str]:
     return [task.command[0], *map(replace_paths, task.command[1:])]
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], cwd: Path | None) -> None:
     """Run a command. Raises ConfigError if it does not exist, and BuildError if it fails."""
-    program = shutil.which(command[0])
+    is_path = Path(command[0]).name != command[0]
+    program = shutil.which(cwd / command[0] if cwd is not None and is_path else command[0])
     if program is None:
         raise ConfigError(
             f"the repair command {command[0]!r} was not found",
@@ -197,7 +198,7 @@ def _run(command: Sequence[str]) -> None:
         )
     # It may be a script without an interpreter.
     with os_error_as(ConfigError, f"{program} can't be run", at=" ".join(command)):
-        code = subprocess.run([program, *command[1:]], check=False).returncode
+        code = subprocess.run([program, *command[1:]], cwd=cwd, check=False).returncode
     if code:
         how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         raise BuildError(f"the repair command {how}", at=" ".join(command))

@@ -150,7 +150,8 @@ class _RunningStep:
         )
         seconds = time.monotonic() - start
         if step.repair:
-            wheel = _repair(wheel, step.repair, Path(self._request.scratch, "repaired"))
+            source, scratch = Path(self._request.source), Path(self._request.scratch)
+            wheel = _repair(wheel, step.repair, scratch / "repaired", source)
         wheels = []
         for job, call in calls.items():
             if call.variant is None:
@@ -199,8 +200,8 @@ def _check_has_sdists(call: HookCall) -> None:
         raise UnsupportedError(f"the real backend {name!r} has no hook {call.hook}")
 
 
-def _repair(wheel: Path, command: str, folder: Path) -> Path:
-    """Run the repair command of the target, and return the repaired wheel.
+def _repair(wheel: Path, command: str, folder: Path, source: Path) -> Path:
+    """Run the repair command of a build in its source, and return the repaired wheel.
 
     A wheel for any platform is returned as it is.
     """
@@ -222,9 +223,9 @@ def _repair(wheel: Path, command: str, folder: Path) -> Path:
             hint="put several commands into a script",
         )
     say(f"repair: {command}")
-    return repair(
-        parse_command(words, wheel=str(wheel), dest_dir=str(folder)), labelled=False
-    ).wheel
+    words = [word.replace("{project}", str(source)) for word in words]
+    task = parse_command(words, wheel=str(wheel), dest_dir=str(folder))
+    return repair(task, labelled=False, cwd=source).wheel
 
 
 def _are_installed(requires: Sequence[str], installed: Sequence[str]) -> bool:
