@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -30,6 +31,7 @@ name = "demo"
 version = "1.0"
 [tool.polywheel]
 build-backend = "setuptools.build_meta"
+metadata-fields = false
 [variant.default-priorities]
 namespace = ["demo"]
 [variant.providers.demo.static-properties]
@@ -48,6 +50,7 @@ v1 = ["demo :: level :: v1"]
 v2 = ["demo :: level :: v2"]
 """
 EVIL = '\'; rm -rf "$HOME" & ${{ secrets.TOKEN }} $(id) `id` | #'
+OWN_INDEX = ("--publish", "--repository-url=https://i.example/up", "--password-secret=INDEX_TOKEN")
 KINDS = {
     "github": "vendor.github-workflows",
     "cibuildwheel": "vendor.github-workflows",
@@ -99,10 +102,12 @@ def texts(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
         ("github", []),
         ("github", ["--pr-subset", "--max-jobs=9", "--publish", "--tag=v*", "--tag=release-*"]),
         ("github", ["--action=$/x/y", "--publish", "--repository-url=https://i.example/up"]),
+        ("github", [*OWN_INDEX, "--username=me", "--release-assets"]),
         ("gitlab", []),
         ("gitlab", ["--pr-subset", "--max-jobs=9", "--image=registry.example/a:1"]),
         ("cibuildwheel", []),
         ("cibuildwheel", ["--publish", "--environment=release", "--action=$/x"]),
+        ("cibuildwheel", [*OWN_INDEX, "--release-assets"]),
     ],
 )
 def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Path) -> None:
@@ -250,6 +255,11 @@ def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> N
         (["--action=nobody"], "--action"),
         (["--publish", "--repository-url=http://x"], "--repository-url"),
         (["--environment=x"], "--environment"),
+        (["--password-secret=x"], "--password-secret"),
+        (["--publish", "--password-secret=${{ x }}"], "--password-secret"),
+        (["--publish", "--password-secret=github_token"], "--password-secret"),
+        (["--publish", "--username=me"], "--username"),
+        ([*OWN_INDEX, "--username=a\nb"], "--username"),
         (["--max-jobs=257"], "--max-jobs"),
         (["--config=/etc/passwd"], "passwd"),
         (["--check", "--force"], "--check"),
@@ -387,6 +397,58 @@ def test_a_failed_run_of_cibuildwheel_keeps_the_wheels_of_the_others(project: Pa
         assert applies(upload, results)
         assert applies(collect, results)
         assert applies(fail, results) is (result != "success")
+
+
+def test_wheels_that_no_index_accepts_are_not_published(project: Path) -> None:
+    """Labels on PyPI, and fields that twine refuses: both would fail at the end of a release."""
+    path = project / "pyproject.toml"
+    path.write_text(PROJECT.replace("metadata-fields = false\n", ""), encoding="utf-8")
+    for kind in ("github", "cibuildwheel"):
+        message = ci(project, kind, *OWN_INDEX, code=2)
+        assert "pyproject.toml: tool.polywheel.metadata-fields" in message
+        ci(project, kind, "--publish", "-o", "-")
+        ci(project, kind, "--release-assets", "-o", "-")
+    path.write_text(PROJECT.replace("plain = true\n", ""), encoding="utf-8")
+    for kind in ("github", "cibuildwheel"):
+        assert "PyPI does not accept wheels with a label" in ci(project, kind, "--publish", code=2)
+        ci(project, kind, *OWN_INDEX, "-o", "-")
+
+
+def test_pypi_gets_the_wheels_without_a_label(project: Path, tmp_path: Path) -> None:
+    publish = load(ci(project, "github", "--publish", "-o", "-"))["jobs"]["publish"]
+    (step,) = [step for step in publish["steps"] if step.get("shell") == "python"]
+    kept = ("demo-1.0-py3-none-any.whl", "demo-1.0-1-cp312-cp312-linux_x86_64.whl")
+    labelled = ("demo-1.0-py3-none-any-v1.whl", "demo-1.0-1-cp312-cp312-linux_x86_64-v1.whl")
+    write_project(tmp_path / "dist", dict.fromkeys((*kept, *labelled), ""))
+    run([sys.executable, "-c", step["run"]], cwd=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == sorted(kept)
+    own = load(ci(project, "github", *OWN_INDEX, "-o", "-"))["jobs"]["publish"]
+    assert not any("run" in step for step in own["steps"])
+    assert own["permissions"] == {}
+    upload = own["steps"][-1]["with"]
+    assert (upload["user"], upload["password"]) == ("__token__", "${{ secrets.INDEX_TOKEN }}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a script in bash, as on Linux")
+def test_a_release_gets_all_wheels_and_the_index(project: Path, tmp_path: Path) -> None:
+    release = load(ci(project, "github", "--release-assets", "-o", "-"))["jobs"]["release"]
+    assert release["permissions"] == {"contents": "write"}
+    step = release["steps"][-1]
+    folder = tmp_path / "job"
+    files = ("dist/a-v1.whl", "dist/b.whl", "dist/report.json", "dist/dist/a-variants.json")
+    write_project(folder, dict.fromkeys(files, ""))
+    record = '#!/bin/sh\necho "$@" >> calls\ntest "$2" != view\n'
+    write_project(tmp_path / "bin", {"gh": record})
+    (tmp_path / "bin" / "gh").chmod(0o755)
+    tag = "v1; $(touch broken)"
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=folder, env={"TAG": tag, "PATH": path})
+    assert (folder / "calls").read_text(encoding="utf-8").splitlines() == [
+        f"release view {tag}",
+        f"release create {tag} --verify-tag --title {tag} --notes ",
+        f"release upload {tag} --clobber -- dist/a-v1.whl dist/b.whl dist/dist/a-variants.json",
+    ]
+    assert not [*folder.rglob("broken")]
 
 
 def test_what_holds_for_cibuildwheel_here_has_no_place_in_a_file(

@@ -14,6 +14,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from twine.exceptions import InvalidDistribution
+from twine.package import PackageFile
 
 from support.builds import build_wheel, downloaded_wheel, read_wheel, run
 from support.commands import polywheel
@@ -189,11 +191,16 @@ def test_labels_null_and_no_fields(plain_wheels: dict[str, Path], tmp_path: Path
 def test_twine_takes_a_wheel_without_the_fields_only(
     plain_wheels: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Its packaging refuses the name, so the wheels are looked at under the plain one."""
+    """Its check refuses the name, so the wheels are looked at under the plain one. An upload does not."""
     for option, code in ((["--no-metadata-fields"], 0), ([], 1)):
         folder = tmp_path / f"{code}"
         polywheel("label", plain_wheels["hatchling"], *LABEL, *option, "-o", folder, cwd=tmp_path)
         (wheel,) = folder.iterdir()
+        if code:
+            with pytest.raises(InvalidDistribution):
+                PackageFile.from_filename(str(wheel), None)
+        else:
+            assert PackageFile.from_filename(str(wheel), None).basefilename == wheel.name
         plain = wheel.rename(folder / plain_wheels["hatchling"].name)
         done = run([sys.executable, "-m", "twine", "check", plain], cwd=tmp_path, check=False)
         assert done.returncode == code, done.stdout

@@ -6,20 +6,30 @@ It does not contain the matrix: every run creates the plan, so a change of the m
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template, uses
+from polywheel.config.project import Project
 from polywheel.errors import ConfigError
+from polywheel.model.plan import Plan
 
 RUNNER = "ubuntu-24.04"
 """The runner of the jobs ``plan``, ``collect``, and ``publish``."""
 PYTHON = "3.13"
 """The Python that runs polywheel on GitHub."""
 ENVIRONMENT = "pypi"
+USERNAME = "__token__"
+"""The user name that indexes expect with a token."""
 BRANCHES = ("main", "master")
 TAGS = ("v*",)
 _REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
 _VERSION = re.compile(r"3\.[1-9][0-9]")
+_SECRET = re.compile(r"(?!GITHUB_)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
+_PYPI_UPLOADS = frozenset({"upload.pypi.org", "test.pypi.org"})
+_RELEASE_MOST = 1000
+"""The maximum number of files of a release on GitHub."""
 _ADDRESS = re.compile(r"https://[!-~]+")
 _MAX_LENGTH = 255
 _FOR_A_PULL_REQUEST = Expression(
@@ -29,13 +39,24 @@ _FOR_A_PULL_REQUEST = Expression(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Publication:
-    """An index to publish wheels to, with trusted publishing."""
+    """An index to publish wheels to, with trusted publishing or with a password."""
 
     environment: str = ENVIRONMENT
     """The GitHub environment, whose rules protect a release."""
 
     repository_url: str | None = None
     """The upload URL of an index; None means PyPI."""
+
+    username: str = USERNAME
+    password_secret: str | None = None
+    """The name of the secret with the password or token; None means trusted publishing."""
+
+    @property
+    def to_pypi(self) -> bool:
+        """Whether the index is PyPI or TestPyPI, which accept no filename with a label."""
+        return (
+            self.repository_url is None or urlsplit(self.repository_url).hostname in _PYPI_UPLOADS
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +76,8 @@ class WorkflowSettings:
     branches: tuple[str, ...] = BRANCHES
     tags: tuple[str, ...] = TAGS
     publication: Publication | None = None
+    release_assets: bool = False
+    """Whether wheels for a tag are uploaded to its release on GitHub."""
 
     @property
     def name(self) -> str:
@@ -77,7 +100,47 @@ def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
         if address is not None and not _ADDRESS.fullmatch(address):
             what = f"malformed URL {address!r}"
             raise ConfigError(what, at="--repository-url", hint="expected https://…")
+        _check_name("--username", settings.publication.username)
+        secret = settings.publication.password_secret
+        if secret is not None and not _SECRET.fullmatch(secret):
+            what = f"{secret!r} is not the name of a secret"
+            hint = "expected letters, digits, and _, as in INDEX_TOKEN"
+            raise ConfigError(what, at="--password-secret", hint=hint)
     return settings
+
+
+def check_publication(settings: WorkflowSettings, project: Project, plan: Plan) -> Iterator[str]:
+    """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
+    labelled = [job for job in plan.jobs if job.label is not None]
+    publication = settings.publication
+    if settings.release_assets and len(plan.jobs) >= _RELEASE_MOST:
+        raise ConfigError(
+            f"the plan has {len(plan.jobs)} wheels, and a release on GitHub has at most "
+            f"{_RELEASE_MOST} files, one of them for the index",
+            at="--release-assets",
+        )
+    if publication is None or not labelled:
+        return
+    others = "publish to an index of your own (--repository-url) or to GitHub (--release-assets)"
+    if not publication.to_pypi:
+        if project.settings.metadata_fields:
+            raise ConfigError(
+                "twine, which uploads the wheels, refuses Variant-* fields in METADATA",
+                at=project.at("tool.polywheel.metadata-fields"),
+                hint="add metadata-fields = false to [tool.polywheel]; installers read variant.json, "
+                "not these fields",
+            )
+    elif len(labelled) == len(plan.jobs):
+        raise ConfigError(
+            "PyPI does not accept wheels with a label, and the matrix has no others",
+            at="--publish",
+            hint=f"add plain = true to [tool.polywheel.matrix], or {others}",
+        )
+    else:
+        yield (
+            f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
+            f"will not be published; to publish them too, {others}"
+        )
 
 
 def _check_name(option: str, text: str) -> None:

@@ -86,6 +86,7 @@ _OPENING = "${{"
 _ESCAPED_OPENING = "${{ '${{' }}"
 """An expression that GitHub evaluates to ``${{``."""
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 # Neither YAML nor GitHub interprets these characters.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,/=@+$-]+")
@@ -139,6 +140,13 @@ def lines(values: Iterable[str], indent: int) -> SafeYaml:
     return SafeYaml(_quote("\n".join(map(_escape_expressions, texts))))
 
 
+def name(text: str) -> SafeYaml:
+    """Return a name for an expression, such as that of a secret."""
+    if not _NAME.fullmatch(text):
+        raise TypeError(f"{text!r} is not a name")
+    return SafeYaml(text)
+
+
 def variable(name: str) -> SafeYaml:
     """Return the name of a variable, for use as a key or in an expression."""
     if not _VARIABLE.fullmatch(name):
@@ -187,6 +195,8 @@ def _environment() -> Environment:
         comment_end_string="#]",
         finalize=_require_safe_yaml,
     )
-    environment.filters.update(scalar=scalar, literal=literal, lines=lines, variable=variable)
+    environment.filters.update(
+        scalar=scalar, literal=literal, lines=lines, name=name, variable=variable
+    )
     environment.globals["pin"] = lambda name: uses(read_pins().actions[name])
     return environment

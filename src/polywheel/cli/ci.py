@@ -14,6 +14,7 @@ from polywheel.ci.generated_files import (
     generated_header,
     write,
 )
+from polywheel.ci.github import WorkflowSettings, check_publication
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
 from polywheel.cli.plans import ci_jobs, print_warnings, read_project_of
@@ -78,9 +79,11 @@ def _print_next_steps(options: argparse.Namespace, path: Path, repository: Repos
     if inner.rpartition("/")[0] != "/.github/workflows":
         say("note: GitHub reads workflows from .github/workflows only")
     if options.publish:
+        secret = f"the secret {options.password_secret} in it"
+        trusted = "a trusted publisher for it on the index"
         say(
-            f"next: create the environment {options.environment!r} on GitHub, and a trusted "
-            "publisher for it on the index"
+            f"next: create the environment {options.environment!r} on GitHub, and "
+            f"{secret if options.password_secret else trusted}"
         )
 
 
@@ -91,7 +94,7 @@ def _github(
 
     _check_jobs(plan, options)
     return github_workflow(
-        read_workflow_settings(options, repository),
+        _workflow_settings(options, project, plan, repository),
         config=_config(options, project, repository),
         pr_subset=options.pr_subset,
         max_jobs=options.max_jobs,
@@ -124,10 +127,19 @@ def _cibuildwheel(
     runs = plan_runs(project, plan, notify=say)
     say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")
     return cibuildwheel_workflow(
-        read_workflow_settings(options, repository),
+        _workflow_settings(options, project, plan, repository),
         runs,
         plain=any(run.label is None for run in runs),
     )
+
+
+def _workflow_settings(
+    options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
+) -> WorkflowSettings:
+    settings = read_workflow_settings(options, repository)
+    for note in check_publication(settings, project, plan):
+        say(f"note: {note}")
+    return settings
 
 
 _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}

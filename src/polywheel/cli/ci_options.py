@@ -15,7 +15,8 @@ from polywheel.errors import ConfigError
 
 _WORDS = (
     *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
-    *("environment", "repository_url", "pr_subset", "publish", "branch", "tag"),
+    *("environment", "repository_url", "username", "password_secret", "pr_subset", "publish"),
+    *("release_assets", "branch", "tag"),
 )
 """The options in the command line of a generated file, in this order. Files that exist have it."""
 
@@ -60,10 +61,17 @@ _PLAN = """\
 --max-jobs N   combine builds into at most N CI jobs
 """
 _FRAME = f"""\
---publish           when a tag is pushed, publish its wheels with trusted publishing
+--publish           when a tag is pushed, publish its wheels on an index
 --environment NAME  with --publish: the GitHub environment (default: %(default)s)
 --repository-url URL
-                    with --publish: the upload URL (default: PyPI)
+                    with --publish: the upload URL (default: PyPI, which accepts only wheels without
+                    a label)
+--password-secret NAME
+                    with --publish: the secret with the password or token (default: trusted
+                    publishing)
+--username NAME     with --password-secret: the user name (default: %(default)s)
+--release-assets    when a tag is pushed, upload its wheels and *-variants.json to its release on
+                    GitHub
 --runner NAME       the runner of all jobs except the builds (default: %(default)s)
 --python VERSION    the Python version that runs polywheel (default: %(default)s)
 --action USES       use this action instead of polywheel's, such as a fork
@@ -106,11 +114,15 @@ def _check(options: argparse.Namespace) -> None:
     if options.check and (options.force or options.output == "-"):
         other = "--force" if options.force else "-o -"
         raise ConfigError(f"--check can't be used with {other}", at="--check")
-    if not getattr(options, "publish", True):
-        for name in ("environment", "repository_url"):
-            if getattr(options, name) != options.parser.get_default(name):
-                option = _option(name)
-                raise ConfigError(f"{option} has no effect without --publish", at=option)
+    if options.kind == "gitlab":
+        return
+    needs = dict.fromkeys(("environment", "repository_url", "password_secret"), "publish")
+    for name, other in {**needs, "username": "password_secret"}.items():
+        if getattr(options, name) != options.parser.get_default(name) and not getattr(
+            options, other
+        ):
+            option = _option(name)
+            raise ConfigError(f"{option} has no effect without {_option(other)}", at=option)
 
 
 def _option(name: str) -> str:
@@ -137,7 +149,10 @@ def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
     else:
         add_options(parser, _FRAME)
         parser.set_defaults(
-            environment=github.ENVIRONMENT, runner=github.RUNNER, python=github.PYTHON
+            environment=github.ENVIRONMENT,
+            runner=github.RUNNER,
+            python=github.PYTHON,
+            username=github.USERNAME,
         )
 
 
@@ -148,7 +163,10 @@ def read_workflow_settings(
     publication = None
     if options.publish:
         publication = github.Publication(
-            environment=options.environment, repository_url=options.repository_url
+            environment=options.environment,
+            repository_url=options.repository_url,
+            username=options.username,
+            password_secret=options.password_secret,
         )
     return github.check_settings(
         github.WorkflowSettings(
@@ -161,6 +179,7 @@ def read_workflow_settings(
             branches=tuple(options.branch or github.BRANCHES),
             tags=tuple(options.tag or github.TAGS),
             publication=publication,
+            release_assets=options.release_assets,
         )
     )
 
