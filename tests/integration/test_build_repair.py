@@ -91,7 +91,10 @@ def test_a_repair_command_can_be_a_script_of_the_project(tmp_path: Path) -> None
 
 
 def test_a_wheel_for_any_platform_needs_no_repair(tmp_path: Path) -> None:
-    source = demo(tmp_path / "demo", "a", matrix=repaired_by("no-such-command {wheel} {dest_dir}"))
+    target = repaired_by("no-such-command {wheel} {dest_dir}") + "test-command = 'pytest'\n"
+    source = demo(tmp_path / "demo", "a", matrix=target)
     builds = Builds(source, tmp_path / "out")
-    builds()
+    warning = f"warning: the test-command of {this_target()} is not run: only cibuildwheel runs it"
+    assert warning in builds("--dry-run").err
+    assert warning in builds().err
     assert builds.labels == ["a"]

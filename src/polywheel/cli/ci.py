@@ -17,7 +17,12 @@ from polywheel.ci.generated_files import (
 from polywheel.ci.github import WorkflowSettings, check_publication
 from polywheel.cli import say
 from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
-from polywheel.cli.plans import ci_jobs, print_warnings, read_project_of
+from polywheel.cli.plans import (
+    ci_jobs,
+    print_unused_test_commands,
+    print_warnings,
+    read_project_of,
+)
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
@@ -146,12 +151,13 @@ _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
 
 
 def _check_jobs(plan: Plan, options: argparse.Namespace) -> None:
-    """Print the number of CI jobs, and a note if wheels will have a tag that indexes reject.
+    """Print the number of CI jobs, and what they will not do: run tests, or repair wheels for PyPI.
 
     Raises ConfigError for a plan that would fail in CI.
     """
     packs, _ = ci_jobs(plan, options.kind, options.max_jobs, {})
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
+    print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
         if plan.targets[name].repair_command is None and name.startswith(("linux", "musllinux")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix
-from polywheel.model.plan import Removal
+from polywheel.model.plan import Build, Plan, Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset, preset_names
@@ -198,6 +198,17 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
                 f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
                 at=f"{rule.at}.when",
                 hint=f"they are for {join_first(named, _MAX_NAMED_PLATFORMS)}",
+            )
+
+
+def unused_test_commands(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
+    """Yield a warning for each target of builds that has a test command: only cibuildwheel runs it."""
+    for name in sorted({build.target for build in builds}):
+        target = plan.targets[name]
+        if target.test_command is not None:
+            yield (
+                f"the test-command of {name} is not run: only cibuildwheel runs it, with `polywheel build "
+                f"--frontend cibuildwheel` or `polywheel ci cibuildwheel` ({target.at}.test-command)"
             )
 
 

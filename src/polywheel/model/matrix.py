@@ -144,7 +144,8 @@ class Target:
     """The command that repairs a wheel. {wheel} and {dest_dir} are replaced by paths."""
 
     test_command: str | None = None
-    """The command that tests an installed wheel. {project} is replaced by the path of the source."""
+    """The command that tests an installed wheel. {project} is replaced by the path of the source. Only
+    cibuildwheel runs it."""
 
     memory_per_job: str | None = None
     """The memory that a build needs, such as "2G". It limits the number of builds at a time."""

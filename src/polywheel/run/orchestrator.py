@@ -15,6 +15,7 @@ from threading import Event
 
 from polywheel.config.reader import parse_size
 from polywheel.errors import BuildError, WheelError
+from polywheel.matrix.checks import unused_test_commands
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
@@ -67,6 +68,9 @@ def run_plan(
         )
         for note in journal.notes:
             observer.note(note)
+        if options.cibuildwheel is None:
+            for warning in unused_test_commands(plan, builds):
+                observer.note(f"warning: {warning}")
         work_folder = _work_folder(prepared.source)
         _remove_abandoned(options.out, work_folder)
         _create_log_folder(options.log_folder)
