@@ -78,8 +78,19 @@ def require_runner(target: str, runner: str | None, at: str = "") -> str:
 
 
 def github(plan: Plan, packs: Sequence[Pack]) -> str:
-    """``{"include": [...]}`` in one line, for ``matrix: ${{ fromJSON(…) }}``."""
-    return json_text({"include": [*entries(plan, packs)]}, exact=True, dense=True)
+    """``{"include": [...]}`` in one line, for ``matrix: ${{ fromJSON(…) }}``.
+
+    Raises ConfigError if it is too long for the output of a job.
+    """
+    text = json_text({"include": [*entries(plan, packs)]}, exact=True, dense=True)
+    if 2 * len(text) > GITHUB_OUTPUT:
+        raise ConfigError(
+            f"the matrix of {len(plan.jobs)} wheels has {len(text)} characters, and a job output on "
+            f"GitHub has at most {GITHUB_OUTPUT // 2}",
+            hint="build a part of the matrix in each workflow, with a --config file for each; or use "
+            "shorter labels, or fewer wheels (--select, --target, or --shard of polywheel matrix)",
+        )
+    return text
 
 
 def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:

@@ -139,14 +139,7 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
 
 
 def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
-    from polywheel.ci.plan_formats import GITHUB_OUTPUT
-
     packs, text = ci_jobs(plan, options.format, options.max_jobs, durations(options, plan))
     if len(packs) < len(plan.builds):
         say(f"{len(plan.builds)} builds are combined into {len(packs)} CI jobs")
-    if options.format == "github" and 2 * len(text) > GITHUB_OUTPUT:
-        say(
-            f"warning: the output has {len(text)} characters, but a job output on GitHub has at most "
-            f"{GITHUB_OUTPUT // 2}: select fewer jobs, or pass the plan as an artifact"
-        )
     return text

@@ -116,6 +116,19 @@ def test_names_of_gitlab_jobs_are_neither_hidden_nor_too_long_nor_equal() -> Non
         assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}", name)
 
 
+def test_a_matrix_that_is_no_output_of_a_github_job_is_an_error() -> None:
+    # 256 entries with many jobs each, and the same labels twice
+    plan = plan_of(*([job(f"v{number}" + "x" * 60)] for number in range(4_000)))
+    with pytest.raises(ConfigError) as caught:
+        github(plan, pack(plan, 256, {}))
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("the matrix of 4000 wheels has ")
+    assert problem.what.endswith(" characters, and a job output on GitHub has at most 524288")
+    assert "--config" in (problem.hint or "")
+    half = plan_of(*([job(f"v{number}" + "x" * 60)] for number in range(2_000)))
+    assert len(github(half, pack(half, 256, {}))) > 300_000
+
+
 @pytest.mark.parametrize("make", [github, gitlab])
 def test_a_target_without_a_runner_is_an_error(make: Any, tmp_path: Path) -> None:
     text = HEAD + MATRIX.replace('"windows-x86_64"]', '"freebsd-x86_64"]').replace(
