@@ -318,7 +318,7 @@ def test_another_file_stands_in_for_the_tables_of_the_project(tmp_path: Path) ->
             "expected a number from 1 to 999999, found '0'",
         ),
         (["--format", "github", "--max-jobs", "many"], "found 'many'"),
-        (["--format", "github", "--max-jobs", "1"], "2 targets do not fit into 1 jobs"),
+        (["--format", "github", "--max-jobs", "1"], "2 targets and images do not fit into 1 jobs"),
         (["--max-jobs", "5"], "add --format github"),
         (
             ["--json", "--durations", "report.json"],

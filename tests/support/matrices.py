@@ -75,11 +75,11 @@ def project_of(tables: Mapping[str, Any], *, source: Path = Path("/nowhere")) ->
 
 
 def matrix_of(text: str, *, here: str = "\n[tool.polywheel.matrix]\n") -> Matrix:
-    return read_matrix(project_of(document(text, here=here)))[0]
+    return read_matrix(project_of(document(text, here=here))).matrix
 
 
 def targets_of(text: str) -> dict[str, Target]:
-    return read_matrix(project_of(tomllib.loads(text)))[1]
+    return dict(read_matrix(project_of(tomllib.loads(text))).targets)
 
 
 def plan_of(text: str, *, variant: str = VARIANT, source: Path = Path("/nowhere")) -> Plan:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import polywheel
 from polywheel.matrix.platforms import python_order
-from polywheel.model.matrix import Target
+from polywheel.model.matrix import BuildSettings, Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan
 from polywheel.model.variant import VariantProperty
 
@@ -94,7 +94,15 @@ def plan_of(*groups: Sequence[Job]) -> Plan:
         first = ordered[0]
         jobs += [replace(one, build=first.id) for one in ordered]
         names = tuple(one.id for one in ordered)
-        builds.append(Build(id=first.id, python=first.python, target=first.target, jobs=names))
+        builds.append(
+            Build(
+                id=first.id,
+                python=first.python,
+                target=first.target,
+                jobs=names,
+                settings=_settings(first.target),
+            )
+        )
     jobs.sort(key=_order)
     order = {one.id: number for number, one in enumerate(jobs)}
     axes: dict[str, dict[str, None]] = {}
@@ -104,12 +112,16 @@ def plan_of(*groups: Sequence[Job]) -> Plan:
     return Plan(
         project="demo",
         namespaces=("test",),
-        targets={name: Target(name=name, runner=f"on {name}") for name in _targets(jobs)},
+        targets={name: Target(name=name, settings=_settings(name)) for name in _targets(jobs)},
         axes={axis: tuple(sorted(values)) for axis, values in axes.items()},
         jobs=tuple(jobs),
         builds=tuple(sorted(builds, key=lambda one: order[one.id])),
         removed=(),
     )
+
+
+def _settings(target: str) -> BuildSettings:
+    return BuildSettings(runner=(f"on {target}",))
 
 
 def _order(one: Job) -> tuple[object, ...]:

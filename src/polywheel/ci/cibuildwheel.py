@@ -39,7 +39,7 @@ class CibuildwheelRun:
     """One run of cibuildwheel."""
 
     target: str
-    runner: str
+    runner: tuple[str, ...]
     label: str | None
     """None for the non-variant wheels."""
 
@@ -73,8 +73,8 @@ class RunGroup:
         return self.runs[0].target
 
     @property
-    def runner(self) -> str:
-        return self.runs[0].runner
+    def runner(self) -> str | list[str]:
+        return require_runner(self.target, self.runs[0].runner)
 
 
 def plan_runs(
@@ -87,7 +87,7 @@ def plan_runs(
             f"cibuildwheel can't read the tables in {project.file}",
             hint=f"move them to {PYPROJECT}, or use polywheel ci github",
         )
-    matrix, _ = read_matrix(project)
+    matrix = read_matrix(project).matrix
     for key, values in (("python", matrix.python), ("targets", matrix.targets)):
         if not values:
             notify(
@@ -105,7 +105,7 @@ def plan_runs(
         target = plan.targets[build.target]
         platform = problems.attempt(
             require_platform,
-            build.target,
+            plan.platform_of(build.target),
             at=target.at,
             hint="polywheel ci github supports any target",
         )
@@ -114,15 +114,26 @@ def plan_runs(
         problems.found += [
             *check_jobs(jobs, platform, python_at=python_at),
             *check_skip(jobs, platform, tables, at=f"{project.file}: tool.cibuildwheel.skip"),
-            *check_image(target, platform),
+            *check_image(
+                build.settings.image,
+                platform,
+                at=f"{build.set_by.get('image', target.at)}.image",
+            ),
         ]
         variables = cibuildwheel_variables(
-            jobs, target, platform, settings={}, environment={}, tables=tables, environ={}
+            jobs,
+            build.settings,
+            platform,
+            at=target.at,
+            settings={},
+            environment={},
+            tables=tables,
+            environ={},
         )
         runs.append(
             CibuildwheelRun(
                 target=target.name,
-                runner=target.runner or "",
+                runner=build.settings.runner or (),
                 label=jobs[0].label,
                 variables={**platform_variables(platform), **variables},
             )
@@ -153,16 +164,18 @@ def cibuildwheel_workflow(
 
 
 def group_runs(runs: Sequence[CibuildwheelRun]) -> list[RunGroup]:
-    """Group the runs by target and by the names of their variables.
+    """Group the runs by target, runner, and the names of their variables.
 
     All entries of a matrix must have the same variables.
     """
-    by_variables: dict[tuple[str, tuple[str, ...]], list[CibuildwheelRun]] = {}
+    by_variables: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[CibuildwheelRun]] = {}
     for run in runs:
-        by_variables.setdefault((run.target, tuple(sorted(run.variables))), []).append(run)
+        by_variables.setdefault((run.target, run.runner, tuple(sorted(run.variables))), []).append(
+            run
+        )
     ids: set[str] = set()
     groups = []
-    for (target, names), members in by_variables.items():
+    for (target, _, names), members in by_variables.items():
         for start in range(0, len(members), GITHUB_MOST):
             part = members[start : start + GITHUB_MOST]
             same = {

@@ -23,21 +23,24 @@ _GITLAB_NAME = 255
 """The maximum length of the name of a GitLab job."""
 
 
-def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
-    """The entries for CI jobs. All values are strings: ``id``, ``runner``, ``image`` (or empty), ``container`` (``job``
-    or ``step``, or empty without an image), ``python`` (all Pythons of the pack, separated by spaces), ``target``,
-    ``label`` (of the first job), and ``labels`` and ``jobs`` (all, separated by spaces, as ``polywheel build --only``
-    accepts them).
+Entry = dict[str, str | list[str]]
 
-    Raises ConfigError for a target without a runner.
+
+def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
+    """The entries for CI jobs: ``id``, ``runner`` (a label or a list of labels), and texts: ``image`` (or empty),
+    ``container`` (``job`` or ``step``, or empty without an image), ``python`` (all Pythons of the pack, separated by
+    spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs`` (all, separated by spaces, as
+    ``polywheel build --only`` accepts them).
+
+    Raises ConfigError for a build without a runner.
     """
     labels = {job.id: job.label or NON_VARIANT for job in plan.jobs}
     for pack in packs:
-        target = plan.targets[pack.target]
+        target, settings = plan.targets[pack.target], pack.builds[0].settings
         pack_labels = list(dict.fromkeys(labels[job] for job in pack.jobs))
         at = target.at or f"tool.polywheel.targets.{target.name}"
-        runner, image = require_runner(target.name, target.runner, at), target.image or ""
-        for key, text in {"runner": runner, "image": image}.items():
+        runner, image = require_runner(target.name, settings.runner, at), settings.image or ""
+        for key, text in (("image", image), *(("runner", text) for text in settings.runner or ())):
             if not text.isprintable():
                 what = f"the {key} of {target.name!r} contains an unprintable character"
                 raise ConfigError(what, at=at)
@@ -45,7 +48,7 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[dict[str, str]]:
             "id": pack.builds[0].id,
             "runner": runner,
             "image": image,
-            "container": github_container(target.name, image),
+            "container": github_container(plan.platform_of(target.name), image),
             "python": " ".join(pack.pythons),
             "target": pack.target,
             "label": pack_labels[0],
@@ -66,15 +69,15 @@ def github_container(platform: str, image: str) -> str:
     return "step" if alpine or _OLD_IMAGE.search(image) else "job"
 
 
-def require_runner(target: str, runner: str | None, at: str = "") -> str:
-    """The runner of a target. Raises ConfigError if there is none."""
+def require_runner(target: str, runner: tuple[str, ...] | None, at: str = "") -> str | list[str]:
+    """The label of a runner, or the list of its labels. Raises ConfigError if there is none."""
     if not runner:
         raise ConfigError(
             f"the target {target!r} has no runner for CI",
             at=at or f"tool.polywheel.targets.{target}",
             hint=f'[tool.polywheel.targets.{target}] runner = "…"',
         )
-    return runner
+    return runner[0] if len(runner) == 1 else list(runner)
 
 
 def github(plan: Plan, packs: Sequence[Pack]) -> str:
@@ -100,12 +103,14 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
     """
     jobs: dict[str, dict[str, Any]] = {}
     for entry in entries(plan, packs):
-        job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": [entry["runner"]]}
+        runner = entry["runner"]
+        tags = [runner] if isinstance(runner, str) else runner
+        job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": tags}
         if entry["image"]:
             job["image"] = entry["image"]
         keys = ("jobs", "python", "target", "label")
         job["variables"] = {f"POLYWHEEL_{key.upper()}": entry[key] for key in keys}
-        jobs[_job_name(entry["id"])] = job
+        jobs[_job_name(str(entry["id"]))] = job
     # JSON would escape other characters as pairs of surrogates, which YAML does not support.
     return json_text(jobs, indent=2, exact=True, ascii_only=False)
 

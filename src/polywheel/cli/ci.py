@@ -160,7 +160,9 @@ def _check_jobs(plan: Plan, options: argparse.Namespace) -> None:
     print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
-        if plan.targets[name].repair_command is None and name.startswith(("linux", "musllinux")):
+        system = plan.platform_of(name).partition("-")[0]
+        repaired = [b.settings.repair_command for b in plan.builds if b.target == name]
+        if not all(repaired) and system in {"linux", "musllinux"}:
             say(
                 f"note: wheels for {name} will not be repaired, and PyPI rejects their tag. To "
                 f"repair them, add to [tool.polywheel.targets.{name}]: "

@@ -12,7 +12,8 @@ from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, Problem
 from polywheel.index.wheel_file import DistributionFile, FileName, parse_filename
 from polywheel.index.write.releases import ExpectedRelease, Release
-from polywheel.matrix.plan_json import raise_problems, read_document, read_plan
+from polywheel.matrix.plan_json import SHAPE, raise_problems, read_document, read_plan
+from polywheel.matrix.shards import REPORT_SHAPE
 from polywheel.model.plan import Job, Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import State
@@ -20,8 +21,6 @@ from polywheel.run.worker.checks import tag_problems
 from polywheel.system.files import sha256_of
 from polywheel.system.terminal import count_others, join_first
 
-_SHAPE = 1
-"""The version of plans and of reports."""
 _HINT = "polywheel matrix --json writes a plan, polywheel build --report writes a report"
 _MOST_JOBS = 20
 """How many jobs without a wheel are listed."""
@@ -30,7 +29,9 @@ _MOST_JOBS = 20
 def expected_release(paths: Sequence[Path]) -> ExpectedRelease:
     """The release that a plan or the reports of several machines describe. Raises ConfigError."""
     tables = [
-        read_document(path, _SHAPE, what="plan or report", hint=_HINT, closed=False)
+        read_document(
+            path, SHAPE, what="plan or report", hint=_HINT, closed=False, oldest=REPORT_SHAPE
+        )
         for path in paths
     ]
     if all("exit-code" in table for table in tables):

@@ -66,10 +66,10 @@ class _Column:
     """A target, its Pythons, and the job of each label and Python."""
 
     def __init__(self, plan: Plan, target: str) -> None:
-        here = this_target()
+        here = plan.platform_of(target) == this_target()
         self.target = target
-        self.heading = target + " (here)" * (target == here)
-        self.style = "green" * (target == here)
+        self.heading = target + " (here)" * here
+        self.style = "green" * here
         self._places = {build.id: (build.python, build.target) for build in plan.builds}
         self.jobs: dict[tuple[str | None, str], Job] = {
             (job.label, python): job

@@ -1,9 +1,10 @@
-"""``[tool.polywheel.matrix]`` and ``[tool.polywheel.targets]``."""
+"""``[tool.polywheel.matrix]``, ``[tool.polywheel.targets]``, and ``[[tool.polywheel.overrides]]``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from polywheel.config.declaration import (
@@ -11,6 +12,7 @@ from polywheel.config.declaration import (
     MARKER,
     MEMORY,
     TEXT,
+    TEXTS,
     Definition,
     Schema,
     SettingsTable,
@@ -22,12 +24,24 @@ from polywheel.config.declaration import (
     matching,
     names,
     one_of,
+    text,
     texts,
 )
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
-from polywheel.errors import nearest
-from polywheel.model.matrix import PLATFORM_KEYS, AxisValue, Inclusion, Matrix, Pattern, Target
+from polywheel.errors import ConfigError, closest, nearest
+from polywheel.model.matrix import (
+    PLATFORM_KEYS,
+    AxisValue,
+    BuildSettings,
+    Credentials,
+    Inclusion,
+    Matrix,
+    Override,
+    Pattern,
+    Selector,
+    Target,
+)
 from polywheel.model.variant import (
     FEATURE,
     LABEL,
@@ -44,20 +58,132 @@ PYTHON = re.compile(r"3\.(0|[1-9][0-9]{0,2})t?")
 VALUE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MOST_CELLS = 1_000_000
 
-# --- targets ---
+# --- targets and overrides ---
 
-_MARKER_VARIABLES = (
+MARKER_VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_system"),
     *("platform_release", "platform_version"),
 )
-TARGET_TABLE = SettingsTable(
-    "target",
-    Target,
-    environment=by_known_name(dict.fromkeys(_MARKER_VARIABLES, TEXT), "platform marker variable"),
+_OF_PYTHON = (
+    *("python_version", "python_full_version", "implementation_name", "implementation_version"),
+    "platform_python_implementation",
+)
+"""Marker variables that no target can set."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _variable_value(value: str, *, at: str) -> str:
+    if "\0" in value:
+        raise ConfigError("an environment variable can't contain a NUL character", at=at)
+    return value
+
+
+RUNNER = one_of(
+    {
+        str: ValueType(lambda table, key: tuple(filter(None, [table.string(key)])), TEXT.schema),
+        list: TEXTS,
+    },
+    "a label, or a list of labels",
+)
+ENVIRONMENT = by_name(
+    text(_variable_value),
+    _VARIABLE,
+    reserved=re.compile("|".join(_OF_PYTHON)),
+    problem="{} is a marker variable, which follows from the Python",
+    hint="remove it",
+)
+_CREDENTIALS = SettingsTable(
+    None,
+    Credentials,
+    password_secret=matching(
+        _VARIABLE, "malformed name of a secret {!r}", "give its name, not its value"
+    ),
+)
+_BUILD_SETTINGS = SettingsTable(
+    None,
+    BuildSettings,
+    runner=RUNNER,
+    container_credentials=_CREDENTIALS,
+    environment=ENVIRONMENT,
     memory_per_job=MEMORY,
     job_timeout=duration(),
 )
+
+
+def _check_target(table: Table, target: Target) -> None:
+    """Add problems for misspelt marker variables in ``environment``, where they once had to be."""
+    variables = table.table("environment")
+    for name in target.settings.environment:
+        close = closest(name, MARKER_VARIABLES)
+        if close and name not in MARKER_VARIABLES and name.islower():
+            what = f"unknown marker variable {name!r}"
+            variables.wrong(name, what, f"did you mean {close!r}? it belongs in markers")
+
+
+TARGET_TABLE = SettingsTable(
+    "target",
+    Target,
+    check=_check_target,
+    keys={"settings": ""},
+    markers=by_known_name(dict.fromkeys(MARKER_VARIABLES, TEXT), "platform marker variable"),
+    settings=_BUILD_SETTINGS,
+)
 TARGETS = by_name(TARGET_TABLE, TARGET)
+
+_SELECTED = one_of(
+    {
+        str: ValueType(lambda table, key: (table.string(key) or "",), TEXT.schema),
+        list: ValueType(
+            lambda table, key: table.strings(key, empty=False), {**TEXTS.schema, "minItems": 1}
+        ),
+    },
+    "a value, or a list of values",
+)
+_VALUES = by_name(_SELECTED, NAME)
+
+
+def _read_select(table: Table, key: str) -> Selector | None:
+    if isinstance(table.data[key], dict):
+        values = _VALUES.read(table, key)
+        if not table.data[key]:
+            table.wrong(key, "the table is empty", "give values of axes, python, or target")
+        return Selector(values=values)
+    globs = _SELECTED.read(table, key)
+    return Selector(globs=globs) if globs is not None else None
+
+
+_SELECT = one_of(
+    dict.fromkeys((str, list, dict), ValueType(_read_select, {})),
+    "a glob, a list of globs, or a table of axis values",
+)._replace(schema={"anyOf": [*_SELECTED.schema["anyOf"], {**_VALUES.schema, "minProperties": 1}]})
+
+
+def _check_override(table: Table, override: Override) -> None:
+    """Add problems for an override that sets nothing, or the markers of a target."""
+    if not set(table.data) - {"select"}:
+        table.problems.add(
+            "the override sets nothing", at=table.at(), hint="add a setting, or remove it"
+        )
+    variables = table.table("environment")
+    for name in sorted(override.settings.environment.keys() & set(MARKER_VARIABLES)):
+        variables.wrong(name, f"{name} is a marker variable", "set it in the markers of a target")
+
+
+OVERRIDE_TABLE = SettingsTable(
+    "override",
+    Override,
+    keys={"settings": ""},
+    check=_check_override,
+    select=_SELECT,
+    settings=_BUILD_SETTINGS,
+)
+
+
+def _read_overrides(table: Table, key: str) -> tuple[Override, ...]:
+    return tuple(OVERRIDE_TABLE.read_table(override) for override in table.tables(key))
+
+
+OVERRIDES = ValueType(_read_overrides, {"type": "array", "items": OVERRIDE_TABLE.schema})
 
 # --- axes ---
 
@@ -239,11 +365,25 @@ MATRIX = SettingsTable(
 )
 
 
-def read_matrix(project: Project) -> tuple[Matrix, dict[str, Target]]:
-    """The matrix of a project, and the targets that it declares. Raises ConfigError."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatrixTables:
+    """The tables of a project that declare its matrix."""
+
+    matrix: Matrix
+    targets: Mapping[str, Target]
+    """The targets that the project declares, by name."""
+
+    overrides: tuple[Override, ...] = ()
+
+
+def read_matrix(project: Project) -> MatrixTables:
+    """The matrix of a project, with its targets and overrides. Raises ConfigError."""
     problems = Problems()
     root = Table(project.tables, project.file, (), problems).table("tool").table("polywheel")
-    targets = TARGETS.read(root, "targets")
-    matrix = MATRIX.read_table(root.table("matrix"))
+    tables = MatrixTables(
+        targets=TARGETS.read(root, "targets"),
+        matrix=MATRIX.read_table(root.table("matrix")),
+        overrides=OVERRIDES.read(root, "overrides") if "overrides" in root else (),
+    )
     problems.raise_all()
-    return matrix, targets
+    return tables

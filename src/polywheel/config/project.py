@@ -119,7 +119,7 @@ SETTINGS = SettingsTable(
     Settings,
     fixed={"has_matrix": False},
     # Read by the commands that plan: a build of one variant leaves these tables alone.
-    other_keys=("matrix", "targets"),
+    other_keys=("matrix", "targets", "overrides"),
     check=_check_settings,
     build_backend=REFERENCE,
     providers=by_name(_PROVIDER, NAMESPACE),

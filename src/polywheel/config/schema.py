@@ -13,9 +13,9 @@ import textwrap
 from typing import Any
 
 from polywheel.config.declaration import Schema, SettingsTable
-from polywheel.config.matrix_table import MATRIX, TARGETS
+from polywheel.config.matrix_table import MATRIX, OVERRIDES, TARGETS
 from polywheel.config.project import SETTINGS
-from polywheel.model.matrix import Matrix, Target
+from polywheel.model.matrix import Matrix, Override, Target
 
 
 def field_texts(cls: type[Any]) -> dict[str, str]:
@@ -50,6 +50,12 @@ def _text(statement: ast.stmt | None) -> str:
     return ""
 
 
+_PLANNED = (
+    ("matrix", MATRIX, Matrix),
+    ("targets", TARGETS, Target),
+    ("overrides", OVERRIDES, Override),
+)
+"""The tables that are read by the commands that plan: a build of one variant leaves them alone."""
 IDENTIFIER = "https://polywheel.invalid/polywheel.schema.json"
 """A name that tells this schema from others; nothing is there to be fetched."""
 
@@ -58,8 +64,7 @@ def tool_schema() -> Schema:
     """The schema of ``[tool.polywheel]``."""
     definitions: dict[str, Schema] = {}
     schema = _table(SETTINGS, definitions)
-    # Read by the commands that plan: a build of one variant leaves these tables alone.
-    for name, type_, cls in (("matrix", MATRIX, Matrix), ("targets", TARGETS, Target)):
+    for name, type_, cls in _PLANNED:
         described = {**type_.schema, "description": class_text(cls)}
         schema["properties"][name] = _resolve(described, definitions)
     return {

@@ -95,8 +95,7 @@ def targets(document: Mapping[str, Any]) -> tuple[str, ...]:
             systems.update(_SYSTEMS[max(fitting, key=len)])
     known = known_targets()
     return (
-        tuple(name for name in TARGETS if known[name].environment["sys_platform"] in systems)
-        or TARGETS
+        tuple(name for name in TARGETS if known[name].markers["sys_platform"] in systems) or TARGETS
     )
 
 

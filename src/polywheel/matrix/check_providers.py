@@ -44,7 +44,7 @@ def check_providers(
     answers = _ask(project, providers, every, plugins, notify)
     filled = with_static_properties(project.metadata, providers, answers)
     problems = Problems()
-    locations = SourceLocations(project, read_matrix(project)[0])
+    locations = SourceLocations(project, read_matrix(project).matrix)
     by_namespace = {provider.namespace: provider for provider in providers}
 
     def check(namespace: str, properties: tuple[VariantProperty, ...], at: str) -> None:

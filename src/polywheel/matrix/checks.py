@@ -11,7 +11,7 @@ from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
-from polywheel.model.matrix import Matrix
+from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Build, Plan, Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
@@ -127,6 +127,38 @@ def check_labels(
         check_label_of(cell.properties, cell.label, cell.at)
 
 
+def check_filenames(wheels: Iterable[tuple[str, str, Cell]], problems: Problems) -> None:
+    """Check that no two targets give wheels with the same filename.
+
+    ``wheels`` are ids, the Pythons that they serve, and their first cells.
+    """
+    seen: dict[tuple[str | None, str, str | None], list[tuple[str, Target]]] = {}
+    reported = set[frozenset[str]]()
+    for identifier, serves, cell in wheels:
+        target = cell.platform.target
+        others = seen.setdefault((cell.label, serves, target.platform), [])
+        for other, other_target in others:
+            names = frozenset((target.name, other_target.name))
+            if names not in reported and _tags_overlap(target, other_target):
+                reported.add(names)
+                problems.add(
+                    f"the wheels of {other} and {identifier} would have the same filename",
+                    at=target.at,
+                    hint=f"both targets are for {target.platform}: give them different platform-tags, or "
+                    "exclude one",
+                )
+        others.append((identifier, target))
+
+
+def _tags_overlap(first: Target, second: Target) -> bool:
+    """Whether a platform tag may match the globs of both targets."""
+    return any(
+        fnmatchcase(one, other) or fnmatchcase(other, one)
+        for one in first.platform_tags
+        for other in second.platform_tags
+    )
+
+
 def check_used(
     source: Path,
     matrix: Matrix,
@@ -202,14 +234,17 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
 
 
 def unused_test_commands(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
-    """Yield a warning for each target of builds that has a test command: only cibuildwheel runs it."""
-    for name in sorted({build.target for build in builds}):
-        target = plan.targets[name]
-        if target.test_command is not None:
-            yield (
-                f"the test-command of {name} is not run: only cibuildwheel runs it, with `polywheel build "
-                f"--frontend cibuildwheel` or `polywheel ci cibuildwheel` ({target.at}.test-command)"
-            )
+    """Yield a warning for each test command of builds: only cibuildwheel runs it."""
+    places = {
+        build.set_by.get("test-command", plan.targets[build.target].at): build.target
+        for build in builds
+        if build.settings.test_command is not None
+    }
+    for at, target in sorted(places.items()):
+        yield (
+            f"the test-command of {target} is not run: only cibuildwheel runs it, with `polywheel build "
+            f"--frontend cibuildwheel` or `polywheel ci cibuildwheel` ({at}.test-command)"
+        )
 
 
 def _platforms_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Platform]]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from polywheel.matrix.plan_json import job_as_json
+from polywheel.model.matrix import BuildSettings, Credentials
 from polywheel.model.plan import Job, Plan, Removal
 from polywheel.system.terminal import join_first
 
 SHAPE = 1
 """The version of the output of ``--diff --json``."""
-_TARGET_FIELDS = (
-    *("runner", "image", "platform_tags", "environment", "repair_command", "test_command"),
-    *("memory_per_job", "job_timeout"),
-)
+_TARGET_FIELDS = ("platform", "platform_tags", "markers")
+_SETTINGS = tuple(field.name for field in fields(BuildSettings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,10 @@ def difference(before: Plan, after: Plan) -> Difference:
         if changes:
             changed[identifier] = tuple(changes)
     targets = {
-        name: tuple(_changes(before.targets[name], target, _TARGET_FIELDS))
+        name: (
+            *_changes(before.targets[name], target, _TARGET_FIELDS),
+            *_changes(before.targets[name].settings, target.settings, _SETTINGS),
+        )
         for name, target in after.targets.items()
         if name in before.targets
     }
@@ -103,14 +105,17 @@ def _changes(before: object, after: object, fields: Iterable[str]) -> Iterator[C
     for field in fields:
         was, is_now = getattr(before, field), getattr(after, field)
         if was != is_now:
-            yield Change(field.replace("_", "-"), _text(was), _text(is_now))
+            yield Change(field.replace("_", "-"), value_as_text(was), value_as_text(is_now))
 
 
-def _text(value: object) -> str:
+def value_as_text(value: object) -> str:
+    """A setting or a property of a job as text; "" for None."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} = {item}" for key, item in sorted(value.items()))
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, Credentials):
+        return f"{value.username}, secret {value.password_secret}"
     return "" if value is None else str(value)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polywheel.config.matrix_table import read_matrix
+from polywheel.config.matrix_table import MatrixTables, read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
+from polywheel.matrix.build_settings import ResolvedSettings, SettingsResolver
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.check_pythons import check_pythons
 from polywheel.matrix.checks import (
+    check_filenames,
     check_labels,
     check_properties,
     check_rules_are_used,
@@ -53,13 +55,19 @@ def expand(source: str | Path, *, config: str | Path | None = None) -> Plan:
 
 def expand_project(project: Project) -> Plan:
     """The plan of a project. Raises ConfigError with all problems."""
-    matrix, declared = read_matrix(project)
+    tables = read_matrix(project)
+    matrix = tables.matrix
     profile = choose_backend(project).profile_name
-    expansion = _expand_here(project, matrix, declared, rules=True)
-    keys = BuildKeys(project, profile)
+    expansion = _expand_here(project, tables, rules=True)
     tag = wheel_tag(project, profile, matrix.wheel_tag)
-    jobs = _group_cells(
-        expansion.cells, keys, tag, why_unshared=lambda: _why_unshared(project, matrix)
+    wheels = _wheels(expansion.cells, tag)
+    settings = _build_settings(project, tables, wheels, tag)
+    jobs = _group_wheels(
+        wheels,
+        settings,
+        BuildKeys(project, profile),
+        tag,
+        why_unshared=lambda: _why_unshared(project, matrix),
     )
     problems = Problems()
     check_pythons(project, matrix, jobs.jobs, tag, problems)
@@ -109,10 +117,11 @@ class _Jobs:
 class _Wheel:
     """The cells that one wheel serves. It is built on the platform of the first cell that can build."""
 
-    __slots__ = ("cells", "first", "id", "order")
+    __slots__ = ("cells", "first", "id", "order", "serves")
 
     def __init__(self, cells: Sequence[Cell], serves: str, tag: WheelTag) -> None:
         self.cells = cells
+        self.serves = serves
         self.first = first = next((c for c in cells if can_build(c.platform.python)), cells[0])
         python = serves if serves in {"py3", "abi3"} else "cp" + serves.replace(".", "")
         target = first.platform.target.name
@@ -136,13 +145,8 @@ class _Wheel:
         )
 
 
-def _group_cells(
-    cells: Iterable[Cell], keys: BuildKeys, tag: WheelTag, *, why_unshared: Callable[[], str | None]
-) -> _Jobs:
-    """Group cells to jobs, one for each wheel, and jobs to builds, one for each build setup.
-
-    ``why_unshared`` is called if jobs could share a build. If it returns a reason, each job has its own build.
-    """
+def _wheels(cells: Iterable[Cell], tag: WheelTag) -> list[_Wheel]:
+    """Group cells to wheels, in the order of a plan."""
     by_wheel: dict[tuple[str | None, str | None, str], list[Cell]] = {}
     for cell in cells:
         target = None if tag.any_target else cell.platform.target.name
@@ -157,17 +161,62 @@ def _group_cells(
                 key=lambda cell: (python_order(cell.platform.python), cell.platform.target.name)
             )
         wheels.append(_Wheel(members, serves, tag))
-    wheels.sort(key=lambda wheel: wheel.order)
+    return sorted(wheels, key=lambda wheel: wheel.order)
+
+
+def _build_settings(
+    project: Project, tables: MatrixTables, wheels: Sequence[_Wheel], tag: WheelTag
+) -> dict[str, ResolvedSettings]:
+    """The settings of the build of each wheel, by id. Raises ConfigError.
+
+    An override that selects no build is an error, unless it selects one on another machine.
+    """
     problems = Problems()
-    by_build: dict[tuple[str, str, int], list[_Wheel]] = {}
+    resolver = SettingsResolver(tables, problems)
+    settings = {wheel.id: resolver.resolve(wheel.id, wheel.first) for wheel in wheels}
+    unused = resolver.unmatched()
+    if unused and not _is_complete(tables.matrix):
+        elsewhere = SettingsResolver(tables, Problems())
+        anywhere = _expand_anywhere(project, tables, Problems(), rules=False)
+        for wheel in _wheels(anywhere.cells, tag):
+            elsewhere.resolve(wheel.id, wheel.first)
+        unused = [] if anywhere.too_large else elsewhere.unmatched()
+    if not problems.found:
+        for override in unused:
+            problems.add(
+                "the override selects no build",
+                at=f"{override.at}.select",
+                hint="polywheel matrix --json lists the labels, ids, and axis values of all jobs; a "
+                "wheel for several Pythons is built with the lowest",
+            )
+    if not tag.any_target:
+        check_filenames([(wheel.id, wheel.serves, wheel.first) for wheel in wheels], problems)
+    problems.raise_all()
+    return settings
+
+
+def _group_wheels(
+    wheels: Sequence[_Wheel],
+    settings: Mapping[str, ResolvedSettings],
+    keys: BuildKeys,
+    tag: WheelTag,
+    *,
+    why_unshared: Callable[[], str | None],
+) -> _Jobs:
+    """Group wheels to builds, one for each build setup and its settings.
+
+    ``why_unshared`` is called if jobs could share a build. If it returns a reason, each job has its own build.
+    """
+    problems = Problems()
+    by_build: dict[tuple[str, str, int, int], list[_Wheel]] = {}
     for wheel in wheels:
         first = wheel.first
         setup = keys.key_of(first)
         other = next((cell for cell in wheel.cells if keys.key_of(cell) != setup), None)
         if other is not None:
             _report_two_setups(first, other, tag, problems)
-        platform = first.platform
-        by_build.setdefault((platform.target.name, platform.python, setup), []).append(wheel)
+        key = (first.platform.target.name, first.platform.python, setup, settings[wheel.id].number)
+        by_build.setdefault(key, []).append(wheel)
     problems.raise_all()
     groups = list(by_build.values())
     same = tuple(tuple(wheel.id for wheel in group) for group in groups if len(group) > 1)
@@ -181,6 +230,8 @@ def _group_cells(
             python=group[0].first.platform.python,
             target=group[0].first.platform.target.name,
             jobs=tuple(wheel.id for wheel in group),
+            settings=settings[group[0].id].settings,
+            set_by=settings[group[0].id].set_by,
         )
         for group in groups
     ]
@@ -220,7 +271,7 @@ def equal_when_built(
     same = [ids for ids in same if len(set(map(of_plugins, ids))) > 1]
     if not same:
         return ()
-    matrix, _ = read_matrix(project)
+    matrix = read_matrix(project).matrix
     if matrix.share_builds is False:
         return ()
     return equal_variants(project, jobs, same, unshared=_why_unshared(project, matrix) is not None)
@@ -243,17 +294,18 @@ def matrix_variants(
     If no variant of this Python and target has the ``properties``, the variants of all Pythons and targets are
     included: a set of properties has the same label everywhere. Raises ConfigError.
     """
-    matrix, declared = read_matrix(project)
+    tables = read_matrix(project)
+    matrix = tables.matrix
     extend = bool(properties) and not _is_complete(matrix)
     try:
-        variants = _by_label(_expand_here(project, matrix, declared, rules=False))
+        variants = _by_label(_expand_here(project, tables, rules=False))
     except ConfigError:
         if not extend:
             raise
         variants = {}  # the matrix may have nothing for this machine
     if extend and all(variant.properties != properties for variant in variants.values()):
         problems = Problems()
-        expansion = _expand_anywhere(project, matrix, declared, problems, rules=False)
+        expansion = _expand_anywhere(project, tables, problems, rules=False)
         problems.raise_all()
         variants = _by_label(expansion) | variants
     return variants
@@ -266,7 +318,7 @@ def _by_label(expansion: _Expansion) -> dict[str, Variant]:
 
 def is_machine_independent(project: Project) -> bool:
     """Whether the plan of a project is the same on every machine."""
-    return _is_complete(read_matrix(project)[0])
+    return _is_complete(read_matrix(project).matrix)
 
 
 def _is_complete(matrix: Matrix) -> bool:
@@ -279,29 +331,26 @@ def labels_anywhere(project: Project) -> frozenset[str | None] | None:
 
     The label of the non-variant wheel is None.
     """
-    matrix, declared = read_matrix(project)
-    expansion = _expand_anywhere(project, matrix, declared, Problems(), rules=False)
+    expansion = _expand_anywhere(project, read_matrix(project), Problems(), rules=False)
     return None if expansion.too_large else frozenset(cell.label for cell in expansion.cells)
 
 
-def _expand_here(
-    project: Project, matrix: Matrix, declared: Mapping[str, Target], *, rules: bool
-) -> _Expansion:
+def _expand_here(project: Project, tables: MatrixTables, *, rules: bool) -> _Expansion:
     """The checked cells of a matrix; with ``rules``, the setup rules of the project are checked too.
 
     The cells of a matrix without ``python`` or ``targets`` depend on the machine. A marker about Linux is not a
     mistake on macOS. So a problem of such a matrix counts only if the matrix with all possible Pythons and
     targets has problems too. Raises ConfigError.
     """
-    problems = Problems()
-    targets = matrix_targets(matrix, declared, problems)
+    problems, matrix = Problems(), tables.matrix
+    targets = matrix_targets(matrix, tables.targets, problems)
     pythons = matrix.python or (running_python(),)
     expansion = _expand(
         project, matrix, _platforms(matrix, pythons, targets), problems, rules=rules
     )
     if problems.found and not _is_complete(matrix):
         problems_anywhere = Problems()
-        anywhere = _expand_anywhere(project, matrix, declared, problems_anywhere, rules=rules)
+        anywhere = _expand_anywhere(project, tables, problems_anywhere, rules=rules)
         if not (expansion.too_large or anywhere.too_large):
             problems = problems_anywhere
             if not problems.found and not expansion.cells:
@@ -316,14 +365,10 @@ def _expand_here(
 
 
 def _expand_anywhere(
-    project: Project,
-    matrix: Matrix,
-    declared: Mapping[str, Target],
-    problems: Problems,
-    *,
-    rules: bool,
+    project: Project, tables: MatrixTables, problems: Problems, *, rules: bool
 ) -> _Expansion:
     """The cells for all Pythons if the matrix names none, and for all targets if it names none."""
+    matrix, declared = tables.matrix, tables.targets
     matrix = replace(matrix, max_cells=max(matrix.max_cells, _MAX_CHECKED_CELLS))
     targets = matrix_targets(matrix, declared, problems)
     # The platform of this machine is first: messages give a cell of the first platform as an example.

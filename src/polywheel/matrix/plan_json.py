@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from polywheel.config.matrix_table import NAME, PYTHON, TARGET, VALUE_NAME
+from polywheel.config.matrix_table import ENVIRONMENT, NAME, PYTHON, RUNNER, TARGET, VALUE_NAME
 from polywheel.config.reader import Problems, Table, size, type_name
 from polywheel.errors import ConfigError, Problem, nearest, os_error_as
 from polywheel.matrix.platforms import python_order
-from polywheel.model.matrix import Target
+from polywheel.model.matrix import BuildSettings, Credentials, Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
 from polywheel.model.variant import LABEL, NAMESPACE, NULL_LABEL, VariantProperty
 from polywheel.system.files import refuse_constant, unique_keys
@@ -27,10 +29,13 @@ _MAX_PROBLEMS = 25
 """Reading ends after this number of problems: the file is probably not a plan."""
 
 
-def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool) -> Table:
+def read_document(
+    path: Path, shape: int, *, what: str, hint: str, closed: bool, oldest: int | None = None
+) -> Table:
     """The JSON object of a file. ``what`` is the kind of document, and ``hint`` tells how to create one.
 
-    With ``closed``, unknown keys are problems. Raises ConfigError, also for another ``shape``.
+    With ``closed``, unknown keys are problems. Raises ConfigError, also if the shape of the document is neither
+    ``shape`` nor, with ``oldest``, an older one.
     """
     with os_error_as(ConfigError, f"{path} can't be read"):
         try:
@@ -38,11 +43,20 @@ def read_document(path: Path, shape: int, *, what: str, hint: str, closed: bool)
                 content = file.read(MAX_SIZE + 1)
         except FileNotFoundError:
             raise ConfigError(f"the {what} {path} does not exist", hint=hint) from None
-    return parse_document(content, shape, at=str(path), what=what, hint=hint, closed=closed)
+    return parse_document(
+        content, shape, at=str(path), what=what, hint=hint, closed=closed, oldest=oldest
+    )
 
 
 def parse_document(
-    content: bytes, shape: int, *, at: str, what: str, hint: str, closed: bool
+    content: bytes,
+    shape: int,
+    *,
+    at: str,
+    what: str,
+    hint: str,
+    closed: bool,
+    oldest: int | None = None,
 ) -> Table:
     """Like :func:`read_document`, for the content of a file. ``at`` names it in messages."""
     if len(content) > MAX_SIZE:
@@ -63,7 +77,7 @@ def parse_document(
     if not isinstance(document, dict):
         raise ConfigError(f"expected a table, found {type_name(document)}", at=at, hint=hint)
     table = Table(document, at, (), Problems(closed=closed))
-    if table.number("shape") != shape:
+    if table.number("shape") not in range(oldest or shape, shape + 1):
         why = f"expected the shape {shape}" if "shape" in table else "shape is missing"
         raise ConfigError(f"this is not a {what}: {why}", at=table.at("shape"), hint=hint)
     return table
@@ -78,8 +92,10 @@ def raise_problems(problems: Problems, *, allowed: int = 0) -> None:
         problems.raise_all()
 
 
-SHAPE = 1
+SHAPE = 2
 """The version of the format. It changes with every change except for new keys."""
+_OLDEST_SHAPE = 1
+"""In shape 1, the ``environment`` of a target has its marker variables."""
 
 # The limit of the length bounds the time for matching an untrusted id.
 _JOB_ID = re.compile(
@@ -89,7 +105,10 @@ _REASONS = ("when", "exclude")
 _HINT = "polywheel matrix --json writes one"
 _Report = Callable[..., None]
 """Adds a problem: the key path, the text, and perhaps a hint."""
-_TEXTS = ("runner", "image", "repair_command", "test_command")
+_TEXTS = (
+    *("image", "container_options", "before_all", "before_build", "repair_command"),
+    "test_command",
+)
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
@@ -101,8 +120,15 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "targets": {name: _target_as_json(target) for name, target in plan.targets.items()},
         "axes": {axis: list(values) for axis, values in plan.axes.items()},
         "builds": [
-            {"id": b.id, "python": b.python, "target": b.target, "jobs": list(b.jobs)}
-            for b in plan.builds
+            {
+                "id": build.id,
+                "python": build.python,
+                "target": build.target,
+                "jobs": list(build.jobs),
+                "settings": _differences(build.settings, plan.targets[build.target].settings),
+                "set_by": dict(build.set_by),
+            }
+            for build in plan.builds
         ],
         "jobs": [job_as_json(job) for job in plan.jobs],
         "removed": [
@@ -136,35 +162,62 @@ def job_as_json(job: Job) -> dict[str, Any]:
 
 def _target_as_json(target: Target) -> dict[str, Any]:
     return {
-        **{key: getattr(target, key) for key in _TEXTS},
-        "memory_per_job": target.memory_per_job,
-        "job_timeout": target.job_timeout,
+        "platform": target.platform,
+        **_settings_as_json(target.settings),
         "platform_tags": list(target.platform_tags),
-        "environment": dict(target.environment),
+        "markers": dict(target.markers),
         "at": target.at,
     }
 
 
+def _settings_as_json(settings: BuildSettings) -> dict[str, Any]:
+    runner, credentials = settings.runner, settings.container_credentials
+    return {
+        "runner": runner[0] if runner and len(runner) == 1 else runner and list(runner),
+        **{key: getattr(settings, key) for key in _TEXTS},
+        "container_credentials": credentials
+        and {"username": credentials.username, "password_secret": credentials.password_secret},
+        "environment": dict(settings.environment),
+        "memory_per_job": settings.memory_per_job,
+        "job_timeout": settings.job_timeout,
+    }
+
+
+def _differences(settings: BuildSettings, base: BuildSettings) -> dict[str, Any]:
+    """The settings of a build that differ from those of its target, complete values each."""
+    if settings is base:
+        return {}
+    before = _settings_as_json(base)
+    return {k: value for k, value in _settings_as_json(settings).items() if value != before[k]}
+
+
 def read_plan(path: Path) -> Plan:
     """Read a plan from a file. Raises ConfigError with its problems."""
-    return _plan(read_document(path, SHAPE, what="plan", hint=_HINT, closed=True))
+    return _plan(
+        read_document(path, SHAPE, what="plan", hint=_HINT, closed=True, oldest=_OLDEST_SHAPE)
+    )
 
 
 def parse_plan(text: str | bytes) -> Plan:
     """Read a plan from a JSON text. Raises ConfigError."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _plan(parse_document(content, SHAPE, at="plan", what="plan", hint=_HINT, closed=True))
+    return _plan(
+        parse_document(
+            content, SHAPE, at="plan", what="plan", hint=_HINT, closed=True, oldest=_OLDEST_SHAPE
+        )
+    )
 
 
 def _plan(table: Table) -> Plan:
     axes = table.table("axes")
+    targets = _targets(table.table("targets"), shape=int(table.data["shape"]))
     plan = Plan(
         project=table.string("project"),
         namespaces=table.names("namespaces", NAMESPACE),
-        targets=_targets(table.table("targets")),
+        targets=targets,
         axes={name: axes.names(name, VALUE_NAME) for name in axes.names_of_tables(NAME)},
         jobs=tuple(map(_job, table.tables("jobs"))),
-        builds=tuple(map(_build, table.tables("builds"))),
+        builds=tuple(_build(build, targets) for build in table.tables("builds")),
         removed=tuple(map(_removal, table.tables("removed"))),
         warnings=table.strings("warnings") or (),
         unshared=table.string("unshared"),
@@ -186,26 +239,55 @@ def _plan(table: Table) -> Plan:
     return plan
 
 
-def _targets(table: Table) -> dict[str, Target]:
+def _targets(table: Table, *, shape: int) -> dict[str, Target]:
     targets = {}
     for name in table.names_of_tables(TARGET):
         target = table.table(name)
-        environment = target.table("environment")
+        markers = _texts(target, "markers" if shape > 1 else "environment")
         targets[name] = Target(
             name=name,
-            **{key: target.string(key) for key in _TEXTS},
-            memory_per_job=target.parsed("memory_per_job", size),
-            job_timeout=target.seconds("job_timeout"),
+            platform=target.string("platform"),
+            settings=_settings(target, BuildSettings(), environment=shape > 1),
             platform_tags=target.strings("platform_tags") or (),
-            environment={
-                key: value
-                for key in environment.every_key()
-                if (value := environment.string(key)) is not None
-            },
+            markers=markers,
             at=target.string("at") or "",
         )
         target.finish()
     return targets
+
+
+def _texts(table: Table, key: str) -> dict[str, str]:
+    inner = table.table(key)
+    texts = {name: inner.string(name) for name in inner.every_key()}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _settings(table: Table, base: BuildSettings, *, environment: bool = True) -> BuildSettings:
+    """The settings in a table; those of ``base`` for the keys that it does not have."""
+    readers: dict[str, Callable[[Table, str], Any]] = {
+        "runner": RUNNER.read,
+        **dict.fromkeys(_TEXTS, Table.string),
+        "container_credentials": _credentials,
+        **({"environment": ENVIRONMENT.read} if environment else {}),
+        "memory_per_job": partial(Table.parsed, parse=size),
+        "job_timeout": Table.seconds,
+    }
+    changed: dict[str, Any] = {}
+    for key, read in readers.items():
+        if key in table:
+            null = table.data[key] is None
+            changed[key] = table.string(key) if null else read(table, key)
+    return replace(base, **changed)
+
+
+def _credentials(table: Table, key: str) -> Credentials | None:
+    inner = table.table(key)
+    username, secret = inner.string("username"), inner.string("password_secret")
+    inner.finish()
+    if username is None or secret is None:
+        _require(inner, "username", "password_secret")
+        return None
+    return Credentials(username=username, password_secret=secret)
 
 
 def _job(table: Table) -> Job:
@@ -242,13 +324,19 @@ def _axis_values(table: Table) -> dict[str, str]:
     return {name: _word(axes, name, VALUE_NAME) for name in axes.names_of_tables(NAME)}
 
 
-def _build(table: Table) -> Build:
+def _build(table: Table, targets: Mapping[str, Target]) -> Build:
+    target = _word(table, "target", TARGET)
+    base = targets[target].settings if target in targets else BuildSettings()
+    settings = table.table("settings")
     build = Build(
         id=_word(table, "id", _JOB_ID),
         python=_word(table, "python", PYTHON),
-        target=_word(table, "target", TARGET),
+        target=target,
         jobs=table.names("jobs", _JOB_ID, empty=False),
+        settings=_settings(settings, base),
+        set_by=_texts(table, "set_by"),
     )
+    settings.finish()
     _require(table, "jobs")
     table.finish()
     return build

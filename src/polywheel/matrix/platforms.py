@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from polywheel.config.matrix_table import TARGET_TABLE
+from polywheel.config.matrix_table import MARKER_VARIABLES, TARGET_TABLE
 from polywheel.config.reader import (
     Problems,
     Table,
@@ -50,7 +50,7 @@ class Platform:
         return {
             "platform_release": "",
             "platform_version": "",
-            **self.target.environment,
+            **self.target.markers,
             "python_version": version,
             "python_full_version": f"{version}.0",
             "implementation_name": "cpython",
@@ -70,7 +70,7 @@ class Platform:
                     f"{self.target.name!r} does not define it",
                     at=at,
                     hint=f"set it: [tool.polywheel.targets.{self.target.name}] "
-                    f'environment = {{ {name} = "…" }}',
+                    f'markers = {{ {name} = "…" }}',
                 )
         return evaluate_marker(marker, self.environment, at=at)
 
@@ -93,10 +93,11 @@ def python_order(version: str) -> tuple[int, str]:
     return minor_version(version), version
 
 
-_SETTINGS = (
-    *("runner", "image", "repair_command", "test_command", "memory_per_job", "job_timeout"),
+_MACHINES = (
+    *("x86_64", "i686", "aarch64", "arm64", "armv7l", "ppc64le", "riscv64", "s390x"),
+    "loongarch64",
 )
-"""Settings of a project that replace those of a known target."""
+_PLATFORM = re.compile(rf"(linux|musllinux|macos|windows|[a-z]+bsd[0-9]*)-({'|'.join(_MACHINES)})")
 _SPELLINGS = {"amd64": "x86_64", "x64": "x86_64"}
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
@@ -107,7 +108,10 @@ def known_targets() -> Mapping[str, Target]:
     path = data_folder("matrix") / "targets.toml"
     problems = Problems()
     tables = Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, (), problems)
-    targets = {name: TARGET_TABLE.read_table(tables.table(name)) for name in tables.every_key()}
+    targets = {
+        name: TARGET_TABLE.read_table(tables.table(name), platform=name)
+        for name in tables.every_key()
+    }
     problems.raise_all()
     return targets
 
@@ -150,6 +154,8 @@ def matrix_targets(
                 at=target.at,
                 hint=nearest(name, matrix.targets) or "add it to targets of the matrix",
             )
+        else:
+            _check_platform(target, problems)
     return {name: _target(name, declared) for name in matrix.targets or (this_target(),)}
 
 
@@ -158,27 +164,59 @@ def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
     return {name: _target(name, declared) for name in {this_target(): None, **known_targets()}}
 
 
+def _is_platform(name: str) -> bool:
+    return name in known_targets() or _PLATFORM.fullmatch(name) is not None or name == this_target()
+
+
+def _check_platform(target: Target, problems: Problems) -> None:
+    """Add a problem if it is unknown where a declared target can be built."""
+    known = known_targets()
+    if target.platform is None:
+        if not _is_platform(target.name):
+            example = closest(target.name, known) or "linux-x86_64"
+            problems.add(
+                f"the target {target.name!r} has no platform, so it is unknown which machines can build it",
+                at=target.at,
+                hint=f'add platform = "{example}"; known: {", ".join(known)}',
+            )
+    elif not _is_platform(target.platform):
+        problems.add(
+            f"unknown platform {target.platform!r}",
+            at=f"{target.at}.platform",
+            hint=nearest(target.platform, known) or f"known: {', '.join(known)}",
+        )
+    elif _is_platform(target.name) and target.platform != target.name:
+        problems.add(
+            f"{target.name!r} is a platform itself, found {target.platform!r}",
+            at=f"{target.at}.platform",
+            hint="remove platform, or give the target another name",
+        )
+
+
 def _target(name: str, declared: Mapping[str, Target]) -> Target:
     """A target with the settings of the project. ``""`` removes a setting of a known target."""
     known, own = known_targets(), declared.get(name)
-    if name in known:
-        target = known[name]
-    elif name == this_target():
-        variables = local_marker_environment().items()
-        environment = {key: value for key, value in variables if key in _TARGET_VARIABLES}
-        target = Target(name=name, environment=environment)
+    platform_name = name if own is None else own.platform or name
+    if platform_name in known:
+        target = replace(known[platform_name], name=name)
+    elif platform_name == this_target():
+        local = local_marker_environment()
+        markers = {key: local[key] for key in _TARGET_VARIABLES}
+        target = Target(name=name, platform=platform_name, markers=markers)
     elif own is None and (close := closest(name, known)):
         # Probably a misspelling. With these variables, its markers do not cause more errors.
         target = replace(known[close], name=name)
     else:
-        target = Target(name=name)
+        target = Target(name=name, platform=platform_name)
     if own is None:
         return target
-    settings = {key: getattr(own, key) for key in _SETTINGS}
+    # Before targets had a platform, their marker variables were in their environment.
+    markers = {k: v for k, v in own.settings.environment.items() if k in MARKER_VARIABLES}
+    variables = {k: v for k, v in own.settings.environment.items() if k not in markers}
     return replace(
         target,
-        **{key: value for key, value in settings.items() if value is not None},
+        settings=target.settings.updated(replace(own.settings, environment=variables)),
         platform_tags=own.platform_tags or target.platform_tags,
-        environment={**target.environment, **own.environment},
+        markers={**target.markers, **markers, **own.markers},
         at=own.at,
     )

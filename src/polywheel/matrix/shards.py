@@ -50,7 +50,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The builds of one job of a CI system, all for one target. They run one after the other."""
+    """The builds of one job of a CI system, all for one target and machine. They run one after the other."""
 
     builds: tuple[Build, ...]
 
@@ -77,21 +77,21 @@ def shard(plan: Plan, share: Shard, seconds: Seconds) -> Plan:
 def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
     """All builds of a plan in at most ``most`` packs, in the order of the plan.
 
-    The builds of a pack have one target, because the target determines the machine. If there are enough packs,
+    The builds of a pack have one target, runner, and container. If there are enough packs,
     they also have one Python. Raises ConfigError if there are more targets than packs.
     """
     if len(plan.builds) <= most:
         return tuple(Pack((build,)) for build in plan.builds)
     groups: dict[object, list[Build]] = {}
     for build in plan.builds:
-        groups.setdefault((build.target, build.python), []).append(build)
+        groups.setdefault((_machine(build), build.python), []).append(build)
     if len(groups) > most:
         groups = {}
         for build in plan.builds:
-            groups.setdefault(build.target, []).append(build)
+            groups.setdefault(_machine(build), []).append(build)
     if len(groups) > most:
         raise ConfigError(
-            f"builds for {len(groups)} targets do not fit into {most} jobs: "
+            f"builds for {len(groups)} targets and images do not fit into {most} jobs: "
             "a job runs on one machine",
             at="--max-jobs",
             hint=f"give {len(groups)} or more, or choose targets with --target",
@@ -105,6 +105,13 @@ def pack(plan: Plan, most: int, seconds: Seconds) -> tuple[Pack, ...]:
         ordered = (sorted(share, key=order.__getitem__) for share in shares)
         packs += [Pack(tuple(by_id[name] for name in share)) for share in ordered]
     return tuple(sorted(packs, key=lambda pack: order[pack.builds[0].id]))
+
+
+def _machine(build: Build) -> object:
+    """Equal for builds that can run in one job of a CI system."""
+    settings = build.settings
+    credentials = settings.container_credentials
+    return (build.target, settings.runner, settings.image, settings.container_options, credentials)
 
 
 def _apportion(

@@ -9,8 +9,9 @@ from typing import Any
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError, nearest
+from polywheel.matrix.diff import value_as_text
 from polywheel.model.matrix import Matrix
-from polywheel.model.plan import NON_VARIANT, Job, Plan, Removal
+from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
 from polywheel.model.variant import VariantProperty
 
 SHAPE = 1
@@ -44,6 +45,8 @@ class Reason:
 
     axes: tuple[Part, ...] = ()
     properties: tuple[Part, ...] = ()
+    settings: tuple[Part, ...] = ()
+    """The settings of its build that overrides set."""
 
 
 def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
@@ -51,8 +54,9 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
 
     ``non-variant`` is the label of the non-variant wheel. Raises ConfigError if no such cell exists or was removed.
     """
-    matrix, _ = read_matrix(project)
+    matrix = read_matrix(project).matrix
     locations = SourceLocations(project, matrix)
+    builds = {build.id: build for build in plan.builds}
     reasons = [
         Reason(
             id=job.id,
@@ -64,6 +68,7 @@ def cell_reasons(project: Project, plan: Plan, name: str) -> tuple[Reason, ...]:
             build=job.build,
             axes=locations.axis_parts(job.axes),
             properties=tuple(Part(str(p), locations.of_property(p, job)) for p in job.properties),
+            settings=override_parts(builds[job.build]),
         )
         for job in plan.jobs
         if name in {job.label or NON_VARIANT, job.id}
@@ -124,6 +129,17 @@ class SourceLocations:
         return job.at
 
 
+def override_parts(build: Build) -> tuple[Part, ...]:
+    """The settings of a build that overrides set."""
+    parts = []
+    for key, at in build.set_by.items():
+        name, _, variable = key.partition(".")
+        value = getattr(build.settings, name.replace("-", "_"))
+        text = value_as_text(value[variable] if variable else value)
+        parts.append(Part(f"{key} = {text}", f"{at}.{key}"))
+    return tuple(parts)
+
+
 def _removal_reasons(removals: Iterable[Removal], locations: SourceLocations) -> Iterator[Reason]:
     """One reason for each target and rule, with all Pythons."""
     groups: dict[tuple[object, ...], list[Removal]] = {}
@@ -158,6 +174,7 @@ def reasons_as_json(reasons: Sequence[Reason]) -> dict[str, Any]:
                 "build": reason.build,
                 "axes": [{"value": part.name, "at": part.at} for part in reason.axes],
                 "properties": [{"property": p.name, "at": p.at} for p in reason.properties],
+                "settings": [{"setting": p.name, "at": p.at} for p in reason.settings],
             }
             for reason in reasons
         ],
@@ -177,7 +194,7 @@ def reasons_as_lines(reasons: Sequence[Reason]) -> Iterator[str]:
                 yield f"  stamped from the build {reason.build}"
             if len(reason.pythons) > 1 or len(reason.targets) > 1:
                 yield f"  one wheel for {where}"
-        parts = (*reason.axes, *reason.properties)
+        parts = (*reason.axes, *reason.properties, *reason.settings)
         if parts != previous:
             width = max((len(part.name) for part in parts), default=0)
             for part in parts:

@@ -6,7 +6,7 @@ The text under each field is the description of the key in the reference and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from polywheel.model.variant import VariantProperty
@@ -123,22 +123,43 @@ class Matrix:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """`[tool.polywheel.targets.NAME]`: where and how the jobs of a target run."""
+class Credentials:
+    """The login for the registry of a container image."""
 
-    name: str
-    runner: str | None = None
-    """The label of the CI machine that builds."""
+    username: str
+    """The user name."""
+
+    password_secret: str
+    """The name of the secret of the CI system that has the password."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSettings:
+    """Where and how builds run: the settings of a target, of an override, or of one build.
+
+    None means that a setting is not set.
+    """
+
+    runner: tuple[str, ...] | None = None
+    """The label of the CI machine that builds, or a list of labels that it must all have."""
 
     image: str | None = None
     """The container image for builds. "" removes the image of a known target."""
 
-    platform_tags: tuple[str, ...] = ()
-    """Globs for the platform tags of its wheels, such as "manylinux_*_x86_64"."""
+    container_options: str | None = None
+    """The options of `docker create` for the container of a CI job, such as "--gpus all"."""
+
+    container_credentials: Credentials | None = None
+    """The login for the registry of `image`: `username`, and `password-secret`, the name of a CI secret."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Marker variables (PEP 508) of the target, such as `sys_platform` and `platform_machine`. A
-    target that polywheel does not know needs the variables that a `when` uses."""
+    """Environment variables of builds. "$NAME" is replaced by the value that a variable had before."""
+
+    before_all: str | None = None
+    """A shell command that runs once before all builds with the same command, in a copy of the source."""
+
+    before_build: str | None = None
+    """A shell command that runs before each build, in its copy of the source and its environment."""
 
     repair_command: str | None = None
     """The command that repairs a wheel. {wheel} and {dest_dir} are replaced by paths."""
@@ -153,4 +174,61 @@ class Target:
     job_timeout: float | None = None
     """The time limit of a build in seconds. A build that takes longer fails."""
 
+    def updated(self, other: BuildSettings) -> BuildSettings:
+        """Return these settings with those that ``other`` sets. Environment variables are merged."""
+        changed = {
+            item.name: value
+            for item in fields(self)
+            if item.name != "environment" and (value := getattr(other, item.name)) is not None
+        }
+        return replace(self, **changed, environment={**self.environment, **other.environment})
+
+
+NO_SETTINGS = BuildSettings()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """`[tool.polywheel.targets.NAME]`: where and how the jobs of a target run. Values may contain
+    {python}, {python_tag}, {label}, {target}, {platform}, and the names of axes as placeholders.
+    """
+
+    name: str
+    platform: str | None = None
+    """Where the target can be built: a known target, such as "linux-x86_64", whose settings it
+    inherits. A target that polywheel does not know needs it. A known target is its own platform."""
+
+    platform_tags: tuple[str, ...] = ()
+    """Globs for the platform tags of its wheels, such as "manylinux_*_x86_64"."""
+
+    markers: Mapping[str, str] = field(default_factory=dict)
+    """Marker variables (PEP 508) of the target that differ from those of its platform, such as
+    `platform_release`. They are also read from `environment`."""
+
+    settings: BuildSettings = NO_SETTINGS
+    at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selector:
+    """The jobs of an override."""
+
+    globs: tuple[str, ...] = ()
+    """Globs for labels and ids of jobs; empty if the jobs are selected by values."""
+
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values by axis, and of `python`, `target`, and `label`. A job needs one of each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Override:
+    """`[[tool.polywheel.overrides]]`: settings for some of the jobs. A later override wins over an
+    earlier one, and over the target.
+    """
+
+    select: Selector
+    """The jobs: a glob for labels and ids of jobs, a list of globs, or a table of axis values,
+    `python`, `target`, and `label`, each with a value or a list of values."""
+
+    settings: BuildSettings = NO_SETTINGS
     at: str = ""

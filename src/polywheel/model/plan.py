@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
-from polywheel.model.matrix import Target, can_build
+from polywheel.model.matrix import NO_SETTINGS, BuildSettings, Target, can_build
 from polywheel.model.variant import VariantProperty, variant_settings
 
 NON_VARIANT = "non-variant"
@@ -88,6 +88,11 @@ class Build:
     python: str
     target: str
     jobs: tuple[str, ...]
+    settings: BuildSettings = NO_SETTINGS
+    """Where and how it runs: the settings of its target and of overrides, with placeholders filled in."""
+
+    set_by: Mapping[str, str] = field(default_factory=dict)
+    """The key paths of overrides, by the key that they set, such as ``image`` or ``environment.NAME``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,14 +150,25 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_id", {job.id: job for job in self.jobs})
 
-    def builds_for(self, target: str) -> list[Build]:
-        """Return the builds that run on a target, and those whose wheels are all for that target too."""
+    def platform_of(self, target: str) -> str:
+        """Return the name of the platform on which a target is built, such as ``linux-x86_64``."""
+        return self.targets[target].platform or target
+
+    def builds_for(self, platform: str) -> list[Build]:
+        """Return the builds that can run on a platform.
+
+        These include builds for another one if all their wheels are for this platform too.
+        """
+
+        def is_for(target: str) -> bool:
+            return self.platform_of(target) == platform
+
         return [
             build
             for build in self.builds
-            if build.target == target
+            if is_for(build.target)
             or all(
-                (job := self.job(identifier)) is not None and target in job.targets
+                (job := self.job(identifier)) is not None and any(map(is_for, job.targets))
                 for identifier in build.jobs
             )
         ]

@@ -157,7 +157,7 @@ class RunContext:
 
     def time_limit(self, build: Build) -> float | None:
         """Return the seconds that the steps of a build may take together; None means no limit."""
-        return self.options.time_limit or self.plan.targets[build.target].job_timeout
+        return self.options.time_limit or build.settings.job_timeout
 
     def log_of(self, build: Build) -> Path:
         """Return the log of a build."""

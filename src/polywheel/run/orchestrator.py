@@ -144,11 +144,11 @@ def _task_of(run: RunContext, build: Build) -> Task:
     """Return the task of a build: how long it took the last time, and the memory it may need."""
     durations = [run.options.durations.get(job) or run.journal.seconds(job) for job in build.jobs]
     known = [duration for duration in durations if duration is not None]
-    target = run.plan.targets[build.target]
+    memory = parse_size(build.settings.memory_per_job or "")
     return Task(
         id=build.id,
         seconds=sum(known) if known else None,
-        memory=run.options.memory_per_job or parse_size(target.memory_per_job or "") or 0,
+        memory=run.options.memory_per_job or memory or 0,
     )
 
 

@@ -8,7 +8,7 @@ from polywheel.ci.cibuildwheel import CibuildwheelRun, group_runs
 
 
 def run(label: str | None, target: str = "linux-x86_64", **variables: str) -> CibuildwheelRun:
-    return CibuildwheelRun(target=target, runner="r", label=label, variables=variables)
+    return CibuildwheelRun(target=target, runner=("r",), label=label, variables=variables)
 
 
 def test_what_all_runs_of_a_job_are_told_stands_once() -> None:

@@ -147,7 +147,7 @@ def test_a_target_without_a_runner_is_an_error(make: Any, tmp_path: Path) -> Non
 
 def test_characters_that_yaml_can_not_hold_are_refused(tmp_path: Path) -> None:
     plan = expanded(tmp_path)
-    target = replace(plan.targets["linux-x86_64"], runner="big\x1b[31m")
-    plan = replace(plan, targets={**plan.targets, target.name: target})
+    settings = replace(plan.builds[0].settings, runner=("big\x1b[31m",))
+    plan = replace(plan, builds=tuple(replace(build, settings=settings) for build in plan.builds))
     with pytest.raises(ConfigError, match="unprintable"):
         gitlab(plan, pack(plan, 256, {}))

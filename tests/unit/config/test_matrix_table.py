@@ -12,7 +12,15 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.reader import parse_size
 from polywheel.errors import ConfigError, Problem
 from polywheel.matrix.platforms import known_targets
-from polywheel.model.matrix import AxisValue, Inclusion, Matrix, Pattern, Target
+from polywheel.model.matrix import (
+    AxisValue,
+    BuildSettings,
+    Credentials,
+    Inclusion,
+    Matrix,
+    Pattern,
+    Target,
+)
 from polywheel.model.variant import VariantProperty
 from support.matrices import AT, matrix_of, project_of, targets_of
 
@@ -109,31 +117,48 @@ def test_no_globs_are_not_the_same_as_none_given() -> None:
 def test_a_target() -> None:
     text = """
     [tool.polywheel.targets.box]
+    platform = "linux-x86_64"
     runner = "self-hosted"
     image = ""
     platform-tags = ["manylinux_*_x86_64", "linux_x86_64"]
-    environment = { sys_platform = "linux", platform_machine = "x86_64" }
+    markers = { platform_release = "6.1" }
+    environment = { CUDA_HOME = "/usr/local/cuda" }
+    container-options = "--gpus all"
+    container-credentials = { username = "me", password-secret = "TOKEN" }
+    before-all = "dnf install -y cuda"
+    before-build = "pip list"
     repair-command = "auditwheel repair {wheel} -w {dest_dir}"
     test-command = "pytest {project}"
     memory-per-job = "2G"
     job-timeout = 1.5
     [tool.polywheel.targets."other.one"]
+    runner = ["self-hosted", "gpu"]
     """
     assert targets_of(text) == {
         "box": Target(
             name="box",
-            runner="self-hosted",
-            image="",
+            platform="linux-x86_64",
             platform_tags=("manylinux_*_x86_64", "linux_x86_64"),
-            environment={"sys_platform": "linux", "platform_machine": "x86_64"},
-            repair_command="auditwheel repair {wheel} -w {dest_dir}",
-            test_command="pytest {project}",
-            memory_per_job="2G",
-            job_timeout=1.5,
+            markers={"platform_release": "6.1"},
+            settings=BuildSettings(
+                runner=("self-hosted",),
+                image="",
+                container_options="--gpus all",
+                container_credentials=Credentials(username="me", password_secret="TOKEN"),
+                environment={"CUDA_HOME": "/usr/local/cuda"},
+                before_all="dnf install -y cuda",
+                before_build="pip list",
+                repair_command="auditwheel repair {wheel} -w {dest_dir}",
+                test_command="pytest {project}",
+                memory_per_job="2G",
+                job_timeout=1.5,
+            ),
             at="pyproject.toml: tool.polywheel.targets.box",
         ),
         "other.one": Target(
-            name="other.one", at='pyproject.toml: tool.polywheel.targets."other.one"'
+            name="other.one",
+            settings=BuildSettings(runner=("self-hosted", "gpu")),
+            at='pyproject.toml: tool.polywheel.targets."other.one"',
         ),
     }
 
@@ -141,12 +166,12 @@ def test_a_target() -> None:
 def test_the_targets_that_polywheel_knows_say_everything() -> None:
     for name, target in known_targets().items():
         assert target.name == name
-        assert target.runner
+        assert target.settings.runner
         assert target.platform_tags
         assert {"os_name", "sys_platform", "platform_system", "platform_machine"} == {
-            *target.environment
+            *target.markers
         }
-        assert bool(target.image) == name.startswith(("linux", "musllinux"))
+        assert bool(target.settings.image) == name.startswith(("linux", "musllinux"))
 
 
 AXIS = '[tool.polywheel.matrix.axes.level]\nv2 = ["cpu::level::v2"]\nv3 = []\n'
@@ -320,7 +345,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str, at: str, what: str, hin
         ("targets = 1", "", "expected a table, found 1", ""),
         ("targets.x = 'y'", ".x", "expected a table, found a string", ""),
         ("targets.'x y' = {}", '."x y"', "malformed name 'x y'", "it must match"),
-        ("targets.x.runner = 1", ".x.runner", "expected a string, found 1", ""),
+        ("targets.x.runner = 1", ".x.runner", "expected a label, or a list of labels, found 1", ""),
         ("targets.x.image = false", ".x.image", "expected a string, found a boolean", ""),
         ("targets.x.platform-tags = 'a'", ".x.platform-tags", "expected a list of strings", ""),
         ("targets.x.platform_tags = []", ".x.platform_tags", "unknown key", "'platform-tags'?"),
@@ -330,13 +355,13 @@ def test_what_is_wrong_is_said_with_its_place(text: str, at: str, what: str, hin
         (
             "targets.x.environment.platform_machin = 'x'",
             ".x.environment.platform_machin",
-            "unknown platform marker variable 'platform_machin'",
+            "unknown marker variable 'platform_machin'",
             "did you mean 'platform_machine'?",
         ),
         (
             "targets.x.environment.python_version = '3.1'",
             ".x.environment.python_version",
-            "unknown platform marker variable 'python_version'",
+            "python_version is a marker variable",
             "",
         ),
     ],
@@ -379,7 +404,7 @@ def test_any_table_is_a_matrix_or_a_config_error(matrix: Any, targets: Any) -> N
         read = read_matrix(
             project_of({"tool": {"polywheel": {"matrix": matrix, "targets": targets}}})
         )
-        assert isinstance(read[0], Matrix)
+        assert isinstance(read.matrix, Matrix)
     except ConfigError as error:
         problems = error.problems
     for problem in problems:

@@ -240,31 +240,33 @@ def test_markers_are_about_the_target_and_not_this_machine(marker: str, targets:
 
 def test_a_target_of_ones_own_says_what_its_markers_are() -> None:
     text = (
-        'targets = ["gpu-box"]\nlabel = "{a}"\n[tool.polywheel.matrix.axes.a]\nw = []\n'
+        'targets = ["linux-riscv64"]\nlabel = "{a}"\n[tool.polywheel.matrix.axes.a]\nw = []\n'
         "x = { properties = ['cpu::level::v3'], when = \"platform_machine == 'riscv64'\" }\n"
-        "[tool.polywheel.targets.gpu-box]\nrunner = 'self-hosted'\n"
+        "[tool.polywheel.targets.linux-riscv64]\nrunner = 'self-hosted'\n"
     )
     problem = one_problem(text)
-    assert "is about platform_machine, and the target 'gpu-box' does not define it" in problem.what
+    assert (
+        "is about platform_machine, and the target 'linux-riscv64' does not define it"
+        in problem.what
+    )
     assert problem.at == f"{AT}.axes.a.x.when"
-    assert "targets.gpu-box] environment = { platform_machine" in str(problem.hint)
-    said = plan_of(text + 'environment = { platform_machine = "riscv64" }')
+    assert "targets.linux-riscv64] markers = { platform_machine" in str(problem.hint)
+    said = plan_of(text + 'markers = { platform_machine = "riscv64" }')
     assert labels(said) == ["null", "x"]
-    assert said.targets["gpu-box"].runner == "self-hosted"
+    assert said.targets["linux-riscv64"].settings.runner == ("self-hosted",)
 
 
 def test_what_a_project_says_of_a_known_target() -> None:
     text = (
         LEVEL + '[tool.polywheel.targets.linux-x86_64]\nrunner = "big"\nimage = ""\n'
-        'environment = { platform_release = "6.1" }\n'
+        'environment = { platform_release = "6.1", LEVEL = "{l}" }\n'
     )
     target = plan_of(text).targets["linux-x86_64"]
     known = known_targets()["linux-x86_64"]
     assert target == replace(
         known,
-        runner="big",
-        image="",
-        environment={**known.environment, "platform_release": "6.1"},
+        settings=replace(known.settings, runner=("big",), image="", environment={"LEVEL": "{l}"}),
+        markers={**known.markers, "platform_release": "6.1"},
         at="pyproject.toml: tool.polywheel.targets.linux-x86_64",
     )
 
@@ -913,13 +915,13 @@ def test_a_rule_whose_marker_holds_nowhere_that_its_variants_are_for(key: str) -
 
 def test_a_rule_about_what_a_target_does_not_say() -> None:
     text = (
-        "targets = ['linux-x86_64', 'box']\n"
+        "targets = ['linux-x86_64', 'linux-s390x']\n"
         + BOTH
-        + '[tool.polywheel.targets.box]\nrunner = "x"\n'
+        + '[tool.polywheel.targets.linux-s390x]\nrunner = "x"\n'
         "[tool.polywheel.setup.blas]\nwhen = \"sys_platform == 'linux'\"\ncflags = ['-x']"
     )
     problem = one_problem(text)
-    assert "the target 'box' does not define it" in problem.what
+    assert "the target 'linux-s390x' does not define it" in problem.what
     assert problem.at == "pyproject.toml: tool.polywheel.setup.blas.when"
 
 
@@ -991,8 +993,8 @@ def test_an_unknown_machine_has_its_own_markers(monkeypatch: pytest.MonkeyPatch)
     (target,) = targets.values()
     assert target.name == "linux-ppc64le"
     local = local_marker_environment()
-    assert target.environment == {name: local[name] for name in target.environment}
-    assert "platform_machine" in target.environment
+    assert target.markers == {name: local[name] for name in target.markers}
+    assert "platform_machine" in target.markers
 
 
 def test_a_target_that_nobody_knows_is_one_without_pythons_too() -> None:
@@ -1184,6 +1186,7 @@ def test_variants_that_only_stamp_are_one_build() -> None:
             python="3.12",
             target="linux-x86_64",
             jobs=tuple(f"linux-x86_64-cp312-{label}" for label in ALL),
+            settings=known_targets()["linux-x86_64"].settings,
         ),
     )
     assert {job.build for job in plan.jobs} == {"linux-x86_64-cp312-non-variant"}

@@ -123,7 +123,8 @@ def github(matrix: Mapping[str, Any]) -> list[Combination]:
 def expanded(matrix: Mapping[str, Any]) -> tuple[ExpansionState, Problems]:
     """The cells before they are held against each other."""
     project = project_of({"variant": VARIANT, "tool": {"polywheel": {"matrix": matrix}}})
-    read, declared = read_matrix(project)
+    tables = read_matrix(project)
+    read, declared = tables.matrix, tables.targets
     problems = Problems()
     targets = matrix_targets(read, declared, problems)
     platforms = [Platform(python, target) for target in targets.values() for python in read.python]

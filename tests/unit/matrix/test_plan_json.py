@@ -99,8 +99,8 @@ Spoil = Callable[[dict[str, Any]], object]
     ("spoil", "what", "at"),
     [
         (lambda plan: plan.pop("shape"), "shape is missing", "shape"),
-        (lambda plan: plan.update(shape=2), "expected the shape 1", "shape"),
-        (lambda plan: plan.update(shape="1"), "expected the shape 1", "shape"),
+        (lambda plan: plan.update(shape=3), "expected the shape 2", "shape"),
+        (lambda plan: plan.update(shape="1"), "expected the shape 2", "shape"),
         (lambda plan: plan.pop("jobs"), "jobs is missing", "jobs"),
         (lambda plan: plan.update(job=[]), "unknown key 'job'", "job"),
         (lambda plan: plan.update(builds={}), "expected a list, found a table", "builds"),

@@ -145,7 +145,7 @@ def test_more_packs_go_where_there_is_more_to_do() -> None:
 def test_more_targets_than_packs_is_an_error() -> None:
     plan = plan_of(*([job(f"v{n}", target=name)] for name in "abc" for n in range(2)))
     assert len(pack(plan, 3, {})) == 3
-    with pytest.raises(ConfigError, match="3 targets do not fit into 2 jobs"):
+    with pytest.raises(ConfigError, match="3 targets and images do not fit into 2 jobs"):
         pack(plan, 2, {})
 
 

@@ -112,7 +112,7 @@ class CibuildwheelExecutor:
             self.run.copy_of_source(build, self.source, cibuildwheel=True) as work,
             temporary_folder(self.publisher.out) as folder,
         ):
-            platform = require_platform(build.target)
+            platform = require_platform(self.run.plan.platform_of(build.target))
             if platform.in_container:
                 copy_borrowed_objects(work.source)
             write_own_wheel(self.run.worker_context.polywheel, work.source / _OWN_WHEEL)
@@ -191,8 +191,9 @@ class CibuildwheelExecutor:
             environment[CONFIG_VARIABLE] = self.config
         variables = cibuildwheel_variables(
             jobs,
-            self.run.plan.targets[build.target],
+            build.settings,
             platform,
+            at=self.run.plan.targets[build.target].at,
             settings=self.run.worker_context.settings,
             environment=environment,
             links=(project / _OWN_WHEEL).as_uri(),
@@ -215,7 +216,7 @@ class CibuildwheelExecutor:
         }
 
     def _key(self, build: Build, job: Job) -> str:
-        platform = require_platform(build.target)
+        platform = require_platform(self.run.plan.platform_of(build.target))
         # The files that options name, also behind "=".
         paths = [Path(option.rpartition("=")[2]) for option in self.options]
         return digest_of(
@@ -273,7 +274,7 @@ def _check_jobs(run: RunContext, installation: Installation) -> list[BuildPlatfo
     platforms: dict[str, BuildPlatform] = {}
     problems: list[Problem] = []
     for build in run.builds:
-        platform = require_platform(build.target)
+        platform = require_platform(run.plan.platform_of(build.target))
         if platform.suffix not in platforms:
             platforms[platform.suffix] = installed_platform(installation, platform)
         problems += check_jobs(

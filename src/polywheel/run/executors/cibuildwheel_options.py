@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import Target
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
 from polywheel.run.executors.cibuildwheel_platforms import (
@@ -130,17 +130,16 @@ def check_backend(project: Project) -> None:
 
 
 def by_variant(plan: Plan) -> Plan:
-    """Return the plan with one build, a run of cibuildwheel, for each variant and target."""
-    groups: dict[tuple[str, str | None], list[Job]] = {}
+    """Return the plan with one build, a run of cibuildwheel, for each variant, target, and settings."""
+    groups: dict[tuple[object, ...], tuple[Build, list[Job]]] = {}
     for build in plan.builds:
         for job in map(plan.job, build.jobs):
             if job is not None:
-                groups.setdefault((build.target, job.label), []).append(job)
+                key = (build.target, job.label, repr(build.settings))
+                groups.setdefault(key, (build, []))[1].append(job)
     builds = [
-        Build(
-            id=jobs[0].id, python=jobs[0].python, target=target, jobs=tuple(job.id for job in jobs)
-        )
-        for (target, _), jobs in groups.items()
+        replace(build, id=jobs[0].id, python=jobs[0].python, jobs=tuple(job.id for job in jobs))
+        for build, jobs in groups.values()
     ]
     build_of = {job: build.id for build in builds for job in build.jobs}
     jobs = tuple(replace(job, build=build_of[job.id]) for job in plan.jobs)
@@ -207,9 +206,10 @@ def _check_engine(name: str) -> None:
 
 def cibuildwheel_variables(
     jobs: Sequence[Job],
-    target: Target,
+    build_settings: BuildSettings,
     platform: BuildPlatform,
     *,
+    at: str,
     settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
     links: str | None = None,
@@ -218,7 +218,7 @@ def cibuildwheel_variables(
 ) -> dict[str, str]:
     """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
 
-    ``settings`` are the user's config settings. ``environment`` has the variables for builds,
+    ``at`` is the place of the target. ``settings`` are the user's config settings. ``environment`` has the variables for builds,
     repairs, and tests. ``links`` is the URL of a folder with wheels for them, and ``tables`` is the
     project's ``[tool.cibuildwheel]``. Variables that ``environ`` has stay in force: options are
     appended to them, and they override the commands and the image of the target. The tables
@@ -242,13 +242,16 @@ def cibuildwheel_variables(
     for option, texts in (("config-settings", config_settings), ("environment", assignments)):
         if texts:
             _append_option(variables, option, " ".join(texts), platform, environ)
-    own = {"repair-wheel-command": target.repair_command, "test-command": target.test_command}
-    if platform.in_container and not target.at.startswith(_SHIPPED):
+    own = {
+        "repair-wheel-command": build_settings.repair_command,
+        "test-command": build_settings.test_command,
+    }
+    if platform.in_container and not at.startswith(_SHIPPED):
         image = platform.image_option
         if not any(
             isinstance(table, dict) and image in table for table in (tables, tables.get("linux"))
         ):
-            own[image] = target.image or None
+            own[image] = build_settings.image or None
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
@@ -262,11 +265,17 @@ def job_environment(job: Job) -> dict[str, str]:
     Raises ConfigError if cibuildwheel does not support its target.
     """
     platform = require_platform(job.target, at=job.at)
-    target = Target(name=job.target, at=_SHIPPED)
     if problems := [*check_jobs([job], platform)]:
         raise ConfigError.collected(problems)
     variables = cibuildwheel_variables(
-        [job], target, platform, settings={}, environment={}, tables={}, environ={}
+        [job],
+        BuildSettings(),
+        platform,
+        at=_SHIPPED,
+        settings={},
+        environment={},
+        tables={},
+        environ={},
     )
     return {**platform_variables(platform), **variables}
 

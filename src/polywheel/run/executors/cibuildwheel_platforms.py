@@ -16,7 +16,6 @@ from typing import Any
 
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, closest
-from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 
 _PREFIXES = {
@@ -180,16 +179,15 @@ def check_skip(
                 )
 
 
-def check_image(target: Target, platform: BuildPlatform) -> Iterator[Problem]:
+def check_image(image: str | None, platform: BuildPlatform, *, at: str) -> Iterator[Problem]:
     """Yield the problem of an image that looks like a short name, and is none of cibuildwheel."""
-    image = target.image
     if not image or not platform.in_container or image in platform.images:
         return
     if _SHORT_IMAGE.fullmatch(image):
         close = closest(image, platform.images)
         yield Problem(
             f"cibuildwheel {read_pinned().version} has no image {image!r} for {platform.suffix}",
-            at=f"{target.at}.image",
+            at=at,
             hint=(f"did you mean {close!r}? " if close else "")
             + f"its images are {', '.join(platform.images)}; any other image needs its full name, "
             "such as quay.io/pypa/…",

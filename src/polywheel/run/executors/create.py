@@ -26,11 +26,11 @@ def plan_for_executor(plan: Plan, here: str, *, cibuildwheel: bool) -> tuple[Pla
     """
     if cibuildwheel:
         plan = by_variant(plan)
-        builds = [build for build in plan.builds if serves(here, build.target)]
+        builds = [build for build in plan.builds if serves(here, plan.platform_of(build.target))]
     else:
         builds = plan.builds_for(here)
     if plan.builds and not builds:
-        targets = sorted({build.target for build in plan.builds})
+        targets = sorted({plan.platform_of(build.target) for build in plan.builds})
         raise BuildError(
             f"no build is for this machine: it is {here}, and the builds are for "
             + ", ".join(targets),

@@ -59,8 +59,8 @@ class LocalExecutor:
     interpreters: Mapping[str, Interpreter]
     requirements: BuildRequirements
     publisher: Publisher
-    tools: Mapping[str, Sequence[str]]
-    """By target: the versions of the tools that its builds may use."""
+    tools: Mapping[str | None, Sequence[str]]
+    """By repair command: the versions of the tools that its builds may use."""
 
     def prepare(self, builds: int) -> None:
         """Share the compile slots among this number of builds."""
@@ -183,7 +183,10 @@ class LocalExecutor:
             all_jobs = requested_jobs(self.run.jobs_of(build))
             check = EnvironmentCheck(jobs=all_jobs, installed=build_environment.requirements)
         step = BuildStep(
-            jobs=requested_jobs(jobs), out=str(out), check=check, repair=self._repair_command(build)
+            jobs=requested_jobs(jobs),
+            out=str(out),
+            check=check,
+            repair=build.settings.repair_command,
         )
         environment, profile = build_environment.environment, self.run.prepared.choice.profile
         slots = self.run.slots.settings_for(profile, environment)
@@ -206,9 +209,6 @@ class LocalExecutor:
         slots = self.run.slots.settings_for(profile, environment)
         return run_step(step, context, environment, slots=slots)
 
-    def _repair_command(self, build: Build) -> str | None:
-        return self.run.plan.targets[build.target].repair_command
-
     def _key(self, build: Build, job: Job, environment: Environment) -> str:
         return job_key(
             job,
@@ -216,8 +216,8 @@ class LocalExecutor:
             self.interpreters[build.python],
             environment,
             source_digest=self.requirements.source_digest,
-            tools=self.tools[build.target],
-            repair=self._repair_command(build),
+            tools=self.tools[build.settings.repair_command],
+            repair=build.settings.repair_command,
         )
 
 
@@ -254,7 +254,6 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             without=options.paths_outside_source(),
         )
         source = sdist_maker.unpacked_sdist(source)
-    targets = {build.target: run.plan.targets[build.target] for build in run.builds}
     executor = LocalExecutor(
         run=run,
         source=source,
@@ -271,8 +270,8 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         ),
         publisher=run.publisher(),
         tools={
-            name: [*run.tools, *versions_of_chosen_tools(project, target.repair_command)]
-            for name, target in targets.items()
+            command: [*run.tools, *versions_of_chosen_tools(project, command)]
+            for command in {build.settings.repair_command for build in run.builds}
         },
     )
     return executor, missing

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import Target
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.executors.cibuildwheel_options import (
     by_variant,
@@ -19,7 +19,7 @@ from polywheel.run.executors.cibuildwheel_options import (
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.plans import job, plan_of
 
-LINUX = Target(name="linux-x86_64", image="an/image", at="targets.toml: linux-x86_64")
+LINUX = BuildSettings(image="an/image")
 PLACE = require_platform("linux-x86_64")
 
 
@@ -32,7 +32,8 @@ def nobody_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def told(
     *jobs: Job,
-    target: Target = LINUX,
+    target: BuildSettings = LINUX,
+    at: str = "pyproject.toml",
     settings: dict[str, str | list[str]] | None = None,
     environment: dict[str, str] | None = None,
     tables: dict[str, object] | None = None,
@@ -41,6 +42,7 @@ def told(
         jobs or (job("v3", "3.12"),),
         target,
         PLACE,
+        at=at,
         settings=settings or {},
         environment=environment or {},
         tables=tables or {},
@@ -116,7 +118,7 @@ def test_what_variables_say_already_is_added_to(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CIBW_ENVIRONMENT_LINUX", "B=2")
     monkeypatch.setenv("CIBW_INHERIT", "test-requires: append")
     monkeypatch.setenv("CIBW_TEST_COMMAND", "mine")
-    target = Target(name="linux-x86_64", test_command="its", repair_command="", at="pyproject.toml")
+    target = BuildSettings(test_command="its", repair_command="")
     found = told(environment={"A": "1"}, target=target)
     assert found["CIBW_CONFIG_SETTINGS"] == "mine=1 variant-label=v3"
     assert found["CIBW_ENVIRONMENT_LINUX"] == "B=2 A=1"
@@ -136,10 +138,12 @@ def test_what_variables_say_already_is_added_to(monkeypatch: pytest.MonkeyPatch)
 def test_the_image_of_a_target_gives_way_to_the_projects_tables(
     tables: dict[str, object], image: str | None
 ) -> None:
-    target = Target(name="linux-x86_64", image="own/image", at="pyproject.toml: tool.polywheel…")
+    target = BuildSettings(image="own/image")
     assert told(target=target, tables=tables).get("CIBW_MANYLINUX_X86_64_IMAGE") == image
-    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(), "cibuildwheel has its own"
-    without = Target(name="linux-x86_64", image="", at="pyproject.toml: tool.polywheel…")
+    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(at="targets.toml: linux-x86_64"), (
+        "cibuildwheel has its own"
+    )
+    without = BuildSettings(image="")
     assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(target=without, tables=tables)
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from polywheel.errors import Problem
 from polywheel.matrix.platforms import known_targets
-from polywheel.model.matrix import Target
 from polywheel.run.executors.cibuildwheel_platforms import (
     build_platform,
     check_image,
@@ -124,8 +123,7 @@ def test_jobs_that_the_project_skips(skip: object, patterns: list[str]) -> None:
     ],
 )
 def test_short_names_of_images(image: str | None, hint: str | None) -> None:
-    target = Target(name="x", image=image, at="pyproject.toml: tool.polywheel.targets.x")
-    problems = [*check_image(target, LINUX)]
-    assert [problem.at for problem in problems] == ([f"{target.at}.image"] if hint else [])
+    problems = [*check_image(image, LINUX, at="x.image")]
+    assert [problem.at for problem in problems] == (["x.image"] if hint else [])
     assert all((hint or "") in (problem.hint or "") for problem in problems)
-    assert not [*check_image(target, require_platform("macos-arm64"))]
+    assert not [*check_image(image, require_platform("macos-arm64"), at="x")]

@@ -1,0 +1,184 @@
+"""The settings of each build: those of its target, then those of overrides, with placeholders filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from polywheel.config.matrix_table import MatrixTables
+from polywheel.config.reader import Problems
+from polywheel.errors import nearest
+from polywheel.matrix.cell import Cell
+from polywheel.model.matrix import BuildSettings, Credentials, Override, Selector
+from polywheel.model.plan import NON_VARIANT
+from polywheel.model.setup import placeholders, with_placeholders
+
+_STRICT = ("runner", "image", "container_options", "container_credentials")
+"""Settings in which every placeholder must be known, and double braces are braces. Other braces of the
+other settings belong to a shell, or to placeholders that are replaced when the command runs."""
+_LATER = {"wheel", "dest_dir", "project", "package"}
+"""Placeholders that are replaced when a command runs."""
+_AFTER_THE_BUILD = ("test_command",)
+"""Settings that do not change the wheel. Builds that differ in them are shared."""
+_NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """The settings of one build."""
+
+    settings: BuildSettings
+    set_by: Mapping[str, str]
+    """The key paths of overrides, by the key that they set, such as ``image`` or ``environment.NAME``."""
+
+    number: int
+    """Equal for builds that can be shared."""
+
+
+class SettingsResolver:
+    """Finds the settings of builds, and the overrides that selected none."""
+
+    def __init__(self, tables: MatrixTables, problems: Problems) -> None:
+        self._overrides = tables.overrides
+        self._axes = {axis: [v.name for v in values] for axis, values in tables.matrix.axes.items()}
+        self._problems = problems
+        self._reported = set[tuple[str, str]]()
+        self._numbers: dict[object, int] = {}
+        self._of_target: dict[str, ResolvedSettings] = {}
+        """By target, if nothing depends on the build."""
+        self._matched = set[str]()
+        known: dict[str, Collection[str]] = {
+            **self._axes,
+            "python": tables.matrix.python,
+            "target": tables.matrix.targets,
+            "label": (),
+        }
+        for override in self._overrides:
+            self._check_values(override, known)
+
+    def _check_values(self, override: Override, known: Mapping[str, Collection[str]]) -> None:
+        """Report axes and values that do not exist."""
+        for key, values in override.select.values.items():
+            at = f"{override.at}.select.{key}"
+            if key not in known:
+                self._report(f"the matrix has no axis {key!r}", at, nearest(key, known))
+            for value in values:
+                if known.get(key) and value not in known[key]:
+                    self._report(
+                        f"the matrix has no {key} {value!r}", at, nearest(value, known[key])
+                    )
+
+    def resolve(self, identifier: str, cell: Cell) -> ResolvedSettings:
+        """Return the settings of the build of a job with this id, on the platform of the cell."""
+        target = cell.platform.target
+        if not self._overrides and target.name in self._of_target:
+            return self._of_target[target.name]
+        settings, set_by = target.settings, dict[str, str]()
+        for override in self._overrides:
+            if _selects(override.select, (cell.label or NON_VARIANT, identifier), cell):
+                self._matched.add(override.at)
+                settings = settings.updated(override.settings)
+                set_by |= dict.fromkeys(set_keys(override.settings), override.at)
+        filled = self._fill(settings, set_by, identifier, cell)
+        resolved = ResolvedSettings(filled, set_by, self._number(filled))
+        if filled is target.settings:
+            self._of_target[target.name] = resolved
+        return resolved
+
+    def unmatched(self) -> list[Override]:
+        """Return the overrides that selected no build."""
+        return [override for override in self._overrides if override.at not in self._matched]
+
+    def _number(self, settings: BuildSettings) -> int:
+        key = tuple(
+            tuple(sorted(value.items())) if isinstance(value, Mapping) else value
+            for name, value in _values(settings)
+            if name not in _AFTER_THE_BUILD
+        )
+        return self._numbers.setdefault(key, len(self._numbers))
+
+    def _fill(
+        self, settings: BuildSettings, set_by: Mapping[str, str], identifier: str, cell: Cell
+    ) -> BuildSettings:
+        """The settings with the values of placeholders; the same object if there are none."""
+        platform = cell.platform
+        values = {
+            "python": platform.python,
+            "python_tag": "cp" + platform.python.replace(".", ""),
+            "target": platform.target.name,
+            "platform": platform.target.platform or platform.target.name,
+            "label": cell.label or NON_VARIANT,
+            **cell.axes,
+        }
+
+        def fill(name: str, text: str) -> str:
+            if name not in _STRICT:
+                return _NAME.sub(lambda m: m[0] if m[1] in _LATER else values.get(m[1], m[0]), text)
+            key = name.replace("_", "-")
+            at = f"{set_by.get(key, platform.target.at)}.{key}"
+            for placeholder in placeholders(text):
+                self._check_placeholder(placeholder, values, identifier, at)
+            return with_placeholders(text, lambda placeholder: values.get(placeholder, ""))
+
+        changed: dict[str, Any] = {}
+        for name, value in _values(settings):
+            filled = _map_texts(value, partial(fill, name))
+            if filled != value:
+                changed[name] = filled
+        return replace(settings, **changed) if changed else settings
+
+    def _check_placeholder(
+        self, name: str, values: Mapping[str, str], identifier: str, at: str
+    ) -> None:
+        if name in values:
+            return
+        if name in self._axes:
+            what = f"{{{name}}} has no value for {identifier}, a job without this axis"
+            self._report(what, at, "set another value for this job with an override")
+        else:
+            hint = nearest(name, {*values, *self._axes}) or "write {{ and }} for braces"
+            self._report(f"unknown placeholder {{{name}}}", at, hint)
+
+    def _report(self, what: str, at: str, hint: str | None) -> None:
+        if (what, at) not in self._reported:
+            self._reported.add((what, at))
+            self._problems.add(what, at=at, hint=hint)
+
+
+def _values(settings: BuildSettings) -> Iterator[tuple[str, Any]]:
+    return ((field.name, getattr(settings, field.name)) for field in fields(settings))
+
+
+def _map_texts(value: object, fill: Callable[[str], str]) -> object:
+    """Return a value of a setting with each text replaced by ``fill(text)``."""
+    if isinstance(value, str):
+        return fill(value)
+    if isinstance(value, tuple):
+        return tuple(map(fill, value))
+    if isinstance(value, Mapping):
+        return {key: fill(text) for key, text in value.items()}
+    if isinstance(value, Credentials):
+        return replace(value, username=fill(value.username))
+    return value
+
+
+def set_keys(settings: BuildSettings) -> list[str]:
+    """Return the keys that settings set, such as ``image`` and ``environment.NAME``."""
+    keys = [
+        name.replace("_", "-")
+        for name, value in _values(settings)
+        if name != "environment" and value is not None
+    ]
+    return [*keys, *(f"environment.{name}" for name in settings.environment)]
+
+
+def _selects(select: Selector, names: Sequence[str], cell: Cell) -> bool:
+    """Whether an override is for a job with these names (label and id) and this cell."""
+    if select.globs:
+        return any(fnmatchcase(name, glob) for glob in select.globs for name in names)
+    values = {**cell.axes, **cell.platform.values, "label": names[0]}
+    return all(values.get(key) in allowed for key, allowed in select.values.items())
