@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from polywheel.ci.plan_formats import github_container
 from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template, uses
 from polywheel.config.project import Project
+from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
-from polywheel.model.plan import Plan
+from polywheel.model.matrix import Credentials
+from polywheel.model.plan import Build, Plan
 
 RUNNER = "ubuntu-24.04"
 """The runner of the jobs ``plan``, ``collect``, and ``publish``."""
@@ -27,6 +30,7 @@ TAGS = ("v*",)
 _REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
 _VERSION = re.compile(r"3\.[1-9][0-9]")
 _SECRET = re.compile(r"(?!GITHUB_)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
+_REFUSED_OPTION = re.compile(r"(?:^|\s)(--network|--entrypoint)\b")
 _PYPI_UPLOADS = frozenset({"upload.pypi.org", "test.pypi.org"})
 _RELEASE_MOST = 1000
 """The maximum number of files of a release on GitHub."""
@@ -148,14 +152,60 @@ def _check_name(option: str, text: str) -> None:
         raise ConfigError(f"expected a name without line breaks, got {text!r}", at=option)
 
 
+def container_credentials(plan: Plan) -> Credentials | None:
+    """Return the login for the images of all builds; None without one.
+
+    GitHub refuses an empty user name (``non-empty-string`` in workflow-v1.0.json of actions/runner), so all
+    containers of a job have the same login. Raises ConfigError if the images need different ones, or if their
+    options are not possible on GitHub.
+    """
+    problems = Problems()
+    by_login: dict[Credentials | None, list[Build]] = {}
+    for build in plan.builds:
+        settings, target = build.settings, plan.targets[build.target]
+        if not settings.image:
+            continue
+        by_login.setdefault(settings.container_credentials, []).append(build)
+        in_job = github_container(plan.platform_of(build.target), settings.image) == "job"
+        if settings.container_credentials is not None and not in_job:
+            problems.add(
+                f"GitHub's own actions can't run in {settings.image}, so it is started in a step, "
+                "without a login",
+                at=f"{build.set_by.get('container-credentials', target.at)}.container-credentials",
+                hint="copy the image to a registry that needs no login",
+            )
+        option = _REFUSED_OPTION.search(settings.container_options or "")
+        if in_job and option:
+            problems.add(
+                f"GitHub does not support {option[1]} for the container of a job",
+                at=f"{build.set_by.get('container-options', target.at)}.container-options",
+            )
+    problems.raise_all()
+    if len(by_login) > 1:
+        examples = " and ".join(builds[0].id for builds in by_login.values())
+        raise ConfigError(
+            f"on GitHub, all images of a workflow need the same container-credentials, or none: {examples} "
+            "have different ones",
+            at="tool.polywheel.targets",
+            hint="take all images from one registry, or write a workflow for each, with a --config file",
+        )
+    return next(iter(by_login), None)
+
+
 def github_workflow(
-    settings: WorkflowSettings, *, config: str | None, pr_subset: bool, max_jobs: int | None
+    settings: WorkflowSettings,
+    *,
+    config: str | None,
+    pr_subset: bool,
+    max_jobs: int | None,
+    credentials: Credentials | None = None,
 ) -> str:
     """Return the workflow. ``config``: the file of ``--config``, relative to the root."""
     project_arguments = [settings.source, *([f"--config={config}"] if config is not None else [])]
     return render_template(
         "github.yml.j2",
         **template_values(settings),
+        credentials=credentials,
         plan=[
             *project_arguments,
             "--format=github",

@@ -28,9 +28,9 @@ Entry = dict[str, str | list[str]]
 
 def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
     """The entries for CI jobs: ``id``, ``runner`` (a label or a list of labels), and texts: ``image`` (or empty),
-    ``container`` (``job`` or ``step``, or empty without an image), ``python`` (all Pythons of the pack, separated by
-    spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs`` (all, separated by spaces, as
-    ``polywheel build --only`` accepts them).
+    ``container`` (``job`` or ``step``, or empty without an image), ``options`` (of the container), ``python`` (all
+    Pythons of the pack, separated by spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs``
+    (all, separated by spaces, as ``polywheel build --only`` accepts them).
 
     Raises ConfigError for a build without a runner.
     """
@@ -40,7 +40,9 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
         pack_labels = list(dict.fromkeys(labels[job] for job in pack.jobs))
         at = target.at or f"tool.polywheel.targets.{target.name}"
         runner, image = require_runner(target.name, settings.runner, at), settings.image or ""
-        for key, text in (("image", image), *(("runner", text) for text in settings.runner or ())):
+        options = settings.container_options or ""
+        texts = (("image", image), ("container-options", options))
+        for key, text in (*texts, *(("runner", text) for text in settings.runner or ())):
             if not text.isprintable():
                 what = f"the {key} of {target.name!r} contains an unprintable character"
                 raise ConfigError(what, at=at)
@@ -49,6 +51,7 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
             "runner": runner,
             "image": image,
             "container": github_container(plan.platform_of(target.name), image),
+            "options": options,
             "python": " ".join(pack.pythons),
             "target": pack.target,
             "label": pack_labels[0],

@@ -95,7 +95,7 @@ def _print_next_steps(options: argparse.Namespace, path: Path, repository: Repos
 def _github(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.github import github_workflow
+    from polywheel.ci.github import container_credentials, github_workflow
 
     _check_jobs(plan, options)
     return github_workflow(
@@ -103,6 +103,7 @@ def _github(
         config=_config(options, project, repository),
         pr_subset=options.pr_subset,
         max_jobs=options.max_jobs,
+        credentials=container_credentials(plan),
     )
 
 

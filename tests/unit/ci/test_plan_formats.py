@@ -18,7 +18,10 @@ from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
 from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
-KEYS = {"id", "runner", "image", "container", "python", "target", "label", "labels", "jobs"}
+KEYS = {
+    *("id", "runner", "image", "container", "options"),
+    *("python", "target", "label", "labels", "jobs"),
+}
 
 
 def included(plan: Plan, most: int = 256) -> list[dict[str, Any]]:
@@ -54,6 +57,7 @@ def test_an_entry_says_what_a_job_of_ci_needs(tmp_path: Path) -> None:
         "runner": "ubuntu-24.04",
         "image": "quay.io/pypa/manylinux_2_28_x86_64",
         "container": "job",
+        "options": "",
         "python": "3.11",
         "target": "linux-x86_64",
         "label": "non-variant",
