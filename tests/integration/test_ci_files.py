@@ -223,8 +223,8 @@ def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> N
     commands = {"repair-command": f"auditwheel {EVIL}\n{{wheel}}", "test-command": f"{EVIL}\u2028"}
     extra = "[tool.polywheel.targets.linux-x86_64]\n"
     extra += "".join(f"{key} = {json.dumps(text)}\n" for key, text in commands.items())
-    extra += f"image = {json.dumps(EVIL)}\n[tool.polywheel.targets.macos-arm64]\n"
-    extra += f"runner = {json.dumps(EVIL)}\n"
+    evil = json.dumps(EVIL.replace("{", "{{").replace("}", "}}"))  # they may have placeholders
+    extra += f"image = {evil}\n[tool.polywheel.targets.macos-arm64]\nrunner = {evil}\n"
     (project / "pyproject.toml").write_text(PROJECT + extra, encoding="utf-8")
     options: list[str | Path] = [
         "--publish",
