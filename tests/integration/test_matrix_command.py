@@ -376,8 +376,11 @@ def test_values_that_no_provider_knows_are_told_together(
     tmp_path: Path, cache: dict[str, str]
 ) -> None:
     change = (
-        'v3 = ["x86_64 :: level :: v3"]',
-        'v3 = ["x86_64 :: level :: v33"]\nv4 = ["x86_64 :: level :: v4", "x86_64 :: avx99 :: on"]',
+        'v3 = ["x86_64 :: level :: v3"]\n',
+        (
+            'v3 = ["x86_64 :: level :: v33"]\nv4 = ["x86_64 :: level :: v4", "x86_64 :: avx99 :: on"]\n'
+            '[tool.polywheel.providers.x86_64]\nquery = "plugin"\n'
+        ),
     )
     out, said = checked(tmp_path, change, cache, code=3)
     assert out == ""

@@ -45,7 +45,8 @@ class ProviderOverride:
 
     query: str | None = None
     """``plugin``: install the plugin and ask it; ``preset``: check properties against the preset of the
-    namespace, and install nothing; ``never``: do not check properties."""
+    namespace, and install nothing; ``never``: do not check properties. Without it, the plugin is asked if there is
+    one, and the plan compares properties of well-known plugins with the preset."""
 
 
 def _check_provider(table: Table, override: ProviderOverride) -> None:

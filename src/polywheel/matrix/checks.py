@@ -15,32 +15,10 @@ from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Build, Plan, Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
-from polywheel.setup.presets import check_against_preset, load_preset, preset_names
 from polywheel.system.terminal import join_first
 
 _MAX_NAMED_RULES = 3
 _MAX_NAMED_PLATFORMS = 4
-
-
-def check_properties(matrix: Matrix, project: Project, problems: Problems) -> None:
-    """Check each property against its namespace, or against the preset that decides about it."""
-    properties = [
-        (prop, value.at)
-        for values in matrix.axes.values()
-        for value in values
-        for prop in value.properties
-    ]
-    properties += [
-        (prop, f"{include.pattern.at}.properties")
-        for include in matrix.include
-        for prop in include.properties
-    ]
-    for prop, at in properties:
-        problems.attempt(project.metadata.check, prop, at=at)
-        override = project.settings.providers.get(prop.namespace)
-        if override and override.query == "preset" and prop.namespace in preset_names():
-            preset = load_preset(prop.namespace, at=at)
-            problems.attempt(check_against_preset, [prop], preset, at=at)
 
 
 def merge_cells(state: ExpansionState) -> list[Cell]:

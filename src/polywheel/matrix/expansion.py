@@ -13,11 +13,11 @@ from polywheel.errors import ConfigError
 from polywheel.matrix.build_settings import ResolvedSettings, SettingsResolver
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell
+from polywheel.matrix.check_properties import check_properties
 from polywheel.matrix.check_pythons import check_pythons
 from polywheel.matrix.checks import (
     check_filenames,
     check_labels,
-    check_properties,
     check_rules_are_used,
     check_used,
     merge_cells,
@@ -403,7 +403,7 @@ def _expand(
     variants = project.metadata.variants
     table = Table({}, project.file, ("variant", "variants"), Problems())
     variant_at = {label: table.at(label) for label in variants}
-    check_properties(matrix, project, problems)
+    check_properties(matrix, project, variant_at, problems, plugins=rules)
     state = expand_cells(matrix, platforms, variants, variant_at=variant_at, problems=problems)
     cells = merge_cells(state)
     check_labels(cells, project.metadata, variant_at, problems)

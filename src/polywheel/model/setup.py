@@ -140,6 +140,8 @@ class Preset:
     namespace: str
     features: Mapping[str, FeatureValues]
     rules: tuple[SetupRule, ...]
+    plugins: tuple[str, ...] = ()
+    """The normalized names of packages with a plugin that has these features and values."""
 
 
 @dataclass(frozen=True, slots=True)

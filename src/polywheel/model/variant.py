@@ -209,14 +209,15 @@ class VariantMetadata:
     providers: Mapping[str, Provider] = field(default_factory=lambda: MappingProxyType({}))
     variants: Mapping[str, Variant] = field(default_factory=lambda: MappingProxyType({}))
 
-    def check(self, prop: VariantProperty, *, at: str) -> None:
-        """Raise ConfigError if the declarations exclude a property.
+    def check(self, prop: VariantProperty | VariantFeature, *, at: str) -> None:
+        """Raise ConfigError if the declarations exclude a property or feature.
 
         Its namespace must have a provider. If that has static properties, they must contain feature and value.
         Plugins are not asked.
         """
+        value = prop.value if isinstance(prop, VariantProperty) else None
         if prop.namespace == ABI_DEPENDENCY:
-            if not ABI_VALUE.fullmatch(prop.value):
+            if value is not None and not ABI_VALUE.fullmatch(value):
                 raise ConfigError(
                     f"the value of '{prop}' is not a version of one to three components",
                     at=at,
@@ -233,11 +234,11 @@ class VariantMetadata:
                 at=at,
                 hint=nearest(prop.feature, static),
             )
-        if prop.value not in static[prop.feature]:
+        if value is not None and value not in static[prop.feature]:
             raise ConfigError(
                 f"the provider of {prop.namespace!r} does not know the value of '{prop}'",
                 at=at,
-                hint=nearest(prop.value, static[prop.feature]),
+                hint=nearest(value, static[prop.feature]),
             )
 
     def check_namespace(self, prop: VariantProperty, *, at: str) -> None:

@@ -83,7 +83,9 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
     if override is not None:
         at = project.at(f"tool.polywheel.providers.{namespace}")
         declared = provider.requires or provider.build_requires
-        if requires and not (declared and _distribution(requires[0]) == _distribution(declared[0])):
+        if requires and not (
+            declared and distribution_name(requires[0]) == distribution_name(declared[0])
+        ):
             reference = None  # another plugin, not only another version
         reference = override.plugin_api or reference
         query = override.query or query
@@ -98,13 +100,14 @@ def build_provider(project: Project, provider: Provider) -> BuildProvider:
     )
 
 
-def _distribution(requirement: str) -> str:
+def distribution_name(requirement: str) -> str:
+    """The normalized name of the package that a requirement installs."""
     return canonicalize_name(Requirement(requirement).name)
 
 
 def default_reference(requires: Sequence[str]) -> str:
     """The module of a plugin without ``plugin-api``: that of the first installed requirement."""
-    return _distribution(requires[0]).replace("-", "_")
+    return distribution_name(requires[0]).replace("-", "_")
 
 
 def applicable_requirements(requires: Iterable[str]) -> tuple[str, ...]:

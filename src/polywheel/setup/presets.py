@@ -11,9 +11,9 @@ from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import FEATURES, read_setup_rules
 from polywheel.data import data_folder
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.setup import Preset
-from polywheel.model.variant import VariantProperty
+from polywheel.model.variant import VariantFeature, VariantProperty
 
 
 @cache
@@ -46,10 +46,27 @@ def _read(path: Path) -> Preset:
         namespace=table.string("namespace") or "",
         features=FEATURES.read(table, "features"),
         rules=read_setup_rules(table, "setup"),
+        plugins=table.strings("plugins") or (),
     )
     table.finish()
     problems.raise_all()
     return preset
+
+
+def preset_problem(
+    prop: VariantProperty | VariantFeature, preset: Preset, *, at: str
+) -> Problem | None:
+    """The problem of a property or feature that a preset does not know; None if it knows it."""
+    feature = preset.features.get(prop.feature)
+    if feature is None:
+        what, hint = "feature", nearest(prop.feature, preset.features)
+    elif isinstance(prop, VariantProperty) and not feature.has(prop.value):
+        what, hint = "value", nearest(prop.value, feature.values)
+        if feature.pattern is not None:
+            hint = hint or f"it must match ^{feature.pattern}$"
+    else:
+        return None
+    return Problem(f"the preset {preset.name!r} does not know the {what} of '{prop}'", at, hint)
 
 
 def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, *, at: str) -> None:
@@ -57,17 +74,10 @@ def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, 
     problems = Problems()
     values: dict[str, list[str]] = {}
     for prop in properties:
-        feature = preset.features.get(prop.feature)
-        if feature is None or not feature.has(prop.value):
-            hint = nearest(prop.value, feature.values) if feature else None
-            if feature and feature.pattern is not None:
-                hint = hint or f"it must match ^{feature.pattern}$"
-            problems.add(
-                f"the preset {preset.name!r} does not know the {'value' if feature else 'feature'} of '{prop}'",
-                at=at,
-                hint=hint if feature else nearest(prop.feature, preset.features),
-            )
-        elif not feature.multi_value:
+        problem = preset_problem(prop, preset, at=at)
+        if problem is not None:
+            problems.found.append(problem)
+        elif not preset.features[prop.feature].multi_value:
             values.setdefault(prop.feature, []).append(prop.value)
     for name, several in values.items():
         if len(several) > 1:
