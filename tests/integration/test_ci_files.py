@@ -205,7 +205,7 @@ def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> Non
     found = dict(texts(document))
     where = {at for at, one in found.items() if "rm -rf" in one}
     if kind == "gitlab":
-        told = document[".polywheel:tools"]["variables"]
+        told = document[".polywheel-tools"]["variables"]
         assert told["POLYWHEEL_SOURCE"] == {"value": f"./{name}", "expand": False}
         assert told["POLYWHEEL_TABLES"] == {"value": f"./{name} tables.toml", "expand": False}
         assert {at.rsplit(".", 2)[1] for at in where} == {"POLYWHEEL_SOURCE", "POLYWHEEL_TABLES"}
@@ -493,7 +493,7 @@ def test_the_child_pipeline_of_gitlab_is_whole(project: Path) -> None:
     holds_to(KINDS["gitlab"], path)
     for one in jobs.values():
         assert one["extends"] in child
-    assert child["polywheel:wheels"]["trigger"]["include"][0]["local"] == "/.gitlab/polywheel.yml"
+    assert child["polywheel-wheels"]["trigger"]["include"][0]["local"] == "/.gitlab/polywheel.yml"
     for at, text in texts(include):
         if at.endswith(("script", "before_script")) and shutil.which("sh"):
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)

@@ -1,13 +1,15 @@
-"""The scripts of the GitLab include: plan, two jobs of the child pipeline, and collect."""
+"""The scripts of the GitLab include: plan, two jobs of the child pipeline, sdist, collect, and publish."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +17,265 @@ import pytest
 
 from support.build_command import CACHE
 from support.builds import read_wheel, run
+from support.index_wheels import V1, V2, variant, write_wheel
 from support.projects import HERE, example
+from support.web_server import serve
 from support.workflows import load
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")
+SETTINGS = f"""
+[tool.polywheel.matrix]
+python = ["{HERE}"]
+[tool.polywheel.ci.gitlab]
+sdist = true
+before-script = ['export SEEN="$POLYWHEEL_LABELS, $POLYWHEEL_PYTHON, $POLYWHEEL_TARGET"']
+after-build-script = ['echo "$SEEN" >> hooks.txt', 'ls "$POLYWHEEL_WHEELS" >> hooks.txt']
+cache = false
+"""
 
 
-def job(name: str, pipeline: Mapping[str, Any], checkout: Path, **said: str) -> None:
+def merged(name: str, pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """A job with what it extends, as GitLab merges them."""
+    own = dict(pipeline[name])
+    extended = own.pop("extends", [])
+    result: dict[str, Any] = {}
+    for base in [extended] if isinstance(extended, str) else extended:
+        result = joined(result, merged(base, pipeline))
+    return joined(result, own)
+
+
+def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(first)
+    for key, value in second.items():
+        both = (
+            isinstance(value, dict) and isinstance(result.get(key), dict) and "value" not in value
+        )
+        result[key] = joined(result[key], value) if both else value
+    return result
+
+
+def job(
+    name: str,
+    pipeline: Mapping[str, Any],
+    checkout: Path,
+    given: Mapping[str, str] | None = None,
+    *,
+    code: int = 0,
+) -> str:
     """Run the scripts of a job, in one shell as GitLab does, with its variables and nothing else."""
-    own = pipeline[name]
-    around = pipeline.get(own.get("extends", ""), {})
-    base = pipeline.get(around.get("extends", ""), {})
-    variables: dict[str, Any] = {}
-    for one in (base, around, own):
-        variables |= one.get("variables", {})
-    script = [
-        *(around.get("before_script") or base.get("before_script")),
-        *(own.get("script") or around["script"]),
-    ]
-    subprocess.run(
-        ["sh", "-e", "-c", "\n".join(script)],
-        cwd=checkout,
-        env={
-            **{key: text for key, text in os.environ.items() if "POLYWHEEL" not in key},
-            "POLYWHEEL_CACHE_DIR": str(CACHE),
-            "TMPDIR": str(checkout.parent),
-            "PIP_NO_COMPILE": "1",
-            **{
-                key: one["value"] if isinstance(one, dict) else str(one)
-                for key, one in variables.items()
-            },
-            **said,
+    own = merged(name, pipeline)
+    env = {
+        **{key: text for key, text in os.environ.items() if "POLYWHEEL" not in key},
+        "POLYWHEEL_CACHE_DIR": str(CACHE),
+        "TMPDIR": str(checkout.parent),
+        "PIP_NO_COMPILE": "1",
+        **{
+            key: one["value"] if isinstance(one, dict) else str(one)
+            for key, one in own["variables"].items()
         },
+        **(given or {}),
+    }
+    done = subprocess.run(
+        ["sh", "-e", "-c", "\n".join([*own["before_script"], *own["script"]])],
+        cwd=checkout,
+        env=env,
         stdin=subprocess.DEVNULL,
-        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
     )
+    assert done.returncode == code, done.stdout
+    return done.stdout
 
 
-def test_the_scripts_end_with_wheels_and_an_index(wheelhouse: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def with_polywheel() -> dict[str, str]:
+    """An image that has polywheel, and twine beside it."""
+    scripts = Path(sys.executable).parent
+    return {"POLYWHEEL_INSTALL": "no", "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+
+
+def generated(project: Path, *options: str) -> dict[str, Any]:
+    """The include file of a repository."""
+    run(["git", "init", "-q"], cwd=project.parent)
+    command: list[str | Path] = [sys.executable, "-m", "polywheel", "ci", "gitlab", project]
+    run([*command, *options], cwd=project.parent)
+    text = (project.parent / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8")
+    return load(text)
+
+
+def test_the_scripts_end_with_wheels_and_an_index(
+    wheelhouse: Path, isolated: dict[str, str], with_polywheel: dict[str, str], tmp_path: Path
+) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     name = "it's; $(touch broken) * x"
     project = example("flit-core", checkout).rename(checkout / name)
     with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write(f'[tool.polywheel.matrix]\npython = ["{HERE}"]\n')
-    run(["git", "init", "-q"], cwd=checkout)
+        file.write(SETTINGS)
     (wheel,) = wheelhouse.glob("*.whl")
-    requirement = f"polywheel[cli] @ {wheel.as_uri()}"
-    bare = {"POLYWHEEL_REQUIREMENT": f"polywheel @ {wheel.as_uri()}"}  # enough, and quicker
-    command: list[str | Path] = [sys.executable, "-m", "polywheel", "ci", "gitlab", project]
-    command.append("--max-jobs=1")
-    run([*command, "--requirement", requirement], cwd=checkout)
-    pipeline = load((checkout / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
-    job("polywheel:plan", pipeline, checkout, **bare)
+    # Not the polywheel of this environment: the requirement is a file.
+    requirement = f"polywheel @ {wheel.as_uri()}"
+    pipeline = generated(project, "--max-jobs=1", f"--requirement={requirement}")
+    job("polywheel-plan", pipeline, checkout)
     jobs = json.loads((checkout / "polywheel-jobs.yml").read_text(encoding="utf-8"))
     assert len(jobs) == 1, "both builds in one job"
     (checkout / "polywheel-jobs.yml").unlink()
+    here = {**with_polywheel, "POLYWHEEL_REQUIREMENT": "polywheel>=0.1"}
     for number, identifier in enumerate(jobs):
-        job(identifier, {**pipeline, **jobs}, checkout, CI_JOB_ID=str(number))
+        job(identifier, {**pipeline, **jobs}, checkout, {**here, "CI_JOB_ID": str(number)})
     out = checkout / "polywheel-out"
     assert sorted(one.name for one in (out / "0").iterdir()) == ["logs", "report.json", "wheels"]
+    seen = (checkout / "hooks.txt").read_text(encoding="utf-8").splitlines()
+    (values,) = [one["variables"] for one in jobs.values()]
+    assert seen[0] == f"mkl openblas, {HERE}, {values['POLYWHEEL_TARGET']}"
+    assert [one.rpartition("-")[2] for one in seen[1:]] == ["mkl.whl", "openblas.whl"]
+    job("polywheel-sdist", pipeline, checkout, {**here, **isolated})
     shutil.rmtree(project)  # the job that collects needs no more than artifacts
-    job("polywheel:collect", pipeline, checkout, **bare)
-    wheels = sorted((checkout / "dist").glob("*.whl"))
+    job("polywheel-collect", pipeline, checkout, here)
+    dist = checkout / "dist"
+    wheels = sorted(dist.glob("*.whl"))
     assert [one.stem.rpartition("-")[2] for one in wheels] == ["mkl", "openblas"]
     assert all(read_wheel(one).stamped for one in wheels)
-    assert [*(checkout / "dist").glob("*-variants.json")]
+    assert len([*dist.glob("*-variants.json"), *dist.glob("*.tar.gz")]) == 2
     assert "2 wheels" in (checkout / "summary.md").read_text(encoding="utf-8")
     assert not [*tmp_path.rglob("broken")]
+
+
+def test_pipelines_select_wheels_by_variables(
+    with_polywheel: dict[str, str], tmp_path: Path
+) -> None:
+    project = example("flit-core", tmp_path)
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    pipeline = generated(project, "--pr-subset")
+    merge_request = "merge_request_event"
+    for said, labels in (
+        ({}, {"mkl", "openblas"}),
+        ({"POLYWHEEL_SELECT": "m* *mkl"}, {"mkl"}),
+        ({"POLYWHEEL_SELECT": "*-mkl op*"}, {"mkl", "openblas"}),
+        ({"CI_PIPELINE_SOURCE": merge_request, "POLYWHEEL_SELECT": "o*"}, {"openblas"}),
+    ):
+        job("polywheel-plan", pipeline, tmp_path, {**with_polywheel, **said})
+        jobs = json.loads((tmp_path / "polywheel-jobs.yml").read_text(encoding="utf-8"))
+        assert {one["variables"]["POLYWHEEL_LABEL"] for one in jobs.values()} == labels
+
+
+def test_an_image_without_the_right_polywheel_is_an_error(
+    with_polywheel: dict[str, str], tmp_path: Path
+) -> None:
+    project = example("flit-core", tmp_path)
+    pipeline = generated(project)
+    without = {**with_polywheel, "PATH": "/usr/bin:/bin"}
+    for env in (
+        {**without},
+        {**with_polywheel, "POLYWHEEL_REQUIREMENT": "polywheel==0.0.1"},
+        {**with_polywheel, "POLYWHEEL_REQUIREMENT": "polywheel @ file:///x"},
+    ):
+        printed = job("polywheel-plan", pipeline, tmp_path, env, code=2)
+        assert "this image has no polywheel on PATH that meets the requirement polywheel" in printed
+
+
+@pytest.fixture
+def registry() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The address of a server that takes every upload, and the authorization and file of each."""
+    uploads: list[tuple[str, str]] = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            (file,) = re.findall(rb'filename="([^"]+)"', body)
+            uploads.append((f"{self.path} {self.headers['Authorization']}", file.decode()))
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serve(Registry) as address:
+        yield address, uploads
+
+
+def test_wheels_and_variants_json_are_published_to_gitlab(
+    registry: tuple[str, list[tuple[str, str]]],
+    with_polywheel: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    address, uploads = registry
+    project = example("flit-core", tmp_path)
+    toml = project / "pyproject.toml"
+    text = toml.read_text(encoding="utf-8")
+    command: list[str | Path] = [sys.executable, "-m", "polywheel", "ci", "gitlab", project]
+    done = run([*command, "--publish"], cwd=tmp_path, check=False)
+    assert "add metadata-fields = false" in done.stdout
+    toml.write_text(
+        text.replace("[tool.polywheel]\n", "[tool.polywheel]\nmetadata-fields = false\n"),
+        encoding="utf-8",
+    )
+    pipeline = generated(project, "--publish")
+    dist = tmp_path / "dist"
+    for label, properties in {"v1": V1, "v2": V2}.items():
+        write_wheel(dist, variant(label, properties), fields=False)
+    run([sys.executable, "-m", "polywheel", "index", dist], cwd=tmp_path)
+    own = merged("polywheel-publish", pipeline)
+    url = own["variables"]["TWINE_REPOSITORY_URL"]
+    assert url == "$CI_API_V4_URL/projects/$CI_PROJECT_ID/packages/pypi"
+    env = {**with_polywheel, "TWINE_REPOSITORY_URL": f"{address}/projects/7/packages/pypi"}
+    printed = job("polywheel-publish", pipeline, tmp_path, env, code=2)
+    assert "the CI/CD variable CI_JOB_TOKEN is not set" in printed
+    job("polywheel-publish", pipeline, tmp_path, {**env, "CI_JOB_TOKEN": "s3cret"})
+    assert {at for at, _ in uploads} == {
+        "/projects/7/packages/pypi Basic Z2l0bGFiLWNpLXRva2VuOnMzY3JldA=="
+    }
+    names = [name for _, name in uploads]
+    assert sorted(names[:-1]) == ["demo-1.0-py3-none-any-v1.whl", "demo-1.0-py3-none-any-v2.whl"]
+    assert names[-1] == "demo-1.0-variants.json"
+
+
+def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_path: Path) -> None:
+    """The parts of the script around the build, on a machine that is new for each job."""
+    project = example("flit-core", tmp_path)
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("[tool.polywheel.ci.gitlab]\ncache-size = '200K'\n")
+    script = generated(project)[".polywheel"]["script"]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    saved = checkout / ".polywheel-cache" / "environments.tar"
+
+    def build(machine: str, kilobytes: int, **given: str) -> str:
+        home = tmp_path / machine
+        home.mkdir(exist_ok=True)
+        fake = f'mkdir -p "$POLYWHEEL_CACHE_DIR"; head -c {kilobytes}000 /dev/zero > "$POLYWHEEL_CACHE_DIR/{machine}"'
+        env = {"HOME": str(home), "PATH": os.environ["PATH"], **given}
+        lines = "\n".join(["set -e", script[0], "ls -a", fake, script[-1]])
+        command = ["sh", "-c", lines]
+        return subprocess.run(
+            command, cwd=checkout, env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    def files(machine: str) -> dict[str, int]:
+        folder = tmp_path / machine / ".cache" / "polywheel"
+        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    build("first", 50)
+    assert saved.stat().st_size > 50_000
+    assert ".polywheel-cache" not in build("second", 50), "the source has no such folder"
+    assert files("second")["first"] == files("first")["first"], "to the nanosecond"
+    # A machine whose cache stays is left alone, and so is the cache of a release.
+    build("second", 60)
+    assert not saved.parent.exists()
+    build("third", 50)
+    build("release", 50, CI_COMMIT_TAG="v1")
+    assert {*files("release")} == {"release"}
+    assert not saved.parent.exists()
+    # One that is too large is emptied.
+    assert "the next build starts with an empty one" in build("large", 300)
+    assert saved.stat().st_size == 0
+    build("after", 50)
+    assert {*files("after")} == {"after"}
+    # A damaged one is ignored.
+    saved.write_bytes(b"no archive")
+    build("damaged", 50)
+    assert {*files("damaged")} == {"damaged"}

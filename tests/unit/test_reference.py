@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator
 from validate_pyproject.api import Validator
 from validate_pyproject.errors import ValidationError
 
+from polywheel.config.ci_table import read_ci
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import Project, Settings, read_project
 from polywheel.config.reader import Table
@@ -76,6 +77,7 @@ def read(document: dict[str, Any], folder: Path) -> Project:
     """Both readers. Raises ConfigError."""
     project = read_document(document, folder)
     read_matrix(project)
+    read_ci(project)
     return project
 
 

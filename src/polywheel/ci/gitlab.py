@@ -5,45 +5,89 @@ It does not contain the matrix: every pipeline creates the plan, in a child pipe
 
 from __future__ import annotations
 
-from polywheel.ci.rendering import SafeYaml, render_template
-from polywheel.errors import ConfigError
+from collections.abc import Iterator
 
-IMAGE = "python:3.13"
-"""The image of the jobs ``polywheel:plan`` and ``polywheel:collect``."""
-REQUIREMENT = "polywheel[cli]"
+from polywheel.ci.github import Publication
+from polywheel.ci.plan_formats import gitlab_timeout
+from polywheel.ci.rendering import SafeYaml, render_template
+from polywheel.config.project import Project
+from polywheel.config.reader import parse_size
+from polywheel.errors import ConfigError
+from polywheel.model.ci import GitLabSettings
+from polywheel.model.plan import Plan
+
 FILE = ".gitlab/polywheel.yml"
 
 
 def gitlab_include(
     header: str,
+    settings: GitLabSettings,
     *,
     file: str,
     source: str,
     config: str | None,
     pr_subset: bool,
     max_jobs: int | None,
-    image: str,
-    requirement: str,
+    submodules: bool = False,
 ) -> str:
     """Return the include file. Raises ConfigError.
 
     ``file`` is the path of the include file itself, which the child pipeline includes as well.
     ``file``, ``source``, and ``config`` are relative to the root of the repository.
     """
-    for option, text in {"--image": image, "--requirement": requirement}.items():
-        if not text.strip() or not text.isprintable():
-            raise ConfigError(f"expected a text without line breaks, got {text!r}", at=option)
     # GitLab treats these characters as wildcards and has no way to escape them.
     if any(letter in file for letter in "*?[]{}$\\"):
         raise ConfigError(f"GitLab can't include a file named {file!r}", at="-o")
     return render_template(
         "gitlab.yml.j2",
         header=SafeYaml(header),
-        file=f"/{file.removeprefix('./')}",
+        settings=settings,
+        file=_from_root(file),
         source=source,
         config=config or "",
-        pr_subset="--pr-subset" if pr_subset else "",
-        max_jobs=f"--max-jobs={max_jobs}" if max_jobs is not None else "",
-        image=image,
-        requirement=requirement,
+        include=[_from_root(path) for path in settings.include],
+        submodules=submodules,
+        to_pypi=_to_pypi(settings),
+        timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
+        cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
+        pr_subset="yes" if pr_subset else "no",
+        max_jobs="" if max_jobs is None else str(max_jobs),
     )
+
+
+def check_gitlab_publication(
+    settings: GitLabSettings, project: Project, plan: Plan
+) -> Iterator[str]:
+    """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
+    labelled = [job for job in plan.jobs if job.label is not None]
+    if not settings.publish or not labelled:
+        return
+    if not _to_pypi(settings):
+        if project.settings.metadata_fields:
+            raise ConfigError(
+                "twine, which uploads the wheels, refuses Variant-* fields in METADATA",
+                at=project.at("tool.polywheel.metadata-fields"),
+                hint="add metadata-fields = false to [tool.polywheel]; installers read variant.json, "
+                "not these fields",
+            )
+    elif len(labelled) == len(plan.jobs):
+        raise ConfigError(
+            "PyPI does not accept wheels with a label, and the matrix has no others",
+            at=f"{settings.at}.repository-url",
+            hint="add plain = true to [tool.polywheel.matrix], or publish to another index",
+        )
+    else:
+        yield (
+            f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
+            "will not be published; to publish them too, choose another repository-url"
+        )
+
+
+def _to_pypi(settings: GitLabSettings) -> bool:
+    url = settings.repository_url
+    return url is not None and Publication(repository_url=url).to_pypi
+
+
+def _from_root(path: str) -> str:
+    """The path of a file of the repository, as ``include: local`` expects it."""
+    return f"/{path.removeprefix('./').removeprefix('/')}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import Pack
-from polywheel.model.plan import NON_VARIANT, Plan
+from polywheel.model.plan import NON_VARIANT, Job, Plan
 from polywheel.system.terminal import json_text
 
 GITHUB_MOST = 256
@@ -19,6 +20,10 @@ GITHUB_OUTPUT = 1024 * 1024
 _OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_2_([0-9]|1[0-9]|2[0-7]))_")
 """Images with a glibc older than 2.28 (PEP 600)."""
 GITLAB_TEMPLATE = ".polywheel"
+GITLAB_MOST = 2 * 1024 * 1024
+"""The maximum size of a file of a pipeline on GitLab, in bytes of Ruby objects (``max_yaml_size_bytes``)."""
+_GITLAB_OVERHEAD = 30 * 60
+"""Seconds of a GitLab job besides the time limit of its builds: for installations, and for the report."""
 _GITLAB_NAME = 255
 """The maximum length of the name of a GitLab job."""
 
@@ -103,19 +108,66 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
     """A child pipeline in JSON, which is also YAML, with one job for each entry.
 
     Each job extends the hidden job ``.polywheel``. The project writes this job, and includes it with this file.
+    Raises ConfigError if GitLab would refuse the file for its size.
     """
+    wheels = {job.id: job for job in plan.jobs}
     jobs: dict[str, dict[str, Any]] = {}
-    for entry in entries(plan, packs):
+    for entry, pack in zip(entries(plan, packs), packs, strict=True):
         runner = entry["runner"]
         tags = [runner] if isinstance(runner, str) else runner
         job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": tags}
         if entry["image"]:
             job["image"] = entry["image"]
-        keys = ("jobs", "python", "target", "label")
+        limits = [build.settings.job_timeout for build in pack.builds]
+        if None not in limits:
+            job["timeout"] = gitlab_timeout(math.fsum(filter(None, limits)) + _GITLAB_OVERHEAD)
+        keys = ("jobs", "python", "target", "label", "labels")
         job["variables"] = {f"POLYWHEEL_{key.upper()}": entry[key] for key in keys}
+        for axis, values in axis_values(wheels[name] for name in pack.jobs).items():
+            job["variables"][f"POLYWHEEL_AXIS_{axis}"] = values
         jobs[_job_name(str(entry["id"]))] = job
+    size = ruby_size(jobs)
+    if size > GITLAB_MOST:
+        raise ConfigError(
+            f"a child pipeline with {len(jobs)} jobs has {size} bytes as GitLab counts them, and "
+            f"GitLab accepts at most {GITLAB_MOST}",
+            hint=f"combine builds with --max-jobs={len(jobs) * GITLAB_MOST // size // 2}, or select fewer jobs",
+        )
     # JSON would escape other characters as pairs of surrogates, which YAML does not support.
     return json_text(jobs, indent=2, exact=True, ascii_only=False)
+
+
+def gitlab_timeout(seconds: float) -> str:
+    """A time limit as the ``timeout`` of a GitLab job."""
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+def axis_values(jobs: Iterable[Job]) -> dict[str, str]:
+    """The values of jobs by axis. Several values are separated by spaces."""
+    values: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for axis, value in job.axes.items():
+            values.setdefault(axis, {})[value] = None
+    return {axis: " ".join(several) for axis, several in values.items()}
+
+
+def ruby_size(value: object) -> int:
+    """The size of a value in bytes as GitLab computes it, or a little more.
+
+    GitLab adds up what Ruby's ``ObjectSpace.memsize_of`` says of each object of the parsed file
+    (``lib/gitlab/utils/deep_size.rb``), which is several times the size of the text.
+    """
+    if isinstance(value, Mapping):
+        # Up to 8 entries are a short list. More are in a table whose size is a power of 2.
+        table = 168 if len(value) <= 8 else 96 + 28 * max(32, 1 << len(value).bit_length())
+        return table + sum(ruby_size(key) + ruby_size(item) for key, item in value.items())
+    if isinstance(value, str):
+        length = len(value.encode())
+        return 40 if length < 24 else 41 + length
+    if isinstance(value, Sequence):
+        table = 0 if len(value) <= 3 else 8 * max(20, len(value) * 3 // 2)
+        return 40 + table + sum(map(ruby_size, value))
+    return 40
 
 
 def _job_name(identifier: str) -> str:

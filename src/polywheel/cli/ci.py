@@ -16,7 +16,12 @@ from polywheel.ci.generated_files import (
 )
 from polywheel.ci.github import WorkflowSettings, check_publication
 from polywheel.cli import say
-from polywheel.cli.ci_options import command_line, parse, read_workflow_settings
+from polywheel.cli.ci_options import (
+    command_line,
+    parse,
+    read_gitlab_settings,
+    read_workflow_settings,
+)
 from polywheel.cli.plans import (
     ci_jobs,
     print_unused_test_commands,
@@ -110,18 +115,21 @@ def _github(
 def _gitlab(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.gitlab import gitlab_include
+    from polywheel.ci.gitlab import check_gitlab_publication, gitlab_include
 
+    settings = read_gitlab_settings(options, project)
     _check_jobs(plan, options)
+    for note in check_gitlab_publication(settings, project, plan):
+        say(f"note: {note}")
     return gitlab_include(
         generated_header(command_line(options, repository)),
+        settings,
         file=repository.path(_path(options, repository), at="-o"),
         source=repository.path(Path(options.source), at="SOURCE"),
         config=_config(options, project, repository),
         pr_subset=options.pr_subset,
         max_jobs=options.max_jobs,
-        image=options.image,
-        requirement=options.requirement,
+        submodules=repository.has_submodules,
     )
 
 

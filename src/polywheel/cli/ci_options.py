@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from polywheel.ci import github, gitlab
@@ -11,7 +12,10 @@ from polywheel.ci.generated_files import Repository, generated_header
 from polywheel.ci.rendering import parse_action
 from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.plans import add_config, add_source
+from polywheel.config.ci_table import read_ci
+from polywheel.config.project import Project
 from polywheel.errors import ConfigError
+from polywheel.model.ci import GitLabSettings
 
 _WORDS = (
     *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
@@ -79,10 +83,12 @@ _FRAME = f"""\
                     {" and ".join(github.BRANCHES)})
 --tag GLOB ...      build tags that match GLOB; may be repeated (default: {", ".join(github.TAGS)})
 """
-_GITLAB = """\
---image IMAGE  the image of the plan and collect jobs (default: %(default)s)
+_GITLAB_DEFAULTS = GitLabSettings()
+_GITLAB = f"""\
+--publish      publish the wheels of pipelines for tags
+--image IMAGE  the image of all jobs except the builds (default: {_GITLAB_DEFAULTS.image})
 --requirement REQUIREMENT
-               the requirement that each job installs with pip (default: %(default)s)
+               the polywheel that jobs install with pip (default: {_GITLAB_DEFAULTS.requirement})
 """
 _COLLECT = """\
 -o --output DIST  write the wheels to DIST (default: dist)
@@ -145,7 +151,6 @@ def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
         add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
     if kind == "gitlab":
         add_options(parser, _GITLAB)
-        parser.set_defaults(image=gitlab.IMAGE, requirement=gitlab.REQUIREMENT)
     else:
         add_options(parser, _FRAME)
         parser.set_defaults(
@@ -182,6 +187,19 @@ def read_workflow_settings(
             release_assets=options.release_assets,
         )
     )
+
+
+def read_gitlab_settings(options: argparse.Namespace, project: Project) -> GitLabSettings:
+    """The settings of the project, and the options that replace them. Raises ConfigError."""
+    settings = read_ci(project).gitlab
+    for name in ("image", "requirement"):
+        text = getattr(options, name)
+        if text is not None:
+            if not text.strip() or not text.isprintable():
+                what = f"expected a text without line breaks, got {text!r}"
+                raise ConfigError(what, at=_option(name))
+            settings = replace(settings, **{name: text})
+    return replace(settings, publish=settings.publish or options.publish)
 
 
 def command_line(options: argparse.Namespace, repository: Repository) -> list[str]:

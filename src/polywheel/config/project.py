@@ -120,7 +120,7 @@ SETTINGS = SettingsTable(
     Settings,
     fixed={"has_matrix": False},
     # Read by the commands that plan: a build of one variant leaves these tables alone.
-    other_keys=("matrix", "targets", "overrides"),
+    other_keys=("matrix", "targets", "overrides", "ci"),
     check=_check_settings,
     build_backend=REFERENCE,
     providers=by_name(_PROVIDER, NAMESPACE),

@@ -12,9 +12,11 @@ import re
 import textwrap
 from typing import Any
 
+from polywheel.config.ci_table import CI
 from polywheel.config.declaration import Schema, SettingsTable
 from polywheel.config.matrix_table import MATRIX, OVERRIDES, TARGETS
 from polywheel.config.project import SETTINGS
+from polywheel.model.ci import CiSettings
 from polywheel.model.matrix import Matrix, Override, Target
 
 
@@ -54,6 +56,7 @@ _PLANNED = (
     ("matrix", MATRIX, Matrix),
     ("targets", TARGETS, Target),
     ("overrides", OVERRIDES, Override),
+    ("ci", CI, CiSettings),
 )
 """The tables that are read by the commands that plan: a build of one variant leaves them alone."""
 IDENTIFIER = "https://polywheel.invalid/polywheel.schema.json"

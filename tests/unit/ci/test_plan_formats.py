@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polywheel.ci.plan_formats import github, github_container, gitlab
+from polywheel.ci.plan_formats import github, github_container, gitlab, ruby_size
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
@@ -106,9 +107,94 @@ def test_a_gitlab_job_extends_the_template_of_the_project(tmp_path: Path) -> Non
             "POLYWHEEL_PYTHON": "3.12",
             "POLYWHEEL_TARGET": "linux-x86_64",
             "POLYWHEEL_LABEL": "v4",
+            "POLYWHEEL_LABELS": "v4",
         },
     }
     assert "image" not in document["windows-x86_64-cp312-v4"]
+
+
+def test_a_gitlab_job_has_the_values_of_its_axes(tmp_path: Path) -> None:
+    plan = expanded(tmp_path)
+    document = json.loads(gitlab(plan, pack(plan, 256, {})))
+    variables = document["linux-x86_64-cp312-v2_mkl"]["variables"]
+    assert variables["POLYWHEEL_AXIS_level"] == "v2"
+    assert variables["POLYWHEEL_AXIS_blas"] == "mkl openblas", "wheels of one build"
+    # As many jobs as targets: each has several values.
+    document = json.loads(gitlab(plan, pack(plan, 2, {})))
+    for one in document.values():
+        assert {*one["variables"]["POLYWHEEL_AXIS_level"].split()} == {"v2", "v3"}
+        assert {*one["variables"]["POLYWHEEL_PYTHON"].split()} == {"3.11", "3.12"}
+
+
+def test_a_gitlab_job_has_the_time_of_all_its_builds_and_half_an_hour(tmp_path: Path) -> None:
+    name = "linux-x86_64"
+    text = f"[tool.polywheel.targets.{name}]\njob-timeout = 601\nrunner = ['a', 'b']\n"
+    text += "[[tool.polywheel.overrides]]\nselect = '*-cp312-v4'\njob-timeout = 60\nimage = 'x'\n"
+    plan = expanded(tmp_path, HEAD + MATRIX + text)
+    document = json.loads(gitlab(plan, pack(plan, 256, {})))
+    job = document["linux-x86_64-cp312-v2_mkl"]
+    assert (job["timeout"], job["tags"]) == ("41 minutes", ["a", "b"])
+    job = document["linux-x86_64-cp312-v4"]
+    assert (job["timeout"], job["image"]) == ("31 minutes", "x")
+    assert "timeout" not in document["windows-x86_64-cp311-non-variant"], "the limit of the project"
+    seconds = {
+        build.id: build.settings.job_timeout or 0 for build in plan.builds if build.target == name
+    }
+    together = pack(plan, 4, {})
+    for number, one in enumerate(json.loads(gitlab(plan, together)).values()):
+        builds = [build.id for build in together[number].builds]
+        if together[number].target == name:
+            assert (
+                one["timeout"]
+                == f"{30 + math.ceil(sum(seconds[one] for one in builds) / 60)} minutes"
+            )
+
+
+def measured_jobs(number: int) -> dict[str, Any]:
+    """Jobs as in the file that was measured: with ids of one length."""
+    return {
+        (name := f"linux-x86_64-cp312-v{index:04}"): {
+            "extends": ".polywheel",
+            "tags": ["ubuntu-24.04"],
+            "image": "quay.io/pypa/manylinux_2_28_x86_64",
+            "variables": {
+                "POLYWHEEL_JOBS": name,
+                "POLYWHEEL_PYTHON": "3.12",
+                "POLYWHEEL_TARGET": "linux-x86_64",
+                "POLYWHEEL_LABEL": f"v{index:04}",
+            },
+        }
+        for index in range(number)
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "measured"),
+    [
+        (measured_jobs(1000), 1_129_768),
+        ({str(index): index for index in range(9)}, 928 + 9 * 40),
+        ({str(index): index for index in range(300)}, 14_432 + 300 * 40),
+        (["x"], 80),
+        (["x"] * 20, 200 + 20 * 40),
+        ("a" * 500, 541),
+    ],
+)
+def test_sizes_are_those_of_ruby_or_a_little_more(value: Any, measured: int) -> None:
+    """Measured by Ruby 3.1 as GitLab does; numbers take no space there."""
+    numbers = 40 * len(value) if isinstance(value, dict) and 0 in value.values() else 0
+    assert measured <= ruby_size(value) <= 1.1 * (measured + numbers)
+
+
+def test_a_child_pipeline_that_gitlab_would_refuse_is_an_error() -> None:
+    """GitLab counts about 1.3 kB for a job, whose text has 0.4 kB."""
+    plan = plan_of(*([job(f"v{index}")] for index in range(2000)))
+    with pytest.raises(ConfigError) as caught:
+        gitlab(plan, pack(plan, 2000, {}))
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("a child pipeline with 2000 jobs has ")
+    found = re.search(r"--max-jobs=(\d+)", str(problem.hint))
+    assert found, "advice"
+    assert len(json.loads(gitlab(plan, pack(plan, int(found[1]), {})))) == int(found[1])
 
 
 def test_names_of_gitlab_jobs_are_neither_hidden_nor_too_long_nor_equal() -> None:

@@ -1,0 +1,96 @@
+"""The settings of generated CI files: ``[tool.polywheel.ci]``.
+
+The text under each field is the description of the key in the reference and the JSON schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GitLabSettings:
+    """`[tool.polywheel.ci.gitlab]`: the file that `polywheel ci gitlab` writes."""
+
+    image: str = "python:3.13"
+    """The image of all jobs except the builds. The option `--image` replaces it."""
+
+    tags: tuple[str, ...] = ()
+    """The tags of the runner of all jobs except the builds."""
+
+    requirement: str = "polywheel[cli]"
+    """The polywheel that runs in the jobs, as a requirement for pip. Jobs install it only if their image has
+    no polywheel on PATH that meets it. The option `--requirement` replaces it."""
+
+    install: bool = True
+    """Whether jobs may install `requirement`. `false`: a job fails if its image has no polywheel on PATH
+    that meets it."""
+
+    before_script: tuple[str, ...] = ()
+    """Lines of sh that run before each build, in the root of the repository. They can use the variables
+    `POLYWHEEL_LABEL`, `POLYWHEEL_LABELS`, `POLYWHEEL_PYTHON`, `POLYWHEEL_TARGET`, `POLYWHEEL_JOBS`, and
+    `POLYWHEEL_AXIS_name` for each axis."""
+
+    after_build_script: tuple[str, ...] = ()
+    """Lines of sh that run after each successful build. Besides the variables of `before-script`,
+    `POLYWHEEL_WHEELS` is the folder with the wheels."""
+
+    include: tuple[str, ...] = ()
+    """Files of the repository that the generated file includes, such as the one with the job of `extends`."""
+
+    extends: str | None = None
+    """A hidden job that all builds extend, such as `.wheels`: for services, retry, secrets, and variables.
+    Keys that the generated file sets are not taken from it."""
+
+    rules: tuple[str, ...] = ()
+    """Conditions as in `rules: if`. Wheels are built in pipelines that meet one of them. The default is every
+    pipeline."""
+
+    changes: tuple[str, ...] = ()
+    """Globs of files. In pipelines for pushes and merge requests, wheels are built only if one of these files
+    has changed."""
+
+    sdist: bool = False
+    """Whether an sdist is built too, and a wheel from it as a test. The sdist is published with the wheels."""
+
+    cache: bool = True
+    """Whether the environments of builds are kept in GitLab's cache, by target and Python."""
+
+    cache_size: str = "2G"
+    """The largest cache of one target and Python. A larger one is emptied."""
+
+    timeout: float | None = None
+    """The time limit of a build job in seconds, if its target has no `job-timeout`. The default is the time
+    limit of the project on GitLab."""
+
+    expire_in: str = "1 week"
+    """How long GitLab keeps the artifacts of builds, as in `artifacts: expire_in`."""
+
+    publish: bool = False
+    """Whether wheels are published. The option `--publish` has the same meaning."""
+
+    publish_rules: tuple[str, ...] = ("$CI_COMMIT_TAG",)
+    """Conditions as in `rules: if`. Pipelines that meet one of them publish their wheels; by default, pipelines
+    for tags. Others do so if they are started with the variable `POLYWHEEL_PUBLISH=yes`."""
+
+    environment: str | None = None
+    """The GitLab environment of the job that publishes. It can require an approval."""
+
+    repository_url: str | None = None
+    """The upload URL of an index. The default is the package registry of the project on GitLab."""
+
+    username: str = "__token__"
+    """The user name for `repository-url`."""
+
+    password_variable: str | None = None
+    """The name of the CI/CD variable with the password or token for `repository-url`. It is required there."""
+
+    at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CiSettings:
+    """`[tool.polywheel.ci]`: the files that `polywheel ci` writes."""
+
+    gitlab: GitLabSettings = field(default_factory=GitLabSettings)
+    """The file that `polywheel ci gitlab` writes."""
