@@ -387,6 +387,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
             tools=(),
             context=workshop(),
             environments=Environments(fresh=fresh, notify=print),
+            variables={"": {}},
             fresh=fresh,
         )
 

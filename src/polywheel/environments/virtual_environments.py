@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, distributions
@@ -314,6 +314,31 @@ def _is_sound(environment: Environment) -> bool:
             (folder / name).unlink(missing_ok=True)
         record_new_files(folder, state, sound)
     return True
+
+
+@contextmanager
+def refuse_changes(environment: Environment, *, by: str) -> Iterator[None]:
+    """Raise BuildError at the end if files of an environment were changed, except compiled Python files.
+
+    Such an environment is created again before its next use. ``by`` is what runs in it.
+    """
+    before = _changed_files(environment)
+    yield
+    if changed := sorted(_changed_files(environment) - before):
+        with suppress(OSError):
+            (environment.folder / _COMPLETE).unlink(missing_ok=True)
+        raise BuildError(
+            f"{by} changed the build environment, which serves other builds too: {changed[0]}",
+            at=str(environment.folder),
+            hint="add packages to build-system.requires, or to requires of a setup rule",
+        )
+
+
+def _changed_files(environment: Environment) -> set[str]:
+    """The files of an environment that are missing, new, or changed, except compiled Python files."""
+    state = read_folder_state(environment.folder)
+    names = [] if state is None else [*state.missing, *state.new]
+    return {name for name in names if not name.endswith(_BYTECODE)}
 
 
 def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:

@@ -79,6 +79,9 @@ class BuildRequirements:
 
     context: WorkerContext
     environments: Environments
+    variables: Mapping[str, Mapping[str, str]]
+    """By build: the environment variables of its settings."""
+
     fresh: bool = False
     """Whether backends are asked again, even if their answer is cached."""
 
@@ -175,7 +178,7 @@ class BuildRequirements:
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
-                "variables": build_variables(),
+                "variables": {**build_variables(), **self.variables[jobs[0].build]},
                 "tools": list(self.tools),
                 "others": [shutil.which(name) for name in _OTHER_TOOLS],
                 "settings": dict(self.context.settings),

@@ -13,6 +13,7 @@ from typing import Any
 
 from polywheel.config.project import Project
 from polywheel.environments.virtual_environments import Environment, Interpreter
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.files import sha256_of
@@ -64,7 +65,7 @@ def job_key(
     *,
     source_digest: str,
     tools: Sequence[str],
-    repair: str | None,
+    build_settings: BuildSettings,
 ) -> str:
     """Return the key of a job: source, resolved requirements, build setup, interpreter, and tools.
 
@@ -81,7 +82,9 @@ def job_key(
             "content": environment.content,
             "settings": dict(worker_context.settings),
             "epoch": worker_context.epoch,
-            "repair": repair,
+            "repair": build_settings.repair_command,
+            "environment": dict(build_settings.environment),
+            "commands": [build_settings.before_all, build_settings.before_build],
             "variables": build_variables(),
             "tools": list(tools),
         }

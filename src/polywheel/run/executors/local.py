@@ -14,6 +14,7 @@ from polywheel.environments.virtual_environments import Environment, Environment
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
+from polywheel.run.build_commands import BeforeAll, run_before_build
 from polywheel.run.build_requirements import (
     BuildEnvironment,
     BuildRequirements,
@@ -59,6 +60,7 @@ class LocalExecutor:
     interpreters: Mapping[str, Interpreter]
     requirements: BuildRequirements
     publisher: Publisher
+    before_all: BeforeAll
     tools: Mapping[str | None, Sequence[str]]
     """By repair command: the versions of the tools that its builds may use."""
 
@@ -81,6 +83,7 @@ class LocalExecutor:
         messages: list[Message] = []
 
         def build_wheels(wheels: list[Wheel]) -> float:
+            self.before_all.run(build.settings, self.run.time_limit(build))
             with (
                 self.run.copy_of_source(build, self.source) as work,
                 self.run.slots.take_slot(stop),
@@ -92,6 +95,7 @@ class LocalExecutor:
                     scratch=work.scratch,
                     log=log,
                     time_budget=TimeBudget(self.run.time_limit(build)),
+                    variables=build.settings.environment,
                     keep_open=(work.lock,),
                     messages=messages,
                 )
@@ -109,7 +113,7 @@ class LocalExecutor:
         """
         interpreter = self.interpreters[build.python]
         jobs = self.run.jobs_of(build)
-        build_environment = self._environment(interpreter, jobs, context)
+        build_environment = self._environment(interpreter, build, context)
         if build_environment.certain:
             # A new environment may have the same content as the one before.
             environment = build_environment.environment
@@ -147,13 +151,15 @@ class LocalExecutor:
         return result.seconds
 
     def _environment(
-        self, interpreter: Interpreter, jobs: Sequence[Job], context: StepContext
+        self, interpreter: Interpreter, build: Build, context: StepContext
     ) -> BuildEnvironment:
-        """Return the environment of a build.
+        """Return the environment of a build, after its ``before-build`` command has run.
 
         With ``--fresh`` the backend is asked for its requirements first.
         """
+        jobs = self.run.jobs_of(build)
         build_environment = self.requirements.prepare_environment(interpreter, jobs)
+        run_before_build(build.settings.before_build, context, build_environment.environment)
         if not self.requirements.fresh:
             return build_environment
         step = RequirementsStep(jobs=requested_jobs(jobs))
@@ -217,7 +223,7 @@ class LocalExecutor:
             environment,
             source_digest=self.requirements.source_digest,
             tools=self.tools[build.settings.repair_command],
-            repair=build.settings.repair_command,
+            build_settings=build.settings,
         )
 
 
@@ -266,9 +272,11 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             tools=run.tools,
             context=run.worker_context,
             environments=environments,
+            variables={build.id: build.settings.environment for build in run.builds},
             fresh=options.fresh,
         ),
         publisher=run.publisher(),
+        before_all=BeforeAll(run, source),
         tools={
             command: [*run.tools, *versions_of_chosen_tools(project, command)]
             for command in {build.settings.repair_command for build in run.builds}

@@ -158,6 +158,7 @@ class SdistMaker:
                 scratch=work.scratch,
                 log=self.log,
                 time_budget=TimeBudget(self.context.time_limit),
+                variables={},
                 keep_open=(work.lock,),
                 messages=[],
             )

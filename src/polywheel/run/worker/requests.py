@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from threading import Event
 
 from polywheel.config.project import CONFIG_VARIABLE
@@ -91,6 +92,9 @@ class StepContext:
     scratch: Path
     log: Path
     time_budget: TimeBudget
+    variables: Mapping[str, str]
+    """The environment variables of the build's settings."""
+
     keep_open: tuple[int, ...]
     """File descriptors that the worker inherits: the lock of the build's folder."""
 
@@ -127,7 +131,12 @@ def run_step(
         child = run_child(
             [environment.python, script, str(request_file), str(response_file)],
             folder=context.source,
-            environment=_variables(context.worker_context, environment, slots.environment),
+            environment={
+                **variables_of_build(
+                    context.worker_context, environment=environment, settings=context.variables
+                ),
+                **slots.environment,
+            },
             log=context.log,
             stop=context.worker_context.stop,
             seconds=context.time_budget.left,
@@ -157,20 +166,35 @@ def check_response(
     return response.result
 
 
-def _variables(
-    context: WorkerContext, environment: Environment, extra: Mapping[str, str]
+def variables_of_build(
+    context: WorkerContext,
+    *,
+    environment: Environment | None = None,
+    settings: Mapping[str, str],
 ) -> dict[str, str]:
-    variables = {
-        name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES
-    }
+    """Return the environment variables of a build, or without ``environment`` of a command for all builds.
+
+    ``settings`` are the variables of the build's settings. ``$NAME`` in them is replaced by the value of another
+    variable, or by nothing.
+    """
+    variables = _Variables(
+        {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
+    )
     if context.config is not None:
         variables[CONFIG_VARIABLE] = str(context.config)
-    path = variables.get("PATH", os.defpath)
-    return {
-        **variables,
-        "PATH": f"{environment.scripts}{os.pathsep}{path}",
-        "VIRTUAL_ENV": str(environment.folder),
-        "PYTHONNOUSERSITE": "1",
-        "SOURCE_DATE_EPOCH": str(context.epoch),
-        **extra,
-    }
+    if environment is not None:
+        path = variables.get("PATH", os.defpath)
+        variables["PATH"] = f"{environment.scripts}{os.pathsep}{path}"
+        variables["VIRTUAL_ENV"] = str(environment.folder)
+        variables["PYTHONNOUSERSITE"] = "1"
+    variables["SOURCE_DATE_EPOCH"] = str(context.epoch)
+    for name, text in settings.items():
+        variables[name] = Template(text).safe_substitute(variables)
+    return variables
+
+
+class _Variables(dict[str, str]):
+    """Environment variables. A variable that does not exist is empty, as in a shell."""
+
+    def __missing__(self, name: str) -> str:
+        return ""

@@ -1,0 +1,126 @@
+"""The settings of builds in ``polywheel build``: ``environment``, ``before-all``, ``before-build``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from polywheel.matrix.platforms import this_target
+from support.build_command import Builds, workplaces
+from support.projects import demo
+
+places = pytest.fixture(autouse=True)(workplaces)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for sh")
+
+
+def with_tables(source: Path, tables: str) -> Path:
+    path = source / "pyproject.toml"
+    path.write_text(f"{path.read_text('utf-8')}\n{tables}\n", encoding="utf-8")
+    return source
+
+
+def override(select: str, settings: str) -> str:
+    return f"[[tool.polywheel.overrides]]\nselect = {select}\n{settings}\n"
+
+
+def changed(source: Path, before: str, after: str) -> None:
+    path = source / "pyproject.toml"
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_a_target_with_a_name_of_its_own_is_built_on_its_platform(tmp_path: Path) -> None:
+    here = this_target()
+    other = "macos-arm64" if here != "macos-arm64" else "linux-x86_64"
+    source = demo(tmp_path / "demo", "one")
+    changed(
+        source, "[tool.polywheel.matrix]", '[tool.polywheel.matrix]\ntargets = ["mine", "theirs"]'
+    )
+    with_tables(
+        source,
+        f'[tool.polywheel.targets.mine]\nplatform = "{here}"\n'
+        f'[tool.polywheel.targets.theirs]\nplatform = "{other}"\n',
+    )
+    changed(source, "[tool.polywheel.matrix]", '[tool.polywheel.matrix]\nwheel-tag = "py3-none"')
+    builds = Builds(source, tmp_path / "out")
+    states = {job["id"]: job["state"] for job in builds().report["jobs"]}
+    assert states == {"mine-py3-one": "built", "theirs-py3-one": "elsewhere"}
+
+
+@posix
+def test_environment_variables_of_a_build(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one", "two")
+    with_tables(
+        source, override('"one"', 'environment = { CFLAGS = "-g", X = "$CFLAGS:{label}:$NO" }')
+    )
+    with_tables(source, override('"*"', "before-build = 'echo \"X is [$X]\"'"))
+    builds = Builds(source, tmp_path / "out", {"CFLAGS": "-O1"})
+    builds()
+    assert "X is [-g:one:]" in builds.log("one")
+    assert "X is []" in builds.log("two")
+    assert set(builds().states.values()) == {"up-to-date"}
+    changed(source, 'X = "$CFLAGS', 'X = "new $CFLAGS')
+    builds()
+    assert "X is [new -g:one:]" in builds.log("one")
+
+
+@posix
+def test_before_all_runs_once_and_before_build_in_each_build(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one", "two", "three")
+    trace = shlex.quote(str(tmp_path / "trace"))
+    with_tables(
+        source,
+        override(
+            '"*"',
+            f"before-all = '''echo all >> {trace}; ls'''\nbefore-build = 'touch made.h; ls {{project}}'",
+        )
+        + override('"three"', f"before-all = '''echo three >> {trace}'''"),
+    )
+    builds = Builds(source, tmp_path / "out")
+    builds()
+    assert sorted((tmp_path / "trace").read_text("utf-8").split()) == ["all", "three"]
+    assert "pyproject.toml" in (builds.out / "logs" / "before-all.log").read_text("utf-8")
+    for label in ("one", "two", "three"):
+        assert "made.h" in builds.log(label)
+    assert not (source / "made.h").exists()
+    assert set(builds().states.values()) == {"up-to-date"}
+    assert len((tmp_path / "trace").read_text("utf-8").split()) == 2
+
+
+@posix
+@pytest.mark.parametrize(
+    ("setting", "what", "failed"),
+    [
+        (
+            "before-all = 'echo no disk; exit 3'",
+            "before-all ended with exit code 3: echo no disk",
+            "out",
+        ),
+        ("before-build = 'nonsense-command'", "before-build ended with exit code 127", "one"),
+    ],
+)
+def test_a_command_that_fails(setting: str, what: str, failed: str, tmp_path: Path) -> None:
+    source = with_tables(demo(tmp_path / "demo", "one", "two"), override('"one"', setting))
+    run = Builds(source, tmp_path / "out")(code=1)
+    assert run.states == {"one": "failed", "two": "built"}
+    (error,) = [one["error"] for one in run.report["builds"] if one["state"] == "failed"]
+    assert what in error
+    assert f"{failed if failed == 'one' else 'before-all'}" in error
+
+
+@posix
+def test_a_command_must_not_change_the_environment_of_other_builds(tmp_path: Path) -> None:
+    command = "echo > $VIRTUAL_ENV/lib/more.py"
+    source = with_tables(
+        demo(tmp_path / "demo", "one"), override('"one"', f"before-build = '{command}'")
+    )
+    builds = Builds(source, tmp_path / "out")
+    run = builds(code=1)
+    (build,) = run.report["builds"]
+    assert "before-build changed the build environment" in build["error"]
+    changed(source, command, "true")
+    assert builds().states == {"one": "built"}, "the environment was created again"
