@@ -15,6 +15,7 @@ from threading import Event
 
 import pytest
 
+from polywheel.config.project import Settings
 from polywheel.environments.interpreters import probe
 from polywheel.environments.virtual_environments import Environments, Interpreter
 from polywheel.errors import BuildError
@@ -23,6 +24,7 @@ from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
+from polywheel.setup.profiles import choose_backend
 from support.build_command import Builds
 from support.builds import read_wheel
 from support.checkouts import git
@@ -378,9 +380,12 @@ def test_with_fresh_the_sdist_is_made_again(tmp_path: Path) -> None:
 def test_with_fresh_backends_are_asked_again() -> None:
     jobs = [Job(id="a", label="a", properties=(), axes={}, pythons=(), targets=(), build="", at="")]
 
+    found = project(Settings(build_backend="backend"))
+
     def needs(*, fresh: bool) -> BuildRequirements:
         return BuildRequirements(
-            project=project(),
+            project=found,
+            choice=choose_backend(found),
             requires=[],
             plugins={},
             source_digest="digest",

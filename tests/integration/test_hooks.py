@@ -255,10 +255,25 @@ requires = ["provider-variant-x86-64"]
 
 def test_plugins_are_required_though_the_real_backend_has_no_such_hook(tmp_path: Path) -> None:
     source = in_tree(tmp_path, SPY, PLUGIN)
-    assert hooks_of(source, "polywheel.backend") == {"get_requires_for_build_wheel"}
+    hooks = {"get_requires_for_build_wheel", "get_requires_for_build_editable"}
+    assert hooks_of(source, "polywheel.backend") == hooks
     assert caller(source).get_requires_for_build_wheel({}) == []
     asked = {"variant": "x86_64::level::v3"}
-    assert caller(source).get_requires_for_build_wheel(asked) == ["provider-variant-x86-64"]
+    for hook in hooks:
+        assert getattr(caller(source), hook)(asked) == ["provider-variant-x86-64"]
+
+
+def test_a_backend_that_can_not_be_imported_without_a_requirement_of_the_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    rule = '[tool.polywheel.setup."label:fast"]\nrequires = ["absent-tool==1.*"]\n'
+    source = in_tree(tmp_path / "source", f"{SPY}\nimport absent_tool\n", STATIC + rule)
+    asked = {"variant-label": "fast"}
+    assert caller(source).get_requires_for_build_wheel(asked) == ["absent-tool==1.*"]
+    done = build(source, "--wheel", "-Cvariant-label=fast", check=False)
+    assert "ModuleNotFoundError: No module named 'absent_tool'" in done.stdout
+    assert "the variant requires 'absent-tool==1.*', which is not installed" in done.stdout
 
 
 def test_a_broken_variant_table_does_not_keep_a_plain_wheel_from_being_built(

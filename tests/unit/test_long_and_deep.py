@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import InvalidRequirement
 
+from polywheel.backend.requirements import check_requirements
 from polywheel.cli import main
 from polywheel.config.reader import normalized_requirements, parse_requirement
 from polywheel.errors import BuildError, PolywheelError
@@ -16,7 +17,6 @@ from polywheel.index.resolve.support import find_support
 from polywheel.index.resolve.systems import read_system, this_machine
 from polywheel.matrix.check_pythons import allowed_pythons, allows
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
-from polywheel.run.build_requirements import check_requirements
 from support.index_wheels import write_wheel
 
 LONG = "9" * 5000

@@ -1,8 +1,8 @@
 """The build backend: the hooks of PEP 517 and PEP 660, which call the project's real backend.
 
 An optional hook exists exactly if the real backend has it, also for ``hasattr``, because frontends
-behave differently without it. One exception: ``get_requires_for_build_wheel`` also exists if variants
-have requirements (see ``needs_requirements``).
+behave differently without it. One exception: the hooks for the requirements of wheels, editable or not, also
+exist if variants have requirements (see ``needs_requirements``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from polywheel.setup.profiles import choose_backend
 from polywheel.system.terminal import one_line, print_lines
 
 _Settings = Mapping[str, str | Sequence[str]] | None
+_REQUIREMENTS_HOOKS = ("get_requires_for_build_wheel", "get_requires_for_build_editable")
 
 
 class UnsupportedOperation(Exception):  # noqa: N818  # the name that PEP 517 gives it
@@ -71,7 +72,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     """An optional hook, if the real backend of the project in the current folder has it."""
     if name in OPTIONAL_HOOKS:
         with _exit_on_error():
-            always = name == "get_requires_for_build_wheel" and needs_requirements(Path.cwd())
+            always = name in _REQUIREMENTS_HOOKS and needs_requirements(Path.cwd())
             exists = always or name in _real_hooks(Path.cwd())
         if exists and name == "build_editable":
             return _build_editable

@@ -105,16 +105,18 @@ class HookCall:
 def needs_requirements(source: Path) -> bool:
     """Whether variants of a project have requirements: plugins, or the ``requires`` of setup rules.
 
-    Then polywheel has the hook ``get_requires_for_build_wheel`` even if the real backend lacks it: to
-    a frontend, a missing hook means no requirements.
+    Then polywheel has the hooks for requirements of wheels even if the real backend lacks them: to a frontend, a
+    missing hook means no requirements.
     """
+    from polywheel.setup.resolve import has_requirements
+
     try:
         project = read_project(source, variants=True, config=config_file())
+        if has_requirements(project):
+            return True
     except ConfigError:
         return False  # an error for the build of a variant only, which reads the project again
     plugins = [provider.requires for provider in project.settings.providers.values()]
     for provider in project.metadata.providers.values():
         plugins += [provider.requires, provider.build_requires]
-    return any(plugins) or any(
-        fields.requires for rule in project.settings.setup for fields in rule.all_fields
-    )
+    return any(plugins)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.backend.hook_call import HookCall
+from polywheel.backend.requirements import ask_again, ask_early, check_installed
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.temporary import temporary_folder
@@ -38,10 +40,22 @@ def get_requires(call: HookCall) -> list[str]:
 
     _refuse_label_under_pip(call)
     resolved = call.resolved_setup(ask_plugins=False)
+    requires = ask_early(call, lambda: _ask(call, resolved), resolved.setup.requires)
+    return [*requires, *(text for text in build_requirements(resolved) if text not in requires)]
+
+
+def _ask(call: HookCall, resolved: ResolvedSetup) -> list[str]:
+    """The requirements of the real backend for a variant. Raises BuildError."""
     with temporary_folder() as scratch:
         real, settings, _ = _variant_backend(call, resolved, scratch)
-        requires = _requirements(call, real.call(call.hook, settings))
-    return [*requires, *(text for text in build_requirements(resolved) if text not in requires)]
+        return _requirements(call, real.call(call.hook, settings))
+
+
+def _ask_again(call: HookCall, resolved: ResolvedSetup) -> None:
+    """Ask the real backend if it could not answer before. Raises BuildError."""
+    if resolved.setup.requires:
+        hook = f"get_requires_for_build_{'editable' if call.is_editable else 'wheel'}"
+        ask_again(call, lambda: _ask(replace(call, hook=hook), resolved), resolved.setup.requires)
 
 
 def build_sdist(call: HookCall, sdist_directory: str) -> str:
@@ -63,6 +77,7 @@ def prepare_metadata(call: HookCall, metadata_directory: str) -> str:
     _refuse_label_under_pip(call)
     resolved = call.resolved_setup()
     stamp = make_stamp(call.project, resolved)
+    _ask_again(call, resolved)
     with temporary_folder() as scratch:
         real, settings, _ = _variant_backend(call, resolved, scratch)
         name = _filename(call, real.call(call.hook, metadata_directory, settings))
@@ -95,6 +110,8 @@ def build_wheel(call: HookCall, wheel_directory: str, metadata_directory: str | 
     resolved = call.resolved_setup()
     stamp = make_stamp(call.project, resolved)
     report_notes(call, resolved)
+    _ask_again(call, resolved)
+    check_installed(call, resolved.setup.requires)
     with scratch_folder(Path(wheel_directory)) as scratch:
         built = build_unstamped_wheel(call, resolved, scratch)
         # Frontends reject an editable wheel with a label in its filename.

@@ -83,6 +83,11 @@ class Interpreter:
     identity: str
     """Version, compiler, platform, and path."""
 
+    @property
+    def version(self) -> str:
+        """The full version, such as ``3.12.4``."""
+        return self.identity.partition(" ")[0].rstrip("+")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:

@@ -1,6 +1,7 @@
 """The requirements of builds besides ``build-system.requires``.
 
-The backend is asked once, and its answer is cached.
+The backend is asked once, and its answer is cached. It is asked in an environment that has the plugins and the
+requirements of the variant's setup already: a ``setup.py`` may import them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
+from polywheel.backend.requirements import check_requirements
 from polywheel.config.project import Project
-from polywheel.config.reader import normalized_requirements, parse_requirement
+from polywheel.config.reader import (
+    local_marker_environment,
+    normalized_requirements,
+    parse_requirement,
+)
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Job
+from polywheel.model.setup import BackendChoice
+from polywheel.model.variant import Variant
 from polywheel.providers.plugins import plugin_requires, without_plugin
 from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.worker.requests import WorkerContext
+from polywheel.setup.resolve import has_requirements, resolve_setup
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_unused, replacing
 
@@ -65,6 +73,7 @@ class BuildRequirements:
     """The requirements of the builds of one source."""
 
     project: Project
+    choice: BackendChoice
     requires: Sequence[str]
     """``build-system.requires`` without polywheel."""
 
@@ -87,7 +96,7 @@ class BuildRequirements:
 
     def find_environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
         """Return the environment that jobs were built in; None if it is unknown or was removed."""
-        guess = self._guess(jobs)
+        guess = self._guess(interpreter, jobs)
         base = self.environments.find(interpreter, guess)
         answer = self._cached_answer(base, jobs) if base is not None else None
         return None if answer is None else self.environments.find(interpreter, [*guess, *answer])
@@ -96,14 +105,14 @@ class BuildRequirements:
         self, interpreter: Interpreter, jobs: Sequence[Job]
     ) -> BuildEnvironment:
         """Return the environment with all known requirements of jobs. Raises BuildError."""
-        guess = self._guess(jobs)
-        base = self._create(interpreter, guess)
+        guess = self._guess(interpreter, jobs)
+        base = self._create(interpreter, guess, jobs)
         answer = self._cached_answer(base, jobs)
         if answer is None:
             return BuildEnvironment(
                 environment=base, requirements=normalized_requirements(guess), certain=False
             )
-        return self._certain(interpreter, [*guess, *answer])
+        return self._certain(interpreter, [*guess, *answer], jobs)
 
     def remember(
         self,
@@ -118,36 +127,50 @@ class BuildRequirements:
         """
         check_requirements(answer)
         _write_answer(self._answer_file(base, jobs), answer)
-        return self._certain(interpreter, [*self._guess(jobs), *answer])
+        return self._certain(interpreter, [*self._guess(interpreter, jobs), *answer], jobs)
 
-    def _certain(self, interpreter: Interpreter, requirements: Sequence[str]) -> BuildEnvironment:
+    def _certain(
+        self, interpreter: Interpreter, requirements: Sequence[str], jobs: Sequence[Job]
+    ) -> BuildEnvironment:
         return BuildEnvironment(
-            environment=self._create(interpreter, requirements),
+            environment=self._create(interpreter, requirements, jobs),
             requirements=normalized_requirements(requirements),
             certain=True,
         )
 
-    def _create(self, interpreter: Interpreter, requirements: Sequence[str]) -> Environment:
+    def _create(
+        self, interpreter: Interpreter, requirements: Sequence[str], jobs: Sequence[Job]
+    ) -> Environment:
         try:
             return self.environments.get(interpreter, requirements)
         except BuildError as error:
             output = " ".join(line for problem in error.problems for line in problem.output).lower()
             names = {canonicalize_name(parse_requirement(text).name) for text in requirements}
-            namespaces = [
-                namespace
+
+            def is_named(text: str) -> bool:
+                name = canonicalize_name(parse_requirement(text).name)
+                return name in names and name in output
+
+            hints = [
+                without_plugin(namespace)
                 for namespace, texts in self.plugins.items()
-                for text in texts
-                if (name := canonicalize_name(parse_requirement(text).name)) in names
-                and name in output
+                if any(map(is_named, texts))
             ]
-            if not namespaces:
+            of_setup = self._setup_requirements(interpreter, jobs)
+            places = [origin for text, origin in of_setup.items() if is_named(text)]
+            if not hints and not places:
                 raise
-            hint = without_plugin(namespaces[0])
             raise BuildError.collected(
-                replace(problem, hint=problem.hint or hint) for problem in error.problems
+                replace(
+                    problem,
+                    at=problem.at or next(iter(places), None),
+                    hint=problem.hint or next(iter(hints), None),
+                )
+                for problem in error.problems
             ) from None
 
-    def _guess(self, jobs: Sequence[Job]) -> list[str]:
+    def _guess(self, interpreter: Interpreter, jobs: Sequence[Job]) -> list[str]:
+        """All requirements that are known before the backend is asked."""
         variants = [job for job in jobs if job.label is not None]
         used = {prop.namespace for job in variants for prop in job.properties}
         providers = self.project.metadata.providers
@@ -157,7 +180,30 @@ class BuildRequirements:
             if namespace in used or (variants and providers[namespace].build_requires)
             for text in texts
         ]
-        return [*self.requires, *dict.fromkeys(of_plugins)]
+        of_setup = self._setup_requirements(interpreter, jobs)
+        return [*self.requires, *dict.fromkeys([*of_plugins, *of_setup])]
+
+    def _setup_requirements(
+        self, interpreter: Interpreter, jobs: Sequence[Job]
+    ) -> Mapping[str, str]:
+        """The requirements of the jobs' build setup, each with its origin."""
+        if not has_requirements(self.project):
+            return {}
+        # The worker evaluates markers with this Python.
+        environment = local_marker_environment(interpreter.version)
+        return {
+            entry.value: entry.origin
+            for job in jobs
+            if job.label is not None
+            for entry in resolve_setup(
+                self.project,
+                self.choice,
+                Variant(job.properties, job.label),
+                python=None,  # plugins have no requirements
+                notify=lambda _: None,
+                environment=environment,
+            ).setup.requires
+        }
 
     def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
         if self.fresh:
@@ -186,19 +232,6 @@ class BuildRequirements:
             }
         )
         return cache_directory() / "requires" / self.source_digest[:32] / f"{digest[:32]}.json"
-
-
-def check_requirements(requirements: Sequence[str]) -> Sequence[str]:
-    """Return the requirements of a backend. Raises BuildError if one is malformed."""
-    for text in requirements:
-        try:
-            parse_requirement(text)
-        except InvalidRequirement as error:
-            why = str(error).splitlines()[0]
-            raise BuildError(
-                f"the backend requires {text!r}, which is not a valid requirement: {why}"
-            ) from None
-    return requirements
 
 
 def _write_answer(path: Path, requirements: Sequence[str]) -> None:

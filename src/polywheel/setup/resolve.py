@@ -119,6 +119,13 @@ def build_requirements(resolved: ResolvedSetup) -> list[str]:
     return [*plugins, *(e.value for e in resolved.setup.requires if e.value not in plugins)]
 
 
+def has_requirements(project: Project) -> bool:
+    """Whether a rule or a preset of a project has requirements of the build. Raises ConfigError."""
+    presets = [rule for preset in project_presets(project) for rule in preset.rules]
+    rules = (*project.settings.setup, *presets)
+    return any(fields.requires for rule in rules for fields in rule.all_fields)
+
+
 def check_against_presets(providers: Iterable[BuildProvider], variant: Variant) -> None:
     """Check properties of namespaces with ``query = "preset"``. Raises ConfigError."""
     for provider in providers:

@@ -1,14 +1,23 @@
-"""The cached answers of backends about their requirements."""
+"""The requirements of builds: what is known, and the cached answers of backends."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from polywheel.config.project import read_project
+from polywheel.environments.virtual_environments import Environments, Interpreter
+from polywheel.model.plan import Job
+from polywheel.model.variant import VariantProperty
 from polywheel.run import build_requirements
+from polywheel.run.build_requirements import BuildRequirements, known_plugin_requirements
+from polywheel.run.worker.requests import WorkerContext
+from polywheel.setup.profiles import choose_backend
 from polywheel.system import temporary
 from polywheel.system.temporary import MOST_KEPT
+from support.projects import write_project
 
 
 def test_answers_for_old_sources_are_removed(
@@ -21,3 +30,71 @@ def test_answers_for_old_sources_are_removed(
     assert len(list(tmp_path.iterdir())) == MOST_KEPT
     newest = tmp_path / str(3 * MOST_KEPT - 1)
     assert sorted(path.name for path in newest.iterdir()) == ["v3.json", "v4.json"]
+
+
+RULES = """
+[tool.polywheel.setup."abi_dependency :: torch"]
+requires = ["torch=={value}.*"]
+[tool.polywheel.setup."label:a"]
+requires = ["ninja"]
+[tool.polywheel.setup."*"]
+when = "python_full_version == '3.12.4'"
+requires = ["setuptools<80"]
+"""
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "polywheel.backend"
+[project]
+name = "demo"
+version = "1.0"
+[variant.default-priorities]
+namespace = ["cpu"]
+[variant.providers.cpu]
+requires = ["cpu-plugin"]
+[variant.variants.a]
+abi_dependency.torch = ["2.6"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("label", "properties", "version", "expected"),
+    [
+        (None, [], "3.12.4", []),
+        ("null", [], "3.12.4", ["setuptools<80"]),
+        ("a", ["abi_dependency::torch::2.6"], "3.12.3", ["torch==2.6.*", "ninja"]),
+        ("b", ["abi_dependency::torch::2.7"], "3.12.4", ["setuptools<80", "torch==2.7.*"]),
+        ("b", ["cpu::level::v3"], "3.13.0", ["cpu-plugin"]),
+    ],
+)
+def test_the_requirements_of_the_setup_are_known_before_the_backend_is_asked(
+    label: str | None, properties: list[str], version: str, expected: list[str], tmp_path: Path
+) -> None:
+    write_project(tmp_path, {"pyproject.toml": PYPROJECT + RULES})
+    project = read_project(tmp_path, variants=True)
+    requirements = BuildRequirements(
+        project=project,
+        choice=choose_backend(project),
+        requires=["setuptools"],
+        plugins=known_plugin_requirements(project),
+        variables={"": {}},
+        source_digest="",
+        tools=(),
+        context=WorkerContext(
+            polywheel=tmp_path, config=None, settings={}, epoch=0, time_limit=None, stop=Event()
+        ),
+        environments=Environments(fresh=False, notify=print),
+    )
+    job = Job(
+        id="job",
+        label=label,
+        properties=tuple(map(VariantProperty.parse, properties)),
+        axes={},
+        pythons=(),
+        targets=(),
+        build="",
+        at="",
+    )
+    # The Python of the build, not of the tests.
+    python = Interpreter(python="3.12", executable="python", identity=f"{version} (main) linux")
+    assert requirements._guess(python, [job, job]) == ["setuptools", *expected]

@@ -266,6 +266,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         interpreters=interpreters,
         requirements=BuildRequirements(
             project=project,
+            choice=run.prepared.choice,
             requires=requires,
             plugins=known_plugin_requirements(project),
             source_digest=run.source_digest(source),

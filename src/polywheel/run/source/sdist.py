@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polywheel.backend.requirements import check_requirements
 from polywheel.config.reader import normalized_requirements
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
-from polywheel.run.build_requirements import check_requirements
 from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import (
