@@ -6,6 +6,8 @@ nox -s endurance        kills, mutated inputs, hostile backends, shortages, for 
 nox -s uv-choices       what explain predicts for 400 random releases, compared with what uv installs;
                         nox -s uv-choices -- --count 1000 --seed 7
 nox -s sdist            the tests against the wheel that a release would have, installed
+nox -s gitlab           pipelines of polywheel ci gitlab, run by gitlab-ci-local: needs npm and rsync; and an image
+                        with polywheel, as in docs/ci.md, which needs what the next session needs
 nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, runc and debootstrap; or with
                         any engine that it knows and CIBW_MANYLINUX_X86_64_IMAGE, an image that is there
 """
@@ -65,6 +67,17 @@ def sdist(session: nox.Session) -> None:
     session.install(f"polywheel[cli,test] @ {wheel.resolve().as_uri()}")
     by_file = ("--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", "-n", "auto", *by_file, *session.posargs)
+
+
+@nox.session
+def gitlab(session: nox.Session) -> None:
+    session.install("-e", ".[cli,test]")
+    folder = session.cache_dir / "gitlab-ci-local"
+    # 4.64.1 is the last one for Node.js 18 and 20.
+    npm = ["npm", "install", "--silent", "--prefix", str(folder), "gitlab-ci-local@4.64.1"]
+    session.run(*npm, external=True)
+    command = str((folder / "node_modules" / ".bin" / "gitlab-ci-local").resolve())
+    session.run("pytest", "-m", "gitlab", *session.posargs, env={"GITLAB_CI_LOCAL": command})
 
 
 @nox.session

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from support.build_command import CACHE
 from support.builds import read_wheel, run
 from support.index_wheels import V1, V2, variant, write_wheel
 from support.projects import HERE, example
-from support.web_server import serve
+from support.uploads import package_index
 from support.workflows import load
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")
@@ -177,33 +175,9 @@ def test_an_image_without_the_right_polywheel_is_an_error(
         assert "this image has no polywheel on PATH that meets the requirement polywheel" in printed
 
 
-@pytest.fixture
-def registry() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The address of a server that takes every upload, and the authorization and file of each."""
-    uploads: list[tuple[str, str]] = []
-
-    class Registry(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            (file,) = re.findall(rb'filename="([^"]+)"', body)
-            uploads.append((f"{self.path} {self.headers['Authorization']}", file.decode()))
-            self.send_response(201)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serve(Registry) as address:
-        yield address, uploads
-
-
 def test_wheels_and_variants_json_are_published_to_gitlab(
-    registry: tuple[str, list[tuple[str, str]]],
-    with_polywheel: dict[str, str],
-    tmp_path: Path,
+    with_polywheel: dict[str, str], tmp_path: Path
 ) -> None:
-    address, uploads = registry
     project = example("flit-core", tmp_path)
     toml = project / "pyproject.toml"
     text = toml.read_text(encoding="utf-8")
@@ -222,14 +196,16 @@ def test_wheels_and_variants_json_are_published_to_gitlab(
     own = merged("polywheel-publish", pipeline)
     url = own["variables"]["TWINE_REPOSITORY_URL"]
     assert url == "$CI_API_V4_URL/projects/$CI_PROJECT_ID/packages/pypi"
-    env = {**with_polywheel, "TWINE_REPOSITORY_URL": f"{address}/projects/7/packages/pypi"}
-    printed = job("polywheel-publish", pipeline, tmp_path, env, code=2)
-    assert "the CI/CD variable CI_JOB_TOKEN is not set" in printed
-    job("polywheel-publish", pipeline, tmp_path, {**env, "CI_JOB_TOKEN": "s3cret"})
-    assert {at for at, _ in uploads} == {
-        "/projects/7/packages/pypi Basic Z2l0bGFiLWNpLXRva2VuOnMzY3JldA=="
+    with package_index() as (address, uploads):
+        env = {**with_polywheel, "TWINE_REPOSITORY_URL": f"{address}/projects/7/packages/pypi"}
+        printed = job("polywheel-publish", pipeline, tmp_path, env, code=2)
+        assert "the CI/CD variable CI_JOB_TOKEN is not set" in printed
+        job("polywheel-publish", pipeline, tmp_path, {**env, "CI_JOB_TOKEN": "s3cret"})
+    token = "Basic Z2l0bGFiLWNpLXRva2VuOnMzY3JldA=="
+    assert {(one.path, one.authorization) for one in uploads} == {
+        ("/projects/7/packages/pypi", token)
     }
-    names = [name for _, name in uploads]
+    names = [one.file for one in uploads]
     assert sorted(names[:-1]) == ["demo-1.0-py3-none-any-v1.whl", "demo-1.0-py3-none-any-v2.whl"]
     assert names[-1] == "demo-1.0-variants.json"
 
