@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from polywheel.run.executors.cibuildwheel_options import Installation, installed_platform
+from polywheel.run.executors.cibuildwheel_installation import Installation, installed_platform
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.builds import run
 from support.commands import polywheel
 from support.plans import HEAD
 from support.projects import write_project
+from support.referees import holds_to, zizmor
 from support.workflows import filled, load
 
 MATRIX = """
@@ -21,15 +23,17 @@ MATRIX = """
 python = ["3.11", "3.14", "3.14t"]
 null = true
 wheel-tag = "python"
+label = "{level}"
 [tool.polywheel.matrix.axes.level]
 v2 = ["cpu :: level :: v2"]
 """
 
 
-def workflow(folder: Path, text: str, *, code: int = 0) -> str:
+def workflow(folder: Path, text: str, *options: str, code: int = 0) -> str:
     write_project(folder, {"pyproject.toml": HEAD + text})
     (folder / ".git").mkdir(exist_ok=True)
-    done = polywheel("ci", "cibuildwheel", "-o", "-", cwd=folder, check=False, apart=True)
+    command = ["ci", "cibuildwheel", "-o", "-", *options]
+    done = polywheel(*command, cwd=folder, check=False, apart=True)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr if code else done.stdout
@@ -43,9 +47,94 @@ def test_cibuildwheel_selects_the_builds_of_a_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "."]
     for target in targets:
         job = document["jobs"][f"build-{target.replace('_', '-')}"]
-        env = filled(job["env"], {"matrix": job["strategy"]["matrix"]["include"][0]}, {})
+        env = {**job["env"], **job["strategy"]["matrix"]["include"][0]["runs"][0]}
         assert len(env["CIBW_BUILD"].split()) == 3
         assert run(command, cwd=tmp_path, env=env).stdout.split() == env["CIBW_BUILD"].split()
+
+
+SETTINGS = """
+[tool.polywheel.targets.cuda]
+platform = "linux-x86_64"
+runner = ["self-hosted", "gpu"]
+image = "registry.example/cuda:{level}-{python_tag}"
+container-options = "--gpus all"
+container-credentials = { username = "me", password-secret = "TOKEN" }
+environment = { PATH = "/opt/cuda/bin:$PATH" }
+before-all = "dnf install -y x"
+before-build = "pip install y"
+job-timeout = 3600
+[[tool.polywheel.overrides]]
+select = { python = "3.14t" }
+image = "other/image:1"
+runner = "own"
+repair-command = "auditwheel repair --exclude 'libcuda*' -w {dest_dir} {wheel}"
+environment = { MAX_JOBS = "2" }
+"""
+
+
+def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
+    """A variant has one run for each group of builds with equal settings."""
+    text = MATRIX.replace("wheel-tag", 'targets = ["cuda"]\nwheel-tag').replace("null = true", "")
+    text = f"[tool.cibuildwheel]\nmanylinux-x86_64-image = 'table'\n{text}{SETTINGS}"
+    path = tmp_path / "workflow.yml"
+    path.write_text(workflow(tmp_path, text), encoding="utf-8")
+    holds_to("vendor.github-workflows", path)
+    zizmor(path)
+    jobs = load(path.read_text(encoding="utf-8"))["jobs"]
+    finalize = jobs["collect"]["steps"][1]["with"]["args"].split("\n")
+    own = {}
+    registries = {"build-cuda": "registry.example", "build-cuda-2": "docker.io"}
+    for name, registry in registries.items():
+        for entry in jobs[name]["strategy"]["matrix"]["include"]:
+            (told,) = entry["runs"]
+            assert f"collected/{told['folder']}" in finalize
+            own[told["folder"]] = {**jobs[name]["env"], **told}
+        assert {step.get("timeout-minutes") for step in jobs[name]["steps"]} == {None, 60}
+        (login,) = [step for step in jobs[name]["steps"] if "docker login" in step.get("run", "")]
+        assert login["env"]["PASSWORD"] == "${{ secrets.TOKEN }}"
+        assert login["env"]["REGISTRY"] == registry
+    assert jobs["build-cuda"]["runs-on"] == ["self-hosted", "gpu"]
+    assert jobs["build-cuda-2"]["runs-on"] == "own"
+    first, second, third = (own[f"wheels-cuda-cp3{python}-v2"] for python in (11, 14, "14t"))
+    assert first["CIBW_MANYLINUX_X86_64_IMAGE"] == "registry.example/cuda:v2-cp311"
+    assert second["CIBW_MANYLINUX_X86_64_IMAGE"] == "registry.example/cuda:v2-cp314"
+    assert third["CIBW_MANYLINUX_X86_64_IMAGE"] == "other/image:1"
+    for env in own.values():
+        assert env["CIBW_CONFIG_SETTINGS"] == "variant-label=v2"
+        assert env["CIBW_BEFORE_ALL"] == "dnf install -y x"
+        assert env["CIBW_BEFORE_BUILD"] == "pip install y"
+        assert env["CIBW_CONTAINER_ENGINE"] == "docker; create_args: --gpus all"
+        assert env["CIBW_ENVIRONMENT"].startswith('PATH="/opt/cuda/bin:${PATH}"')
+    assert third["CIBW_ENVIRONMENT"].endswith('MAX_JOBS="2"')
+    assert "--exclude 'libcuda*'" in third["CIBW_REPAIR_WHEEL_COMMAND"]
+    assert "CIBW_REPAIR_WHEEL_COMMAND" not in first
+
+
+def test_runs_that_share_a_job(tmp_path: Path) -> None:
+    """The step of the workflow starts all runs of its job, whatever happens to the first."""
+    text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64", "macos-arm64"]\nwheel-tag')
+    text = f"[tool.cibuildwheel]\nskip = 'cp31{{1,2}}-*'\n{text}"
+    document = load(workflow(tmp_path, text, "--max-jobs=2"))
+    assert document["jobs"]["collect"]["needs"] == ["build-linux-x86-64", "build-macos-arm64"]
+    job = document["jobs"]["build-linux-x86-64"]
+    (entry,) = job["strategy"]["matrix"]["include"]
+    assert entry["artifact"] == "wheels-linux-x86_64-null-and-1-more"
+    (step,) = [step for step in job["steps"] if step.get("shell") == "python"]
+    functions = {"toJSON": lambda value: json.dumps(value, indent=2)}
+    done = run(
+        [sys.executable, "-c", step["run"]],
+        cwd=tmp_path,
+        env={
+            **job["env"],
+            **filled(step["env"], {"matrix": entry}, functions),
+            "RUNNER_TEMP": str(tmp_path / "temporary"),
+        },
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("::error::cibuildwheel would not build cp311-manylinux_x86_64\n") == 2
+    one_job = workflow(tmp_path, text, "--max-jobs=1", code=2)
+    assert "builds for 2 targets and images do not fit into 1 jobs" in one_job
 
 
 @pytest.mark.parametrize(

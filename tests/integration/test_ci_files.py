@@ -19,7 +19,8 @@ import pytest
 from polywheel.ci.rendering import read_pins
 from support.builds import run
 from support.commands import polywheel
-from support.projects import ROOT, write_project
+from support.projects import write_project
+from support.referees import holds_to, zizmor
 from support.workflows import filled, load
 
 PROJECT = """
@@ -74,18 +75,6 @@ def ci(cwd: Path, *arguments: str | Path, code: int = 0) -> str:
     done = polywheel("ci", *arguments, cwd=cwd, check=False, apart=True)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code in {0, 1} else done.stderr
-
-
-def holds_to(schema: str, path: Path) -> None:
-    transform = ["--data-transform", "gitlab-ci"] if "gitlab" in schema else []
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *transform]
-    run([*command, path], cwd=path.parent)
-
-
-def zizmor(*paths: Path) -> None:
-    """Nothing at the default level, in files with all their comments."""
-    scripts = Path(sys.executable).parent
-    run([scripts / "zizmor", "--offline", "--no-progress", "--strict-collection", *paths], cwd=ROOT)
 
 
 def texts(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
@@ -351,20 +340,21 @@ def test_a_matrix_that_ci_can_not_build_is_known_before(project: Path) -> None:
 
 def test_each_run_of_cibuildwheel_is_told_one_variant(project: Path) -> None:
     document = load(ci(project, "cibuildwheel", "-o", "-"))
-    runs = []
+    runs = {}
     for job in document["jobs"].values():
-        for one in job.get("strategy", {}).get("matrix", {}).get("include", []):
-            env = filled(job["env"], {"matrix": one}, {})
-            runs.append((one["target"], one["label"], env))
+        for entry in job.get("strategy", {}).get("matrix", {}).get("include", []):
+            assert entry["artifact"] == entry["runs"][0]["folder"]
+            (told,) = entry["runs"]
+            runs[told["folder"]] = filled({**job["env"], **told}, {}, {})
     assert len(runs) == 16
-    assert len({(target, label) for target, label, _ in runs}) == 16
-    told = {label: env for target, label, env in runs if target == "windows-x86_64"}
-    assert told["v1"]["CIBW_BUILD"] == "cp311-win_amd64 cp313-win_amd64"
-    assert told["v1"]["CIBW_CONFIG_SETTINGS"] == "variant-label=v1"
-    assert told["null"]["CIBW_CONFIG_SETTINGS"] == "null-variant=true"
+    v1, null = runs["wheels-windows-x86_64-v1"], runs["wheels-windows-x86_64-null"]
+    assert v1["CIBW_BUILD"] == "cp311-win_amd64 cp313-win_amd64"
+    assert v1["CIBW_CONFIG_SETTINGS"] == "variant-label=v1"
+    assert null["CIBW_CONFIG_SETTINGS"] == "null-variant=true"
     # What is not said leaves the project's own [tool.cibuildwheel] in force; empty would be "none".
-    assert {*told["non-variant"]} == {"CIBW_BUILD", "CIBW_PLATFORM", "CIBW_ARCHS"}
-    assert {env["CIBW_BUILD"].split()[0] for target, _, env in runs} == {
+    plain = runs["wheels-windows-x86_64-non-variant"]
+    assert {*plain} == {"folder", "CIBW_BUILD", "CIBW_PLATFORM", "CIBW_ARCHS"}
+    assert {env["CIBW_BUILD"].split()[0] for env in runs.values()} == {
         "cp311-manylinux_x86_64",
         "cp311-musllinux_aarch64",
         "cp311-macosx_arm64",

@@ -1,14 +1,17 @@
 """A GitHub Actions workflow with one run of cibuildwheel for each variant and target.
 
 The workflow contains the matrix, unlike the workflow of ``polywheel ci github``. Each run is
-configured with ``CIBW_*`` variables. Only cibuildwheel takes part in the build.
+configured with ``CIBW_*`` variables. Only cibuildwheel takes part in the build. A CI job has one run,
+or several that start one after the other.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from polywheel.ci.github import WorkflowSettings, template_values
 from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
@@ -17,26 +20,42 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
-from polywheel.model.plan import NON_VARIANT, Plan
+from polywheel.matrix.shards import pack
+from polywheel.model.matrix import BuildSettings, Credentials
+from polywheel.model.plan import NON_VARIANT, Build, Plan
 from polywheel.run.executors.cibuildwheel_options import (
     by_variant,
     check_backend,
+    check_settings,
     cibuildwheel_tables,
     cibuildwheel_variables,
     platform_variables,
 )
 from polywheel.run.executors.cibuildwheel_platforms import (
-    check_image,
     check_jobs,
     check_skip,
     read_pinned,
     require_platform,
 )
 
+_TIMEOUT = 350
+"""Minutes. GitHub's own runners end a job after 360."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Login:
+    """The login at a registry of images."""
+
+    registry: str
+    credentials: Credentials
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CibuildwheelRun:
     """One run of cibuildwheel."""
+
+    name: str
+    """The name of the folder with its wheels. In one folder, variants would overwrite each other."""
 
     target: str
     runner: tuple[str, ...]
@@ -46,41 +65,74 @@ class CibuildwheelRun:
     variables: Mapping[str, str]
     """The ``CIBW_*`` variables."""
 
-    @property
-    def artifact(self) -> str:
-        """The artifact with its wheels. In one artifact, variants would overwrite each other."""
-        return f"wheels-{self.target}-{self.label or NON_VARIANT}"
+    login: Login | None = None
+    """The login for its image."""
+
+    seconds: float | None = None
+    """Its time limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunGroup:
-    """Runs of one target that have the same variables, apart from the values of some."""
-
-    id: str
-    """The identifier of the job."""
+class Entry:
+    """An entry of a matrix: a CI job."""
 
     runs: tuple[CibuildwheelRun, ...]
+
+    @property
+    def artifact(self) -> str:
+        """The name of the job and of its artifact."""
+        others = len(self.runs) - 1
+        return self.runs[0].name + (f"-and-{others}-more" if others else "")
+
+    @property
+    def minutes(self) -> int | None:
+        """The time limit of its runs together; None if there is none."""
+        seconds = [run.seconds for run in self.runs if run.seconds is not None]
+        return ceil(sum(seconds) / 60) if len(seconds) == len(self.runs) else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkflowJob:
+    """A job of the workflow, with a matrix."""
+
+    id: str
+    runner: str | list[str]
+    entries: tuple[Entry, ...]
+    login: Login | None
+    minutes: int | None
+    """The time limit of the runs of an entry."""
+
     same: Mapping[str, str]
     """The variables with the same value in every run. A missing variable differs from an empty one,
     which means "none" to cibuildwheel.
     """
 
-    different: tuple[str, ...]
-    """The names of the variables whose values differ. Each run has all of them."""
-
     @property
-    def target(self) -> str:
-        return self.runs[0].target
+    def timeout(self) -> int:
+        """The time limit of a CI job in minutes, with the time to set it up."""
+        return max(_TIMEOUT, (self.minutes or 0) + 10)
 
-    @property
-    def runner(self) -> str | list[str]:
-        return require_runner(self.target, self.runs[0].runner)
+
+def plan_entries(
+    project: Project, plan: Plan, *, max_jobs: int | None, notify: Callable[[str], None]
+) -> list[Entry]:
+    """Return the runs, one for each variant and target, in at most ``max_jobs`` entries.
+
+    Without ``max_jobs``, an entry has one run. Raises ConfigError if cibuildwheel can't build them.
+    """
+    plan = by_variant(plan)
+    runs = plan_runs(project, plan, notify=notify)
+    packs = pack(plan, max_jobs or len(plan.builds), {})
+    return [Entry(runs=tuple(runs[build.id] for build in pack.builds)) for pack in packs]
 
 
 def plan_runs(
     project: Project, plan: Plan, *, notify: Callable[[str], None]
-) -> list[CibuildwheelRun]:
-    """Return a run for each variant and target. Raises ConfigError if cibuildwheel can't build them."""
+) -> dict[str, CibuildwheelRun]:
+    """Return the runs by the build of a plan (`by_variant`).
+
+    Raises ConfigError if cibuildwheel can't build them.
+    """
     check_backend(project)
     if project.file != PYPROJECT:
         raise ConfigError(
@@ -93,16 +145,16 @@ def plan_runs(
             notify(
                 f"note: the matrix does not set {key}: the workflow has the value of this machine"
             )
-    plan = by_variant(plan)
     tables = cibuildwheel_tables(project.document)
     python_at = {
         python: f"{matrix.at}.python[{index}]" for index, python in enumerate(matrix.python)
     }
+    names = Counter(_run_name(plan, build) for build in plan.builds)
     problems = Problems()
-    runs = []
+    runs = {}
     for build in plan.builds:
         jobs = [job for job in plan.jobs if job.build == build.id]
-        target = plan.targets[build.target]
+        target, settings = plan.targets[build.target], build.settings
         platform = problems.attempt(
             require_platform,
             plan.platform_of(build.target),
@@ -114,84 +166,93 @@ def plan_runs(
         problems.found += [
             *check_jobs(jobs, platform, python_at=python_at),
             *check_skip(jobs, platform, tables, at=f"{project.file}: tool.cibuildwheel.skip"),
-            *check_image(
-                build.settings.image,
-                platform,
-                at=f"{build.set_by.get('image', target.at)}.image",
-            ),
+            *check_settings(build, target, platform),
         ]
         variables = cibuildwheel_variables(
-            jobs,
-            build.settings,
-            platform,
-            at=target.at,
-            settings={},
-            environment={},
-            tables=tables,
-            environ={},
+            jobs, settings, platform, config_settings={}, environment={}, tables=tables, environ={}
         )
-        runs.append(
-            CibuildwheelRun(
-                target=target.name,
-                runner=build.settings.runner or (),
-                label=jobs[0].label,
-                variables={**platform_variables(platform), **variables},
-            )
+        name = _run_name(plan, build)
+        runs[build.id] = CibuildwheelRun(
+            name=name if names[name] == 1 else f"wheels-{build.id}",
+            target=target.name,
+            runner=settings.runner or (),
+            label=jobs[0].label,
+            variables={**platform_variables(platform), **variables},
+            login=_login(settings) if platform.in_container else None,
+            seconds=settings.job_timeout,
         )
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_all()
     return runs
 
 
-def cibuildwheel_workflow(
-    settings: WorkflowSettings, runs: Sequence[CibuildwheelRun], *, plain: bool
-) -> str:
-    """Return the workflow. ``plain``: there are non-variant wheels. Raises ConfigError."""
-    for run in runs:
-        require_runner(run.target, run.runner)
+def _run_name(plan: Plan, build: Build) -> str:
+    """Return the name of a run, unless its variant has several runs with different settings."""
+    job = plan.job(build.jobs[0])
+    return f"wheels-{build.target}-{(job and job.label) or NON_VARIANT}"
+
+
+def cibuildwheel_workflow(settings: WorkflowSettings, entries: Sequence[Entry]) -> str:
+    """Return the workflow. Raises ConfigError for a target without a runner."""
+    runs = [run for entry in entries for run in entry.runs]
     return render_template(
         "cibuildwheel.yml.j2",
         **template_values(settings),
         version=read_pinned().version,
-        groups=group_runs(runs),
+        builds=workflow_jobs(entries),
         finalize=[
-            *(f"collected/{run.artifact}" for run in runs),
+            *(f"collected/{run.name}" for run in runs),
             "--output=dist",
             "--keep-going",
-            *(["--plain"] if plain else []),
+            *(["--plain"] if any(run.label is None for run in runs) else []),
         ],
     )
 
 
-def group_runs(runs: Sequence[CibuildwheelRun]) -> list[RunGroup]:
-    """Group the runs by target, runner, and the names of their variables.
+def workflow_jobs(entries: Sequence[Entry]) -> list[WorkflowJob]:
+    """Return the jobs of the workflow.
 
-    All entries of a matrix must have the same variables.
+    The entries of a job have the same target, runner, login, and time limit.
     """
-    by_variables: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[CibuildwheelRun]] = {}
-    for run in runs:
-        by_variables.setdefault((run.target, run.runner, tuple(sorted(run.variables))), []).append(
-            run
-        )
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        first = entry.runs[0]
+        key = (first.target, first.runner, first.login, entry.minutes)
+        groups.setdefault(key, []).append(entry)
     ids: set[str] = set()
-    groups = []
-    for (target, _, names), members in by_variables.items():
+    jobs = []
+    for members in groups.values():
+        first = members[0].runs[0]
         for start in range(0, len(members), GITHUB_MOST):
-            part = members[start : start + GITHUB_MOST]
-            same = {
-                name: part[0].variables[name]
-                for name in names
-                if len({run.variables[name] for run in part}) == 1
-            }
-            groups.append(
-                RunGroup(
-                    id=_unused_job_id(target, ids),
-                    runs=tuple(part),
-                    same=same,
-                    different=tuple(name for name in names if name not in same),
+            part = tuple(members[start : start + GITHUB_MOST])
+            variables = [run.variables.items() for entry in part for run in entry.runs]
+            jobs.append(
+                WorkflowJob(
+                    id=_unused_job_id(first.target, ids),
+                    runner=require_runner(first.target, first.runner),
+                    entries=part,
+                    login=first.login,
+                    minutes=members[0].minutes,
+                    same={
+                        name: text
+                        for name, text in variables[0]
+                        if all((name, text) in others for others in variables)
+                    },
                 )
             )
-    return groups
+    return jobs
+
+
+def _login(settings: BuildSettings) -> Login | None:
+    """Return the login for the image of a build.
+
+    As for docker, the first part of a name is a registry if it has a dot or a colon.
+    """
+    if settings.container_credentials is None:
+        return None
+    first, slash, _ = (settings.image or "").partition("/")
+    registry = first if slash and (set(first) & set(".:") or first == "localhost") else "docker.io"
+    return Login(registry=registry, credentials=settings.container_credentials)
 
 
 def _unused_job_id(target: str, taken: set[str]) -> str:

@@ -136,15 +136,12 @@ def _gitlab(
 def _cibuildwheel(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_runs
+    from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_entries
 
-    runs = plan_runs(project, plan, notify=say)
-    say(f"{len(plan.jobs)} wheels, {len(runs)} runs of cibuildwheel")
-    return cibuildwheel_workflow(
-        _workflow_settings(options, project, plan, repository),
-        runs,
-        plain=any(run.label is None for run in runs),
-    )
+    entries = plan_entries(project, plan, max_jobs=options.max_jobs, notify=say)
+    runs = sum(len(entry.runs) for entry in entries)
+    say(f"{len(plan.jobs)} wheels, {runs} runs of cibuildwheel, {len(entries)} CI jobs")
+    return cibuildwheel_workflow(_workflow_settings(options, project, plan, repository), entries)
 
 
 def _workflow_settings(

@@ -59,9 +59,11 @@ _FILE = """\
 --check           write nothing; if the file is out of date, print a diff and exit with 1
 --force           overwrite a file that polywheel did not write
 """
-_PLAN = """\
+_PR_SUBSET = """\
 --pr-subset    for pull or merge requests, run only the fewest jobs that cover every value of every
                axis
+"""
+_MAX_JOBS = """\
 --max-jobs N   combine builds into at most N CI jobs
 """
 _FRAME = f"""\
@@ -148,7 +150,8 @@ def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
     add_options(parser, _FILE.replace("WORKFLOW", file), output=str)
     if kind != "cibuildwheel":
         add_config(parser)
-        add_options(parser, _PLAN, max_jobs=number_up_to(10_000))
+        add_options(parser, _PR_SUBSET)
+    add_options(parser, _MAX_JOBS, max_jobs=number_up_to(10_000))
     if kind == "gitlab":
         add_options(parser, _GITLAB)
     else:

@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from polywheel.ci.cibuildwheel import CibuildwheelRun, group_runs
+from polywheel.ci.cibuildwheel import CibuildwheelRun, Entry, workflow_jobs
+from polywheel.model.plan import NON_VARIANT
 
 
-def run(label: str | None, target: str = "linux-x86_64", **variables: str) -> CibuildwheelRun:
-    return CibuildwheelRun(target=target, runner=("r",), label=label, variables=variables)
+def run(
+    label: str | None, target: str = "linux-x86_64", runner: str = "r", **variables: str
+) -> CibuildwheelRun:
+    name = f"wheels-{target}-{label or NON_VARIANT}"
+    return CibuildwheelRun(
+        name=name, target=target, runner=(runner,), label=label, variables=variables
+    )
+
+
+def entries(*runs: CibuildwheelRun) -> list[Entry]:
+    return [Entry(runs=(one,)) for one in runs]
 
 
 def test_what_all_runs_of_a_job_are_told_stands_once() -> None:
-    (group,) = group_runs(
-        [run("a", CIBW_BUILD="x", CIBW_Y="1"), run("b", CIBW_BUILD="x", CIBW_Y="2")]
-    )
-    assert group.same == {"CIBW_BUILD": "x"}
-    assert group.different == ("CIBW_Y",)
+    """A variable that one run lacks differs from an empty one, which is "none" to cibuildwheel."""
+    runs = [run("a", CIBW_BUILD="x", CIBW_Y="1", CIBW_Z="")]
+    runs += [run("b", CIBW_BUILD="x", CIBW_Y="2", CIBW_Z=""), run(None, CIBW_BUILD="x", CIBW_Y="1")]
+    (job,) = workflow_jobs([Entry(runs=(runs[0], runs[1])), Entry(runs=(runs[2],))])
+    assert job.same == {"CIBW_BUILD": "x"}
 
 
-def test_a_variable_that_is_not_said_is_not_empty() -> None:
-    """Empty is "none" to cibuildwheel: runs that are told of it are a job of their own."""
-    found = group_runs([run("a", CIBW_BUILD="x", CIBW_Y="1"), run(None, CIBW_BUILD="x")])
-    assert [[one.label for one in group.runs] for group in found] == [["a"], [None]]
-    for group in found:
-        for one in group.runs:
-            assert {*one.variables} == {*group.same, *group.different}
-
-
-def test_a_job_has_at_most_256_runs_and_a_name_of_its_own() -> None:
+def test_a_job_has_at_most_256_entries_and_a_name_of_its_own() -> None:
     runs = [run(f"v{number}", CIBW_Y=str(number)) for number in range(600)]
     runs += [run("a", target=name) for name in ("a.b", "a-b", "a_b", "A-b")]
-    found = group_runs(runs)
-    assert [len(group.runs) for group in found[:3]] == [256, 256, 88]
-    assert sum(len(group.runs) for group in found) == len(runs)
-    names = [group.id for group in found]
+    found = workflow_jobs(entries(*runs))
+    assert [len(job.entries) for job in found[:3]] == [256, 256, 88]
+    assert sum(len(job.entries) for job in found) == len(runs)
+    names = [job.id for job in found]
     assert len({*names}) == len(names) == 7
     assert all(re.fullmatch("[A-Za-z_][A-Za-z0-9_-]*", name) for name in names)
 
 
+def test_a_job_has_one_runner() -> None:
+    found = workflow_jobs(entries(run("a"), run("b", runner="s"), run("c")))
+    assert [(job.runner, len(job.entries)) for job in found] == [("r", 2), ("s", 1)]
+
+
 def test_artifacts_have_names_of_their_own() -> None:
     runs = [run("null"), run(None), run("v1"), run("v1", target="macos-arm64")]
-    assert len({one.artifact for one in runs}) == len(runs)
+    packs = [*entries(*runs), Entry(runs=(run("v2"), run("v3"), run("v4")))]
+    assert len({entry.artifact for entry in packs}) == len(packs)
+    assert packs[-1].artifact == "wheels-linux-x86_64-v2-and-2-more"
+
+
+def test_a_job_has_one_time_limit() -> None:
+    """The sum of the limits of its runs; none if a run has none."""
+    runs = [replace(run(label), seconds=seconds) for label, seconds in (("a", 30.5), ("b", 100.0))]
+    packs = [Entry(runs=(runs[0],)), Entry(runs=tuple(runs)), Entry(runs=(*runs, run("c")))]
+    assert [(job.minutes, job.timeout) for job in workflow_jobs(packs)] == [
+        (1, 350),
+        (3, 350),
+        (None, 350),
+    ]
+    long = Entry(runs=(replace(run("a"), seconds=36_000.0),))
+    assert [job.timeout for job in workflow_jobs([long])] == [610]

@@ -13,7 +13,7 @@ from cibuildwheel.options import CommandLineArguments, Options, compute_options
 from cibuildwheel.platforms import ALL_PLATFORM_MODULES, get_build_identifiers
 from cibuildwheel.util import resources
 
-from polywheel.ci.cibuildwheel import CibuildwheelRun, plan_runs
+from polywheel.ci.cibuildwheel import CibuildwheelRun, plan_entries
 from polywheel.config.project import read_project
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import known_targets
@@ -63,8 +63,9 @@ def test_the_lists_are_those_of_cibuildwheel() -> None:
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> list[CibuildwheelRun]:
     (tmp_path / "pyproject.toml").write_text(PROJECT + request.param, encoding="utf-8")
     project = read_project(tmp_path, variants=True)
-    runs = plan_runs(project, expand_project(project), notify=print)
-    assert len(runs) == 3 * len(known_targets())
+    entries = plan_entries(project, expand_project(project), max_jobs=None, notify=print)
+    runs = [run for entry in entries for run in entry.runs]
+    assert len({run.name for run in runs}) == len(runs) == 3 * len(known_targets())
     return runs
 
 

@@ -19,15 +19,19 @@ from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.run.context import RunContext
-from polywheel.run.executors.cibuildwheel_options import (
-    PROJECT,
+from polywheel.run.executors.cibuildwheel_installation import (
+    ENGINE,
     Installation,
-    check_backend,
-    cibuildwheel_tables,
-    cibuildwheel_variables,
     container_engine,
     find_cibuildwheel,
     installed_platform,
+)
+from polywheel.run.executors.cibuildwheel_options import (
+    PROJECT,
+    check_backend,
+    check_settings,
+    cibuildwheel_tables,
+    cibuildwheel_variables,
 )
 from polywheel.run.executors.cibuildwheel_platforms import (
     BuildPlatform,
@@ -193,11 +197,11 @@ class CibuildwheelExecutor:
             jobs,
             build.settings,
             platform,
-            at=self.run.plan.targets[build.target].at,
-            settings=self.run.worker_context.settings,
+            config_settings=self.run.worker_context.settings,
             environment=environment,
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
+            engine=self.container_variables.get(ENGINE, "docker"),
         )
         return {**self.container_variables, **variables}
 
@@ -252,7 +256,7 @@ def create_cibuildwheel_executor(
     project = run.prepared.project
     check_backend(project)
     config, installation = _config_in_source(run), find_cibuildwheel()
-    platforms = _check_jobs(run, installation)
+    platforms = _check_builds(run, installation)
     in_container = any(platform.in_container for platform in platforms)
     tables = cibuildwheel_tables(project.document)
     source = run.source if run.is_sdist else run.source.freeze(fresh=run.options.fresh)
@@ -269,17 +273,17 @@ def create_cibuildwheel_executor(
     )
 
 
-def _check_jobs(run: RunContext, installation: Installation) -> list[BuildPlatform]:
-    """Return the platforms of a run. Raises ConfigError with the jobs that cibuildwheel can't build."""
+def _check_builds(run: RunContext, installation: Installation) -> list[BuildPlatform]:
+    """Return the platforms of a run. Raises ConfigError for builds that cibuildwheel can't run."""
     platforms: dict[str, BuildPlatform] = {}
     problems: list[Problem] = []
     for build in run.builds:
         platform = require_platform(run.plan.platform_of(build.target))
         if platform.suffix not in platforms:
             platforms[platform.suffix] = installed_platform(installation, platform)
-        problems += check_jobs(
-            run.jobs_of(build), platforms[platform.suffix], version=installation.version
-        )
+        platform, version = platforms[platform.suffix], installation.version
+        problems += check_jobs(run.jobs_of(build), platform, version=version)
+        problems += check_settings(build, run.plan.targets[build.target], platform, version=version)
     if problems:
         raise ConfigError.collected(problems)
     return [*platforms.values()]

@@ -1,7 +1,7 @@
-"""Find cibuildwheel and a container engine, and compute the command and the variables of its runs.
+"""The ``CIBW_*`` variables of a run of cibuildwheel.
 
-All options are ``CIBW_*`` variables. They add to the project's own ``[tool.cibuildwheel]``, which
-stays in force (CIBW_INHERIT, since cibuildwheel 4.3).
+They add to the project's own ``[tool.cibuildwheel]``, which stays in force (CIBW_INHERIT, since
+cibuildwheel 4.3).
 """
 
 from __future__ import annotations
@@ -9,113 +9,30 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from string import Template
 from typing import Any
 
-from packaging.version import Version
-
 from polywheel.config.project import PYPROJECT, Project
-from polywheel.errors import ConfigError
-from polywheel.model.matrix import BuildSettings
+from polywheel.errors import ConfigError, Problem
+from polywheel.model.matrix import NO_SETTINGS, BuildSettings, Target
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
+from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
 from polywheel.run.executors.cibuildwheel_platforms import (
     BuildPlatform,
+    check_image,
     check_jobs,
     read_pinned,
     require_platform,
 )
-from polywheel.system.processes import capture_output
-from polywheel.system.temporary import temporary_folder
 
 _BACKEND = "polywheel.backend"
-_OLDEST = Version("4.3")
-_ENGINE = "CIBW_CONTAINER_ENGINE"
-_VERSION = "import importlib.metadata; print(importlib.metadata.version('cibuildwheel'))"
-_SHIPPED = "targets.toml:"
-"""The origin of a target that the project does not configure: cibuildwheel chooses the image."""
+_PROCESS = re.compile(r"[<>]\(")
+"""The start of a process substitution of bash."""
 PROJECT = "/project"
 """The folder of the source in a container of cibuildwheel."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Installation:
-    """An installed cibuildwheel."""
-
-    command: tuple[str, ...]
-    version: str
-
-
-def find_cibuildwheel() -> Installation:
-    """Return the cibuildwheel in polywheel's environment, else the one on PATH.
-
-    Raises ConfigError if it is missing or too old.
-    """
-    try:
-        version = installed_version("cibuildwheel")
-        executable = [sys.executable, "-m", "cibuildwheel"]
-    except PackageNotFoundError:
-        path = shutil.which("cibuildwheel")
-        if path is None:
-            raise ConfigError(
-                "cibuildwheel was not found",
-                at="--frontend",
-                hint="python -m pip install cibuildwheel",
-            ) from None
-        executable, version = [path], _version_beside(Path(path).resolve())
-    try:
-        old = Version(version) < _OLDEST
-    except ValueError:  # InvalidVersion, or a number of more digits than Python reads
-        old = False  # unknown
-    if old:
-        raise ConfigError(
-            f"cibuildwheel {version} is too old: {_OLDEST} or newer is needed",
-            at="--frontend",
-            hint="python -m pip install --upgrade cibuildwheel",
-        )
-    return Installation(command=tuple(executable), version=version)
-
-
-def _version_beside(path: Path) -> str:
-    """Return the version of cibuildwheel that the Python next to its executable reports."""
-    python = path.with_name("python.exe" if sys.platform == "win32" else "python")
-    output = capture_output([str(python), "-I", "-c", _VERSION], seconds=30)
-    return "unknown" if output is None else output.decode("utf-8", "replace").strip()
-
-
-def installed_platform(installation: Installation, platform: BuildPlatform) -> BuildPlatform:
-    """Return the platform with the Pythons that an installed cibuildwheel knows.
-
-    They include Pythons that it builds only with the option ``enable``. If it does not answer, they
-    are those of the pinned version.
-    """
-    if installation.version == read_pinned().version:
-        return platform
-    with temporary_folder() as folder:
-        (folder / PYPROJECT).touch()
-        output = capture_output(
-            [
-                *installation.command,
-                *("--platform", platform.platform, "--archs", platform.arch),
-                *("--enable", "all", "--print-build-identifiers", str(folder)),
-            ],
-            folder=folder,
-            environment={
-                **{name: text for name, text in os.environ.items() if not name.startswith("CIBW_")},
-                "CIBW_BUILD": f"cp3*-{platform.suffix}",
-            },
-            seconds=60,
-        )
-    identifiers = (output or b"").decode("utf-8", "replace").split()
-    pythons = [f"3.{name.removeprefix('cp3').partition('-')[0]}" for name in identifiers]
-    return replace(platform, pythons=tuple(pythons) or platform.pythons)
 
 
 def check_backend(project: Project) -> None:
@@ -153,129 +70,136 @@ def cibuildwheel_tables(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return tables if isinstance(tables, dict) else {}
 
 
-def container_engine(tables: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variable that selects podman if docker is missing and the user selects no engine.
-
-    Raises ConfigError if there is no container engine that works.
-    """
-    selected = os.environ.get(_ENGINE)
-    for table in (tables.get("linux"), tables):
-        if selected is None and isinstance(table, dict):
-            selected = table.get("container-engine")
-    if isinstance(selected, dict):
-        selected = selected.get("name")
-    names = (
-        [re.split(r"[;:\s]", selected.strip())[0]]
-        if isinstance(selected, str)
-        else ["docker", "podman"]
-    )
-    name = next(filter(shutil.which, names), None)
-    if name is None:
-        raise ConfigError(
-            f"no container engine was found: {' or '.join(names)}",
-            at="--frontend",
-            hint=f"install docker or podman, or name another engine with {_ENGINE}",
-        )
-    _check_engine(name)
-    return {} if selected is not None or name == "docker" else {_ENGINE: name}
-
-
-def _check_engine(name: str) -> None:
-    """Raise ConfigError if a container engine does not work, for example without its daemon."""
-    try:
-        process = subprocess.run(
-            [shutil.which(name) or name, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-        if process.returncode == 0:
-            return
-        reason = "".join(process.stderr.strip().splitlines()[-1:]) or "no error message"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = str(error)
-    raise ConfigError(
-        f"{name} does not work: {reason}",
-        at="--frontend",
-        hint=f"start {name}, or name another container engine with {_ENGINE}",
-    )
-
-
 def cibuildwheel_variables(
     jobs: Sequence[Job],
-    build_settings: BuildSettings,
+    settings: BuildSettings,
     platform: BuildPlatform,
     *,
-    at: str,
-    settings: Mapping[str, str | Sequence[str]],
+    config_settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
     links: str | None = None,
     tables: Mapping[str, Any],
+    engine: str = "docker",
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
 
-    ``at`` is the place of the target. ``settings`` are the user's config settings. ``environment`` has the variables for builds,
-    repairs, and tests. ``links`` is the URL of a folder with wheels for them, and ``tables`` is the
-    project's ``[tool.cibuildwheel]``. Variables that ``environ`` has stay in force: options are
-    appended to them, and they override the commands and the image of the target. The tables
-    override the image of the target, too.
+    ``settings`` are those of their build. ``config_settings`` are the user's. ``environment`` has
+    more variables for builds, repairs, and tests. ``links`` is the URL of a folder with wheels for
+    them, ``tables`` is the project's ``[tool.cibuildwheel]``, and ``engine`` is the container
+    engine unless the user selects one. Settings and environment variables are appended to those of
+    ``environ`` and the tables. The commands and the image of ``settings`` override those of the
+    tables, but not those of ``environ``.
     """
     pythons = dict.fromkeys(python for job in jobs for python in job.building_pythons)
     variables = {"CIBW_BUILD": " ".join(map(platform.identifier, pythons))}
-    assignments = [f"{name}={shlex.quote(text)}" for name, text in environment.items()]
+    assignments = [
+        *(f"{name}={expanded(text)}" for name, text in settings.environment.items()),
+        *(f"{name}={quoted(text)}" for name, text in environment.items()),
+    ]
     if links is not None:  # appended to pip's own list, which is separated by blanks
         assignments.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
     if links is not None and "UV_FIND_LINKS" not in f"{tables}{environ.get('CIBW_ENVIRONMENT')}":
-        assignments.append(f"UV_FIND_LINKS={shlex.quote(links)}")
+        assignments.append(f"UV_FIND_LINKS={quoted(links)}")
     selection: dict[str, str | Sequence[str]] = {}
     if (label := jobs[0].label) is not None:
         selection = {"null-variant": "true"} if label == NULL_LABEL else {"variant-label": label}
-    config_settings = [
+    config = [
         shlex.quote(f"{key}={text}")
-        for key, value in {**selection, **settings}.items()
+        for key, value in {**selection, **config_settings}.items()
         for text in ([value] if isinstance(value, str) else value)
     ]
-    for option, texts in (("config-settings", config_settings), ("environment", assignments)):
+    for option, texts in (("config-settings", config), ("environment", assignments)):
         if texts:
             _append_option(variables, option, " ".join(texts), platform, environ)
     own = {
-        "repair-wheel-command": build_settings.repair_command,
-        "test-command": build_settings.test_command,
+        "before-all": settings.before_all,
+        "before-build": settings.before_build,
+        "repair-wheel-command": settings.repair_command,
+        "test-command": settings.test_command,
     }
-    if platform.in_container and not at.startswith(_SHIPPED):
-        image = platform.image_option
-        if not any(
-            isinstance(table, dict) and image in table for table in (tables, tables.get("linux"))
-        ):
-            own[image] = build_settings.image or None
+    if platform.in_container and settings.image != platform.default_image:
+        own[platform.image_option] = settings.image or None
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
             variables[name] = value
+    if platform.in_container and settings.container_options:
+        arguments = shlex.join(shlex.split(settings.container_options))
+        selected = selected_engine(tables, environ) or engine
+        key = "create-args" if "create-args" in selected else "create_args"
+        variables[ENGINE] = f"{selected}; {key}: {arguments}"
     return variables
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes for ``CIBW_ENVIRONMENT``. Raises ConfigError if cibuildwheel can't read it.
+
+    cibuildwheel reads the variable with bashlex, which knows less about quotes than a shell: it does
+    not join quoted parts, and finds process substitutions in quotes.
+    """
+    return _in_quotes(text).replace("$", r"\$")
+
+
+def expanded(text: str) -> str:
+    """Like :func:`quoted`, for a text with ``$NAME`` and ``$$`` (`polywheel.run.worker.requests`)."""
+
+    def variable(match: re.Match[str]) -> str:
+        name = match["named"] or match["braced"]
+        return f"${{{name}}}" if name else r"\$"
+
+    return Template.pattern.sub(variable, _in_quotes(text))
+
+
+def _in_quotes(text: str) -> str:
+    if _PROCESS.search(text):
+        raise ConfigError(f"cibuildwheel can't read a variable with '<(' or '>(': {text!r}")
+    return '"' + re.sub(r'([\\"`])', r"\\\1", text) + '"'
+
+
+def check_settings(
+    build: Build, target: Target, platform: BuildPlatform, *, version: str | None = None
+) -> Iterator[Problem]:
+    """Yield the problems of the settings of a build.
+
+    ``version`` is that of cibuildwheel; None means the pinned one, whose images are known.
+    """
+
+    def at(key: str) -> str:
+        return f"{build.set_by.get(key, target.at)}.{key}"
+
+    settings = build.settings
+    if version in {None, read_pinned().version}:
+        yield from check_image(settings.image, platform, at=at("image"))
+    if platform.in_container:
+        try:
+            shlex.split(settings.container_options or "")
+        except ValueError as error:
+            what = f"malformed options {settings.container_options!r}: {error}"
+            yield Problem(what, at=at("container-options"), hint="quote them as in a shell")
+    for name, text in settings.environment.items():
+        try:
+            expanded(text)
+        except ConfigError as error:
+            hint = "set the variable in before-build, or in a script of the project"
+            yield Problem(error.problems[0].what, at=at(f"environment.{name}"), hint=hint)
 
 
 def job_environment(job: Job) -> dict[str, str]:
     """Return the ``CIBW_*`` variables that build one job.
 
-    Raises ConfigError if cibuildwheel does not support its target.
+    Raises ConfigError if cibuildwheel can't build it.
     """
-    platform = require_platform(job.target, at=job.at)
+    platform = require_platform(
+        job.target,
+        at=job.at,
+        hint="a job does not know the platform of a target with a name of its own; use polywheel build "
+        "--frontend cibuildwheel, or polywheel ci cibuildwheel",
+    )
     if problems := [*check_jobs([job], platform)]:
         raise ConfigError.collected(problems)
     variables = cibuildwheel_variables(
-        [job],
-        BuildSettings(),
-        platform,
-        at=_SHIPPED,
-        settings={},
-        environment={},
-        tables={},
-        environ={},
+        [job], NO_SETTINGS, platform, config_settings={}, environment={}, tables={}, environ={}
     )
     return {**platform_variables(platform), **variables}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Any
 
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, closest
+from polywheel.matrix.platforms import known_targets
 from polywheel.model.plan import Job
 
 _PREFIXES = {
@@ -49,6 +50,9 @@ class BuildPlatform:
 
     images: tuple[str, ...] = ()
     """The short names of its images."""
+
+    default_image: str | None = None
+    """The image of polywheel's target, in place of which cibuildwheel uses its own by default."""
 
     @property
     def in_container(self) -> bool:
@@ -100,7 +104,11 @@ def build_platform(platform: str) -> BuildPlatform | None:
     suffix = f"{_PREFIXES.get(system)}_{machine}"
     if system == "windows":
         suffix = _WINDOWS.get(machine, suffix)
-    return read_pinned().platforms.get(suffix)
+    found = read_pinned().platforms.get(suffix)
+    known = known_targets().get(platform)
+    if found is None or known is None:
+        return found
+    return replace(found, default_image=known.settings.image)
 
 
 def require_platform(

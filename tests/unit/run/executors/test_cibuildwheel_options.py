@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from string import Template
 
 import pytest
+from cibuildwheel.environment import parse_environment
+from cibuildwheel.oci_container import OCIContainerEngineConfig
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import BuildSettings
+from polywheel.model.matrix import BuildSettings, Target
 from polywheel.model.plan import Job
 from polywheel.run.executors.cibuildwheel_options import (
     by_variant,
+    check_settings,
     cibuildwheel_tables,
     cibuildwheel_variables,
-    container_engine,
 )
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.plans import job, plan_of
 
-LINUX = BuildSettings(image="an/image")
 PLACE = require_platform("linux-x86_64")
+LINUX = BuildSettings(image=PLACE.default_image)
 
 
 @pytest.fixture(autouse=True)
@@ -33,19 +41,19 @@ def nobody_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(
     *jobs: Job,
     target: BuildSettings = LINUX,
-    at: str = "pyproject.toml",
     settings: dict[str, str | list[str]] | None = None,
     environment: dict[str, str] | None = None,
-    tables: dict[str, object] | None = None,
+    tables: Mapping[str, object] | None = None,
+    engine: str = "docker",
 ) -> dict[str, str]:
     return cibuildwheel_variables(
         jobs or (job("v3", "3.12"),),
         target,
         PLACE,
-        at=at,
-        settings=settings or {},
+        config_settings=settings or {},
         environment=environment or {},
         tables=tables or {},
+        engine=engine,
     )
 
 
@@ -92,19 +100,107 @@ def test_a_wheel_that_also_serves_older_pythons_is_built_by_a_newer_one() -> Non
     assert found["CIBW_BUILD"] == "cp311-manylinux_x86_64 cp312-manylinux_x86_64"
 
 
-def test_settings_and_variables_survive_the_shell_like_reader() -> None:
-    """Both are taken apart there as a shell would."""
+def test_config_settings_survive_the_shell_like_reader() -> None:
     nasty = 'a b\'; rm -rf "$HOME" #\\'
-    found = told(
-        settings={"setup-args": [f"-Dx={nasty}", "-Dy"], "k": "v"}, environment={"X": nasty}
-    )
+    found = told(settings={"setup-args": [f"-Dx={nasty}", "-Dy"], "k": "v"})
     assert shlex.split(found["CIBW_CONFIG_SETTINGS"]) == [
         "variant-label=v3",
         f"setup-args=-Dx={nasty}",
         "setup-args=-Dy",
         "k=v",
     ]
-    assert shlex.split(found["CIBW_ENVIRONMENT"]) == [f"X={nasty}"]
+
+
+def read(variables: dict[str, str], environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a build, as cibuildwheel computes it."""
+    return dict(parse_environment(variables["CIBW_ENVIRONMENT"]).as_dictionary(environment))
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.text(
+    "'\"\\$`(){}<>&|;#~*?! \n\tab={}[]", max_size=12
+)
+
+
+@given(_TEXTS)
+def test_environment_variables_arrive_as_they_are(text: str) -> None:
+    """Cibuildwheel has its own idea of quotes in a shell."""
+    assume("<(" not in text and ">(" not in text)
+    assert read(told(environment={"A": text, "B": "1"}), {}) == {"A": text, "B": "1"}
+
+
+@given(st.text("'\"\\$`()&|;#~*?! \n\tHOME_1=[]", max_size=16))
+def test_the_environment_of_builds_has_variables(text: str) -> None:
+    """As in builds without cibuildwheel."""
+    expected = {"HOME": "/root", "H": "value of H"}
+    own = {"X": text, "Y": f"${{H}}{text}$H"}
+    for name, value in own.items():
+        expected[name] = Template(value).safe_substitute(defaultdict(str, expected))
+    found = told(target=BuildSettings(environment=own), environment={"A": "$H"})
+    assert read(found, {"HOME": "/root", "H": "value of H"}) == {**expected, "A": "$H"}
+
+
+@pytest.mark.parametrize("text", ["cat <(x)", "$HOME >(x)"])
+def test_environment_variables_that_cibuildwheel_can_not_read(text: str) -> None:
+    (build,) = plan_of([job("v3", "3.12")]).builds
+    at = "pyproject.toml: tool.polywheel.overrides[0]"
+    settings = BuildSettings(environment={"A": text}, container_options="--label 'x")
+    build = replace(build, settings=settings, set_by={"environment.A": at, "container-options": at})
+    options, variable = check_settings(build, Target(name="linux-x86_64", at="x"), PLACE)
+    assert options.at == f"{at}.container-options"
+    assert "No closing quotation" in options.what
+    assert variable.at == f"{at}.environment.A"
+    with pytest.raises(ConfigError, match="can't read a variable"):
+        told(environment={"A": text})
+
+
+def test_commands_of_a_build() -> None:
+    build = BuildSettings(before_all="a {project}", before_build="b", repair_command="c {wheel}")
+    found = told(target=build)
+    assert found["CIBW_BEFORE_ALL"] == "a {project}"
+    assert found["CIBW_BEFORE_BUILD"] == "b"
+    assert found["CIBW_REPAIR_WHEEL_COMMAND"] == "c {wheel}"
+    assert "CIBW_TEST_COMMAND" not in found
+
+
+@pytest.mark.parametrize(
+    ("tables", "variable", "expected"),
+    [
+        ({}, None, ("podman", ["--gpus", "all it's"], False)),
+        ({"container-engine": "docker"}, None, ("docker", ["--gpus", "all it's"], False)),
+        (
+            {
+                "container-engine": "no",
+                "linux": {
+                    "container-engine": {
+                        "create-args": ["-x", "a b"],
+                        "name": "docker",
+                        "disable-host-mount": True,
+                    }
+                },
+            },
+            None,
+            ("docker", ["-x", "a b", "--gpus", "all it's"], True),
+        ),
+        (
+            {"container-engine": "no"},
+            "podman; create_args: --network=host",
+            ("podman", ["--network=host", "--gpus", "all it's"], False),
+        ),
+    ],
+)
+def test_container_options_are_added_to_the_engine(
+    tables: dict[str, object],
+    variable: str | None,
+    expected: tuple[str, list[str], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("CIBW_CONTAINER_ENGINE", variable)
+    build = BuildSettings(container_options='--gpus "all it\'s"')
+    found = told(target=build, tables=tables, engine="podman")
+    engine = OCIContainerEngineConfig.from_config_string(found["CIBW_CONTAINER_ENGINE"])
+    assert (engine.name, [*engine.create_args], engine.disable_host_mount) == expected
+    assert "CIBW_CONTAINER_ENGINE" not in told(tables=tables), "no options"
 
 
 def test_what_the_project_says_is_added_to() -> None:
@@ -121,39 +217,25 @@ def test_what_variables_say_already_is_added_to(monkeypatch: pytest.MonkeyPatch)
     target = BuildSettings(test_command="its", repair_command="")
     found = told(environment={"A": "1"}, target=target)
     assert found["CIBW_CONFIG_SETTINGS"] == "mine=1 variant-label=v3"
-    assert found["CIBW_ENVIRONMENT_LINUX"] == "B=2 A=1"
+    assert found["CIBW_ENVIRONMENT_LINUX"] == 'B=2 A="1"'
     assert not found.keys() & {"CIBW_ENVIRONMENT", "CIBW_INHERIT", "CIBW_TEST_COMMAND"}
     assert found["CIBW_REPAIR_WHEEL_COMMAND"] == "", "said to be none"
 
 
 @pytest.mark.parametrize(
-    ("tables", "image"),
-    [
-        ({}, "own/image"),
-        ({"manylinux-x86_64-image": "theirs"}, None),
-        ({"linux": {"manylinux-x86_64-image": "theirs"}}, None),
-        ({"linux": "broken"}, "own/image"),
-    ],
+    ("image", "expected"),
+    [("own/image", "own/image"), ("", None), (None, None), (PLACE.default_image, None)],
 )
-def test_the_image_of_a_target_gives_way_to_the_projects_tables(
-    tables: dict[str, object], image: str | None
+def test_the_image_of_a_build(
+    image: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = BuildSettings(image="own/image")
-    assert told(target=target, tables=tables).get("CIBW_MANYLINUX_X86_64_IMAGE") == image
-    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(at="targets.toml: linux-x86_64"), (
-        "cibuildwheel has its own"
-    )
-    without = BuildSettings(image="")
-    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(target=without, tables=tables)
+    """By default, cibuildwheel has its own. It ignores an empty one."""
+    build, tables = BuildSettings(image=image), {"manylinux-x86_64-image": "theirs"}
+    assert told(target=build, tables=tables).get("CIBW_MANYLINUX_X86_64_IMAGE") == expected
+    monkeypatch.setenv("CIBW_MANYLINUX_X86_64_IMAGE", "mine")
+    assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(target=build, tables=tables)
 
 
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])
 def test_tables_that_are_none(document: dict[str, object]) -> None:
     assert cibuildwheel_tables(document) == {}
-
-
-def test_a_container_engine_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="no container engine was found: no-such-engine"):
-        container_engine({"linux": {"container-engine": "no-such-engine; create_args: -x"}})
-    with pytest.raises(ConfigError, match="no container engine was found: no-such-engine"):
-        container_engine({"container-engine": {"name": "no-such-engine"}})

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from polywheel.errors import ConfigError
-from polywheel.run.executors.cibuildwheel_options import (
-    container_engine,
-)
+from polywheel.run.executors.cibuildwheel_installation import container_engine
 
 
 @pytest.fixture(autouse=True)
