@@ -19,6 +19,8 @@ from polywheel.system.terminal import drop_output, log_line, one_line, prepare_s
 
 INTERRUPTED, OUTPUT_LOST, INTERNAL = 130, 141, 70
 """Exit codes: as in a shell after SIGINT and SIGPIPE, and EX_SOFTWARE of sysexits.h."""
+DIFFERENT = 5
+"""The exit code of a comparison that found a difference. No error has it."""
 _NO_MEMORY = re.compile("failed to map segment|[Cc]annot allocate memory")
 """The messages of the dynamic linker if there is too little memory to load an extension module."""
 _LONGEST = 10_000

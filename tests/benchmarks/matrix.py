@@ -39,7 +39,7 @@ def write_project(folder: Path, levels: int, libraries: int, pythons: int) -> Pa
     for namespace, feature, values in axes.values():
         text += f"[variant.providers.{namespace}.static-properties]\n{feature} = {values}\n"
     text += "[tool.polywheel.matrix]\nlabel = '{level}_{blas}'\n"
-    text += f"python = {[f'3.{number}' for number in range(10, 10 + pythons)]}\n"
+    text += f"python = {[f'3.{number}' for number in range(11, 11 + pythons)]}\n"
     text += 'targets = ["linux-x86_64", "macos-arm64"]\n'
     for axis, (namespace, feature, values) in axes.items():
         text += f"[tool.polywheel.matrix.axes.{axis}]\n"

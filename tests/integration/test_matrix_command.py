@@ -266,13 +266,22 @@ def test_a_difference_to_an_older_plan(source: Path, tmp_path: Path) -> None:
     path = source / "pyproject.toml"
     text = path.read_text(encoding="utf-8").replace('["3.11", ', "[") + "python = '3.12'\n"
     path.write_text(text, encoding="utf-8")
-    document = as_json(source, "--diff", plan, "--json")
+    document = json.loads(matrix(source, "--diff", plan, "--json", code=5)[0])
     assert {one["id"] for one in document["added"]} == {
         *("linux-x86_64-cp313-v2_mkl", "windows-x86_64-cp313-v2_mkl"),
     }
     assert {one["pythons"][0] for one in document["removed"]} == {"3.11"}
-    out, _ = matrix(source, "--diff", plan, env={"PYTHONIOENCODING": "ascii"})
+    out, _ = matrix(source, "--diff", plan, code=5, env={"PYTHONIOENCODING": "ascii"})
     assert "+ linux-x86_64-cp313-v2_mkl" in out
+
+
+def test_a_plan_of_an_earlier_version_has_no_setups(source: Path, tmp_path: Path) -> None:
+    document = as_json(source, "--json")
+    for build in document["builds"]:
+        del build["setup"]
+    (tmp_path / "plan.json").write_text(json.dumps(document), encoding="utf-8")
+    _, said = matrix(source, "--diff", tmp_path / "plan.json")
+    assert "plan.json has no build setups, so changed setup rules are not shown" in said
 
 
 def test_why_names_the_rule_with_file_and_key_path(source: Path) -> None:
@@ -345,7 +354,7 @@ def test_the_words_of_a_plan_can_do_a_terminal_no_harm(source: Path, tmp_path: P
     document = as_json(source, "--json")
     document["targets"]["linux-x86_64"]["runner"] = "old \x1b[31m\nred"
     (tmp_path / "plan.json").write_text(json.dumps(document), encoding="utf-8")
-    out, _ = matrix(source, "--diff", tmp_path / "plan.json")
+    out, _ = matrix(source, "--diff", tmp_path / "plan.json", code=5)
     assert "\x1b" not in out
     assert r"runner: old \x1b[31m\nred → ubuntu-24.04" in out
 

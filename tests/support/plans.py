@@ -137,6 +137,11 @@ PYTHONS = ("3.9", "3.11", "3.13", "3.13t")
 TARGETS = ("linux-x86_64", "macos-arm64", "windows-x86_64")
 
 
+_SETUPS: st.SearchStrategy[Mapping[str, tuple[str, ...]]] = st.sampled_from(
+    ({}, {"cflags": ("-O2", "-g")}, {"env.CC": ("gcc",), "compiler.msvc.cflags": ()})
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Plans of up to a few dozen jobs, their builds of one to several."""
@@ -150,4 +155,9 @@ def plans(draw: st.DrawFn) -> Plan:
                 job(label, python, target, axes=axes)
             )
         groups += [*kinds.values()]
-    return replace(plan_of(*groups), unshared=draw(st.none() | st.text()))
+    plan = plan_of(*groups)
+    setups = draw(
+        st.lists(st.none() | _SETUPS, min_size=len(plan.builds), max_size=len(plan.builds))
+    )
+    builds = [replace(build, setup=one) for build, one in zip(plan.builds, setups, strict=True)]
+    return replace(plan, builds=tuple(builds), unshared=draw(st.none() | st.text()))

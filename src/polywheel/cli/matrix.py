@@ -17,7 +17,7 @@ from polywheel.cli.plans import (
     read_project_of,
     select_jobs,
 )
-from polywheel.errors import ConfigError
+from polywheel.errors import DIFFERENT, ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
 from polywheel.system.terminal import print_json, print_lines
@@ -26,7 +26,7 @@ _FOR_CI = ("github", "gitlab")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Expand the matrix and print it. Returns the exit code 0. Raises ConfigError."""
+    """Expand the matrix and print it. Returns 0, or 5 if it differs from a plan. Raises ConfigError."""
     options = _parse(arguments)
     _check(options)
     project = read_project_of(options)
@@ -48,8 +48,15 @@ def run(arguments: Sequence[str]) -> int:
         from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
         from polywheel.matrix.plan_json import read_plan
 
-        changes = difference(read_plan(Path(options.diff)), plan)
+        before = read_plan(Path(options.diff))
+        if any(build.setup is None for build in before.builds):
+            say(
+                f"note: {options.diff} has no build setups, so changed setup rules are not shown: it is of "
+                "an earlier version of polywheel"
+            )
+        changes = difference(before, plan)
         print_result(difference_as_lines(changes), difference_as_json(changes), as_json=as_json)
+        return DIFFERENT if changes else 0
     else:
         _print_plan(select_jobs(plan, options), options)
     return 0
@@ -71,7 +78,7 @@ _OPTIONS = """\
 _INSTEAD = """\
 --why LABEL   show which rule added or removed the cells with this label or job id
 --diff PLAN.json
-              show the differences from an earlier plan
+              show the differences from an earlier plan; the exit code is 5 if there are any
 """
 
 

@@ -6,7 +6,7 @@ A build that may read its variant from the environment is not shared.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from polywheel.matrix.platforms import Platform
 from polywheel.model.setup import SetupRule, placeholders
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.providers.plugins import plugin_requires
-from polywheel.setup.digest import comparable, without_folders
+from polywheel.setup.digest import comparable, named_values, without_folders
 from polywheel.setup.presets import project_presets
 from polywheel.setup.rules import SetupSources, merge_rules
 from polywheel.system.files import open_regular
@@ -117,6 +117,7 @@ class BuildKeys:
         self._targets = {rule.target[:2] for rule in self._all_rules if rule.target}
         self._plugin_namespaces = namespaces_with_plugins(project)
         self._setups: dict[Any, tuple[Any, ...]] = {}
+        self._named: dict[int, Mapping[str, tuple[str, ...]]] = {}
         self._numbers: dict[Any, int] = {}
         self._by_cell: dict[tuple[str | None, Platform | None], int] = {}
 
@@ -131,6 +132,13 @@ class BuildKeys:
             number = self._numbers.setdefault(content, len(self._numbers))
             self._by_cell[cell.label, platform] = number
         return number
+
+    def setup_of(self, cell: Cell) -> Mapping[str, tuple[str, ...]]:
+        """The build setup of a cell without that of plugins, as values by name."""
+        number = self.key_of(cell)
+        if number not in self._named:
+            self._named[number] = named_values(self._setups_of(cell), self._compilers)
+        return self._named[number]
 
     def _setups_of(self, cell: Cell) -> tuple[Any, ...]:
         """The setups of a cell for all compilers that rules distinguish; empty if no rule applies."""

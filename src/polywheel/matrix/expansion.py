@@ -232,6 +232,7 @@ def _group_wheels(
             jobs=tuple(wheel.id for wheel in group),
             settings=settings[group[0].id].settings,
             set_by=settings[group[0].id].set_by,
+            setup=keys.setup_of(group[0].first),
         )
         for group in groups
     ]

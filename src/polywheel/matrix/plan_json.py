@@ -6,6 +6,7 @@ parts of filenames. So sizes, names, and the relations of jobs and builds are ch
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -113,6 +114,7 @@ _TEXTS = (
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The document of a plan."""
+    setups = _setup_names(plan)
     return {
         "shape": SHAPE,
         "project": plan.project,
@@ -127,9 +129,15 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
                 "jobs": list(build.jobs),
                 "settings": _differences(build.settings, plan.targets[build.target].settings),
                 "set_by": dict(build.set_by),
+                **({"setup": setups[id(build.setup)][0]} if build.setup is not None else {}),
             }
             for build in plan.builds
         ],
+        "setups": {
+            name: {key: list(values) for key, values in setup.items()}
+            for name, setup in sorted(setups.values(), key=lambda item: item[0] or "")
+            if name is not None
+        },
         "jobs": [job_as_json(job) for job in plan.jobs],
         "removed": [
             {
@@ -145,6 +153,19 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         **({"warnings": list(plan.warnings)} if plan.warnings else {}),
         **({"unshared": plan.unshared} if plan.unshared is not None else {}),
     }
+
+
+def _setup_names(plan: Plan) -> dict[int, tuple[str | None, Mapping[str, tuple[str, ...]]]]:
+    """The name of each build setup, and the setup, by its identity: builds share setups.
+
+    The name is a digest, so that it does not depend on other setups. An empty setup has the name None.
+    """
+    setups = {id(build.setup): build.setup for build in plan.builds if build.setup is not None}
+    names = {}
+    for key, setup in setups.items():
+        content = json.dumps(setup, sort_keys=True).encode()
+        names[key] = (hashlib.sha256(content).hexdigest()[:12] if setup else None, setup)
+    return names
 
 
 def job_as_json(job: Job) -> dict[str, Any]:
@@ -211,13 +232,14 @@ def parse_plan(text: str | bytes) -> Plan:
 def _plan(table: Table) -> Plan:
     axes = table.table("axes")
     targets = _targets(table.table("targets"), shape=int(table.data["shape"]))
+    setups = _setups(table.table("setups"))
     plan = Plan(
         project=table.string("project"),
         namespaces=table.names("namespaces", NAMESPACE),
         targets=targets,
         axes={name: axes.names(name, VALUE_NAME) for name in axes.names_of_tables(NAME)},
         jobs=tuple(map(_job, table.tables("jobs"))),
-        builds=tuple(_build(build, targets) for build in table.tables("builds")),
+        builds=tuple(_build(build, targets, setups) for build in table.tables("builds")),
         removed=tuple(map(_removal, table.tables("removed"))),
         warnings=table.strings("warnings") or (),
         unshared=table.string("unshared"),
@@ -324,7 +346,33 @@ def _axis_values(table: Table) -> dict[str, str]:
     return {name: _word(axes, name, VALUE_NAME) for name in axes.names_of_tables(NAME)}
 
 
-def _build(table: Table, targets: Mapping[str, Target]) -> Build:
+_Setups = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+def _setups(table: Table) -> _Setups:
+    """The build setups by name."""
+    setups = {}
+    for name in table.every_key():
+        setup = table.table(name)
+        setups[name] = {key: setup.strings(key) or () for key in setup.every_key()}
+    return setups
+
+
+def _setup(table: Table, setups: _Setups) -> Mapping[str, tuple[str, ...]] | None:
+    """The build setup of a build; None if the plan does not have it."""
+    if "setup" not in table:
+        return None
+    if table.data["setup"] is None:
+        table.string("setup")  # marks the key as read
+        return {}
+    name = table.string("setup")
+    if name is None or name in setups:
+        return setups.get(name or "")
+    table.wrong("setup", f"the plan has no setup {name[:80]!r}", nearest(name, setups))
+    return None
+
+
+def _build(table: Table, targets: Mapping[str, Target], setups: _Setups) -> Build:
     target = _word(table, "target", TARGET)
     base = targets[target].settings if target in targets else BuildSettings()
     settings = table.table("settings")
@@ -335,6 +383,7 @@ def _build(table: Table, targets: Mapping[str, Target]) -> Build:
         jobs=table.names("jobs", _JOB_ID, empty=False),
         settings=_settings(settings, base),
         set_by=_texts(table, "set_by"),
+        setup=_setup(table, setups),
     )
     settings.finish()
     _require(table, "jobs")

@@ -94,6 +94,11 @@ class Build:
     set_by: Mapping[str, str] = field(default_factory=dict)
     """The key paths of overrides, by the key that they set, such as ``image`` or ``environment.NAME``."""
 
+    setup: Mapping[str, tuple[str, ...]] | None = None
+    """The build setup from rules and presets, without that of plugins: values by name, such as ``cflags``,
+    ``env.NAME``, ``defines.NAME``, and ``compiler.msvc.cflags`` (only what differs). None if it is unknown, as
+    in a plan of an earlier version of polywheel."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualVariants:

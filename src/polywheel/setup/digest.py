@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from polywheel.model.setup import BuildSetup, Entry, SetupFields, SetupRule
 from polywheel.model.variant import Variant
 from polywheel.setup.rules import SetupSources, merge_rules
+
+_FOLDERS = "folders for "
+_PREFIXES = ("", "env.", "config-settings.", "defines.")
+"""The prefixes of names in the tables of a setup, in the order of :func:`comparable`."""
 
 
 def without_folders(sources: SetupSources) -> SetupSources:
@@ -23,7 +27,7 @@ def without_folders(sources: SetupSources) -> SetupSources:
     def changed(fields: SetupFields) -> SetupFields:
         folders = {name: text for name, text in fields.env.items() if isinstance(text, tuple)}
         kept = {name: text for name, text in fields.env.items() if not folders.get(name)}
-        listed = {f"folders for {name}": text for name, text in folders.items() if text}
+        listed = {f"{_FOLDERS}{name}": text for name, text in folders.items() if text}
         return replace(fields, env=kept, config_settings={**fields.config_settings, **listed})
 
     def changed_rules(rules: Iterable[SetupRule]) -> tuple[SetupRule, ...]:
@@ -58,6 +62,39 @@ def comparable(setup: BuildSetup) -> tuple[Any, ...]:
         tuple(sorted(entry.value for entry in setup.requires)),
         tuple(sorted(entry.value for entry in setup.dependencies)),
     )
+
+
+def named_values(
+    setups: Sequence[tuple[Any, ...]], compilers: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Comparable setups, one for each family of compilers, as values by name.
+
+    The names are the paths of keys in a setup rule. Those of the first family have no prefix. For other families,
+    only values that differ are listed: ``compiler.msvc.cflags``.
+    """
+    if not setups:
+        return {}
+    first, *others = map(_named_values, setups)
+    different = {
+        f"compiler.{compiler}.{name}": values.get(name, ())
+        for compiler, values in zip(compilers[1:], others, strict=True)
+        for name in sorted({*first, *values})
+        if values.get(name, ()) != first.get(name, ())
+    }
+    return {**first, **different}
+
+
+def _named_values(setup: tuple[Any, ...]) -> dict[str, tuple[str, ...]]:
+    *tables, requires, dependencies = setup
+    values: dict[str, tuple[str, ...]] = {}
+    for prefix, table in zip(_PREFIXES, tables, strict=True):
+        for name, value in table:
+            folders = name.startswith(_FOLDERS)
+            key = f"env.{name.removeprefix(_FOLDERS)}" if folders else prefix + name
+            values[key] = (value,) if isinstance(value, str) else tuple(value)
+    values |= {"requires": requires} if requires else {}
+    values |= {"dependencies": dependencies} if dependencies else {}
+    return dict(sorted(values.items()))
 
 
 def setup_digest(variant: Variant, sources: SetupSources) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from polywheel.matrix.diff import difference, difference_as_json, difference_as_lines
@@ -123,3 +124,96 @@ def test_the_json_holds_all_of_it(tmp_path: Path) -> None:
     assert gone["removed_by"] == "exclude"
     document = difference_as_json(difference(after, before))
     assert [one["id"] for one in document["added"]] == [gone["id"]]
+
+
+FLAGS = 'cflags = ["-march={value}"]\n'
+"""The only setup rule, for ``cpu :: level``."""
+
+
+def with_rule(tmp_path: Path, before: str, after: str) -> tuple[Plan, Plan]:
+    """The plans of the matrix with these fields of its setup rule."""
+    first, second = (expanded(tmp_path, (HEAD + MATRIX).replace(FLAGS, t)) for t in (before, after))
+    return first, second
+
+
+def test_changed_setup_rules_are_shown(tmp_path: Path) -> None:
+    folders = 'env = { CUDA_HOME = ["/a", "/b"] }\n'
+    before, after = with_rule(
+        tmp_path,
+        FLAGS + folders,
+        FLAGS.replace("-march", "-mtune") + folders.replace("/b", "/c"),
+    )
+    found = difference(before, after)
+    assert found
+    assert {*found.changed} == {
+        job.id for job in after.jobs if any(prop.feature == "level" for prop in job.properties)
+    }
+    changes = found.changed["linux-x86_64-cp312-v3_mkl"]
+    assert [(one.what, one.before, one.after) for one in changes] == [
+        ("setup.cflags", "-march=v3", "-mtune=v3"),
+        ("setup.env.CUDA_HOME", "/a, /b", "/a, /c"),
+    ]
+    # Jobs with the same changes are in one line.
+    jobs = [one for one, changed in found.changed.items() if changed == changes]
+    assert len(jobs) > 3
+    assert f"~ {', '.join(jobs[:3])} and {len(jobs) - 3} more" in [*difference_as_lines(found)]
+    document = difference_as_json(found)
+    assert {one["id"] for one in document["changed"]} == {*found.changed}
+
+
+def test_setup_rules_for_families_of_compilers(tmp_path: Path) -> None:
+    msvc = FLAGS + 'compiler.msvc.cflags = ["/x"]\n'
+
+    def changes(before: str) -> list[tuple[str, str, str]]:
+        found = difference(*with_rule(tmp_path, before, msvc)).changed["linux-x86_64-cp312-v4"]
+        return [(one.what, one.before, one.after) for one in found if "setup" in one.what]
+
+    assert changes('ldflags = ["-y"]\n') == [
+        ("setup.cflags", "", "-march=v4"),
+        ("setup.compiler.msvc.cflags", "", "/x"),
+        ("setup.ldflags", "-y", ""),
+    ]
+    # Values for MSVC that the plan does not list are those for other compilers.
+    assert changes(FLAGS) == [("setup.compiler.msvc.cflags", "-march=v4", "/x")]
+
+
+def test_setups_that_an_older_plan_does_not_have_are_no_change(tmp_path: Path) -> None:
+    before, after = with_rule(tmp_path, FLAGS, FLAGS + 'ldflags = ["-y"]\n')
+    assert difference(before, after)
+    builds = tuple(replace(build, setup=None) for build in before.builds)
+    assert not difference(replace(before, builds=builds), after)
+
+
+IMAGE = """
+[[tool.polywheel.overrides]]
+select = "v3*"
+image = "img:{python}"
+environment = { A = "1" }
+[tool.polywheel.targets.linux-x86_64]
+job-timeout = 60
+"""
+
+
+def test_changed_overrides_are_shown(tmp_path: Path) -> None:
+    before = expanded(tmp_path, HEAD + MATRIX + IMAGE)
+    changed = IMAGE.replace("img:", "new:").replace("60", "90")
+    after = expanded(tmp_path, HEAD + MATRIX + changed)
+    found = difference(before, after)
+    assert {job.label for job in after.jobs if job.id in found.changed} == {"v3_mkl", "v3_openblas"}
+    (change,) = found.changed["linux-x86_64-cp312-v3_mkl"]
+    assert (change.what, change.before, change.after) == ("image", "img:3.12", "new:3.12")
+    # A change of a target is shown once, and not for each of its jobs.
+    assert [one.what for one in found.targets["linux-x86_64"]] == ["job-timeout"]
+
+
+def test_the_order_of_the_namespaces_is_shown(tmp_path: Path) -> None:
+    before, after = both(tmp_path, ('namespace = ["cpu", "blas"]', 'namespace = ["blas", "cpu"]'))
+    found = difference(before, after)
+    assert found
+    assert [*difference_as_lines(found)][:2] == [
+        "~ variant.default-priorities",
+        "    namespaces: cpu, blas → blas, cpu",
+    ]
+    assert difference_as_json(found)["priorities"] == [
+        {"what": "namespaces", "before": "cpu, blas", "after": "blas, cpu"}
+    ]

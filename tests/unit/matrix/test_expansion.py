@@ -1187,6 +1187,7 @@ def test_variants_that_only_stamp_are_one_build() -> None:
             target="linux-x86_64",
             jobs=tuple(f"linux-x86_64-cp312-{label}" for label in ALL),
             settings=known_targets()["linux-x86_64"].settings,
+            setup={},
         ),
     )
     assert {job.build for job in plan.jobs} == {"linux-x86_64-cp312-non-variant"}

@@ -60,6 +60,20 @@ def test_any_plan_that_is_read_again_is_the_same(tmp_path: Path, plan: Plan) -> 
     assert read_plan(written(plan, tmp_path)) == plan
 
 
+def test_builds_share_setups(tmp_path: Path) -> None:
+    document = plan_as_json(expanded(tmp_path))
+    assert {build["setup"] for build in document["builds"]} == {None, *document["setups"]}
+    assert 0 < len(document["setups"]) < len(document["builds"])
+    for build in document["builds"]:
+        del build["setup"]  # as in a plan of an earlier version
+    del document["setups"]
+    path = tmp_path / "older.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    plan = read_plan(path)
+    assert {build.setup for build in plan.builds} == {None}
+    assert plan_as_json(plan) == {**document, "setups": {}}
+
+
 def test_a_job_is_looked_up_and_not_searched_for() -> None:
     class Jobs(tuple[Job, ...]):
         walks = 0
@@ -134,6 +148,9 @@ Spoil = Callable[[dict[str, Any]], object]
         (lambda plan: plan["builds"][0].update(python="3.12"), "not for", "builds[0].python"),
         (lambda plan: plan["builds"][0].update(target="x"), "not for", "builds[0].target"),
         (lambda plan: plan["builds"][0]["jobs"].reverse(), "of its first job", "builds[0].id"),
+        (lambda plan: plan["builds"][0].update(setup="0"), "no setup '0'", "builds[0].setup"),
+        (lambda plan: plan["builds"][0].update(setup=[]), "expected a string", "builds[0].setup"),
+        (lambda plan: plan.update(setups={"0": {"cflags": "-g"}}), "a list", "setups.0.cflags"),
         (lambda plan: plan["removed"][0].update(by="magic"), "malformed by 'magic'", "by"),
         (lambda plan: plan["removed"][0].update(why=""), "unknown key 'why'", "removed[0].why"),
     ],
