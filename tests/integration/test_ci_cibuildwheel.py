@@ -11,6 +11,7 @@ import pytest
 
 from polywheel.run.executors.cibuildwheel_installation import Installation, installed_platform
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
+from support.actionlint import complaints
 from support.builds import run
 from support.commands import polywheel
 from support.plans import HEAD
@@ -80,6 +81,7 @@ def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
     path.write_text(workflow(tmp_path, text), encoding="utf-8")
     holds_to("vendor.github-workflows", path)
     zizmor(path)
+    assert [*complaints(path)] == []
     jobs = load(path.read_text(encoding="utf-8"))["jobs"]
     finalize = jobs["collect"]["steps"][1]["with"]["args"].split("\n")
     own = {}

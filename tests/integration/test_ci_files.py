@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from polywheel.ci.rendering import read_pins
+from support.actionlint import complaints
 from support.builds import run
 from support.commands import polywheel
 from support.projects import write_project
@@ -114,6 +115,17 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
     assert load(path.read_text(encoding="utf-8"))
     if kind != "gitlab":
         zizmor(path)
+        assert [*complaints(path)] == []
+
+
+def test_actionlint_finds_what_the_schema_does_not(project: Path) -> None:
+    """So that a referee that reads nothing would be noticed."""
+    path = project / "file.yml"
+    text = ci(project, "github", "-o", "-").replace("steps.plan.outputs.output", "steps.plans.x")
+    path.write_text(text, encoding="utf-8")
+    holds_to(KINDS["github"], path)
+    (found,) = complaints(path)
+    assert 'property "plans" is not defined' in found
 
 
 @pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
@@ -141,8 +153,10 @@ def test_an_action_of_the_checkout_is_there_before_it_is_used(project: Path) -> 
 
 
 def test_referees_have_nothing_to_say_of_our_own(root: Path) -> None:
-    for path in (root / ".github" / "workflows").iterdir():
+    workflows = [*(root / ".github" / "workflows").iterdir()]
+    for path in workflows:
         holds_to("vendor.github-workflows", path)
+    assert [*complaints(*workflows)] == []
     holds_to("vendor.github-actions", root / ".github" / "actions" / "polywheel" / "action.yml")
     zizmor(root / ".github")
 
