@@ -13,6 +13,7 @@ from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.config.project import Project
 from polywheel.config.reader import parse_size
 from polywheel.errors import ConfigError
+from polywheel.matrix.platforms import known_targets
 from polywheel.model.ci import GitLabSettings
 from polywheel.model.plan import Plan
 
@@ -81,6 +82,35 @@ def check_gitlab_publication(
             f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
             "will not be published; to publish them too, choose another repository-url"
         )
+
+
+def unsupported_settings(plan: Plan) -> Iterator[str]:
+    """Yield a warning for each setting of builds that GitLab can't use, and for each target that it can't build."""
+    seen: dict[str, None] = {}
+    for build in plan.builds:
+        target, settings = plan.targets[build.target], build.settings
+        platform = plan.platform_of(build.target)
+        known = known_targets().get(platform)
+        if platform.startswith("windows"):
+            what = f"jobs for {build.target} will fail: the scripts need sh, which GitLab lacks on Windows"
+            seen[what] = None
+        elif known is not None and settings.runner == known.settings.runner:
+            seen[
+                f"the runner of {build.target} is {' '.join(settings.runner or ())!r}, a machine of GitHub: set "
+                f"runner in [tool.polywheel.targets.{build.target}] to the tags of a GitLab runner"
+            ] = None
+        for key, value, where in (
+            ("container-options", settings.container_options, "the configuration of the runner"),
+            (
+                "container-credentials",
+                settings.container_credentials,
+                "the CI/CD variable DOCKER_AUTH_CONFIG",
+            ),
+        ):
+            if settings.image and value is not None:
+                at = f"{build.set_by.get(key, target.at)}.{key}"
+                seen[f"{key} have no effect on GitLab, which reads them from {where} ({at})"] = None
+    yield from seen
 
 
 def _to_pypi(settings: GitLabSettings) -> bool:

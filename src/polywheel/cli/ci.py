@@ -115,10 +115,16 @@ def _github(
 def _gitlab(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.gitlab import check_gitlab_publication, gitlab_include
+    from polywheel.ci.gitlab import (
+        check_gitlab_publication,
+        gitlab_include,
+        unsupported_settings,
+    )
 
     settings = read_gitlab_settings(options, project)
     _check_jobs(plan, options)
+    for warning in unsupported_settings(plan):
+        say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
         say(f"note: {note}")
     return gitlab_include(

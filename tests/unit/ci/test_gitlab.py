@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from polywheel.ci.gitlab import check_gitlab_publication, gitlab_include
+from polywheel.ci.gitlab import check_gitlab_publication, gitlab_include, unsupported_settings
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import GitLabSettings
-from support.plans import expanded
+from support.plans import HEAD, MATRIX, expanded
 
 EVIL = '\'; rm -rf "$HOME" & $(id) `id` | # \\ : {x} \u2028'
 
@@ -163,6 +163,28 @@ def test_metadata_fields_are_refused_only_if_wheels_with_a_label_are_published(
     assert not [*check_gitlab_publication(GitLabSettings(), project, plan)]
     plain = replace(plan, jobs=tuple(job for job in plan.jobs if job.label is None))
     assert not [*check_gitlab_publication(registry, project, plain)]
+
+
+def test_settings_without_effect_on_gitlab_are_named_once(tmp_path: Path) -> None:
+    text = """
+    [tool.polywheel.targets.linux-x86_64]
+    container-options = "--gpus all"
+    [[tool.polywheel.overrides]]
+    select = { level = "v3" }
+    image = "registry.example/x"
+    container-credentials = { username = "robot", password-secret = "TOKEN" }
+    """
+    plan = expanded(tmp_path, HEAD + MATRIX + text)
+    variable, options, windows, runner = sorted(unsupported_settings(plan))
+    assert "DOCKER_AUTH_CONFIG (pyproject.toml: tool.polywheel.overrides[0]." in variable
+    assert "tool.polywheel.targets.linux-x86_64.container-options" in options
+    assert windows.startswith("jobs for windows-x86_64 will fail")
+    assert runner.startswith("the runner of linux-x86_64 is 'ubuntu-24.04', a machine of GitHub")
+    text = """
+    [tool.polywheel.targets.linux-x86_64]
+    runner = ["docker", "large"]
+    """
+    assert [*unsupported_settings(expanded(tmp_path, HEAD + MATRIX + text))] == [windows]
 
 
 def _index_of(settings: GitLabSettings) -> dict[str, Any]:
