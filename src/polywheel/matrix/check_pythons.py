@@ -48,8 +48,9 @@ def check_pythons(
     project: Project, matrix: Matrix, jobs: Sequence[Job], tag: WheelTag, problems: Problems
 ) -> None:
     """Check that each Python of the jobs exists, that polywheel builds for it, and that the project allows it."""
-    pythons = sorted({python for job in jobs for python in job.pythons}, key=python_order)
-    without_build = set(_without_build(jobs, tag))
+    of_wheels = {job.pythons for job in jobs}
+    pythons = sorted({python for several in of_wheels for python in several}, key=python_order)
+    without_build = set(_without_build(of_wheels, tag))
     specifiers = allowed_pythons(project.document)
     for python in pythons:
         at, which = _declaration(matrix, python)
@@ -76,18 +77,19 @@ def check_pythons(
             )
 
 
-def _without_build(jobs: Iterable[Job], tag: WheelTag) -> Iterator[str]:
-    """The Pythons of jobs whose wheel no supported Python can build.
+def _without_build(of_wheels: Iterable[Sequence[str]], tag: WheelTag) -> Iterator[str]:
+    """The Pythons whose wheel no supported Python can build. ``of_wheels`` has the Pythons of each wheel.
 
     A wheel for several Pythons is built by one of them. An abi3 wheel is for the Python that builds it and
     newer ones, unless the settings of the backend name the lowest Python.
     """
     by_builder = tag.kind == "abi3" and not tag.floor
-    for job in jobs:
-        if not can_build(job.python):
-            yield from job.pythons
+    for pythons in of_wheels:
+        builder = next(filter(can_build, pythons), None)
+        if builder is None:
+            yield from pythons
         elif by_builder:
-            yield from job.pythons[: job.pythons.index(job.python)]
+            yield from pythons[: pythons.index(builder)]
 
 
 def _declaration(matrix: Matrix, python: str) -> tuple[str, str]:

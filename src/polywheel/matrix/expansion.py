@@ -122,7 +122,9 @@ class _Wheel:
     def __init__(self, cells: Sequence[Cell], serves: str, tag: WheelTag) -> None:
         self.cells = cells
         self.serves = serves
-        self.first = first = next((c for c in cells if can_build(c.platform.python)), cells[0])
+        if not can_build((first := cells[0]).platform.python):
+            first = next((cell for cell in cells if can_build(cell.platform.python)), first)
+        self.first = first
         python = serves if serves in {"py3", "abi3"} else "cp" + serves.replace(".", "")
         target = first.platform.target.name
         self.id = f"{'any' if tag.any_target else target}-{python}-{first.label or NON_VARIANT}"
@@ -212,7 +214,8 @@ def _group_wheels(
     for wheel in wheels:
         first = wheel.first
         setup = keys.key_of(first)
-        other = next((cell for cell in wheel.cells if keys.key_of(cell) != setup), None)
+        others = wheel.cells if len(wheel.cells) > 1 else ()
+        other = next((cell for cell in others if keys.key_of(cell) != setup), None)
         if other is not None:
             _report_two_setups(first, other, tag, problems)
         key = (first.platform.target.name, first.platform.python, setup, settings[wheel.id].number)

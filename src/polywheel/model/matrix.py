@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Literal
 
 from polywheel.model.variant import VariantProperty
@@ -26,6 +27,7 @@ def minor_version(python: str) -> int:
     return int(python.partition(".")[2].removesuffix("t"))
 
 
+@cache
 def can_build(python: str) -> bool:
     """Whether polywheel and its backend run with a Python."""
     return minor_version(python) >= minor_version(LOWEST_PYTHON)
