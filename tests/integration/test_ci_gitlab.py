@@ -15,6 +15,7 @@ import pytest
 
 from support.build_command import CACHE
 from support.builds import read_wheel, run
+from support.gitlab_jobs import script_of, variables_of
 from support.index_wheels import V1, V2, variant, write_wheel
 from support.projects import HERE, example
 from support.uploads import package_index
@@ -32,26 +33,6 @@ cache = false
 """
 
 
-def merged(name: str, pipeline: Mapping[str, Any]) -> dict[str, Any]:
-    """A job with what it extends, as GitLab merges them."""
-    own = dict(pipeline[name])
-    extended = own.pop("extends", [])
-    result: dict[str, Any] = {}
-    for base in [extended] if isinstance(extended, str) else extended:
-        result = joined(result, merged(base, pipeline))
-    return joined(result, own)
-
-
-def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(first)
-    for key, value in second.items():
-        both = (
-            isinstance(value, dict) and isinstance(result.get(key), dict) and "value" not in value
-        )
-        result[key] = joined(result[key], value) if both else value
-    return result
-
-
 def job(
     name: str,
     pipeline: Mapping[str, Any],
@@ -61,20 +42,16 @@ def job(
     code: int = 0,
 ) -> str:
     """Run the scripts of a job, in one shell as GitLab does, with its variables and nothing else."""
-    own = merged(name, pipeline)
     env = {
         **{key: text for key, text in os.environ.items() if "POLYWHEEL" not in key},
         "POLYWHEEL_CACHE_DIR": str(CACHE),
         "TMPDIR": str(checkout.parent),
         "PIP_NO_COMPILE": "1",
-        **{
-            key: one["value"] if isinstance(one, dict) else str(one)
-            for key, one in own["variables"].items()
-        },
+        **variables_of(name, pipeline),
         **(given or {}),
     }
     done = subprocess.run(
-        ["sh", "-e", "-c", "\n".join([*own["before_script"], *own["script"]])],
+        ["sh", "-e", "-c", script_of(name, pipeline)],
         cwd=checkout,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -193,8 +170,7 @@ def test_wheels_and_variants_json_are_published_to_gitlab(
     for label, properties in {"v1": V1, "v2": V2}.items():
         write_wheel(dist, variant(label, properties), fields=False)
     run([sys.executable, "-m", "polywheel", "index", dist], cwd=tmp_path)
-    own = merged("polywheel-publish", pipeline)
-    url = own["variables"]["TWINE_REPOSITORY_URL"]
+    url = variables_of("polywheel-publish", pipeline)["TWINE_REPOSITORY_URL"]
     assert url == "$CI_API_V4_URL/projects/$CI_PROJECT_ID/packages/pypi"
     with package_index() as (address, uploads):
         env = {**with_polywheel, "TWINE_REPOSITORY_URL": f"{address}/projects/7/packages/pypi"}
