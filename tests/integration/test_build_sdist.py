@@ -159,6 +159,7 @@ def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> 
         context=workshop(),
         interpreter=interpreter(),
         environments=Environments(fresh=False, notify=print),
+        variables={},
         requires=[],
         profile=None,
         folder=tmp_path / "place",

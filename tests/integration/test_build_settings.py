@@ -10,7 +10,8 @@ import pytest
 
 from polywheel.matrix.platforms import this_target
 from support.build_command import Builds, workplaces
-from support.projects import demo
+from support.projects import demo, fake_project
+from support.wheels import installable
 
 places = pytest.fixture(autouse=True)(workplaces)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for sh")
@@ -66,6 +67,27 @@ def test_environment_variables_of_a_build(tmp_path: Path) -> None:
     changed(source, 'X = "$CFLAGS', 'X = "new $CFLAGS')
     builds()
     assert "X is [new -g:one:]" in builds.log("one")
+
+
+def test_settings_of_pip_select_the_packages_of_a_build(tmp_path: Path) -> None:
+    """Such as the index of PyTorch for one CUDA version."""
+    for folder, version in (("old", "1.0"), ("new", "2.0")):
+        (tmp_path / folder).mkdir()
+        wheel = tmp_path / folder / f"demo-{version}-py3-none-any.whl"
+        wheel.write_bytes(installable(version))
+    source = fake_project(tmp_path / "app", "one", "two", name="app", requires=["demo"])
+    version = "python -c \"from importlib.metadata import version as v; print('demo', v('demo'))\""
+    with_tables(
+        source,
+        override('"*"', f"before-build = '''{version}'''\nenvironment.PIP_NO_INDEX = '1'")
+        + override('"one"', "environment.PIP_FIND_LINKS = '$LINKS/old'")
+        + override('"two"', "environment.PIP_FIND_LINKS = '$LINKS/new'"),
+    )
+    builds = Builds(source, tmp_path / "out", {"LINKS": str(tmp_path)})
+    builds()
+    assert "demo 1.0" in builds.log("one")
+    assert "demo 2.0" in builds.log("two")
+    assert set(builds().states.values()) == {"up-to-date"}
 
 
 @posix

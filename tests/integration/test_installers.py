@@ -171,7 +171,7 @@ def test_a_setting_of_uv_is_not_lost_where_pip_installs(
     else:
         monkeypatch.setattr(installers, "find_uv", lambda: None)
     with pytest.raises(ConfigError, match="setting is for uv") as caught:
-        find_installer()
+        find_installer(os.environ)
     (problem,) = caught.value.problems
     assert problem.at == "UV_DEFAULT_INDEX"
     assert ("prefer-binary" if there else "uv was not found") in problem.what
@@ -180,16 +180,18 @@ def test_a_setting_of_uv_is_not_lost_where_pip_installs(
 def test_a_page_of_links_on_this_disk_is_for_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uv would look for a folder of that name."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(Path(links(3), "index.html")))
-    assert find_installer().uv is None
+    assert find_installer(os.environ).uv is None
     monkeypatch.setenv("PIP_FIND_LINKS", links(3))
-    assert find_installer().uv is not None
+    assert find_installer(os.environ).uv is not None
     monkeypatch.setenv("PIP_FIND_LINKS", str(Path("missing").absolute()))
-    assert find_installer().uv is None, "it would refuse to go on; pip says so and goes on"
+    assert find_installer(os.environ).uv is None, (
+        "it would refuse to go on; pip says so and goes on"
+    )
 
 
 def test_where_pip_installs_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_USE_DEPRECATED", "legacy-resolver")
-    found = find_installer()
+    found = find_installer(os.environ)
     assert found.uv is None
     assert found.note == "using pip, because uv has no equivalent of pip's setting use-deprecated"
     assert found.environment["PIP_USE_DEPRECATED"] == "legacy-resolver"
@@ -200,7 +202,7 @@ def test_where_packages_are_installed_to_is_not_for_the_user_to_say(
 ) -> None:
     for name in ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "UV_PROJECT", "UV_WORKING_DIR"):
         monkeypatch.setenv(name, "1")
-    found = find_installer()
+    found = find_installer(os.environ)
     assert found.uv is not None
     assert not [name for name in found.environment if name.startswith(("PIP_", "UV_"))] or {
         name for name in found.environment if name.startswith("UV_")
@@ -222,20 +224,20 @@ def test_where_packages_are_installed_to_is_not_for_the_user_to_say(
 def test_what_an_environment_is_known_by(
     name: str, value: str, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = find_installer().identity
+    before = find_installer(os.environ).identity
     monkeypatch.setenv(name, value)
-    assert (find_installer().identity != before) == counts
+    assert (find_installer(os.environ).identity != before) == counts
 
 
 def test_a_password_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some CI systems make a new one for every run."""
     monkeypatch.setenv("PIP_INDEX_URL", "https://user:first@a.invalid/simple")
     monkeypatch.setenv("UV_INDEX", "https://user:first@b.invalid/simple")
-    before = find_installer().identity
+    before = find_installer(os.environ).identity
     assert "first" not in json.dumps(before)
     monkeypatch.setenv("PIP_INDEX_URL", "https://user:second@a.invalid/simple")
     monkeypatch.setenv("UV_INDEX", "https://user:second@b.invalid/simple")
-    assert find_installer().identity == before
+    assert find_installer(os.environ).identity == before
 
 
 SCENARIOS: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -292,7 +294,7 @@ def test_pip_reads_the_same(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv(variable, value)
     command = import_module("pip._internal.commands.install").InstallCommand("install", "")
     theirs = vars(command.parser.get_default_values())
-    ours = pip_settings()
+    ours = pip_settings(os.environ)
     for option, expected in {
         "index-url": theirs["index_url"],
         "extra-index-url": theirs["extra_index_urls"],
@@ -309,12 +311,12 @@ def test_pip_reads_the_same(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_pip_could_not_read(home: Path) -> None:
     path = write(home / ".config" / "pip" / "pip.conf", "index-url = https://a\n")
     with pytest.raises(ConfigError, match="pip's configuration can't be read") as caught:
-        find_installer()
+        find_installer(os.environ)
     assert caught.value.problems[0].at == str(path)
 
 
 def test_a_file_that_uv_could_not_read(home: Path) -> None:
     path = write(home / ".config" / "uv" / "uv.toml", "index-url = [\n")
     with pytest.raises(ConfigError, match="uv's configuration can't be read") as caught:
-        find_installer()
+        find_installer(os.environ)
     assert caught.value.problems[0].at == str(path)

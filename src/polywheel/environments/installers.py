@@ -29,14 +29,14 @@ _FORMATS = ("no-binary", "only-binary")
 """Options whose values from all sections are combined."""
 
 
-def pip_settings() -> Mapping[str, str]:
+def pip_settings(environ: Mapping[str, str]) -> Mapping[str, str]:
     """Return the effective settings of pip, by the long name of the option: ``extra-index-url``.
 
-    Values are not changed. An option with several values has them separated by spaces or line breaks.
+    ``environ`` are the environment variables. Values are not changed. An option with several values has them separated by spaces or line breaks.
     Raises ConfigError if a file can't be read.
     """
     by_section: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for path in _pip_files():
+    for path in _pip_files(environ):
         parser = _Parser()
         try:
             # A file that can't be opened is skipped.
@@ -49,7 +49,7 @@ def pip_settings() -> Mapping[str, str]:
             ) from None
         for section in filter(parser.has_section, _SECTIONS):
             by_section[section].update(parser.items(section))
-    for name, value in os.environ.items():
+    for name, value in environ.items():
         if name.startswith("PIP_"):
             by_section[":env:"][_option(name.removeprefix("PIP_"))] = value
     settings: dict[str, str] = {}
@@ -71,11 +71,11 @@ def _option(name: str) -> str:
     return name.lower().replace("_", "-").removeprefix("--")
 
 
-def _pip_files() -> Iterator[Path]:
+def _pip_files(environ: Mapping[str, str]) -> Iterator[Path]:
     """The configuration files of pip; later files override earlier ones."""
     windows, mac = sys.platform == "win32", sys.platform == "darwin"
     name = "pip.ini" if windows else "pip.conf"
-    named = os.environ.get("PIP_CONFIG_FILE")
+    named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
     yield from (folder / name for folder in _system_folders("pip"))
@@ -93,14 +93,14 @@ def _pip_files() -> Iterator[Path]:
         yield Path(named)
 
 
-def _uv_files() -> list[Path]:
+def _uv_files(environ: Mapping[str, str]) -> list[Path]:
     """The configuration files of uv outside of projects; later files override earlier ones."""
-    if _is_true(os.environ.get("UV_NO_CONFIG", "")):
+    if _is_true(environ.get("UV_NO_CONFIG", "")):
         return []
-    if named := os.environ.get("UV_CONFIG_FILE"):
+    if named := environ.get("UV_CONFIG_FILE"):
         return [Path(named)]
     folders = [_user_folder("uv")]
-    if not _is_true(os.environ.get("UV_NO_SYSTEM_CONFIG", "")):
+    if not _is_true(environ.get("UV_NO_SYSTEM_CONFIG", "")):
         folders = [Path("/etc/uv"), *_system_folders("uv"), *folders]
     return [folder / "uv.toml" for folder in folders]
 
@@ -160,13 +160,13 @@ _WITH_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_EXCLUD
 _WITH_PATHS = {*_WITH_FILES, "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"}
 
 
-def _uv_settings() -> Mapping[str, str]:
+def _uv_settings(environ: Mapping[str, str]) -> Mapping[str, str]:
     """Return, by option of pip, the variable or file with an equivalent setting of uv.
 
     Raises ConfigError if a file can't be read.
     """
     origins: dict[str, str] = {}
-    for path in _uv_files():
+    for path in _uv_files(environ):
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -182,7 +182,7 @@ def _uv_settings() -> Mapping[str, str]:
                     options.add("index-url" if default else "extra-index-url")
                 origins |= dict.fromkeys(options, str(path))
     for option, names in _SAME.items():
-        origins |= {option: name for name in names if os.environ.get(name)}  # noqa: B035
+        origins |= {option: name for name in names if environ.get(name)}  # noqa: B035
     return origins
 
 
@@ -204,7 +204,9 @@ def _is_odd_link(link: str) -> bool:
     return "," in link or ("://" not in link and not Path(link).is_dir())
 
 
-def _as_variables(settings: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
+def _as_variables(
+    settings: Mapping[str, str], origins: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
     """Settings of pip as variables of uv, without the settings that uv has itself."""
     variables: dict[str, str] = {}
     for option, value in settings.items():
@@ -217,7 +219,7 @@ def _as_variables(settings: Mapping[str, str], origins: Mapping[str, str]) -> di
         elif option != "keyring-provider" or value in {"disabled", "subprocess"}:
             text = ",".join(value.split()) if option == "find-links" else value
             variables |= dict.fromkeys(_SAME[option], text)
-    if "UV_INDEX" in variables and not os.environ.get("UV_INDEX_STRATEGY"):
+    if "UV_INDEX" in variables and not environ.get("UV_INDEX_STRATEGY"):
         # pip compares the versions of all indexes; uv would use the first index that has the package.
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return variables
@@ -317,27 +319,27 @@ class Installer:
         return [*command, "--", *requirements]
 
 
-def find_installer() -> Installer:
-    """Return the installer for the settings of the user and of this process.
+def find_installer(environ: Mapping[str, str]) -> Installer:
+    """Return the installer for the settings of the user and for environment variables.
 
     Raises ConfigError if a setting can't be read, or if no installer supports all settings.
     """
     settings = {
         option: _absolute(option, value)
-        for option, value in pip_settings().items()
+        for option, value in pip_settings(environ).items()
         if option not in _WITHOUT_EFFECT
     }
     sources = {name: value for name, value in settings.items() if name not in _FOR_PIP_ALONE}
-    origins = _uv_settings()
+    origins = _uv_settings(environ)
     uv, unsupported = find_uv(), _unsupported_by_uv(sources)
     variables = {
-        name: value for name, value in os.environ.items() if _LEFT_OUT.fullmatch(name) is None
+        name: value for name, value in environ.items() if _LEFT_OUT.fullmatch(name) is None
     }
     if uv is not None and unsupported is None:
         variables = _with_absolute_paths(variables)
         return Installer(
             uv=uv,
-            environment={**variables, **_as_variables(sources, origins)},
+            environment={**variables, **_as_variables(sources, origins, environ)},
             options=tuple(_as_options(sources)),
             identity=_identity(sources, variables),
         )
@@ -397,7 +399,7 @@ def _identity(
     names += [variables.get(name, "") for name in _WITH_FILES]
     paths = [Path(word) for words in names for word in words.split()]
     if uv_variables is not None:
-        paths += _uv_files()
+        paths += _uv_files(uv_variables)
     effective = {
         name: value
         for name, value in variables.items()

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import sysconfig
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import Distribution, distributions
 from itertools import count
 from pathlib import Path
 from threading import Event, Lock
+from types import MappingProxyType
 
 from packaging.utils import canonicalize_name
 
@@ -47,6 +47,7 @@ from polywheel.system.temporary import is_used, remove_tree, temporary_folder, u
 
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _WHERE = (
     "import json, sysconfig; print(json.dumps([sysconfig.get_path(name) for name in "
     "('purelib', 'platlib')]))"
@@ -108,6 +109,21 @@ class Environment:
         return Path(self.python).parent
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """What an environment has, and how it is created."""
+
+    interpreter: Interpreter
+    requirements: tuple[str, ...]
+    installer: Installer
+
+    def key(self) -> str:
+        """A digest of everything that an environment depends on."""
+        parts = [self.interpreter.identity, self.requirements, self.installer.identity]
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+
 class Environments:
     """Creates environments, each once. Threads and processes that need the same one wait for it.
 
@@ -132,27 +148,31 @@ class Environments:
         self._environments: dict[Path, Environment] = {}
         self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
+        self._installers: dict[tuple[tuple[str, str], ...], Installer] = {}
+        """By variables."""
         self._uses = ExitStack()
         """Closed when this run stops using its environments."""
         weakref.finalize(self, self._uses.close)
 
-    @cached_property
-    def _installer(self) -> Installer:
-        return find_installer()
-
-    def get(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment:
+    def get(
+        self,
+        interpreter: Interpreter,
+        requirements: Iterable[str],
+        variables: Mapping[str, str] = NO_VARIABLES,
+    ) -> Environment:
         """Return the environment of an interpreter with these requirements; create it if necessary.
 
-        Raises BuildError, and ConfigError for settings of installers that can't be applied.
+        ``variables`` are settings of pip and uv that replace those of this process. Raises BuildError, and
+        ConfigError for settings of installers that can't be applied.
         """
-        normalized = normalized_requirements(requirements)
-        folder = self._usual_folder(interpreter, normalized)
+        order = self._order(interpreter, requirements, variables)
+        folder = self._usual_folder(order)
         with self._lock:
             lock = self._locks.setdefault(folder, Lock())
         with lock:
             if folder not in self._environments:
                 try:
-                    environment = self._find_or_create(folder, interpreter, normalized)
+                    environment = self._find_or_create(folder, order)
                 except OSError as error:
                     why = error.strerror or error
                     raise BuildError(
@@ -161,23 +181,38 @@ class Environments:
                 self._environments[folder] = environment
             return self._environments[folder]
 
-    def find(self, interpreter: Interpreter, requirements: Iterable[str]) -> Environment | None:
+    def find(
+        self,
+        interpreter: Interpreter,
+        requirements: Iterable[str],
+        variables: Mapping[str, str] = NO_VARIABLES,
+    ) -> Environment | None:
         """Return an environment that exists, without a check of its files; None if there is none."""
-        folder = self._usual_folder(interpreter, normalized_requirements(requirements))
+        folder = self._usual_folder(self._order(interpreter, requirements, variables))
         if folder in self._environments or self._fresh:
             return self._environments.get(folder)
         return _find(folder)
 
-    def _usual_folder(self, interpreter: Interpreter, requirements: Sequence[str]) -> Path:
-        parts = [interpreter.identity, requirements, self._installer.identity]
-        text = json.dumps(parts, sort_keys=True)
-        key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-        # Scripts in an environment contain its path: it must not depend on symbolic links.
-        return cache_directory().resolve() / self._kind / key
+    def _order(
+        self,
+        interpreter: Interpreter,
+        requirements: Iterable[str],
+        variables: Mapping[str, str],
+    ) -> _Order:
+        normalized = tuple(normalized_requirements(requirements))
+        key = tuple(sorted(variables.items()))
+        with self._lock:
+            installer = self._installers.get(key)
+            if installer is None:
+                installer = find_installer({**os.environ, **variables})
+                self._installers[key] = installer
+        return _Order(interpreter=interpreter, requirements=normalized, installer=installer)
 
-    def _find_or_create(
-        self, folder: Path, interpreter: Interpreter, requirements: Sequence[str]
-    ) -> Environment:
+    def _usual_folder(self, order: _Order) -> Path:
+        # Scripts in an environment contain its path: it must not depend on symbolic links.
+        return cache_directory().resolve() / self._kind / order.key()
+
+    def _find_or_create(self, folder: Path, order: _Order) -> Environment:
         with hold_lock(
             folder.with_suffix(".lock"),
             stop=self._stop,
@@ -190,13 +225,11 @@ class Environments:
                 (environment.folder / _COMPLETE).unlink()
                 environment = _find(folder)
             if environment is None:
-                environment = self._create_in_free_folder(folder, interpreter, requirements)
+                environment = self._create_in_free_folder(folder, order)
             self._uses.enter_context(using(environment.folder))
         return environment
 
-    def _create_in_free_folder(
-        self, usual: Path, interpreter: Interpreter, requirements: Sequence[str]
-    ) -> Environment:
+    def _create_in_free_folder(self, usual: Path, order: _Order) -> Environment:
         # The installer inherits the lock. If it outlives a killed run, this run takes another folder
         # instead of waiting: the installer may have left a process running.
         locks = (
@@ -212,37 +245,38 @@ class Environments:
                     at=str(folder),
                     hint="wait until the other run ends, or do not use --fresh",
                 )
-            return self._create(folder, interpreter, requirements, descriptor)
+            return self._create(folder, order, descriptor)
 
-    def _create(
-        self, folder: Path, interpreter: Interpreter, requirements: Sequence[str], lock: int
-    ) -> Environment:
+    def _create(self, folder: Path, order: _Order, lock: int) -> Environment:
         _remove(folder)
-        packages = ", ".join(requirements)
+        installer, python = order.installer, f"Python {order.interpreter.python}"
+        packages = ", ".join(order.requirements)
         action = f"installing {packages}" if packages else "creating an empty environment"
-        if self._installer.note is not None and packages:
-            self._notify(self._installer.note)
-        self._notify(f"Python {interpreter.python}: {action}")
+        if installer.note is not None and packages:
+            self._notify(installer.note)
+        self._notify(f"{python}: {action}")
         try:
-            create = self._installer.create_command(folder, interpreter.executable)
-            self._run(create, folder, lock, f"Python {interpreter.python}: can't be used")
-            if requirements:
-                install = self._installer.install_command(folder, requirements)
-                failure = f"Python {interpreter.python}: can't install {packages}"
-                self._run(install, folder, lock, failure)
+            create = installer.create_command(folder, order.interpreter.executable)
+            self._run(create, installer, folder, lock, f"{python}: can't be used")
+            if order.requirements:
+                install = installer.install_command(folder, order.requirements)
+                failure = f"{python}: can't install {packages}"
+                self._run(install, installer, folder, lock, failure)
             return _finish(folder)
         except BaseException:
             _remove(folder)  # it would take disk space, which may have run out
             raise
 
-    def _run(self, command: Sequence[str], folder: Path, lock: int, failure: str) -> None:
+    def _run(
+        self, command: Sequence[str], installer: Installer, folder: Path, lock: int, failure: str
+    ) -> None:
         """Run a command. Raises BuildError if it fails, with its last lines, or if it is stopped."""
         with temporary_folder() as scratch:
             log = scratch / "log"
             child = run_child(
                 command,
                 folder=working_directory(folder),
-                environment=self._installer.environment,
+                environment=installer.environment,
                 log=log,
                 stop=self._stop,
                 keep_open=(lock,),

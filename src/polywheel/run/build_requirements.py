@@ -30,7 +30,7 @@ from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import plugin_requires, without_plugin
 from polywheel.run.fingerprint import build_variables, digest_of
-from polywheel.run.worker.requests import WorkerContext
+from polywheel.run.worker.requests import WorkerContext, installer_variables
 from polywheel.setup.resolve import has_requirements, resolve_setup
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_unused, replacing
@@ -97,9 +97,12 @@ class BuildRequirements:
     def find_environment(self, interpreter: Interpreter, jobs: Sequence[Job]) -> Environment | None:
         """Return the environment that jobs were built in; None if it is unknown or was removed."""
         guess = self._guess(interpreter, jobs)
-        base = self.environments.find(interpreter, guess)
+        variables = self._installer_variables(jobs)
+        base = self.environments.find(interpreter, guess, variables)
         answer = self._cached_answer(base, jobs) if base is not None else None
-        return None if answer is None else self.environments.find(interpreter, [*guess, *answer])
+        if answer is None:
+            return None
+        return self.environments.find(interpreter, [*guess, *answer], variables)
 
     def prepare_environment(
         self, interpreter: Interpreter, jobs: Sequence[Job]
@@ -142,7 +145,7 @@ class BuildRequirements:
         self, interpreter: Interpreter, requirements: Sequence[str], jobs: Sequence[Job]
     ) -> Environment:
         try:
-            return self.environments.get(interpreter, requirements)
+            return self.environments.get(interpreter, requirements, self._installer_variables(jobs))
         except BuildError as error:
             output = " ".join(line for problem in error.problems for line in problem.output).lower()
             names = {canonicalize_name(parse_requirement(text).name) for text in requirements}
@@ -168,6 +171,9 @@ class BuildRequirements:
                 )
                 for problem in error.problems
             ) from None
+
+    def _installer_variables(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        return installer_variables(self.context, self.variables[jobs[0].build])
 
     def _guess(self, interpreter: Interpreter, jobs: Sequence[Job]) -> list[str]:
         """All requirements that are known before the backend is asked."""

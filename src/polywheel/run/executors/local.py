@@ -38,7 +38,12 @@ from polywheel.run.worker.protocol import (
     requested_jobs,
 )
 from polywheel.run.worker.publish import Publisher
-from polywheel.run.worker.requests import StepContext, TimeBudget, run_step
+from polywheel.run.worker.requests import (
+    StepContext,
+    TimeBudget,
+    installer_variables,
+    run_step,
+)
 from polywheel.system.temporary import remove_tree, temporary_folder
 
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
@@ -247,15 +252,19 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
     source = run.source
     if interpreters and not run.is_sdist:
         profile = run.prepared.choice.profile
+        python, interpreter = next(iter(interpreters.items()))
+        # One sdist serves all builds.
+        first = next(build for build in run.builds if build.python == python)
         sdist_maker = SdistMaker(
             context=run.worker_context,
-            interpreter=next(iter(interpreters.values())),
+            interpreter=interpreter,
             environments=environments,
             requires=requires,
             profile=profile.name if profile is not None else None,
             folder=run.work_folder,
             log=options.log_folder / "sdist.log",
             notify=run.observer.note,
+            variables=installer_variables(run.worker_context, first.settings.environment),
             fresh=options.fresh,
             without=options.paths_outside_source(),
         )

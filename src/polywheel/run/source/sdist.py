@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,9 @@ class SdistMaker:
 
     log: Path
     notify: Callable[[str], None]
+    variables: Mapping[str, str]
+    """Settings of pip and uv for the environment."""
+
     without: Sequence[Path] = ()
     """The folders that the run writes to. They are not part of the source or of its checkout."""
 
@@ -82,8 +85,8 @@ class SdistMaker:
         # Creating the environment may take minutes, and so may waiting for another run.
         whole = self._around(tree.root, part) if tree.prefix else part
         # The files of an existing environment are checked when it is used.
-        base = self.environments.find(self.interpreter, self.requires)
-        base = base or self.environments.get(self.interpreter, self.requires)
+        base = self.environments.find(self.interpreter, self.requires, self.variables)
+        base = base or self.environments.get(self.interpreter, self.requires, self.variables)
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with hold_lock(
             self.folder / "sdist.lock",
@@ -148,7 +151,7 @@ class SdistMaker:
     def _make(self, whole: Source, prefix: str, kept: Path) -> Source:
         """Make an sdist of a copy, and return the unpacked sdist. Raises BuildError."""
         with open_work_folder(self.folder / "sdist") as work:
-            base = self.environments.get(self.interpreter, self.requires)
+            base = self.environments.get(self.interpreter, self.requires, self.variables)
             whole.copy_to(work.source)
             work.scratch.mkdir()
             self.log.unlink(missing_ok=True)
@@ -167,7 +170,8 @@ class SdistMaker:
             result = run_step(step, step_context, base)
             if result.missing:
                 more = check_requirements(result.missing)
-                environment = self.environments.get(self.interpreter, [*self.requires, *more])
+                requires = [*self.requires, *more]
+                environment = self.environments.get(self.interpreter, requires, self.variables)
                 result = run_step(SdistStep(out=out), step_context, environment)
             if result.file is None:
                 raise _NoSdistError(result.reason)

@@ -193,6 +193,12 @@ def variables_of_build(
     return variables
 
 
+def installer_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a build's settings that pip or uv reads."""
+    variables = variables_of_build(context, settings=settings)
+    return {name: variables[name] for name in settings if name.startswith(("PIP_", "UV_"))}
+
+
 class _Variables(dict[str, str]):
     """Environment variables. A variable that does not exist is empty, as in a shell."""
 
