@@ -264,6 +264,12 @@ def test_a_plan_is_built_as_it_stands(builds: Builds, tmp_path: Path) -> None:
     builds("--plan", str(plan))
     assert builds.labels == ["a", "b"]
     assert len(builds.journal) == 2
+    # An earlier version of polywheel may have written such a plan.
+    text = plan.read_text(encoding="utf-8").replace(f'"{HERE}"', '"3.10"')
+    plan.write_text(text, encoding="utf-8")
+    said = builds("--plan", str(plan), code=2)
+    assert "nothing can be built with Python 3.10" in said.err
+    assert "plan.json: builds[0].python" in said.err
 
 
 def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -537,8 +543,11 @@ def test_builds_for_other_machines_are_elsewhere(tmp_path: Path) -> None:
 
 def test_a_wheel_for_every_platform_is_made_wherever_that_is(tmp_path: Path) -> None:
     matrix = f'targets = ["{OTHER_TARGET}", "{this_target()}"]\nwheel-tag = "py3-none-any"'
-    builds = Builds(demo(tmp_path / "demo", "a", matrix=matrix), tmp_path / "out")
-    builds()
+    # Python 3.9 can't build it, but it is for 3.9 too.
+    source = demo(tmp_path / "demo", "a", matrix=matrix, pythons=["3.9", HERE])
+    builds = Builds(source, tmp_path / "out")
+    (build,) = builds().report["builds"]
+    assert build["python"] == HERE
     assert builds.labels == ["a"]
 
 

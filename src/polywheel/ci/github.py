@@ -15,7 +15,7 @@ from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import Credentials
+from polywheel.model.matrix import LOWEST_PYTHON, Credentials, can_build
 from polywheel.model.plan import Build, Plan
 
 RUNNER = "ubuntu-24.04"
@@ -95,8 +95,9 @@ def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
         for text in texts:
             if not _REF.fullmatch(text):
                 raise ConfigError(f"malformed pattern {text!r}", at=option, hint="for example 'v*'")
-    if not _VERSION.fullmatch(settings.python) or int(settings.python[2:]) < 11:
-        raise ConfigError(f"expected Python 3.11 or newer, got {settings.python!r}", at="--python")
+    if not _VERSION.fullmatch(settings.python) or not can_build(settings.python):
+        what = f"expected Python {LOWEST_PYTHON} or newer, got {settings.python!r}"
+        raise ConfigError(what, at="--python")
     _check_name("--runner", settings.runner)
     if settings.publication is not None:
         _check_name("--environment", settings.publication.environment)

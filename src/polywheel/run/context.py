@@ -11,6 +11,7 @@ from pathlib import Path
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError, PolywheelError
 from polywheel.matrix.expansion import expand_project, is_machine_independent, labels_anywhere
+from polywheel.model.matrix import LOWEST_PYTHON, can_build
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.setup import BackendChoice
 from polywheel.run.journal import Journal
@@ -67,6 +68,7 @@ def prepare_run(
             full_plan = _full_plan(plan, plan, project)
         else:
             _check_project(plan, project, plan_name)
+            _check_pythons(plan, plan_name)
             has_matrix = project.settings.has_matrix
             full_plan = _full_plan(plan, expand_project(project) if has_matrix else None, project)
         yield PreparedRun(
@@ -99,6 +101,18 @@ def _check_project(plan: Plan, project: Project, plan_name: str) -> None:
             at=f"{plan_name}: project",
             hint="pass the source that the plan was made from",
         )
+
+
+def _check_pythons(plan: Plan, plan_name: str) -> None:
+    """Refuse a plan of an earlier version of polywheel that can't be built."""
+    for index, build in enumerate(plan.builds):
+        if not can_build(build.python):
+            raise ConfigError(
+                f"nothing can be built with Python {build.python}: polywheel and its build backend need "
+                f"Python {LOWEST_PYTHON} or newer",
+                at=f"{plan_name}: builds[{index}].python",
+                hint="remove it from the matrix, and write the plan again with polywheel matrix --json",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
