@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -13,7 +13,7 @@ from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell
-from polywheel.model.matrix import BuildSettings, Credentials, Override, Selector
+from polywheel.model.matrix import BuildSettings, Credentials, Override, Selector, Target
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.setup import placeholders, with_placeholders
 
@@ -25,6 +25,7 @@ _LATER = {"wheel", "dest_dir", "project", "package"}
 _AFTER_THE_BUILD = ("test_command",)
 """Settings that do not change the wheel. Builds that differ in them are shared."""
 _NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,20 @@ class ResolvedSettings:
     """Equal for builds that can be shared."""
 
 
+class _MergedSettings:
+    """The settings of a target with some overrides, before placeholders are filled in."""
+
+    def __init__(self, target_at: str, settings: BuildSettings, set_by: Mapping[str, str]) -> None:
+        self.target_at = target_at
+        self.settings = settings
+        self.set_by = set_by
+        texts = [text for _, value in _values(settings) for text in _texts(value)]
+        found = (match[1] for text in texts for match in _BRACES.finditer(text))
+        self.placeholders = tuple(dict.fromkeys(found))
+        """The names of everything that may be a placeholder."""
+        self.has_braces = any("{" in text or "}" in text for text in texts)
+
+
 class SettingsResolver:
     """Finds the settings of builds, and the overrides that selected none."""
 
@@ -48,8 +63,10 @@ class SettingsResolver:
         self._problems = problems
         self._reported = set[tuple[str, str]]()
         self._numbers: dict[object, int] = {}
-        self._of_target: dict[str, ResolvedSettings] = {}
-        """By target, if nothing depends on the build."""
+        self._merged: dict[tuple[str, ...], _MergedSettings] = {}
+        """By target and overrides."""
+        self._resolved: dict[tuple[object, ...], ResolvedSettings] = {}
+        """By merged settings and the values of their placeholders."""
         self._matched = set[str]()
         known: dict[str, Collection[str]] = {
             **self._axes,
@@ -74,20 +91,28 @@ class SettingsResolver:
 
     def resolve(self, identifier: str, cell: Cell) -> ResolvedSettings:
         """Return the settings of the build of a job with this id, on the platform of the cell."""
-        target = cell.platform.target
-        if not self._overrides and target.name in self._of_target:
-            return self._of_target[target.name]
-        settings, set_by = target.settings, dict[str, str]()
-        for override in self._overrides:
-            if _selects(override.select, (cell.label or NON_VARIANT, identifier), cell):
+        names = (cell.label or NON_VARIANT, identifier)
+        overrides = tuple(o for o in self._overrides if _selects(o.select, names, cell))
+        merged = self._merge(cell.platform.target, overrides)
+        values = _placeholder_values(cell) if merged.has_braces else {}
+        key = (id(merged), *map(values.get, merged.placeholders))
+        if key not in self._resolved:
+            settings = self._fill(merged, values, identifier) if values else merged.settings
+            number = self._number(settings)
+            self._resolved[key] = ResolvedSettings(settings, merged.set_by, number)
+        return self._resolved[key]
+
+    def _merge(self, target: Target, overrides: tuple[Override, ...]) -> _MergedSettings:
+        """The settings of a target with overrides."""
+        key = (target.name, *(override.at for override in overrides))
+        if key not in self._merged:
+            settings, set_by = target.settings, dict[str, str]()
+            for override in overrides:
                 self._matched.add(override.at)
                 settings = settings.updated(override.settings)
                 set_by |= dict.fromkeys(set_keys(override.settings), override.at)
-        filled = self._fill(settings, set_by, identifier, cell)
-        resolved = ResolvedSettings(filled, set_by, self._number(filled))
-        if filled is target.settings:
-            self._of_target[target.name] = resolved
-        return resolved
+            self._merged[key] = _MergedSettings(target.at, settings, set_by)
+        return self._merged[key]
 
     def unmatched(self) -> list[Override]:
         """Return the overrides that selected no build."""
@@ -102,34 +127,25 @@ class SettingsResolver:
         return self._numbers.setdefault(key, len(self._numbers))
 
     def _fill(
-        self, settings: BuildSettings, set_by: Mapping[str, str], identifier: str, cell: Cell
+        self, merged: _MergedSettings, values: Mapping[str, str], identifier: str
     ) -> BuildSettings:
-        """The settings with the values of placeholders; the same object if there are none."""
-        platform = cell.platform
-        values = {
-            "python": platform.python,
-            "python_tag": "cp" + platform.python.replace(".", ""),
-            "target": platform.target.name,
-            "platform": platform.target.platform or platform.target.name,
-            "label": cell.label or NON_VARIANT,
-            **cell.axes,
-        }
+        """The settings with the values of placeholders."""
 
         def fill(name: str, text: str) -> str:
             if name not in _STRICT:
                 return _NAME.sub(lambda m: m[0] if m[1] in _LATER else values.get(m[1], m[0]), text)
             key = name.replace("_", "-")
-            at = f"{set_by.get(key, platform.target.at)}.{key}"
+            at = f"{merged.set_by.get(key, merged.target_at)}.{key}"
             for placeholder in placeholders(text):
                 self._check_placeholder(placeholder, values, identifier, at)
             return with_placeholders(text, lambda placeholder: values.get(placeholder, ""))
 
         changed: dict[str, Any] = {}
-        for name, value in _values(settings):
+        for name, value in _values(merged.settings):
             filled = _map_texts(value, partial(fill, name))
             if filled != value:
                 changed[name] = filled
-        return replace(settings, **changed) if changed else settings
+        return replace(merged.settings, **changed)
 
     def _check_placeholder(
         self, name: str, values: Mapping[str, str], identifier: str, at: str
@@ -153,6 +169,15 @@ def _values(settings: BuildSettings) -> Iterator[tuple[str, Any]]:
     return ((field.name, getattr(settings, field.name)) for field in fields(settings))
 
 
+def _texts(value: object) -> Iterable[str]:
+    """The texts in a value of a setting that may have placeholders."""
+    if isinstance(value, Credentials):
+        return (value.username,)
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
+
+
 def _map_texts(value: object, fill: Callable[[str], str]) -> object:
     """Return a value of a setting with each text replaced by ``fill(text)``."""
     if isinstance(value, str):
@@ -174,6 +199,18 @@ def set_keys(settings: BuildSettings) -> list[str]:
         if name != "environment" and value is not None
     ]
     return [*keys, *(f"environment.{name}" for name in settings.environment)]
+
+
+def _placeholder_values(cell: Cell) -> dict[str, str]:
+    python, target = cell.platform.python, cell.platform.target
+    return {
+        "python": python,
+        "python_tag": "cp" + python.replace(".", ""),
+        "target": target.name,
+        "platform": target.platform or target.name,
+        "label": cell.label or NON_VARIANT,
+        **cell.axes,
+    }
 
 
 def _selects(select: Selector, names: Sequence[str], cell: Cell) -> bool:

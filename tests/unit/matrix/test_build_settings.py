@@ -267,6 +267,12 @@ repair-command = "auditwheel repair --plat {cuda} -w {dest_dir} {wheel}"
     assert settings.container_options == "{x}-cu13"
 
 
+def test_braces_without_a_placeholder() -> None:
+    plan = plan_of(CUDA + override('"*"', 'image = "a{{"\nbefore-build = "echo {{"'))
+    assert plan.builds[0].settings.image == "a{"
+    assert plan.builds[0].settings.before_build == "echo {{"
+
+
 def test_unknown_placeholders() -> None:
     text = CUDA + override('"*"', 'image = "a-{cudda}"')
     problem = one_problem(text)
