@@ -485,8 +485,31 @@ def test_the_pins_are_complete(root: Path) -> None:
         assert re.fullmatch(r"v[0-9]+\.[0-9]+\.[0-9]+", said["version"])
 
 
-def test_the_child_pipeline_of_gitlab_is_whole(project: Path) -> None:
+EVERY_SETTING = """
+[tool.polywheel.ci.gitlab]
+image = "python:3.14"
+tags = ["docker"]
+before-script = [". ci/setup.sh", "echo two\\necho lines"]
+after-build-script = ['ls "$POLYWHEEL_WHEELS"']
+include = ["a.yml"]
+extends = ".wheels"
+rules = ["$CI_COMMIT_TAG"]
+changes = ["src/**/*"]
+sdist = true
+timeout = 7200
+publish = true
+environment = "release"
+[tool.polywheel.targets.linux-x86_64]
+runner = ["a", "b"]
+job-timeout = 600
+"""
+
+
+@pytest.mark.parametrize("more", ["", EVERY_SETTING])
+def test_the_child_pipeline_of_gitlab_is_whole(more: str, project: Path) -> None:
     """The include and the jobs of the plan, put together as GitLab does."""
+    (project / "pyproject.toml").write_text(PROJECT + more, encoding="utf-8")
+    (project / "a.yml").write_text(".wheels: {}\n", encoding="utf-8")
     include = load(ci(project, "gitlab", "-o", "-"))
     plan = polywheel("matrix", "--format", "gitlab", cwd=project)
     jobs = json.loads(plan.stdout[plan.stdout.index("{") :])

@@ -6,6 +6,7 @@ It does not contain the matrix: every pipeline creates the plan, in a child pipe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from polywheel.ci.github import Publication
 from polywheel.ci.plan_formats import gitlab_timeout
@@ -18,6 +19,9 @@ from polywheel.model.ci import GitLabSettings
 from polywheel.model.plan import Plan
 
 FILE = ".gitlab/polywheel.yml"
+_WILDCARDS = frozenset("*?[]{}$\\")
+"""Characters that GitLab reads as wildcards or variables in the name of an included file. They can't be escaped."""
+_DEFAULTS = GitLabSettings()
 
 
 def gitlab_include(
@@ -36,8 +40,7 @@ def gitlab_include(
     ``file`` is the path of the include file itself, which the child pipeline includes as well.
     ``file``, ``source``, and ``config`` are relative to the root of the repository.
     """
-    # GitLab treats these characters as wildcards and has no way to escape them.
-    if any(letter in file for letter in "*?[]{}$\\"):
+    if not _WILDCARDS.isdisjoint(file):
         raise ConfigError(f"GitLab can't include a file named {file!r}", at="-o")
     return render_template(
         "gitlab.yml.j2",
@@ -56,11 +59,28 @@ def gitlab_include(
     )
 
 
+def check_included_files(settings: GitLabSettings, root: Path) -> None:
+    """Raise ConfigError if a file of ``include`` is not in the repository, of which ``root`` is the root folder."""
+    for number, path in enumerate(settings.include):
+        # Globs are GitLab's own.
+        if _WILDCARDS.isdisjoint(path) and not (root / path.removeprefix("/")).is_file():
+            raise ConfigError(
+                f"the repository has no file {path!r}",
+                at=f"{settings.at}.include[{number}]",
+                hint=f"paths start at the root of the repository, {root}",
+            )
+
+
 def check_gitlab_publication(
     settings: GitLabSettings, project: Project, plan: Plan
 ) -> Iterator[str]:
     """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
     labelled = [job for job in plan.jobs if job.label is not None]
+    if not settings.publish:
+        for name in ("publish_rules", "environment", "repository_url"):
+            if getattr(settings, name) != getattr(_DEFAULTS, name):
+                key = name.replace("_", "-")
+                yield f"{key} has no effect without publish = true or --publish ({settings.at}.{key})"
     if not settings.publish or not labelled:
         return
     if not _to_pypi(settings):

@@ -117,16 +117,22 @@ def _gitlab(
 ) -> str:
     from polywheel.ci.gitlab import (
         check_gitlab_publication,
+        check_included_files,
         gitlab_include,
         unsupported_settings,
     )
 
     settings = read_gitlab_settings(options, project)
+    check_included_files(settings, repository.root)
     _check_jobs(plan, options)
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
         say(f"note: {note}")
+    if settings.password_variable is not None and not options.check:
+        say(
+            f"next: add the CI/CD variable {settings.password_variable} on GitLab, masked and protected"
+        )
     return gitlab_include(
         generated_header(command_line(options, repository)),
         settings,

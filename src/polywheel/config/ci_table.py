@@ -21,6 +21,7 @@ def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
         ("repository-url", "password-variable"),
         ("password-variable", "repository-url"),
         ("username", "repository-url"),
+        ("extends", "include"),  # the child pipeline has nothing else of the project
     ):
         if key in given and other not in given:
             table.wrong(key, f"{key} needs {other}", f"add {other}, or remove {key}")

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from polywheel.ci.gitlab import check_gitlab_publication, gitlab_include, unsupported_settings
+from polywheel.ci.gitlab import (
+    check_gitlab_publication,
+    check_included_files,
+    gitlab_include,
+    unsupported_settings,
+)
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import GitLabSettings
@@ -185,6 +190,21 @@ def test_settings_without_effect_on_gitlab_are_named_once(tmp_path: Path) -> Non
     runner = ["docker", "large"]
     """
     assert [*unsupported_settings(expanded(tmp_path, HEAD + MATRIX + text))] == [windows]
+
+
+def test_included_files_are_there_unless_gitlab_looks_for_them(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").touch()
+    settings = GitLabSettings(include=("a.yml", "/a.yml", "ci/*.yml", "b.yml"), at="x")
+    with pytest.raises(ConfigError, match=r"the repository has no file 'b\.yml'") as caught:
+        check_included_files(settings, tmp_path)
+    assert caught.value.problems[0].at == "x.include[3]"
+
+
+def test_settings_of_an_upload_that_does_not_happen_are_named(tmp_path: Path) -> None:
+    plan = expanded(tmp_path)
+    project = read_project(tmp_path, variants=True)
+    (note,) = check_gitlab_publication(GitLabSettings(environment="e", at="x"), project, plan)
+    assert note == "environment has no effect without publish = true or --publish (x.environment)"
 
 
 def _index_of(settings: GitLabSettings) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
             "gitlab.repository-url",
             "repository-url needs password-variable",
         ),
+        ("[tool.polywheel.ci.gitlab]\nextends = '.x'", "gitlab.extends", "extends needs include"),
         ("[tool.polywheel.ci.gitlab]\nusername = 'x'", "gitlab.username", "needs repository-url"),
         (
             "[tool.polywheel.ci.gitlab]\ncache = false\ncache-size = '1G'",
@@ -46,7 +47,7 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
             "no effect",
         ),
         (
-            "[tool.polywheel.ci.gitlab]\nextends = 'wheels'",
+            "[tool.polywheel.ci.gitlab]\ninclude = ['x']\nextends = 'wheels'",
             "gitlab.extends",
             "'wheels' is not the name of a hidden job",
         ),
