@@ -58,7 +58,13 @@ def test_environment_variables_of_a_build(tmp_path: Path) -> None:
     with_tables(
         source, override('"one"', 'environment = { CFLAGS = "-g", X = "$CFLAGS:{label}:$NO" }')
     )
-    with_tables(source, override('"*"', "before-build = 'echo \"X is [$X]\"'"))
+    command = 'echo "X is [$X]"; touch "$FILE"; rm made.h'
+    with_tables(
+        source,
+        override(
+            '"*"', f"before-build = '{command}'\nenvironment = {{ FILE = '{{project}}/made.h' }}"
+        ),
+    )
     builds = Builds(source, tmp_path / "out", {"CFLAGS": "-O1"})
     builds()
     assert "X is [-g:one:]" in builds.log("one")

@@ -24,6 +24,7 @@ from polywheel.matrix.shards import pack
 from polywheel.model.matrix import BuildSettings, Credentials
 from polywheel.model.plan import NON_VARIANT, Build, Plan
 from polywheel.run.executors.cibuildwheel_options import (
+    PROJECT,
     by_variant,
     check_backend,
     check_settings,
@@ -48,6 +49,10 @@ class Login:
 
     registry: str
     credentials: Credentials
+
+
+_CHECKOUT = "$GITHUB_WORKSPACE"
+"""The folder in which cibuildwheel runs, and so its ``{project}``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +174,14 @@ def plan_runs(
             *check_settings(build, target, platform),
         ]
         variables = cibuildwheel_variables(
-            jobs, settings, platform, config_settings={}, environment={}, tables=tables, environ={}
+            jobs,
+            settings,
+            platform,
+            config_settings={},
+            environment={},
+            project=PROJECT if platform.in_container else _CHECKOUT,
+            tables=tables,
+            environ={},
         )
         name = _run_name(plan, build)
         runs[build.id] = CibuildwheelRun(

@@ -71,7 +71,7 @@ class BeforeAll:
                 command,
                 python=sys.executable,
                 source=source,
-                variables=variables_of_build(context, settings=settings),
+                variables=variables_of_build(context, settings=settings, project=source),
                 log=self._run.options.log_folder / name,
                 stop=context.stop,
                 time_limit=time_limit,
@@ -93,7 +93,10 @@ def run_before_build(command: str | None, context: StepContext, environment: Env
             python=environment.python,
             source=context.source,
             variables=variables_of_build(
-                context.worker_context, environment=environment, settings=context.variables
+                context.worker_context,
+                environment=environment,
+                settings=context.variables,
+                project=context.source,
             ),
             log=context.log,
             stop=context.worker_context.stop,

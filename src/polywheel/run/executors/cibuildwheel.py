@@ -199,6 +199,7 @@ class CibuildwheelExecutor:
             platform,
             config_settings=self.run.worker_context.settings,
             environment=environment,
+            project=str(project).replace("$", "$$"),
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
             engine=self.container_variables.get(ENGINE, "docker"),

@@ -77,6 +77,7 @@ def cibuildwheel_variables(
     *,
     config_settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
+    project: str,
     links: str | None = None,
     tables: Mapping[str, Any],
     engine: str = "docker",
@@ -85,7 +86,8 @@ def cibuildwheel_variables(
     """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
 
     ``settings`` are those of their build. ``config_settings`` are the user's. ``environment`` has
-    more variables for builds, repairs, and tests. ``links`` is the URL of a folder with wheels for
+    more variables for builds, repairs, and tests. ``project`` is the path of the project where the
+    build runs, and may contain ``$NAME``. ``links`` is the URL of a folder with wheels for
     them, ``tables`` is the project's ``[tool.cibuildwheel]``, and ``engine`` is the container
     engine unless the user selects one. Settings and environment variables are appended to those of
     ``environ`` and the tables. The commands and the image of ``settings`` override those of the
@@ -94,7 +96,10 @@ def cibuildwheel_variables(
     pythons = dict.fromkeys(python for job in jobs for python in job.building_pythons)
     variables = {"CIBW_BUILD": " ".join(map(platform.identifier, pythons))}
     assignments = [
-        *(f"{name}={expanded(text)}" for name, text in settings.environment.items()),
+        *(
+            f"{name}={expanded(text.replace('{project}', project))}"
+            for name, text in settings.environment.items()
+        ),
         *(f"{name}={quoted(text)}" for name, text in environment.items()),
     ]
     if links is not None:  # appended to pip's own list, which is separated by blanks
@@ -199,7 +204,14 @@ def job_environment(job: Job) -> dict[str, str]:
     if problems := [*check_jobs([job], platform)]:
         raise ConfigError.collected(problems)
     variables = cibuildwheel_variables(
-        [job], NO_SETTINGS, platform, config_settings={}, environment={}, tables={}, environ={}
+        [job],
+        NO_SETTINGS,
+        platform,
+        config_settings={},
+        environment={},
+        project="",
+        tables={},
+        environ={},
     )
     return {**platform_variables(platform), **variables}
 

@@ -133,7 +133,10 @@ def run_step(
             folder=context.source,
             environment={
                 **variables_of_build(
-                    context.worker_context, environment=environment, settings=context.variables
+                    context.worker_context,
+                    environment=environment,
+                    settings=context.variables,
+                    project=context.source,
                 ),
                 **slots.environment,
             },
@@ -171,11 +174,12 @@ def variables_of_build(
     *,
     environment: Environment | None = None,
     settings: Mapping[str, str],
+    project: Path | None,
 ) -> dict[str, str]:
     """Return the environment variables of a build, or without ``environment`` of a command for all builds.
 
     ``settings`` are the variables of the build's settings. ``$NAME`` in them is replaced by the value of another
-    variable, or by nothing.
+    variable, or by nothing, and ``{project}`` by the path ``project`` of the copy of the source.
     """
     variables = _Variables(
         {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
@@ -188,14 +192,19 @@ def variables_of_build(
         variables["VIRTUAL_ENV"] = str(environment.folder)
         variables["PYTHONNOUSERSITE"] = "1"
     variables["SOURCE_DATE_EPOCH"] = str(context.epoch)
+    path = "{project}" if project is None else str(project).replace("$", "$$")
     for name, text in settings.items():
-        variables[name] = Template(text).safe_substitute(variables)
+        template = Template(text.replace("{project}", path))
+        variables[name] = template.safe_substitute(variables)
     return variables
 
 
 def installer_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a build's settings that pip or uv reads."""
-    variables = variables_of_build(context, settings=settings)
+    """Return the variables of a build's settings that pip or uv reads.
+
+    They can't contain the path of the copy of the source: the environment serves other builds, too.
+    """
+    variables = variables_of_build(context, settings=settings, project=None)
     return {name: variables[name] for name in settings if name.startswith(("PIP_", "UV_"))}
 
 

@@ -52,6 +52,7 @@ def told(
         PLACE,
         config_settings=settings or {},
         environment=environment or {},
+        project="/a $$ b",
         tables=tables or {},
         engine=engine,
     )
@@ -137,6 +138,15 @@ def test_the_environment_of_builds_has_variables(text: str) -> None:
         expected[name] = Template(value).safe_substitute(defaultdict(str, expected))
     found = told(target=BuildSettings(environment=own), environment={"A": "$H"})
     assert read(found, {"HOME": "/root", "H": "value of H"}) == {**expected, "A": "$H"}
+
+
+def test_the_environment_of_builds_has_the_path_of_the_project() -> None:
+    found = told(target=BuildSettings(environment={"A": "{project}/b:$HOME", "B": "{wheel}"}))
+    assert read(found, {"HOME": "/root"}) == {
+        "HOME": "/root",
+        "A": "/a $ b/b:/root",
+        "B": "{wheel}",
+    }
 
 
 @pytest.mark.parametrize("text", ["cat <(x)", "$HOME >(x)"])
