@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 from polywheel.cli import main
 from support.build_command import Builds, workplaces
 from support.builds import extension, read_wheel, run, snapshot
+from support.commands import polywheel
 from support.containers import Machine
 from support.projects import example
+from support.workflows import filled, load
 
 pytestmark = pytest.mark.cibuildwheel
 places = pytest.fixture(autouse=True)(workplaces)
@@ -69,6 +72,48 @@ def test_three_variants_for_two_pythons(builds: Builds, tmp_path: Path) -> None:
     again = builds(*FRONTEND)
     assert [one["state"] for one in again.report["jobs"]].count("built") == 1
     assert builds.wheels == wheels, "the same bytes, in another container"
+
+
+def test_settings_of_targets_and_overrides(builds: Builds) -> None:
+    """They reach the container, also with quotes."""
+    add(
+        builds.source,
+        """
+[tool.polywheel.targets.linux-x86_64]
+environment = { DEMO = "it's $HOME", OTHER = "\\"$$HOME\\" $DEMO" }
+before-all = "test -f {project}/pyproject.toml && touch /tmp/before-all"
+container-options = "--label 'a b=c d'"
+[[tool.polywheel.overrides]]
+select = { python = "3.12" }
+before-build = "test -f /tmp/before-all && test \\"$DEMO\\" = \\"it's /root\\" && echo OTHER=$OTHER"
+""",
+    )
+    report = builds(*FRONTEND, "--select", "x86_64_v3").report
+    assert [build["state"] for build in report["builds"]] == ["built", "built"], "a run for each"
+    logs = [Path(build["log"]).read_text("utf-8") for build in report["builds"]]
+    assert [log.count('OTHER="$HOME" it\'s /root\n') for log in logs] == [0, 1]
+    assert len(builds.wheels) == 2
+
+
+def test_the_step_of_a_workflow_builds_two_variants(machine: Machine, tmp_path: Path) -> None:
+    """Each in its own folder, from which the labels are added."""
+    source = example("cibuildwheel", tmp_path)
+    add(source, MATRIX.replace('"3.11", ', "").replace("null = true", ""))
+    (source / ".git").mkdir()
+    command = ("ci", "cibuildwheel", "--max-jobs=1", "-o", "-")
+    jobs = load(polywheel(*command, cwd=source, apart=True).stdout)["jobs"]
+    job = jobs["build-linux-x86-64"]
+    (entry,) = job["strategy"]["matrix"]["include"]
+    (step,) = [step for step in job["steps"] if step.get("shell") == "python"]
+    values = filled(step["env"], {"matrix": entry}, {"toJSON": json.dumps})
+    temporary = {"RUNNER_TEMP": str(tmp_path / "temporary")}
+    env = {**machine.env, **job["env"], **values, **temporary}
+    run([sys.executable, "-c", step["run"]], cwd=source, env=env)
+    folders = sorted((tmp_path / "temporary" / "wheelhouse").iterdir())
+    assert [folder.name for folder in folders] == [told["folder"] for told in entry["runs"]]
+    out = tmp_path / "dist"
+    assert main(["finalize", *map(str, folders), "-o", str(out)]) == 0
+    assert sorted(path.stem.split("-")[5] for path in out.iterdir()) == ["x86_64_v2", "x86_64_v3"]
 
 
 def test_what_is_good_is_kept(builds: Builds) -> None:
