@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +93,6 @@ def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
             (told,) = entry["runs"]
             assert f"collected/{told['folder']}" in finalize
             own[told["folder"]] = {**jobs[name]["env"], **told}
-        assert {step.get("timeout-minutes") for step in jobs[name]["steps"]} == {None, 60}
         (login,) = [step for step in jobs[name]["steps"] if "docker login" in step.get("run", "")]
         assert login["env"]["PASSWORD"] == "${{ secrets.TOKEN }}"
         assert login["env"]["REGISTRY"] == registry
@@ -102,6 +103,7 @@ def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
     assert second["CIBW_MANYLINUX_X86_64_IMAGE"] == "registry.example/cuda:v2-cp314"
     assert third["CIBW_MANYLINUX_X86_64_IMAGE"] == "other/image:1"
     for env in own.values():
+        assert env["seconds"] == 3600
         assert env["CIBW_CONFIG_SETTINGS"] == "variant-label=v2"
         assert env["CIBW_BEFORE_ALL"] == "dnf install -y x"
         assert env["CIBW_BEFORE_BUILD"] == "pip install y"
@@ -110,6 +112,17 @@ def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
     assert third["CIBW_ENVIRONMENT"].endswith('MAX_JOBS="2"')
     assert "--exclude 'libcuda*'" in third["CIBW_REPAIR_WHEEL_COMMAND"]
     assert "CIBW_REPAIR_WHEEL_COMMAND" not in first
+
+
+def run_step(job: dict[str, Any], entry: dict[str, Any], folder: Path, **env: str) -> str:
+    """Run the step that runs cibuildwheel, and return its output."""
+    (step,) = [step for step in job["steps"] if step.get("shell") == "python"]
+    functions = {"toJSON": lambda value: json.dumps(value, indent=2)}
+    values = filled(step["env"], {"matrix": entry}, functions)
+    env = {**job["env"], **values, "RUNNER_TEMP": str(folder / "temporary"), **env}
+    done = run([sys.executable, "-c", step["run"]], cwd=folder, env=env, check=False)
+    assert done.returncode == 1
+    return done.stdout
 
 
 def test_runs_that_share_a_job(tmp_path: Path) -> None:
@@ -121,22 +134,24 @@ def test_runs_that_share_a_job(tmp_path: Path) -> None:
     job = document["jobs"]["build-linux-x86-64"]
     (entry,) = job["strategy"]["matrix"]["include"]
     assert entry["artifact"] == "wheels-linux-x86_64-null-and-1-more"
-    (step,) = [step for step in job["steps"] if step.get("shell") == "python"]
-    functions = {"toJSON": lambda value: json.dumps(value, indent=2)}
-    done = run(
-        [sys.executable, "-c", step["run"]],
-        cwd=tmp_path,
-        env={
-            **job["env"],
-            **filled(step["env"], {"matrix": entry}, functions),
-            "RUNNER_TEMP": str(tmp_path / "temporary"),
-        },
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stdout.count("::error::cibuildwheel would not build cp311-manylinux_x86_64\n") == 2
+    output = run_step(job, entry, tmp_path)
+    assert output.count("::error::cibuildwheel would not build cp311-manylinux_x86_64\n") == 2
     one_job = workflow(tmp_path, text, "--max-jobs=1", code=2)
     assert "builds for 2 targets and images do not fit into 1 jobs" in one_job
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the container engine is a shell script")
+def test_a_run_that_takes_too_long(tmp_path: Path) -> None:
+    """Because of a container engine that hangs. The next run starts."""
+    write_project(tmp_path / "bin", {"docker": "#!/bin/sh\nexec sleep 60\n"})
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64"]\nwheel-tag')
+    text += "[tool.polywheel.targets.linux-x86_64]\njob-timeout = 1.5\n"
+    job = load(workflow(tmp_path, text, "--max-jobs=1"))["jobs"]["build-linux-x86-64"]
+    (entry,) = job["strategy"]["matrix"]["include"]
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    output = run_step(job, entry, tmp_path, PATH=path)
+    assert output.count("::error::a run took longer than 2 seconds\n") == 2
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class CibuildwheelRun:
     login: Login | None = None
     """The login for its image."""
 
-    seconds: float | None = None
+    seconds: int | None = None
     """Its time limit."""
 
 
@@ -89,12 +89,6 @@ class Entry:
         others = len(self.runs) - 1
         return self.runs[0].name + (f"-and-{others}-more" if others else "")
 
-    @property
-    def minutes(self) -> int | None:
-        """The time limit of its runs together; None if there is none."""
-        seconds = [run.seconds for run in self.runs if run.seconds is not None]
-        return ceil(sum(seconds) / 60) if len(seconds) == len(self.runs) else None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowJob:
@@ -104,9 +98,6 @@ class WorkflowJob:
     runner: str | list[str]
     entries: tuple[Entry, ...]
     login: Login | None
-    minutes: int | None
-    """The time limit of the runs of an entry."""
-
     same: Mapping[str, str]
     """The variables with the same value in every run. A missing variable differs from an empty one,
     which means "none" to cibuildwheel.
@@ -114,8 +105,9 @@ class WorkflowJob:
 
     @property
     def timeout(self) -> int:
-        """The time limit of a CI job in minutes, with the time to set it up."""
-        return max(_TIMEOUT, (self.minutes or 0) + 10)
+        """The time limit of a CI job in minutes: more than the limits of its runs together."""
+        seconds = max(sum(run.seconds or 0 for run in entry.runs) for entry in self.entries)
+        return max(_TIMEOUT, ceil(seconds / 60) + 10)
 
 
 def plan_entries(
@@ -191,7 +183,7 @@ def plan_runs(
             label=jobs[0].label,
             variables={**platform_variables(platform), **variables},
             login=_login(settings) if platform.in_container else None,
-            seconds=settings.job_timeout,
+            seconds=None if settings.job_timeout is None else ceil(settings.job_timeout),
         )
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_all()
@@ -224,12 +216,12 @@ def cibuildwheel_workflow(settings: WorkflowSettings, entries: Sequence[Entry]) 
 def workflow_jobs(entries: Sequence[Entry]) -> list[WorkflowJob]:
     """Return the jobs of the workflow.
 
-    The entries of a job have the same target, runner, login, and time limit.
+    The entries of a job have the same target, runner, and login.
     """
     groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         first = entry.runs[0]
-        key = (first.target, first.runner, first.login, entry.minutes)
+        key = (first.target, first.runner, first.login)
         groups.setdefault(key, []).append(entry)
     ids: set[str] = set()
     jobs = []
@@ -244,7 +236,6 @@ def workflow_jobs(entries: Sequence[Entry]) -> list[WorkflowJob]:
                     runner=require_runner(first.target, first.runner),
                     entries=part,
                     login=first.login,
-                    minutes=members[0].minutes,
                     same={
                         name: text
                         for name, text in variables[0]

@@ -53,14 +53,8 @@ def test_artifacts_have_names_of_their_own() -> None:
     assert packs[-1].artifact == "wheels-linux-x86_64-v2-and-2-more"
 
 
-def test_a_job_has_one_time_limit() -> None:
-    """The sum of the limits of its runs; none if a run has none."""
-    runs = [replace(run(label), seconds=seconds) for label, seconds in (("a", 30.5), ("b", 100.0))]
-    packs = [Entry(runs=(runs[0],)), Entry(runs=tuple(runs)), Entry(runs=(*runs, run("c")))]
-    assert [(job.minutes, job.timeout) for job in workflow_jobs(packs)] == [
-        (1, 350),
-        (3, 350),
-        (None, 350),
-    ]
-    long = Entry(runs=(replace(run("a"), seconds=36_000.0),))
-    assert [job.timeout for job in workflow_jobs([long])] == [610]
+def test_a_job_has_time_for_all_runs() -> None:
+    runs = [replace(run(label), seconds=seconds) for label, seconds in (("a", 30), ("b", 35_970))]
+    (job,) = workflow_jobs([*entries(run("c")), Entry(runs=(runs[0],)), Entry(runs=tuple(runs))])
+    assert job.timeout == 610
+    assert [job.timeout for job in workflow_jobs(entries(runs[0], run("c")))] == [350]

@@ -17,7 +17,7 @@ from polywheel.ci.cibuildwheel import CibuildwheelRun, plan_entries
 from polywheel.config.project import read_project
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import known_targets
-from polywheel.run.executors.cibuildwheel_platforms import read_pinned
+from polywheel.run.executors.cibuildwheel_platforms import read_pinned, require_platform
 from support import cibuildwheel_lists
 from support.plans import HEAD
 from support.projects import ROOT
@@ -49,6 +49,13 @@ test-command = {json.dumps(f"test {EVIL} {{project}}")}
 [tool.polywheel.targets.windows-arm64]
 repair-command = ""
 """
+OWN_NAMES = {
+    "linux-x86_64-rocm7.1": "linux-x86_64",
+    "linux-aarch64-cu126": "linux-aarch64",
+    "windows-2019": "windows-x86_64",
+    "win-arm": "windows-arm64",
+    "Mac.1": "macos-arm64",
+}
 
 
 def test_the_lists_are_those_of_cibuildwheel() -> None:
@@ -69,6 +76,37 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> list[CibuildwheelRun
     return runs
 
 
+def test_targets_with_names_of_their_own(tmp_path: Path) -> None:
+    """Their platform decides."""
+    text = PROJECT.replace(json.dumps([*known_targets()]), json.dumps([*OWN_NAMES]))
+    for name, platform in OWN_NAMES.items():
+        text += f"[tool.polywheel.targets.{json.dumps(name)}]\nplatform = '{platform}'\n"
+        text += "image = 'own/image'\n" if platform.startswith("linux") else ""
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    project = read_project(tmp_path, variants=True)
+    entries = plan_entries(project, expand_project(project), max_jobs=None, notify=print)
+    runs = [run for entry in entries for run in entry.runs]
+    assert len(runs) == 3 * len(OWN_NAMES)
+    for run in runs:
+        options = read_options(run, tmp_path)
+        known = require_platform(OWN_NAMES[run.target])
+        assert [*selected(options)] == [known.identifier(python) for python in PYTHONS]
+        if options.platform == "linux":
+            images = options.build_options(None).manylinux_images
+            assert images[known.arch] == "own/image"
+            assert "own/image" not in {images[arch] for arch in images if arch != known.arch}
+
+
+def selected(options: Options) -> list[str]:
+    """The builds that cibuildwheel selects."""
+    identifiers = get_build_identifiers(
+        platform_module=ALL_PLATFORM_MODULES[options.platform],
+        build_selector=options.globals.build_selector,
+        architectures=options.globals.architectures,
+    )
+    return [*identifiers]
+
+
 def read_options(run: CibuildwheelRun, folder: Path) -> Options:
     """The options that cibuildwheel reads on a machine of CI."""
     arguments = CommandLineArguments.defaults()
@@ -82,12 +120,8 @@ def test_cibuildwheel_builds_what_a_run_is_for(runs: list[CibuildwheelRun], tmp_
     identifiers = []
     for run in runs:
         options = read_options(run, tmp_path)
-        found = get_build_identifiers(
-            platform_module=ALL_PLATFORM_MODULES[options.platform],
-            build_selector=options.globals.build_selector,
-            architectures=options.globals.architectures,
-        )
-        assert [*found] == run.variables["CIBW_BUILD"].split()
+        found = selected(options)
+        assert found == run.variables["CIBW_BUILD"].split()
         options.check_for_invalid_configuration(found)
         identifiers += found
     assert len(identifiers) == len(PYTHONS) * 3 * len(known_targets())

@@ -249,3 +249,12 @@ def test_the_image_of_a_build(
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])
 def test_tables_that_are_none(document: dict[str, object]) -> None:
     assert cibuildwheel_tables(document) == {}
+
+
+def test_a_job_alone_does_not_know_the_platform_of_its_target() -> None:
+    assert job("v3", "3.12").cibuildwheel_environment["CIBW_ARCHS"] == "x86_64"
+    with pytest.raises(ConfigError) as caught:
+        _ = job("v3", "3.12", "windows-2019").cibuildwheel_environment
+    assert "polywheel ci cibuildwheel" in str(caught.value)
+    with pytest.raises(ConfigError, match="does not build Python"):
+        _ = job("v3", "3.13t").cibuildwheel_environment
