@@ -19,6 +19,7 @@ from polywheel.config.project import Settings
 from polywheel.environments.interpreters import probe
 from polywheel.environments.virtual_environments import Environments, Interpreter
 from polywheel.errors import BuildError
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.source.sdist import SdistMaker
@@ -393,7 +394,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
             tools=(),
             context=workshop(),
             environments=Environments(fresh=fresh, notify=print),
-            variables={"": {}},
+            settings={"": BuildSettings()},
             fresh=fresh,
         )
 

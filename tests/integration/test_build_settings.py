@@ -75,6 +75,31 @@ def test_environment_variables_of_a_build(tmp_path: Path) -> None:
     assert "X is [new -g:one:]" in builds.log("one")
 
 
+_SHOW_SETTINGS = """
+build_without_a_word = build_wheel
+def build_wheel(folder, config_settings=None, metadata=None):
+    print("settings:", sorted((config_settings or {}).items()))
+    return build_without_a_word(folder)
+"""
+
+
+def test_config_settings_of_a_build(tmp_path: Path) -> None:
+    """Also of the non-variant wheel, which no setup rule is for."""
+    source = fake_project(tmp_path / "demo", "one", backend=_SHOW_SETTINGS, matrix="plain = true")
+    with_tables(
+        source,
+        override('"*"', 'config-settings = { a = ["{label}", "2"], b = "3" }')
+        + override('"one"', 'config-settings = { a = "4" }'),
+    )
+    builds = Builds(source, tmp_path / "out")
+    builds()
+    assert "settings: [('a', ['non-variant', '2']), ('b', '3')]" in builds.log("non-variant")
+    assert "settings: [('a', '4'), ('b', '3')]" in builds.log("one")
+    assert set(builds().states.values()) == {"up-to-date"}
+    builds("-Cb=5")
+    assert "settings: [('a', '4'), ('b', '5')]" in builds.log("one")
+
+
 def test_settings_of_pip_select_the_packages_of_a_build(tmp_path: Path) -> None:
     """Such as the index of PyTorch for one CUDA version."""
     for folder, version in (("old", "1.0"), ("new", "2.0")):

@@ -29,6 +29,7 @@ from polywheel.config.declaration import (
 )
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
+from polywheel.config.setup_table import CONFIG_SETTINGS
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import (
     PLATFORM_KEYS,
@@ -105,6 +106,7 @@ _BUILD_SETTINGS = SettingsTable(
     runner=RUNNER,
     container_credentials=_CREDENTIALS,
     environment=ENVIRONMENT,
+    config_settings=CONFIG_SETTINGS,
     memory_per_job=MEMORY,
     job_timeout=duration(),
 )

@@ -88,6 +88,11 @@ def _requirement(text: str, *, at: str) -> str:
 
 
 _TEXT_OR_LIST = one_of({str: TEXT, list: TEXTS}, "a string or a list of strings")
+CONFIG_SETTINGS = by_name(
+    _TEXT_OR_LIST,
+    reserved=re.compile("|".join(KEYS)),
+    problem="{!r} is reserved for polywheel and can't be set here",
+)
 _REQUIREMENTS = texts(_requirement)
 _RESERVED = "{!r} is reserved for polywheel: a rule can't set it"
 _FIELDS = SettingsTable(
@@ -104,7 +109,7 @@ _FIELDS = SettingsTable(
         reserved=re.compile("POLYWHEEL_.*"),
         problem=_RESERVED,
     ),
-    config_settings=by_name(_TEXT_OR_LIST, reserved=re.compile("|".join(KEYS)), problem=_RESERVED),
+    config_settings=CONFIG_SETTINGS,
     requires=_REQUIREMENTS,
     dependencies=_REQUIREMENTS,
 )

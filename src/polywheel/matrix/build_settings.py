@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell
-from polywheel.model.matrix import BuildSettings, Credentials, Override, Selector, Target
+from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Selector, Target
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.setup import placeholders, with_placeholders
 
@@ -174,7 +175,7 @@ def _texts(value: object) -> Iterable[str]:
     if isinstance(value, Credentials):
         return (value.username,)
     if isinstance(value, Mapping):
-        return value.values()
+        return chain.from_iterable(map(_texts, value.values()))
     return value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
 
 
@@ -185,7 +186,7 @@ def _map_texts(value: object, fill: Callable[[str], str]) -> object:
     if isinstance(value, tuple):
         return tuple(map(fill, value))
     if isinstance(value, Mapping):
-        return {key: fill(text) for key, text in value.items()}
+        return {key: _map_texts(item, fill) for key, item in value.items()}
     if isinstance(value, Credentials):
         return replace(value, username=fill(value.username))
     return value
@@ -193,12 +194,14 @@ def _map_texts(value: object, fill: Callable[[str], str]) -> object:
 
 def set_keys(settings: BuildSettings) -> list[str]:
     """Return the keys that settings set, such as ``image`` and ``environment.NAME``."""
-    keys = [
-        name.replace("_", "-")
-        for name, value in _values(settings)
-        if name != "environment" and value is not None
-    ]
-    return [*keys, *(f"environment.{name}" for name in settings.environment)]
+    keys = []
+    for name, value in _values(settings):
+        key = name.replace("_", "-")
+        if name in MERGED:
+            keys += [f"{key}.{name}" for name in value]
+        elif value is not None:
+            keys.append(key)
+    return keys
 
 
 def _placeholder_values(cell: Cell) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from polywheel.config.matrix_table import ENVIRONMENT, NAME, PYTHON, RUNNER, TARGET, VALUE_NAME
 from polywheel.config.reader import Problems, Table, size, type_name
+from polywheel.config.setup_table import CONFIG_SETTINGS
 from polywheel.errors import ConfigError, Problem, nearest, os_error_as
 from polywheel.matrix.platforms import python_order
 from polywheel.model.matrix import BuildSettings, Credentials, Target
@@ -199,6 +200,10 @@ def _settings_as_json(settings: BuildSettings) -> dict[str, Any]:
         "container_credentials": credentials
         and {"username": credentials.username, "password_secret": credentials.password_secret},
         "environment": dict(settings.environment),
+        "config_settings": {
+            key: value if isinstance(value, str) else list(value)
+            for key, value in settings.config_settings.items()
+        },
         "memory_per_job": settings.memory_per_job,
         "job_timeout": settings.job_timeout,
     }
@@ -291,6 +296,7 @@ def _settings(table: Table, base: BuildSettings, *, environment: bool = True) ->
         **dict.fromkeys(_TEXTS, Table.string),
         "container_credentials": _credentials,
         **({"environment": ENVIRONMENT.read} if environment else {}),
+        "config_settings": CONFIG_SETTINGS.read,
         "memory_per_job": partial(Table.parsed, parse=size),
         "job_timeout": Table.seconds,
     }

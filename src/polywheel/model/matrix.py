@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from polywheel.model.variant import VariantProperty
 
@@ -135,6 +135,10 @@ class Credentials:
     """The name of the secret of the CI system that has the password."""
 
 
+MERGED = ("environment", "config_settings")
+"""Settings that are tables with free keys. An override sets some of the keys."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSettings:
     """Where and how builds run: the settings of a target, of an override, or of one build.
@@ -157,6 +161,9 @@ class BuildSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of builds. "$NAME" is replaced by the value that a variable had before."""
 
+    config_settings: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Config settings for the backend: a string, or a list of strings. `polywheel build -C` replaces them."""
+
     before_all: str | None = None
     """A shell command that runs once before all builds with the same command, in a copy of the source."""
 
@@ -177,13 +184,15 @@ class BuildSettings:
     """The time limit of a build in seconds. A build that takes longer fails."""
 
     def updated(self, other: BuildSettings) -> BuildSettings:
-        """Return these settings with those that ``other`` sets. Environment variables are merged."""
-        changed = {
-            item.name: value
-            for item in fields(self)
-            if item.name != "environment" and (value := getattr(other, item.name)) is not None
-        }
-        return replace(self, **changed, environment={**self.environment, **other.environment})
+        """Return these settings with those that ``other`` sets. Tables with free keys are merged."""
+        changed: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(other, item.name)
+            if item.name in MERGED:
+                changed[item.name] = {**getattr(self, item.name), **value}
+            elif value is not None:
+                changed[item.name] = value
+        return replace(self, **changed)
 
 
 NO_SETTINGS = BuildSettings()

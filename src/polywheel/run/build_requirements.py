@@ -25,6 +25,7 @@ from polywheel.config.reader import (
 )
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
@@ -88,8 +89,8 @@ class BuildRequirements:
 
     context: WorkerContext
     environments: Environments
-    variables: Mapping[str, Mapping[str, str]]
-    """By build: the environment variables of its settings."""
+    settings: Mapping[str, BuildSettings]
+    """By build."""
 
     fresh: bool = False
     """Whether backends are asked again, even if their answer is cached."""
@@ -173,7 +174,7 @@ class BuildRequirements:
             ) from None
 
     def _installer_variables(self, jobs: Sequence[Job]) -> Mapping[str, str]:
-        return installer_variables(self.context, self.variables[jobs[0].build])
+        return installer_variables(self.context, self.settings[jobs[0].build].environment)
 
     def _guess(self, interpreter: Interpreter, jobs: Sequence[Job]) -> list[str]:
         """All requirements that are known before the backend is asked."""
@@ -223,6 +224,7 @@ class BuildRequirements:
             return None
 
     def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
+        settings = self.settings[jobs[0].build]
         digest = digest_of(
             {
                 "source": self.source_digest,
@@ -230,10 +232,10 @@ class BuildRequirements:
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
-                "variables": {**build_variables(), **self.variables[jobs[0].build]},
+                "variables": {**build_variables(), **settings.environment},
                 "tools": list(self.tools),
                 "others": [shutil.which(name) for name in _OTHER_TOOLS],
-                "settings": dict(self.context.settings),
+                "settings": {**settings.config_settings, **self.context.settings},
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
         )

@@ -80,7 +80,7 @@ def job_key(
             "interpreter": interpreter.identity,
             "resolved": environment.resolved,
             "content": environment.content,
-            "settings": dict(worker_context.settings),
+            "settings": {**build_settings.config_settings, **worker_context.settings},
             "epoch": worker_context.epoch,
             "repair": build_settings.repair_command,
             "environment": dict(build_settings.environment),

@@ -9,6 +9,7 @@ import pytest
 
 from polywheel.config.project import read_project
 from polywheel.environments.virtual_environments import Environments, Interpreter
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
 from polywheel.run import build_requirements
@@ -77,7 +78,7 @@ def test_the_requirements_of_the_setup_are_known_before_the_backend_is_asked(
         choice=choose_backend(project),
         requires=["setuptools"],
         plugins=known_plugin_requirements(project),
-        variables={"": {}},
+        settings={"": BuildSettings()},
         source_digest="",
         tools=(),
         context=WorkerContext(

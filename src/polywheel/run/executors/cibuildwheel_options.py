@@ -111,7 +111,7 @@ def cibuildwheel_variables(
         selection = {"null-variant": "true"} if label == NULL_LABEL else {"variant-label": label}
     config = [
         shlex.quote(f"{key}={text}")
-        for key, value in {**selection, **config_settings}.items()
+        for key, value in {**selection, **settings.config_settings, **config_settings}.items()
         for text in ([value] if isinstance(value, str) else value)
     ]
     for option, texts in (("config-settings", config), ("environment", assignments)):

@@ -162,6 +162,7 @@ class SdistMaker:
                 log=self.log,
                 time_budget=TimeBudget(self.context.time_limit),
                 variables={},
+                settings={},
                 keep_open=(work.lock,),
                 messages=[],
             )

@@ -95,6 +95,9 @@ class StepContext:
     variables: Mapping[str, str]
     """The environment variables of the build's settings."""
 
+    settings: Mapping[str, str | Sequence[str]]
+    """The config settings of the build's settings."""
+
     keep_open: tuple[int, ...]
     """File descriptors that the worker inherits: the lock of the build's folder."""
 
@@ -118,7 +121,7 @@ def run_step(
     request = WorkerRequest(
         step=step,
         source=str(context.source),
-        settings={**slots.settings, **context.worker_context.settings},
+        settings={**slots.settings, **context.settings, **context.worker_context.settings},
         scratch=str(context.scratch),
         group_file=str(group_file(context.scratch)),
         keep_open=context.keep_open if sys.platform != "win32" else (),

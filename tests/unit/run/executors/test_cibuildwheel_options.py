@@ -163,6 +163,12 @@ def test_environment_variables_that_cibuildwheel_can_not_read(text: str) -> None
         told(environment={"A": text})
 
 
+def test_config_settings_of_a_build() -> None:
+    build = BuildSettings(config_settings={"a": ("1", "2 3"), "b": "4"})
+    found = told(target=build, settings={"b": "5"})["CIBW_CONFIG_SETTINGS"]
+    assert found == "variant-label=v3 a=1 'a=2 3' b=5"
+
+
 def test_commands_of_a_build() -> None:
     build = BuildSettings(before_all="a {project}", before_build="b", repair_command="c {wheel}")
     found = told(target=build)
