@@ -80,7 +80,7 @@ def test_settings_of_targets_and_overrides(builds: Builds) -> None:
         builds.source,
         """
 [tool.polywheel.targets.linux-x86_64]
-environment = { DEMO = "it's $HOME", OTHER = "\\"$$HOME\\" $DEMO" }
+environment = { DEMO = "it's $HOME", OTHER = "\\"$$HOME\\" $DEMO {project}" }
 before-all = "test -f {project}/pyproject.toml && touch /tmp/before-all"
 container-options = "--label 'a b=c d'"
 [[tool.polywheel.overrides]]
@@ -91,7 +91,7 @@ before-build = "test -f /tmp/before-all && test \\"$DEMO\\" = \\"it's /root\\" &
     report = builds(*FRONTEND, "--select", "x86_64_v3").report
     assert [build["state"] for build in report["builds"]] == ["built", "built"], "a run for each"
     logs = [Path(build["log"]).read_text("utf-8") for build in report["builds"]]
-    assert [log.count('OTHER="$HOME" it\'s /root\n') for log in logs] == [0, 1]
+    assert [log.count('OTHER="$HOME" it\'s /root /project\n') for log in logs] == [0, 1]
     assert len(builds.wheels) == 2
 
 

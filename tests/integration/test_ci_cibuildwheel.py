@@ -34,7 +34,8 @@ v2 = ["cpu :: level :: v2"]
 
 def workflow(folder: Path, text: str, *options: str, code: int = 0) -> str:
     write_project(folder, {"pyproject.toml": HEAD + text})
-    (folder / ".git").mkdir(exist_ok=True)
+    if not (folder.parent / ".git").exists():
+        (folder / ".git").mkdir(exist_ok=True)
     command = ["ci", "cibuildwheel", "-o", "-", *options]
     done = polywheel(*command, cwd=folder, check=False, apart=True)
     assert done.returncode == code, done.stdout + done.stderr
@@ -112,6 +113,20 @@ def test_runs_have_the_settings_of_their_builds(tmp_path: Path) -> None:
     assert third["CIBW_ENVIRONMENT"].endswith('MAX_JOBS="2"')
     assert "--exclude 'libcuda*'" in third["CIBW_REPAIR_WHEEL_COMMAND"]
     assert "CIBW_REPAIR_WHEEL_COMMAND" not in first
+
+
+def test_the_path_of_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
+    """The root of the repository is the working directory of cibuildwheel."""
+    (tmp_path / ".git").mkdir()
+    text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64", "macos-arm64"]\nwheel-tag')
+    for target in ("linux-x86_64", "macos-arm64"):
+        text += f"[tool.polywheel.targets.{target}]\nenvironment = {{ HERE = '{{project}}/x' }}\n"
+        text += "before-build = 'sh {project}/x.sh'\n"
+    jobs = load(workflow(tmp_path / "inner $HOME", text))["jobs"]
+    for name, place in {"linux-x86-64": "/project", "macos-arm64": "${GITHUB_WORKSPACE}"}.items():
+        env = filled(jobs[f"build-{name}"]["env"], {}, {})
+        assert env["CIBW_ENVIRONMENT"] == f'HERE="{place}/inner \\$HOME/x"'
+        assert env["CIBW_BEFORE_BUILD"] == "sh {package}/x.sh"
 
 
 def run_step(job: dict[str, Any], entry: dict[str, Any], folder: Path, **env: str) -> str:

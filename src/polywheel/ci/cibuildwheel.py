@@ -52,7 +52,7 @@ class Login:
 
 
 _CHECKOUT = "$GITHUB_WORKSPACE"
-"""The folder in which cibuildwheel runs, and so its ``{project}``."""
+"""The folder in which cibuildwheel runs: the root of the repository."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,20 +111,26 @@ class WorkflowJob:
 
 
 def plan_entries(
-    project: Project, plan: Plan, *, max_jobs: int | None, notify: Callable[[str], None]
+    project: Project,
+    plan: Plan,
+    *,
+    source: str,
+    max_jobs: int | None,
+    notify: Callable[[str], None],
 ) -> list[Entry]:
     """Return the runs, one for each variant and target, in at most ``max_jobs`` entries.
 
-    Without ``max_jobs``, an entry has one run. Raises ConfigError if cibuildwheel can't build them.
+    ``source`` is the folder of the project, relative to the root of the repository. Without
+    ``max_jobs``, an entry has one run. Raises ConfigError if cibuildwheel can't build them.
     """
     plan = by_variant(plan)
-    runs = plan_runs(project, plan, notify=notify)
+    runs = _plan_runs(project, plan, source=source, notify=notify)
     packs = pack(plan, max_jobs or len(plan.builds), {})
     return [Entry(runs=tuple(runs[build.id] for build in pack.builds)) for pack in packs]
 
 
-def plan_runs(
-    project: Project, plan: Plan, *, notify: Callable[[str], None]
+def _plan_runs(
+    project: Project, plan: Plan, *, source: str, notify: Callable[[str], None]
 ) -> dict[str, CibuildwheelRun]:
     """Return the runs by the build of a plan (`by_variant`).
 
@@ -147,6 +153,7 @@ def plan_runs(
         python: f"{matrix.at}.python[{index}]" for index, python in enumerate(matrix.python)
     }
     names = Counter(_run_name(plan, build) for build in plan.builds)
+    inner = source.removeprefix(".").replace("$", "$$")
     problems = Problems()
     runs = {}
     for build in plan.builds:
@@ -171,7 +178,7 @@ def plan_runs(
             platform,
             config_settings={},
             environment={},
-            project=PROJECT if platform.in_container else _CHECKOUT,
+            project=(PROJECT if platform.in_container else _CHECKOUT) + inner,
             tables=tables,
             environ={},
         )

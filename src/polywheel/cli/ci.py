@@ -150,7 +150,8 @@ def _cibuildwheel(
 ) -> str:
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_entries
 
-    entries = plan_entries(project, plan, max_jobs=options.max_jobs, notify=say)
+    source = repository.path(Path(options.source), at="SOURCE")
+    entries = plan_entries(project, plan, source=source, max_jobs=options.max_jobs, notify=say)
     runs = sum(len(entry.runs) for entry in entries)
     say(f"{len(plan.jobs)} wheels, {runs} runs of cibuildwheel, {len(entries)} CI jobs")
     return cibuildwheel_workflow(_workflow_settings(options, project, plan, repository), entries)

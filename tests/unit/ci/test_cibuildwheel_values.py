@@ -70,7 +70,9 @@ def test_the_lists_are_those_of_cibuildwheel() -> None:
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> list[CibuildwheelRun]:
     (tmp_path / "pyproject.toml").write_text(PROJECT + request.param, encoding="utf-8")
     project = read_project(tmp_path, variants=True)
-    entries = plan_entries(project, expand_project(project), max_jobs=None, notify=print)
+    entries = plan_entries(
+        project, expand_project(project), source=".", max_jobs=None, notify=print
+    )
     runs = [run for entry in entries for run in entry.runs]
     assert len({run.name for run in runs}) == len(runs) == 3 * len(known_targets())
     return runs
@@ -84,7 +86,9 @@ def test_targets_with_names_of_their_own(tmp_path: Path) -> None:
         text += "image = 'own/image'\n" if platform.startswith("linux") else ""
     (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     project = read_project(tmp_path, variants=True)
-    entries = plan_entries(project, expand_project(project), max_jobs=None, notify=print)
+    entries = plan_entries(
+        project, expand_project(project), source=".", max_jobs=None, notify=print
+    )
     runs = [run for entry in entries for run in entry.runs]
     assert len(runs) == 3 * len(OWN_NAMES)
     for run in runs:
@@ -153,7 +157,7 @@ def test_values_arrive_as_they_were_written(runs: list[CibuildwheelRun], tmp_pat
             images["x86_64"] = images["x86_64"].partition("@")[0]
         if own and run.target == "musllinux-aarch64":
             expected["musllinux-aarch64"] = "registry.example/own@sha256:00"
-            repair, test = f"repair {EVIL} {{wheel}}", f"test {EVIL} {{project}}"
+            repair, test = f"repair {EVIL} {{wheel}}", f"test {EVIL} {{package}}"
         if own and run.target == "windows-arm64":
             repair = ""
         assert images == expected

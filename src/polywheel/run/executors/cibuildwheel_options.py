@@ -128,7 +128,8 @@ def cibuildwheel_variables(
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
-            variables[name] = value
+            # cibuildwheel calls the source {package}, and its working directory {project}.
+            variables[name] = value.replace("{project}", "{package}")
     if platform.in_container and settings.container_options:
         arguments = shlex.join(shlex.split(settings.container_options))
         selected = selected_engine(tables, environ) or engine

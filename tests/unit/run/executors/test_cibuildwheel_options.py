@@ -170,9 +170,10 @@ def test_config_settings_of_a_build() -> None:
 
 
 def test_commands_of_a_build() -> None:
+    """The source is {package} to cibuildwheel."""
     build = BuildSettings(before_all="a {project}", before_build="b", repair_command="c {wheel}")
     found = told(target=build)
-    assert found["CIBW_BEFORE_ALL"] == "a {project}"
+    assert found["CIBW_BEFORE_ALL"] == "a {package}"
     assert found["CIBW_BEFORE_BUILD"] == "b"
     assert found["CIBW_REPAIR_WHEEL_COMMAND"] == "c {wheel}"
     assert "CIBW_TEST_COMMAND" not in found
