@@ -184,6 +184,18 @@ def test_wheels_and_variants_json_are_published_to_gitlab(
     names = [one.file for one in uploads]
     assert sorted(names[:-1]) == ["demo-1.0-py3-none-any-v1.whl", "demo-1.0-py3-none-any-v2.whl"]
     assert names[-1] == "demo-1.0-variants.json"
+    # PyPI: no filenames with a label, and no other files than wheels.
+    with toml.open("a", encoding="utf-8") as file:
+        file.write("[tool.polywheel.matrix]\nplain = true\n[tool.polywheel.ci.gitlab]\n")
+        file.write(
+            'repository-url = "https://upload.pypi.org/legacy/"\npassword-variable = "TOKEN"\n'
+        )
+    write_wheel(dist, tag="1-py3-none-any")
+    pipeline = generated(project, "--publish")
+    with package_index() as (address, uploads):
+        env = {**with_polywheel, "TWINE_REPOSITORY_URL": address, "TOKEN": "s3cret"}
+        job("polywheel-publish", pipeline, tmp_path, env)
+    assert [one.file for one in uploads] == ["demo-1.0-1-py3-none-any.whl"]
 
 
 def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_path: Path) -> None:

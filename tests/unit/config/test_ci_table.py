@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from polywheel.config.ci_table import read_ci
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import CiSettings
+from support.projects import ROOT
 
 
 def read(folder: Path, text: str) -> CiSettings:
@@ -68,3 +70,11 @@ def test_what_gitlab_could_not_use_is_an_error(
     (problem,) = caught.value.problems
     assert what in problem.what
     assert problem.at == f"pyproject.toml: tool.polywheel.ci.{at.removeprefix('ci.')}"
+
+
+def test_the_examples_of_the_docs_are_valid(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert any("[tool.polywheel.ci.gitlab]" in example for example in examples)
+    for example in examples:
+        read(tmp_path, example)
