@@ -14,13 +14,16 @@ from pathlib import Path
 import pytest
 
 from support.builds import read_wheel, run
-from support.projects import HERE, example, write_project
+from support.projects import HERE, ROOT, example, write_project
+from support.referees import holds_to
 from support.uploads import Upload, package_index
+from support.workflows import load
 
 pytestmark = [
     pytest.mark.gitlab,
     pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux"),
 ]
+MATRICES = ROOT / "examples" / "matrices"
 TABLES = f"""
 [tool.polywheel]
 build-backend = "setuptools.build_meta"
@@ -157,3 +160,30 @@ def test_pipelines_end_with_wheels_and_those_for_tags_publish_them(
     assert {upload.path for upload in uploads} == {"/projects/7/packages/pypi"}
     seen = [path.read_text(encoding="utf-8").strip() for path in artifacts.glob("*/*/*/seen.txt")]
     assert sorted({*seen}) == ["hello v1", "hello v3"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in MATRICES.iterdir() if path.is_dir()))
+def test_the_child_pipelines_of_big_projects_are_valid(
+    name: str,
+    gitlab_ci_local: str,
+    tmp_path: Path,
+    git_user: None,  # noqa: ARG001
+) -> None:
+    """By the schema of GitLab, and by the parser of gitlab-ci-local, which applies rules, too."""
+    project = Path(shutil.copytree(MATRICES / name, tmp_path / name))
+    run(["git", "init", "-q"], cwd=tmp_path)
+    run(["git", "commit", "-qm", "all", "--allow-empty"], cwd=tmp_path)
+    run(["git", "remote", "add", "origin", "https://gitlab.example/a/b.git"], cwd=tmp_path)
+    run([sys.executable, "-m", "polywheel", "ci", "gitlab", project], cwd=tmp_path)
+    child = load((tmp_path / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "polywheel", "matrix", str(project), "--format=gitlab"]
+    plan = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+    jobs = json.loads(plan)
+    file = tmp_path / "child.yml"
+    file.write_text(json.dumps({**child, **jobs}), encoding="utf-8")
+    holds_to("vendor.gitlab-ci", file)
+    command = [gitlab_ci_local, "--no-color", "--list-csv", f"--file={file.name}"]
+    command.append("--variable=CI_PIPELINE_SOURCE=parent_pipeline")
+    rows = run(command, cwd=tmp_path).stdout.splitlines()
+    listed = {row.partition(";")[0] for row in rows if ";test;" in row or ";deploy;" in row}
+    assert listed == {*jobs, "polywheel-collect"}
