@@ -111,22 +111,20 @@ def build_platform(platform: str) -> BuildPlatform | None:
     return replace(found, default_image=known.settings.image)
 
 
-def require_platform(
-    target: str, *, at: str | None = None, hint: str | None = None
-) -> BuildPlatform:
-    """Return the platform of a target. Raises ConfigError if cibuildwheel does not support it."""
-    platform = build_platform(target)
+def require_platform(name: str, *, at: str | None = None, hint: str | None = None) -> BuildPlatform:
+    """Like :func:`build_platform`. Raises ConfigError if cibuildwheel does not support it."""
+    platform = build_platform(name)
     if platform is None:
-        raise ConfigError(f"cibuildwheel does not support the target {target!r}", at=at, hint=hint)
+        raise ConfigError(f"cibuildwheel does not support the platform {name!r}", at=at, hint=hint)
     return platform
 
 
-def serves(here: str, target: str) -> bool:
-    """Return whether cibuildwheel builds wheels for a target on the machine ``here``.
+def serves(here: str, name: str) -> bool:
+    """Return whether cibuildwheel builds wheels for a platform on the machine ``here``.
 
     macOS builds for both of its architectures, Linux for both C libraries.
     """
-    ours, other = build_platform(here), build_platform(target)
+    ours, other = build_platform(here), build_platform(name)
     if ours is None or other is None or ours.platform != other.platform:
         return False
     return ours.arch == other.arch or other.platform == "macos"
