@@ -56,6 +56,29 @@ LOGIN = """
 [tool.polywheel.targets.linux-x86_64]
 container-credentials = { username = "me", password-secret = "REGISTRY" }
 """
+SETTINGS = """
+[tool.polywheel.ci.github]
+paths = ["src/**", "it's"]
+schedule = ["0 3 * * 1", "30 4 1,15 * *"]
+setup-action = "./ci/setup"
+after-build-action = "./ci/after"
+artifact-prefix = "cuda-"
+cache-size = "500M"
+timeout = 120
+sdist = true
+publish = true
+release-assets = true
+"""
+REUSABLE = """
+[tool.polywheel.ci.github]
+reusable = true
+cache = false
+sdist = true
+sdist-check = false
+publish = true
+repository-url = "https://i.example/up"
+password-secret = "INDEX_TOKEN"
+"""
 OWN_INDEX = ("--publish", "--repository-url=https://i.example/up", "--password-secret=INDEX_TOKEN")
 KINDS = {
     "github": "vendor.github-workflows",
@@ -98,6 +121,8 @@ def texts(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
         ("github", ["--action=$/x/y", "--publish", "--repository-url=https://i.example/up"]),
         ("github", [*OWN_INDEX, "--username=me", "--release-assets"]),
         ("github", ["--config=login.toml"]),
+        ("github", ["--config=settings.toml"]),
+        ("github", ["--config=reusable.toml", "--max-jobs=3"]),
         ("gitlab", []),
         ("gitlab", ["--pr-subset", "--max-jobs=9", "--image=registry.example/a:1"]),
         ("cibuildwheel", []),
@@ -109,7 +134,14 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
     path = project / "file.yml"
     tables = PROJECT[PROJECT.index("[tool.polywheel]") :]
     tables = tables.replace(', "musllinux-aarch64"', "").replace("build-backend", "# ")
-    write_project(project, {"login.toml": tables + LOGIN})
+    files = {
+        "login.toml": tables + LOGIN,
+        "settings.toml": tables + SETTINGS,
+        "reusable.toml": tables + LOGIN + REUSABLE,
+        "ci/setup/action.yml": "",
+        "ci/after/action.yaml": "",
+    }
+    write_project(project, files)
     ci(project, kind, *options, "-o", path)
     holds_to(KINDS[kind], path)
     assert load(path.read_text(encoding="utf-8"))
@@ -206,7 +238,7 @@ def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> Non
     document = load(text)
     holds_to(KINDS[kind], project / "file.yml")
     found = dict(texts(document))
-    where = {at for at, one in found.items() if "rm -rf" in one}
+    where = {at for at, one in found.items() if 'rm -rf "$HOME"' in one}
     if kind == "gitlab":
         told = document[".polywheel-tools"]["variables"]
         assert told["POLYWHEEL_SOURCE"] == {"value": f"./{name}", "expand": False}
@@ -216,10 +248,10 @@ def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> Non
     zizmor(project / "file.yml")
     context = {"matrix": {"jobs": "a b", "id": "a"}}
     for step in (document["jobs"]["plan"]["steps"][1], document["jobs"]["build"]["steps"][2]):
-        arguments = filled(step["with"]["args"], context, {}).split("\n")
+        functions = {"format": lambda text, *values: text.format(*values)}
+        arguments = filled(step["with"]["args"], context, functions).split("\n")
         assert arguments[:2] == [f"./{name}", f"--config=./{name} tables.toml"]
     assert {at.rpartition(".")[2] for at in where} == {"args", "name"}
-    assert not any(at.endswith(".run") for at in found)
 
 
 def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> None:
@@ -250,7 +282,7 @@ def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> N
     assert filled(jobs["collect"]["runs-on"], {}, {}) == EVIL
     for at, text in texts(document):
         if at.endswith(".run"):
-            assert "rm -rf" not in text
+            assert 'rm -rf "$HOME"' not in text
             assert "${{" not in text
 
 
@@ -403,12 +435,85 @@ def test_a_failed_run_of_cibuildwheel_keeps_the_wheels_of_the_others(project: Pa
     collect = jobs["collect"]
     assert "--keep-going" in collect["steps"][1]["with"]["args"]
     (fail,) = [step for step in collect["steps"] if "exit 1" in step.get("run", "")]
-    assert jobs["publish"]["needs"] == "collect"
+    assert jobs["publish"]["needs"] == ["collect"]
     for result in ("success", "failure", "cancelled"):
         results = {"build-linux-x86-64": "success", "build-macos-arm64": result}
         assert applies(upload, results)
         assert applies(collect, results)
         assert applies(fail, results) is (result != "success")
+
+
+def test_settings_of_the_project_are_in_its_workflow(project: Path) -> None:
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    assert "ci/setup/action.yml" in ci(project, "github", code=2)
+    write_project(project, {"ci/setup/action.yml": "", "ci/after/action.yaml": ""})
+    document = load(ci(project, "github", "--tag=x*", "-o", "-"))
+    on, jobs = document["on"], document["jobs"]
+    assert on["push"] == {
+        "branches": ["main", "master"],
+        "tags": ["x*"],
+        "paths": ["src/**", "it's"],
+    }
+    assert on["schedule"] == [{"cron": "0 3 * * 1"}, {"cron": "30 4 1,15 * *"}]
+    assert {*on["workflow_dispatch"]["inputs"]} == {"select", "publish"}
+    build = jobs["build"]
+    assert build["timeout-minutes"] == 120
+    local = [step for step in build["steps"] if step.get("uses", "").startswith("$/")]
+    assert [step["uses"] for step in local] == ["$/ci/setup", "$/ci/after"]
+    assert {*local[1]["with"]} - {*local[0]["with"]} == {"wheels"}
+    names = [
+        step["with"]["name"]
+        for job in jobs.values()
+        for step in job["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+    assert all(name.startswith("cuda-") for name in names)
+    assert jobs["publish"]["needs"] == jobs["release"]["needs"] == ["collect", "sdist"]
+    assert jobs["publish"]["steps"][0]["with"]["pattern"] == "cuda-{wheels,sdist}"
+
+
+def test_who_asks_for_a_publication_gets_one(project: Path) -> None:
+    """A tag, or a person; in a reusable workflow only the caller."""
+    options = ["--publish", "--release-assets", "-o", "-"]
+    jobs = load(ci(project, "github", *options))["jobs"]
+    functions = {"startsWith": lambda text, start: text.startswith(start)}
+
+    def published(event: str, ref: str, inputs: Mapping[str, Any]) -> set[str]:
+        context = {"github": {"event_name": event, "ref": ref}, "inputs": inputs}
+        names = ("publish", "release")
+        return {name for name in names if filled(jobs[name]["if"], context, functions)}
+
+    asked = {"publish": True}
+    assert published("push", "refs/tags/v1", {}) == {"publish", "release"}
+    assert published("push", "refs/heads/main", {}) == set()
+    assert published("pull_request", "refs/pull/1/merge", {}) == set()
+    assert published("workflow_dispatch", "refs/tags/v1", {"publish": False}) == set()
+    assert published("workflow_dispatch", "refs/heads/main", asked) == {"publish"}
+    assert published("workflow_dispatch", "refs/tags/v1", asked) == {"publish", "release"}
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(REUSABLE)
+    document = load(ci(project, "github", "--release-assets", "-o", "-"))
+    jobs = document["jobs"]
+    assert {*document["on"]} == {"workflow_call"}
+    assert {*document["on"]["workflow_call"]["secrets"]} == {"INDEX_TOKEN"}
+    assert "concurrency" not in document
+    assert published("push", "refs/tags/v1", {"publish": False}) == set()
+    assert published("push", "refs/tags/v1", asked) == {"publish", "release"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a script in bash, as on Linux")
+@pytest.mark.parametrize(("most", "kept"), [("100", True), ("4", False)])
+def test_a_cache_that_is_too_large_is_emptied(
+    most: str, kept: bool, project: Path, tmp_path: Path
+) -> None:
+    build = load(ci(project, "github", "-o", "-"))["jobs"]["build"]
+    (step,) = [step for step in build["steps"] if "CACHE" in step.get("env", {})]
+    assert step["env"]["CACHE_KILOBYTES"] == 2 * 1024 * 1024
+    cache = write_project(tmp_path / ".cache" / "polywheel", {"file": "x" * 20_000})
+    env = {"HOME": str(tmp_path), "CACHE": "", "CACHE_KILOBYTES": most}
+    run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=env)
+    assert cache.exists() is kept
 
 
 def test_wheels_that_no_index_accepts_are_not_published(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from polywheel.ci.rendering import read_pins
+from support.actionlint import complaints
 from support.build_command import CACHE
 from support.builds import read_wheel, run
-from support.projects import HERE, example, write_project
+from support.projects import HERE, ROOT, example, write_project
 from support.workflows import Machine, load
 
 MATRIX = f"""
@@ -28,6 +31,8 @@ build-backend = "polywheel.backend"
 [project]
 name = "demo"
 version = "1.0"
+description = "A demo"
+requires-python = ">=3.11"
 [variant.default-priorities]
 namespace = ["demo"]
 [variant.providers.demo]
@@ -159,6 +164,97 @@ def test_a_pull_request_builds_the_subset(temporary: Path, tmp_path: Path) -> No
         found.append({label for one in entries for label in one["labels"].split()})
     assert found[0] == {"a_x", "a_y", "b_x", "b_y"}
     assert len(found[1]) == 2
+
+
+SETTINGS = """
+[tool.polywheel.ci.github]
+setup-action = "./ci/setup"
+after-build-action = "./ci/after"
+artifact-prefix = "demo-"
+sdist = true
+sdist-check = false
+"""
+ACTION = """
+inputs: { label: {}, labels: {}, axes: {}, python: {}, target: {}, wheels: {} }
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      env:
+        LABEL: ${{ inputs.label }}
+        AXES: ${{ inputs.axes }}
+        WHEELS: ${{ inputs.wheels }}
+      run: echo "extension $LABEL" $AXES && if [ -n "$WHEELS" ]; then ls "$WHEELS"; fi
+"""
+
+
+def test_extensions_of_a_project_run_around_its_builds(temporary: Path, tmp_path: Path) -> None:
+    """The actions before and after a build, a selection of wheels, an sdist, and names of artifacts."""
+    files = {
+        "pyproject.toml": AXES + SETTINGS,
+        "demo.py": '"""A demo."""\n',
+        "ci/setup/action.yml": ACTION,
+        "ci/after/action.yml": ACTION,
+    }
+    project = write_project(tmp_path / "project", files)
+    links, scratch = tmp_path / "links", tmp_path / "scratch"
+    scratch.mkdir()
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    run([sys.executable, *build, links, ROOT], cwd=tmp_path)
+    run([sys.executable, "-m", "polywheel", "ci", "github", "-o", "w.yml"], cwd=project)
+    jobs = load((project / "w.yml").read_text(encoding="utf-8"))["jobs"]
+    at_work = machine(project, scratch, temporary, event="workflow_dispatch")
+    result, outputs = at_work.job(jobs["plan"], {"inputs": {"select": "a_* b_x"}})
+    assert result == "success", at_work.log
+    (entry,) = json.loads(outputs["matrix"])["include"]  # they share a build
+    assert {*entry["labels"].split()} == {"a_x", "a_y", "b_x"}
+    assert at_work.job(jobs["build"], {"matrix": entry})[0] == "success", at_work.log
+    said = [line for line in at_work.log.splitlines() if line.startswith("extension ")]
+    axes = " ".join(json.dumps(entry["axes"], indent=2).split())
+    assert said == [f"extension {entry['label']} {axes}"] * 2
+    assert {name: {*text.split()} for name, text in entry["axes"].items()} == {
+        "one": {"a", "b"},
+        "two": {"x", "y"},
+    }
+    assert "demo-1.0-py3-none-any-a_y.whl\n" in at_work.log.rpartition("extension")[2]
+    result, _ = at_work.job(jobs["collect"], {"needs": {"build": {"result": "success"}}})
+    assert result == "success", at_work.log
+    at_work.environment = {"PIP_FIND_LINKS": str(links)}
+    assert at_work.job(jobs["sdist"], {})[0] == "success", at_work.log
+    assert labels(at_work.artifacts["demo-wheels"]) == ["a_x", "a_y", "b_x"]
+    assert [*at_work.artifacts["demo-sdist"]] == ["demo-1.0.tar.gz"]
+    assert {name.partition("-")[0] for name in at_work.artifacts} == {"demo"}
+
+
+def test_a_workflow_by_hand_builds_the_matrix(root: Path, temporary: Path, tmp_path: Path) -> None:
+    """The example of the documentation: its referees, and its jobs on this machine."""
+    text = (root / "docs" / "ci.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"### In a workflow of your own.*?```yaml\n(.*?)```", text, re.DOTALL)
+    project = write_project(
+        tmp_path / "project", {"pyproject.toml": AXES, "demo.py": '"""A demo."""'}
+    )
+    reason = " # zizmor: ignore[unpinned-images]"
+    checked = re.sub("(image: .*'job'.*)", rf"\1{reason}", example)
+    path = write_project(tmp_path, {"w.yml": checked}) / "w.yml"
+    schema = ["-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    run([sys.executable, *schema, path], cwd=tmp_path)
+    run([Path(sys.executable).parent / "zizmor", "--offline", "--no-progress", path], cwd=tmp_path)
+    assert [*complaints(path)] == []
+    pins = read_pins()
+    known = {f"{pin.uses} # {pin.version}" for pin in (*pins.actions.values(), pins.polywheel)}
+    assert {*re.findall("uses: (.*)", example)} <= known
+    jobs = load(example)["jobs"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    at_work = machine(project, scratch, temporary)
+    for entry in matrix_of(at_work, {"jobs": jobs}):
+        assert at_work.job(jobs["build"], {"matrix": entry})[0] == "success", at_work.log
+    assert "prepare " in at_work.log
+    context = {"needs": {"build": {"result": "success"}}}
+    assert at_work.job(jobs["collect"], context)[0] == "success", at_work.log
+    wheels = [name for name in at_work.artifacts["wheels"] if name.endswith(".whl")]
+    assert labels(dict.fromkeys(wheels, b"")) == ["a_x", "a_y", "b_x", "b_y"]
+    assert any(name.endswith("-variants.json") for name in at_work.artifacts["wheels"])
 
 
 def labels(wheels: Mapping[str, bytes]) -> list[str]:

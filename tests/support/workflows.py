@@ -24,6 +24,7 @@ import yaml
 from support.projects import ROOT
 
 Context = Mapping[str, Any]
+_OPTIONAL = frozenset({"container", "id", "setup", "inputs", "select", "publish"})
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.*-]*)")
 _EXPRESSION = re.compile(r"\$\{\{((?:'(?:[^']|'')*'|[^'])*?)\}\}")
 
@@ -81,6 +82,14 @@ def _term(tokens: list[str], context: Context, functions: Mapping[str, Any]) -> 
     token = tokens.pop()
     if token == "!":
         return not _term(tokens, context, functions)
+    if token == "(":
+        inner = _either(tokens, context, functions)
+        assert tokens.pop() == ")"
+        return inner
+    return _value(token, tokens, context, functions)
+
+
+def _value(token: str, tokens: list[str], context: Context, functions: Mapping[str, Any]) -> Any:
     if token.startswith("'"):
         return token[1:-1].replace("''", "'")
     if tokens and tokens[-1] == "(":
@@ -101,7 +110,7 @@ def _term(tokens: list[str], context: Context, functions: Mapping[str, Any]) -> 
             value = [item[name] for item in value]
             continue
         # As on GitHub: what is not there is empty, but here only in what may be empty.
-        value = value.get(name, "") if name in {"container", "id", "setup"} else value[name]
+        value = value.get(name, "") if name in _OPTIONAL else value[name]
         if value == "":
             break
     return value
@@ -165,20 +174,25 @@ class Machine:
         """The outputs of a step; None where it fails."""
         if "run" in step:
             env = filled(step.get("env", {}), context, functions)
+            if "CACHE_KILOBYTES" in env:  # not the cache of this machine
+                env |= {"HOME": str(self.scratch), "CACHE": str(self.scratch / "cache")}
             assert "${{" not in step["run"], "a shell line with an expression in it"
             return self._shell(step["run"], step["shell"], env, workspace)
         name, _, commit = step["uses"].partition("@")
         given = filled(step.get("with", {}), context, functions)
         if name.endswith("/.github/actions/polywheel"):
-            return self._composite(given, workspace)
+            return self._composite(ROOT / ".github" / "actions" / "polywheel", given, workspace)
+        if name.startswith("$/"):
+            return self._composite(self.repository / name[2:], given, workspace)
         assert re.fullmatch("[0-9a-f]{40}", commit)
         if name == "actions/setup-python":
             return {"python-path": sys.executable}
         return _COPIES[name](self, given, workspace)
 
-    def _composite(self, given: Mapping[str, Any], workspace: Path) -> dict[str, str] | None:
-        """The action of this checkout: its own steps, in order."""
-        folder = ROOT / ".github" / "actions" / "polywheel"
+    def _composite(
+        self, folder: Path, given: Mapping[str, Any], workspace: Path
+    ) -> dict[str, str] | None:
+        """An action that consists of steps, in order."""
         action = load((folder / "action.yml").read_text(encoding="utf-8"))
         assert {*given} <= {*action["inputs"]}
         inputs = {
@@ -193,9 +207,10 @@ class Machine:
             outputs = self._step(step, context, {}, workspace)
             if outputs is None:
                 return None
-            steps[step["id"]] = {"outputs": {"output": "", **outputs}}
+            if "id" in step:
+                steps[step["id"]] = {"outputs": {"output": "", **outputs}}
         said: dict[str, str] = filled(
-            {name: one["value"] for name, one in action["outputs"].items()}, context, {}
+            {name: one["value"] for name, one in action.get("outputs", {}).items()}, context, {}
         )
         return said
 
@@ -238,6 +253,8 @@ class Machine:
             "startsWith": lambda text, start: text.startswith(start),
             "contains": lambda container, item: item in container,
             "fromJSON": json.loads,
+            "format": lambda text, *values: text.format(*values),
+            "toJSON": lambda value: json.dumps(value, indent=2),
             "hashFiles": lambda glob: "".join(sorted(map(str, workspace.glob(glob)))),
             "cancelled": lambda: False,
             "failure": lambda: state["failed"],
@@ -301,8 +318,8 @@ def _download(machine: Machine, given: Mapping[str, Any], workspace: Path) -> di
 
 
 def _braces(pattern: str) -> Sequence[str]:
-    found = re.fullmatch(r"\{(.*)\}(.*)", pattern)
-    return [f"{one}{found[2]}" for one in found[1].split(",")] if found else [pattern]
+    found = re.fullmatch(r"([^{]*)\{(.*)\}(.*)", pattern)
+    return [f"{found[1]}{one}{found[3]}" for one in found[2].split(",")] if found else [pattern]
 
 
 _COPIES: Mapping[str, Callable[[Machine, Mapping[str, Any], Path], dict[str, str] | None]] = {

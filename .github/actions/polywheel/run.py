@@ -124,8 +124,12 @@ def install() -> Path:
     if not (folder / "ready").exists():
         print("::group::Install polywheel", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-        subprocess.run([*pip, f"polywheel[cli] @ {CHECKOUT.as_uri()}"], check=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+        # Some versions of pip would install a wheel of an older checkout from their cache.
+        build = [*pip, "wheel", "--no-cache-dir", "--no-deps", "--wheel-dir", str(folder)]
+        subprocess.run([*build, str(CHECKOUT)], check=True)
+        (wheel,) = folder.glob("polywheel-*.whl")
+        subprocess.run([*pip, "install", f"polywheel[cli] @ {wheel.as_uri()}"], check=True)
         (folder / "ready").touch()
         print("::endgroup::", flush=True)
     return python

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from polywheel.ci.github import WorkflowSettings, template_values
+from polywheel.ci.github import Workflow, template_values
 from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
 from polywheel.ci.rendering import render_template
 from polywheel.config.matrix_table import read_matrix
@@ -38,9 +38,6 @@ from polywheel.run.executors.cibuildwheel_platforms import (
     read_pinned,
     require_platform,
 )
-
-_TIMEOUT = 350
-"""Minutes. GitHub's own runners end a job after 360."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,10 +101,10 @@ class WorkflowJob:
     """
 
     @property
-    def timeout(self) -> int:
-        """The time limit of a CI job in minutes: more than the limits of its runs together."""
+    def minutes(self) -> int:
+        """The minutes that a CI job needs: more than the limits of its runs together."""
         seconds = max(sum(run.seconds or 0 for run in entry.runs) for entry in self.entries)
-        return max(_TIMEOUT, ceil(seconds / 60) + 10)
+        return ceil(seconds / 60) + 10
 
 
 def plan_entries(
@@ -203,12 +200,12 @@ def _run_name(plan: Plan, build: Build) -> str:
     return f"wheels-{build.target}-{(job and job.label) or NON_VARIANT}"
 
 
-def cibuildwheel_workflow(settings: WorkflowSettings, entries: Sequence[Entry]) -> str:
+def cibuildwheel_workflow(workflow: Workflow, entries: Sequence[Entry]) -> str:
     """Return the workflow. Raises ConfigError for a target without a runner."""
     runs = [run for entry in entries for run in entry.runs]
     return render_template(
         "cibuildwheel.yml.j2",
-        **template_values(settings),
+        **template_values(workflow, selectable=False),
         version=read_pinned().version,
         builds=workflow_jobs(entries),
         finalize=[

@@ -29,6 +29,10 @@ class Repository:
         """Whether git checks out other repositories in its folders."""
         return (self.root / ".gitmodules").is_file()
 
+    def has_action(self, path: str) -> bool:
+        """Whether a folder, relative to the root, has an action."""
+        return any((self.root / path / f"action.{end}").is_file() for end in ("yml", "yaml"))
+
     def path(self, path: Path, *, at: str) -> str:
         """Return ``path`` relative to the root, with ``/``: ``.`` for the root, or with a leading
         ``./``.

@@ -11,61 +11,45 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from polywheel.ci.plan_formats import github_container
-from polywheel.ci.rendering import Action, Expression, SafeYaml, render_template, uses
+from polywheel.ci.rendering import (
+    Action,
+    Expression,
+    SafeYaml,
+    read_pins,
+    render_template,
+    uses,
+)
 from polywheel.config.project import Project
-from polywheel.config.reader import Problems
+from polywheel.config.reader import Problems, parse_size
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import LOWEST_PYTHON, Credentials, can_build
+from polywheel.model.ci import GitHubSettings
+from polywheel.model.matrix import Credentials
 from polywheel.model.plan import Build, Plan
 
-RUNNER = "ubuntu-24.04"
-"""The runner of the jobs ``plan``, ``collect``, and ``publish``."""
-PYTHON = "3.13"
-"""The Python that runs polywheel on GitHub."""
-ENVIRONMENT = "pypi"
-USERNAME = "__token__"
-"""The user name that indexes expect with a token."""
-BRANCHES = ("main", "master")
-TAGS = ("v*",)
-_REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
-_VERSION = re.compile(r"3\.[1-9][0-9]")
-_SECRET = re.compile(r"(?!GITHUB_)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
 _REFUSED_OPTION = re.compile(r"(?:^|\s)(--network|--entrypoint)\b")
+_HOSTED_RUNNER = re.compile(r"(ubuntu|windows|macos)-[a-z0-9.-]+")
+_HOSTED_MOST = 360
+"""The time limit of a job on GitHub's own runners, in minutes."""
+_AFTER_THE_BUILD = 10
+"""Minutes of a build job for the steps after the build."""
 _PYPI_UPLOADS = frozenset({"upload.pypi.org", "test.pypi.org"})
 _RELEASE_MOST = 1000
 """The maximum number of files of a release on GitHub."""
-_ADDRESS = re.compile(r"https://[!-~]+")
-_MAX_LENGTH = 255
 _FOR_A_PULL_REQUEST = Expression(
     "${{ github.event_name == 'pull_request' && '--pr-subset' || '' }}"
 )
+_SELECT = Expression("${{ inputs.select && format('--select={0}', inputs.select) }}")
+_TAG = "startsWith(github.ref, 'refs/tags/')"
+
+
+def is_pypi(repository_url: str | None) -> bool:
+    """Whether an upload URL is that of PyPI (the default) or TestPyPI, which accept no filename with a label."""
+    return repository_url is None or urlsplit(repository_url).hostname in _PYPI_UPLOADS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Publication:
-    """An index to publish wheels to, with trusted publishing or with a password."""
-
-    environment: str = ENVIRONMENT
-    """The GitHub environment, whose rules protect a release."""
-
-    repository_url: str | None = None
-    """The upload URL of an index; None means PyPI."""
-
-    username: str = USERNAME
-    password_secret: str | None = None
-    """The name of the secret with the password or token; None means trusted publishing."""
-
-    @property
-    def to_pypi(self) -> bool:
-        """Whether the index is PyPI or TestPyPI, which accept no filename with a label."""
-        return (
-            self.repository_url is None or urlsplit(self.repository_url).hostname in _PYPI_UPLOADS
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkflowSettings:
-    """Settings that all workflows have, whatever tool builds."""
+class Workflow:
+    """What all workflows have, whatever tool builds."""
 
     header: str
     source: str
@@ -75,13 +59,12 @@ class WorkflowSettings:
     submodules: bool = False
     """Whether jobs that build check out the submodules of the repository."""
 
-    runner: str = RUNNER
-    python: str = PYTHON
-    branches: tuple[str, ...] = BRANCHES
-    tags: tuple[str, ...] = TAGS
-    publication: Publication | None = None
-    release_assets: bool = False
-    """Whether wheels for a tag are uploaded to its release on GitHub."""
+    settings: GitHubSettings
+    config: str | None = None
+    """The file of ``--config``, relative to the root of the repository."""
+
+    credentials: Credentials | None = None
+    """The login for the images of builds."""
 
     @property
     def name(self) -> str:
@@ -89,45 +72,37 @@ class WorkflowSettings:
         return "wheels" if self.source == "." else f"wheels of {self.source.removeprefix('./')}"
 
 
-def check_settings(settings: WorkflowSettings) -> WorkflowSettings:
-    """Return the settings if GitHub accepts them. Raises ConfigError."""
-    for option, texts in {"--branch": settings.branches, "--tag": settings.tags}.items():
-        for text in texts:
-            if not _REF.fullmatch(text):
-                raise ConfigError(f"malformed pattern {text!r}", at=option, hint="for example 'v*'")
-    if not _VERSION.fullmatch(settings.python) or not can_build(settings.python):
-        what = f"expected Python {LOWEST_PYTHON} or newer, got {settings.python!r}"
-        raise ConfigError(what, at="--python")
-    _check_name("--runner", settings.runner)
-    if settings.publication is not None:
-        _check_name("--environment", settings.publication.environment)
-        address = settings.publication.repository_url
-        if address is not None and not _ADDRESS.fullmatch(address):
-            what = f"malformed URL {address!r}"
-            raise ConfigError(what, at="--repository-url", hint="expected https://…")
-        _check_name("--username", settings.publication.username)
-        secret = settings.publication.password_secret
-        if secret is not None and not _SECRET.fullmatch(secret):
-            what = f"{secret!r} is not the name of a secret"
-            hint = "expected letters, digits, and _, as in INDEX_TOKEN"
-            raise ConfigError(what, at="--password-secret", hint=hint)
-    return settings
-
-
-def check_publication(settings: WorkflowSettings, project: Project, plan: Plan) -> Iterator[str]:
+def check_publication(settings: GitHubSettings, project: Project, plan: Plan) -> Iterator[str]:
     """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
-    labelled = [job for job in plan.jobs if job.label is not None]
-    publication = settings.publication
-    if settings.release_assets and len(plan.jobs) >= _RELEASE_MOST:
+    if settings.release_assets and len(plan.jobs) + 2 > _RELEASE_MOST:
         raise ConfigError(
             f"the plan has {len(plan.jobs)} wheels, and a release on GitHub has at most "
-            f"{_RELEASE_MOST} files, one of them for the index",
+            f"{_RELEASE_MOST} files, including *-variants.json and an sdist",
             at="--release-assets",
         )
-    if publication is None or not labelled:
+    if settings.publish:
+        yield from check_upload(
+            project,
+            plan,
+            to_pypi=is_pypi(settings.repository_url),
+            sdist=settings.sdist,
+            at="--publish",
+            others="publish to an index of your own (--repository-url) or to GitHub "
+            "(--release-assets)",
+        )
+
+
+def check_upload(
+    project: Project, plan: Plan, *, to_pypi: bool, sdist: bool, at: str, others: str
+) -> Iterator[str]:
+    """Return notes about wheels that an index does not accept. Raises ConfigError if nothing can be uploaded.
+
+    ``at`` is the place of the setting, and ``others`` what to do with the wheels that PyPI does not accept.
+    """
+    labelled = [job for job in plan.jobs if job.label is not None]
+    if not labelled:
         return
-    others = "publish to an index of your own (--repository-url) or to GitHub (--release-assets)"
-    if not publication.to_pypi:
+    if not to_pypi:
         if project.settings.metadata_fields:
             raise ConfigError(
                 "twine, which uploads the wheels, refuses Variant-* fields in METADATA",
@@ -135,10 +110,10 @@ def check_publication(settings: WorkflowSettings, project: Project, plan: Plan) 
                 hint="add metadata-fields = false to [tool.polywheel]; installers read variant.json, "
                 "not these fields",
             )
-    elif len(labelled) == len(plan.jobs):
+    elif len(labelled) == len(plan.jobs) and not sdist:
         raise ConfigError(
             "PyPI does not accept wheels with a label, and the matrix has no others",
-            at="--publish",
+            at=at,
             hint=f"add plain = true to [tool.polywheel.matrix], or {others}",
         )
     else:
@@ -146,11 +121,6 @@ def check_publication(settings: WorkflowSettings, project: Project, plan: Plan) 
             f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
             f"will not be published; to publish them too, {others}"
         )
-
-
-def _check_name(option: str, text: str) -> None:
-    if not text.strip() or not text.isprintable() or len(text) > _MAX_LENGTH:
-        raise ConfigError(f"expected a name without line breaks, got {text!r}", at=option)
 
 
 def container_credentials(plan: Plan) -> Credentials | None:
@@ -193,25 +163,58 @@ def container_credentials(plan: Plan) -> Credentials | None:
     return next(iter(by_login), None)
 
 
-def github_workflow(
-    settings: WorkflowSettings,
-    *,
-    config: str | None,
-    pr_subset: bool,
-    max_jobs: int | None,
-    credentials: Credentials | None = None,
-) -> str:
-    """Return the workflow. ``config``: the file of ``--config``, relative to the root."""
-    project_arguments = [settings.source, *([f"--config={config}"] if config is not None else [])]
+def check_time_limits(settings: GitHubSettings, plan: Plan, *, fixed: bool) -> None:
+    """Raise ConfigError for a time limit that GitHub does not allow, or that ends builds too early.
+
+    ``fixed``: every job has the time limit of the settings, even if its build may take longer.
+    """
+    for build in plan.builds:
+        runner, limit = build.settings.runner or (), build.settings.job_timeout or 0
+        at = f"{build.set_by.get('job-timeout', plan.targets[build.target].at)}.job-timeout"
+        too_long = limit > 60 * build_minutes(settings)
+        if len(runner) == 1 and _HOSTED_RUNNER.fullmatch(runner[0]):
+            if settings.timeout > _HOSTED_MOST:
+                at = f"{settings.at}.timeout"
+            if settings.timeout > _HOSTED_MOST or limit > 60 * (_HOSTED_MOST - _AFTER_THE_BUILD):
+                raise ConfigError(
+                    f"a job on GitHub's own runner {runner[0]!r} has at most {_HOSTED_MOST} minutes, "
+                    f"{_AFTER_THE_BUILD} of them for the upload of wheels",
+                    at=at,
+                    hint="use a runner of your own for longer builds",
+                )
+        if fixed and too_long:
+            raise ConfigError(
+                f"{build.id} may take {limit:g} seconds, but its CI job has "
+                f"{build_minutes(settings)} minutes for it",
+                at=at,
+                hint="set timeout in [tool.polywheel.ci.github], in minutes",
+            )
+
+
+def build_minutes(settings: GitHubSettings) -> int:
+    """The time limit of the step that builds. The next steps upload what is finished."""
+    return settings.timeout - _AFTER_THE_BUILD
+
+
+def github_workflow(workflow: Workflow) -> str:
+    """Return the workflow."""
+    settings, config = workflow.settings, workflow.config
+    project_arguments = [workflow.source, *([f"--config={config}"] if config is not None else [])]
+    limit = [] if settings.max_jobs is None else [f"--max-jobs={settings.max_jobs}"]
     return render_template(
         "github.yml.j2",
-        **template_values(settings),
-        credentials=credentials,
+        **template_values(workflow, selectable=True),
+        credentials=workflow.credentials,
+        setup_action=_local_action(settings.setup_action),
+        after_build_action=_local_action(settings.after_build_action),
+        build_timeout=build_minutes(settings),
+        cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
         plan=[
             *project_arguments,
             "--format=github",
-            *([f"--max-jobs={max_jobs}"] if max_jobs is not None else []),
-            *([_FOR_A_PULL_REQUEST] if pr_subset else []),
+            *limit,
+            *([_FOR_A_PULL_REQUEST] if settings.pr_subset else []),
+            _SELECT,
         ],
         build=[
             *project_arguments,
@@ -228,12 +231,34 @@ def github_workflow(
     )
 
 
-def template_values(settings: WorkflowSettings) -> dict[str, object]:
-    """Return the values for the templates of all workflows."""
+def template_values(workflow: Workflow, *, selectable: bool) -> dict[str, object]:
+    """Return the values for the templates of all workflows. ``selectable``: whether they can build a part."""
+    settings = workflow.settings
+    publishes = settings.publish or settings.release_assets
+    logins = [workflow.credentials.password_secret] if workflow.credentials is not None else []
+    asked = "inputs.publish"
+    if not settings.reusable:
+        asked = f"(github.event_name == 'push' && {_TAG} || inputs.publish)"
     return {
-        "header": SafeYaml(settings.header),
-        "workflow": settings,
-        "polywheel": uses(settings.action),
+        "header": SafeYaml(workflow.header),
+        "workflow": workflow,
+        "settings": settings,
+        "polywheel": uses(workflow.action),
         # A local action needs the checkout first. Otherwise no job needs one only for the action.
-        "checkout": settings.action.local,
+        "checkout": workflow.action.local,
+        "prefix": SafeYaml(settings.artifact_prefix),
+        "selectable": selectable,
+        "publishes": publishes,
+        "secrets": [*logins, *filter(None, [settings.password_secret])],
+        "after_collect": ["collect", "sdist"] if settings.sdist else ["collect"],
+        "publish_condition": SafeYaml(f"${{{{ {asked} }}}}"),
+        "release_condition": SafeYaml(f"${{{{ {_TAG} && {asked} }}}}"),
+        "to_pypi": is_pypi(settings.repository_url),
+        "build_version": read_pins().packages["build"],
+        "tables": workflow.config or "",
     }
+
+
+def _local_action(path: str | None) -> SafeYaml | None:
+    """``uses:`` of an action in the repository of the workflow, which needs no checkout."""
+    return None if path is None else uses(Action(uses=f"$/{path.removeprefix('./')}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from polywheel.ci.github import Publication
+from polywheel.ci.github import check_upload, is_pypi
 from polywheel.ci.plan_formats import gitlab_timeout
 from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.config.project import Project
@@ -75,32 +75,19 @@ def check_gitlab_publication(
     settings: GitLabSettings, project: Project, plan: Plan
 ) -> Iterator[str]:
     """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
-    labelled = [job for job in plan.jobs if job.label is not None]
     if not settings.publish:
         for name in ("publish_rules", "environment", "repository_url"):
             if getattr(settings, name) != getattr(_DEFAULTS, name):
                 key = name.replace("_", "-")
                 yield f"{key} has no effect without publish = true or --publish ({settings.at}.{key})"
-    if not settings.publish or not labelled:
-        return
-    if not _to_pypi(settings):
-        if project.settings.metadata_fields:
-            raise ConfigError(
-                "twine, which uploads the wheels, refuses Variant-* fields in METADATA",
-                at=project.at("tool.polywheel.metadata-fields"),
-                hint="add metadata-fields = false to [tool.polywheel]; installers read variant.json, "
-                "not these fields",
-            )
-    elif len(labelled) == len(plan.jobs):
-        raise ConfigError(
-            "PyPI does not accept wheels with a label, and the matrix has no others",
-            at=f"{settings.at}.repository-url",
-            hint="add plain = true to [tool.polywheel.matrix], or publish to another index",
-        )
     else:
-        yield (
-            f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
-            "will not be published; to publish them too, choose another repository-url"
+        yield from check_upload(
+            project,
+            plan,
+            to_pypi=_to_pypi(settings),
+            sdist=settings.sdist,
+            at=f"{settings.at}.repository-url",
+            others="choose another repository-url",
         )
 
 
@@ -135,7 +122,7 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
 
 def _to_pypi(settings: GitLabSettings) -> bool:
     url = settings.repository_url
-    return url is not None and Publication(repository_url=url).to_pypi
+    return url is not None and is_pypi(url)
 
 
 def _from_root(path: str) -> str:

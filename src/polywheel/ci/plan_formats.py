@@ -28,21 +28,21 @@ _GITLAB_NAME = 255
 """The maximum length of the name of a GitLab job."""
 
 
-Entry = dict[str, str | list[str]]
+Entry = dict[str, str | list[str] | dict[str, str]]
 
 
 def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
     """The entries for CI jobs: ``id``, ``runner`` (a label or a list of labels), and texts: ``image`` (or empty),
     ``container`` (``job`` or ``step``, or empty without an image), ``options`` (of the container), ``python`` (all
     Pythons of the pack, separated by spaces), ``target``, ``label`` (of the first job), and ``labels`` and ``jobs``
-    (all, separated by spaces, as ``polywheel build --only`` accepts them).
+    (all, separated by spaces, as ``polywheel build --only`` accepts them). ``axes`` has the values by axis.
 
     Raises ConfigError for a build without a runner.
     """
-    labels = {job.id: job.label or NON_VARIANT for job in plan.jobs}
+    wheels = {job.id: job for job in plan.jobs}
     for pack in packs:
         target, settings = plan.targets[pack.target], pack.builds[0].settings
-        pack_labels = list(dict.fromkeys(labels[job] for job in pack.jobs))
+        pack_labels = list(dict.fromkeys(wheels[name].label or NON_VARIANT for name in pack.jobs))
         at = target.at or f"tool.polywheel.targets.{target.name}"
         runner, image = require_runner(target.name, settings.runner, at), settings.image or ""
         options = settings.container_options or ""
@@ -61,6 +61,7 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
             "target": pack.target,
             "label": pack_labels[0],
             "labels": " ".join(pack_labels),
+            "axes": axis_values(wheels[name] for name in pack.jobs),
             "jobs": " ".join(pack.jobs),
         }
 

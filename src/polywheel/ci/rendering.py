@@ -51,6 +51,9 @@ class Pins:
     actions: Mapping[str, Action]
     """By repository."""
 
+    packages: Mapping[str, str]
+    """Versions by name."""
+
 
 @cache
 def read_pins() -> Pins:
@@ -66,6 +69,7 @@ def read_pins() -> Pins:
             name: Action(uses=f"{name}@{pin['commit']}", version=pin["version"])
             for name, pin in document["actions"].items()
         },
+        packages=document["packages"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from polywheel.ci.generated_files import (
@@ -14,13 +15,19 @@ from polywheel.ci.generated_files import (
     generated_header,
     write,
 )
-from polywheel.ci.github import WorkflowSettings, check_publication
+from polywheel.ci.github import (
+    Workflow,
+    check_publication,
+    check_time_limits,
+    container_credentials,
+)
+from polywheel.ci.rendering import parse_action
 from polywheel.cli import say
 from polywheel.cli.ci_options import (
     command_line,
     parse,
+    read_github_settings,
     read_gitlab_settings,
-    read_workflow_settings,
 )
 from polywheel.cli.plans import (
     ci_jobs,
@@ -29,7 +36,9 @@ from polywheel.cli.plans import (
     read_project_of,
 )
 from polywheel.config.project import PYPROJECT, Project
+from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
+from polywheel.model.ci import GitHubSettings
 from polywheel.model.plan import Plan
 from polywheel.system.terminal import print_lines
 
@@ -88,27 +97,27 @@ def _print_next_steps(options: argparse.Namespace, path: Path, repository: Repos
         return
     if inner.rpartition("/")[0] != "/.github/workflows":
         say("note: GitHub reads workflows from .github/workflows only")
-    if options.publish:
-        secret = f"the secret {options.password_secret} in it"
-        trusted = "a trusted publisher for it on the index"
-        say(
-            f"next: create the environment {options.environment!r} on GitHub, and "
-            f"{secret if options.password_secret else trusted}"
-        )
+
+
+def _print_publication_steps(settings: GitHubSettings) -> None:
+    trusted = "a trusted publisher for it on the index"
+    secret = f"the secret {settings.password_secret} in it"
+    say(
+        f"note: publishing needs the environment {settings.environment!r} on GitHub, and "
+        f"{secret if settings.password_secret else trusted}"
+    )
 
 
 def _github(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
-    from polywheel.ci.github import container_credentials, github_workflow
+    from polywheel.ci.github import github_workflow
 
-    _check_jobs(plan, options)
+    workflow = _workflow(options, project, plan, repository)
+    _check_jobs(plan, options.kind, workflow.settings.max_jobs)
+    config = _config(options, project, repository)
     return github_workflow(
-        _workflow_settings(options, project, plan, repository),
-        config=_config(options, project, repository),
-        pr_subset=options.pr_subset,
-        max_jobs=options.max_jobs,
-        credentials=container_credentials(plan),
+        replace(workflow, config=config, credentials=container_credentials(plan))
     )
 
 
@@ -124,7 +133,7 @@ def _gitlab(
 
     settings = read_gitlab_settings(options, project)
     check_included_files(settings, repository.root)
-    _check_jobs(plan, options)
+    _check_jobs(plan, options.kind, options.max_jobs)
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
@@ -150,31 +159,51 @@ def _cibuildwheel(
 ) -> str:
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_entries
 
-    source = repository.path(Path(options.source), at="SOURCE")
-    entries = plan_entries(project, plan, source=source, max_jobs=options.max_jobs, notify=say)
+    workflow = _workflow(options, project, plan, repository)
+    entries = plan_entries(
+        project,
+        plan,
+        source=workflow.source,
+        max_jobs=workflow.settings.max_jobs,
+        notify=say,
+    )
     runs = sum(len(entry.runs) for entry in entries)
     say(f"{len(plan.jobs)} wheels, {runs} runs of cibuildwheel, {len(entries)} CI jobs")
-    return cibuildwheel_workflow(_workflow_settings(options, project, plan, repository), entries)
+    return cibuildwheel_workflow(workflow, entries)
 
 
-def _workflow_settings(
+def _workflow(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
-) -> WorkflowSettings:
-    settings = read_workflow_settings(options, repository)
+) -> Workflow:
+    settings = read_github_settings(options, project)
     for note in check_publication(settings, project, plan):
         say(f"note: {note}")
-    return settings
+    check_time_limits(settings, plan, fixed=options.kind == "github")
+    for key in ("setup_action", "after_build_action"):
+        path = getattr(settings, key)
+        if path is not None and not repository.has_action(path):
+            at = f"{settings.at}.{key.replace('_', '-')}"
+            raise ConfigError(f"the repository has no {path}/action.yml", at=at)
+    if settings.publish:
+        _print_publication_steps(settings)
+    return Workflow(
+        header=generated_header(command_line(options, repository)),
+        source=repository.path(Path(options.source), at="SOURCE"),
+        action=parse_action(options.action),
+        submodules=repository.has_submodules,
+        settings=settings,
+    )
 
 
 _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
 
 
-def _check_jobs(plan: Plan, options: argparse.Namespace) -> None:
+def _check_jobs(plan: Plan, ci: str, max_jobs: int | None) -> None:
     """Print the number of CI jobs, and what they will not do: run tests, or repair wheels for PyPI.
 
     Raises ConfigError for a plan that would fail in CI.
     """
-    packs, _ = ci_jobs(plan, options.kind, options.max_jobs, {})
+    packs, _ = ci_jobs(plan, ci, max_jobs, {})
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}

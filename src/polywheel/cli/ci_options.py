@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from polywheel.ci import github, gitlab
-from polywheel.ci.generated_files import Repository, generated_header
-from polywheel.ci.rendering import parse_action
+from polywheel.ci import gitlab
+from polywheel.ci.generated_files import Repository
 from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.plans import add_config, add_source
-from polywheel.config.ci_table import read_ci
+from polywheel.config.ci_table import GITHUB, read_ci, read_github
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
-from polywheel.model.ci import GitLabSettings
+from polywheel.model.ci import GitHubSettings, GitLabSettings
 
 _WORDS = (
     *("config", "output", "max_jobs", "runner", "python", "action", "image", "requirement"),
@@ -66,24 +65,25 @@ _PR_SUBSET = """\
 _MAX_JOBS = """\
 --max-jobs N   combine builds into at most N CI jobs
 """
+_GITHUB_DEFAULTS = GitHubSettings()
 _FRAME = f"""\
 --publish           when a tag is pushed, publish its wheels on an index
---environment NAME  with --publish: the GitHub environment (default: %(default)s)
+--environment NAME  with --publish: the GitHub environment (default: {_GITHUB_DEFAULTS.environment})
 --repository-url URL
                     with --publish: the upload URL (default: PyPI, which accepts only wheels without
                     a label)
 --password-secret NAME
                     with --publish: the secret with the password or token (default: trusted
                     publishing)
---username NAME     with --password-secret: the user name (default: %(default)s)
+--username NAME     with --password-secret: the user name (default: {_GITHUB_DEFAULTS.username})
 --release-assets    when a tag is pushed, upload its wheels and *-variants.json to its release on
                     GitHub
---runner NAME       the runner of all jobs except the builds (default: %(default)s)
---python VERSION    the Python version that runs polywheel (default: %(default)s)
+--runner NAME       the runner of all jobs except the builds (default: {_GITHUB_DEFAULTS.runner})
+--python VERSION    the Python version that runs polywheel (default: {_GITHUB_DEFAULTS.python})
 --action USES       use this action instead of polywheel's, such as a fork
 --branch NAME ...   build pushes to this branch; may be repeated (default:
-                    {" and ".join(github.BRANCHES)})
---tag GLOB ...      build tags that match GLOB; may be repeated (default: {", ".join(github.TAGS)})
+                    {" and ".join(_GITHUB_DEFAULTS.branches)})
+--tag GLOB ...      build tags that match GLOB; may be repeated (default: {", ".join(_GITHUB_DEFAULTS.tags)})
 """
 _GITLAB_DEFAULTS = GitLabSettings()
 _GITLAB = f"""\
@@ -122,15 +122,6 @@ def _check(options: argparse.Namespace) -> None:
     if options.check and (options.force or options.output == "-"):
         other = "--force" if options.force else "-o -"
         raise ConfigError(f"--check can't be used with {other}", at="--check")
-    if options.kind == "gitlab":
-        return
-    needs = dict.fromkeys(("environment", "repository_url", "password_secret"), "publish")
-    for name, other in {**needs, "username": "password_secret"}.items():
-        if getattr(options, name) != options.parser.get_default(name) and not getattr(
-            options, other
-        ):
-            option = _option(name)
-            raise ConfigError(f"{option} has no effect without {_option(other)}", at=option)
 
 
 def _option(name: str) -> str:
@@ -156,40 +147,17 @@ def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
         add_options(parser, _GITLAB)
     else:
         add_options(parser, _FRAME)
-        parser.set_defaults(
-            environment=github.ENVIRONMENT,
-            runner=github.RUNNER,
-            python=github.PYTHON,
-            username=github.USERNAME,
-        )
 
 
-def read_workflow_settings(
-    options: argparse.Namespace, repository: Repository
-) -> github.WorkflowSettings:
-    """The settings of a workflow, from the options. Raises ConfigError."""
-    publication = None
-    if options.publish:
-        publication = github.Publication(
-            environment=options.environment,
-            repository_url=options.repository_url,
-            username=options.username,
-            password_secret=options.password_secret,
-        )
-    return github.check_settings(
-        github.WorkflowSettings(
-            header=generated_header(command_line(options, repository)),
-            source=repository.path(Path(options.source), at="SOURCE"),
-            action=parse_action(options.action),
-            submodules=repository.has_submodules,
-            runner=options.runner,
-            python=options.python,
-            branches=tuple(options.branch or github.BRANCHES),
-            tags=tuple(options.tag or github.TAGS),
-            publication=publication,
-            release_assets=options.release_assets,
-        )
-    )
+def read_github_settings(options: argparse.Namespace, project: Project) -> GitHubSettings:
+    """The settings of the project, and the options that replace them. Raises ConfigError."""
+    names = {"branches": "branch", "tags": "tag"}
+    given = {
+        setting.key: getattr(options, names.get(setting.key, setting.field.name), None)
+        for setting in GITHUB.settings
+    }
+    # An option that is not given is None, False, or an empty list.
+    return read_github(project, {key: value for key, value in given.items() if value})
 
 
 def read_gitlab_settings(options: argparse.Namespace, project: Project) -> GitLabSettings:

@@ -114,7 +114,7 @@ def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
         )
     print_warnings(plan)
     selection = Selection(
-        globs=tuple(options.select),
+        globs=tuple(glob for text in options.select for glob in text.split()),
         jobs=tuple(ids),
         pythons=tuple(options.python),
         targets=tuple(options.target),

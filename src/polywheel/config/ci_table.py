@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 
-from polywheel.config.declaration import MEMORY, SettingsTable, duration, matching
-from polywheel.config.project import Project
+from polywheel.config.declaration import (
+    MEMORY,
+    SettingsTable,
+    duration,
+    integer,
+    matching,
+    text,
+    texts,
+)
+from polywheel.config.project import Project, look_up
 from polywheel.config.reader import Problems, Table
-from polywheel.model.ci import CiSettings, GitLabSettings
+from polywheel.errors import ConfigError
+from polywheel.model.ci import CiSettings, GitHubSettings, GitLabSettings
+from polywheel.model.matrix import LOWEST_PYTHON, can_build
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HIDDEN_JOB = re.compile(r"\.[A-Za-z0-9_.:-]+")
@@ -27,7 +39,7 @@ def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
             table.wrong(key, f"{key} needs {other}", f"add {other}, or remove {key}")
     if not settings.cache and "cache-size" in given:
         table.wrong("cache-size", "cache-size has no effect with cache = false", "remove it")
-    for key, texts in {
+    for key, values in {
         "image": (settings.image,),
         "requirement": (settings.requirement,),
         "expire-in": (settings.expire_in,),
@@ -38,9 +50,9 @@ def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
         "changes": settings.changes,
         "publish-rules": settings.publish_rules,
     }.items():
-        for text in texts:
-            if not text.strip() or not text.isprintable():
-                table.wrong(key, f"expected a text without line breaks, found {text!r}")
+        for value in values:
+            if not value.strip() or not value.isprintable():
+                table.wrong(key, f"expected a text without line breaks, found {value!r}")
 
 
 GITLAB = SettingsTable(
@@ -53,7 +65,75 @@ GITLAB = SettingsTable(
     repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
     password_variable=matching(_VARIABLE, "{!r} is not the name of a variable"),
 )
-CI = SettingsTable("ci", CiSettings, gitlab=GITLAB)
+_REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
+_CRON = re.compile(r"[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}")
+_ACTION = re.compile(r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_LONGEST_NAME = 255
+_MOST_MINUTES = 5 * 24 * 60
+"""The time limit of a job on a runner that is not GitHub's own."""
+_MOST_JOBS = 10_000
+
+
+def _line(value: str, *, at: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise ConfigError(f"expected a text without line breaks, found {value!r}", at=at)
+    return value
+
+
+def _python(value: str, *, at: str) -> str:
+    if not re.fullmatch(r"3\.[1-9][0-9]", value) or not can_build(value):
+        raise ConfigError(f"expected Python {LOWEST_PYTHON} or newer, found {value!r}", at=at)
+    return value
+
+
+def _local_action(value: str, *, at: str) -> str:
+    if not _ACTION.fullmatch(value) or "/../" in f"{value}/":
+        raise ConfigError(
+            f"{value!r} is not the folder of an action in the repository",
+            at=at,
+            hint="for example './.github/actions/setup'",
+        )
+    return value
+
+
+def _pattern(value: str, *, at: str) -> str:
+    if not _REF.fullmatch(value):
+        raise ConfigError(f"malformed pattern {value!r}", at=at, hint="for example 'v*'")
+    return value
+
+
+def _cron(value: str, *, at: str) -> str:
+    if not _CRON.fullmatch(value):
+        hint = "expected five fields, for example '0 3 * * 1'"
+        raise ConfigError(f"malformed time {value!r}", at=at, hint=hint)
+    return value
+
+
+GITHUB = SettingsTable(
+    "ci-github",
+    GitHubSettings,
+    branches=texts(_pattern),
+    tags=texts(_pattern),
+    paths=texts(_line),
+    schedule=texts(_cron),
+    runner=text(_line),
+    python=text(_python),
+    max_jobs=integer(1, _MOST_JOBS),
+    timeout=integer(20, _MOST_MINUTES),
+    setup_action=text(_local_action),
+    after_build_action=text(_local_action),
+    cache_size=MEMORY,
+    artifact_prefix=matching(re.compile(r"[A-Za-z0-9_.-]{0,64}"), "malformed prefix {!r}"),
+    environment=text(_line),
+    repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
+    password_secret=matching(
+        re.compile(r"(?!GITHUB_|github_)[A-Za-z_][A-Za-z0-9_]*"),
+        "{!r} is not the name of a secret",
+        "expected letters, digits, and _, as in INDEX_TOKEN",
+    ),
+    username=text(_line),
+)
+CI = SettingsTable("ci", CiSettings, github=GITHUB, gitlab=GITLAB)
 
 
 def read_ci(project: Project) -> CiSettings:
@@ -63,3 +143,64 @@ def read_ci(project: Project) -> CiSettings:
     settings = CI.read_table(root.table("ci"))
     problems.raise_all()
     return settings
+
+
+class _Options(Table):
+    """Options of a command, by the key of the setting that each replaces."""
+
+    def at(self, *keys: str) -> str:
+        return f"--{_OPTION_NAMES.get(keys[0], keys[0])}" if keys else ""
+
+
+_OPTION_NAMES = {"branches": "branch", "tags": "tag"}
+"""Options whose name differs from that of their setting."""
+
+
+def read_github(project: Project, options: Mapping[str, object]) -> GitHubSettings:
+    """The settings for GitHub, with the values of ``options`` in place of those of the project.
+
+    Raises ConfigError for settings that have no effect or contradict each other, too.
+    """
+    own = read_ci(project).github
+    problems = Problems()
+    table = _Options(options, "", (), problems)
+    replaced = GITHUB.read_keys(table)
+    # An option that is repeated is a list, but a person knows only the option.
+    problems.found = [replace(one, at=(one.at or "").partition("[")[0]) for one in problems.found]
+    problems.raise_all()
+    names = {setting.key: setting.field.name for setting in GITHUB.settings}
+    settings = replace(own, **{names[key]: getattr(replaced, names[key]) for key in options})
+    keys = look_up(project.tables, "tool.polywheel.ci.github")
+    places = {key: f"{own.at}.{key}" for key in (keys if isinstance(keys, Mapping) else ())}
+    places |= {key: table.at(key) for key in options}
+    _check_github(settings, places, problems)
+    problems.raise_all()
+    return settings
+
+
+def _check_github(settings: GitHubSettings, places: Mapping[str, str], problems: Problems) -> None:
+    """Add problems for settings without effect. ``places`` are those of the settings that are set."""
+    missing = {
+        "publish": not settings.publish,
+        "password-secret": settings.password_secret is None,
+        "sdist": not settings.sdist,
+        "cache": not settings.cache,
+    }
+    for key, other in (
+        *((key, "publish") for key in ("environment", "repository-url", "password-secret")),
+        *(("username", "password-secret"), ("sdist-check", "sdist"), ("cache-size", "cache")),
+    ):
+        if key in places and missing[other]:
+            problems.add(f"{key} has no effect without {other}", at=places[key])
+    if not settings.reusable:
+        return
+    for key in ("branches", "tags", "paths", "schedule"):
+        if key in places:
+            what = f"{key} has no effect on a reusable workflow, which only other workflows start"
+            problems.add(what, at=places[key], hint="remove it, or remove reusable")
+    if settings.publish and settings.password_secret is None:
+        problems.add(
+            "indexes do not support trusted publishing from a reusable workflow",
+            at=places["publish"],
+            hint="set password-secret, or publish in the calling workflow",
+        )

@@ -205,6 +205,20 @@ def duration(most: float = LONGEST) -> ValueType:
     return ValueType(partial(Table.seconds, most=most), schema)
 
 
+def integer(least: int, most: int) -> ValueType:
+    """A whole number."""
+
+    def read(table: Table, key: str) -> int | None:
+        number = table.number(key)
+        if number is not None and (not least <= number <= most or number != int(number)):
+            what = f"expected a whole number from {least} to {most}, found {number:g}"
+            table.wrong(key, what)
+            return None
+        return None if number is None else int(number)
+
+    return ValueType(read, {"type": "integer", "minimum": least, "maximum": most})
+
+
 def one_of(types: Mapping[type, AnyType], expected: str) -> ValueType:
     """A value of one of several types, by the type that its TOML has in Python."""
 

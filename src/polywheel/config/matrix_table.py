@@ -21,6 +21,7 @@ from polywheel.config.declaration import (
     by_name,
     choice,
     duration,
+    integer,
     matching,
     names,
     one_of,
@@ -318,15 +319,6 @@ _INCLUDE_KEYS: dict[str, Schema] = {
 # --- the matrix ---
 
 
-def _read_max_cells(table: Table, key: str) -> int | None:
-    number = table.number(key)
-    if number is not None and (not 1 <= number <= _MOST_CELLS or number != int(number)):
-        what = f"expected a whole number from 1 to {_MOST_CELLS}, found {number:g}"
-        table.wrong(key, what)
-        return None
-    return None if number is None else int(number)
-
-
 def _check_matrix(table: Table, matrix: Matrix) -> None:
     """Add problems for rows without a value of an axis, and for rows and excludes that repeat."""
     axes = {axis for row in matrix.rows for axis in row.values}
@@ -361,7 +353,7 @@ MATRIX = SettingsTable(
     rows=_patterns("row", _read_pattern, {}),
     exclude=_patterns("exclude", _read_pattern, _PLATFORM_SCHEMAS),
     include=_patterns("include", _read_inclusion, _INCLUDE_KEYS, unique=False),
-    max_cells=ValueType(_read_max_cells, {"type": "integer", "minimum": 1, "maximum": _MOST_CELLS}),
+    max_cells=integer(1, _MOST_CELLS),
     wheel_tag=choice(("py3-none-any", "py3-none", "abi3", "python"), "wheel tag"),
     share_builds=_SHARE_BUILDS,
 )

@@ -89,8 +89,94 @@ class GitLabSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GitHubSettings:
+    """`[tool.polywheel.ci.github]`: the workflows that `polywheel ci github` and `polywheel ci cibuildwheel`
+    write. Options of these commands replace settings.
+    """
+
+    branches: tuple[str, ...] = ("main", "master")
+    """Wheels are built for pushes to these branches. Globs are possible. The option is `--branch`."""
+
+    tags: tuple[str, ...] = ("v*",)
+    """Globs of tags for which wheels are built and published. The option is `--tag`."""
+
+    paths: tuple[str, ...] = ()
+    """Globs of files, as in `on: push: paths`. For pushes to branches and pull requests, wheels are built only
+    if one of these files has changed."""
+
+    schedule: tuple[str, ...] = ()
+    """Times at which wheels are built, as in cron, such as "0 3 * * 1" (Mondays at 3:00 UTC)."""
+
+    reusable: bool = False
+    """Whether other workflows call this one (`workflow_call`), and nothing else starts it."""
+
+    runner: str = "ubuntu-24.04"
+    """The runner of all jobs except the builds."""
+
+    python: str = "3.13"
+    """The Python that runs polywheel."""
+
+    pr_subset: bool = False
+    """Whether pull requests build only the smallest set of jobs that covers every value of every axis."""
+
+    max_jobs: int | None = None
+    """The largest number of CI jobs for builds. Several builds then share a job. The default is 256."""
+
+    timeout: int = 350
+    """The time limit of a build job in minutes. GitHub's own runners allow at most 360."""
+
+    setup_action: str | None = None
+    """A composite action of the repository that runs before the build, such as
+    "./.github/actions/setup". Its inputs are `label`, `labels`, `axes` (the values by axis, as JSON), `python`,
+    and `target`."""
+
+    after_build_action: str | None = None
+    """A composite action of the repository that runs after a successful build. Its inputs are those of
+    `setup-action`, and `wheels`, the folder with the wheels."""
+
+    cache: bool = True
+    """Whether build environments are kept in GitHub's cache, for each CI job."""
+
+    cache_size: str = "2G"
+    """The largest cache of one CI job. A larger one is emptied. GitHub keeps 10 GB for all caches of a
+    repository."""
+
+    artifact_prefix: str = ""
+    """The first part of the names of all artifacts, if other workflows of the same run have artifacts too."""
+
+    sdist: bool = False
+    """Whether an sdist is built and published too."""
+
+    sdist_check: bool = True
+    """Whether a wheel is built from the sdist as a test, on `runner`."""
+
+    publish: bool = False
+    """Whether wheels for a tag are published on an index."""
+
+    environment: str = "pypi"
+    """The GitHub environment of the job that publishes. Its rules can require an approval."""
+
+    repository_url: str | None = None
+    """The upload URL of an index. The default is PyPI, which accepts only wheels without a label."""
+
+    password_secret: str | None = None
+    """The name of the secret with the password or token for the index. The default is trusted publishing."""
+
+    username: str = "__token__"
+    """The user name for `password-secret`."""
+
+    release_assets: bool = False
+    """Whether wheels for a tag, and `*-variants.json`, are uploaded to its release on GitHub."""
+
+    at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CiSettings:
     """`[tool.polywheel.ci]`: the files that `polywheel ci` writes."""
+
+    github: GitHubSettings = field(default_factory=GitHubSettings)
+    """The workflows that `polywheel ci github` and `polywheel ci cibuildwheel` write."""
 
     gitlab: GitLabSettings = field(default_factory=GitLabSettings)
     """The file that `polywheel ci gitlab` writes."""

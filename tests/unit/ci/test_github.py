@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.ci.github import container_credentials
+from polywheel.ci.github import check_time_limits, container_credentials
 from polywheel.ci.plan_formats import github
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
+from polywheel.model.ci import GitHubSettings
 from polywheel.model.matrix import Credentials
 from support.plans import HEAD, MATRIX, expanded
 
@@ -86,3 +87,27 @@ container-options = "--gpus all"
     for entry in packed:
         jobs = entry["jobs"].split()
         assert len({"mkl" in name for name in jobs if "mkl" in name or "blas" in name}) <= 1
+
+
+@pytest.mark.parametrize(
+    ("timeout", "extra", "what"),
+    [
+        (361, "", "GitHub's own runner 'ubuntu-24.04' has at most 360 minutes"),
+        (350, f"{TARGET}job-timeout = 21001\n", "has at most 360 minutes"),
+        (60, f"{TARGET}job-timeout = 3001\n", "has 50 minutes for it"),
+    ],
+)
+def test_time_limits_that_can_not_be(timeout: int, extra: str, what: str, tmp_path: Path) -> None:
+    plan = expanded(tmp_path, HEAD + MATRIX + extra)
+    with pytest.raises(ConfigError, match=what):
+        check_time_limits(GitHubSettings(timeout=timeout), plan, fixed=True)
+
+
+def test_own_runners_have_more_time(tmp_path: Path) -> None:
+    extra = f'{TARGET}runner = "gpu"\njob-timeout = 36000\n'
+    extra += '[tool.polywheel.targets.windows-x86_64]\nrunner = ["self-hosted", "windows-2025"]\n'
+    plan = expanded(tmp_path, HEAD + MATRIX + extra)
+    check_time_limits(GitHubSettings(timeout=700), plan, fixed=True)
+    check_time_limits(GitHubSettings(), plan, fixed=False)
+    with pytest.raises(ConfigError, match="has 340 minutes"):
+        check_time_limits(GitHubSettings(), plan, fixed=True)

@@ -21,7 +21,7 @@ from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 KEYS = {
     *("id", "runner", "image", "container", "options"),
-    *("python", "target", "label", "labels", "jobs"),
+    *("python", "target", "label", "labels", "jobs", "axes"),
 }
 
 
@@ -38,7 +38,8 @@ def test_every_job_is_in_one_entry_and_every_value_a_string(plan: Plan, most: in
     entries = included(plan, most)
     for one in entries:
         assert {*one} == KEYS
-        assert {type(value) for value in one.values()} == {str}
+        assert {type(value) for key, value in one.items() if key != "axes"} == {str}
+        assert {type(value) for value in one["axes"].values()} <= {str}
     jobs = [name for one in entries for name in one["jobs"].split()]
     assert sorted(jobs) == sorted(one.id for one in plan.jobs)
     assert len({one["id"] for one in entries}) == len(entries)
@@ -64,6 +65,11 @@ def test_an_entry_says_what_a_job_of_ci_needs(tmp_path: Path) -> None:
         "label": "non-variant",
         "labels": "non-variant null",
         "jobs": "linux-x86_64-cp311-non-variant linux-x86_64-cp311-null",
+        "axes": {},
+    }
+    assert by_id["linux-x86_64-cp311-v2_openblas"]["axes"] == {
+        "level": "v2",
+        "blas": "openblas",
     }
     windows = by_id["windows-x86_64-cp312-v4"]
     assert windows["image"] == windows["container"] == ""

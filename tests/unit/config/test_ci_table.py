@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.config.ci_table import read_ci
+from polywheel.config.ci_table import read_ci, read_github
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
-from polywheel.model.ci import CiSettings
+from polywheel.model.ci import CiSettings, GitHubSettings
 from support.projects import ROOT
 
 
@@ -78,3 +78,60 @@ def test_the_examples_of_the_docs_are_valid(tmp_path: Path) -> None:
     assert any("[tool.polywheel.ci.gitlab]" in example for example in examples)
     for example in examples:
         read(tmp_path, example)
+
+
+def github(folder: Path, text: str, **options: object) -> GitHubSettings:
+    content = f"[tool.polywheel.ci.github]\n{text}"
+    (folder / "pyproject.toml").write_text(content, encoding="utf-8")
+    given = {name.replace("_", "-"): value for name, value in options.items()}
+    return read_github(read_project(folder, variants=True), given)
+
+
+def test_options_replace_settings_for_github(tmp_path: Path) -> None:
+    settings = github(tmp_path, 'runner = "a"\npython = "3.12"', runner="b", tags=["x*"])
+    assert (settings.runner, settings.python, settings.tags) == ("b", "3.12", ("x*",))
+    assert settings.branches == ("main", "master")
+    # One of them may be what the other needs.
+    settings = github(tmp_path, 'environment = "release"', publish=True)
+    assert settings.publish
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "what"),
+    [
+        ("environment = 'x'", "github.environment", "no effect without publish"),
+        ("publish = true\nusername = 'x'", "github.username", "without password-secret"),
+        ("cache = false\ncache-size = '1G'", "github.cache-size", "no effect without cache"),
+        ("sdist-check = false", "github.sdist-check", "no effect without sdist"),
+        ("reusable = true\npaths = ['a']", "github.paths", "no effect on a reusable workflow"),
+        ("reusable = true\npublish = true", "github.publish", "trusted publishing"),
+        ("timeout = 10", "github.timeout", "from 20 to 7200"),
+        ("timeout = 30.5", "github.timeout", "whole number"),
+        ("schedule = ['daily']", "github.schedule", "malformed time 'daily'"),
+        ("schedule = ['0 3 * * 1\\n']", "github.schedule", "malformed time"),
+        ("setup-action = 'actions/x@v1'", "github.setup-action", "is not the folder of an action"),
+        ("setup-action = './a/../../b'", "github.setup-action", "is not the folder of an action"),
+        ("artifact-prefix = 'a/b'", "github.artifact-prefix", "malformed prefix 'a/b'"),
+        ("branches = ['${{ x }}']", "github.branches", "malformed pattern"),
+        ("password-secret = 'a b'", "github.password-secret", "not the name of a secret"),
+        ("runner = ''", "github.runner", "without line breaks"),
+        ("cache-sice = '1G'", "github.cache-sice", "unknown key"),
+    ],
+)
+def test_settings_that_github_does_not_accept(
+    text: str, at: str, what: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        github(tmp_path, text)
+    problem = caught.value.problems[0]
+    assert at in (problem.at or "")
+    assert what in problem.what
+
+
+def test_an_option_without_effect_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        github(tmp_path, "", environment="x", tags=["a b"])
+    assert [problem.at for problem in caught.value.problems] == ["--tag"]
+    with pytest.raises(ConfigError) as caught:
+        github(tmp_path, "", environment="x")
+    assert [problem.at for problem in caught.value.problems] == ["--environment"]
