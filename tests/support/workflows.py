@@ -24,7 +24,7 @@ import yaml
 from support.projects import ROOT
 
 Context = Mapping[str, Any]
-_OPTIONAL = frozenset({"container", "id", "setup", "inputs", "select", "publish"})
+_OPTIONAL = frozenset({"container", "id", "setup", "inputs", "select", "publish", "path"})
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|[!(),]|[A-Za-z_][A-Za-z0-9_.*-]*)")
 _EXPRESSION = re.compile(r"\$\{\{((?:'(?:[^']|'')*'|[^'])*?)\}\}")
 
@@ -290,7 +290,8 @@ def _checkout(machine: Machine, _: Mapping[str, Any], workspace: Path) -> dict[s
 def _upload(machine: Machine, given: Mapping[str, Any], workspace: Path) -> dict[str, str] | None:
     found: list[Path] = []
     for pattern in given["path"].split():
-        for path in sorted(workspace.glob(pattern)):
+        whole = Path(pattern)
+        for path in [whole] if whole.is_absolute() else sorted(workspace.glob(pattern)):
             found += [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
     if not found:
         return None if given["if-no-files-found"] == "error" else {}

@@ -29,6 +29,7 @@ PASSED = re.compile(r"CI|SOURCE_DATE_EPOCH|(GITHUB|RUNNER|POLYWHEEL|PIP|UV|GIT_C
 CACHE = "POLYWHEEL_CACHE_DIR"
 CONTAINER_CACHE = "/polywheel-cache"
 CAPTURES = {"output": "GITHUB_OUTPUT", "summary": "GITHUB_STEP_SUMMARY"}
+OUTPUT_FILE = "polywheel-output.txt"
 MAX_BYTES = 1024 * 1024
 """Limits of GitHub for a step: bytes of a summary, and bytes in UTF-16 of outputs."""
 
@@ -172,8 +173,13 @@ def environment() -> dict[str, str]:
 
 
 def write_capture(capture: str, printed: str) -> None:
-    """Write the output or the summary of the step."""
-    text = printed if capture == "summary" else f"{format_output('output', printed)}\n"
+    """Write the output or the summary of the step. An output is in a file, too."""
+    text = printed
+    if capture == "output":
+        path = Path(os.environ["RUNNER_TEMP"], OUTPUT_FILE)
+        path.write_text(printed, encoding="utf-8", newline="\n")
+        outputs = {"output": printed, "path": str(path)}
+        text = "".join(f"{format_output(name, value)}\n" for name, value in outputs.items())
     with Path(os.environ[CAPTURES[capture]]).open("a", encoding="utf-8", newline="\n") as file:
         file.write(text)
 

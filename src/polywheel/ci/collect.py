@@ -7,6 +7,7 @@ summary escapes all characters of names and messages that Markdown or HTML could
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +18,13 @@ from typing import Any
 from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, os_error_as
 from polywheel.formats.variants_json import label_conflicts
+from polywheel.matrix.plan_json import MAX_SIZE, parse_plan
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
-from polywheel.system.files import sha256_of, walk
+from polywheel.system.files import read_regular, sha256_of, walk
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import count_others, join_first, quantity
 
@@ -51,14 +53,15 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
     yield from (f"## {name}", "")
     size = sum(job["size"] or 0 for job in reports.jobs)
     counts = [quantity(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
-    if missing:
-        counts.append(f"**{len(missing)} not built**")
+    if missing or reports.unreported:
+        counts.append(f"**{len(missing) + len(reports.unreported)} not built**")
     yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines"
     if result not in {None, "success"}:
         yield from ("", f"The build jobs ended with **{escape_markdown(str(result))}**.")
     yield ""
     if reports.jobs:
         yield from _table(reports, [*missing, *reports.made])
+    yield from _section("Without a report", [*map(escape_markdown, reports.unreported)])
     yield from _failures(reports)
     yield from _warnings(reports)
 
@@ -161,6 +164,9 @@ class MergedReport:
     warnings: tuple[Mapping[str, Any], ...] = ()
     """Each warning once, with the jobs of all reports that contain it."""
 
+    unreported: tuple[str, ...] = ()
+    """The ids of planned jobs that are in no report, because their job in CI was lost."""
+
     @property
     def missing(self) -> list[Mapping[str, Any]]:
         """Jobs whose wheel was not built."""
@@ -179,7 +185,7 @@ class MergedReport:
             "out": str(out),
             "seconds": round(self.seconds, 3),
             "interrupted": False,
-            "exit-code": 1 if self.missing else 0,
+            "exit-code": 1 if self.missing or self.unreported else 0,
             "warnings": [dict(entry) for entry in self.warnings],
             "stale": [],
             "builds": [dict(entry) for entry in self.builds],
@@ -255,6 +261,28 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
             )
         ),
     )
+
+
+def unreported_jobs(reports: MergedReport, plan: Path) -> tuple[str, ...]:
+    """Return the ids of planned jobs that are in no report. Raises ConfigError.
+
+    ``plan`` is the output of ``polywheel matrix --json`` or ``--format github``.
+    """
+    with os_error_as(ConfigError, f"{plan} can't be read"):
+        content = read_regular(plan, limit=MAX_SIZE)
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ConfigError("the plan is not JSON", at=str(plan)) from None
+    if isinstance(document, dict) and "include" in document:
+        try:
+            planned = [name for entry in document["include"] for name in entry["jobs"].split()]
+        except (AttributeError, KeyError, TypeError):
+            raise ConfigError("expected the matrix of a GitHub job", at=str(plan)) from None
+    else:
+        planned = [job.id for job in parse_plan(content).jobs]
+    known = {job["id"] for job in reports.jobs}
+    return tuple(name for name in planned if name not in known)
 
 
 def _add_warning(table: Table, warnings: dict[tuple[str, str], dict[str, None]]) -> None:

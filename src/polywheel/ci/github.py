@@ -226,6 +226,7 @@ def github_workflow(workflow: Workflow) -> str:
         ],
         collect=[
             *("collect", "collected", "--output=dist", "--report=report.json"),
+            f"--plan=collected/{settings.artifact_prefix}plan/polywheel-output.txt",
             Expression("--result=${{ needs.build.result }}"),
         ],
     )

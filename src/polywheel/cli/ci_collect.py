@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from polywheel.ci.collect import collect_wheels, find_files, merge_reports, summary
+from polywheel.ci.collect import (
+    collect_wheels,
+    find_files,
+    merge_reports,
+    summary,
+    unreported_jobs,
+)
 from polywheel.cli import say
 from polywheel.config.reader import Table
 from polywheel.errors import BuildError, ConfigError, Problem, WheelError
@@ -27,13 +34,16 @@ def collect(options: argparse.Namespace) -> int:
     if not options.folder.is_dir():
         raise ConfigError(f"the folder {options.folder} does not exist", at="DIR")
     artifacts = find_files(options.folder)
-    if not artifacts.wheels and not artifacts.reports and options.result in {None, "success"}:
+    empty = not artifacts.wheels and not artifacts.reports
+    if empty and options.plan is None and options.result in {None, "success"}:
         raise ConfigError(
             f"{options.folder} contains no wheels and no reports",
             hint="pass the folder that contains the artifacts of all jobs",
         )
     tables, problems = _read_reports(artifacts.reports)
     reports = merge_reports(tables)
+    if options.plan is not None:
+        reports = replace(reports, unreported=unreported_jobs(reports, options.plan))
     wheels, wrong = collect_wheels(artifacts, reports, options.output)
     problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
     if options.report is not None:
@@ -42,9 +52,9 @@ def collect(options: argparse.Namespace) -> int:
     _show_problems(problems)
     if problems:
         return WheelError.exit_code
-    missing = reports.missing
+    missing = len(reports.missing) + len(reports.unreported)
     if missing:
-        say(f"missing: {quantity(len(missing), 'wheel')}")
+        say(f"missing: {quantity(missing, 'wheel')}")
     if options.result not in {None, "success"}:
         say(f"the CI jobs ended with {options.result}")
     if missing or options.result not in {None, "success"}:

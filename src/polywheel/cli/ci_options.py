@@ -95,6 +95,8 @@ _GITLAB = f"""\
 _COLLECT = """\
 -o --output DIST  write the wheels to DIST (default: dist)
 --report FILE     write the merged report to FILE
+--plan FILE       the output of polywheel matrix --json or --format github; name its wheels that are
+                  in no report, because their jobs were lost
 --result {success,failure,cancelled,skipped}
                   the result of the build jobs in CI; anything but success is a failure
 """

@@ -17,6 +17,7 @@ from polywheel.ci.collect import escape_markdown
 from polywheel.cli.ci import run
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import read_durations
+from support.plans import job, plan_of
 
 WHEEL = "demo-1.0-py3-none-any-{}.whl"
 
@@ -356,3 +357,40 @@ def test_a_long_summary_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "and 1600 more" in out
     assert len(out) < 1_000_000
+
+
+def test_wheels_of_a_lost_job_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its runner died, so it handed over no report that would name them."""
+    folder, plan = tmp_path / "all", tmp_path / "plan.json"
+    folder.mkdir()
+    handed(folder, "v1")
+    entries = [{"jobs": "any-py3-v1 any-py3-v2"}, {"jobs": "any-py3-v_3"}]
+    plan.write_text(json.dumps({"include": entries}), encoding="utf-8")
+    report = tmp_path / "report.json"
+    command = ["collect", str(folder), "-o", str(tmp_path / "dist"), "--plan", str(plan)]
+    assert run([*command, "--report", str(report)]) == 1
+    said = capsys.readouterr()
+    assert "missing: 2 wheels" in said.err
+    assert "**2 not built**" in said.out
+    assert "### Without a report\n\n- any-py3-v2\n- any-py3-v&#95;3\n" in said.out
+    assert json.loads(report.read_text(encoding="utf-8"))["exit-code"] == 1
+    plan.write_text(json.dumps({"include": entries[:0]}), encoding="utf-8")
+    assert run(command) == 0
+    # Without any artifact, all of them.
+    capsys.readouterr()
+    plan.write_text(plan_of([job("v1")], [job("v2")]).to_json(), encoding="utf-8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run(["collect", str(empty), "-o", str(tmp_path / "dist"), "--plan", str(plan)]) == 1
+    assert "missing: 2 wheels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"include": 1}', '{"include": [{"jobs": 1}]}', "{}"])
+def test_a_plan_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text(text, encoding="utf-8")
+    handed(tmp_path / "all", "v1")
+    command = ["collect", str(tmp_path / "all"), "-o", str(tmp_path / "dist")]
+    with pytest.raises(ConfigError):
+        run([*command, "--plan", str(tmp_path / "plan")])
+    with pytest.raises(ConfigError, match="can't be read"):
+        run([*command, "--plan", str(tmp_path / "missing")])
