@@ -260,10 +260,10 @@ def end_all(mark: str) -> None:
     """What an animal left in a session of its own."""
     if sys.platform == "win32":
         return
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if mark.encode() in path.read_bytes():
-                os.kill(int(path.parent.name), signal.SIGKILL)
+            if mark.encode() in (path / "environ").read_bytes():
+                os.kill(int(path.name), signal.SIGKILL)
 
 
 def backends(figures: campaign.Figures, numbers: Sequence[int]) -> None:

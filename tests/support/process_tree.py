@@ -14,14 +14,16 @@ import pytest
 def parents() -> dict[int, int]:
     """The parent of every process that has not ended."""
     found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            _, _, rest = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
+            _, _, rest = (
+                (path / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+            )
         except OSError:  # it has ended
             continue
         state, parent = rest.split()[:2]
         if state != "Z":
-            found[int(path.parent.name)] = int(parent)
+            found[int(path.name)] = int(parent)
     return found
 
 
@@ -64,10 +66,11 @@ def _send(process: int, number: int) -> None:
 def marked_processes(mark: str) -> list[str]:
     """The commands of processes that have the mark in their environment; zombies do not count."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    # A pattern with a second part looks at each process, and fails if one has just ended.
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if mark.encode() in path.read_bytes():
-                command = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if mark.encode() in (path / "environ").read_bytes():
+                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if command.strip():
                     found.append(command.strip()[:100])
         except OSError:
