@@ -51,6 +51,9 @@ x86_64.level = ["company"]
 MATRIX = """\
 [tool.polywheel.matrix.axes.level]
 company = ["x86_64 :: level :: company"]
+# The preset of polywheel does not know this value.
+[tool.polywheel.providers.x86_64]
+query = "plugin"
 """
 PROVIDER = "x86_64=provider-variant-x86-64@provider_variant_x86_64.plugin:X8664Plugin"
 
