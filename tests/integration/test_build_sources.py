@@ -493,6 +493,8 @@ def test_a_provider_that_is_a_plugin(tmp_path: Path) -> None:
             'plugin-api = "provider_variant_x86_64.plugin:X8664Plugin"\n'
             '[variant.variants.good]\nx86_64.level = ["v3"]\n'
             '[variant.variants.bad]\nx86_64.level = ["v99"]\n'
+            # The preset knows that the plugin has no such value.
+            '[tool.polywheel.providers.x86_64]\nquery = "plugin"\n'
             "[tool.polywheel.matrix]\n",
             "pure.py": "",
         },
