@@ -473,6 +473,30 @@ def test_settings_of_the_project_are_in_its_workflow(project: Path) -> None:
     assert jobs["publish"]["steps"][0]["with"]["pattern"] == "cuda-{wheels,sdist}"
 
 
+def test_settings_without_effect_on_cibuildwheel_are_named(project: Path) -> None:
+    write_project(project, {"ci/setup/action.yml": "", "ci/after/action.yaml": ""})
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    done = polywheel("ci", "cibuildwheel", "-o", "-", cwd=project, apart=True)
+    assert "note: setup-action, after-build-action, cache-size (" in done.stderr
+    path = write_project(project, {"w.yml": done.stdout}) / "w.yml"
+    holds_to(KINDS["cibuildwheel"], path)
+    zizmor(path)
+    assert [*complaints(path)] == []
+    document = load(done.stdout)
+    assert document["jobs"]["sdist"]
+    builds = [job for name, job in document["jobs"].items() if name.startswith("build-")]
+    for job in builds:
+        assert job["timeout-minutes"] == 120
+        assert job["steps"][-1]["with"]["name"].startswith("cuda-")
+    reusable = "[tool.polywheel.ci.github]\nreusable = true\n" + LOGIN
+    (project / "pyproject.toml").write_text(PROJECT + reusable, encoding="utf-8")
+    path.write_text(ci(project, "cibuildwheel", "-o", "-"), encoding="utf-8")
+    holds_to(KINDS["cibuildwheel"], path)
+    called = load(path.read_text(encoding="utf-8"))["on"]["workflow_call"]
+    assert called == {"secrets": {"REGISTRY": {"required": False}}}
+
+
 def test_who_asks_for_a_publication_gets_one(project: Path) -> None:
     """A tag, or a person; in a reusable workflow only the caller."""
     options = ["--publish", "--release-assets", "-o", "-"]

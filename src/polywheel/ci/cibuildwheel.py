@@ -203,9 +203,10 @@ def _run_name(plan: Plan, build: Build) -> str:
 def cibuildwheel_workflow(workflow: Workflow, entries: Sequence[Entry]) -> str:
     """Return the workflow. Raises ConfigError for a target without a runner."""
     runs = [run for entry in entries for run in entry.runs]
+    logins = [run.login.credentials for run in runs if run.login is not None]
     return render_template(
         "cibuildwheel.yml.j2",
-        **template_values(workflow, selectable=False),
+        **template_values(workflow, selectable=False, logins=logins),
         version=read_pinned().version,
         builds=workflow_jobs(entries),
         finalize=[

@@ -6,7 +6,7 @@ It does not contain the matrix: every run creates the plan, so a change of the m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -203,7 +203,7 @@ def github_workflow(workflow: Workflow) -> str:
     limit = [] if settings.max_jobs is None else [f"--max-jobs={settings.max_jobs}"]
     return render_template(
         "github.yml.j2",
-        **template_values(workflow, selectable=True),
+        **template_values(workflow, selectable=True, logins=[workflow.credentials]),
         credentials=workflow.credentials,
         setup_action=_local_action(settings.setup_action),
         after_build_action=_local_action(settings.after_build_action),
@@ -232,11 +232,16 @@ def github_workflow(workflow: Workflow) -> str:
     )
 
 
-def template_values(workflow: Workflow, *, selectable: bool) -> dict[str, object]:
-    """Return the values for the templates of all workflows. ``selectable``: whether they can build a part."""
+def template_values(
+    workflow: Workflow, *, selectable: bool, logins: Iterable[Credentials | None]
+) -> dict[str, object]:
+    """Return the values for the templates of all workflows.
+
+    ``selectable``: whether they can build a part. ``logins`` are those for images.
+    """
     settings = workflow.settings
     publishes = settings.publish or settings.release_assets
-    logins = [workflow.credentials.password_secret] if workflow.credentials is not None else []
+    secrets = [login.password_secret for login in logins if login is not None]
     asked = "inputs.publish"
     if not settings.reusable:
         asked = f"(github.event_name == 'push' && {_TAG} || inputs.publish)"
@@ -250,7 +255,7 @@ def template_values(workflow: Workflow, *, selectable: bool) -> dict[str, object
         "prefix": SafeYaml(settings.artifact_prefix),
         "selectable": selectable,
         "publishes": publishes,
-        "secrets": [*logins, *filter(None, [settings.password_secret])],
+        "secrets": list(dict.fromkeys([*secrets, *filter(None, [settings.password_secret])])),
         "after_collect": ["collect", "sdist"] if settings.sdist else ["collect"],
         "publish_condition": SafeYaml(f"${{{{ {asked} }}}}"),
         "release_condition": SafeYaml(f"${{{{ {_TAG} && {asked} }}}}"),

@@ -35,7 +35,7 @@ from polywheel.cli.plans import (
     print_warnings,
     read_project_of,
 )
-from polywheel.config.project import PYPROJECT, Project
+from polywheel.config.project import PYPROJECT, Project, look_up
 from polywheel.errors import ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.ci import GitHubSettings
@@ -160,6 +160,11 @@ def _cibuildwheel(
     from polywheel.ci.cibuildwheel import cibuildwheel_workflow, plan_entries
 
     workflow = _workflow(options, project, plan, repository)
+    keys = look_up(project.tables, "tool.polywheel.ci.github")
+    unused = [key for key in _OWN_BUILDS if isinstance(keys, dict) and key in keys]
+    if unused:
+        at = workflow.settings.at
+        say(f"note: {', '.join(unused)} ({at}): no effect, because only cibuildwheel builds")
     entries = plan_entries(
         project,
         plan,
@@ -195,6 +200,8 @@ def _workflow(
     )
 
 
+_OWN_BUILDS = ("setup-action", "after-build-action", "cache", "cache-size", "pr-subset")
+"""Settings for the steps of polywheel's own builds."""
 _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
 
 
