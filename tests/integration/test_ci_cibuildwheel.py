@@ -126,7 +126,7 @@ def test_the_path_of_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> 
     for name, place in {"linux-x86-64": "/project", "macos-arm64": "${GITHUB_WORKSPACE}"}.items():
         env = filled(jobs[f"build-{name}"]["env"], {}, {})
         assert env["CIBW_ENVIRONMENT"] == f'HERE="{place}/inner \\$HOME/x"'
-        assert env["CIBW_BEFORE_BUILD"] == "sh {package}/x.sh"
+        assert env["CIBW_BEFORE_BUILD"] == "cd './inner $HOME' && sh {package}/x.sh"
 
 
 def run_step(job: dict[str, Any], entry: dict[str, Any], folder: Path, **env: str) -> str:

@@ -176,6 +176,7 @@ def _plan_runs(
             config_settings={},
             environment={},
             project=(PROJECT if platform.in_container else _CHECKOUT) + inner,
+            folder=source,
             tables=tables,
             environ={},
         )

@@ -78,6 +78,7 @@ def cibuildwheel_variables(
     config_settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
     project: str,
+    folder: str = ".",
     links: str | None = None,
     tables: Mapping[str, Any],
     engine: str = "docker",
@@ -87,7 +88,8 @@ def cibuildwheel_variables(
 
     ``settings`` are those of their build. ``config_settings`` are the user's. ``environment`` has
     more variables for builds, repairs, and tests. ``project`` is the path of the project where the
-    build runs, and may contain ``$NAME``. ``links`` is the URL of a folder with wheels for
+    build runs, and may contain ``$NAME``. ``folder`` is its path relative to the folder in which
+    cibuildwheel runs. ``links`` is the URL of a folder with wheels for
     them, ``tables`` is the project's ``[tool.cibuildwheel]``, and ``engine`` is the container
     engine unless the user selects one. Settings and environment variables are appended to those of
     ``environ`` and the tables. The commands and the image of ``settings`` override those of the
@@ -118,10 +120,10 @@ def cibuildwheel_variables(
         if texts:
             _append_option(variables, option, " ".join(texts), platform, environ)
     own = {
-        "before-all": settings.before_all,
-        "before-build": settings.before_build,
-        "repair-wheel-command": settings.repair_command,
-        "test-command": settings.test_command,
+        "before-all": _in_folder(settings.before_all, folder, platform),
+        "before-build": _in_folder(settings.before_build, folder, platform),
+        "repair-wheel-command": _in_folder(settings.repair_command, folder, platform),
+        "test-command": settings.test_command,  # it starts in an empty folder
     }
     if platform.in_container and settings.image != platform.default_image:
         own[platform.image_option] = settings.image or None
@@ -136,6 +138,17 @@ def cibuildwheel_variables(
         key = "create-args" if "create-args" in selected else "create_args"
         variables[ENGINE] = f"{selected}; {key}: {arguments}"
     return variables
+
+
+def _in_folder(command: str | None, folder: str, platform: BuildPlatform) -> str | None:
+    """Return a command that runs in a folder below the one in which cibuildwheel starts it."""
+    if not command or folder == ".":
+        return command
+    if platform.platform == "windows":
+        quoted_folder = '"{}"'.format(folder.replace("/", "\\"))
+    else:
+        quoted_folder = shlex.quote(folder)
+    return f"cd {quoted_folder} && {command}"
 
 
 def quoted(text: str) -> str:

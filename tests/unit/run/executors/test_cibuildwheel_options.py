@@ -220,6 +220,31 @@ def test_container_options_are_added_to_the_engine(
     assert "CIBW_CONTAINER_ENGINE" not in told(tables=tables), "no options"
 
 
+@pytest.mark.parametrize(
+    ("target", "start"),
+    [("linux-x86_64", "cd './a $b' && "), ("windows-x86_64", r'cd ".\a $b" && ')],
+)
+def test_commands_run_in_the_folder_of_the_project(target: str, start: str) -> None:
+    """Not in the root of the repository, where cibuildwheel starts them. Tests start in an empty folder."""
+    settings = BuildSettings(
+        before_all="a", before_build="b {project}", repair_command="", test_command="d {project}"
+    )
+    found = cibuildwheel_variables(
+        [job("v3", "3.12", target)],
+        settings,
+        require_platform(target),
+        config_settings={},
+        environment={},
+        project="",
+        folder="./a $b",
+        tables={},
+    )
+    assert found["CIBW_BEFORE_ALL"] == f"{start}a"
+    assert found["CIBW_BEFORE_BUILD"] == f"{start}b {{package}}"
+    assert found["CIBW_REPAIR_WHEEL_COMMAND"] == ""
+    assert found["CIBW_TEST_COMMAND"] == "d {package}"
+
+
 def test_what_the_project_says_is_added_to() -> None:
     found = told(environment={"A": "1"})
     assert found["CIBW_INHERIT"] == "config-settings: append; environment: append"
