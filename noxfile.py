@@ -10,6 +10,7 @@ nox -s gitlab           pipelines of polywheel ci gitlab, run by gitlab-ci-local
                         with polywheel, as in docs/ci.md, which needs what the next session needs
 nox -s cibuildwheel     the real cibuildwheel: on Linux, as root, with podman, runc and debootstrap; or with
                         any engine that it knows and CIBW_MANYLINUX_X86_64_IMAGE, an image that is there
+nox -s ci-entries       entries of generated workflows: needs nvcc, and what the last one needs
 """
 
 from __future__ import annotations
@@ -85,3 +86,9 @@ def cibuildwheel(session: nox.Session) -> None:
     """Makes an image of this machine's Pythons the first time, see tests/containers/image.sh."""
     session.install("-e", ".[cli,test]")
     session.run("pytest", "-m", "cibuildwheel", *session.posargs)
+
+
+@nox.session(name="ci-entries")
+def ci_entries(session: nox.Session) -> None:
+    session.install("-e", ".[cli,test]", "pip")  # with pip, a workflow installs cibuildwheel
+    session.run("pytest", "-m", "ci_entries", *session.posargs)

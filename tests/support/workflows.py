@@ -8,6 +8,8 @@ action that is not known here is an error.
 from __future__ import annotations
 
 import fnmatch
+import glob
+import itertools
 import json
 import os
 import re
@@ -21,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from support.job_containers import JobContainer
 from support.projects import ROOT
 
 Context = Mapping[str, Any]
@@ -143,11 +146,20 @@ class Machine:
     """``RUNNER_TEMP``, in which the action keeps what it installs."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
+    docker: bool = False
+    """Whether jobs with an image run in a container. Otherwise, they run on this machine."""
+
     artifacts: dict[str, dict[str, bytes]] = field(default_factory=dict)
     summary: str = ""
     log: str = ""
     ran: list[str] = field(default_factory=list)
-    """The shell scripts that ran."""
+    """The scripts that ran."""
+
+    container: JobContainer | None = None
+    """The container of the current job."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The variables of the current job."""
 
     def job(self, job: Mapping[str, Any], context: Context) -> tuple[str, dict[str, str]]:
         """``success`` or ``failure`` of a job, and its outputs."""
@@ -157,14 +169,30 @@ class Machine:
         state = {"failed": False}
         functions = self._functions(workspace, state)
         around = {"github": dict(self.event), "steps": steps, "job": {}, **context}
-        for step in job["steps"]:
-            if not _runs(step, around, functions, state):
-                continue
-            outputs = self._step(step, around, functions, workspace)
-            if outputs is None:
-                state["failed"] = True
-            elif "id" in step:
-                steps[step["id"]] = {"outputs": outputs}
+        around["runner"] = {"temp": str(self.temporary)}
+        self.variables = filled(job.get("env", {}), around, functions)
+        container = filled(job.get("container", {}), around, functions)
+        if self.docker and container.get("image"):
+            self.container = JobContainer.start(
+                container["image"],
+                container["options"],
+                workspace=workspace,
+                temporary=self.temporary,
+            )
+            around["job"] = {"container": {"id": self.container.id}}
+        try:
+            for step in job["steps"]:
+                if not _runs(step, around, functions, state):
+                    continue
+                outputs = self._step(step, around, functions, workspace)
+                if outputs is None:
+                    state["failed"] = True
+                elif "id" in step:
+                    steps[step["id"]] = {"outputs": outputs}
+        finally:
+            if self.container is not None:
+                self.container.remove()
+                self.container = None
         said = filled(job.get("outputs", {}), around, functions) if not state["failed"] else {}
         return "failure" if state["failed"] else "success", said
 
@@ -174,7 +202,7 @@ class Machine:
         """The outputs of a step; None where it fails."""
         if "run" in step:
             env = filled(step.get("env", {}), context, functions)
-            if "CACHE_KILOBYTES" in env:  # not the cache of this machine
+            if "CACHE_KILOBYTES" in env and self.container is None:  # not the cache of this machine
                 env |= {"HOME": str(self.scratch), "CACHE": str(self.scratch / "cache")}
             assert "${{" not in step["run"], "a shell line with an expression in it"
             return self._shell(step["run"], step["shell"], env, workspace)
@@ -200,7 +228,8 @@ class Machine:
             for name, one in action["inputs"].items()
         }
         steps: dict[str, Any] = {}
-        context = {"inputs": inputs, "steps": steps, "job": {}}
+        job = {"container": {"id": self.container.id}} if self.container is not None else {}
+        context = {"inputs": inputs, "steps": steps, "job": job}
         for step in action["runs"]["steps"]:
             if "if" in step and not evaluate(step["if"].strip("${} "), context, {}):
                 continue
@@ -217,34 +246,48 @@ class Machine:
     def _shell(
         self, script: str, shell: str, env: Mapping[str, str], workspace: Path
     ) -> dict[str, str] | None:
-        assert shell == "bash"
         self.ran.append(script)
         temporary = self.temporary
         files = {name: temporary / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         for path in files.values():
             path.write_text("", encoding="utf-8")
-        (temporary / "script.sh").write_text(script, encoding="utf-8")
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(temporary / "script.sh")],
-            cwd=workspace,
-            env={
-                **os.environ,
-                **self.environment,
-                "RUNNER_TEMP": str(temporary),
-                "GITHUB_WORKSPACE": str(workspace),
-                "GITHUB_ACTION_PATH": str(ROOT / ".github" / "actions" / "polywheel"),
-                **{name: str(path) for name, path in files.items()},
-                **{name: str(value) for name, value in env.items()},
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
-        )
-        self.log += done.stdout
+        path = temporary / ("script.sh" if shell == "bash" else "script.py")
+        path.write_text(script, encoding="utf-8")
+        command = {
+            "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"],
+            "python": [sys.executable],
+        }[shell]
+        folders = {
+            "RUNNER_TEMP": temporary,
+            "GITHUB_WORKSPACE": workspace,
+            "GITHUB_ACTION_PATH": ROOT / ".github" / "actions" / "polywheel",
+            **files,
+        }
+        variables = {name: str(value) for name, value in {**self.variables, **env}.items()}
+        if self.container is not None:
+            inside = {name: self.container.inside(folder) for name, folder in folders.items()}
+            command = [*command, self.container.inside(path)]
+            code, printed = self.container.execute(command, {**inside, **variables})
+        else:
+            done = subprocess.run(
+                [*command, str(path)],
+                cwd=workspace,
+                env={
+                    **os.environ,
+                    **self.environment,
+                    **{name: str(folder) for name, folder in folders.items()},
+                    **variables,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                check=False,
+            )
+            code, printed = done.returncode, done.stdout
+        self.log += printed
         self.summary += files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
-        if done.returncode != 0:
+        if code != 0:
             return None
         return dict(outputs(files["GITHUB_OUTPUT"].read_text(encoding="utf-8")))
 
@@ -288,14 +331,21 @@ def _checkout(machine: Machine, _: Mapping[str, Any], workspace: Path) -> dict[s
 
 
 def _upload(machine: Machine, given: Mapping[str, Any], workspace: Path) -> dict[str, str] | None:
+    """``path`` as in actions/upload-artifact: names are relative to the part of a pattern before its first ``*``.
+
+    With several patterns, they are relative to the folder that these parts have in common.
+    """
     found: list[Path] = []
+    tops = []
     for pattern in given["path"].split():
-        whole = Path(pattern)
-        for path in [whole] if whole.is_absolute() else sorted(workspace.glob(pattern)):
+        whole = workspace / pattern
+        tops.append(Path(*itertools.takewhile(lambda part: "*" not in part, whole.parts)))
+        for path in map(Path, sorted(glob.glob(str(whole)))):  # noqa: PTH207 - an absolute pattern
             found += [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
     if not found:
         return None if given["if-no-files-found"] == "error" else {}
-    top = Path(os.path.commonpath([path.parent for path in found]))
+    top = Path(os.path.commonpath(tops))
+    top = top.parent if top.is_file() else top
     assert not re.search(r'[":<>|*?\r\n\\/]', given["name"])
     machine.artifacts[given["name"]] = {
         path.relative_to(top).as_posix(): path.read_bytes() for path in found
@@ -309,7 +359,8 @@ def _download(machine: Machine, given: Mapping[str, Any], workspace: Path) -> di
         if "pattern" in given:
             if not any(fnmatch.fnmatchcase(name, one) for one in _braces(given["pattern"])):
                 continue
-            folder /= name
+            if not given.get("merge-multiple"):
+                folder /= name
         elif name != given["name"]:
             continue
         for inner, content in files.items():
