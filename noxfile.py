@@ -1,6 +1,7 @@
 """Checks that are asked for by name: slow ones, and ones that need more than `make test` sets up.
 
-nox -s pypi             what takes long: projects from PyPI, kills in the middle of builds, large matrices
+nox -s pypi             what takes long: projects from PyPI, examples/torch (downloads 3 GB), kills in the middle of
+                        builds, large matrices
 nox -s endurance        kills, mutated inputs, hostile backends, shortages, for an hour or more; see
                         docs/reliability.md; nox -s endurance -- --count 100 for less of each
 nox -s uv-choices       what explain predicts for 400 random releases, compared with what uv installs;

@@ -274,6 +274,11 @@ def test_a_backend_that_can_not_be_imported_without_a_requirement_of_the_variant
     done = build(source, "--wheel", "-Cvariant-label=fast", check=False)
     assert "ModuleNotFoundError: No module named 'absent_tool'" in done.stdout
     assert "the variant requires 'absent-tool==1.*', which is not installed" in done.stdout
+    # Without a variant there is no such requirement.
+    code = "from polywheel import backend; backend.get_requires_for_build_wheel()"
+    done = run([sys.executable, "-c", code], cwd=source, check=False)
+    assert done.returncode == 1
+    assert "requires of setup rules are installed only for the wheels of variants" in done.stdout
 
 
 def test_a_broken_variant_table_does_not_keep_a_plain_wheel_from_being_built(

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polywheel.backend.hook_call import HookCall
-from polywheel.backend.requirements import ask_again, ask_early, check_installed
+from polywheel.backend.requirements import (
+    ask_again,
+    ask_early,
+    check_installed,
+    with_hint_about_variants,
+)
 from polywheel.config.selection import ConfigSettings, Selection
-from polywheel.errors import BuildError, ConfigError
+from polywheel.errors import BuildError, ConfigError, UnsupportedError
 from polywheel.system.temporary import temporary_folder
 
 _MAX_NAME = 255
@@ -35,7 +40,13 @@ def get_requires(call: HookCall) -> list[str]:
     For a variant they include the plugins of its namespaces, and the requirements in its build setup.
     """
     if call.variant is None:
-        return _requirements(call, call.real_backend().call(call.hook, call.settings))
+        try:
+            answer = call.real_backend().call(call.hook, call.settings)
+        except UnsupportedError:
+            raise
+        except BuildError as error:
+            raise with_hint_about_variants(call, error) from None
+        return _requirements(call, answer)
     from polywheel.setup.resolve import build_requirements
 
     _refuse_label_under_pip(call)

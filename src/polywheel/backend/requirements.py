@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,22 @@ def ask_again(call: HookCall, ask: Callable[[], list[str]], of_variant: Sequence
             for one in missing
         )
     _remove(mark)
+
+
+def with_hint_about_variants(call: HookCall, error: BuildError) -> BuildError:
+    """The failure of a hook without a variant. Its project may have requirements for variants only."""
+    from polywheel.setup.resolve import has_requirements
+
+    try:
+        if not has_requirements(call.project):
+            return error
+    except ConfigError:  # the failure of the backend is the one to report
+        return error
+    hint = (
+        "see its output above; the requires of setup rules are installed only for the wheels of variants: "
+        "if it needs one of them, build only such wheels, or add it to build-system.requires"
+    )
+    return BuildError.collected(replace(problem, hint=hint) for problem in error.problems)
 
 
 def check_installed(call: HookCall, of_variant: Sequence[Entry]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from polywheel.config.reader import Problems, Table, type_name
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError, Problem, WheelError
-from polywheel.model.variant import Provider, Variant, VariantMetadata
+from polywheel.model.variant import ABI_DEPENDENCY, Provider, Variant, VariantMetadata
 from polywheel.system.files import refuse_constant, unique_keys
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/850/v0.2.0.json"
@@ -29,13 +29,19 @@ def variant_json(variant: Variant, metadata: VariantMetadata) -> bytes:
     Raises ConfigError if no namespace is declared (PEP 825: the list must not be empty), or if a provider
     can't be written to a wheel.
     """
+    require_namespaces(metadata)
+    return variant_document(metadata, [variant])
+
+
+def require_namespaces(metadata: VariantMetadata) -> None:
+    """Raise ConfigError if a project declares no namespace."""
     if not metadata.namespaces:
         raise ConfigError(
             "a variant wheel needs at least one namespace, and none is declared",
             at="pyproject.toml: variant.default-priorities.namespace",
-            hint="declare the namespaces of this project's variants and their providers",
+            hint="declare the namespaces of this project's variants and their providers; "
+            f"{ABI_DEPENDENCY} does not count, because it has no provider",
         )
-    return variant_document(metadata, [variant])
 
 
 def variant_document(

@@ -10,6 +10,7 @@ from polywheel.config.matrix_table import MatrixTables, read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
+from polywheel.formats.variant_json import require_namespaces
 from polywheel.matrix.build_settings import ResolvedSettings, SettingsResolver
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell
@@ -59,6 +60,8 @@ def expand_project(project: Project) -> Plan:
     matrix = tables.matrix
     profile = choose_backend(project).profile_name
     expansion = _expand_here(project, tables, rules=True)
+    if any(cell.label is not None for cell in expansion.cells):
+        require_namespaces(project.metadata)
     tag = wheel_tag(project, profile, matrix.wheel_tag)
     wheels = _wheels(expansion.cells, tag)
     settings = _build_settings(project, tables, wheels, tag)

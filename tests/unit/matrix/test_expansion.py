@@ -1458,3 +1458,14 @@ def test_a_variant_that_asks_for_nothing(matrix: str, rule: str, warned: str) ->
     warnings = plan_of(text).warnings
     assert len(warnings) == bool(warned)
     assert not warned or f"the variants {warned} ask" in warnings[0]
+
+
+def test_variants_of_abi_dependencies_alone_are_refused_before_anything_is_built() -> None:
+    axis = """
+    [tool.polywheel.matrix.axes.torch]
+    torch26 = ["abi_dependency :: torch :: 2.6"]
+    """
+    problem = one_problem(axis, variant="[variant]\n")
+    assert problem.what == "a variant wheel needs at least one namespace, and none is declared"
+    assert "abi_dependency does not count" in str(problem.hint)
+    assert labels(plan_of("plain = true\n", variant="[variant]\n")) == [None]
