@@ -16,7 +16,7 @@ LAYERS = (
     {"ci", "init"},
     {"run"},
     {"backend"},
-    {"matrix", "index"},
+    {"matrix", "index", "audit"},
     {"wheel"},
     {"setup"},
     {"providers", "formats"},
