@@ -20,6 +20,7 @@ from polywheel.ci.rendering import read_pins
 from support.actionlint import complaints
 from support.builds import run
 from support.commands import polywheel
+from support.gitlab_jobs import load_pipeline, plan_jobs, resolved
 from support.projects import write_project
 from support.referees import holds_to, zizmor
 from support.workflows import filled, load
@@ -144,7 +145,8 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
     write_project(project, files)
     ci(project, kind, *options, "-o", path)
     holds_to(KINDS[kind], path)
-    assert load(path.read_text(encoding="utf-8"))
+    read = load_pipeline if kind == "gitlab" else load
+    assert read(path.read_text(encoding="utf-8"))
     if kind != "gitlab":
         zizmor(path)
         assert [*complaints(path)] == []
@@ -235,7 +237,7 @@ def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> Non
     config = write_project(project, {f"{name} tables.toml": tables}) / f"{name} tables.toml"
     ci(inner, kind, ".", "--config", config, "-o", project / "file.yml")
     text = (project / "file.yml").read_text(encoding="utf-8")
-    document = load(text)
+    document = load_pipeline(text) if kind == "gitlab" else load(text)
     holds_to(KINDS[kind], project / "file.yml")
     found = dict(texts(document))
     where = {at for at, one in found.items() if 'rm -rf "$HOME"' in one}
@@ -639,11 +641,14 @@ def test_the_child_pipeline_of_gitlab_is_whole(more: str, project: Path) -> None
     """The include and the jobs of the plan, put together as GitLab does."""
     (project / "pyproject.toml").write_text(PROJECT + more, encoding="utf-8")
     (project / "a.yml").write_text(".wheels: {}\n", encoding="utf-8")
-    include = load(ci(project, "gitlab", "-o", "-"))
+    include = load_pipeline(ci(project, "gitlab", "-o", "-"))
     plan = polywheel("matrix", "--format", "gitlab", cwd=project)
-    jobs = json.loads(plan.stdout[plan.stdout.index("{") :])
+    text = plan.stdout[plan.stdout.index("{") :]
+    jobs = plan_jobs(text)
     assert not {*jobs} & {*include}
-    child = {**include, **jobs}
+    merged = {**include, **json.loads(text)}
+    child = resolved(merged, merged)
+    assert "polywheel-planned.json" in child["polywheel-collect"]["script"][0][0]
     path = project / "child.yml"
     path.write_text(json.dumps(child), encoding="utf-8")
     holds_to(KINDS["gitlab"], path)

@@ -15,11 +15,10 @@ import pytest
 
 from support.build_command import CACHE
 from support.builds import read_wheel, run
-from support.gitlab_jobs import script_of, variables_of
+from support.gitlab_jobs import PLANNED, load_pipeline, plan_jobs, script_of, variables_of
 from support.index_wheels import V1, V2, variant, write_wheel
 from support.projects import HERE, example
 from support.uploads import package_index
-from support.workflows import load
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")
 SETTINGS = f"""
@@ -77,7 +76,7 @@ def generated(project: Path, *options: str) -> dict[str, Any]:
     command: list[str | Path] = [sys.executable, "-m", "polywheel", "ci", "gitlab", project]
     run([*command, *options], cwd=project.parent)
     text = (project.parent / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8")
-    return load(text)
+    return load_pipeline(text)
 
 
 def test_the_scripts_end_with_wheels_and_an_index(
@@ -94,21 +93,23 @@ def test_the_scripts_end_with_wheels_and_an_index(
     requirement = f"polywheel @ {wheel.as_uri()}"
     pipeline = generated(project, "--max-jobs=1", f"--requirement={requirement}")
     job("polywheel-plan", pipeline, checkout)
-    jobs = json.loads((checkout / "polywheel-jobs.yml").read_text(encoding="utf-8"))
+    text = (checkout / "polywheel-jobs.yml").read_text(encoding="utf-8")
+    child = {**pipeline, **json.loads(text)}
+    jobs = plan_jobs(text)
     assert len(jobs) == 1, "both builds in one job"
     (checkout / "polywheel-jobs.yml").unlink()
     here = {**with_polywheel, "POLYWHEEL_REQUIREMENT": "polywheel>=0.1"}
     for number, identifier in enumerate(jobs):
-        job(identifier, {**pipeline, **jobs}, checkout, {**here, "CI_JOB_ID": str(number)})
+        job(identifier, child, checkout, {**here, "CI_JOB_ID": str(number)})
     out = checkout / "polywheel-out"
     assert sorted(one.name for one in (out / "0").iterdir()) == ["logs", "report.json", "wheels"]
     seen = (checkout / "hooks.txt").read_text(encoding="utf-8").splitlines()
     (values,) = [one["variables"] for one in jobs.values()]
     assert seen[0] == f"mkl openblas, {HERE}, {values['POLYWHEEL_TARGET']}"
     assert [one.rpartition("-")[2] for one in seen[1:]] == ["mkl.whl", "openblas.whl"]
-    job("polywheel-sdist", pipeline, checkout, {**here, **isolated})
+    job("polywheel-sdist", child, checkout, {**here, **isolated})
     shutil.rmtree(project)  # the job that collects needs no more than artifacts
-    job("polywheel-collect", pipeline, checkout, here)
+    job("polywheel-collect", child, checkout, here)
     dist = checkout / "dist"
     wheels = sorted(dist.glob("*.whl"))
     assert [one.stem.rpartition("-")[2] for one in wheels] == ["mkl", "openblas"]
@@ -133,8 +134,34 @@ def test_pipelines_select_wheels_by_variables(
         ({"CI_PIPELINE_SOURCE": merge_request, "POLYWHEEL_SELECT": "o*"}, {"openblas"}),
     ):
         job("polywheel-plan", pipeline, tmp_path, {**with_polywheel, **said})
-        jobs = json.loads((tmp_path / "polywheel-jobs.yml").read_text(encoding="utf-8"))
+        jobs = plan_jobs((tmp_path / "polywheel-jobs.yml").read_text(encoding="utf-8"))
         assert {one["variables"]["POLYWHEEL_LABEL"] for one in jobs.values()} == labels
+
+
+def test_a_job_that_is_lost_with_its_machine_fails_the_job_that_collects(
+    with_polywheel: dict[str, str], tmp_path: Path
+) -> None:
+    """So the job that publishes, which needs it, does not run."""
+    project = example("flit-core", tmp_path)
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    pipeline = generated(project)
+    job("polywheel-plan", pipeline, tmp_path, with_polywheel)
+    text = (tmp_path / "polywheel-jobs.yml").read_text(encoding="utf-8")
+    child = {**pipeline, **json.loads(text)}
+    lost, built = sorted(plan_jobs(text))
+    assert "missing: 2 wheels" in job("polywheel-collect", child, tmp_path, with_polywheel, code=1)
+    job(built, child, tmp_path, {**with_polywheel, "CI_JOB_ID": "1"})
+    printed = job("polywheel-collect", child, tmp_path, with_polywheel, code=1)
+    assert "missing: 1 wheel" in printed
+    assert "Without a report" in printed
+    assert lost.rpartition("-")[2] in printed.partition("Without a report")[2]
+    assert [*(tmp_path / "dist").glob("*.whl")], "the others are collected"
+    # A plan without the hidden job is no plan of this polywheel.
+    del child[PLANNED]
+    (tmp_path / "polywheel-planned.json").unlink()
+    child = {**child, PLANNED: pipeline[PLANNED]}
+    job("polywheel-collect", child, tmp_path, with_polywheel, code=2)
 
 
 def test_an_image_without_the_right_polywheel_is_an_error(

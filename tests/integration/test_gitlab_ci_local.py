@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from support.builds import read_wheel, run
+from support.gitlab_jobs import load_pipeline, plan_jobs, resolved
 from support.projects import HERE, ROOT, example, write_project
 from support.referees import holds_to
 from support.uploads import Upload, package_index
-from support.workflows import load
 
 pytestmark = [
     pytest.mark.gitlab,
@@ -175,15 +175,15 @@ def test_the_child_pipelines_of_big_projects_are_valid(
     run(["git", "commit", "-qm", "all", "--allow-empty"], cwd=tmp_path)
     run(["git", "remote", "add", "origin", "https://gitlab.example/a/b.git"], cwd=tmp_path)
     run([sys.executable, "-m", "polywheel", "ci", "gitlab", project], cwd=tmp_path)
-    child = load((tmp_path / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
+    include = load_pipeline((tmp_path / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "polywheel", "matrix", str(project), "--format=gitlab"]
     plan = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
-    jobs = json.loads(plan)
+    child = {**include, **json.loads(plan)}
     file = tmp_path / "child.yml"
-    file.write_text(json.dumps({**child, **jobs}), encoding="utf-8")
+    file.write_text(json.dumps(resolved(child, child)), encoding="utf-8")
     holds_to("vendor.gitlab-ci", file)
     command = [gitlab_ci_local, "--no-color", "--list-csv", f"--file={file.name}"]
     command.append("--variable=CI_PIPELINE_SOURCE=parent_pipeline")
     rows = run(command, cwd=tmp_path).stdout.splitlines()
     listed = {row.partition(";")[0] for row in rows if ";test;" in row or ";deploy;" in row}
-    assert listed == {*jobs, "polywheel-collect"}
+    assert listed == {*plan_jobs(plan), "polywheel-collect"}

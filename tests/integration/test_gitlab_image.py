@@ -11,9 +11,8 @@ import pytest
 
 from support.builds import read_wheel, run
 from support.containers import IMAGE, made_image
-from support.gitlab_jobs import script_of, variables_of
+from support.gitlab_jobs import load_pipeline, script_of, variables_of
 from support.projects import ROOT, example
-from support.workflows import load
 
 pytestmark = [
     pytest.mark.gitlab,
@@ -46,7 +45,7 @@ def test_jobs_use_the_polywheel_of_the_image_of_the_docs(wheelhouse: Path, tmp_p
         file.write(TABLES)
     run(["git", "init", "-q"], cwd=checkout)
     run([sys.executable, "-m", "polywheel", "ci", "gitlab", project], cwd=checkout)
-    pipeline = load((checkout / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
+    pipeline = load_pipeline((checkout / ".gitlab" / "polywheel.yml").read_text(encoding="utf-8"))
 
     def job(name: str, **given: str) -> str:
         variables = {**variables_of(name, pipeline), **given, "PIP_FIND_LINKS": "/wheelhouse"}

@@ -17,6 +17,7 @@ from polywheel import expand
 from polywheel.matrix.plan_json import read_plan
 from polywheel.matrix.platforms import this_target
 from support.commands import polywheel
+from support.gitlab_jobs import plan_jobs
 from support.projects import example, write_project
 
 HEAD = """
@@ -249,11 +250,11 @@ def test_github_never_gets_more_than_256(source: Path) -> None:
             assert all(name.startswith(one["target"]) for name in one["jobs"].split())
     _, said = matrix(source, "--format", "github", "--max-jobs", "257", code=2)
     assert "expected at most 256, the largest matrix on GitHub, found 257" in said
-    assert len(json.loads(matrix(source, "--format", "gitlab")[0])) == 300
+    assert len(plan_jobs(matrix(source, "--format", "gitlab")[0])) == 300
 
 
 def test_gitlab_gets_a_pipeline_that_is_yaml_too(source: Path) -> None:
-    document = json.loads(matrix(source, "--format", "gitlab", "--max-jobs", "5")[0])
+    document = plan_jobs(matrix(source, "--format", "gitlab", "--max-jobs", "5")[0])
     assert len(document) == 5
     assert {one["extends"] for one in document.values()} == {".polywheel"}
 

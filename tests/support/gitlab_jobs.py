@@ -2,8 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import yaml
+
+PLANNED = ".polywheel-planned"
+"""The hidden job of a plan, besides those that build."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``!reference [JOB, KEY]``."""
+
+    path: tuple[str, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the tag of GitLab."""
+
+
+def _reference(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> Reference:
+    return Reference(tuple(loader.construct_sequence(node)))
+
+
+_Loader.add_constructor("!reference", _reference)
+
+
+def load_pipeline(text: str) -> dict[str, Any]:
+    """A file of a pipeline. References stay, because they are resolved when all files are merged."""
+    document = yaml.load(text, _Loader)
+    assert isinstance(document, dict)
+    return document
+
+
+def resolved(value: Any, pipeline: Mapping[str, Any]) -> Any:
+    """A value of a merged pipeline with what it refers to."""
+    if isinstance(value, Reference):
+        target: Any = pipeline
+        for key in value.path:
+            target = target[key]
+        return resolved(target, pipeline)
+    if isinstance(value, dict):
+        return {key: resolved(inner, pipeline) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [resolved(inner, pipeline) for inner in value]
+    return value
+
+
+def plan_jobs(text: str) -> dict[str, Any]:
+    """The jobs of a plan that build: all except the hidden one."""
+    jobs: dict[str, Any] = json.loads(text)
+    del jobs[PLANNED]
+    return jobs
 
 
 def merged(name: str, pipeline: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,8 +81,17 @@ def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
 
 def script_of(name: str, pipeline: Mapping[str, Any]) -> str:
     """The lines that run in one shell."""
-    job = merged(name, pipeline)
-    return "\n".join([*job["before_script"], *job["script"]])
+    job = resolved(merged(name, pipeline), pipeline)
+    return "\n".join(_flat([job["before_script"], job["script"]]))
+
+
+def _flat(value: str | list[Any]) -> Iterator[str]:
+    """The lines of nested lists, which references make."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for inner in value:
+            yield from _flat(inner)
 
 
 def variables_of(name: str, pipeline: Mapping[str, Any]) -> dict[str, str]:

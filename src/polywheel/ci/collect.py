@@ -278,7 +278,7 @@ def unreported_jobs(reports: MergedReport, plan: Path) -> tuple[str, ...]:
         try:
             planned = [name for entry in document["include"] for name in entry["jobs"].split()]
         except (AttributeError, KeyError, TypeError):
-            raise ConfigError("expected the matrix of a GitHub job", at=str(plan)) from None
+            raise ConfigError("expected a plan of polywheel matrix", at=str(plan)) from None
     else:
         planned = [job.id for job in parse_plan(content).jobs]
     known = {job["id"] for job in reports.jobs}

@@ -20,6 +20,12 @@ GITHUB_OUTPUT = 1024 * 1024
 _OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_2_([0-9]|1[0-9]|2[0-7]))_")
 """Images with a glibc older than 2.28 (PEP 600)."""
 GITLAB_TEMPLATE = ".polywheel"
+_GITLAB_PLANNED = ".polywheel-planned"
+"""The hidden job whose script writes the ids of all jobs to `_GITLAB_PLAN`, for the job that collects.
+
+They are no variable, because a process accepts at most 128 KiB for one.
+"""
+_GITLAB_PLAN = "polywheel-planned.json"
 GITLAB_MOST = 2 * 1024 * 1024
 """The maximum size of a file of a pipeline on GitLab, in bytes of Ruby objects (``max_yaml_size_bytes``)."""
 _GITLAB_OVERHEAD = 30 * 60
@@ -109,6 +115,7 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
     """A child pipeline in JSON, which is also YAML, with one job for each entry.
 
     Each job extends the hidden job ``.polywheel``. The project writes this job, and includes it with this file.
+    The hidden job ``.polywheel-planned`` has a script that writes a file for ``polywheel ci collect --plan``.
     Raises ConfigError if GitLab would refuse the file for its size.
     """
     wheels = {job.id: job for job in plan.jobs}
@@ -127,7 +134,8 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
         for axis, values in axis_values(wheels[name] for name in pack.jobs).items():
             job["variables"][f"POLYWHEEL_AXIS_{axis}"] = values
         jobs[_job_name(str(entry["id"]))] = job
-    size = ruby_size(jobs)
+    planned = {_GITLAB_PLANNED: {"script": [_write_gitlab_plan(packs)]}}
+    size = ruby_size({**planned, **jobs})
     if size > GITLAB_MOST:
         raise ConfigError(
             f"a child pipeline with {len(jobs)} jobs has {size} bytes as GitLab counts them, and "
@@ -135,7 +143,14 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
             hint=f"combine builds with --max-jobs={len(jobs) * GITLAB_MOST // size // 2}, or select fewer jobs",
         )
     # JSON would escape other characters as pairs of surrogates, which YAML does not support.
-    return json_text(jobs, indent=2, exact=True, ascii_only=False)
+    return json_text({**planned, **jobs}, indent=2, exact=True, ascii_only=False)
+
+
+def _write_gitlab_plan(packs: Iterable[Pack]) -> str:
+    """The line of sh that writes the file for ``polywheel ci collect --plan``. Ids need no quotes."""
+    names = " ".join(name for pack in packs for name in pack.jobs)
+    plan = json_text({"include": [{"jobs": names}]}, exact=True, dense=True)
+    return f"cat > {_GITLAB_PLAN} <<'END'\n{plan}\nEND\n"
 
 
 def gitlab_timeout(seconds: float) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from polywheel.ci.gitlab import (
     check_gitlab_publication,
@@ -18,6 +17,7 @@ from polywheel.ci.gitlab import (
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import GitLabSettings
+from support.gitlab_jobs import PLANNED, Reference, load_pipeline
 from support.plans import HEAD, MATRIX, expanded
 
 EVIL = '\'; rm -rf "$HOME" & $(id) `id` | # \\ : {x} \u2028'
@@ -29,8 +29,7 @@ def include(file: str = "./.gitlab/polywheel.yml", **options: Any) -> dict[str, 
     settings = replace(GitLabSettings(), **{name: options.pop(name) for name in names})
     given: dict[str, Any] = {"config": None, "pr_subset": False, "max_jobs": None, "source": "."}
     text = gitlab_include("# x\n", settings, file=file, **{**given, **options})
-    document: dict[str, Any] = yaml.safe_load(text)
-    return document
+    return load_pipeline(text)
 
 
 def test_the_defaults_have_no_job_to_publish_and_no_sdist() -> None:
@@ -42,6 +41,7 @@ def test_the_defaults_have_no_job_to_publish_and_no_sdist() -> None:
     assert "timeout" not in document[".polywheel"]
     assert document[".polywheel"]["artifacts"]["when"] == "always", "a failure loses no wheel"
     assert document["polywheel-collect"]["rules"][-1]["when"] == "always"
+    assert document["polywheel-collect"]["script"][0] == Reference((PLANNED, "script"))
     assert "GIT_SUBMODULE_STRATEGY" not in document[".polywheel-tools"]["variables"]
 
 

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polywheel.ci.collect import merge_reports, unreported_jobs
 from polywheel.ci.plan_formats import github, github_container, gitlab, ruby_size
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
 from polywheel.model.plan import Plan
+from support.gitlab_jobs import PLANNED, plan_jobs
 from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 KEYS = {
@@ -43,7 +45,7 @@ def test_every_job_is_in_one_entry_and_every_value_a_string(plan: Plan, most: in
     jobs = [name for one in entries for name in one["jobs"].split()]
     assert sorted(jobs) == sorted(one.id for one in plan.jobs)
     assert len({one["id"] for one in entries}) == len(entries)
-    document = json.loads(gitlab(plan, pack(plan, most, {})))
+    document = plan_jobs(gitlab(plan, pack(plan, most, {})))
     jobs = [
         name for one in document.values() for name in one["variables"]["POLYWHEEL_JOBS"].split()
     ]
@@ -103,7 +105,7 @@ def test_a_pack_of_several_pythons_names_them_all() -> None:
 
 def test_a_gitlab_job_extends_the_template_of_the_project(tmp_path: Path) -> None:
     plan = expanded(tmp_path)
-    document = json.loads(gitlab(plan, pack(plan, 256, {})))
+    document = plan_jobs(gitlab(plan, pack(plan, 256, {})))
     assert document["linux-x86_64-cp312-v4"] == {
         "extends": ".polywheel",
         "tags": ["ubuntu-24.04"],
@@ -119,14 +121,25 @@ def test_a_gitlab_job_extends_the_template_of_the_project(tmp_path: Path) -> Non
     assert "image" not in document["windows-x86_64-cp312-v4"]
 
 
+def test_a_gitlab_pipeline_has_a_script_with_the_ids_of_all_wheels(tmp_path: Path) -> None:
+    plan = expanded(tmp_path)
+    (line,) = json.loads(gitlab(plan, pack(plan, 5, {})))[PLANNED]["script"]
+    head, text, *rest = line.split("\n")
+    assert (head, rest) == ("cat > polywheel-planned.json <<'END'", ["END", ""])
+    path = tmp_path / "plan.json"
+    path.write_text(text, encoding="utf-8")
+    missing = unreported_jobs(merge_reports([]), path)
+    assert sorted(missing) == sorted(job.id for job in plan.jobs)
+
+
 def test_a_gitlab_job_has_the_values_of_its_axes(tmp_path: Path) -> None:
     plan = expanded(tmp_path)
-    document = json.loads(gitlab(plan, pack(plan, 256, {})))
+    document = plan_jobs(gitlab(plan, pack(plan, 256, {})))
     variables = document["linux-x86_64-cp312-v2_mkl"]["variables"]
     assert variables["POLYWHEEL_AXIS_level"] == "v2"
     assert variables["POLYWHEEL_AXIS_blas"] == "mkl openblas", "wheels of one build"
     # As many jobs as targets: each has several values.
-    document = json.loads(gitlab(plan, pack(plan, 2, {})))
+    document = plan_jobs(gitlab(plan, pack(plan, 2, {})))
     for one in document.values():
         assert {*one["variables"]["POLYWHEEL_AXIS_level"].split()} == {"v2", "v3"}
         assert {*one["variables"]["POLYWHEEL_PYTHON"].split()} == {"3.11", "3.12"}
@@ -137,7 +150,7 @@ def test_a_gitlab_job_has_the_time_of_all_its_builds_and_half_an_hour(tmp_path: 
     text = f"[tool.polywheel.targets.{name}]\njob-timeout = 601\nrunner = ['a', 'b']\n"
     text += "[[tool.polywheel.overrides]]\nselect = '*-cp312-v4'\njob-timeout = 60\nimage = 'x'\n"
     plan = expanded(tmp_path, HEAD + MATRIX + text)
-    document = json.loads(gitlab(plan, pack(plan, 256, {})))
+    document = plan_jobs(gitlab(plan, pack(plan, 256, {})))
     job = document["linux-x86_64-cp312-v2_mkl"]
     assert (job["timeout"], job["tags"]) == ("41 minutes", ["a", "b"])
     job = document["linux-x86_64-cp312-v4"]
@@ -147,7 +160,7 @@ def test_a_gitlab_job_has_the_time_of_all_its_builds_and_half_an_hour(tmp_path: 
         build.id: build.settings.job_timeout or 0 for build in plan.builds if build.target == name
     }
     together = pack(plan, 4, {})
-    for number, one in enumerate(json.loads(gitlab(plan, together)).values()):
+    for number, one in enumerate(plan_jobs(gitlab(plan, together)).values()):
         builds = [build.id for build in together[number].builds]
         if together[number].target == name:
             assert (
@@ -200,13 +213,13 @@ def test_a_child_pipeline_that_gitlab_would_refuse_is_an_error() -> None:
     assert problem.what.startswith("a child pipeline with 2000 jobs has ")
     found = re.search(r"--max-jobs=(\d+)", str(problem.hint))
     assert found, "advice"
-    assert len(json.loads(gitlab(plan, pack(plan, int(found[1]), {})))) == int(found[1])
+    assert len(plan_jobs(gitlab(plan, pack(plan, int(found[1]), {})))) == int(found[1])
 
 
 def test_names_of_gitlab_jobs_are_neither_hidden_nor_too_long_nor_equal() -> None:
     long = "v" * 300
     plan = plan_of([job("v1", target=".x")], [job(long + "a")], [job(long + "b")], [job("v1")])
-    names = [*json.loads(gitlab(plan, pack(plan, 256, {})))]
+    names = [*plan_jobs(gitlab(plan, pack(plan, 256, {})))]
     assert len(names) == len(set(names)) == 4
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}", name)
