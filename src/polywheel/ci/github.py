@@ -173,9 +173,11 @@ def check_time_limits(settings: GitHubSettings, plan: Plan, *, fixed: bool) -> N
         at = f"{build.set_by.get('job-timeout', plan.targets[build.target].at)}.job-timeout"
         too_long = limit > 60 * build_minutes(settings)
         if len(runner) == 1 and _HOSTED_RUNNER.fullmatch(runner[0]):
-            if settings.timeout > _HOSTED_MOST:
-                at = f"{settings.at}.timeout"
-            if settings.timeout > _HOSTED_MOST or limit > 60 * (_HOSTED_MOST - _AFTER_THE_BUILD):
+            if settings.timeout_minutes > _HOSTED_MOST:
+                at = f"{settings.at}.timeout-minutes"
+            if settings.timeout_minutes > _HOSTED_MOST or limit > 60 * (
+                _HOSTED_MOST - _AFTER_THE_BUILD
+            ):
                 raise ConfigError(
                     f"a job on GitHub's own runner {runner[0]!r} has at most {_HOSTED_MOST} minutes, "
                     f"{_AFTER_THE_BUILD} of them for the upload of wheels",
@@ -187,13 +189,13 @@ def check_time_limits(settings: GitHubSettings, plan: Plan, *, fixed: bool) -> N
                 f"{build.id} may take {limit:g} seconds, but its CI job has "
                 f"{build_minutes(settings)} minutes for it",
                 at=at,
-                hint="set timeout in [tool.polywheel.ci.github], in minutes",
+                hint="set timeout-minutes in [tool.polywheel.ci.github]",
             )
 
 
 def build_minutes(settings: GitHubSettings) -> int:
     """The time limit of the step that builds. The next steps upload what is finished."""
-    return settings.timeout - _AFTER_THE_BUILD
+    return settings.timeout_minutes - _AFTER_THE_BUILD
 
 
 def github_workflow(workflow: Workflow) -> str:

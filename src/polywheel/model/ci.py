@@ -122,7 +122,7 @@ class GitHubSettings:
     max_jobs: int | None = None
     """The largest number of CI jobs for builds. Several builds then share a job. The default is 256."""
 
-    timeout: int = 350
+    timeout_minutes: int = 350
     """The time limit of a build job in minutes. GitHub's own runners allow at most 360."""
 
     setup_action: str | None = None

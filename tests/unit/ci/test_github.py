@@ -90,24 +90,24 @@ container-options = "--gpus all"
 
 
 @pytest.mark.parametrize(
-    ("timeout", "extra", "what"),
+    ("minutes", "extra", "what"),
     [
         (361, "", "GitHub's own runner 'ubuntu-24.04' has at most 360 minutes"),
         (350, f"{TARGET}job-timeout = 21001\n", "has at most 360 minutes"),
         (60, f"{TARGET}job-timeout = 3001\n", "has 50 minutes for it"),
     ],
 )
-def test_time_limits_that_can_not_be(timeout: int, extra: str, what: str, tmp_path: Path) -> None:
+def test_time_limits_that_can_not_be(minutes: int, extra: str, what: str, tmp_path: Path) -> None:
     plan = expanded(tmp_path, HEAD + MATRIX + extra)
     with pytest.raises(ConfigError, match=what):
-        check_time_limits(GitHubSettings(timeout=timeout), plan, fixed=True)
+        check_time_limits(GitHubSettings(timeout_minutes=minutes), plan, fixed=True)
 
 
 def test_own_runners_have_more_time(tmp_path: Path) -> None:
     extra = f'{TARGET}runner = "gpu"\njob-timeout = 36000\n'
     extra += '[tool.polywheel.targets.windows-x86_64]\nrunner = ["self-hosted", "windows-2025"]\n'
     plan = expanded(tmp_path, HEAD + MATRIX + extra)
-    check_time_limits(GitHubSettings(timeout=700), plan, fixed=True)
+    check_time_limits(GitHubSettings(timeout_minutes=700), plan, fixed=True)
     check_time_limits(GitHubSettings(), plan, fixed=False)
     with pytest.raises(ConfigError, match="has 340 minutes"):
         check_time_limits(GitHubSettings(), plan, fixed=True)
