@@ -31,8 +31,6 @@ def gitlab_include(
     file: str,
     source: str,
     config: str | None,
-    pr_subset: bool,
-    max_jobs: int | None,
     submodules: bool = False,
 ) -> str:
     """Return the include file. Raises ConfigError.
@@ -54,8 +52,7 @@ def gitlab_include(
         to_pypi=_to_pypi(settings),
         timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
         cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
-        pr_subset="yes" if pr_subset else "no",
-        max_jobs="" if max_jobs is None else str(max_jobs),
+        max_jobs="" if settings.max_jobs is None else str(settings.max_jobs),
     )
 
 

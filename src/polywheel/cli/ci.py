@@ -133,7 +133,7 @@ def _gitlab(
 
     settings = read_gitlab_settings(options, project)
     check_included_files(settings, repository.root)
-    _check_jobs(plan, options.kind, options.max_jobs)
+    _check_jobs(plan, options.kind, settings.max_jobs)
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
@@ -148,8 +148,6 @@ def _gitlab(
         file=repository.path(_path(options, repository), at="-o"),
         source=repository.path(Path(options.source), at="SOURCE"),
         config=_config(options, project, repository),
-        pr_subset=options.pr_subset,
-        max_jobs=options.max_jobs,
         submodules=repository.has_submodules,
     )
 

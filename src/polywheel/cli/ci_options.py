@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from polywheel.ci import gitlab
 from polywheel.ci.generated_files import Repository
 from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.plans import add_config, add_source
-from polywheel.config.ci_table import GITHUB, read_ci, read_github
+from polywheel.config.ci_table import GITHUB, GITLAB, read_github, read_gitlab
+from polywheel.config.declaration import SettingsTable
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import GitHubSettings, GitLabSettings
@@ -153,26 +154,23 @@ def _add_kind_options(parser: argparse.ArgumentParser, kind: str) -> None:
 
 def read_github_settings(options: argparse.Namespace, project: Project) -> GitHubSettings:
     """The settings of the project, and the options that replace them. Raises ConfigError."""
-    names = {"branches": "branch", "tags": "tag"}
-    given = {
-        setting.key: getattr(options, names.get(setting.key, setting.field.name), None)
-        for setting in GITHUB.settings
-    }
-    # An option that is not given is None, False, or an empty list.
-    return read_github(project, {key: value for key, value in given.items() if value})
+    return read_github(project, _given(options, GITHUB))
 
 
 def read_gitlab_settings(options: argparse.Namespace, project: Project) -> GitLabSettings:
     """The settings of the project, and the options that replace them. Raises ConfigError."""
-    settings = read_ci(project).gitlab
-    for name in ("image", "requirement"):
-        text = getattr(options, name)
-        if text is not None:
-            if not text.strip() or not text.isprintable():
-                what = f"expected a text without line breaks, got {text!r}"
-                raise ConfigError(what, at=_option(name))
-            settings = replace(settings, **{name: text})
-    return replace(settings, publish=settings.publish or options.publish)
+    return read_gitlab(project, _given(options, GITLAB))
+
+
+def _given(options: argparse.Namespace, table: SettingsTable[Any]) -> dict[str, object]:
+    """The values of the options that were given, by the key of the setting that each replaces."""
+    names = {"branches": "branch", "tags": "tag"}
+    values = {
+        setting.key: getattr(options, names.get(setting.key, setting.field.name), None)
+        for setting in table.settings
+    }
+    # An option that is not given is None, False, or an empty list. An empty text was given.
+    return {key: value for key, value in values.items() if value or value == ""}
 
 
 def command_line(options: argparse.Namespace, repository: Repository) -> list[str]:

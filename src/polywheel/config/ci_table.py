@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from polywheel.config.declaration import (
     MEMORY,
@@ -24,47 +25,6 @@ from polywheel.model.matrix import LOWEST_PYTHON, can_build
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HIDDEN_JOB = re.compile(r"\.[A-Za-z0-9_.:-]+")
 _URL = re.compile(r"https://[!-~]+")
-
-
-def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
-    """Add problems for settings that have no effect or contradict each other."""
-    given = table.data
-    for key, other in (
-        ("repository-url", "password-variable"),
-        ("password-variable", "repository-url"),
-        ("username", "repository-url"),
-        ("extends", "include"),  # the child pipeline has nothing else of the project
-    ):
-        if key in given and other not in given:
-            table.wrong(key, f"{key} needs {other}", f"add {other}, or remove {key}")
-    if not settings.cache and "cache-size" in given:
-        table.wrong("cache-size", "cache-size has no effect with cache = false", "remove it")
-    for key, values in {
-        "image": (settings.image,),
-        "requirement": (settings.requirement,),
-        "expire-in": (settings.expire_in,),
-        "environment": () if settings.environment is None else (settings.environment,),
-        "tags": settings.tags,
-        "include": settings.include,
-        "rules": settings.rules,
-        "changes": settings.changes,
-        "publish-rules": settings.publish_rules,
-    }.items():
-        for value in values:
-            if not value.strip() or not value.isprintable():
-                table.wrong(key, f"expected a text without line breaks, found {value!r}")
-
-
-GITLAB = SettingsTable(
-    "ci-gitlab",
-    GitLabSettings,
-    check=_check_gitlab,
-    extends=matching(_HIDDEN_JOB, "{!r} is not the name of a hidden job", "for example '.wheels'"),
-    cache_size=MEMORY,
-    timeout=duration(),
-    repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
-    password_variable=matching(_VARIABLE, "{!r} is not the name of a variable"),
-)
 _REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
 _CRON = re.compile(r"[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}")
 _ACTION = re.compile(r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
@@ -74,10 +34,17 @@ _MOST_MINUTES = 5 * 24 * 60
 _MOST_JOBS = 10_000
 
 
-def _line(value: str, *, at: str) -> str:
-    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+def _long_line(value: str, *, at: str) -> str:
+    if not value.strip() or not value.isprintable():
         raise ConfigError(f"expected a text without line breaks, found {value!r}", at=at)
     return value
+
+
+def _line(value: str, *, at: str) -> str:
+    if len(value) > _LONGEST_NAME:
+        what = f"expected at most {_LONGEST_NAME} characters, found {len(value)}"
+        raise ConfigError(what, at=at)
+    return _long_line(value, at=at)
 
 
 def _python(value: str, *, at: str) -> str:
@@ -109,6 +76,44 @@ def _cron(value: str, *, at: str) -> str:
     return value
 
 
+def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
+    """Add problems for settings that have no effect or contradict each other."""
+    given = table.data
+    for key, other in (
+        ("repository-url", "password-variable"),
+        ("password-variable", "repository-url"),
+        ("username", "repository-url"),
+        ("extends", "include"),  # the child pipeline has nothing else of the project
+    ):
+        if key in given and other not in given:
+            table.wrong(key, f"{key} needs {other}", f"add {other}, or remove {key}")
+    if not settings.cache and "cache-size" in given:
+        table.wrong("cache-size", "cache-size has no effect with cache = false", "remove it")
+    if not settings.sdist and "sdist-check" in given:
+        table.wrong("sdist-check", "sdist-check has no effect without sdist", "remove it")
+
+
+GITLAB = SettingsTable(
+    "ci-gitlab",
+    GitLabSettings,
+    check=_check_gitlab,
+    image=text(_line),
+    tags=texts(_line),
+    requirement=text(_long_line),
+    include=texts(_line),
+    extends=matching(_HIDDEN_JOB, "{!r} is not the name of a hidden job", "for example '.wheels'"),
+    rules=texts(_long_line),
+    changes=texts(_line),
+    max_jobs=integer(1, _MOST_JOBS),
+    cache_size=MEMORY,
+    timeout=duration(),
+    expire_in=text(_line),
+    publish_rules=texts(_long_line),
+    environment=text(_line),
+    repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
+    username=text(_line),
+    password_variable=matching(_VARIABLE, "{!r} is not the name of a variable"),
+)
 GITHUB = SettingsTable(
     "ci-github",
     GitHubSettings,
@@ -156,23 +161,38 @@ _OPTION_NAMES = {"branches": "branch", "tags": "tag"}
 """Options whose name differs from that of their setting."""
 
 
+_S = TypeVar("_S", GitHubSettings, GitLabSettings)
+
+
+def _replaced(table: SettingsTable[_S], settings: _S, options: Mapping[str, object]) -> _S:
+    """The settings of a project with the values of ``options`` in their place. Raises ConfigError."""
+    problems = Problems()
+    given = table.read_keys(_Options(options, "", (), problems))
+    # An option that is repeated is a list, but a person knows only the option.
+    problems.found = [replace(one, at=(one.at or "").partition("[")[0]) for one in problems.found]
+    problems.raise_all()
+    names = {setting.key: setting.field.name for setting in table.settings}
+    return replace(settings, **{names[key]: getattr(given, names[key]) for key in options})
+
+
+def read_gitlab(project: Project, options: Mapping[str, object]) -> GitLabSettings:
+    """The settings for GitLab, with the values of ``options`` in place of those of the project.
+
+    Raises ConfigError.
+    """
+    return _replaced(GITLAB, read_ci(project).gitlab, options)
+
+
 def read_github(project: Project, options: Mapping[str, object]) -> GitHubSettings:
     """The settings for GitHub, with the values of ``options`` in place of those of the project.
 
     Raises ConfigError for settings that have no effect or contradict each other, too.
     """
-    own = read_ci(project).github
-    problems = Problems()
-    table = _Options(options, "", (), problems)
-    replaced = GITHUB.read_keys(table)
-    # An option that is repeated is a list, but a person knows only the option.
-    problems.found = [replace(one, at=(one.at or "").partition("[")[0]) for one in problems.found]
-    problems.raise_all()
-    names = {setting.key: setting.field.name for setting in GITHUB.settings}
-    settings = replace(own, **{names[key]: getattr(replaced, names[key]) for key in options})
+    settings = _replaced(GITHUB, read_ci(project).github, options)
     keys = look_up(project.tables, "tool.polywheel.ci.github")
-    places = {key: f"{own.at}.{key}" for key in (keys if isinstance(keys, Mapping) else ())}
-    places |= {key: table.at(key) for key in options}
+    places = {key: f"{settings.at}.{key}" for key in (keys if isinstance(keys, Mapping) else ())}
+    problems = Problems()
+    places |= {key: _Options(options, "", (), problems).at(key) for key in options}
     _check_github(settings, places, problems)
     problems.raise_all()
     return settings

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GitLabSettings:
-    """`[tool.polywheel.ci.gitlab]`: the file that `polywheel ci gitlab` writes."""
+    """`[tool.polywheel.ci.gitlab]`: the file that `polywheel ci gitlab` writes. Options of this command replace
+    settings.
+    """
 
     image: str = "python:3.13"
-    """The image of all jobs except the builds. The option `--image` replaces it."""
+    """The image of all jobs except the builds."""
 
     tags: tuple[str, ...] = ()
     """The tags of the runner of all jobs except the builds."""
 
     requirement: str = "polywheel[cli]"
     """The polywheel that runs in the jobs, as a requirement for pip. Jobs install it only if their image has
-    no polywheel on PATH that meets it. The option `--requirement` replaces it."""
+    no polywheel on PATH that meets it."""
 
     install: bool = True
     """Whether jobs may install `requirement`. `false`: a job fails if its image has no polywheel on PATH
@@ -50,8 +52,19 @@ class GitLabSettings:
     """Globs of files. In pipelines for pushes and merge requests, wheels are built only if one of these files
     has changed."""
 
+    pr_subset: bool = False
+    """Whether pipelines for merge requests build only the smallest set of jobs that covers every value of every
+    axis."""
+
+    max_jobs: int | None = None
+    """The largest number of jobs for builds. Several builds then share a job. The default is a job for each
+    build."""
+
     sdist: bool = False
-    """Whether an sdist is built too, and a wheel from it as a test. The sdist is published with the wheels."""
+    """Whether an sdist is built too. It is published with the wheels."""
+
+    sdist_check: bool = True
+    """Whether a wheel is built from the sdist as a test, in `image`."""
 
     cache: bool = True
     """Whether the environments of builds are kept in GitLab's cache, by target and Python."""
@@ -67,7 +80,7 @@ class GitLabSettings:
     """How long GitLab keeps the artifacts of builds, as in `artifacts: expire_in`."""
 
     publish: bool = False
-    """Whether wheels are published. The option `--publish` has the same meaning."""
+    """Whether wheels are published."""
 
     publish_rules: tuple[str, ...] = ("$CI_COMMIT_TAG",)
     """Conditions as in `rules: if`. Pipelines that meet one of them publish their wheels; by default, pipelines

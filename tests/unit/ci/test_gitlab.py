@@ -27,7 +27,7 @@ def include(file: str = "./.gitlab/polywheel.yml", **options: Any) -> dict[str, 
     """The file, without settings that are options of the command."""
     names = {field for field in options if field in GitLabSettings.__dataclass_fields__}
     settings = replace(GitLabSettings(), **{name: options.pop(name) for name in names})
-    given: dict[str, Any] = {"config": None, "pr_subset": False, "max_jobs": None, "source": "."}
+    given: dict[str, Any] = {"config": None, "source": "."}
     text = gitlab_include("# x\n", settings, file=file, **{**given, **options})
     return load_pipeline(text)
 
@@ -105,6 +105,22 @@ def test_a_release_waits_for_the_sdist() -> None:
     assert document["polywheel-publish"]["needs"] == ["polywheel-collect", "polywheel-sdist"]
     assert document["polywheel-publish"]["environment"] == "release"
     assert document["polywheel-sdist"]["artifacts"]["expire_in"] == "1 day"
+
+
+def test_the_sdist_is_checked_unless_the_project_has_its_own_check() -> None:
+    (script,) = include(sdist=True)["polywheel-sdist"]["script"]
+    assert "--sdist" not in script
+    assert "rm polywheel-sdist/*.whl" in script
+    (script,) = include(sdist=True, sdist_check=False)["polywheel-sdist"]["script"]
+    assert "-m build --sdist --outdir polywheel-sdist" in script
+    assert "rm " not in script
+
+
+def test_a_plan_is_made_with_the_settings_of_the_project() -> None:
+    variables = include()["polywheel-plan"]["variables"]
+    assert variables == {"POLYWHEEL_MOST": "", "POLYWHEEL_PR_SUBSET": "no"}
+    variables = include(pr_subset=True, max_jobs=40)["polywheel-plan"]["variables"]
+    assert variables == {"POLYWHEEL_MOST": "40", "POLYWHEEL_PR_SUBSET": "yes"}
 
 
 def test_wheels_are_published_for_tags_and_on_demand() -> None:

@@ -48,3 +48,33 @@ def test_test_commands_that_only_cibuildwheel_runs(
         "(pyproject.toml: tool.polywheel.targets.macos-arm64.test-command)"
     )
     assert (warning in output.err) is bool(warns)
+
+
+def test_max_jobs_is_a_setting_and_an_option_replaces_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = """
+    [tool.polywheel.ci.gitlab]
+    max-jobs = 1
+    [tool.polywheel.ci.github]
+    max-jobs = 1
+    """
+    text = PROJECT.replace('["3.13"]', '["3.12", "3.13", "3.14"]').replace(
+        '["linux-x86_64", "macos-arm64"]', '["macos-arm64"]'
+    )
+    (tmp_path / "pyproject.toml").write_text(text + more, encoding="utf-8")
+    for kind in ("github", "gitlab"):
+        assert main(["ci", kind, str(tmp_path), "-o", "-"]) == 0
+        assert "3 wheels, 3 builds, 1 CI jobs" in capsys.readouterr().err
+        assert main(["ci", kind, str(tmp_path), "-o", "-", "--max-jobs=2"]) == 0
+        assert "3 wheels, 3 builds, 2 CI jobs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "option"), [("github", "--runner"), ("gitlab", "--image")])
+def test_an_option_with_an_empty_text_is_not_ignored(
+    kind: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    assert main(["ci", kind, str(tmp_path), "-o", "-", f"{option}="]) == 2
+    problem = f"expected a text without line breaks, found ''\n  at: {option}\n"
+    assert problem in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.config.ci_table import read_ci, read_github
+from polywheel.config.ci_table import read_ci, read_github, read_gitlab
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import CiSettings, GitHubSettings
@@ -53,7 +53,15 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
             "gitlab.extends",
             "'wheels' is not the name of a hidden job",
         ),
-        ('[tool.polywheel.ci.gitlab]\ntags = ["a\\nb"]', "gitlab.tags", "without line breaks"),
+        ('[tool.polywheel.ci.gitlab]\ntags = ["a\\nb"]', "gitlab.tags[0]", "without line breaks"),
+        ("[tool.polywheel.ci.gitlab]\nrules = [' ']", "gitlab.rules[0]", "without line breaks"),
+        (
+            f"[tool.polywheel.ci.gitlab]\nenvironment = '{'x' * 256}'",
+            "gitlab.environment",
+            "expected at most 255 characters, found 256",
+        ),
+        ("[tool.polywheel.ci.gitlab]\nsdist-check = true", "gitlab.sdist-check", "without sdist"),
+        ("[tool.polywheel.ci.gitlab]\nmax-jobs = 0", "gitlab.max-jobs", "from 1 to 10000"),
         ("[tool.polywheel.ci.gitlab]\nimage = ''", "gitlab.image", "without line breaks"),
         (
             "[tool.polywheel.ci.gitlab]\npassword-variable = '$TOKEN'\nrepository-url = 'https://x'",
@@ -94,6 +102,19 @@ def test_options_replace_settings_for_github(tmp_path: Path) -> None:
     # One of them may be what the other needs.
     settings = github(tmp_path, 'environment = "release"', publish=True)
     assert settings.publish
+
+
+def test_options_replace_settings_for_gitlab(tmp_path: Path) -> None:
+    condition = "$CI_COMMIT_TAG || " * 20
+    text = f"[tool.polywheel.ci.gitlab]\nmax-jobs = 5\npr-subset = true\nrules = ['{condition}']"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    project = read_project(tmp_path, variants=True)
+    settings = read_gitlab(project, {"max-jobs": 9, "image": "a:1"})
+    assert (settings.max_jobs, settings.image, settings.pr_subset) == (9, "a:1", True)
+    assert settings.rules == (condition,), "longer than a name"
+    with pytest.raises(ConfigError, match="without line breaks") as caught:
+        read_gitlab(project, {"image": ""})
+    assert [problem.at for problem in caught.value.problems] == ["--image"]
 
 
 @pytest.mark.parametrize(
