@@ -31,6 +31,7 @@ from polywheel.run.executors.cibuildwheel_options import (
     cibuildwheel_tables,
     cibuildwheel_variables,
     platform_variables,
+    unused_settings,
 )
 from polywheel.run.executors.cibuildwheel_platforms import (
     check_jobs,
@@ -145,6 +146,8 @@ def _plan_runs(
             notify(
                 f"note: the matrix does not set {key}: the workflow has the value of this machine"
             )
+    for note in unused_settings(plan, plan.builds):
+        notify(note)
     tables = cibuildwheel_tables(project.document)
     python_at = {
         python: f"{matrix.at}.python[{index}]" for index, python in enumerate(matrix.python)

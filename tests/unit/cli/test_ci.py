@@ -78,3 +78,16 @@ def test_an_option_with_an_empty_text_is_not_ignored(
     assert main(["ci", kind, str(tmp_path), "-o", "-", f"{option}="]) == 2
     problem = f"expected a text without line breaks, found ''\n  at: {option}\n"
     assert problem in capsys.readouterr().err
+
+
+def test_cibuildwheel_does_not_build_for_linux_without_a_container(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PROJECT + '[tool.polywheel.targets.linux-x86_64]\nimage = ""\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", "cibuildwheel", str(tmp_path), "-o", "-"]) == 0
+    note = (
+        'polywheel: note: image = "" (pyproject.toml: tool.polywheel.targets.linux-x86_64.image): no effect, '
+        "because cibuildwheel builds wheels for Linux only in containers"
+    )
+    assert note in capsys.readouterr().err

@@ -32,6 +32,7 @@ from polywheel.run.executors.cibuildwheel_options import (
     check_settings,
     cibuildwheel_tables,
     cibuildwheel_variables,
+    unused_settings,
 )
 from polywheel.run.executors.cibuildwheel_platforms import (
     BuildPlatform,
@@ -287,6 +288,8 @@ def _check_builds(run: RunContext, installation: Installation) -> list[BuildPlat
         problems += check_settings(build, run.plan.targets[build.target], platform, version=version)
     if problems:
         raise ConfigError.collected(problems)
+    for note in unused_settings(run.plan, run.builds):
+        run.observer.note(note)
     return [*platforms.values()]
 
 

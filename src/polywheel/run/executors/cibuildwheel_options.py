@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from string import Template
 from typing import Any
@@ -22,6 +22,7 @@ from polywheel.model.variant import NULL_LABEL
 from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
 from polywheel.run.executors.cibuildwheel_platforms import (
     BuildPlatform,
+    build_platform,
     check_image,
     check_jobs,
     read_pinned,
@@ -202,6 +203,32 @@ def check_settings(
         except ConfigError as error:
             hint = "set the variable in before-build, or in a script of the project"
             yield Problem(error.problems[0].what, at=at(f"environment.{name}"), hint=hint)
+
+
+def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
+    """Yield a note for each setting about containers that has no effect on cibuildwheel, with its key path."""
+    notes: dict[str, None] = {}
+    for build in builds:
+        settings, target = build.settings, plan.targets[build.target]
+        platform = build_platform(plan.platform_of(build.target))
+        if platform is None:
+            continue
+        for key, value in (
+            ("image", settings.image),
+            ("container-options", settings.container_options),
+            ("container-credentials", settings.container_credentials),
+        ):
+            at = f"{build.set_by.get(key, target.at)}.{key}"
+            if not platform.in_container and value:
+                notes[
+                    f"note: {key} ({at}): no effect, because cibuildwheel uses containers only for Linux"
+                ] = None
+            elif platform.in_container and value == "" and key == "image":
+                notes[
+                    f'note: image = "" ({at}): no effect, because cibuildwheel builds wheels for Linux only in '
+                    "containers; to build on the machine, use polywheel build or polywheel ci github"
+                ] = None
+    yield from notes
 
 
 def job_environment(job: Job) -> dict[str, str]:

@@ -7,6 +7,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from string import Template
 
 import pytest
@@ -23,9 +24,10 @@ from polywheel.run.executors.cibuildwheel_options import (
     check_settings,
     cibuildwheel_tables,
     cibuildwheel_variables,
+    unused_settings,
 )
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
-from support.plans import job, plan_of
+from support.plans import HEAD, MATRIX, expanded, job, plan_of
 
 PLACE = require_platform("linux-x86_64")
 LINUX = BuildSettings(image=PLACE.default_image)
@@ -276,6 +278,27 @@ def test_the_image_of_a_build(
     assert told(target=build, tables=tables).get("CIBW_MANYLINUX_X86_64_IMAGE") == expected
     monkeypatch.setenv("CIBW_MANYLINUX_X86_64_IMAGE", "mine")
     assert "CIBW_MANYLINUX_X86_64_IMAGE" not in told(target=build, tables=tables)
+
+
+def test_settings_about_containers_without_effect_are_named_once(tmp_path: Path) -> None:
+    text = """
+    [[tool.polywheel.overrides]]
+    select = { level = "v3" }
+    image = ""
+    [[tool.polywheel.overrides]]
+    select = { target = "windows-x86_64" }
+    container-options = "--gpus all"
+    """
+    plan = expanded(tmp_path, HEAD + MATRIX + text)
+    no_container, no_options = unused_settings(plan, plan.builds)
+    at = "pyproject.toml: tool.polywheel.overrides"
+    start = (
+        f'note: image = "" ({at}[0].image): no effect, because cibuildwheel builds wheels for Linux'
+    )
+    assert no_container.startswith(start)
+    assert no_options.startswith(f"note: container-options ({at}[1].container-options): no effect")
+    plan = expanded(tmp_path, HEAD + MATRIX)
+    assert not [*unused_settings(plan, plan.builds)]
 
 
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])
