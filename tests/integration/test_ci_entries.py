@@ -94,7 +94,7 @@ def runner(repository: Path, folder: Path) -> Machine:
 
 def examine(
     wheels: Mapping[str, bytes], folder: Path
-) -> dict[tuple[str, str], tuple[str, set[tuple[str, int]], str]]:
+) -> dict[tuple[str, str], tuple[str, set[str], str]]:
     """By label and Python: the platform, the architectures, and the mark of each wheel."""
     found = {}
     for name, content in wheels.items():
@@ -105,7 +105,7 @@ def examine(
         (variant,) = wheel.variant_json["variants"].items()
         assert variant == (label, {"nvidia": {"sm_arch": [f"{label.removeprefix('sm')}_real"]}})
         assert wheel.metadata["Variant-Label"] == label
-        kinds = architectures(wheel, folder / path.stem)
+        kinds = architectures(wheel)
         mark = wheel.members[f"{PACKAGE}/mark.txt"].decode().strip()
         found[label, python] = (platform.partition("_")[0], kinds, mark)
     return found
@@ -198,12 +198,12 @@ job-timeout = 0.5
     assert "missing: 4 wheels" in machine.log
     assert "6 wheels" in machine.summary
     assert examine(machine.artifacts["wheels"], tmp_path) == {
-        ("sm80", "cp311"): ("linux", {("elf", 80)}, "machine-cuda cp311"),
-        ("sm80", "cp312"): ("linux", {("elf", 80)}, "machine-cuda cp312"),
-        ("sm90", "cp311"): ("manylinux", {("elf", 90)}, "sm90 of image-cuda"),
-        ("sm90", "cp312"): ("manylinux", {("elf", 90)}, "sm90 of image-cuda"),
-        ("sm120", "cp311"): ("manylinux", {("elf", 120)}, "old"),
-        ("sm120", "cp312"): ("manylinux", {("elf", 120)}, "old"),
+        ("sm80", "cp311"): ("linux", {"80_real"}, "machine-cuda cp311"),
+        ("sm80", "cp312"): ("linux", {"80_real"}, "machine-cuda cp312"),
+        ("sm90", "cp311"): ("manylinux", {"90_real"}, "sm90 of image-cuda"),
+        ("sm90", "cp312"): ("manylinux", {"90_real"}, "sm90 of image-cuda"),
+        ("sm120", "cp311"): ("manylinux", {"120_real"}, "old"),
+        ("sm120", "cp312"): ("manylinux", {"120_real"}, "old"),
     }
     index = machine.artifacts["index"]
     (variants,) = (json.loads(text) for name, text in index.items() if "variants" in name)
@@ -264,6 +264,6 @@ environment = {{ PIP_FIND_LINKS = "/host{wheelhouse}" }}
     assert result == "failure"
     assert machine.log.count("error: ") == len(entries) - len(selected)
     assert examine(machine.artifacts["wheels"], tmp_path) == {
-        ("sm80", "cp311"): ("manylinux", {("elf", 80)}, "cuda cp311"),
-        ("sm90", "cp312"): ("manylinux", {("elf", 90)}, "overridden"),
+        ("sm80", "cp311"): ("manylinux", {"80_real"}, "cuda cp311"),
+        ("sm90", "cp312"): ("manylinux", {"90_real"}, "overridden"),
     }

@@ -22,6 +22,7 @@ from polywheel.config.declaration import (
     ValueType,
     by_known_name,
     by_name,
+    choice,
     matching,
     names,
     one_of,
@@ -36,6 +37,7 @@ from polywheel.model.setup import (
     BuildDirectory,
     DeliveryMethod,
     FeatureValues,
+    FileExpectations,
     SetupFields,
     SetupRule,
     placeholders,
@@ -200,6 +202,19 @@ def _read_rule(table: Table, key: str) -> SetupRule | None:
 
 FEATURES = by_name(SettingsTable(None, FeatureValues, values=names(VALUE)), FEATURE)
 """``[features]`` of a preset."""
+
+FILES = by_name(
+    SettingsTable(
+        None,
+        FileExpectations,
+        device_code=choice(("cuda", "hip"), "kind of device code"),
+        generic=by_name(names(VALUE)),
+        libraries=by_name(TEXTS, VALUE),
+        bound=choice(("exact", "lower", "upper"), "bound"),
+    ),
+    FEATURE,
+)
+"""``[files]`` of a preset."""
 
 # --- backend profiles ---
 

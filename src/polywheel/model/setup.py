@@ -133,6 +133,31 @@ class FeatureValues:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FileExpectations:
+    """What the values of a feature say about the files of a wheel, for ``polywheel audit``.
+
+    Libraries are glob patterns of the last part of their name, in lower case and without the hash that
+    auditwheel and delvewheel add: ``libgomp.*`` for ``libgomp-a34b3233.so.1.0.0``.
+    """
+
+    device_code: str = ""
+    """``cuda`` or ``hip`` if the values are GPU architectures."""
+
+    generic: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Architectures whose code runs on the GPUs of several values, and these values."""
+
+    libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The libraries by value. Names that are not values are implementations that no value stands for."""
+
+    interfaces: tuple[str, ...] = ()
+    """Libraries that may belong to any value, because the system or the user chooses their implementation."""
+
+    bound: str = ""
+    """How the values, which are versions, relate to the version of the libraries in `version_libraries` of the
+    preset: ``exact``, or the value is the ``lower`` bound, or the ``upper`` bound, which does not work itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
     """One file of ``matrix/presets``."""
 
@@ -142,6 +167,12 @@ class Preset:
     rules: tuple[SetupRule, ...]
     plugins: tuple[str, ...] = ()
     """The normalized names of packages with a plugin that has these features and values."""
+
+    files: Mapping[str, FileExpectations] = field(default_factory=dict)
+    """By feature."""
+
+    version_libraries: tuple[str, ...] = ()
+    """Libraries as in :class:`FileExpectations`, with ``{major}`` in place of the major version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
-from polywheel.config.setup_table import FEATURES, read_setup_rules
+from polywheel.config.setup_table import FEATURES, FILES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.setup import Preset
@@ -47,6 +47,8 @@ def _read(path: Path) -> Preset:
         features=FEATURES.read(table, "features"),
         rules=read_setup_rules(table, "setup"),
         plugins=table.strings("plugins") or (),
+        files=FILES.read(table, "files"),
+        version_libraries=table.strings("version-libraries") or (),
     )
     table.finish()
     problems.raise_all()
