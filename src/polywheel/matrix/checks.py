@@ -213,14 +213,14 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
 
 def unused_test_commands(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
     """Yield a warning for each test command of builds: only cibuildwheel runs it."""
-    places = {
-        build.set_by.get("test-command", plan.targets[build.target].at): build.target
-        for build in builds
-        if build.settings.test_command is not None
-    }
-    for at, target in sorted(places.items()):
+    places: dict[str, dict[str, None]] = {}
+    for build in builds:
+        if build.settings.test_command is not None:
+            at = build.set_by.get("test-command", plan.targets[build.target].at)
+            places.setdefault(at, {})[build.target] = None
+    for at, targets in sorted(places.items()):
         yield (
-            f"the test-command of {target} is not run: only cibuildwheel runs it, with `polywheel build "
+            f"the test-command of {join_first(sorted(targets), _MAX_NAMED_PLATFORMS)} is not run: only cibuildwheel runs it, with `polywheel build "
             f"--frontend cibuildwheel` or `polywheel ci cibuildwheel` ({at}.test-command)"
         )
 

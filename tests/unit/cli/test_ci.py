@@ -50,6 +50,19 @@ def test_test_commands_that_only_cibuildwheel_runs(
     assert (warning in output.err) is bool(warns)
 
 
+def test_all_targets_of_a_test_command_that_is_not_run_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = ["linux-aarch64", "linux-x86_64", "macos-arm64", "macos-x86_64", "windows-x86_64"]
+    text = PROJECT.replace('["linux-x86_64", "macos-arm64"]', f"{targets}")
+    text = text.partition("[tool.polywheel.targets")[0]
+    text += "[[tool.polywheel.overrides]]\nselect = '*'\ntest-command = 'pytest'\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", "github", str(tmp_path), "-o", "-"]) == 0
+    warning = "warning: the test-command of linux-aarch64, linux-x86_64, macos-arm64, macos-x86_64 and 1 more is not run"
+    assert capsys.readouterr().err.count(warning) == 1
+
+
 def test_max_jobs_is_a_setting_and_an_option_replaces_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
