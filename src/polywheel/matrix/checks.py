@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from polywheel.config.project import Project
@@ -19,6 +22,9 @@ from polywheel.system.terminal import join_first
 
 _MAX_NAMED_RULES = 3
 _MAX_NAMED_PLATFORMS = 4
+_TAG_CHARACTERS = string.ascii_lowercase + string.digits + "_"
+"""The characters of platform tags."""
+_GLOB_PART = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 def merge_cells(state: ExpansionState) -> list[Cell]:
@@ -129,12 +135,51 @@ def check_filenames(wheels: Iterable[tuple[str, str, Cell]], problems: Problems)
 
 
 def _tags_overlap(first: Target, second: Target) -> bool:
-    """Whether a platform tag may match the globs of both targets."""
+    """Whether a platform tag may match the globs of both targets. Without globs, all tags are allowed."""
+    if not first.platform_tags or not second.platform_tags:
+        return True
     return any(
-        fnmatchcase(one, other) or fnmatchcase(other, one)
+        _globs_overlap(_glob_parts(one), _glob_parts(other))
         for one in first.platform_tags
         for other in second.platform_tags
     )
+
+
+_GlobPart = frozenset[str] | None
+"""A part of a glob: the characters that it stands for, or None for a ``*``."""
+
+
+@cache
+def _glob_parts(glob: str) -> tuple[_GlobPart, ...]:
+    """The parts of a glob for platform tags."""
+    parts = (match[0] for match in _GLOB_PART.finditer(glob))
+    return tuple(
+        None if part == "*" else frozenset(c for c in _TAG_CHARACTERS if fnmatchcase(c, part))
+        for part in parts
+    )
+
+
+@cache
+def _globs_overlap(one: tuple[_GlobPart, ...], other: tuple[_GlobPart, ...]) -> bool:
+    """Whether a text matches both globs."""
+    waiting, seen = [(0, 0)], set[tuple[int, int]]()
+    while waiting:
+        # A text matches the first parts of one glob and the first parts of the other.
+        first, second = place = waiting.pop()
+        if place == (len(one), len(other)):
+            return True
+        if place in seen:
+            continue
+        seen.add(place)
+        part = one[first] if first < len(one) else frozenset()
+        other_part = other[second] if second < len(other) else frozenset()
+        if part is None:
+            waiting += [(first + 1, second), *([(first, second + 1)] if other_part else [])]
+        if other_part is None:
+            waiting += [(first, second + 1), *([(first + 1, second)] if part else [])]
+        if part and other_part and part & other_part:
+            waiting.append((first + 1, second + 1))
+    return False
 
 
 def check_used(

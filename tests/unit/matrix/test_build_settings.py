@@ -111,10 +111,21 @@ TAGS = 'platform-tags = ["{}"]'
         ("", ""),
         (TAGS.format("manylinux_2_17*_x86_64"), ""),
         (TAGS.format("manylinux_2_28_x86_64"), TAGS.format("manylinux_2_*_x86_64")),
+        (TAGS.format("manylinux_2_28_*"), TAGS.format("manylinux*_x86_64")),
+        (TAGS.format("manylinux_2_[23]8_*"), TAGS.format("manylinux_?_2*_x86_64")),
     ],
 )
 def test_targets_whose_wheels_have_the_same_filename(old: str, new: str) -> None:
-    text = 'targets = ["old", "new"]\n' + two_targets(old, new)
+    check_same_filename(two_targets(old, new))
+
+
+def test_targets_without_platform_tags_allow_every_tag() -> None:
+    text = two_targets("", 'platform-tags = ["linux_riscv64"]', "linux-riscv64")
+    check_same_filename(text.replace('"linux-x86_64"', '"linux-riscv64"'))
+
+
+def check_same_filename(targets: str) -> None:
+    text = 'targets = ["old", "new"]\n' + targets
     problem = one_problem(text)
     assert "would have the same filename" in problem.what
     assert problem.at == "pyproject.toml: tool.polywheel.targets.old"
@@ -124,6 +135,8 @@ def test_targets_whose_wheels_have_the_same_filename(old: str, new: str) -> None
     ("old", "new", "platform"),
     [
         (TAGS.format("manylinux_2_17_*"), TAGS.format("manylinux_2_28_*"), "linux-x86_64"),
+        (TAGS.format("manylinux_2_[!3]*"), TAGS.format("many*_?_3?_x86_64"), "linux-x86_64"),
+        (TAGS.format("*_x86_64"), TAGS.format("*_X86_64"), "linux-x86_64"),
         ("", "", "musllinux-x86_64"),
         ("", "", "linux-aarch64"),
     ],
