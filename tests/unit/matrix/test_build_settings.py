@@ -135,7 +135,7 @@ def check_same_filename(targets: str) -> None:
     ("old", "new", "platform"),
     [
         (TAGS.format("manylinux_2_17_*"), TAGS.format("manylinux_2_28_*"), "linux-x86_64"),
-        (TAGS.format("manylinux_2_[!3]*"), TAGS.format("many*_?_3?_x86_64"), "linux-x86_64"),
+        (TAGS.format("manylinux_2_[!3]*"), TAGS.format("manylinux_?_3?_x86_64"), "linux-x86_64"),
         (TAGS.format("*_x86_64"), TAGS.format("*_X86_64"), "linux-x86_64"),
         ("", "", "musllinux-x86_64"),
         ("", "", "linux-aarch64"),
