@@ -17,7 +17,7 @@ GITHUB_MOST = 256
 """The maximum number of jobs in one matrix on GitHub."""
 GITHUB_OUTPUT = 1024 * 1024
 """The maximum size of the outputs of a GitHub job, in bytes of UTF-16."""
-_OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_2_([0-9]|1[0-9]|2[0-7]))_")
+_OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_?2_([0-9]|1[0-9]|2[0-7]))(?![0-9])")
 """Images with a glibc older than 2.28 (PEP 600)."""
 GITLAB_TEMPLATE = ".polywheel"
 _GITLAB_PLANNED = ".polywheel-planned"
@@ -187,12 +187,12 @@ def ruby_size(value: object) -> int:
 
 
 def _job_name(identifier: str) -> str:
-    """A valid name of a GitLab job: without a leading dot, which hides a job, and not too long.
+    """A valid name of a GitLab job: not too long.
 
-    Ids are never keywords of GitLab, because they contain the tag of a Python between hyphens.
+    Ids are never keywords of GitLab, because they contain the tag of a Python between hyphens. They do not begin
+    with a dot, which would hide the job.
     """
-    name = f"job{identifier}" if identifier.startswith(".") else identifier
-    if len(name) <= _GITLAB_NAME:
-        return name
+    if len(identifier) <= _GITLAB_NAME:
+        return identifier
     digest = hashlib.sha256(identifier.encode("ascii")).hexdigest()[:12]
-    return f"{name[: _GITLAB_NAME - 13]}-{digest}"
+    return f"{identifier[: _GITLAB_NAME - 13]}-{digest}"

@@ -101,7 +101,7 @@ _OLDEST_SHAPE = 1
 
 # The limit of the length bounds the time for matching an untrusted id.
 _JOB_ID = re.compile(
-    r"(?=.{1,1000}$)[A-Za-z0-9_.-]+-(cp3[0-9]{1,3}t?|py3|abi3)-([0-9a-z_.]+|non-variant)"
+    r"(?=.{1,1000}$)[A-Za-z0-9][A-Za-z0-9_.-]*-(cp3[0-9]{1,3}t?|py3|abi3)-([0-9a-z_.]+|non-variant)"
 )
 _REASONS = ("when", "exclude")
 _HINT = "polywheel matrix --json writes one"

@@ -126,6 +126,7 @@ Spoil = Callable[[dict[str, Any]], object]
             "malformed id '../../etc-cp311-v3_mkl'",
             "jobs[3].id",
         ),
+        (lambda plan: plan["jobs"][3].update(id=".x-cp311-v3"), "malformed id", "jobs[3].id"),
         (lambda plan: plan["jobs"][3].update(label="V3"), "malformed label 'V3'", "jobs[3].label"),
         (
             lambda plan: plan["jobs"][3].update(label="v9"),
