@@ -166,14 +166,19 @@ def test_a_command_that_fails(setting: str, what: str, failed: str, tmp_path: Pa
 
 
 @posix
-def test_a_command_must_not_change_the_environment_of_other_builds(tmp_path: Path) -> None:
-    command = "echo > $VIRTUAL_ENV/lib/more.py"
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [("", "before-build changed the build environment"), ("; exit 3", "exit code 3")],
+)
+def test_a_command_must_not_change_the_environment_of_other_builds(
+    end: str, error: str, tmp_path: Path
+) -> None:
+    """The next build of the same run has an environment without the change."""
     source = with_tables(
-        demo(tmp_path / "demo", "one"), override('"one"', f"before-build = '{command}'")
+        demo(tmp_path / "demo", "one", "two"),
+        override('"one"', f"before-build = 'echo > $VIRTUAL_ENV/lib/more.py{end}'")
+        + override('"two"', "before-build = 'test ! -e $VIRTUAL_ENV/lib/more.py'"),
     )
-    builds = Builds(source, tmp_path / "out")
-    run = builds(code=1)
-    (build,) = run.report["builds"]
-    assert "before-build changed the build environment" in build["error"]
-    changed(source, command, "true")
-    assert builds().states == {"one": "built"}, "the environment was created again"
+    run = Builds(source, tmp_path / "out")("-j", "1", code=1)
+    assert run.states == {"one": "failed", "two": "built"}
+    assert error in run.report["builds"][0]["error"]

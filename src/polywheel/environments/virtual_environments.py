@@ -43,7 +43,13 @@ from polywheel.system.cache_manifest import (
 from polywheel.system.locks import hold_lock, lock_first_free
 from polywheel.system.logs import last_lines
 from polywheel.system.processes import capture_output, run_child
-from polywheel.system.temporary import is_used, remove_tree, temporary_folder, using
+from polywheel.system.temporary import (
+    is_used,
+    remove_abandoned,
+    remove_tree,
+    temporary_folder,
+    using,
+)
 
 _COMPLETE = "polywheel-environment.json"
 _BYTECODE = ".pyc"
@@ -170,7 +176,9 @@ class Environments:
         with self._lock:
             lock = self._locks.setdefault(folder, Lock())
         with lock:
-            if folder not in self._environments:
+            environment = self._environments.get(folder)
+            # A build of this run may have changed it.
+            if environment is None or not (environment.folder / _COMPLETE).exists():
                 try:
                     environment = self._find_or_create(folder, order)
                 except OSError as error:
@@ -179,7 +187,7 @@ class Environments:
                         f"can't create an environment: {why}", at=str(folder)
                     ) from None
                 self._environments[folder] = environment
-            return self._environments[folder]
+            return environment
 
     def find(
         self,
@@ -235,7 +243,7 @@ class Environments:
         locks = (
             folder.with_suffix(".installing")
             for folder in _possible_folders(usual)
-            if self._fresh or not is_used(folder)
+            if not is_used(folder) or (self._fresh and _read_note(folder) is not None)
         )
         with lock_first_free(locks) as (lock, descriptor):
             folder = lock.with_suffix("")
@@ -344,6 +352,8 @@ def _is_sound(environment: Environment) -> bool:
     otherwise it becomes part of the environment. Raises OSError.
     """
     folder = environment.folder
+    if _command_was_killed(folder):
+        return False
     state = read_folder_state(folder)
     if state is None or not all(name.endswith(_BYTECODE) for name in state.missing):
         return False
@@ -359,18 +369,51 @@ def _is_sound(environment: Environment) -> bool:
 def refuse_changes(environment: Environment, *, by: str) -> Iterator[None]:
     """Raise BuildError at the end if files of an environment were changed, except compiled Python files.
 
-    Such an environment is created again before its next use. ``by`` is what runs in it.
+    Such an environment is created again before its next use, also if the body fails, or this process is killed
+    meanwhile. ``by`` is what runs in it.
     """
-    before = _changed_files(environment)
-    yield
-    if changed := sorted(_changed_files(environment) - before):
-        with suppress(OSError):
-            (environment.folder / _COMPLETE).unlink(missing_ok=True)
+    commands = _commands(environment.folder)
+    commands.mkdir(exist_ok=True)
+    with temporary_folder(commands):
+        before = _changed_files(environment)
+        try:
+            yield
+        finally:
+            changed = sorted(_changed_files(environment) - before)
+            if changed:
+                with suppress(OSError):
+                    (environment.folder / _COMPLETE).unlink(missing_ok=True)
+    if changed:
         raise BuildError(
             f"{by} changed the build environment, which serves other builds too: {changed[0]}",
             at=str(environment.folder),
             hint="add packages to build-system.requires, or to requires of a setup rule",
         )
+
+
+def refuse_changed(environment: Environment) -> None:
+    """Raise BuildError if a command of another build has changed an environment (:func:`refuse_changes`)."""
+    if not (environment.folder / _COMPLETE).exists():
+        raise BuildError(
+            "a command of another build changed the build environment while this build ran",
+            at=str(environment.folder),
+            hint="run the same command again",
+        )
+
+
+def _commands(folder: Path) -> Path:
+    """The folder with a temporary folder for each command that may change an environment."""
+    return folder.with_name(f"{folder.name}.commands")
+
+
+def _command_was_killed(folder: Path) -> bool:
+    """Whether a command in an environment ended together with its run, before its changes were checked."""
+    commands = _commands(folder)
+    if not commands.is_dir():
+        return False
+    before = {path.name for path in commands.iterdir()}
+    remove_abandoned(commands)
+    return not before <= {path.name for path in commands.iterdir()}
 
 
 def _changed_files(environment: Environment) -> set[str]:

@@ -10,7 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from polywheel.environments.interpreters import find_interpreter, install_interpreter
-from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
+from polywheel.environments.virtual_environments import (
+    Environment,
+    Environments,
+    Interpreter,
+    refuse_changed,
+)
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
@@ -142,6 +147,7 @@ class LocalExecutor:
                 keys = self._keys(build, missing, build_environment.environment)
                 if result.wheels is None:
                     result = self._build_with_slots(build, missing, build_environment, out, context)
+            refuse_changed(build_environment.environment)
             share = (time.monotonic() - began) / len(missing)
             built = {wheel.job: wheel for wheel in result.wheels or ()}
             # One after the other: if a wheel fails, the wheels before it stay.
