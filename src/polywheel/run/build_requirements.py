@@ -233,6 +233,7 @@ class BuildRequirements:
                 "content": base.content,
                 "environment": base.folder.name,
                 "variables": {**build_variables(), **settings.environment},
+                "commands": [settings.before_all, settings.before_build],
                 "tools": list(self.tools),
                 "others": [shutil.which(name) for name in _OTHER_TOOLS],
                 "settings": {**settings.config_settings, **self.context.settings},

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from polywheel.config.project import read_project
-from polywheel.environments.virtual_environments import Environments, Interpreter
+from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
@@ -58,6 +58,37 @@ abi_dependency.torch = ["2.6"]
 """
 
 
+def build_requirements_of(source: Path, settings: BuildSettings) -> BuildRequirements:
+    write_project(source, {"pyproject.toml": PYPROJECT + RULES})
+    project = read_project(source, variants=True)
+    return BuildRequirements(
+        project=project,
+        choice=choose_backend(project),
+        requires=["setuptools"],
+        plugins=known_plugin_requirements(project),
+        settings={"": settings},
+        source_digest="",
+        tools=(),
+        context=WorkerContext(
+            polywheel=source, config=None, settings={}, epoch=0, time_limit=None, stop=Event()
+        ),
+        environments=Environments(fresh=False, notify=print),
+    )
+
+
+def job_of(label: str | None, *properties: str) -> Job:
+    return Job(
+        id="job",
+        label=label,
+        properties=tuple(map(VariantProperty.parse, properties)),
+        axes={},
+        pythons=(),
+        targets=(),
+        build="",
+        at="",
+    )
+
+
 @pytest.mark.parametrize(
     ("label", "properties", "version", "expected"),
     [
@@ -71,31 +102,26 @@ abi_dependency.torch = ["2.6"]
 def test_the_requirements_of_the_setup_are_known_before_the_backend_is_asked(
     label: str | None, properties: list[str], version: str, expected: list[str], tmp_path: Path
 ) -> None:
-    write_project(tmp_path, {"pyproject.toml": PYPROJECT + RULES})
-    project = read_project(tmp_path, variants=True)
-    requirements = BuildRequirements(
-        project=project,
-        choice=choose_backend(project),
-        requires=["setuptools"],
-        plugins=known_plugin_requirements(project),
-        settings={"": BuildSettings()},
-        source_digest="",
-        tools=(),
-        context=WorkerContext(
-            polywheel=tmp_path, config=None, settings={}, epoch=0, time_limit=None, stop=Event()
-        ),
-        environments=Environments(fresh=False, notify=print),
-    )
-    job = Job(
-        id="job",
-        label=label,
-        properties=tuple(map(VariantProperty.parse, properties)),
-        axes={},
-        pythons=(),
-        targets=(),
-        build="",
-        at="",
-    )
+    requirements = build_requirements_of(tmp_path, BuildSettings())
+    job = job_of(label, *properties)
     # The Python of the build, not of the tests.
     python = Interpreter(python="3.12", executable="python", identity=f"{version} (main) linux")
     assert requirements._guess(python, [job, job]) == ["setuptools", *expected]
+
+
+def test_an_answer_of_a_backend_is_for_the_settings_of_its_build(tmp_path: Path) -> None:
+    """Commands and variables may write the files that a backend reads for its answer."""
+    environment = Environment(folder=tmp_path, python="", resolved=(), content="")
+    settings = [
+        BuildSettings(),
+        BuildSettings(before_build="echo ninja > requirements"),
+        BuildSettings(before_build="echo cmake > requirements"),
+        BuildSettings(before_all="echo cmake > requirements"),
+        BuildSettings(environment={"NINJA": "1"}),
+        BuildSettings(config_settings={"ninja": "1"}),
+    ]
+    files = {
+        build_requirements_of(tmp_path, each)._answer_file(environment, [job_of("a")])
+        for each in settings
+    }
+    assert len(files) == len(settings)
