@@ -10,7 +10,7 @@ import pytest
 
 from polywheel.matrix.platforms import this_target
 from support.build_command import Builds, workplaces
-from support.projects import demo, fake_project
+from support.projects import demo, fake_project, write_project
 from support.wheels import installable
 
 places = pytest.fixture(autouse=True)(workplaces)
@@ -124,6 +124,8 @@ def test_settings_of_pip_select_the_packages_of_a_build(tmp_path: Path) -> None:
 @posix
 def test_before_all_runs_once_and_before_build_in_each_build(tmp_path: Path) -> None:
     source = demo(tmp_path / "demo", "one", "two", "three")
+    # A process that starts a shell imports it, but must not import the one of the project.
+    write_project(source, {"signal.py": "raise SystemExit('not the standard library')"})
     trace = shlex.quote(str(tmp_path / "trace"))
     with_tables(
         source,

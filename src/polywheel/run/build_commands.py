@@ -118,9 +118,12 @@ def _run_in_shell(
     time_limit: float | None,
     keep_open: tuple[int, ...] = (),
 ) -> None:
-    """Run a command in a source. ``{project}`` is its path. Raises BuildError if it fails."""
+    """Run a command in a source. ``{project}`` is its path. Raises BuildError if it fails.
+
+    Modules in the source do not replace modules of the standard library in the process that starts the shell.
+    """
     child = run_child(
-        [python, "-c", _SHELL, command.replace("{project}", str(source))],
+        [python, "-I", "-c", _SHELL, command.replace("{project}", str(source))],
         folder=source,
         environment=variables,
         log=log,
