@@ -27,6 +27,7 @@ from polywheel.init.languages import languages, meson_options
 from polywheel.init.presets import named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import append_text, find_init_text, with_header
 from polywheel.matrix.expansion import expand
+from polywheel.matrix.requires_python import RequiresPython
 from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset
 
@@ -175,16 +176,14 @@ def test_setuptools_extensions_in_pyproject(tmp_path: Path) -> None:
 )
 def test_pythons(requires: str | None, listed: list[str], expected: tuple[str, ...]) -> None:
     classifiers = [f"Programming Language :: Python :: {one}" for one in listed]
-    metadata: dict[str, object] = {"classifiers": classifiers}
-    if requires is not None:
-        metadata["requires-python"] = requires
-    assert pythons({"project": metadata}) == expected
+    document = {"project": {"classifiers": classifiers}}
+    assert pythons(document, RequiresPython(requires or "")) == expected
 
 
 @pytest.mark.parametrize("requires", ["==3.8.*", "<3.11", ">=3.9,<3.10"])
 def test_no_python_that_polywheel_builds_with(requires: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        pythons({"project": {"requires-python": requires}})
+        pythons({}, RequiresPython(requires))
     (problem,) = caught.value.problems
     assert problem.what == (
         "polywheel and its build backend need Python 3.11 or newer, which the project does not allow: "

@@ -17,9 +17,9 @@ from polywheel.init.languages import LANGUAGES, languages, meson_options
 from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import with_header
 from polywheel.init.tables import ChosenPresets, tables, toml_list
-from polywheel.matrix.check_pythons import allowed_pythons, allows, described_requires_python
 from polywheel.matrix.expansion import expand
 from polywheel.matrix.platforms import Platform, known_targets, python_order
+from polywheel.matrix.requires_python import RequiresPython, read_requires_python
 from polywheel.model.matrix import LOWEST_PYTHON, can_build, minor_version
 from polywheel.model.plan import Plan
 from polywheel.setup.profiles import OURS, choose_backend
@@ -44,37 +44,35 @@ _SYSTEMS = {
 _GPU = "gpu"
 
 
-def pythons(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """The Pythons in the classifiers that requires-python allows, without those that polywheel can't build with.
+def pythons(document: Mapping[str, Any], requires: RequiresPython) -> tuple[str, ...]:
+    """The Pythons in the classifiers that the project allows, without those that polywheel can't build with.
 
     If there are none, the default Pythons that it allows; else the oldest Python that it allows. Raises
     ConfigError if it allows only older Pythons than polywheel needs.
     """
-    allowed = allowed_pythons(document)
     listed = [python for python in _listed_pythons(document) if can_build(python)]
     for versions in (listed, PYTHONS):
-        fitting = tuple(version for version in versions if allows(allowed, version))
+        fitting = tuple(version for version in versions if requires.allows(version))
         if fitting:
             return fitting
     later = (f"3.{minor}" for minor in range(minor_version(LOWEST_PYTHON), 100))
-    oldest = next((version for version in later if allows(allowed, version)), None)
+    oldest = next((version for version in later if requires.allows(version)), None)
     if oldest is None:
         raise ConfigError(
             f"polywheel and its build backend need Python {LOWEST_PYTHON} or newer, which the project "
-            f"does not allow: {described_requires_python(document)}",
-            at=f"{PYPROJECT}: project",
-            hint="change requires-python",
+            f"does not allow: {requires}",
+            at=requires.at,
+            hint=f"change {requires.key}",
         )
     return (oldest,)
 
 
-def _older_pythons(document: Mapping[str, Any]) -> list[str]:
-    """The Pythons in the classifiers that requires-python allows, and that polywheel can't build with."""
-    allowed = allowed_pythons(document)
+def _older_pythons(document: Mapping[str, Any], requires: RequiresPython) -> list[str]:
+    """The Pythons in the classifiers that the project allows, and that polywheel can't build with."""
     return [
         python
         for python in _listed_pythons(document)
-        if not can_build(python) and allows(allowed, python)
+        if not can_build(python) and requires.allows(python)
     ]
 
 
@@ -150,7 +148,8 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
         "change nothing in the build yet"
         for name in chosen.without_options
     ]
-    if older := _older_pythons(project.document):
+    requires = read_requires_python(project, chosen.profile)
+    if older := _older_pythons(project.document, requires):
         notes.append(
             f"Python {', '.join(older)} in the classifiers {'is' if len(older) == 1 else 'are'} left "
             f"out: polywheel and its build backend need Python {LOWEST_PYTHON} or newer"
@@ -199,7 +198,7 @@ def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
         profile=profile,
         backend=choice.build_backend,
         backend_path=tuple(choice.backend_path) if choice.backend_path else None,
-        pythons=pythons(project.document),
+        pythons=pythons(project.document, read_requires_python(project, profile)),
         targets=target_names,
         without_options=tuple(
             preset.name

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-from polywheel.config.project import PYPROJECT, Project, look_up
 from polywheel.config.reader import Problems
 from polywheel.matrix.platforms import python_order
+from polywheel.matrix.requires_python import RequiresPython
 from polywheel.matrix.wheel_tag import WheelTag
 from polywheel.model.matrix import LOWEST_PYTHON, Matrix, can_build, minor_version
 from polywheel.model.plan import Job
 
-_REQUIRES_PYTHON = "project.requires-python"
-_MOST_CHARACTERS = 80
-"""How much of a specifier a message has."""
 _FREE_THREADED = 13
 """The minor version of the first free-threaded Python (PEP 703)."""
 
 
-def allowed_pythons(document: Mapping[str, object]) -> SpecifierSet:
-    """``requires-python`` of a pyproject.toml; all versions if it is missing or malformed."""
-    requires = look_up(document, _REQUIRES_PYTHON)
-    try:
-        return SpecifierSet(requires if isinstance(requires, str) else "")
-    except InvalidSpecifier:
-        return SpecifierSet()
-
-
-def described_requires_python(document: Mapping[str, object]) -> str:
-    """``requires-python`` as it is written, and its key path, for messages."""
-    text = str(look_up(document, _REQUIRES_PYTHON))
-    return f"requires-python = {text[:_MOST_CHARACTERS]!r} ({PYPROJECT}: {_REQUIRES_PYTHON})"
-
-
-def allows(specifiers: SpecifierSet, python: str) -> bool:
-    """Whether the first release of a Python, or a late one, is allowed."""
-    version = python.removesuffix("t")
-    try:
-        return specifiers.contains(f"{version}.0") or specifiers.contains(f"{version}.99")
-    except ValueError:  # the specifier has a number with more digits than Python reads
-        return False
-
-
 def check_pythons(
-    project: Project, matrix: Matrix, jobs: Sequence[Job], tag: WheelTag, problems: Problems
+    requires: RequiresPython,
+    matrix: Matrix,
+    jobs: Sequence[Job],
+    tag: WheelTag,
+    problems: Problems,
 ) -> None:
     """Check that each Python of the jobs exists, that polywheel builds for it, and that the project allows it."""
     of_wheels = {job.pythons for job in jobs}
     pythons = sorted({python for several in of_wheels for python in several}, key=python_order)
     without_build = set(_without_build(of_wheels, tag))
-    specifiers = allowed_pythons(project.document)
     for python in pythons:
         at, which = _declaration(matrix, python)
         if python.endswith("t") and minor_version(python) < _FREE_THREADED:
@@ -60,11 +34,11 @@ def check_pythons(
                 at=at,
                 hint=f"the first one is 3.{_FREE_THREADED}t",
             )
-        elif not allows(specifiers, python):
+        elif not requires.allows(python):
             problems.add(
-                f"{which} is not in {described_requires_python(project.document)}",
+                f"{which} is not in {requires}",
                 at=at,
-                hint="remove it from the matrix, or change requires-python"
+                hint=f"remove it from the matrix, or change {requires.key}"
                 if matrix.python
                 else "set python in the matrix",
             )

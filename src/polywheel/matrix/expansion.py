@@ -32,6 +32,7 @@ from polywheel.matrix.platforms import (
     python_order,
     running_python,
 )
+from polywheel.matrix.requires_python import read_requires_python
 from polywheel.matrix.wheel_tag import WheelTag, wheel_tag
 from polywheel.model.matrix import Matrix, Target, can_build
 from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan, Removal
@@ -73,7 +74,8 @@ def expand_project(project: Project) -> Plan:
         why_unshared=lambda: _why_unshared(project, matrix),
     )
     problems = Problems()
-    check_pythons(project, matrix, jobs.jobs, tag, problems)
+    requires = read_requires_python(project, profile)
+    check_pythons(requires, matrix, jobs.jobs, tag, problems)
     problems.raise_all()
     # share-builds = false means that builds read their variant.
     same = jobs.same if matrix.share_builds is not False else ()

@@ -73,7 +73,7 @@ class Matrix:
 
     python: tuple[str, ...] = ()
     """Versions such as "3.12" or "3.13t". The default is the version that runs polywheel. Each must be in
-    `requires-python` of the project, and a build needs Python 3.11 or newer."""
+    `requires-python` of the project (`python_requires` in setup.cfg), and a build needs Python 3.11 or newer."""
 
     targets: tuple[str, ...] = ()
     """Names of targets. The default is the target of this machine."""
