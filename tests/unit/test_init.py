@@ -358,6 +358,10 @@ def test_unknown_presets_are_shown_together() -> None:
         "unknown preset 'row'",
     ]
     assert caught.value.problems[0].hint == "did you mean 'cuda'?"
+    with pytest.raises(ConfigError) as caught:
+        named_presets(["nvidia"])
+    hint = "did you mean 'cuda'? 'nvidia' is a preset of build setup"
+    assert caught.value.problems[0].hint == hint
 
 
 def test_a_preset_for_other_systems_than_the_classifiers_name(tmp_path: Path) -> None:

@@ -236,7 +236,6 @@ def test_a_value_of_another_type(path: Path_, value: Any, tmp_path: Path) -> Non
         (("build-backend",), "a:b:c"),
         (("provider-timeout",), 0),
         (("provider-timeout",), 86401),
-        (("presets",), ["X"]),
         (("presets",), ["a", "a"]),
         (("providers", "cpu", "query"), "ask"),
         (("providers", "CPU"), {}),

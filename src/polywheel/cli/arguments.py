@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,8 +33,11 @@ class CommandParser(argparse.ArgumentParser):
         see_help = f"see `{self.prog} --help`"
         if unexpected := _UNEXPECTED.match(message):
             name = unexpected[1]
-            close = closest(name.partition("=")[0], _option_names(self))
+            options = _options(self)
+            close = closest(name.partition("=")[0], options)
             hint = f"did you mean {close!r}? {see_help}" if close else see_help
+            if commands := options.get(name.partition("=")[0]):  # the command is none of them
+                hint = f"it is an option of {' and '.join(f'`{command}`' for command in commands)}"
             raise ConfigError(f"unexpected argument {name!r}", at=self.prog, hint=hint)
         if unknown := _UNKNOWN.match(message):
             argument, value, listed = unknown.groups()
@@ -82,14 +85,18 @@ def add_options(
         parser.add_argument(*names, **settings)
 
 
-def _option_names(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The options of a command and of its subcommands."""
+def _options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """The options of a command and of its subcommands, with the commands that have them."""
+    options: dict[str, list[str]] = {}
     for action in parser._actions:  # noqa: SLF001  # argparse has no other list of its options
-        yield from action.option_strings
+        for name in action.option_strings:
+            options.setdefault(name, []).append(parser.prog)
         if isinstance(action.choices, dict):
             for subparser in action.choices.values():
                 if isinstance(subparser, argparse.ArgumentParser):
-                    yield from _option_names(subparser)
+                    for name, commands in _options(subparser).items():
+                        options.setdefault(name, []).extend(commands)
+    return options
 
 
 def split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

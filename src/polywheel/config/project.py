@@ -17,14 +17,14 @@ from polywheel.config.declaration import (
     by_name,
     choice,
     duration,
-    names,
+    texts,
 )
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.config.setup_table import OWN_PROFILE, SETUP_RULES
 from polywheel.config.variant_table import read_variant_table
 from polywheel.errors import ConfigError
 from polywheel.model.setup import BackendProfile, SetupRule
-from polywheel.model.variant import FEATURE, NAMESPACE, VariantMetadata
+from polywheel.model.variant import NAMESPACE, VariantMetadata
 from polywheel.system.files import read_regular
 from polywheel.system.terminal import join_first
 
@@ -115,6 +115,10 @@ def _check_settings(table: Table, _: Settings) -> None:
         table.wrong("backend-path", "backend-path needs build-backend", "add build-backend = …")
 
 
+def _preset_name(value: str, *, at: str) -> str:  # noqa: ARG001  # load_preset knows the names
+    return value
+
+
 SETTINGS = SettingsTable(
     None,
     Settings,
@@ -126,7 +130,7 @@ SETTINGS = SettingsTable(
     providers=by_name(_PROVIDER, NAMESPACE),
     provider_timeout=duration(86400),
     setup=SETUP_RULES,
-    presets=names(FEATURE),
+    presets=texts(_preset_name),
     backend=OWN_PROFILE,
 )
 

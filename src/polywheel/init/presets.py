@@ -126,9 +126,12 @@ def named_presets(names: Iterable[str]) -> tuple[StartPreset, ...]:
     return tuple(known[name] for name in known if name in requested)
 
 
-def _hint(name: str, known: Iterable[str]) -> str | None:
+def _hint(name: str, known: Mapping[str, StartPreset]) -> str | None:
     if Path(name).is_dir():
         return "put the project before --preset: polywheel init SOURCE --preset NAME…"
+    for preset in known.values():
+        if preset.setup_preset == name:
+            return f"did you mean {preset.name!r}? {name!r} is a preset of build setup"
     return nearest(name, known)
 
 

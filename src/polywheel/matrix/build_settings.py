@@ -14,6 +14,7 @@ from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell
+from polywheel.matrix.platforms import target_hint
 from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Selector, Target
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.setup import placeholders, with_placeholders
@@ -61,6 +62,7 @@ class SettingsResolver:
     def __init__(self, tables: MatrixTables, problems: Problems) -> None:
         self._overrides = tables.overrides
         self._axes = {axis: [v.name for v in values] for axis, values in tables.matrix.axes.items()}
+        self._declared = tables.targets
         self._problems = problems
         self._reported = set[tuple[str, str]]()
         self._numbers: dict[object, int] = {}
@@ -86,9 +88,10 @@ class SettingsResolver:
                 self._report(f"the matrix has no axis {key!r}", at, nearest(key, known))
             for value in values:
                 if known.get(key) and value not in known[key]:
-                    self._report(
-                        f"the matrix has no {key} {value!r}", at, nearest(value, known[key])
-                    )
+                    hint = nearest(value, known[key])
+                    if key == "target":
+                        hint = target_hint(value, known[key], self._declared)
+                    self._report(f"the matrix has no {key} {value!r}", at, hint)
 
     def resolve(self, identifier: str, cell: Cell) -> ResolvedSettings:
         """Return the settings of the build of a job with this id, on the platform of the cell."""

@@ -7,7 +7,7 @@ import re
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -128,6 +128,19 @@ def this_target() -> str:
     return f"{system}-{machine}"
 
 
+def _usual_spelling(name: str) -> str:
+    """The name of a target, with the usual name of its machine: windows-x86_64 for windows-AMD64."""
+    system, hyphen, machine = name.lower().rpartition("-")
+    return f"{system}{hyphen}{_SPELLINGS.get(machine, machine)}"
+
+
+def target_hint(name: str, matrix: Collection[str], declared: Collection[str]) -> str:
+    """A hint about a target that a matrix does not have: add it if it exists, else the most similar name."""
+    exists = name in known_targets() or name in declared
+    close = None if exists else nearest(_usual_spelling(name), matrix)
+    return close or f"add {name!r} to targets of the matrix"
+
+
 def matrix_targets(
     matrix: Matrix, declared: Mapping[str, Target], problems: Problems
 ) -> dict[str, Target]:
@@ -138,7 +151,7 @@ def matrix_targets(
     names = {**known_targets(), **declared}
     for index, name in enumerate(matrix.targets):
         if name not in names:
-            close = closest(name, names)
+            close = closest(_usual_spelling(name), names)
             problems.add(
                 f"unknown target {name!r}",
                 at=f"{matrix.at}.targets[{index}]",
@@ -152,7 +165,8 @@ def matrix_targets(
             problems.add(
                 f"no job of the matrix is for the target {name!r}",
                 at=target.at,
-                hint=nearest(name, matrix.targets) or "add it to targets of the matrix",
+                # A target with a platform has a name of its own.
+                hint=target_hint(name, matrix.targets, [name] if target.platform else ()),
             )
         else:
             _check_platform(target, problems)
@@ -173,7 +187,7 @@ def _check_platform(target: Target, problems: Problems) -> None:
     known = known_targets()
     if target.platform is None:
         if not _is_platform(target.name):
-            example = closest(target.name, known) or "linux-x86_64"
+            example = closest(_usual_spelling(target.name), known) or "linux-x86_64"
             problems.add(
                 f"the target {target.name!r} has no platform, so it is unknown which machines can build it",
                 at=target.at,
@@ -203,7 +217,7 @@ def _target(name: str, declared: Mapping[str, Target]) -> Target:
         local = local_marker_environment()
         markers = {key: local[key] for key in _TARGET_VARIABLES}
         target = Target(name=name, platform=platform_name, markers=markers)
-    elif own is None and (close := closest(name, known)):
+    elif own is None and (close := closest(_usual_spelling(name), known)):
         # Probably a misspelling. With these variables, its markers do not cause more errors.
         target = replace(known[close], name=name)
     else:

@@ -26,8 +26,18 @@ def load_preset(name: str, *, at: str) -> Preset:
     """Read ``matrix/presets/{name}.toml``. Raises ConfigError for an unknown name."""
     names = preset_names()
     if name not in names:
-        raise ConfigError(f"unknown preset {name!r}", at=at, hint=nearest(name, names))
+        raise ConfigError(f"unknown preset {name!r}", at=at, hint=_unknown_hint(name, names))
     return _read(data_folder("matrix") / "presets" / f"{name}.toml")
+
+
+def _unknown_hint(name: str, names: Iterable[str]) -> str | None:
+    """A hint about a preset that does not exist: it may be one of ``polywheel init``."""
+    for path in (data_folder("matrix") / "starts").glob("*.toml"):
+        if path.stem == name:
+            preset = tomllib.loads(path.read_text(encoding="utf-8")).get("setup-preset")
+            of_init = f"{name!r} is a preset of polywheel init"
+            return f"did you mean {preset!r}? {of_init}" if preset else of_init
+    return nearest(name, names)
 
 
 def project_presets(project: Project) -> list[Preset]:

@@ -17,6 +17,11 @@ from polywheel.cli import main
         ("init --dryrun", "unexpected argument '--dryrun'", "did you mean '--dry-run'?"),
         ("ci githb", "unknown value for KIND: 'githb'", "did you mean 'github'?"),
         ("ci github --chek", "unexpected argument '--chek'", "did you mean '--check'?"),
+        (
+            "ci cibuildwheel --config=x.toml",
+            "unexpected argument '--config=x.toml'",
+            "it is an option of `polywheel ci github` and `polywheel ci gitlab`",
+        ),
         ("matrix --format jsn", "unknown value for --format: 'jsn'", "did you mean 'json'?"),
         ("build a b", "unexpected argument 'b'", "see `polywheel build --help`"),
         ("build -j", "-j/--jobs: expected one argument", "see `polywheel build --help`"),

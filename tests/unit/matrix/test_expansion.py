@@ -754,6 +754,12 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             "did you mean 'linux-x86_64'?",
         ),
         (
+            f"targets = ['Windows-AMD64']\n{LEVEL}",
+            "targets[0]",
+            "unknown target 'Windows-AMD64'",
+            "did you mean 'windows-x86_64'?",
+        ),
+        (
             f"targets = ['solaris']\n{LEVEL}",
             "targets[0]",
             "unknown target 'solaris'",
@@ -929,6 +935,19 @@ def test_a_provider_of_a_namespace_that_is_not_there() -> None:
     problem = one_problem(BOTH + "[tool.polywheel.providers.blass]\nquery = 'never'")
     assert problem.at == "pyproject.toml: tool.polywheel.providers.blass"
     assert problem.hint == "did you mean 'blas'?"
+
+
+def test_a_target_that_exists_and_is_not_in_the_matrix() -> None:
+    hint = "add 'linux-aarch64' to targets of the matrix"
+    problem = one_problem(BOTH + "[tool.polywheel.targets.linux-aarch64]\nrunner = 'x'")
+    assert problem.what == "no job of the matrix is for the target 'linux-aarch64'"
+    assert problem.hint == hint
+    selected = "[[tool.polywheel.overrides]]\nselect.target = 'linux-aarch64'\nrunner = 'x'"
+    problem = one_problem(BOTH + selected)
+    assert problem.what == "the matrix has no target 'linux-aarch64'"
+    assert problem.hint == hint
+    named = "[tool.polywheel.targets.linux-a]\nplatform = 'linux-x86_64'"
+    assert one_problem(BOTH + named).hint == "add 'linux-a' to targets of the matrix"
 
 
 def test_a_declared_target_without_a_job() -> None:

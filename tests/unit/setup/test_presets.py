@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from polywheel.config.project import read_project
 from polywheel.config.setup_table import COMPILERS
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.setup import BuildSetup, FeatureValues, Preset
 from polywheel.model.variant import VariantProperty
-from polywheel.setup.presets import check_against_preset, load_preset, preset_names
+from polywheel.setup.presets import check_against_preset, load_preset, preset_names, project_presets
 from polywheel.setup.profiles import shipped_profiles
 from polywheel.setup.rules import SetupSources, merge_rules
 from support.setups import flags, rules, values, variant
@@ -96,6 +98,24 @@ def test_a_name_that_there_is_no_preset_of_is_refused_with_the_nearest() -> None
         "pyproject.toml: tool.polywheel.presets",
         "did you mean 'x86_64'?",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("x86-64-levels", "did you mean 'x86_64'? 'x86-64-levels' is a preset of polywheel init"),
+        ("debug", "'debug' is a preset of polywheel init"),
+        ("nvidai", "did you mean 'nvidia'?"),
+    ],
+)
+def test_the_hint_about_an_unknown_preset(name: str, hint: str, tmp_path: Path) -> None:
+    text = f'[tool.polywheel]\npresets = ["{name}"]\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        project_presets(read_project(tmp_path, variants=False))
+    (problem,) = caught.value.problems
+    assert problem.what == f"unknown preset {name!r}"
+    assert problem.hint == hint
 
 
 # --- one by one ----------------------------------------------------------------------------------
