@@ -36,9 +36,9 @@ from polywheel.cli.plans import (
     read_project_of,
 )
 from polywheel.config.project import PYPROJECT, Project, look_up
-from polywheel.errors import ConfigError
+from polywheel.config.reader import Problems
 from polywheel.matrix.expansion import expand_project
-from polywheel.model.ci import GitHubSettings
+from polywheel.model.ci import GitHubSettings, GitLabSettings
 from polywheel.model.plan import Plan
 from polywheel.system.terminal import print_lines
 
@@ -114,7 +114,7 @@ def _github(
     from polywheel.ci.github import github_workflow
 
     workflow = _workflow(options, project, plan, repository)
-    _check_jobs(plan, options.kind, workflow.settings.max_jobs)
+    _check_jobs(plan, options, workflow.settings)
     config = _config(options, project, repository)
     return github_workflow(
         replace(workflow, config=config, credentials=container_credentials(plan))
@@ -133,7 +133,7 @@ def _gitlab(
 
     settings = read_gitlab_settings(options, project)
     check_included_files(settings, repository.root)
-    _check_jobs(plan, options.kind, settings.max_jobs)
+    _check_jobs(plan, options, settings)
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
@@ -182,11 +182,8 @@ def _workflow(
     for note in check_publication(settings, project, plan):
         say(f"note: {note}")
     check_time_limits(settings, plan, fixed=options.kind == "github")
-    for key in ("setup_action", "after_build_action"):
-        path = getattr(settings, key)
-        if path is not None and not repository.has_action(path):
-            at = f"{settings.at}.{key.replace('_', '-')}"
-            raise ConfigError(f"the repository has no {path}/action.yml", at=at)
+    if options.kind == "github":
+        _check_actions(settings, repository)
     if settings.publish:
         _print_publication_steps(settings)
     return Workflow(
@@ -198,17 +195,36 @@ def _workflow(
     )
 
 
+def _check_actions(settings: GitHubSettings, repository: Repository) -> None:
+    """Raise ConfigError for actions that are not in the repository."""
+    problems = Problems()
+    for key, path in (
+        ("setup-action", settings.setup_action),
+        ("after-build-action", settings.after_build_action),
+    ):
+        if path is not None and not repository.has_action(path):
+            problems.add(
+                f"the repository has no {path}/action.yml",
+                at=f"{settings.at}.{key}",
+                hint=f"paths start at the root of the repository, {repository.root}",
+            )
+    problems.raise_all()
+
+
 _OWN_BUILDS = ("setup-action", "after-build-action", "cache", "cache-size", "pr-subset")
 """Settings for the steps of polywheel's own builds."""
 _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
 
 
-def _check_jobs(plan: Plan, ci: str, max_jobs: int | None) -> None:
+def _check_jobs(
+    plan: Plan, options: argparse.Namespace, settings: GitHubSettings | GitLabSettings
+) -> None:
     """Print the number of CI jobs, and what they will not do: run tests, or repair wheels for PyPI.
 
     Raises ConfigError for a plan that would fail in CI.
     """
-    packs, _ = ci_jobs(plan, ci, max_jobs, {})
+    at = f"{settings.at}.max-jobs" if options.max_jobs is None else "--max-jobs"
+    packs, _ = ci_jobs(plan, options.kind, settings.max_jobs, {}, at=at)
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}

@@ -134,11 +134,17 @@ def select_jobs(plan: Plan, options: argparse.Namespace) -> Plan:
 
 
 def ci_jobs(
-    plan: Plan, ci: str, max_jobs: int | None, seconds: Mapping[str, float]
+    plan: Plan,
+    ci: str,
+    max_jobs: int | None,
+    seconds: Mapping[str, float],
+    *,
+    at: str = "--max-jobs",
 ) -> tuple[Sequence[Pack], str]:
     """Combine the builds of a plan into jobs of ``github`` or ``gitlab``. Return them, and as text.
 
-    ``seconds`` are the build times by job. Raises ConfigError for more jobs than GitHub allows.
+    ``seconds`` are the build times by job, and ``at`` is the place of ``max_jobs``. Raises ConfigError for more jobs
+    than GitHub allows.
     """
     from polywheel.ci import plan_formats
     from polywheel.matrix.shards import pack
@@ -150,7 +156,7 @@ def ci_jobs(
     if max_jobs is not None and max_jobs > most:
         raise ConfigError(
             f"expected at most {most}, the largest matrix on GitHub, found {max_jobs}",
-            at="--max-jobs",
+            at=at,
         )
     packs = pack(plan, max_jobs or most, seconds)
     return packs, plan_formats.github(plan, packs)

@@ -40,6 +40,8 @@ class Selection:
     label: str | None = None
     null: bool = False
     filename: str | None = None
+    property_key: str = "variant"
+    """The config setting that has the properties; the first one, if there are several."""
 
     @property
     def asks_for_variant(self) -> bool:
@@ -86,6 +88,7 @@ def parse_selection(
         label=next(iter(labels), None),
         null=bool(values["null-variant"]) and values["null-variant"][0] in _YES,
         filename=next(iter(values["variant-filename"]), None),
+        property_key=next((key for key in _PROPERTY_KEYS if values[key]), _PROPERTY_KEYS[0]),
     )
     _check_contradictions(selection, problems, spelling)
     problems.raise_all()

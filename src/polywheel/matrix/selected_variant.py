@@ -52,7 +52,8 @@ def resolve(
     """
     if selection.null:
         return Variant.of(())
-    at = spelling("variant-label" if selection.label is not None else "variant")
+    properties_at = spelling(selection.property_key)
+    at = spelling("variant-label") if selection.label is not None else properties_at
     if selection.label is not None and not selection.properties:
         if selection.label == NULL_LABEL:
             return Variant.of(())
@@ -70,7 +71,7 @@ def resolve(
         return variant
     problems = Problems()
     for prop in selection.properties:
-        problems.attempt(metadata.check, prop, at=spelling("variant"))
+        problems.attempt(metadata.check, prop, at=properties_at)
     problems.raise_all()
     variant = Variant.of(selection.properties, selection.label, at=at)
     namesake = metadata.variants.get(variant.label)

@@ -182,8 +182,7 @@ def reasons_as_json(reasons: Sequence[Reason]) -> dict[str, Any]:
 
 
 def reasons_as_lines(reasons: Sequence[Reason]) -> Iterator[str]:
-    """The same as text. The parts of a cell are left out if they equal those of the cell before."""
-    previous: tuple[object, ...] = ()
+    """The same as text."""
     for reason in reasons:
         where = f"{', '.join(reason.targets)}, Python {', '.join(reason.pythons)}"
         if reason.id is None:
@@ -195,8 +194,6 @@ def reasons_as_lines(reasons: Sequence[Reason]) -> Iterator[str]:
             if len(reason.pythons) > 1 or len(reason.targets) > 1:
                 yield f"  one wheel for {where}"
         parts = (*reason.axes, *reason.properties, *reason.settings)
-        if parts != previous:
-            width = max((len(part.name) for part in parts), default=0)
-            for part in parts:
-                yield f"  {part.name:<{width}}  {part.at}"
-        previous = parts
+        width = max((len(part.name) for part in parts), default=0)
+        for part in parts:
+            yield f"  {part.name:<{width}}  {part.at}"

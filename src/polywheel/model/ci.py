@@ -133,7 +133,8 @@ class GitHubSettings:
     """Whether pull requests build only the smallest set of jobs that covers every value of every axis."""
 
     max_jobs: int | None = None
-    """The largest number of CI jobs for builds. Several builds then share a job. The default is 256."""
+    """The largest number of CI jobs for builds. Several builds then share a job. The default of `polywheel ci
+    github`, and the most that it accepts, is 256."""
 
     timeout_minutes: int = 350
     """The time limit of a build job in minutes. GitHub's own runners allow at most 360."""

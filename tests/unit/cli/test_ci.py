@@ -83,6 +83,37 @@ def test_max_jobs_is_a_setting_and_an_option_replaces_it(
         assert "3 wheels, 3 builds, 2 CI jobs" in capsys.readouterr().err
 
 
+def test_more_jobs_than_github_allows_name_the_setting_or_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"{PROJECT}[tool.polywheel.ci.github]\nmax-jobs = 300\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    problem = "error: expected at most 256, the largest matrix on GitHub, found 300\n  at: "
+    assert main(["ci", "github", str(tmp_path), "-o", "-"]) == 2
+    setting = "pyproject.toml: tool.polywheel.ci.github.max-jobs"
+    assert f"{problem}{setting}\n" in capsys.readouterr().err
+    assert main(["ci", "github", str(tmp_path), "-o", "-", "--max-jobs=300"]) == 2
+    assert f"{problem}--max-jobs\n" in capsys.readouterr().err
+
+
+def test_actions_that_the_repository_lacks_are_named_together_if_they_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"""{PROJECT}
+    [tool.polywheel.ci.github]
+    setup-action = "./a"
+    after-build-action = "./b"
+    """
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", "github", str(tmp_path), "-o", "-"]) == 2
+    error = capsys.readouterr().err
+    for action in ("./a", "./b"):
+        assert f"error: the repository has no {action}/action.yml\n" in error
+    assert error.count(f"hint: paths start at the root of the repository, {tmp_path}") == 2
+    assert main(["ci", "cibuildwheel", str(tmp_path), "-o", "-"]) == 0
+    assert "note: setup-action, after-build-action" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("kind", "option"), [("github", "--runner"), ("gitlab", "--image")])
 def test_an_option_with_an_empty_text_is_not_ignored(
     kind: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -193,8 +193,8 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             "did you mean 'x86_64'?",
         ),
         (
-            {"variant": "blas::libary::mkl"},
-            "variant",
+            {"variant-property": "blas::libary::mkl"},
+            "variant-property",
             "the provider of 'blas' does not know the feature 'libary'",
             "did you mean 'library'?",
         ),

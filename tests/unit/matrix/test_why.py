@@ -113,6 +113,22 @@ def test_lines_and_json_say_the_same(tmp_path: Path) -> None:
     assert "v2_mkl on windows-x86_64, Python 3.11, 3.12: removed by when" in text
 
 
+def test_each_cell_has_its_details_even_if_they_are_equal(tmp_path: Path) -> None:
+    lines = [*reasons_as_lines(why(tmp_path, "v3_mkl"))]
+    details = [
+        f"  level = v3              {AT}axes.level.v3",
+        f"  blas = mkl              {AT}axes.blas.mkl",
+        f"  blas :: library :: mkl  {AT}axes.blas.mkl",
+        f"  cpu :: level :: v3      {AT}axes.level.v3",
+    ]
+    assert lines[:10] == [
+        f"linux-x86_64-cp311-v3_mkl: made by {AT}axes",
+        *details,
+        f"linux-x86_64-cp312-v3_mkl: made by {AT}axes",
+        *details,
+    ]
+
+
 def test_a_stamp_of_another_build_says_so(tmp_path: Path) -> None:
     lines = [*reasons_as_lines(why(tmp_path, "linux-x86_64-cp311-null"))]
     assert lines == [
