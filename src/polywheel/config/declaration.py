@@ -21,6 +21,7 @@ from polywheel.config.reader import (
     Table,
     marker,
     object_reference,
+    process_text,
     requirement,
     size,
     type_name,
@@ -252,6 +253,8 @@ def by_name(
             if reserved and reserved.fullmatch(name):
                 inner.wrong(name, problem.format(name), hint)
             elif (item := value.read(inner, name)) is not None:
+                if pattern is None:
+                    inner.problems.attempt(process_text, name, at=inner.at(name))
                 values[name] = item
         return values
 

@@ -25,13 +25,12 @@ from polywheel.config.declaration import (
     matching,
     names,
     one_of,
-    text,
     texts,
 )
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import CONFIG_SETTINGS
-from polywheel.errors import ConfigError, closest, nearest
+from polywheel.errors import closest, nearest
 from polywheel.model.matrix import (
     PLATFORM_KEYS,
     AxisValue,
@@ -74,12 +73,6 @@ _OF_PYTHON = (
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _variable_value(value: str, *, at: str) -> str:
-    if "\0" in value:
-        raise ConfigError("an environment variable can't contain a NUL character", at=at)
-    return value
-
-
 RUNNER = one_of(
     {
         str: ValueType(lambda table, key: tuple(filter(None, [table.string(key)])), TEXT.schema),
@@ -88,7 +81,7 @@ RUNNER = one_of(
     "a label, or a list of labels",
 )
 ENVIRONMENT = by_name(
-    text(_variable_value),
+    TEXT,
     _VARIABLE,
     reserved=re.compile("|".join(_OF_PYTHON)),
     problem="{} is a marker variable, which follows from the Python",

@@ -127,7 +127,8 @@ class Table:
         yield from self.data
 
     def string(self, key: str) -> str | None:
-        return self._get(key, str, "a string")
+        value = self._get(key, str, "a string")
+        return None if value is None or self._wrong_characters(value, key) else value
 
     def boolean(self, key: str) -> bool | None:
         return self._get(key, bool, "true or false")
@@ -169,6 +170,8 @@ class Table:
         for index, value in enumerate(values):
             if not isinstance(value, str):
                 self._wrong_type(f"{self.at(key)}[{index}]", str, "a string", value)
+                return None
+            if self._wrong_characters(value, key, f"[{index}]"):
                 return None
         if not values and not empty:
             self.wrong(key, "expected at least one string, found an empty list")
@@ -241,6 +244,12 @@ class Table:
             return None
         return value
 
+    def _wrong_characters(self, value: str, key: str, index: str = "") -> bool:
+        """Whether a process would refuse a text. Then a problem is added. Files of other tools are not checked."""
+        if not self.problems.closed or (value.isascii() and "\0" not in value):
+            return False
+        return self.problems.attempt(process_text, value, at=self.at(key) + index) is None
+
     def _wrong_type(self, at: str, kind: type, expected: str, value: object) -> None:
         versions = kind is str and isinstance(value, float)
         hint = "write it in quotes: as a number, 3.10 is 3.1" if versions else None
@@ -276,6 +285,19 @@ def size(text: str, *, at: str) -> str:
     """A size, checked."""
     if parse_size(text) is None:
         raise ConfigError(f"expected a size such as '2G' or '512M', found {text!r}", at=at)
+    return text
+
+
+def process_text(text: str, *, at: str) -> str:
+    """A text that can be an argument or an environment variable of a process. Raises ConfigError."""
+    try:
+        text.encode()
+        valid = "\0" not in text
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        what = f"{text!a} contains a character that commands and environment variables can't hold"
+        raise ConfigError(what, at=at)
     return text
 
 

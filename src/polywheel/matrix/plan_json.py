@@ -20,7 +20,7 @@ from polywheel.config.reader import Problems, Table, size, type_name
 from polywheel.config.setup_table import CONFIG_SETTINGS
 from polywheel.errors import ConfigError, Problem, nearest, os_error_as
 from polywheel.matrix.platforms import python_order
-from polywheel.model.matrix import BuildSettings, Credentials, Target
+from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Target
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
 from polywheel.model.variant import LABEL, NAMESPACE, NULL_LABEL, VariantProperty
 from polywheel.system.files import refuse_constant, unique_keys
@@ -97,7 +97,7 @@ def raise_problems(problems: Problems, *, allowed: int = 0) -> None:
 SHAPE = 2
 """The version of the format. It changes with every change except for new keys."""
 _OLDEST_SHAPE = 1
-"""In shape 1, the ``environment`` of a target has its marker variables."""
+"""In shape 1, the ``environment`` of a target has its marker variables, and its name is its platform."""
 
 # The limit of the length bounds the time for matching an untrusted id.
 _JOB_ID = re.compile(
@@ -273,7 +273,7 @@ def _targets(table: Table, *, shape: int) -> dict[str, Target]:
         markers = _texts(target, "markers" if shape > 1 else "environment")
         targets[name] = Target(
             name=name,
-            platform=target.string("platform"),
+            platform=target.string("platform") if shape > 1 else name,
             settings=_settings(target, BuildSettings(), environment=shape > 1),
             platform_tags=target.strings("platform_tags") or (),
             markers=markers,
@@ -302,9 +302,14 @@ def _settings(table: Table, base: BuildSettings, *, environment: bool = True) ->
     }
     changed: dict[str, Any] = {}
     for key, read in readers.items():
-        if key in table:
-            null = table.data[key] is None
-            changed[key] = table.string(key) if null else read(table, key)
+        if key not in table:
+            continue
+        if table.data[key] is not None:
+            changed[key] = read(table, key)
+        else:
+            table.string(key)  # marks the key as read
+            if key not in MERGED:
+                changed[key] = None
     return replace(base, **changed)
 
 

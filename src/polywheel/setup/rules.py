@@ -27,7 +27,7 @@ from enum import IntEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from polywheel.config.reader import Problems, evaluate_marker, requirement
+from polywheel.config.reader import Problems, evaluate_marker, process_text, requirement
 from polywheel.config.setup_table import holds_several_flags
 from polywheel.errors import ConfigError
 from polywheel.model.plugin_answers import PluginAnswer
@@ -143,15 +143,7 @@ class SetupAccumulator:
 
     def _entry(self, text: str, origin: str) -> Entry:
         """An entry. A text that can't be put into an environment variable is a problem."""
-        try:
-            text.encode()
-            valid = "\0" not in text
-        except UnicodeEncodeError:
-            valid = False
-        if not valid:
-            self.problems.add(
-                f"{text!a} contains a character that an environment variable can't hold", at=origin
-            )
+        self.problems.attempt(process_text, text, at=origin)
         return Entry(text, origin)
 
     def build_setup(self) -> BuildSetup:

@@ -349,6 +349,8 @@ def test_what_is_wrong_is_said_with_its_place(text: str, at: str, what: str, hin
         ("targets.x.image = false", ".x.image", "expected a string, found a boolean", ""),
         ("targets.x.platform-tags = 'a'", ".x.platform-tags", "expected a list of strings", ""),
         ("targets.x.platform_tags = []", ".x.platform_tags", "unknown key", "'platform-tags'?"),
+        (r'targets.x.before-build = "a\u0000"', ".x.before-build", "can't hold", ""),
+        (r'targets.x.environment.A = "\u0000"', ".x.environment.A", "can't hold", ""),
         ("targets.x.repair-comand = ''", ".x.repair-comand", "unknown key", "'repair-command'?"),
         ("targets.x.environment = ''", ".x.environment", "expected a table", ""),
         ("targets.x.environment.os_name = 1", ".x.environment.os_name", "expected a string", ""),

@@ -10,6 +10,7 @@ import tomli_w
 
 import polywheel
 from polywheel.config.project import read_project
+from polywheel.matrix.diff import difference
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.plan_json import parse_plan, plan_as_json
 from polywheel.matrix.shards import pack
@@ -366,6 +367,7 @@ def test_a_plan_of_shape_1() -> None:
     assert plan.targets["linux-x86_64"].settings.environment == {}
     assert plan.builds[0].settings.runner == ("ubuntu-24.04",)
     assert plan.builds_for("linux-x86_64") == list(plan.builds)
+    assert not difference(plan, plan_of(CUDA))
 
 
 def test_why_names_the_override_of_each_setting(tmp_path: Path) -> None:

@@ -126,6 +126,26 @@ Spoil = Callable[[dict[str, Any]], object]
             "malformed id '../../etc-cp311-v3_mkl'",
             "jobs[3].id",
         ),
+        (
+            lambda plan: plan["builds"][0].update(settings={"before_build": "echo \0"}),
+            "can't hold",
+            "builds[0].settings.before_build",
+        ),
+        (
+            lambda plan: plan["targets"]["linux-x86_64"].update(environment={"A": "\ud800"}),
+            "can't hold",
+            "targets.linux-x86_64.environment.A",
+        ),
+        (
+            lambda plan: plan["targets"]["linux-x86_64"].update(runner=["a", "\0"]),
+            "can't hold",
+            "targets.linux-x86_64.runner[1]",
+        ),
+        (
+            lambda plan: plan["builds"][0].update(settings={"config_settings": {"a\0": "b"}}),
+            "can't hold",
+            'config_settings."a\\u0000"',
+        ),
         (lambda plan: plan["jobs"][3].update(id=".x-cp311-v3"), "malformed id", "jobs[3].id"),
         (lambda plan: plan["jobs"][3].update(label="V3"), "malformed label 'V3'", "jobs[3].label"),
         (
@@ -170,6 +190,18 @@ def test_what_is_wrong_is_named_with_its_key_path(
     assert any(what in one.what and str(one.at).endswith(at) for one in problems), (
         caught.value.render()
     )
+
+
+def test_a_setting_that_is_null_is_not_set(tmp_path: Path) -> None:
+    plan = expanded(tmp_path, HEAD + MATRIX)
+    document = plan_as_json(plan)
+    keys = ("environment", "config_settings")
+    assert not any(document["targets"]["linux-x86_64"][key] for key in keys)
+    for table in (document["targets"]["linux-x86_64"], document["builds"][0]["settings"]):
+        table.update(dict.fromkeys(keys))
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read_plan(path) == plan
 
 
 @pytest.mark.parametrize(

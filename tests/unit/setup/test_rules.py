@@ -524,12 +524,12 @@ def test_a_requirement_must_be_one_with_its_placeholders_filled_in(field: str) -
 )
 def test_what_no_environment_can_hold_is_refused(field: str) -> None:
     said = refused(f'["cpu"]\n{field}', V3)
-    assert "an environment variable can't hold" in said
+    assert "environment variables can't hold" in said
     assert at("cpu") in said
 
 
 def test_what_a_plugin_says_must_be_text_that_a_program_can_be_told() -> None:
-    with pytest.raises(ConfigError, match="an environment variable can't hold"):
+    with pytest.raises(ConfigError, match="environment variables can't hold"):
         resolved("", V3, answers=(plugin_answer(joint={"cflags": ["-\ud800"]}),))
 
 
