@@ -82,12 +82,13 @@ def test_a_variable_of_any_name(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_compiler_that_a_rule_names(tmp_path: Path) -> None:
+def test_a_compiler_that_environment_names(tmp_path: Path) -> None:
+    """For rules, see test_fingerprint.py."""
     compiler = tmp_path / "compiler"
     compiler.write_text("#!/bin/sh\necho 1\n", encoding="utf-8")
     compiler.chmod(0o755)
-    rule = f'[tool.polywheel.setup."again :: kind"]\nenv = {{ CC = "{compiler}" }}\n'
-    builds = Builds(project(tmp_path / "project", matrix=rule), tmp_path / "out")
+    table = f'[[tool.polywheel.overrides]]\nselect = "*"\nenvironment.CC = "{compiler}"\n'
+    builds = Builds(project(tmp_path / "project", matrix=table), tmp_path / "out")
     builds()
     assert set(builds().states.values()) == {"up-to-date"}
     compiler.write_text("#!/bin/sh\necho 2\n", encoding="utf-8")

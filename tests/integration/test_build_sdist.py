@@ -22,6 +22,7 @@ from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.build_requirements import BuildRequirements
+from polywheel.run.fingerprint import ToolVersions
 from polywheel.run.source.sdist import SdistMaker
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
@@ -391,7 +392,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
             requires=[],
             plugins={},
             source_digest="digest",
-            tools=(),
+            tools=ToolVersions(found, workshop()),
             context=workshop(),
             environments=Environments(fresh=fresh, notify=print),
             settings={"": BuildSettings()},

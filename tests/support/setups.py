@@ -1,10 +1,11 @@
-"""Setup rules from TOML, projects, backend profiles, and answers of plugins."""
+"""Setup rules from TOML, projects, backend profiles, answers of plugins, and contexts of runs."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from polywheel.config.project import BuildSystem, Project, Settings
@@ -13,6 +14,7 @@ from polywheel.config.setup_table import read_setup_rules
 from polywheel.model.plugin_answers import FeatureConfig, PluginAnswer
 from polywheel.model.setup import BackendProfile, BuildSetup, Entry, SetupRule
 from polywheel.model.variant import Provider, Variant, VariantMetadata, VariantProperty
+from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.profiles import shipped_profiles
 
 SETUP = "pyproject.toml: tool.polywheel.setup"
@@ -20,6 +22,13 @@ SETUP = "pyproject.toml: tool.polywheel.setup"
 
 def variant(*properties: str, label: str | None = None) -> Variant:
     return Variant.of((VariantProperty.parse(text) for text in properties), label)
+
+
+def worker_context(polywheel: Path) -> WorkerContext:
+    """The context of a run without options. ``polywheel``: the folder that workers would import from."""
+    return WorkerContext(
+        polywheel=polywheel, config=None, settings={}, epoch=0, time_limit=None, stop=Event()
+    )
 
 
 def read_rules(document: Mapping[str, Any]) -> tuple[SetupRule, ...]:

@@ -30,8 +30,17 @@ from polywheel.model.plan import Job
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import plugin_requires, without_plugin
-from polywheel.run.fingerprint import build_variables, digest_of
-from polywheel.run.worker.requests import WorkerContext, installer_variables
+from polywheel.run.fingerprint import (
+    ToolVersions,
+    build_variables,
+    digest_of,
+    effective_variables,
+)
+from polywheel.run.worker.requests import (
+    WorkerContext,
+    installer_variables,
+    variables_of_settings,
+)
 from polywheel.setup.resolve import has_requirements, resolve_setup
 from polywheel.system.cache import cache_directory
 from polywheel.system.temporary import remove_unused, replacing
@@ -84,9 +93,7 @@ class BuildRequirements:
     source_digest: str
     """The digest of the source and of the ``--config`` file."""
 
-    tools: Sequence[str]
-    """The versions of the compilers and the build tools of this machine."""
-
+    tools: ToolVersions
     context: WorkerContext
     environments: Environments
     settings: Mapping[str, BuildSettings]
@@ -225,6 +232,7 @@ class BuildRequirements:
 
     def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
         settings = self.settings[jobs[0].build]
+        path = variables_of_settings(self.context, settings.environment).get("PATH")
         digest = digest_of(
             {
                 "source": self.source_digest,
@@ -232,10 +240,10 @@ class BuildRequirements:
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
-                "variables": {**build_variables(), **settings.environment},
+                "variables": {**build_variables(), **effective_variables(self.context, settings)},
                 "commands": [settings.before_all, settings.before_build],
-                "tools": list(self.tools),
-                "others": [shutil.which(name) for name in _OTHER_TOOLS],
+                "tools": self.tools.of(settings),
+                "others": [shutil.which(name, path=path) for name in _OTHER_TOOLS],
                 "settings": {**settings.config_settings, **self.context.settings},
                 "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from polywheel.config.project import Project
 from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
-from polywheel.run.worker.requests import WorkerContext
+from polywheel.run.worker.requests import WorkerContext, variables_of_settings
 from polywheel.system.files import sha256_of
 from polywheel.system.processes import capture_output
 from polywheel.wheel.repair import REPAIR_TOOLS
@@ -83,12 +84,20 @@ def job_key(
             "settings": {**build_settings.config_settings, **worker_context.settings},
             "epoch": worker_context.epoch,
             "repair": build_settings.repair_command,
-            "environment": dict(build_settings.environment),
+            "environment": effective_variables(worker_context, build_settings),
             "commands": [build_settings.before_all, build_settings.before_build],
             "variables": build_variables(),
             "tools": list(tools),
         }
     )
+
+
+def effective_variables(context: WorkerContext, settings: BuildSettings) -> dict[str, str]:
+    """The values of the variables of a build's settings. PATH matters by the tools on it."""
+    variables = variables_of_settings(context, settings.environment)
+    if "PATH" in variables:
+        variables["PATH"] = settings.environment["PATH"]
+    return variables
 
 
 def build_variables() -> dict[str, str]:
@@ -100,28 +109,57 @@ def build_variables() -> dict[str, str]:
     }
 
 
-def versions_of_chosen_tools(project: Project, repair: str | None) -> tuple[str, ...]:
-    """Return the versions of the compilers in setup rules and of the tools in a repair command."""
-    compilers = {
-        command
-        for rule in project.settings.setup
-        for fields in rule.all_fields
-        for name in _COMPILERS
-        if isinstance(command := fields.env.get(name), str)
-    }
-    versions = [f"{command}: {_version(command)}" for command in sorted(compilers)]
-    for word in (repair or "").split():
-        if word in REPAIR_TOOLS:
-            versions.append(f"{word}: {_version(word)}")
-        elif Path(word).is_file():
-            versions.append(f"{word}: {sha256_of(Path(word))}")
-    return tuple(versions)
+class ToolVersions:
+    """The versions of the tools that builds may use. The version of a tool is read once in a run."""
+
+    def __init__(
+        self, project: Project, context: WorkerContext, installed: Sequence[str] = ()
+    ) -> None:
+        """``installed`` are the versions of the tools of this machine (:func:`installed_tools`)."""
+        self._context = context
+        self._installed = tuple(installed)
+        self._of_rules = {
+            command
+            for rule in project.settings.setup
+            for fields in rule.all_fields
+            for name in _COMPILERS
+            if isinstance(command := fields.env.get(name), str)
+        }
+        self._version = cache(_version)
+        self._known: dict[object, tuple[str, ...]] = {}
+
+    def of(self, settings: BuildSettings) -> tuple[str, ...]:
+        """Return the versions of the tools of a build.
+
+        These are the tools of this machine, the compilers of its variables and of setup rules, and the tools
+        of its repair command, on its PATH.
+        """
+        variables = variables_of_settings(self._context, settings.environment)
+        path = variables.get("PATH")
+        tools = {} if path is None else _tools_of_machine()
+        tools |= {name: variables[name] for name in _COMPILERS if name in variables}
+        key = (path, *tools.items(), settings.repair_command)
+        if key not in self._known:
+            commands = dict.fromkeys((*tools.values(), *sorted(self._of_rules)))
+            versions = [f"{command}: {self._version(command, path)}" for command in commands]
+            for word in (settings.repair_command or "").split():
+                if word in REPAIR_TOOLS:
+                    versions.append(f"{word}: {self._version(word, path)}")
+                elif Path(word).is_file():
+                    versions.append(f"{word}: {sha256_of(Path(word))}")
+            self._known[key] = (*self._installed, *versions)
+        return self._known[key]
+
+
+def _tools_of_machine() -> dict[str, str]:
+    """The commands of the compilers and the build tools of this machine."""
+    commands = {name: os.environ.get(name) or default for name, default in _COMPILERS.items()}
+    return {**commands, **{name: name for name in _TOOLS}}
 
 
 def installed_tools() -> tuple[str, ...]:
     """Return the versions of the compilers and the build tools of this machine."""
-    commands = {name: os.environ.get(name) or default for name, default in _COMPILERS.items()}
-    commands |= {name: name for name in _TOOLS}
+    commands = _tools_of_machine()
     with ThreadPoolExecutor(max_workers=len(commands)) as pool:
         versions = pool.map(_version, commands.values())
         return tuple(
@@ -129,14 +167,16 @@ def installed_tools() -> tuple[str, ...]:
         )
 
 
-def _version(command: str) -> str | None:
+def _version(command: str, search_path: str | None = None) -> str | None:
     """Return the path of a command and the output of its ``--version``; None without the command.
 
-    A compiler may have a launcher or options: ``ccache gcc -m32``.
+    A compiler may have a launcher or options: ``ccache gcc -m32``. ``search_path`` replaces PATH.
     """
     words = command.split()
-    path = shutil.which(words[0]) if words else None
+    path = shutil.which(words[0], path=search_path) if words else None
     if path is None:
         return None
-    output = capture_output([path, *words[1:], "--version"], seconds=10) or b""
+    environment = None if search_path is None else {**os.environ, "PATH": search_path}
+    command_line = [path, *words[1:], "--version"]
+    output = capture_output(command_line, environment=environment, seconds=10) or b""
     return f"{path}: {output.decode('utf-8', 'replace').partition('Copyright')[0].strip()}"

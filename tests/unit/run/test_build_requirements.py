@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -14,11 +13,12 @@ from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
 from polywheel.run import build_requirements
 from polywheel.run.build_requirements import BuildRequirements, known_plugin_requirements
-from polywheel.run.worker.requests import WorkerContext
+from polywheel.run.fingerprint import ToolVersions
 from polywheel.setup.profiles import choose_backend
 from polywheel.system import temporary
 from polywheel.system.temporary import MOST_KEPT
 from support.projects import write_project
+from support.setups import worker_context
 
 
 def test_answers_for_old_sources_are_removed(
@@ -61,6 +61,7 @@ abi_dependency.torch = ["2.6"]
 def build_requirements_of(source: Path, settings: BuildSettings) -> BuildRequirements:
     write_project(source, {"pyproject.toml": PYPROJECT + RULES})
     project = read_project(source, variants=True)
+    context = worker_context(source)
     return BuildRequirements(
         project=project,
         choice=choose_backend(project),
@@ -68,10 +69,8 @@ def build_requirements_of(source: Path, settings: BuildSettings) -> BuildRequire
         plugins=known_plugin_requirements(project),
         settings={"": settings},
         source_digest="",
-        tools=(),
-        context=WorkerContext(
-            polywheel=source, config=None, settings={}, epoch=0, time_limit=None, stop=Event()
-        ),
+        tools=ToolVersions(project, context),
+        context=context,
         environments=Environments(fresh=False, notify=print),
     )
 

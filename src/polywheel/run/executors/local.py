@@ -27,7 +27,7 @@ from polywheel.run.build_requirements import (
 )
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
-from polywheel.run.fingerprint import job_key, versions_of_chosen_tools
+from polywheel.run.fingerprint import ToolVersions, job_key
 from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker
@@ -71,8 +71,7 @@ class LocalExecutor:
     requirements: BuildRequirements
     publisher: Publisher
     before_all: BeforeAll
-    tools: Mapping[str | None, Sequence[str]]
-    """By repair command: the versions of the tools that its builds may use."""
+    tools: ToolVersions
 
     def prepare(self, builds: int) -> None:
         """Share the compile slots among this number of builds."""
@@ -234,7 +233,7 @@ class LocalExecutor:
             self.interpreters[build.python],
             environment,
             source_digest=self.requirements.source_digest,
-            tools=self.tools[build.settings.repair_command],
+            tools=self.tools.of(build.settings),
             build_settings=build.settings,
         )
 
@@ -276,6 +275,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             without=options.paths_outside_source(),
         )
         source = sdist_maker.unpacked_sdist(source)
+    tools = ToolVersions(project, run.worker_context, run.tools)
     executor = LocalExecutor(
         run=run,
         source=source,
@@ -286,7 +286,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             requires=requires,
             plugins=known_plugin_requirements(project),
             source_digest=run.source_digest(source),
-            tools=run.tools,
+            tools=tools,
             context=run.worker_context,
             environments=environments,
             settings={build.id: build.settings for build in run.builds},
@@ -294,10 +294,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         ),
         publisher=run.publisher(),
         before_all=BeforeAll(run, source),
-        tools={
-            command: [*run.tools, *versions_of_chosen_tools(project, command)]
-            for command in {build.settings.repair_command for build in run.builds}
-        },
+        tools=tools,
     )
     return executor, missing
 

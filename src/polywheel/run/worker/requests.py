@@ -202,13 +202,22 @@ def variables_of_build(
     return variables
 
 
+def variables_of_settings(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a build's settings with the values of other variables.
+
+    ``{project}`` in them is not replaced.
+    """
+    variables = variables_of_build(context, settings=settings, project=None)
+    return {name: variables[name] for name in settings}
+
+
 def installer_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a build's settings that pip or uv reads.
 
     They can't contain the path of the copy of the source: the environment serves other builds, too.
     """
-    variables = variables_of_build(context, settings=settings, project=None)
-    return {name: variables[name] for name in settings if name.startswith(("PIP_", "UV_"))}
+    variables = variables_of_settings(context, settings)
+    return {name: text for name, text in variables.items() if name.startswith(("PIP_", "UV_"))}
 
 
 class _Variables(dict[str, str]):
