@@ -1352,6 +1352,18 @@ def test_builds_of_a_source_that_mentions_the_variant_are_not_shared(
     assert told.unshared is None
 
 
+def test_sets_of_equal_variants_without_the_same_rules_have_one_warning() -> None:
+    (warning,) = plan_of(
+        f"{BOTH}[tool.polywheel.setup.'cpu :: level']\ncflags = ['-m{{value}}']"
+    ).warnings
+    assert warning == (
+        "the variants 'v2_mkl', 'v2_openblas' ask the same of the build, so their wheels have the same content; "
+        "the same holds for 1 other set of variants (pyproject.toml: tool.polywheel.matrix.axes); "
+        "no build setup distinguishes the values of 'blas :: library': add rules; "
+        '[tool.polywheel.setup."blas :: library"] without fields declares that this is intended'
+    )
+
+
 def test_where_no_builds_would_be_shared_no_source_is_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
