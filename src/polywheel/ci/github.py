@@ -87,17 +87,26 @@ def check_publication(settings: GitHubSettings, project: Project, plan: Plan) ->
             to_pypi=is_pypi(settings.repository_url),
             sdist=settings.sdist,
             at="--publish",
-            others="publish to an index of your own (--repository-url) or to GitHub "
-            "(--release-assets)",
+            others="publish to an index of your own (--repository-url)"
+            + ("" if settings.release_assets else " or to GitHub (--release-assets)"),
+            released=settings.release_assets,
         )
 
 
 def check_upload(
-    project: Project, plan: Plan, *, to_pypi: bool, sdist: bool, at: str, others: str
+    project: Project,
+    plan: Plan,
+    *,
+    to_pypi: bool,
+    sdist: bool,
+    at: str,
+    others: str,
+    released: bool = False,
 ) -> Iterator[str]:
     """Return notes about wheels that an index does not accept. Raises ConfigError if nothing can be uploaded.
 
     ``at`` is the place of the setting, and ``others`` what to do with the wheels that PyPI does not accept.
+    ``released``: they are uploaded to a release on GitHub.
     """
     labelled = [job for job in plan.jobs if job.label is not None]
     if not labelled:
@@ -118,8 +127,12 @@ def check_upload(
         )
     else:
         yield (
-            f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels "
-            f"will not be published; to publish them too, {others}"
+            f"PyPI does not accept wheels with a label: {len(labelled)} of {len(plan.jobs)} wheels will "
+            + (
+                "be on GitHub only"
+                if released
+                else f"not be published; to publish them too, {others}"
+            )
         )
 
 

@@ -49,7 +49,7 @@ def gitlab_include(
         config=config or "",
         include=[_from_root(path) for path in settings.include],
         submodules=submodules,
-        to_pypi=_to_pypi(settings),
+        to_pypi=is_for_pypi(settings),
         timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
         cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
         max_jobs="" if settings.max_jobs is None else str(settings.max_jobs),
@@ -81,7 +81,7 @@ def check_gitlab_publication(
         yield from check_upload(
             project,
             plan,
-            to_pypi=_to_pypi(settings),
+            to_pypi=is_for_pypi(settings),
             sdist=settings.sdist,
             at=f"{settings.at}.repository-url",
             others="choose another repository-url",
@@ -117,7 +117,8 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
     yield from seen
 
 
-def _to_pypi(settings: GitLabSettings) -> bool:
+def is_for_pypi(settings: GitLabSettings) -> bool:
+    """Whether wheels are published on PyPI, not in the package registry of GitLab or on another index."""
     url = settings.repository_url
     return url is not None and is_pypi(url)
 

@@ -20,6 +20,7 @@ from polywheel.ci.github import (
     check_publication,
     check_time_limits,
     container_credentials,
+    is_pypi,
 )
 from polywheel.ci.rendering import parse_action
 from polywheel.cli import say
@@ -114,7 +115,8 @@ def _github(
     from polywheel.ci.github import github_workflow
 
     workflow = _workflow(options, project, plan, repository)
-    _check_jobs(plan, options, workflow.settings)
+    to_pypi = is_pypi(workflow.settings.repository_url)
+    _check_jobs(plan, options, workflow.settings, to_pypi=to_pypi)
     config = _config(options, project, repository)
     return github_workflow(
         replace(workflow, config=config, credentials=container_credentials(plan))
@@ -128,12 +130,13 @@ def _gitlab(
         check_gitlab_publication,
         check_included_files,
         gitlab_include,
+        is_for_pypi,
         unsupported_settings,
     )
 
     settings = read_gitlab_settings(options, project)
     check_included_files(settings, repository.root)
-    _check_jobs(plan, options, settings)
+    _check_jobs(plan, options, settings, to_pypi=is_for_pypi(settings))
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
     for note in check_gitlab_publication(settings, project, plan):
@@ -217,9 +220,15 @@ _WRITERS = {"github": _github, "gitlab": _gitlab, "cibuildwheel": _cibuildwheel}
 
 
 def _check_jobs(
-    plan: Plan, options: argparse.Namespace, settings: GitHubSettings | GitLabSettings
+    plan: Plan,
+    options: argparse.Namespace,
+    settings: GitHubSettings | GitLabSettings,
+    *,
+    to_pypi: bool,
 ) -> None:
-    """Print the number of CI jobs, and what they will not do: run tests, or repair wheels for PyPI.
+    """Print the number of CI jobs, and what they will not do: run tests, or repair wheels.
+
+    ``to_pypi``: wheels that are published go to PyPI.
 
     Raises ConfigError for a plan that would fail in CI.
     """
@@ -233,8 +242,8 @@ def _check_jobs(
         repaired = [b.settings.repair_command for b in plan.builds if b.target == name]
         if not all(repaired) and system in {"linux", "musllinux"}:
             say(
-                f"note: wheels for {name} will not be repaired, and PyPI rejects their tag. To "
-                f"repair them, add to [tool.polywheel.targets.{name}]: "
+                f"note: wheels for {name} will not be repaired, so they may need libraries of the machine that "
+                f"builds{', and PyPI rejects their tag' if to_pypi else ''}. To repair them, add to [tool.polywheel.targets.{name}]: "
                 'repair-command = "auditwheel repair -w {dest_dir} {wheel}"'
             )
 

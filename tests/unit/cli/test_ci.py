@@ -114,6 +114,46 @@ def test_actions_that_the_repository_lacks_are_named_together_if_they_run(
     assert "note: setup-action, after-build-action" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "to_pypi"),
+    [
+        ("github", [], True),
+        ("github", ["--publish", "--repository-url=https://a.example/"], False),
+        ("gitlab", [], False),
+    ],
+)
+def test_the_note_about_wheels_that_are_not_repaired(
+    kind: str,
+    options: list[str],
+    to_pypi: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = PROJECT.replace("[tool.polywheel]\n", "[tool.polywheel]\nmetadata-fields = false\n")
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", kind, str(tmp_path), "-o", "-", *options]) == 0
+    error = capsys.readouterr().err
+    assert "note: wheels for linux-x86_64 will not be repaired" in error
+    assert ("PyPI rejects their tag" in error) is to_pypi
+
+
+def test_the_note_about_wheels_that_pypi_does_not_accept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PROJECT.replace("[tool.polywheel.matrix]\n", "[tool.polywheel.matrix]\nplain = true\n")
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    arguments = ["ci", "github", str(tmp_path), "-o", "-", "--publish"]
+    note = "note: PyPI does not accept wheels with a label: 2 of 4 wheels will "
+    assert main(arguments) == 0
+    error = capsys.readouterr().err
+    assert f"{note}not be published; to publish them too, publish to an index of your own" in error
+    assert "(--release-assets)" in error
+    assert main([*arguments, "--release-assets"]) == 0
+    error = capsys.readouterr().err
+    assert f"{note}be on GitHub only\n" in error
+    assert "(--release-assets)" not in error
+
+
 @pytest.mark.parametrize(("kind", "option"), [("github", "--runner"), ("gitlab", "--image")])
 def test_an_option_with_an_empty_text_is_not_ignored(
     kind: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
