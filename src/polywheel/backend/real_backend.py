@@ -118,12 +118,15 @@ class RealBackend:
 
     def _import_error(self, reason: str) -> BuildError:
         lines = reason.strip().splitlines()
-        profile = self.choice.profile
-        hint = (
-            f"add {profile.packages[0]!r} to build-system.requires"
-            if profile and profile.packages
-            else None
-        )
+        profile, folders = self.choice.profile, self.choice.backend_path
+        hint = None
+        if folders:
+            hint = (
+                f"it must be in a folder of backend-path ({', '.join(folders)}); remove backend-path if it is "
+                "an installed package"
+            )
+        elif profile and profile.packages:
+            hint = f"add {profile.packages[0]!r} to build-system.requires"
         return BuildError(
             f"{self._name} can't be imported: {lines[-1] if lines else 'no reason given'}",
             at=self.choice.at,

@@ -53,6 +53,8 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
     yield from (f"## {name}", "")
     size = sum(job["size"] or 0 for job in reports.jobs)
     counts = [quantity(wheels, "wheel"), f"{size / 1e6:.1f} MB"]
+    if reports.refused:
+        counts.append(f"**{len(reports.refused)} refused**")
     if missing or reports.unreported:
         counts.append(f"**{len(missing) + len(reports.unreported)} not built**")
     yield ", ".join(counts) + f", {reports.seconds:.0f} s on all machines"
@@ -60,7 +62,9 @@ def _lines(reports: MergedReport, wheels: int, result: str | None) -> Iterator[s
         yield from ("", f"The build jobs ended with **{escape_markdown(str(result))}**.")
     yield ""
     if reports.jobs:
-        yield from _table(reports, [*missing, *reports.made])
+        refused = [job for job in reports.made if job["id"] in reports.refused]
+        collected = [job for job in reports.made if job["id"] not in reports.refused]
+        yield from _table(reports, [*missing, *refused, *collected])
     yield from _section("Without a report", [*map(escape_markdown, reports.unreported)])
     yield from _failures(reports)
     yield from _warnings(reports)
@@ -70,12 +74,13 @@ def _table(reports: MergedReport, jobs: list[Mapping[str, Any]]) -> Iterator[str
     targets = {build["id"]: build["target"] for build in reports.builds}
     yield from ("| variant | Python | target | state | MB | s |", "|---|---|---|---|--:|--:|")
     for job in jobs[:_MAX_ROWS]:
-        state = escape_markdown(job["state"])
+        refused = job["id"] in reports.refused
+        state = "refused" if refused else escape_markdown(job["state"])
         cells = (
             escape_markdown(job["label"] or NON_VARIANT),
             escape_markdown(", ".join(job["pythons"])),
             escape_markdown(targets.get(job["build"]) or ", ".join(job["targets"])),
-            state if job["state"] in PRESENT else f"**{state}**",
+            state if job["state"] in PRESENT and not refused else f"**{state}**",
             "" if job["size"] is None else f"{job['size'] / 1e6:.2f}",
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
         )
@@ -130,6 +135,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_WHEEL_SIZE = 1 << 50
 """Maximum size of a wheel in a report, in bytes."""
 _WHEEL = ".whl"
+_REFUSED = {"state": State.FAILED.value, "file": None, "size": None, "sha256": None}
+"""The entry of a job whose wheel was not collected, besides its other keys."""
 _BUILD = ("id", "python", "target", "state", "error", "log")
 _JOB = ("id", "label", "build", "state", "file", "sha256")
 
@@ -164,6 +171,9 @@ class MergedReport:
     warnings: tuple[Mapping[str, Any], ...] = ()
     """Each warning once, with the jobs of all reports that contain it."""
 
+    refused: frozenset[str] = frozenset()
+    """The ids of jobs whose wheel was built, but not collected."""
+
     unreported: tuple[str, ...] = ()
     """The ids of planned jobs that are in no report, because their job in CI was lost."""
 
@@ -185,11 +195,14 @@ class MergedReport:
             "out": str(out),
             "seconds": round(self.seconds, 3),
             "interrupted": False,
-            "exit-code": 1 if self.missing or self.unreported else 0,
+            "exit-code": 1 if self.missing or self.unreported or self.refused else 0,
             "warnings": [dict(entry) for entry in self.warnings],
             "stale": [],
             "builds": [dict(entry) for entry in self.builds],
-            "jobs": [dict(entry) for entry in self.jobs],
+            "jobs": [
+                {**entry, **(_REFUSED if entry["id"] in self.refused else {})}
+                for entry in self.jobs
+            ],
         }
 
 

@@ -12,7 +12,7 @@ from polywheel.ci.github import check_upload, is_pypi
 from polywheel.ci.plan_formats import gitlab_timeout
 from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.config.project import Project
-from polywheel.config.reader import parse_size
+from polywheel.config.reader import Problems, parse_size
 from polywheel.errors import ConfigError
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.ci import GitLabSettings
@@ -71,12 +71,17 @@ def check_included_files(settings: GitLabSettings, root: Path) -> None:
 def check_gitlab_publication(
     settings: GitLabSettings, project: Project, plan: Plan
 ) -> Iterator[str]:
-    """Return notes about wheels that are not published. Raises ConfigError if no upload can succeed."""
+    """Return notes about wheels that are not published.
+
+    Raises ConfigError if no upload can succeed, and for settings of uploads without `publish`.
+    """
     if not settings.publish:
+        problems = Problems()
         for name in ("publish_rules", "environment", "repository_url"):
             if getattr(settings, name) != getattr(_DEFAULTS, name):
                 key = name.replace("_", "-")
-                yield f"{key} has no effect without publish = true or --publish ({settings.at}.{key})"
+                problems.add(f"{key} has no effect without publish", at=f"{settings.at}.{key}")
+        problems.raise_all()
     else:
         yield from check_upload(
             project,

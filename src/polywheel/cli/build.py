@@ -66,7 +66,9 @@ def run(arguments: Sequence[str]) -> int:
         if options.json:
             sys.stdout.write(json_text(_finish(report)) + "\n")
         else:
-            print_lines(_summary(report, prune=options.prune))
+            print_lines(
+                _summary(report, prune=options.prune, install_python=options.install_python)
+            )
     return report.exit_code
 
 
@@ -161,7 +163,7 @@ def _stale(report: Report) -> Iterator[str]:
     yield from count_others(report.stale, _MOST_LINES, noun)
 
 
-def _summary(report: Report, *, prune: bool) -> Iterator[str]:
+def _summary(report: Report, *, prune: bool, install_python: bool) -> Iterator[str]:
     """Warnings, stale wheels, failures, counts, size, time, and the next step."""
     yield from _warnings(report)
     yield from _stale(report)
@@ -175,11 +177,11 @@ def _summary(report: Report, *, prune: bool) -> Iterator[str]:
     wheels = [wheel for outcome in report.outcomes for wheel in outcome.wheels]
     size = format_size(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
-    if next_step := _next_step(report):
+    if next_step := _next_step(report, install_python=install_python):
         yield f"next: {next_step}"
 
 
-def _next_step(report: Report) -> str | None:
+def _next_step(report: Report, *, install_python: bool) -> str | None:
     failed = report.in_state(State.FAILED)
     if failed:
         see_logs = "see the logs; " if any(outcome.logs for outcome in failed) else ""
@@ -187,7 +189,11 @@ def _next_step(report: Report) -> str | None:
             f"{see_logs}fix the errors and run the same command again to build the missing wheels"
         )
     if report.in_state(State.NO_PYTHON):
-        return "use --install-python to install the missing Python versions with uv"
+        return (
+            "install the missing Python versions, or select others with --python"
+            if install_python
+            else "use --install-python to install the missing Python versions with uv"
+        )
     if report.exit_code != 0:
         return "run the same command again to continue; finished builds are skipped"
     if report.elsewhere:

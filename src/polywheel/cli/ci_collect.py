@@ -32,7 +32,9 @@ def collect(options: argparse.Namespace) -> int:
     Returns 0, or 1 if a wheel is missing or CI jobs failed, or 4 if a wheel or report is wrong.
     """
     if not options.folder.is_dir():
-        raise ConfigError(f"the folder {options.folder} does not exist", at="DIR")
+        exists = options.folder.exists()
+        what = "is not a folder" if exists else "does not exist"
+        raise ConfigError(f"{options.folder} {what}", at="DIR")
     artifacts = find_files(options.folder)
     empty = not artifacts.wheels and not artifacts.reports
     if empty and options.plan is None and options.result in {None, "success"}:
@@ -45,6 +47,9 @@ def collect(options: argparse.Namespace) -> int:
     if options.plan is not None:
         reports = replace(reports, unreported=unreported_jobs(reports, options.plan))
     wheels, wrong = collect_wheels(artifacts, reports, options.output)
+    collected = {path.name for path in wheels}
+    refused = frozenset(job["id"] for job in reports.made if job["file"] not in collected)
+    reports = replace(reports, refused=refused)
     problems += [*(problem for table in tables for problem in table.problems.found), *wrong]
     if options.report is not None:
         write_report(reports.document(options.output), options.report)

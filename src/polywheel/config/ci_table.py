@@ -35,7 +35,9 @@ _MOST_JOBS = 10_000
 
 
 def _long_line(value: str, *, at: str) -> str:
-    if not value.strip() or not value.isprintable():
+    if not value.strip():
+        raise ConfigError("expected a text, found an empty one", at=at)
+    if not value.isprintable():
         raise ConfigError(f"expected a text without line breaks, found {value!r}", at=at)
     return value
 

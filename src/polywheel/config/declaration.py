@@ -22,6 +22,7 @@ from polywheel.config.reader import (
     marker,
     object_reference,
     process_text,
+    quotes_hint,
     requirement,
     size,
     type_name,
@@ -227,7 +228,8 @@ def one_of(types: Mapping[type, AnyType], expected: str) -> ValueType:
         value = table.data[key]
         if type(value) in types:
             return types[type(value)].read(table, key)
-        table.wrong(key, f"expected {expected}, found {type_name(value)}")
+        hint = quotes_hint(value) if str in types else None
+        table.wrong(key, f"expected {expected}, found {type_name(value)}", hint)
         return None
 
     return ValueType(read, {"anyOf": [type_.schema for type_ in types.values()]})

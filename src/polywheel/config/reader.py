@@ -108,11 +108,15 @@ class Table:
 
     def at(self, *keys: str) -> str:
         """``pyproject.toml: tool.polywheel.key``, for messages."""
-        dotted = ".".join(
+        dotted = self.dotted(*keys)
+        return f"{self.file}: {dotted}" if dotted else self.file
+
+    def dotted(self, *keys: str) -> str:
+        """``tool.polywheel.key``, with quotes where TOML needs them."""
+        return ".".join(
             key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
             for key in (*self.path, *keys)
         )
-        return f"{self.file}: {dotted}" if dotted else self.file
 
     def wrong(self, key: str, what: str, hint: str | None = None) -> None:
         """Add a problem at ``key``."""
@@ -153,7 +157,9 @@ class Table:
         """A time in seconds, more than 0."""
         value = self.number(key)
         if value is not None and not 0 < value <= most:
-            self.wrong(key, f"expected seconds between 0 and {most:g}, found {value:g}")
+            self.wrong(
+                key, f"expected seconds, more than 0 and at most {most:.0f}, found {value:g}"
+            )
             return None
         return value
 
@@ -184,6 +190,11 @@ class Table:
 
     def tables(self, key: str) -> Iterator[Table]:
         """The tables of an array. Adds a problem for each other value."""
+        if isinstance(self.data.get(key), dict):
+            hint = f"write [[{self.dotted(key)}]] in place of [{self.dotted(key)}]"
+            self._read_keys[key] = None
+            self.wrong(key, "expected a list of tables, found a table", hint)
+            return
         for index, value in enumerate(self.array(key)):
             name = f"{key}[{index}]"
             if isinstance(value, dict):
@@ -251,9 +262,14 @@ class Table:
         return self.problems.attempt(process_text, value, at=self.at(key) + index) is None
 
     def _wrong_type(self, at: str, kind: type, expected: str, value: object) -> None:
-        versions = kind is str and isinstance(value, float)
-        hint = "write it in quotes: as a number, 3.10 is 3.1" if versions else None
+        hint = quotes_hint(value) if kind is str else None
         self.problems.add(f"expected {expected}, found {type_name(value)}", at=at, hint=hint)
+
+
+def quotes_hint(value: object) -> str | None:
+    """A hint about a number in place of a string: it may be a version."""
+    is_float = isinstance(value, float)
+    return "write it in quotes: as a number, 3.10 is 3.1" if is_float else None
 
 
 def _parse_name(pattern: re.Pattern[str], text: str, *, at: str) -> str:

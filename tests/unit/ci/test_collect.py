@@ -162,8 +162,11 @@ def test_nothing_at_all_is_a_mistake_unless_the_jobs_failed(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="no wheels and no reports"):
         collect(tmp_path)
     assert collect(tmp_path, "--result", "failure") == 1
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(ConfigError, match="nowhere does not exist"):
         run(["collect", str(tmp_path / "nowhere")])
+    (tmp_path / "wheels.zip").touch()
+    with pytest.raises(ConfigError, match=r"wheels\.zip is not a folder"):
+        run(["collect", str(tmp_path / "wheels.zip")])
 
 
 def test_two_wheels_of_one_name_are_not_written_over_each_other(
@@ -189,7 +192,14 @@ def test_a_wheel_is_the_one_of_its_report(
     handed(tmp_path / "all", "a", job={"sha256": "0" * 64})
     handed(tmp_path / "all", "b", job={"file": WHEEL.format("c")})
     assert collect(tmp_path) == 4
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "0 wheels, 0.0 MB, **2 refused**" in out
+    for label in ("a", "b"):
+        assert f"| {label} | 3.12 | linux-x86&#95;64 | **refused** |" in out
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["exit-code"] == 1
+    for entry in report["jobs"]:
+        assert (entry["state"], entry["file"], entry["sha256"]) == ("failed", None, None)
     assert "demo-1.0-py3-none-any-a.whl has another SHA-256 than in the report" in err
     assert "the report lists demo-1.0-py3-none-any-c.whl, but no job uploaded it" in err
     assert "no report lists demo-1.0-py3-none-any-b.whl as built" in err

@@ -219,8 +219,13 @@ def test_included_files_are_there_unless_gitlab_looks_for_them(tmp_path: Path) -
 def test_settings_of_an_upload_that_does_not_happen_are_named(tmp_path: Path) -> None:
     plan = expanded(tmp_path)
     project = read_project(tmp_path, variants=True)
-    (note,) = check_gitlab_publication(GitLabSettings(environment="e", at="x"), project, plan)
-    assert note == "environment has no effect without publish = true or --publish (x.environment)"
+    settings = GitLabSettings(environment="e", publish_rules=("$A",), at="x")
+    with pytest.raises(ConfigError) as caught:
+        list(check_gitlab_publication(settings, project, plan))
+    assert [(problem.what, problem.at) for problem in caught.value.problems] == [
+        ("publish-rules has no effect without publish", "x.publish-rules"),
+        ("environment has no effect without publish", "x.environment"),
+    ]
 
 
 def _index_of(settings: GitLabSettings) -> dict[str, Any]:

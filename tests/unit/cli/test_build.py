@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polywheel.cli.build import _failures
+from polywheel.cli.build import _failures, _next_step
 from polywheel.run.outcome import Outcome, State
+from polywheel.run.report import Report
+from support.plans import job, plan_of
 
 
 def failed(build: str, error: str, log: Path | None = None) -> Outcome:
@@ -36,3 +38,13 @@ def test_one_message_with_two_causes_is_two_errors(tmp_path: Path) -> None:
         "failed: c: the backend failed",
         f"  log: {tmp_path / 'c'}",
     ]
+
+
+def test_the_next_step_is_no_option_that_was_given() -> None:
+    outcomes = (Outcome(build="cp399-a", state=State.NO_PYTHON, error="no Python 3.99"),)
+    report = Report(
+        plan=plan_of([job("a")]), out=Path("dist"), outcomes=outcomes, elsewhere=(), seconds=1
+    )
+    given, not_given = (_next_step(report, install_python=given) for given in (True, False))
+    assert given == "install the missing Python versions, or select others with --python"
+    assert not_given == "use --install-python to install the missing Python versions with uv"

@@ -160,7 +160,7 @@ def test_an_option_with_an_empty_text_is_not_ignored(
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
     assert main(["ci", kind, str(tmp_path), "-o", "-", f"{option}="]) == 2
-    problem = f"expected a text without line breaks, found ''\n  at: {option}\n"
+    problem = f"expected a text, found an empty one\n  at: {option}\n"
     assert problem in capsys.readouterr().err
 
 

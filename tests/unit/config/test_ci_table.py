@@ -54,7 +54,7 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
             "'wheels' is not the name of a hidden job",
         ),
         ('[tool.polywheel.ci.gitlab]\ntags = ["a\\nb"]', "gitlab.tags[0]", "without line breaks"),
-        ("[tool.polywheel.ci.gitlab]\nrules = [' ']", "gitlab.rules[0]", "without line breaks"),
+        ("[tool.polywheel.ci.gitlab]\nrules = [' ']", "gitlab.rules[0]", "found an empty one"),
         (
             f"[tool.polywheel.ci.gitlab]\nenvironment = '{'x' * 256}'",
             "gitlab.environment",
@@ -62,7 +62,7 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
         ),
         ("[tool.polywheel.ci.gitlab]\nsdist-check = true", "gitlab.sdist-check", "without sdist"),
         ("[tool.polywheel.ci.gitlab]\nmax-jobs = 0", "gitlab.max-jobs", "from 1 to 10000"),
-        ("[tool.polywheel.ci.gitlab]\nimage = ''", "gitlab.image", "without line breaks"),
+        ("[tool.polywheel.ci.gitlab]\nimage = ''", "gitlab.image", "found an empty one"),
         (
             "[tool.polywheel.ci.gitlab]\npassword-variable = '$TOKEN'\nrepository-url = 'https://x'",
             "gitlab.password-variable",
@@ -112,7 +112,7 @@ def test_options_replace_settings_for_gitlab(tmp_path: Path) -> None:
     settings = read_gitlab(project, {"max-jobs": 9, "image": "a:1"})
     assert (settings.max_jobs, settings.image, settings.pr_subset) == (9, "a:1", True)
     assert settings.rules == (condition,), "longer than a name"
-    with pytest.raises(ConfigError, match="without line breaks") as caught:
+    with pytest.raises(ConfigError, match="found an empty one") as caught:
         read_gitlab(project, {"image": ""})
     assert [problem.at for problem in caught.value.problems] == ["--image"]
 
@@ -136,7 +136,7 @@ def test_options_replace_settings_for_gitlab(tmp_path: Path) -> None:
         ("artifact-prefix = 'a/b'", "github.artifact-prefix", "malformed prefix 'a/b'"),
         ("branches = ['${{ x }}']", "github.branches", "malformed pattern"),
         ("password-secret = 'a b'", "github.password-secret", "not the name of a secret"),
-        ("runner = ''", "github.runner", "without line breaks"),
+        ("runner = ''", "github.runner", "found an empty one"),
         ("cache-sice = '1G'", "github.cache-sice", "unknown key"),
     ],
 )

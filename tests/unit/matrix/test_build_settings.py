@@ -212,6 +212,12 @@ def test_later_overrides_win_and_environments_are_merged() -> None:
             "linux-x86_64",
         ),
         ("3", "expected a glob, a list of globs, or a table", ".select", ""),
+        (
+            "{ python = 3.12 }",
+            "expected a value, or a list of values, found 3.12",
+            ".select.python",
+            "write it in quotes",
+        ),
         ("{}", "the table is empty", ".select", "axes"),
         ("[]", "expected at least one string", ".select", ""),
     ],
@@ -221,6 +227,15 @@ def test_an_override_without_effect(select: str, what: str, at: str, hint: str) 
     assert what in problem.what
     assert problem.at == f"{OVERRIDES}[0]{at}"
     assert hint in str(problem.hint)
+
+
+def test_overrides_that_are_one_table() -> None:
+    text = '[tool.polywheel.overrides]\nselect = "*"\nrunner = "x"\n'
+    problem = problems_of(CUDA + text)[0]
+    assert problem.what == "expected a list of tables, found a table"
+    assert (
+        problem.hint == "write [[tool.polywheel.overrides]] in place of [tool.polywheel.overrides]"
+    )
 
 
 @pytest.mark.parametrize(
