@@ -23,7 +23,7 @@ from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.fingerprint import ToolVersions
-from polywheel.run.source.sdist import SdistMaker
+from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.profiles import choose_backend
@@ -161,7 +161,8 @@ def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> 
         context=workshop(),
         interpreter=interpreter(),
         environments=Environments(fresh=False, notify=print),
-        variables={},
+        installer_variables={},
+        variables=SdistVariables(),
         requires=[],
         profile=None,
         folder=tmp_path / "place",
@@ -370,13 +371,27 @@ def workshop() -> WorkerContext:
     )
 
 
-def test_with_fresh_the_sdist_is_made_again(tmp_path: Path) -> None:
-    builds = Builds(told(tmp_path / "told"), tmp_path / "out", on(tmp_path / "cache"))
+def test_an_sdist_is_made_again_for_a_new_value_of_a_variable_and_with_fresh(
+    tmp_path: Path,
+) -> None:
+    """It has the variables that all builds have in common."""
+    sdist = "pathlib.Path('VERSION').write_text(os.environ['TOLD_VERSION'])"
+    source = told(tmp_path / "told", sdist=sdist)
+    with (source / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("[[tool.polywheel.overrides]]\nselect = '*'\n")
+        file.write("environment.TOLD_VERSION = '$CI_COMMIT_TAG'\n")
+    env = {**on(tmp_path / "cache"), "CI_COMMIT_TAG": "1"}
+    builds = Builds(source, tmp_path / "out", env)
     builds()
+    assert built(builds)["VERSION"] == "1"
+    builds.env["CI_COMMIT_TAG"] = "2"
     builds()
-    assert calls(builds).count("sdist") == 1
-    builds("--fresh")
+    assert built(builds)["VERSION"] == "2"
+    builds.env["CI_COMMIT_TAG"] = "1"
+    builds()
     assert calls(builds).count("sdist") == 2
+    builds("--fresh")
+    assert calls(builds).count("sdist") == 3
 
 
 @pytest.mark.usefixtures("cache")

@@ -240,7 +240,10 @@ class BuildRequirements:
                 "resolved": base.resolved,
                 "content": base.content,
                 "environment": base.folder.name,
-                "variables": {**build_variables(), **effective_variables(self.context, settings)},
+                "variables": {
+                    **build_variables(),
+                    **effective_variables(self.context, settings.environment),
+                },
                 "commands": [settings.before_all, settings.before_build],
                 "tools": self.tools.of(settings),
                 "others": [shutil.which(name, path=path) for name in _OTHER_TOOLS],

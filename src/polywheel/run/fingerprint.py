@@ -84,7 +84,7 @@ def job_key(
             "settings": {**build_settings.config_settings, **worker_context.settings},
             "epoch": worker_context.epoch,
             "repair": build_settings.repair_command,
-            "environment": effective_variables(worker_context, build_settings),
+            "environment": effective_variables(worker_context, build_settings.environment),
             "commands": [build_settings.before_all, build_settings.before_build],
             "variables": build_variables(),
             "tools": list(tools),
@@ -92,11 +92,11 @@ def job_key(
     )
 
 
-def effective_variables(context: WorkerContext, settings: BuildSettings) -> dict[str, str]:
-    """The values of the variables of a build's settings. PATH matters by the tools on it."""
-    variables = variables_of_settings(context, settings.environment)
+def effective_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the variables of builds' settings. PATH matters by the tools on it."""
+    variables = variables_of_settings(context, settings)
     if "PATH" in variables:
-        variables["PATH"] = settings.environment["PATH"]
+        variables["PATH"] = settings["PATH"]
     return variables
 
 

@@ -30,7 +30,7 @@ from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import ToolVersions, job_key
 from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
 from polywheel.run.own_package import requirements_without_polywheel
-from polywheel.run.source.sdist import SdistMaker
+from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import Source
 from polywheel.run.worker.checks import pure_wheel_note
 from polywheel.run.worker.jobserver import rejects_jobserver
@@ -270,7 +270,8 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             folder=run.work_folder,
             log=options.log_folder / "sdist.log",
             notify=run.observer.note,
-            variables=installer_variables(run.worker_context, first.settings.environment),
+            installer_variables=installer_variables(run.worker_context, first.settings.environment),
+            variables=SdistVariables.of(run.prepared.plan.builds, project.name),
             fresh=options.fresh,
             without=options.paths_outside_source(),
         )

@@ -1,5 +1,6 @@
 """Make the sdist of a source once, and unpack it. All builds of a run use it.
 
+It is made with the variables that all builds have in common. So it does not depend on the selection of builds.
 If the backend can't make an sdist, the source itself is built. The sdists of meson-python have only committed
 files. They are used only for checkouts without changes.
 """
@@ -8,15 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from polywheel.backend.requirements import check_requirements
 from polywheel.config.reader import normalized_requirements
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
-from polywheel.run.fingerprint import build_variables, digest_of
+from polywheel.model.plan import Build
+from polywheel.run.fingerprint import build_variables, digest_of, effective_variables
 from polywheel.run.source.git import checkout_root
 from polywheel.run.source.snapshot import (
     Source,
@@ -46,8 +49,41 @@ _SDIST_VARIABLES = "CI"
 """The prefix of variables that sdists may depend on, but wheels do not: CI, CI_COMMIT_TAG."""
 
 
+_VERSION = re.compile(
+    r"(.*_)?(PRETEND|PBR|SCM|BUILD|PROJECT|PACKAGE|RELEASE|WHEEL|LOCAL)_VERSION(_.*)?"
+    r"|VERSION|.*VERSION_SUFFIX|.*VERSIONING_BYPASS|SETUPTOOLS_SCM_OVERRIDES_.*"
+)
+"""Variables that set the version of a project, such as SETUPTOOLS_SCM_PRETEND_VERSION_FOR_DEMO."""
+
+
 class _NoSdistError(StepFailedError):
     """The backend can't make an sdist of this source, and would fail again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SdistVariables:
+    """The variables of builds' settings for the one sdist of all builds."""
+
+    common: Mapping[str, str] = field(default_factory=dict)
+    """The variables with the same value in all builds. The sdist is made with them."""
+
+    of_version: str | None = None
+    """A variable for the version of the project that has different values. Then there can't be one sdist."""
+
+    @classmethod
+    def of(cls, builds: Sequence[Build], project: str | None) -> SdistVariables:
+        """Return the variables of builds of a project."""
+        all_variables = [build.settings.environment for build in builds]
+        names = dict.fromkeys(name for variables in all_variables for name in variables)
+        own = re.sub(r"\W", "_", f"{project}_VERSION".upper())
+        common: dict[str, str] = {}
+        for name in names:
+            values = {variables.get(name) for variables in all_variables}
+            if len(values) == 1:
+                common[name] = all_variables[0][name]
+            elif name == own or _VERSION.fullmatch(name):
+                return cls(of_version=name)
+        return cls(common=common)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +100,10 @@ class SdistMaker:
 
     log: Path
     notify: Callable[[str], None]
-    variables: Mapping[str, str]
+    installer_variables: Mapping[str, str]
     """Settings of pip and uv for the environment."""
+
+    variables: SdistVariables
 
     without: Sequence[Path] = ()
     """The folders that the run writes to. They are not part of the source or of its checkout."""
@@ -82,11 +120,19 @@ class SdistMaker:
         part = tree.freeze(fresh=self.fresh)
         if self.profile in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
             return part
+        if self.variables.of_version is not None:
+            self.notify(
+                "the source is built without an sdist: builds have different values of "
+                f"{self.variables.of_version}, and an sdist has one version"
+            )
+            return part
         # Creating the environment may take minutes, and so may waiting for another run.
         whole = self._around(tree.root, part) if tree.prefix else part
         # The files of an existing environment are checked when it is used.
-        base = self.environments.find(self.interpreter, self.requires, self.variables)
-        base = base or self.environments.get(self.interpreter, self.requires, self.variables)
+        base = self.environments.find(self.interpreter, self.requires, self.installer_variables)
+        base = base or self.environments.get(
+            self.interpreter, self.requires, self.installer_variables
+        )
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with hold_lock(
             self.folder / "sdist.lock",
@@ -145,13 +191,14 @@ class SdistMaker:
                 "config": sha256_of(config) if config is not None else None,
                 "settings": dict(self.context.settings),
                 "variables": {**build_variables(), **variables},
+                "common": effective_variables(self.context, self.variables.common),
             }
         )
 
     def _make(self, whole: Source, prefix: str, kept: Path) -> Source:
         """Make an sdist of a copy, and return the unpacked sdist. Raises BuildError."""
         with open_work_folder(self.folder / "sdist") as work:
-            base = self.environments.get(self.interpreter, self.requires, self.variables)
+            base = self.environments.get(self.interpreter, self.requires, self.installer_variables)
             whole.copy_to(work.source)
             work.scratch.mkdir()
             self.log.unlink(missing_ok=True)
@@ -161,7 +208,7 @@ class SdistMaker:
                 scratch=work.scratch,
                 log=self.log,
                 time_budget=TimeBudget(self.context.time_limit),
-                variables={},
+                variables=self.variables.common,
                 settings={},
                 keep_open=(work.lock,),
                 messages=[],
@@ -172,7 +219,9 @@ class SdistMaker:
             if result.missing:
                 more = check_requirements(result.missing)
                 requires = [*self.requires, *more]
-                environment = self.environments.get(self.interpreter, requires, self.variables)
+                environment = self.environments.get(
+                    self.interpreter, requires, self.installer_variables
+                )
                 result = run_step(SdistStep(out=out), step_context, environment)
             if result.file is None:
                 raise _NoSdistError(result.reason)
