@@ -460,7 +460,10 @@ def test_settings_of_the_project_are_in_its_workflow(project: Path) -> None:
     assert on["schedule"] == [{"cron": "0 3 * * 1"}, {"cron": "30 4 1,15 * *"}]
     assert {*on["workflow_dispatch"]["inputs"]} == {"select", "publish"}
     build = jobs["build"]
-    assert build["timeout-minutes"] == 120
+    assert build["timeout-minutes"] == "${{ matrix.timeout }}"
+    printed = polywheel("matrix", "--format=github", cwd=project, apart=True).stdout
+    entries = json.loads(printed)["include"]
+    assert {entry["timeout"] for entry in entries} == {120}
     local = [step for step in build["steps"] if step.get("uses", "").startswith("$/")]
     assert [step["uses"] for step in local] == ["$/ci/setup", "$/ci/after"]
     assert {*local[1]["with"]} - {*local[0]["with"]} == {"wheels"}

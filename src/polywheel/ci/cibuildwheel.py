@@ -16,6 +16,7 @@ from math import ceil
 from polywheel.ci.github import Workflow, template_values
 from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
 from polywheel.ci.rendering import render_template
+from polywheel.ci.time_limits import AFTER_THE_BUILD, BuildJob, github_job_minutes
 from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems
@@ -87,6 +88,12 @@ class Entry:
         others = len(self.runs) - 1
         return self.runs[0].name + (f"-and-{others}-more" if others else "")
 
+    @property
+    def build_job(self) -> BuildJob:
+        """The CI job, for checks of its time limit."""
+        limits = [run.seconds for run in self.runs]
+        return BuildJob(name=self.artifact, runner=self.runs[0].runner, limits=limits)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowJob:
@@ -101,11 +108,13 @@ class WorkflowJob:
     which means "none" to cibuildwheel.
     """
 
+    minutes: int
+    """The time limit of each entry."""
+
     @property
-    def minutes(self) -> int:
-        """The minutes that a CI job needs: more than the limits of its runs together."""
-        seconds = max(sum(run.seconds or 0 for run in entry.runs) for entry in self.entries)
-        return ceil(seconds / 60) + 10
+    def build_minutes(self) -> int:
+        """The time limit of the step that runs cibuildwheel. The next step uploads what is finished."""
+        return self.minutes - AFTER_THE_BUILD
 
 
 def plan_entries(
@@ -212,7 +221,7 @@ def cibuildwheel_workflow(workflow: Workflow, entries: Sequence[Entry]) -> str:
         "cibuildwheel.yml.j2",
         **template_values(workflow, selectable=False, logins=logins),
         version=read_pinned().version,
-        builds=workflow_jobs(entries),
+        builds=workflow_jobs(entries, minutes=workflow.settings.timeout_minutes),
         finalize=[
             *(f"collected/{run.name}" for run in runs),
             "--output=dist",
@@ -222,8 +231,8 @@ def cibuildwheel_workflow(workflow: Workflow, entries: Sequence[Entry]) -> str:
     )
 
 
-def workflow_jobs(entries: Sequence[Entry]) -> list[WorkflowJob]:
-    """Return the jobs of the workflow.
+def workflow_jobs(entries: Sequence[Entry], *, minutes: int) -> list[WorkflowJob]:
+    """Return the jobs of the workflow. ``minutes`` are their time limit, unless runs may take longer.
 
     The entries of a job have the same target, runner, and login.
     """
@@ -245,6 +254,10 @@ def workflow_jobs(entries: Sequence[Entry]) -> list[WorkflowJob]:
                     runner=require_runner(first.target, first.runner),
                     entries=part,
                     login=first.login,
+                    minutes=max(
+                        github_job_minutes(minutes, first.runner, entry.build_job.limits)
+                        for entry in part
+                    ),
                     same={
                         name: text
                         for name, text in variables[0]

@@ -27,11 +27,6 @@ from polywheel.model.matrix import Credentials
 from polywheel.model.plan import Build, Plan
 
 _REFUSED_OPTION = re.compile(r"(?:^|\s)(--network|--entrypoint)\b")
-_HOSTED_RUNNER = re.compile(r"(ubuntu|windows|macos)-[a-z0-9.-]+")
-_HOSTED_MOST = 360
-"""The time limit of a job on GitHub's own runners, in minutes."""
-_AFTER_THE_BUILD = 10
-"""Minutes of a build job for the steps after the build."""
 _PYPI_UPLOADS = frozenset({"upload.pypi.org", "test.pypi.org"})
 _RELEASE_MOST = 1000
 """The maximum number of files of a release on GitHub."""
@@ -176,41 +171,6 @@ def container_credentials(plan: Plan) -> Credentials | None:
     return next(iter(by_login), None)
 
 
-def check_time_limits(settings: GitHubSettings, plan: Plan, *, fixed: bool) -> None:
-    """Raise ConfigError for a time limit that GitHub does not allow, or that ends builds too early.
-
-    ``fixed``: every job has the time limit of the settings, even if its build may take longer.
-    """
-    for build in plan.builds:
-        runner, limit = build.settings.runner or (), build.settings.job_timeout or 0
-        at = f"{build.set_by.get('job-timeout', plan.targets[build.target].at)}.job-timeout"
-        too_long = limit > 60 * build_minutes(settings)
-        if len(runner) == 1 and _HOSTED_RUNNER.fullmatch(runner[0]):
-            if settings.timeout_minutes > _HOSTED_MOST:
-                at = f"{settings.at}.timeout-minutes"
-            if settings.timeout_minutes > _HOSTED_MOST or limit > 60 * (
-                _HOSTED_MOST - _AFTER_THE_BUILD
-            ):
-                raise ConfigError(
-                    f"a job on GitHub's own runner {runner[0]!r} has at most {_HOSTED_MOST} minutes, "
-                    f"{_AFTER_THE_BUILD} of them for the upload of wheels",
-                    at=at,
-                    hint="use a runner of your own for longer builds",
-                )
-        if fixed and too_long:
-            raise ConfigError(
-                f"{build.id} may take {limit:g} seconds, but its CI job has "
-                f"{build_minutes(settings)} minutes for it",
-                at=at,
-                hint="set timeout-minutes in [tool.polywheel.ci.github]",
-            )
-
-
-def build_minutes(settings: GitHubSettings) -> int:
-    """The time limit of the step that builds. The next steps upload what is finished."""
-    return settings.timeout_minutes - _AFTER_THE_BUILD
-
-
 def github_workflow(workflow: Workflow) -> str:
     """Return the workflow."""
     settings, config = workflow.settings, workflow.config
@@ -222,7 +182,6 @@ def github_workflow(workflow: Workflow) -> str:
         credentials=workflow.credentials,
         setup_action=_local_action(settings.setup_action),
         after_build_action=_local_action(settings.after_build_action),
-        build_timeout=build_minutes(settings),
         cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
         plan=[
             *project_arguments,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from polywheel.ci.github import check_upload, is_pypi
-from polywheel.ci.plan_formats import gitlab_timeout
 from polywheel.ci.rendering import SafeYaml, render_template
+from polywheel.ci.time_limits import gitlab_timeout
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, parse_size
 from polywheel.errors import ConfigError

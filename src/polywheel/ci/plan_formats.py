@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from polywheel.ci.time_limits import (
+    AFTER_THE_BUILD,
+    BuildJob,
+    github_job_minutes,
+    gitlab_job_timeout,
+)
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import Pack
 from polywheel.model.plan import NON_VARIANT, Job, Plan
@@ -28,13 +33,11 @@ They are no variable, because a process accepts at most 128 KiB for one.
 _GITLAB_PLAN = "polywheel-planned.json"
 GITLAB_MOST = 2 * 1024 * 1024
 """The maximum size of a file of a pipeline on GitLab, in bytes of Ruby objects (``max_yaml_size_bytes``)."""
-_GITLAB_OVERHEAD = 30 * 60
-"""Seconds of a GitLab job besides the time limit of its builds: for installations, and for the report."""
 _GITLAB_NAME = 255
 """The maximum length of the name of a GitLab job."""
 
 
-Entry = dict[str, str | list[str] | dict[str, str]]
+Entry = dict[str, str | int | list[str] | dict[str, str]]
 
 
 def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
@@ -95,12 +98,19 @@ def require_runner(target: str, runner: tuple[str, ...] | None, at: str = "") ->
     return runner[0] if len(runner) == 1 else list(runner)
 
 
-def github(plan: Plan, packs: Sequence[Pack]) -> str:
+def github(plan: Plan, packs: Sequence[Pack], *, minutes: int) -> str:
     """``{"include": [...]}`` in one line, for ``matrix: ${{ fromJSON(…) }}``.
 
+    Besides the keys of `entries`, an entry has the time limits in minutes: ``timeout`` of the CI job, and
+    ``build_timeout`` of the step that builds. ``minutes`` are those of the settings.
     Raises ConfigError if it is too long for the output of a job.
     """
-    text = json_text({"include": [*entries(plan, packs)]}, exact=True, dense=True)
+    include = []
+    for entry, pack in zip(entries(plan, packs), packs, strict=True):
+        runner = pack.builds[0].settings.runner or ()
+        limit = github_job_minutes(minutes, runner, _limits(pack))
+        include.append({**entry, "timeout": limit, "build_timeout": limit - AFTER_THE_BUILD})
+    text = json_text({"include": include}, exact=True, dense=True)
     if 2 * len(text) > GITHUB_OUTPUT:
         raise ConfigError(
             f"the matrix of {len(plan.jobs)} wheels has {len(text)} characters, and a job output on "
@@ -126,9 +136,9 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
         job: dict[str, Any] = {"extends": GITLAB_TEMPLATE, "tags": tags}
         if entry["image"]:
             job["image"] = entry["image"]
-        limits = [build.settings.job_timeout for build in pack.builds]
-        if None not in limits:
-            job["timeout"] = gitlab_timeout(math.fsum(filter(None, limits)) + _GITLAB_OVERHEAD)
+        timeout = gitlab_job_timeout(_limits(pack))
+        if timeout is not None:
+            job["timeout"] = timeout
         keys = ("jobs", "python", "target", "label", "labels")
         job["variables"] = {f"POLYWHEEL_{key.upper()}": entry[key] for key in keys}
         for axis, values in axis_values(wheels[name] for name in pack.jobs).items():
@@ -153,9 +163,16 @@ def _write_gitlab_plan(packs: Iterable[Pack]) -> str:
     return f"cat > {_GITLAB_PLAN} <<'END'\n{plan}\nEND\n"
 
 
-def gitlab_timeout(seconds: float) -> str:
-    """A time limit as the ``timeout`` of a GitLab job."""
-    return f"{math.ceil(seconds / 60)} minutes"
+def _limits(pack: Pack) -> list[float | None]:
+    """The time limits of the builds of a pack, in seconds."""
+    return [build.settings.job_timeout for build in pack.builds]
+
+
+def build_jobs(packs: Iterable[Pack]) -> Iterator[BuildJob]:
+    """The packs as CI jobs, for checks of their time limits."""
+    for pack in packs:
+        first = pack.builds[0]
+        yield BuildJob(name=first.id, runner=first.settings.runner or (), limits=_limits(pack))
 
 
 def axis_values(jobs: Iterable[Job]) -> dict[str, str]:

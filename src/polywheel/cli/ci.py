@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from polywheel.ci.generated_files import (
 from polywheel.ci.github import (
     Workflow,
     check_publication,
-    check_time_limits,
     container_credentials,
     is_pypi,
 )
+from polywheel.ci.plan_formats import build_jobs
 from polywheel.ci.rendering import parse_action
+from polywheel.ci.time_limits import BuildJob, check_github_limits, too_long_jobs
 from polywheel.cli import say
 from polywheel.cli.ci_options import (
     command_line,
@@ -175,6 +176,7 @@ def _cibuildwheel(
     )
     runs = sum(len(entry.runs) for entry in entries)
     say(f"{len(plan.jobs)} wheels, {runs} runs of cibuildwheel, {len(entries)} CI jobs")
+    _print_too_long(entry.build_job for entry in entries)
     return cibuildwheel_workflow(workflow, entries)
 
 
@@ -184,7 +186,7 @@ def _workflow(
     settings = read_github_settings(options, project)
     for note in check_publication(settings, project, plan):
         say(f"note: {note}")
-    check_time_limits(settings, plan, fixed=options.kind == "github")
+    check_github_limits(settings, plan)
     if options.kind == "github":
         _check_actions(settings, repository)
     if settings.publish:
@@ -233,8 +235,11 @@ def _check_jobs(
     Raises ConfigError for a plan that would fail in CI.
     """
     at = f"{settings.at}.max-jobs" if options.max_jobs is None else "--max-jobs"
-    packs, _ = ci_jobs(plan, options.kind, settings.max_jobs, {}, at=at)
+    minutes = settings.timeout_minutes if isinstance(settings, GitHubSettings) else 0
+    packs, _ = ci_jobs(plan, options.kind, settings.max_jobs, {}, minutes=minutes, at=at)
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
+    if options.kind == "github":
+        _print_too_long(build_jobs(packs))
     print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
@@ -246,6 +251,12 @@ def _check_jobs(
                 f"builds{', and PyPI rejects their tag' if to_pypi else ''}. To repair them, add to [tool.polywheel.targets.{name}]: "
                 'repair-command = "auditwheel repair -w {dest_dir} {wheel}"'
             )
+
+
+def _print_too_long(jobs: Iterable[BuildJob]) -> None:
+    """Print a warning for each CI job whose builds GitHub may end."""
+    for warning in too_long_jobs(jobs):
+        say(f"warning: {warning}")
 
 
 def _config(options: argparse.Namespace, project: Project, repository: Repository) -> str | None:

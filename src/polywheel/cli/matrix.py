@@ -17,6 +17,7 @@ from polywheel.cli.plans import (
     read_project_of,
     select_jobs,
 )
+from polywheel.config.project import Project
 from polywheel.errors import DIFFERENT, ConfigError
 from polywheel.matrix.expansion import expand_project
 from polywheel.model.plan import Plan
@@ -58,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
         print_result(difference_as_lines(changes), difference_as_json(changes), as_json=as_json)
         return DIFFERENT if changes else 0
     else:
-        _print_plan(select_jobs(plan, options), options)
+        _print_plan(project, select_jobs(plan, options), options)
     return 0
 
 
@@ -128,7 +129,7 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
+def _print_plan(project: Project, plan: Plan, options: argparse.Namespace) -> None:
     if options.format == "json":
         from polywheel.matrix.plan_json import plan_as_json
 
@@ -138,15 +139,23 @@ def _print_plan(plan: Plan, options: argparse.Namespace) -> None:
 
         print_lines(labels(plan.jobs))
     elif options.format in _FOR_CI:
-        print(_for_ci(plan, options))
+        print(_for_ci(project, plan, options))
     else:
         from polywheel.cli.matrix_table import print_table
 
         print_table(plan, whole=not has_selection(options))
 
 
-def _for_ci(plan: Plan, options: argparse.Namespace) -> str:
-    packs, text = ci_jobs(plan, options.format, options.max_jobs, durations(options, plan))
+def _for_ci(project: Project, plan: Plan, options: argparse.Namespace) -> str:
+    from polywheel.config.ci_table import read_ci
+
+    packs, text = ci_jobs(
+        plan,
+        options.format,
+        options.max_jobs,
+        durations(options, plan),
+        minutes=read_ci(project).github.timeout_minutes,
+    )
     if len(packs) < len(plan.builds):
         say(f"{len(plan.builds)} builds are combined into {len(packs)} CI jobs")
     return text

@@ -139,12 +139,13 @@ def ci_jobs(
     max_jobs: int | None,
     seconds: Mapping[str, float],
     *,
+    minutes: int,
     at: str = "--max-jobs",
 ) -> tuple[Sequence[Pack], str]:
     """Combine the builds of a plan into jobs of ``github`` or ``gitlab``. Return them, and as text.
 
-    ``seconds`` are the build times by job, and ``at`` is the place of ``max_jobs``. Raises ConfigError for more jobs
-    than GitHub allows.
+    ``seconds`` are the build times by job, ``minutes`` the time limit of a job on GitHub, and ``at`` is the place of
+    ``max_jobs``. Raises ConfigError for more jobs than GitHub allows.
     """
     from polywheel.ci import plan_formats
     from polywheel.matrix.shards import pack
@@ -159,7 +160,7 @@ def ci_jobs(
             at=at,
         )
     packs = pack(plan, max_jobs or most, seconds)
-    return packs, plan_formats.github(plan, packs)
+    return packs, plan_formats.github(plan, packs, minutes=minutes)
 
 
 def print_warnings(plan: Plan) -> None:

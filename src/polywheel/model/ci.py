@@ -137,7 +137,8 @@ class GitHubSettings:
     github`, and the most that it accepts, is 256."""
 
     timeout_minutes: int = 350
-    """The time limit of a build job in minutes. GitHub's own runners allow at most 360."""
+    """The time limit of a build job in minutes. A job has more if the `job-timeout` of its builds needs it.
+    GitHub's own runners allow at most 360."""
 
     setup_action: str | None = None
     """A composite action of the repository that runs before the build, such as

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from polywheel.ci.github import check_time_limits, container_credentials
+from polywheel.ci.github import container_credentials
 from polywheel.ci.plan_formats import github
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
-from polywheel.model.ci import GitHubSettings
 from polywheel.model.matrix import Credentials
 from support.plans import HEAD, MATRIX, expanded
 
@@ -73,7 +72,7 @@ runner = ["self-hosted", "gpu"]
 container-options = "--gpus all"
 """
     plan = expanded(tmp_path, HEAD + MATRIX + extra)
-    include = json.loads(github(plan, pack(plan, 256, {})))["include"]
+    include = json.loads(github(plan, pack(plan, 256, {}), minutes=350))["include"]
     entries = {entry["id"]: entry for entry in include}
     keys = ("runner", "image", "container", "options")
     mkl, openblas = (entries[f"linux-x86_64-cp312-v3_{name}"] for name in ("mkl", "openblas"))
@@ -83,31 +82,7 @@ container-options = "--gpus all"
     ]
     image = "quay.io/pypa/manylinux_2_28_x86_64"
     assert [openblas[key] for key in keys] == ["ubuntu-24.04", image, "job", "--cpus 2"]
-    packed = json.loads(github(plan, pack(plan, 8, {})))["include"]
+    packed = json.loads(github(plan, pack(plan, 8, {}), minutes=350))["include"]
     for entry in packed:
         jobs = entry["jobs"].split()
         assert len({"mkl" in name for name in jobs if "mkl" in name or "blas" in name}) <= 1
-
-
-@pytest.mark.parametrize(
-    ("minutes", "extra", "what"),
-    [
-        (361, "", "GitHub's own runner 'ubuntu-24.04' has at most 360 minutes"),
-        (350, f"{TARGET}job-timeout = 21001\n", "has at most 360 minutes"),
-        (60, f"{TARGET}job-timeout = 3001\n", "has 50 minutes for it"),
-    ],
-)
-def test_time_limits_that_can_not_be(minutes: int, extra: str, what: str, tmp_path: Path) -> None:
-    plan = expanded(tmp_path, HEAD + MATRIX + extra)
-    with pytest.raises(ConfigError, match=what):
-        check_time_limits(GitHubSettings(timeout_minutes=minutes), plan, fixed=True)
-
-
-def test_own_runners_have_more_time(tmp_path: Path) -> None:
-    extra = f'{TARGET}runner = "gpu"\njob-timeout = 36000\n'
-    extra += '[tool.polywheel.targets.windows-x86_64]\nrunner = ["self-hosted", "windows-2025"]\n'
-    plan = expanded(tmp_path, HEAD + MATRIX + extra)
-    check_time_limits(GitHubSettings(timeout_minutes=700), plan, fixed=True)
-    check_time_limits(GitHubSettings(), plan, fixed=False)
-    with pytest.raises(ConfigError, match="has 340 minutes"):
-        check_time_limits(GitHubSettings(), plan, fixed=True)

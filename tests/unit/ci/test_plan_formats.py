@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from support.plans import HEAD, MATRIX, expanded, job, plan_of, plans
 
 KEYS = {
     *("id", "runner", "image", "container", "options"),
-    *("python", "target", "label", "labels", "jobs", "axes"),
+    *("python", "target", "label", "labels", "jobs", "axes", "timeout", "build_timeout"),
 }
+_NO_STRINGS = {"axes", "timeout", "build_timeout"}
 
 
 def included(plan: Plan, most: int = 256) -> list[dict[str, Any]]:
-    text = github(plan, pack(plan, most, {}))
+    text = github(plan, pack(plan, most, {}), minutes=350)
     assert "\n" not in text
     found: list[dict[str, Any]] = json.loads(text)["include"]
     return found
@@ -40,7 +42,8 @@ def test_every_job_is_in_one_entry_and_every_value_a_string(plan: Plan, most: in
     entries = included(plan, most)
     for one in entries:
         assert {*one} == KEYS
-        assert {type(value) for key, value in one.items() if key != "axes"} == {str}
+        assert {type(value) for key, value in one.items() if key not in _NO_STRINGS} == {str}
+        assert (one["timeout"], one["build_timeout"]) == (350, 340)
         assert {type(value) for value in one["axes"].values()} <= {str}
     jobs = [name for one in entries for name in one["jobs"].split()]
     assert sorted(jobs) == sorted(one.id for one in plan.jobs)
@@ -68,6 +71,8 @@ def test_an_entry_says_what_a_job_of_ci_needs(tmp_path: Path) -> None:
         "labels": "non-variant null",
         "jobs": "linux-x86_64-cp311-non-variant linux-x86_64-cp311-null",
         "axes": {},
+        "timeout": 350,
+        "build_timeout": 340,
     }
     assert by_id["linux-x86_64-cp311-v2_openblas"]["axes"] == {
         "level": "v2",
@@ -232,16 +237,16 @@ def test_a_matrix_that_is_no_output_of_a_github_job_is_an_error() -> None:
     # 256 entries with many jobs each, and the same labels twice
     plan = plan_of(*([job(f"v{number}" + "x" * 60)] for number in range(4_000)))
     with pytest.raises(ConfigError) as caught:
-        github(plan, pack(plan, 256, {}))
+        github(plan, pack(plan, 256, {}), minutes=350)
     (problem,) = caught.value.problems
     assert problem.what.startswith("the matrix of 4000 wheels has ")
     assert problem.what.endswith(" characters, and a job output on GitHub has at most 524288")
     assert "--config" in (problem.hint or "")
     half = plan_of(*([job(f"v{number}" + "x" * 60)] for number in range(2_000)))
-    assert len(github(half, pack(half, 256, {}))) > 300_000
+    assert len(github(half, pack(half, 256, {}), minutes=350)) > 300_000
 
 
-@pytest.mark.parametrize("make", [github, gitlab])
+@pytest.mark.parametrize("make", [partial(github, minutes=350), gitlab])
 def test_a_target_without_a_runner_is_an_error(make: Any, tmp_path: Path) -> None:
     text = HEAD + MATRIX.replace('"windows-x86_64"]', '"freebsd-x86_64"]').replace(
         '"mkl"]', '"mkl"]'
