@@ -257,11 +257,14 @@ def test_hostile_paths_come_out_as_they_went_in(kind: str, project: Path) -> Non
 
 
 def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> None:
-    commands = {"repair-command": f"auditwheel {EVIL}\n{{wheel}}", "test-command": f"{EVIL}\u2028"}
+    commands = {
+        "repair-command": f"auditwheel {EVIL}\n{{dest_dir}} {{wheel}}",
+        "test-command": f"{EVIL}\u2028",
+    }
     extra = "[tool.polywheel.targets.linux-x86_64]\n"
     extra += "".join(f"{key} = {json.dumps(text)}\n" for key, text in commands.items())
     evil = json.dumps(EVIL.replace("{", "{{").replace("}", "}}"))  # they may have placeholders
-    extra += f"image = {evil}\n[tool.polywheel.targets.macos-arm64]\nrunner = {evil}\n"
+    extra += f"[tool.polywheel.targets.macos-arm64]\nrunner = {evil}\n"
     (project / "pyproject.toml").write_text(PROJECT + extra, encoding="utf-8")
     options: list[str | Path] = [
         "--publish",
@@ -278,7 +281,6 @@ def test_hostile_names_and_commands_come_out_as_they_went_in(project: Path) -> N
     said = filled({key: text for key, text in linux.items() if "matrix." not in text}, {}, {})
     assert said["CIBW_REPAIR_WHEEL_COMMAND"] == commands["repair-command"]
     assert said["CIBW_TEST_COMMAND"] == commands["test-command"]
-    assert said["CIBW_MANYLINUX_X86_64_IMAGE"] == EVIL
     assert filled(jobs["build-macos-arm64"]["runs-on"], {}, {}) == EVIL
     assert filled(jobs["publish"]["environment"], {}, {}) == EVIL
     assert filled(jobs["collect"]["runs-on"], {}, {}) == EVIL

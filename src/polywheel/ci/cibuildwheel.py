@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from polywheel.ci.github import Workflow, template_values
-from polywheel.ci.plan_formats import GITHUB_MOST, require_runner
+from polywheel.ci.plan_formats import GITHUB_MOST, require_runner, runner_value
 from polywheel.ci.rendering import render_template
 from polywheel.ci.time_limits import AFTER_THE_BUILD, BuildJob, github_job_minutes
 from polywheel.config.matrix_table import read_matrix
@@ -168,6 +168,7 @@ def _plan_runs(
     for build in plan.builds:
         jobs = [job for job in plan.jobs if job.build == build.id]
         target, settings = plan.targets[build.target], build.settings
+        runner = problems.attempt(require_runner, plan, build)
         platform = problems.attempt(
             require_platform,
             plan.platform_of(build.target),
@@ -179,7 +180,7 @@ def _plan_runs(
         problems.found += [
             *check_jobs(jobs, platform, python_at=python_at),
             *check_skip(jobs, platform, tables, at=f"{project.file}: tool.cibuildwheel.skip"),
-            *check_settings(build, target, platform),
+            *check_settings(plan, build, platform),
         ]
         variables = cibuildwheel_variables(
             jobs,
@@ -196,7 +197,7 @@ def _plan_runs(
         runs[build.id] = CibuildwheelRun(
             name=name if names[name] == 1 else f"wheels-{build.id}",
             target=target.name,
-            runner=settings.runner or (),
+            runner=runner or (),
             label=jobs[0].label,
             variables={**platform_variables(platform), **variables},
             login=_login(settings) if platform.in_container else None,
@@ -251,7 +252,7 @@ def workflow_jobs(entries: Sequence[Entry], *, minutes: int) -> list[WorkflowJob
             jobs.append(
                 WorkflowJob(
                     id=_unused_job_id(first.target, ids),
-                    runner=require_runner(first.target, first.runner),
+                    runner=runner_value(first.runner),
                     entries=part,
                     login=first.login,
                     minutes=max(

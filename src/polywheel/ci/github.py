@@ -141,7 +141,7 @@ def container_credentials(plan: Plan) -> Credentials | None:
     problems = Problems()
     by_login: dict[Credentials | None, list[Build]] = {}
     for build in plan.builds:
-        settings, target = build.settings, plan.targets[build.target]
+        settings = build.settings
         if not settings.image:
             continue
         by_login.setdefault(settings.container_credentials, []).append(build)
@@ -150,23 +150,26 @@ def container_credentials(plan: Plan) -> Credentials | None:
             problems.add(
                 f"GitHub's own actions can't run in {settings.image}, so it is started in a step, "
                 "without a login",
-                at=f"{build.set_by.get('container-credentials', target.at)}.container-credentials",
+                at=plan.setting_at(build, "container-credentials"),
                 hint="copy the image to a registry that needs no login",
             )
         option = _REFUSED_OPTION.search(settings.container_options or "")
         if in_job and option:
             problems.add(
                 f"GitHub does not support {option[1]} for the container of a job",
-                at=f"{build.set_by.get('container-options', target.at)}.container-options",
+                at=plan.setting_at(build, "container-options"),
             )
     problems.raise_all()
     if len(by_login) > 1:
-        examples = " and ".join(builds[0].id for builds in by_login.values())
+        logins = sorted(by_login, key=lambda login: login is None)
+        first, second = (by_login[login][0] for login in logins[:2])
+        have = "has some, and {} has none" if None in logins[:2] else "and {} have different ones"
         raise ConfigError(
-            f"on GitHub, all images of a workflow need the same container-credentials, or none: {examples} "
-            "have different ones",
-            at="tool.polywheel.targets",
-            hint="take all images from one registry, or write a workflow for each, with a --config file",
+            "on GitHub, all images of a workflow need the same container-credentials, or none: "
+            f"{first.id} {have.format(second.id)}",
+            at=plan.setting_at(second, "container-credentials"),
+            hint=f"set the ones of {first.id} here too ({plan.setting_at(first, 'container-credentials')}); or "
+            "write a workflow for each registry, with a --config file",
         )
     return next(iter(by_login), None)
 

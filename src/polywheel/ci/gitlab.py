@@ -97,7 +97,7 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
     """Yield a warning for each setting of builds that GitLab can't use, and for each target that it can't build."""
     seen: dict[str, None] = {}
     for build in plan.builds:
-        target, settings = plan.targets[build.target], build.settings
+        settings = build.settings
         platform = plan.platform_of(build.target)
         known = known_targets().get(platform)
         if platform.startswith("windows"):
@@ -117,7 +117,7 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
             ),
         ):
             if settings.image and value is not None:
-                at = f"{build.set_by.get(key, target.at)}.{key}"
+                at = plan.setting_at(build, key)
                 seen[f"{key} have no effect on GitLab, which reads them from {where} ({at})"] = None
     yield from seen
 

@@ -13,9 +13,10 @@ from polywheel.ci.time_limits import (
     github_job_minutes,
     gitlab_job_timeout,
 )
+from polywheel.config.build_values import variable_in_image
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import Pack
-from polywheel.model.plan import NON_VARIANT, Job, Plan
+from polywheel.model.plan import NON_VARIANT, Build, Job, Plan
 from polywheel.system.terminal import json_text
 
 GITHUB_MOST = 256
@@ -52,20 +53,13 @@ def entries(plan: Plan, packs: Sequence[Pack]) -> Iterator[Entry]:
     for pack in packs:
         target, settings = plan.targets[pack.target], pack.builds[0].settings
         pack_labels = list(dict.fromkeys(wheels[name].label or NON_VARIANT for name in pack.jobs))
-        at = target.at or f"tool.polywheel.targets.{target.name}"
-        runner, image = require_runner(target.name, settings.runner, at), settings.image or ""
-        options = settings.container_options or ""
-        texts = (("image", image), ("container-options", options))
-        for key, text in (*texts, *(("runner", text) for text in settings.runner or ())):
-            if not text.isprintable():
-                what = f"the {key} of {target.name!r} contains an unprintable character"
-                raise ConfigError(what, at=at)
+        image = settings.image or ""
         yield {
             "id": pack.builds[0].id,
-            "runner": runner,
+            "runner": runner_value(require_runner(plan, pack.builds[0])),
             "image": image,
             "container": github_container(plan.platform_of(target.name), image),
-            "options": options,
+            "options": settings.container_options or "",
             "python": " ".join(pack.pythons),
             "target": pack.target,
             "label": pack_labels[0],
@@ -87,15 +81,25 @@ def github_container(platform: str, image: str) -> str:
     return "step" if alpine or _OLD_IMAGE.search(image) else "job"
 
 
-def require_runner(target: str, runner: tuple[str, ...] | None, at: str = "") -> str | list[str]:
-    """The label of a runner, or the list of its labels. Raises ConfigError if there is none."""
-    if not runner:
+def require_runner(plan: Plan, build: Build) -> tuple[str, ...]:
+    """The labels of the runner of a build. Raises ConfigError if there is none."""
+    if not build.settings.runner:
+        by_override = "runner" in build.set_by
         raise ConfigError(
-            f"the target {target!r} has no runner for CI",
-            at=at or f"tool.polywheel.targets.{target}",
-            hint=f'[tool.polywheel.targets.{target}] runner = "…"',
+            f"{build.id} has no runner for CI"
+            if by_override
+            else f"the target {build.target!r} has no runner for CI",
+            at=plan.setting_at(build, "runner"),
+            hint="set the label of a runner, or remove this setting"
+            if by_override
+            else f'[tool.polywheel.targets.{build.target}] runner = "…"',
         )
-    return runner[0] if len(runner) == 1 else list(runner)
+    return build.settings.runner
+
+
+def runner_value(labels: Sequence[str]) -> str | list[str]:
+    """The label of a runner, or the list of its labels."""
+    return labels[0] if len(labels) == 1 else list(labels)
 
 
 def github(plan: Plan, packs: Sequence[Pack], *, minutes: int) -> str:
@@ -105,6 +109,12 @@ def github(plan: Plan, packs: Sequence[Pack], *, minutes: int) -> str:
     ``build_timeout`` of the step that builds. ``minutes`` are those of the settings.
     Raises ConfigError if it is too long for the output of a job.
     """
+    found = [
+        variable_in_image(build.settings.image, at=plan.setting_at(build, "image"))
+        for build in plan.builds
+    ]
+    if problems := [problem for problem in found if problem is not None]:
+        raise ConfigError.collected(problems)
     include = []
     for entry, pack in zip(entries(plan, packs), packs, strict=True):
         runner = pack.builds[0].settings.runner or ()

@@ -59,7 +59,7 @@ def check_github_limits(settings: GitHubSettings, plan: Plan) -> None:
     """Raise ConfigError for a time limit that GitHub does not allow."""
     hosted = [_is_hosted(build.settings.runner or ()) for build in plan.builds]
     for build in (build for build, is_hosted in zip(plan.builds, hosted, strict=True) if is_hosted):
-        at = f"{build.set_by.get('job-timeout', plan.targets[build.target].at)}.job-timeout"
+        at = plan.setting_at(build, "job-timeout")
         too_long = _minutes_for([build.settings.job_timeout]) > _HOSTED_MOST
         # On runners of your own, a job may have more time.
         if settings.timeout_minutes > _HOSTED_MOST and all(hosted):

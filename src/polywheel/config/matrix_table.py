@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polywheel.config.build_values import container_options, repair_command, runner_label
 from polywheel.config.declaration import (
     BOOLEAN,
     MARKER,
@@ -25,6 +26,7 @@ from polywheel.config.declaration import (
     matching,
     names,
     one_of,
+    text,
     texts,
 )
 from polywheel.config.project import Project
@@ -73,11 +75,15 @@ _OF_PYTHON = (
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+def _read_runner(table: Table, key: str) -> tuple[str, ...] | None:
+    if not table.string(key):
+        return ()
+    label = table.parsed(key, runner_label)
+    return None if label is None else (label,)
+
+
 RUNNER = one_of(
-    {
-        str: ValueType(lambda table, key: tuple(filter(None, [table.string(key)])), TEXT.schema),
-        list: TEXTS,
-    },
+    {str: ValueType(_read_runner, TEXT.schema), list: texts(runner_label)},
     "a label, or a list of labels",
 )
 ENVIRONMENT = by_name(
@@ -98,9 +104,11 @@ _BUILD_SETTINGS = SettingsTable(
     None,
     BuildSettings,
     runner=RUNNER,
+    container_options=text(container_options),
     container_credentials=_CREDENTIALS,
     environment=ENVIRONMENT,
     config_settings=CONFIG_SETTINGS,
+    repair_command=text(repair_command),
     memory_per_job=MEMORY,
     job_timeout=duration(),
 )

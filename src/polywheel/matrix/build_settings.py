@@ -10,9 +10,10 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from polywheel.config.build_values import image
 from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
-from polywheel.errors import nearest
+from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.platforms import target_hint
 from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Selector, Target
@@ -54,6 +55,10 @@ class _MergedSettings:
         self.placeholders = tuple(dict.fromkeys(found))
         """The names of everything that may be a placeholder."""
         self.has_braces = any("{" in text or "}" in text for text in texts)
+
+    def at(self, key: str) -> str:
+        """The key path that sets a key."""
+        return f"{self.set_by.get(key, self.target_at)}.{key}"
 
 
 class SettingsResolver:
@@ -102,9 +107,20 @@ class SettingsResolver:
         key = (id(merged), *map(values.get, merged.placeholders))
         if key not in self._resolved:
             settings = self._fill(merged, values, identifier) if values else merged.settings
+            self._check_image(settings.image, merged.at("image"))
             number = self._number(settings)
             self._resolved[key] = ResolvedSettings(settings, merged.set_by, number)
         return self._resolved[key]
+
+    def _check_image(self, text: str | None, at: str) -> None:
+        """Report a malformed image, once for each place."""
+        if not text or at in {place for _, place in self._reported}:
+            return
+        try:
+            image(text, at=at)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._report(problem.what, at, problem.hint)
 
     def _merge(self, target: Target, overrides: tuple[Override, ...]) -> _MergedSettings:
         """The settings of a target with overrides."""
@@ -139,7 +155,7 @@ class SettingsResolver:
             if name not in _STRICT:
                 return _NAME.sub(lambda m: m[0] if m[1] in _LATER else values.get(m[1], m[0]), text)
             key = name.replace("_", "-")
-            at = f"{merged.set_by.get(key, merged.target_at)}.{key}"
+            at = merged.at(key)
             for placeholder in placeholders(text):
                 self._check_placeholder(placeholder, values, identifier, at)
             return with_placeholders(text, lambda placeholder: values.get(placeholder, ""))

@@ -128,10 +128,15 @@ def check_filenames(wheels: Iterable[tuple[str, str, Cell]], problems: Problems)
                 problems.add(
                     f"the wheels of {other} and {identifier} would have the same filename",
                     at=target.at,
-                    hint=f"both targets are for {target.platform}: give them different platform-tags, or "
-                    "exclude one",
+                    hint=f"both targets are for {target.platform}, and a tag can match the platform-tags of both: "
+                    f"{_described_tags(other_target)}, and {_described_tags(target)}; give them globs that "
+                    "do not overlap, or exclude one",
                 )
         others.append((identifier, target))
+
+
+def _described_tags(target: Target) -> str:
+    return f"{', '.join(target.platform_tags) or 'any tag'} ({target.name})"
 
 
 def _tags_overlap(first: Target, second: Target) -> bool:

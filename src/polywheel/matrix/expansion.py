@@ -382,7 +382,9 @@ def _expand_anywhere(
     targets = matrix_targets(matrix, declared, problems)
     # The platform of this machine is first: messages give a cell of the first platform as an example.
     pythons = matrix.python or tuple(dict.fromkeys((running_python(), *_PYTHONS)))
-    platforms = _platforms(matrix, pythons, targets if matrix.targets else all_targets(declared))
+    platforms = _platforms(
+        matrix, pythons, targets if matrix.targets else all_targets(matrix, declared)
+    )
     return _expand(project, matrix, platforms, problems, rules=rules)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polywheel.config.build_values import container_options
 from polywheel.config.matrix_table import ENVIRONMENT, NAME, PYTHON, RUNNER, TARGET, VALUE_NAME
 from polywheel.config.reader import Problems, Table, size, type_name
 from polywheel.config.setup_table import CONFIG_SETTINGS
@@ -294,6 +295,7 @@ def _settings(table: Table, base: BuildSettings, *, environment: bool = True) ->
     readers: dict[str, Callable[[Table, str], Any]] = {
         "runner": RUNNER.read,
         **dict.fromkeys(_TEXTS, Table.string),
+        "container_options": partial(Table.parsed, parse=container_options),
         "container_credentials": _credentials,
         **({"environment": ENVIRONMENT.read} if environment else {}),
         "config_settings": CONFIG_SETTINGS.read,

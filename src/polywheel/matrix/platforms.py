@@ -170,12 +170,13 @@ def matrix_targets(
             )
         else:
             _check_platform(target, problems)
-    return {name: _target(name, declared) for name in matrix.targets or (this_target(),)}
+    return {name: _target(name, matrix, declared) for name in matrix.targets or (this_target(),)}
 
 
-def all_targets(declared: Mapping[str, Target]) -> dict[str, Target]:
+def all_targets(matrix: Matrix, declared: Mapping[str, Target]) -> dict[str, Target]:
     """Every possible target of a matrix that names none: that of this machine, and the known targets."""
-    return {name: _target(name, declared) for name in {this_target(): None, **known_targets()}}
+    names = {this_target(): None, **known_targets()}
+    return {name: _target(name, matrix, declared) for name in names}
 
 
 def _is_platform(name: str) -> bool:
@@ -207,8 +208,11 @@ def _check_platform(target: Target, problems: Problems) -> None:
         )
 
 
-def _target(name: str, declared: Mapping[str, Target]) -> Target:
-    """A target with the settings of the project. ``""`` removes a setting of a known target."""
+def _target(name: str, matrix: Matrix, declared: Mapping[str, Target]) -> Target:
+    """A target with the settings of the project. ``""`` removes a setting of a known target.
+
+    Its place is the table of the project for it, whether it exists or not: there the user can change it.
+    """
     known, own = known_targets(), declared.get(name)
     platform_name = name if own is None else own.platform or name
     if platform_name in known:
@@ -223,7 +227,9 @@ def _target(name: str, declared: Mapping[str, Target]) -> Target:
     else:
         target = Target(name=name, platform=platform_name)
     if own is None:
-        return target
+        file = matrix.at.partition(": ")[0]
+        at = Table({}, file, ("tool", "polywheel", "targets"), Problems()).at(name)
+        return replace(target, at=at)
     # Before targets had a platform, their marker variables were in their environment.
     markers = {k: v for k, v in own.settings.environment.items() if k in MARKER_VARIABLES}
     variables = {k: v for k, v in own.settings.environment.items() if k not in markers}

@@ -159,6 +159,10 @@ class Plan:
         """Return the name of the platform on which a target is built, such as ``linux-x86_64``."""
         return self.targets[target].platform or target
 
+    def setting_at(self, build: Build, key: str) -> str:
+        """Return the key path of a setting of a build: that of an override, or that of its target."""
+        return f"{build.set_by.get(key, self.targets[build.target].at)}.{key}"
+
     def builds_for(self, platform: str) -> list[Build]:
         """Return the builds that can run on a platform.
 

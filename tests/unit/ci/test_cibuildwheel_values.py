@@ -39,12 +39,13 @@ wheel-tag = "python"
 [tool.polywheel.matrix.axes.level]
 v2 = ["cpu :: level :: v2"]
 """
+DIGEST = "0" * 64
 COMMANDS = f"""
 [tool.polywheel.targets.linux-x86_64]
 image = "manylinux_2_34"
 [tool.polywheel.targets.musllinux-aarch64]
-image = "registry.example/own@sha256:00"
-repair-command = {json.dumps(f"repair {EVIL} {{wheel}}")}
+image = "registry.example/own@sha256:{DIGEST}"
+repair-command = {json.dumps(f"repair {EVIL} {{dest_dir}} {{wheel}}")}
 test-command = {json.dumps(f"test {EVIL} {{project}}")}
 [tool.polywheel.targets.windows-arm64]
 repair-command = ""
@@ -156,8 +157,8 @@ def test_values_arrive_as_they_were_written(runs: list[CibuildwheelRun], tmp_pat
             expected["x86_64"] = expected["x86_64"].replace("_2_28", "_2_34").partition("@")[0]
             images["x86_64"] = images["x86_64"].partition("@")[0]
         if own and run.target == "musllinux-aarch64":
-            expected["musllinux-aarch64"] = "registry.example/own@sha256:00"
-            repair, test = f"repair {EVIL} {{wheel}}", f"test {EVIL} {{package}}"
+            expected["musllinux-aarch64"] = f"registry.example/own@sha256:{DIGEST}"
+            repair, test = f"repair {EVIL} {{dest_dir}} {{wheel}}", f"test {EVIL} {{package}}"
         if own and run.target == "windows-arm64":
             repair = ""
         assert images == expected

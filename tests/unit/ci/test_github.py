@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polywheel.ci.github import container_credentials
-from polywheel.ci.plan_formats import github
+from polywheel.ci.plan_formats import github, gitlab
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import pack
 from polywheel.model.matrix import Credentials
@@ -29,8 +29,26 @@ def test_all_images_of_a_workflow_have_one_login(tmp_path: Path) -> None:
             container_credentials(plan)
         assert "-v3_mkl" in caught.value.problems[0].what
     plan = expanded(tmp_path / "some", HEAD + MATRIX + override + LOGIN)
-    with pytest.raises(ConfigError, match="or none"):
+    with pytest.raises(
+        ConfigError, match="-v3_mkl has some, and linux-x86_64-cp311-non-variant has none"
+    ) as caught:
         container_credentials(plan)
+    (problem,) = caught.value.problems
+    assert problem.at == "pyproject.toml: tool.polywheel.targets.linux-x86_64.container-credentials"
+    assert "overrides[0].container-credentials" in (problem.hint or "")
+
+
+def test_only_gitlab_replaces_variables_in_images(tmp_path: Path) -> None:
+    plan = expanded(
+        tmp_path, HEAD + MATRIX + TARGET + 'image = "$CI_REGISTRY_IMAGE/build:${{TAG}}"\n'
+    )
+    packs = pack(plan, 256, {})
+    assert '"$CI_REGISTRY_IMAGE/build:${TAG}"' in gitlab(plan, packs)
+    with pytest.raises(ConfigError) as caught:
+        github(plan, packs, minutes=350)
+    (problem,) = caught.value.problems
+    assert "nothing replaces the variable $CI_REGISTRY_IMAGE" in problem.what
+    assert problem.at == "pyproject.toml: tool.polywheel.targets.linux-x86_64.image"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -259,12 +258,15 @@ def test_a_target_without_a_runner_is_an_error(make: Any, tmp_path: Path) -> Non
         make(plan, pack(plan, 256, {}))
     (problem,) = caught.value.problems
     assert problem.what.startswith("the target 'freebsd-x86_64' has no runner")
-    assert problem.at == "pyproject.toml: tool.polywheel.targets.freebsd-x86_64"
+    assert problem.at == "pyproject.toml: tool.polywheel.targets.freebsd-x86_64.runner"
 
 
-def test_characters_that_yaml_can_not_hold_are_refused(tmp_path: Path) -> None:
-    plan = expanded(tmp_path)
-    settings = replace(plan.builds[0].settings, runner=("big\x1b[31m",))
-    plan = replace(plan, builds=tuple(replace(build, settings=settings) for build in plan.builds))
-    with pytest.raises(ConfigError, match="unprintable"):
-        gitlab(plan, pack(plan, 256, {}))
+@pytest.mark.parametrize("make", [partial(github, minutes=350), gitlab])
+def test_an_override_that_removes_the_runner_is_named(make: Any, tmp_path: Path) -> None:
+    text = HEAD + MATRIX + '[[tool.polywheel.overrides]]\nselect = "*mkl"\nrunner = ""\n'
+    plan = expanded(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        make(plan, pack(plan, 256, {}))
+    (problem,) = caught.value.problems
+    assert "_mkl has no runner" in problem.what
+    assert problem.at == "pyproject.toml: tool.polywheel.overrides[0].runner"

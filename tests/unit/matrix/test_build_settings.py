@@ -132,6 +132,19 @@ def check_same_filename(targets: str) -> None:
     assert problem.at == "pyproject.toml: tool.polywheel.targets.old"
 
 
+def test_overlapping_tags_of_a_target_without_a_table() -> None:
+    text = f"""targets = ["linux-x86_64", "new"]
+{CUDA}
+[tool.polywheel.targets.new]
+platform = "linux-x86_64"
+platform-tags = ["manylinux_2_34_x86_64"]
+"""
+    problem = one_problem(text)
+    assert problem.at == "pyproject.toml: tool.polywheel.targets.new"
+    tags = "manylinux*_x86_64, linux_x86_64 (linux-x86_64), and manylinux_2_34_x86_64 (new)"
+    assert tags in str(problem.hint)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "platform"),
     [
@@ -297,8 +310,8 @@ repair-command = "auditwheel repair --plat {cuda} -w {dest_dir} {wheel}"
 
 
 def test_braces_without_a_placeholder() -> None:
-    plan = plan_of(CUDA + override('"*"', 'image = "a{{"\nbefore-build = "echo {{"'))
-    assert plan.builds[0].settings.image == "a{"
+    plan = plan_of(CUDA + override('"*"', 'runner = "a{{"\nbefore-build = "echo {{"'))
+    assert plan.builds[0].settings.runner == ("a{",)
     assert plan.builds[0].settings.before_build == "echo {{"
 
 
@@ -319,6 +332,13 @@ def test_a_placeholder_of_an_axis_that_a_job_does_not_have() -> None:
     )
     plan = plan_of(text + override('"null"', 'image = "cpu"'))
     assert [build.settings.image for build in plan.builds] == ["cpu", "a-cu12", "a-cu13"]
+
+
+def test_images_are_checked_with_the_values_of_their_placeholders() -> None:
+    for text in ("a:{{cuda", "a-{python}:{cuda}:x", "{python_tag}/A", "${{{{ secrets.X }}}}"):
+        problem = one_problem(CUDA + override('"*"', f'image = "{text}"'))
+        assert "malformed image" in problem.what
+        assert problem.at == f"{OVERRIDES}[0].image"
 
 
 # --- builds ---

@@ -94,7 +94,8 @@ def test_a_product_of_axes_for_every_python_and_target() -> None:
     assert plan.axes == {"level": ("v2", "v3"), "blas": ("openblas", "mkl")}
     assert plan.namespaces == ("gpu", "cpu", "blas")
     assert set(plan.targets) == {"windows-x86_64", "linux-x86_64"}
-    assert plan.targets["linux-x86_64"] == known_targets()["linux-x86_64"]
+    at = "pyproject.toml: tool.polywheel.targets.linux-x86_64"
+    assert plan.targets["linux-x86_64"] == replace(known_targets()["linux-x86_64"], at=at)
     assert plan.removed == ()
 
 

@@ -285,7 +285,7 @@ def _check_builds(run: RunContext, installation: Installation) -> list[BuildPlat
             platforms[platform.suffix] = installed_platform(installation, platform)
         platform, version = platforms[platform.suffix], installation.version
         problems += check_jobs(run.jobs_of(build), platform, version=version)
-        problems += check_settings(build, run.plan.targets[build.target], platform, version=version)
+        problems += check_settings(run.plan, build, platform, version=version)
     if problems:
         raise ConfigError.collected(problems)
     for note in unused_settings(run.plan, run.builds):

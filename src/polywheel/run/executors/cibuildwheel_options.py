@@ -14,9 +14,10 @@ from dataclasses import replace
 from string import Template
 from typing import Any
 
+from polywheel.config.build_values import variable_in_image
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.matrix import NO_SETTINGS, BuildSettings, Target
+from polywheel.model.matrix import NO_SETTINGS, BuildSettings
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.variant import NULL_LABEL
 from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
@@ -178,38 +179,32 @@ def _in_quotes(text: str) -> str:
 
 
 def check_settings(
-    build: Build, target: Target, platform: BuildPlatform, *, version: str | None = None
+    plan: Plan, build: Build, platform: BuildPlatform, *, version: str | None = None
 ) -> Iterator[Problem]:
     """Yield the problems of the settings of a build.
 
     ``version`` is that of cibuildwheel; None means the pinned one, whose images are known.
     """
-
-    def at(key: str) -> str:
-        return f"{build.set_by.get(key, target.at)}.{key}"
-
-    settings = build.settings
+    settings, image_at = build.settings, plan.setting_at(build, "image")
     if version in {None, read_pinned().version}:
-        yield from check_image(settings.image, platform, at=at("image"))
-    if platform.in_container:
-        try:
-            shlex.split(settings.container_options or "")
-        except ValueError as error:
-            what = f"malformed options {settings.container_options!r}: {error}"
-            yield Problem(what, at=at("container-options"), hint="quote them as in a shell")
+        yield from check_image(settings.image, platform, at=image_at)
+    if platform.in_container and (problem := variable_in_image(settings.image, at=image_at)):
+        yield problem
     for name, text in settings.environment.items():
         try:
             expanded(text)
         except ConfigError as error:
             hint = "set the variable in before-build, or in a script of the project"
-            yield Problem(error.problems[0].what, at=at(f"environment.{name}"), hint=hint)
+            yield Problem(
+                error.problems[0].what, at=plan.setting_at(build, f"environment.{name}"), hint=hint
+            )
 
 
 def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
     """Yield a note for each setting about containers that has no effect on cibuildwheel, with its key path."""
     notes: dict[str, None] = {}
     for build in builds:
-        settings, target = build.settings, plan.targets[build.target]
+        settings = build.settings
         platform = build_platform(plan.platform_of(build.target))
         if platform is None:
             continue
@@ -218,7 +213,7 @@ def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
             ("container-options", settings.container_options),
             ("container-credentials", settings.container_credentials),
         ):
-            at = f"{build.set_by.get(key, target.at)}.{key}"
+            at = plan.setting_at(build, key)
             if not platform.in_container and value:
                 notes[
                     f"note: {key} ({at}): no effect, because cibuildwheel uses containers only for Linux"

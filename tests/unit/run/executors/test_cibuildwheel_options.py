@@ -17,7 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from polywheel.errors import ConfigError
-from polywheel.model.matrix import BuildSettings, Target
+from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.executors.cibuildwheel_options import (
     by_variant,
@@ -153,13 +153,13 @@ def test_the_environment_of_builds_has_the_path_of_the_project() -> None:
 
 @pytest.mark.parametrize("text", ["cat <(x)", "$HOME >(x)"])
 def test_environment_variables_that_cibuildwheel_can_not_read(text: str) -> None:
-    (build,) = plan_of([job("v3", "3.12")]).builds
+    plan = plan_of([job("v3", "3.12")])
     at = "pyproject.toml: tool.polywheel.overrides[0]"
-    settings = BuildSettings(environment={"A": text}, container_options="--label 'x")
-    build = replace(build, settings=settings, set_by={"environment.A": at, "container-options": at})
-    options, variable = check_settings(build, Target(name="linux-x86_64", at="x"), PLACE)
-    assert options.at == f"{at}.container-options"
-    assert "No closing quotation" in options.what
+    settings = BuildSettings(environment={"A": text}, image="a:$TAG")
+    build = replace(plan.builds[0], settings=settings, set_by={"environment.A": at, "image": at})
+    image, variable = check_settings(plan, build, PLACE)
+    assert image.at == f"{at}.image"
+    assert "nothing replaces the variable $TAG" in image.what
     assert variable.at == f"{at}.environment.A"
     with pytest.raises(ConfigError, match="can't read a variable"):
         told(environment={"A": text})
