@@ -25,7 +25,7 @@ RELOCATABLE_SECTIONS = ("__nv_relfatbin", "__nv_rel")
 HIP_SECTIONS = (".hip_fatbin", ".hip_fat")
 
 _MOST_ENTRIES = 1_000_000
-"""The most entries of one section that are read: more than any compiler writes."""
+"""The most entries of CUDA in one section that are read: more than any compiler writes."""
 
 
 class NamedSection(Protocol):
@@ -174,6 +174,7 @@ def cuda_architectures(content: memoryview, report: Report) -> Iterator[CudaArch
         at = end
         if at > len(content):
             report("is cut short")
+            return
 
 
 # HIP. https://clang.llvm.org/docs/ClangOffloadBundler.html, "Bundled Binary File Layout" and "Compression and
@@ -189,6 +190,8 @@ _ALIGNMENT = 4096
 _ENTRY = struct.Struct("<QQQ")
 """An entry of a bundle: offset, size, and the size of its id, which follows."""
 _PROCESSOR = re.compile(rb"-(gfx[0-9a-z][0-9a-z-]*|amdgcnspirv)(:[0-9a-z:+-]*)?")
+_MOST_BUNDLES, _MOST_IDS = 20_000, 1000
+"""The most bundles of a section, and entries of a bundle, that are read. Every file of PyTorch gives a bundle."""
 _LARGEST_TABLE = 64 * 1024
 """The largest table of entries that is read, in bytes. 100 processors need a tenth of it."""
 _COMPRESSED_PART = 256 * 1024
@@ -198,7 +201,7 @@ _COMPRESSED_PART = 256 * 1024
 def hip_processors(content: memoryview, report: Report) -> Iterator[str]:
     """Yield the processors in a section with offload bundles, once for each entry."""
     at, step = 0, 1
-    for _ in range(_MOST_ENTRIES // 10):
+    for _ in range(_MOST_BUNDLES):
         starts = (match for match in _START.finditer(content, at) if match.start() % step == 0)
         match = next(starts, None)
         if match is None:
@@ -222,6 +225,7 @@ def hip_processors(content: memoryview, report: Report) -> Iterator[str]:
         at += size
         if at > len(content):
             report("is cut short")
+            return
     report("has too many bundles")
 
 
@@ -236,7 +240,10 @@ def _bundle_ids(start: memoryview) -> tuple[list[bytes], int]:
         raise _DamagedError("has a damaged bundle")
     ids = []
     end = at
-    for _ in range(int.from_bytes(start[at - 8 : at], "little")):
+    count = int.from_bytes(start[at - 8 : at], "little")
+    if count > _MOST_IDS:
+        raise _DamagedError("has a bundle with a damaged table")
+    for _ in range(count):
         if at + _ENTRY.size > len(start):
             raise _DamagedError("has a bundle with a damaged table")
         offset, size, length = _ENTRY.unpack_from(start, at)

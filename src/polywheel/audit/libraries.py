@@ -48,32 +48,31 @@ def _check_values(
     patterns = expectation.files.libraries
     declared = [value for value in expectation.values if value in patterns]
     label = ", ".join(f"'{expectation.property(value)}'" for value in expectation.values)
-    others: list[tuple[str, str, str]] = []
-    interfaces: list[tuple[str, str]] = []
+    others: dict[str, str] = {}
+    interfaces: list[str] = []
     is_used = False
-    for file, libraries in files.items():
-        for needed in libraries:
-            name = library_name(needed)
-            values = [value for value in patterns if _matches(name, patterns[value])]
-            if not set(values).isdisjoint(declared):
-                is_used = True
-            elif _matches(name, expectation.files.interfaces):
-                interfaces.append((file, needed))
-            elif values:
-                others.append((file, needed, " or ".join(values)))
-    for file, needed, implementations in others:
-        what = f"it needs {needed} ({implementations}), the label declares {label}"
-        yield _finding(Severity.WARNING if is_used else Severity.ERROR, what, file)
-    for file, needed in interfaces:
-        if not is_used:
-            what = (
-                f"it needs {needed}, which has several implementations; the label declares {label}"
-            )
-            yield _finding(Severity.WARNING, what, file)
+    users = _users(files)
+    for name in users:
+        values = [value for value in patterns if _matches(name, patterns[value])]
+        if not set(values).isdisjoint(declared):
+            is_used = True
+        elif _matches(name, expectation.files.interfaces):
+            interfaces.append(name)
+        elif values:
+            others[name] = " or ".join(values)
+    for name, implementations in others.items():
+        severity = Severity.WARNING if is_used else Severity.ERROR
+        yield _finding(severity, users[name], f" ({implementations}), the label declares {label}")
+    for name in interfaces if not is_used else ():
+        what = f", which has several implementations, the label declares {label}"
+        yield _finding(Severity.WARNING, users[name], what)
     if declared and not (is_used or others or interfaces):
-        what = f"the label declares {label}, but no file needs this library"
-        hint = "it may be linked statically, or loaded at run time"
-        yield _finding(Severity.NOTE, what, None, hint)
+        yield Finding(
+            severity=Severity.NOTE,
+            check=Check.LIBRARIES,
+            what=f"the label declares {label}, but no file needs this library",
+            hint="it may be linked statically, or loaded at run time",
+        )
 
 
 def _check_versions(
@@ -81,19 +80,16 @@ def _check_versions(
 ) -> Iterator[Finding]:
     """Findings about libraries of other major versions than the label admits."""
     patterns = [_version_pattern(glob) for glob in expectation.version_libraries]
-    for value in expectation.values:
-        version = _VERSION.fullmatch(value)
-        for file, libraries in files.items() if version else ():
-            for needed in libraries:
-                name = library_name(needed)
-                match = next(filter(None, (pattern.fullmatch(name) for pattern in patterns)), None)
-                problem = match and _version_problem(
-                    int(match["major"]), tuple(map(int, value.split("."))), expectation.files.bound
-                )
-                if problem:
-                    severity, what = problem
-                    what = f"it needs {needed}, {what} '{expectation.property(value)}'"
-                    yield _finding(severity, what, file)
+    users = _users(files)
+    for value in filter(_VERSION.fullmatch, expectation.values):
+        version = tuple(map(int, value.split(".")))
+        for name, needing in users.items():
+            match = next(filter(None, (pattern.fullmatch(name) for pattern in patterns)), None)
+            if match and (
+                problem := _version_problem(int(match["major"]), version, expectation.files.bound)
+            ):
+                severity, how = problem
+                yield _finding(severity, needing, f", {how} '{expectation.property(value)}'")
 
 
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})*")
@@ -117,5 +113,20 @@ def _version_problem(major: int, value: tuple[int, ...], bound: str) -> tuple[Se
     return Severity.WARNING if bound == "lower" else Severity.ERROR, "older than"
 
 
-def _finding(severity: Severity, what: str, file: str | None, hint: str | None = None) -> Finding:
-    return Finding(severity=severity, check=Check.LIBRARIES, what=what, file=file, hint=hint)
+def _users(files: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, str]]:
+    """Return the files that need a library, with their spelling of it, by its name."""
+    users: dict[str, dict[str, str]] = {}
+    for file, libraries in files.items():
+        for needed in libraries:
+            users.setdefault(library_name(needed), {}).setdefault(file, needed)
+    return users
+
+
+def _finding(severity: Severity, users: Mapping[str, str], problem: str) -> Finding:
+    """A finding about a library and the files that need it. It stands at the first of them."""
+    file, needed = next(iter(users.items()))
+    what = f"it needs {needed}{problem}"
+    others = len(users) - 1
+    if others:
+        what += f"; so do {others} other files" if others > 1 else "; so does another file"
+    return Finding(severity=severity, check=Check.LIBRARIES, what=what, file=file)

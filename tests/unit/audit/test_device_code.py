@@ -6,8 +6,7 @@ import struct
 import sys
 import tracemalloc
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from unittest import mock
 
 import pytest
@@ -133,6 +132,7 @@ TWO = cuda_code("80_real", "90_real")
         (TWO[:6] + struct.pack("<H", 8) + TWO[8:], [], "has a container with a damaged header"),
         (TWO[:8] + struct.pack("<Q", 1 << 63) + TWO[16:], ["80_real", "90_real"], "is cut short"),
         (TWO[:20] + struct.pack("<I", 0) + TWO[24:], [], "has a damaged entry"),
+        (fatbin()[:8] + struct.pack("<Q", 1 << 63), [], "is cut short"),
         (TWO[:24] + struct.pack("<Q", 1 << 63) + TWO[32:], [], "has a damaged entry"),
     ],
 )
@@ -167,12 +167,20 @@ CCOB = compressed(2, BUNDLE)
         (compressed(3, b"no bundle" * 9), "has a damaged bundle"),
         (compressed(2, BUNDLE, zlib_=True)[:30] + bytes(90), "has a damaged bundle"),
         (BUNDLE + BUNDLE[:-2], "is cut short"),
+        (BUNDLE[:32] + struct.pack("<Q", 1 << 63) + BUNDLE[40:], "is cut short"),
+        (CCOB[:8] + struct.pack("<I", 1 << 31) + CCOB[12:], "is cut short"),
     ],
 )
 def test_damaged_bundles(content: bytes, damage: str) -> None:
     _, reports = hip(content)
     assert any(report.startswith(damage) for report in reports), reports
-    assert hip(content + bytes(4096) + hip_code("gfx1100"))[0][-1:] in ([], ["gfx1100"])
+
+
+def test_after_a_damaged_bundle_the_others_are_read() -> None:
+    damaged = CCOB[:24] + bytes(len(CCOB) - 24)
+    processors, damage = hip(damaged + hip_code("gfx1100"))
+    assert processors == ["gfx1100"]
+    assert len(damage) == 1
 
 
 def test_a_bundle_that_inflates_to_much_is_read_in_little_memory() -> None:
@@ -185,16 +193,12 @@ def test_a_bundle_that_inflates_to_much_is_read_in_little_memory() -> None:
         tracemalloc.stop()
 
 
-@contextmanager
-def limited(entries: int) -> Iterator[None]:
-    with mock.patch("polywheel.audit.device_code._MOST_ENTRIES", entries):
-        yield
-
-
-def test_the_number_of_entries_and_bundles_is_limited() -> None:
-    with limited(30):
-        assert cuda(cuda_code("80_real") * 40) == (["80_real"] * 30, ["has too many entries"])
-        assert hip(hip_code("gfx90a") * 4) == (["gfx90a"] * 3, ["has too many bundles"])
+def test_the_number_of_entries_and_bundles_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polywheel.audit.device_code._MOST_ENTRIES", 30)
+    assert cuda(cuda_code("80_real") * 40) == (["80_real"] * 30, ["has too many entries"])
+    monkeypatch.setattr("polywheel.audit.device_code._MOST_BUNDLES", 3)
+    assert hip(hip_code("gfx90a") * 4) == (["gfx90a"] * 3, ["has too many bundles"])
+    assert hip(hip_code(*["gfx90a"] * 1001)) == ([], ["has a bundle with a damaged table"])
 
 
 @given(st.sampled_from([TWO, BUNDLE, CCOB]), st.data())

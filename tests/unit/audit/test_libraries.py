@@ -148,10 +148,20 @@ def test_a_second_runtime_beside_that_of_the_label_is_a_warning() -> None:
 
 def test_a_library_whose_implementation_the_system_chooses_is_a_warning() -> None:
     what = (
-        f"it needs libblas.so.3, which has several implementations; the label declares '{OPENBLAS}'"
+        f"it needs libblas.so.3, which has several implementations, the label declares '{OPENBLAS}'"
     )
     assert check({"a.so": ["libblas.so.3"]}, OPENBLAS) == [(WARNING, "a.so", what)]
     assert check({"a.so": ["libblas.so.3", "libopenblas.so.0"]}, OPENBLAS) == []
+
+
+def test_a_library_that_many_files_need_is_one_finding() -> None:
+    needed = "@rpath/libomp.dylib"
+    files = {"a.so": [needed], "b.so": ["libm.so.6"], "x/c.so": ["@loader_path/libomp.dylib"]}
+    what = f"it needs {needed} (llvm), the label declares '{GNU}'; so does another file"
+    assert check(files, GNU) == [(ERROR, "a.so", what)]
+    files["d.so"] = [needed, needed]
+    what = what.replace("does another file", "do 2 other files")
+    assert check(files, GNU) == [(ERROR, "a.so", what)]
 
 
 @pytest.mark.parametrize("files", [{}, {"a.so": []}, {"a.so": ["libm.so.6"]}])
