@@ -252,6 +252,8 @@ def test_a_value_of_another_type(path: Path_, value: Any, tmp_path: Path) -> Non
         (("backend", "parallel"), "unsupported"),
         (("targets", "a b"), {}),
         (("targets", "x"), {"environment": {"python_version": "3"}}),
+        (("matrix", "python"), []),
+        (("matrix", "targets"), []),
         (("matrix", "python"), ["3.12.1"]),
         (("matrix", "python"), ["3.12", "3.12"]),
         (("matrix", "python"), [3.12]),

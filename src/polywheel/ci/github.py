@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
+
 from polywheel.ci.plan_formats import github_container
 from polywheel.ci.rendering import (
     Action,
@@ -22,7 +24,7 @@ from polywheel.ci.rendering import (
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, parse_size
 from polywheel.errors import ConfigError
-from polywheel.model.ci import GitHubSettings
+from polywheel.model.ci import GitHubSettings, GitLabSettings
 from polywheel.model.matrix import Credentials
 from polywheel.model.plan import Build, Plan
 
@@ -129,6 +131,29 @@ def check_upload(
                 else f"not be published; to publish them too, {others}"
             )
         )
+
+
+def check_sdist(settings: GitHubSettings | GitLabSettings, project: Project) -> Iterator[str]:
+    """Return a note about an sdist that may need requirements that only variants have."""
+    declared = {_package(text) for text in project.build_system.requires}
+    requires = [
+        text
+        for rule in project.settings.setup
+        for fields in rule.all_fields
+        for text in fields.requires or ()
+        if _package(text) not in declared
+    ]
+    if settings.sdist and requires:
+        also = ", and the wheel from it that is the test," if settings.sdist_check else ""
+        yield (
+            f"the sdist{also} must be possible without the requires of setup rules "
+            f"({', '.join(dict.fromkeys(requires))}), because it has no variant: see docs/build-setup.md"
+        )
+
+
+def _package(requirement: str) -> str:
+    """The package of a requirement, which may have placeholders."""
+    return canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
 
 
 def container_credentials(plan: Plan) -> Credentials | None:

@@ -83,6 +83,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         )
     if options.prune and options.dry_run:
         raise ConfigError("a dry run removes nothing", at="--prune", hint="leave out --prune")
+    if options.report is not None and options.dry_run:
+        what = "a dry run writes no report"
+        raise ConfigError(what, at="--report", hint="leave out --report; --json prints the jobs")
     refuse_source_in_output(Path(options.source), options.output)
     return options
 

@@ -18,6 +18,7 @@ from polywheel.ci.generated_files import (
 from polywheel.ci.github import (
     Workflow,
     check_publication,
+    check_sdist,
     container_credentials,
     is_pypi,
 )
@@ -140,7 +141,8 @@ def _gitlab(
     _check_jobs(plan, options, settings, to_pypi=is_for_pypi(settings))
     for warning in unsupported_settings(plan):
         say(f"warning: {warning}")
-    for note in check_gitlab_publication(settings, project, plan):
+    notes = check_gitlab_publication(settings, project, plan)
+    for note in (*notes, *check_sdist(settings, project)):
         say(f"note: {note}")
     if settings.password_variable is not None and not options.check:
         say(
@@ -184,7 +186,7 @@ def _workflow(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> Workflow:
     settings = read_github_settings(options, project)
-    for note in check_publication(settings, project, plan):
+    for note in (*check_publication(settings, project, plan), *check_sdist(settings, project)):
         say(f"note: {note}")
     check_github_limits(settings, plan)
     if options.kind == "github":

@@ -115,6 +115,9 @@ def _check(options: argparse.Namespace) -> None:
             at="--format",
             hint="use table or json",
         )
+    if options.fresh and not options.check_providers:
+        what = "--fresh has no effect without --check-providers"
+        raise ConfigError(what, at="--fresh", hint="add --check-providers")
     if options.max_jobs is not None and (instead or options.format not in _FOR_CI):
         raise ConfigError(
             "--max-jobs needs a CI format",

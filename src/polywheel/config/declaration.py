@@ -172,10 +172,12 @@ REQUIREMENT = text(requirement)
 REQUIREMENTS = texts(requirement)
 
 
-def names(pattern: re.Pattern[str]) -> ValueType:
-    """A list of different names that match a pattern."""
+def names(pattern: re.Pattern[str], *, empty: bool = True) -> ValueType:
+    """A list of different names that match a pattern; with ``empty=False`` at least one."""
+    schema = texts(str, pattern_schema(pattern)).schema
     return ValueType(
-        partial(Table.names, pattern=pattern), texts(str, pattern_schema(pattern)).schema
+        partial(Table.names, pattern=pattern, empty=empty),
+        schema if empty else {**schema, "minItems": 1},
     )
 
 

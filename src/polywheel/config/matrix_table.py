@@ -347,8 +347,9 @@ MATRIX = SettingsTable(
     "matrix",
     Matrix,
     check=_check_matrix,
-    python=names(PYTHON),
-    targets=names(TARGET),
+    # Without an entry, the default would apply.
+    python=names(PYTHON, empty=False),
+    targets=names(TARGET, empty=False),
     variants=names(LABEL_GLOB),
     axes=_AXES,
     rows=_patterns("row", _read_pattern, {}),

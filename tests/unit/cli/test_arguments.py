@@ -34,3 +34,18 @@ def test_a_misspelt_argument(
     error = capsys.readouterr().err
     assert what in error
     assert f"hint: {hint}" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "what"),
+    [
+        ("build --dry-run --report x.json", "--report", "a dry run writes no report"),
+        ("build --dry-run --prune", "--prune", "a dry run removes nothing"),
+        ("matrix --fresh", "--fresh", "--fresh has no effect without --check-providers"),
+    ],
+)
+def test_an_option_without_effect(
+    arguments: str, option: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    assert f"error: {what}\n  at: {option}\n" in capsys.readouterr().err

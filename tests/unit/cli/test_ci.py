@@ -154,6 +154,32 @@ def test_the_note_about_wheels_that_pypi_does_not_accept(
     assert "(--release-assets)" not in error
 
 
+@pytest.mark.parametrize(
+    ("requires", "sdist_check", "note"),
+    [
+        ("torch=={value}.*", "true", "the sdist, and the wheel from it that is the test, must be"),
+        ("torch=={value}.*", "false", "the sdist must be possible without the requires of setup"),
+        ("Setuptools<{value}", "true", None),
+    ],
+)
+def test_an_sdist_without_the_requires_of_variants(
+    requires: str,
+    sdist_check: str,
+    note: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = f'{PROJECT}[tool.polywheel.setup."demo :: level"]\nrequires = ["{requires}"]\n'
+    for kind in ("github", "gitlab"):
+        text += f"[tool.polywheel.ci.{kind}]\nsdist = true\nsdist-check = {sdist_check}\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    for kind in ("github", "gitlab"):
+        assert main(["ci", kind, str(tmp_path), "-o", "-"]) == 0
+        error = capsys.readouterr().err
+        assert ("(torch=={value}.*), because it has no variant" in error) is (note is not None)
+        assert (note or "") in error
+
+
 @pytest.mark.parametrize(("kind", "option"), [("github", "--runner"), ("gitlab", "--image")])
 def test_an_option_with_an_empty_text_is_not_ignored(
     kind: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -199,6 +199,8 @@ AXIS = '[tool.polywheel.matrix.axes.level]\nv2 = ["cpu::level::v2"]\nv3 = []\n'
         ("targets = ['../x']", "targets[0]", "malformed name '../x'", "^[A-Za-z0-9]["),
         ("targets = ['-x']", "targets[0]", "malformed name '-x'", "^[A-Za-z0-9]["),
         ("targets = ['a', 'a']", "targets[1]", "'a' is listed twice", ""),
+        ("python = []", "python", "expected at least one string, found an empty list", ""),
+        ("targets = []", "targets", "expected at least one string, found an empty list", ""),
         ("targets = {}", "targets", "expected a list of strings, found a table", ""),
         ("variants = '*'", "variants", "expected a list of strings, found a string", ""),
         ("variants = ['CU*']", "variants[0]", "malformed name 'CU*'", "it must match"),
