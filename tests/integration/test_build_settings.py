@@ -78,23 +78,23 @@ def test_environment_variables_of_a_build(tmp_path: Path) -> None:
 _SHOW_SETTINGS = """
 build_without_a_word = build_wheel
 def build_wheel(folder, config_settings=None, metadata=None):
-    print("settings:", sorted((config_settings or {}).items()))
+    print("settings:", sorted((config_settings or {}).items()), os.environ["MAX_JOBS"])
     return build_without_a_word(folder)
 """
 
 
 def test_config_settings_of_a_build(tmp_path: Path) -> None:
-    """Also of the non-variant wheel, which no setup rule is for."""
+    """Also of the non-variant wheel, which no setup rule is for. MAX_JOBS is not that of polywheel."""
     source = fake_project(tmp_path / "demo", "one", backend=_SHOW_SETTINGS, matrix="plain = true")
     with_tables(
         source,
         override('"*"', 'config-settings = { a = ["{label}", "2"], b = "3" }')
-        + override('"one"', 'config-settings = { a = "4" }'),
+        + override('"one"', 'config-settings = { a = "4" }\nenvironment.MAX_JOBS = "7"'),
     )
     builds = Builds(source, tmp_path / "out")
     builds()
     assert "settings: [('a', ['non-variant', '2']), ('b', '3')]" in builds.log("non-variant")
-    assert "settings: [('a', '4'), ('b', '3')]" in builds.log("one")
+    assert "settings: [('a', '4'), ('b', '3')] 7" in builds.log("one")
     assert set(builds().states.values()) == {"up-to-date"}
     builds("-Cb=5")
     assert "settings: [('a', '4'), ('b', '5')]" in builds.log("one")

@@ -84,7 +84,7 @@ class Compilation:
         rules = ["rule cc", "  command = ./compiler $out"]
         rules += [f"build {name}{number}.o: cc" for number in range(files)]
         (self.folder / f"{name}.ninja").write_text("\n".join(rules) + "\n")
-        told = self.slots.settings_for(profile("meson-python"), environment(*NEW))
+        told = self.slots.settings_for(profile("meson-python"), environment(*NEW), os.environ)
         assert told.pooled
         return subprocess.Popen(
             [self.ninja, "-f", f"{name}.ninja"],
@@ -169,6 +169,8 @@ def test_the_ninja_on_path_counts_where_the_environment_has_none(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with compile_slots(6) as slots:
         assert (
-            slots.settings_for(profile("scikit-build-core"), environment("cmake==4.0")).pooled
+            slots.settings_for(
+                profile("scikit-build-core"), environment("cmake==4.0"), os.environ
+            ).pooled
             == pooled
         )

@@ -48,6 +48,7 @@ from polywheel.run.worker.requests import (
     TimeBudget,
     installer_variables,
     run_step,
+    variables_of_build,
 )
 from polywheel.system.temporary import remove_tree, temporary_folder
 
@@ -206,7 +207,13 @@ class LocalExecutor:
             repair=build.settings.repair_command,
         )
         environment, profile = build_environment.environment, self.run.prepared.choice.profile
-        slots = self.run.slots.settings_for(profile, environment)
+        variables = variables_of_build(
+            context.worker_context,
+            environment=environment,
+            settings=context.variables,
+            project=context.source,
+        )
+        slots = self.run.slots.settings_for(profile, environment, variables)
         try:
             return run_step(step, context, environment, slots=slots)
         except BuildError:
@@ -223,7 +230,7 @@ class LocalExecutor:
         for folder in (out, context.scratch):
             remove_tree(folder)
             folder.mkdir()
-        slots = self.run.slots.settings_for(profile, environment)
+        slots = self.run.slots.settings_for(profile, environment, variables)
         return run_step(step, context, environment, slots=slots)
 
     def _key(self, build: Build, job: Job, environment: Environment) -> str:

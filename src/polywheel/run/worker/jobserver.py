@@ -113,19 +113,22 @@ class CompileSlots:
         self._refused = True
 
     def settings_for(
-        self, profile: BackendProfile | None, build_environment: Environment
+        self,
+        profile: BackendProfile | None,
+        build_environment: Environment,
+        variables: Mapping[str, str],
     ) -> JobserverSettings:
-        """Return the settings of a build with a backend, in its environment.
+        """Return the settings of a build with a backend, in its environment and with its variables.
 
         The user's own variables for parallel jobs take precedence.
         """
         if profile is not None and profile.ninja and self._pipe is not None and not self._refused:
-            flags = _make_flags(self._pipe, self.total)
-            version = self._ninja_version(build_environment)
+            flags = _make_flags(self._pipe, self.total, variables.get("MAKEFLAGS", ""))
+            version = self._ninja_version(build_environment, variables)
             if flags is not None and version is not None and version >= _NINJA:
                 return JobserverSettings(environment={"MAKEFLAGS": flags}, pooled=True)
         share = str(self.share)
-        environment = {name: os.environ.get(name, share) for name in _GENERIC}
+        environment = {name: variables.get(name, share) for name in _GENERIC}
         settings = {}
         if profile is not None and profile.parallel is not None:
             kind, _, name = profile.parallel.via.partition(":")
@@ -133,21 +136,22 @@ class CompileSlots:
             if kind != "env":
                 settings[name] = text
             elif name:
-                environment[name] = os.environ.get(name, text)
+                environment[name] = variables.get(name, text)
         return JobserverSettings(environment=environment, settings=settings)
 
-    def _ninja_version(self, environment: Environment) -> Version | None:
+    def _ninja_version(
+        self, environment: Environment, variables: Mapping[str, str]
+    ) -> Version | None:
         """The version of Ninja in the environment of a build, else on PATH."""
         for requirement in environment.resolved:
             name, _, version = requirement.partition("==")
             if name == "ninja":
                 return _version(version)
-        return self._ninja_on_path()
+        return self._ninja_on_path(variables.get("NINJA"), variables.get("PATH"))
 
 
-def _make_flags(pipe: Path, total: int) -> str | None:
-    """MAKEFLAGS with a pool; None if the user's own set the number of jobs."""
-    flags = os.environ.get("MAKEFLAGS", "")
+def _make_flags(pipe: Path, total: int, flags: str) -> str | None:
+    """MAKEFLAGS with a pool; None if the user's own ``flags`` set the number of jobs."""
     if "--jobserver-auth=fifo:" in flags:
         return flags  # the pool of a make that runs polywheel
     if "--jobserver-" in flags:
@@ -159,10 +163,10 @@ def _make_flags(pipe: Path, total: int) -> str | None:
     return f"{flags} -j{total} --jobserver-auth=fifo:{pipe}"
 
 
-def _ninja_on_path() -> Version | None:
-    configured = os.environ.get("NINJA")
+def _ninja_on_path(configured: str | None, search_path: str | None) -> Version | None:
     names = [configured] if configured else ["ninja", "ninja-build"]
-    ninja = next(filter(None, map(shutil.which, names)), None)
+    found = (shutil.which(name, path=search_path) for name in names)
+    ninja = next(filter(None, found), None)
     if ninja is None:
         return None
     output = capture_output([ninja, "--version"], seconds=10)

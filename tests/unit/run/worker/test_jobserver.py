@@ -19,13 +19,6 @@ SOON = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the pool is a named pipe of POSIX")
 NEW = ("ninja==1.13.0",)
 OLD = ("ninja==1.11.1.4",)
-VARIABLES = ("MAKEFLAGS", "CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS", "NINJA")
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def environment(*resolved: str) -> Environment:
@@ -65,7 +58,7 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped() -> None:
 @posix
 def test_the_pool_is_gone_when_the_run_is_over() -> None:
     with compile_slots(2) as slots:
-        told = slots.settings_for(profile("scikit-build-core"), environment(*NEW))
+        told = slots.settings_for(profile("scikit-build-core"), environment(*NEW), {})
         _, _, pipe = told.environment["MAKEFLAGS"].partition("fifo:")
         assert Path(pipe).is_fifo()
     assert not Path(pipe).parent.exists()
@@ -83,26 +76,21 @@ def test_the_pool_is_gone_when_the_run_is_over() -> None:
         (" -j8 --jobserver-auth=fifo:/tmp/theirs", " -j8 --jobserver-auth=fifo:/tmp/theirs"),
     ],
 )
-def test_make_flags_of_the_user_are_kept(
-    flags: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if flags is not None:
-        monkeypatch.setenv("MAKEFLAGS", flags)
+def test_make_flags_of_the_user_are_kept(flags: str | None, expected: str) -> None:
+    variables = {} if flags is None else {"MAKEFLAGS": flags}
     with compile_slots(6) as slots:
-        told = slots.settings_for(profile("meson-python"), environment(*NEW))
+        told = slots.settings_for(profile("meson-python"), environment(*NEW), variables)
     assert told.settings == {}
     found = re.sub(r"fifo:.*/jobserver$", "fifo:PIPE", told.environment["MAKEFLAGS"])
     assert found == expected
 
 
 @pytest.mark.parametrize("flags", ["-j4", "k -j4", " --jobs=4"])
-def test_a_user_who_says_how_many_jobs_make_may_have_gets_fixed_shares(
-    flags: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MAKEFLAGS", flags)
+def test_a_user_who_says_how_many_jobs_make_may_have_gets_fixed_shares(flags: str) -> None:
+    variables = {"MAKEFLAGS": flags}
     with compile_slots(6) as slots:
         slots.share_among(2)
-        told = slots.settings_for(profile("meson-python"), environment(*NEW))
+        told = slots.settings_for(profile("meson-python"), environment(*NEW), variables)
     assert not told.pooled
     assert "MAKEFLAGS" not in told.environment
     assert told.settings == {"compile-args": "-j3"}
@@ -126,13 +114,12 @@ def test_others_have_a_fixed_share_in_the_variables_that_the_user_does_not_set(
     resolved: tuple[str, ...],
     variables: dict[str, str],
     settings: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
     with compile_slots(6) as slots:
         slots.share_among(2)
-        told = slots.settings_for(profile(backend) if backend else None, environment(*resolved))
+        told = slots.settings_for(
+            profile(backend) if backend else None, environment(*resolved), variables
+        )
     assert not told.pooled
     three = dict.fromkeys(("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS", "CARGO_BUILD_JOBS"), "3")
     assert told.environment == {**three, **variables}
@@ -164,8 +151,8 @@ def test_few_builds_have_larger_shares_which_never_add_up_to_more_than_there_is(
 def test_nobody_is_told_of_the_pool_once_something_refused_it() -> None:
     with compile_slots(6) as slots:
         slots.share_among(2)
-        assert slots.settings_for(profile("meson-python"), environment(*NEW)).pooled
+        assert slots.settings_for(profile("meson-python"), environment(*NEW), {}).pooled
         slots.disable_pool()
-        assert slots.settings_for(profile("meson-python"), environment(*NEW)).settings == {
+        assert slots.settings_for(profile("meson-python"), environment(*NEW), {}).settings == {
             "compile-args": "-j3"
         }
