@@ -188,10 +188,7 @@ class CibuildwheelExecutor:
         """Return the variables of a run."""
         tables = cibuildwheel_tables(self.run.prepared.project.document)
         project = PurePosixPath(PROJECT) if platform.in_container else source
-        environment = {
-            **self._setup_variables(jobs[0]),
-            "SOURCE_DATE_EPOCH": str(self.run.worker_context.epoch),
-        }
+        environment = self._setup_variables(jobs[0])
         if self.config is not None:
             environment[CONFIG_VARIABLE] = self.config
         variables = cibuildwheel_variables(
@@ -200,6 +197,7 @@ class CibuildwheelExecutor:
             platform,
             config_settings=self.run.worker_context.settings,
             environment=environment,
+            epoch=self.run.worker_context.epoch,
             project=str(project).replace("$", "$$"),
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,

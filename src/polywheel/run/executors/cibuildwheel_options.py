@@ -79,6 +79,7 @@ def cibuildwheel_variables(
     *,
     config_settings: Mapping[str, str | Sequence[str]],
     environment: Mapping[str, str],
+    epoch: int | None = None,
     project: str,
     folder: str = ".",
     links: str | None = None,
@@ -89,7 +90,8 @@ def cibuildwheel_variables(
     """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
 
     ``settings`` are those of their build. ``config_settings`` are the user's. ``environment`` has
-    more variables for builds, repairs, and tests. ``project`` is the path of the project where the
+    more variables for builds, repairs, and tests; they override those of ``settings``, which override the
+    SOURCE_DATE_EPOCH ``epoch``. ``project`` is the path of the project where the
     build runs, and may contain ``$NAME``. ``folder`` is its path relative to the folder in which
     cibuildwheel runs. ``links`` is the URL of a folder with wheels for
     them, ``tables`` is the project's ``[tool.cibuildwheel]``, and ``engine`` is the container
@@ -100,6 +102,7 @@ def cibuildwheel_variables(
     pythons = dict.fromkeys(python for job in jobs for python in job.building_pythons)
     variables = {"CIBW_BUILD": " ".join(map(platform.identifier, pythons))}
     assignments = [
+        *([] if epoch is None else [f"SOURCE_DATE_EPOCH={epoch}"]),
         *(
             f"{name}={expanded(text.replace('{project}', project))}"
             for name, text in settings.environment.items()

@@ -45,6 +45,7 @@ def told(
     target: BuildSettings = LINUX,
     settings: dict[str, str | list[str]] | None = None,
     environment: dict[str, str] | None = None,
+    epoch: int | None = None,
     tables: Mapping[str, object] | None = None,
     engine: str = "docker",
 ) -> dict[str, str]:
@@ -54,6 +55,7 @@ def told(
         PLACE,
         config_settings=settings or {},
         environment=environment or {},
+        epoch=epoch,
         project="/a $$ b",
         tables=tables or {},
         engine=engine,
@@ -140,6 +142,15 @@ def test_the_environment_of_builds_has_variables(text: str) -> None:
         expected[name] = Template(value).safe_substitute(defaultdict(str, expected))
     found = told(target=BuildSettings(environment=own), environment={"A": "$H"})
     assert read(found, {"HOME": "/root", "H": "value of H"}) == {**expected, "A": "$H"}
+
+
+def test_settings_override_the_time_of_the_source_and_rules_override_both() -> None:
+    """As in builds without cibuildwheel."""
+    name = "SOURCE_DATE_EPOCH"
+    settings = BuildSettings(environment={name: "2", "LATER": f"${name}"})
+    assert read(told(epoch=1), {}) == {name: "1"}
+    assert read(told(target=settings, epoch=1), {}) == {name: "2", "LATER": "2"}
+    assert read(told(target=settings, epoch=1, environment={name: "3"}), {})[name] == "3"
 
 
 def test_the_environment_of_builds_has_the_path_of_the_project() -> None:
