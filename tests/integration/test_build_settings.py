@@ -127,13 +127,19 @@ def test_before_all_runs_once_and_before_build_in_each_build(tmp_path: Path) -> 
     # A process that starts a shell imports it, but must not import the one of the project.
     write_project(source, {"signal.py": "raise SystemExit('not the standard library')"})
     trace = shlex.quote(str(tmp_path / "trace"))
+    lock = shlex.quote(str(tmp_path / "lock"))
+
+    def alone(word: str) -> str:
+        """A command that fails while another one runs."""
+        return f"mkdir {lock} && echo {word} >> {trace} && sleep 0.3 && rmdir {lock} && ls"
+
     with_tables(
         source,
         override(
             '"*"',
-            f"before-all = '''echo all >> {trace}; ls'''\nbefore-build = 'touch made.h; ls {{project}}'",
+            f"before-all = '''{alone('all')}'''\nbefore-build = 'touch made.h; ls {{project}}'",
         )
-        + override('"three"', f"before-all = '''echo three >> {trace}'''"),
+        + override('"three"', f"before-all = '''{alone('three')}'''"),
     )
     builds = Builds(source, tmp_path / "out")
     builds()

@@ -165,7 +165,8 @@ class BuildSettings:
     """Config settings for the backend: a string, or a list of strings. `polywheel build -C` replaces them."""
 
     before_all: str | None = None
-    """A shell command that runs once before all builds with the same command, in a copy of the source."""
+    """A shell command that runs once before all builds with the same command and `environment`, in a copy of
+    the source."""
 
     before_build: str | None = None
     """A shell command that runs before each build, in its copy of the source and its environment."""
@@ -181,7 +182,8 @@ class BuildSettings:
     """The memory that a build needs, such as "2G". It limits the number of builds at a time."""
 
     job_timeout: float | None = None
-    """The time limit of a build in seconds. A build that takes longer fails."""
+    """The time limit of a build in seconds. A build that takes longer fails. `before-all` has the same limit of
+    its own; the installation of packages has none."""
 
     def updated(self, other: BuildSettings) -> BuildSettings:
         """Return these settings with those that ``other`` sets. Tables with free keys are merged."""

@@ -25,13 +25,15 @@ _SHELL = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1], shell=Tru
 
 
 class BeforeAll:
-    """Runs each ``before-all`` command once in a run, before the first build that needs it."""
+    """Runs each ``before-all`` command once in a run, before the first build that needs it.
+
+    Commands do not run in parallel: they may install packages of the system, or write to the same files.
+    """
 
     def __init__(self, run: RunContext, source: Source) -> None:
         self._run = run
         self._source = source
         self._lock = Lock()
-        self._locks: dict[object, Lock] = {}
         self._failures: dict[object, BuildError | None] = {}
 
     def run(self, settings: BuildSettings, time_limit: float | None) -> None:
@@ -44,16 +46,14 @@ class BeforeAll:
             return
         key = (settings.before_all, *sorted(settings.environment.items()))
         with self._lock:
-            lock = self._locks.setdefault(key, Lock())
-            number = [*self._locks].index(key) + 1
-        with lock:
             if key not in self._failures:
+                number = len(self._failures) + 1
                 try:
                     self._run_command(settings.before_all, settings.environment, number, time_limit)
                     self._failures[key] = None
                 except BuildError as error:
                     self._failures[key] = error
-        failure = self._failures[key]
+            failure = self._failures[key]
         if failure is not None:
             raise BuildError.collected(failure.problems)
 
