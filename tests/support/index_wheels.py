@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -51,31 +51,33 @@ def write_wheel(
     document: bytes | None = None,
     fields: bool = True,
     filename: str | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """A wheel of a variant, or a non-variant one, with one module that says which it is.
+    """A wheel of a variant, or a non-variant one, with ``files``, or one module that says which it is.
 
     ``document`` stands in for its variant.json; empty, there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     content = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{headers}".encode()
-    files = {f"{name}.py": f"variant = {what.label if what else None!r}\n".encode()}
+    module = {f"{name}.py": f"variant = {what.label if what else None!r}\n".encode()}
+    members = {**(module if files is None else files)}
     if what is not None:
         known = metadata or declared()
         if fields:
             content = with_variant_fields(content, variant_fields(what, known))
         document = variant_json(what, known) if document is None else document
-    files |= {
+    members |= {
         f"{info}/METADATA": content,
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
     }
     if document:
-        files[f"{info}/variant.json"] = document
-    rows = [row(path, data) for path, data in files.items()]
-    files[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"]).encode()
+        members[f"{info}/variant.json"] = document
+    rows = [row(path, data) for path, data in members.items()]
+    members[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"]).encode()
     label = f"-{what.label}" if what is not None else ""
     path = folder / (filename or f"{name}-{version}-{tag}{label}.whl")
-    path.write_bytes(zipped(files))
+    path.write_bytes(zipped(members))
     return path
 
 
