@@ -155,10 +155,16 @@ def text(parse: Callable[..., object], schema: Schema = TEXT.schema) -> ValueTyp
     return ValueType(partial(Table.parsed, parse=parse), schema)
 
 
-def texts(parse: Callable[..., object], schema: Schema = TEXT.schema) -> ValueType:
-    """A list of strings, as different values ``parse(text, at=…)``. ``schema`` is that of a string."""
+def texts(
+    parse: Callable[..., object], schema: Schema = TEXT.schema, *, empty: bool = True
+) -> ValueType:
+    """A list of strings, as different values ``parse(text, at=…)``. ``schema`` is that of a string.
+
+    With ``empty=False``, it must have one.
+    """
     several = {"type": "array", "items": schema, "uniqueItems": True}
-    return ValueType(partial(Table.several, parse=parse), several)
+    least = {} if empty else {"minItems": 1}
+    return ValueType(partial(Table.several, parse=parse, empty=empty), {**several, **least})
 
 
 def pattern_schema(pattern: re.Pattern[str]) -> Schema:
@@ -173,11 +179,10 @@ REQUIREMENTS = texts(requirement)
 
 
 def names(pattern: re.Pattern[str], *, empty: bool = True) -> ValueType:
-    """A list of different names that match a pattern; with ``empty=False`` at least one."""
-    schema = texts(str, pattern_schema(pattern)).schema
+    """A list of different names that match a pattern. With ``empty=False``, it must have one."""
     return ValueType(
         partial(Table.names, pattern=pattern, empty=empty),
-        schema if empty else {**schema, "minItems": 1},
+        texts(str, pattern_schema(pattern), empty=empty).schema,
     )
 
 

@@ -26,13 +26,14 @@ from polywheel.config.declaration import (
     matching,
     names,
     one_of,
+    pattern_schema,
     text,
     texts,
 )
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import CONFIG_SETTINGS
-from polywheel.errors import closest, nearest
+from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import (
     PLATFORM_KEYS,
     AxisValue,
@@ -319,6 +320,22 @@ _INCLUDE_KEYS: dict[str, Schema] = {
 
 # --- the matrix ---
 
+_OTHER_SPELLING = re.compile(
+    r"(?:cp|py|python)?[- ]*3[.]?([0-9]{1,2})(?:\.[0-9x*]+)?(t?)", re.IGNORECASE
+)
+
+
+def _python(value: str, *, at: str) -> str:
+    """A version of Python, such as ``3.13`` or ``3.13t``."""
+    if not PYTHON.fullmatch(value):
+        other = _OTHER_SPELLING.fullmatch(value)
+        close = f"3.{int(other[1])}{other[2].lower()}" if other else ""
+        hint = f"did you mean {close!r}?" if close else 'write "3.13", or "3.13t" without the GIL'
+        if "pypy" in value.lower() or value.lower().startswith("pp"):
+            hint = "PyPy is not supported; remove it"
+        raise ConfigError(f"malformed version of Python {value!r}", at=at, hint=hint)
+    return value
+
 
 def _check_matrix(table: Table, matrix: Matrix) -> None:
     """Add problems for rows without a value of an axis, and for rows and excludes that repeat."""
@@ -348,7 +365,7 @@ MATRIX = SettingsTable(
     Matrix,
     check=_check_matrix,
     # Without an entry, the default would apply.
-    python=names(PYTHON, empty=False),
+    python=texts(_python, pattern_schema(PYTHON), empty=False),
     targets=names(TARGET, empty=False),
     variants=names(LABEL_GLOB),
     axes=_AXES,

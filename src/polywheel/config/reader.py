@@ -180,7 +180,8 @@ class Table:
             if self._wrong_characters(value, key, f"[{index}]"):
                 return None
         if not values and not empty:
-            self.wrong(key, "expected at least one string, found an empty list")
+            hint = "add one, or remove the key"
+            self.wrong(key, "expected at least one string, found an empty list", hint)
             return None
         return tuple(values)
 

@@ -13,12 +13,13 @@ from typing import Any
 from polywheel.config.build_values import image
 from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
-from polywheel.errors import ConfigError, nearest
+from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.platforms import target_hint
-from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Selector, Target
+from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Target
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.setup import placeholders, with_placeholders
+from polywheel.system.terminal import join_first
 
 _STRICT = ("runner", "image", "container_options", "container_credentials")
 """Settings in which every placeholder must be known, and double braces are braces. Other braces of the
@@ -29,6 +30,10 @@ _AFTER_THE_BUILD = ("test_command",)
 """Settings that do not change the wheel. Builds that differ in them are shared."""
 _NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_GLOB = re.compile(r"[*?\[]")
+_NO_GLOBS = 'a table has no globs: list the values, or select labels or ids with a glob, as in select = "v3*"'
+_MOST_NAMES = 8
+"""How many labels and ids a message has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class SettingsResolver:
         self._resolved: dict[tuple[object, ...], ResolvedSettings] = {}
         """By merged settings and the values of their placeholders."""
         self._matched = set[str]()
+        self._unused_globs = {o.at: {*o.select.globs} for o in self._overrides}
+        """By the place of the override."""
         known: dict[str, Collection[str]] = {
             **self._axes,
             "python": tables.matrix.python,
@@ -96,12 +103,14 @@ class SettingsResolver:
                     hint = nearest(value, known[key])
                     if key == "target":
                         hint = target_hint(value, known[key], self._declared)
+                    if _GLOB.search(value):
+                        hint = _NO_GLOBS
                     self._report(f"the matrix has no {key} {value!r}", at, hint)
 
     def resolve(self, identifier: str, cell: Cell) -> ResolvedSettings:
         """Return the settings of the build of a job with this id, on the platform of the cell."""
         names = (cell.label or NON_VARIANT, identifier)
-        overrides = tuple(o for o in self._overrides if _selects(o.select, names, cell))
+        overrides = tuple(o for o in self._overrides if self._selects(o, names, cell))
         merged = self._merge(cell.platform.target, overrides)
         values = _placeholder_values(cell) if merged.has_braces else {}
         key = (id(merged), *map(values.get, merged.placeholders))
@@ -134,9 +143,29 @@ class SettingsResolver:
             self._merged[key] = _MergedSettings(target.at, settings, set_by)
         return self._merged[key]
 
-    def unmatched(self) -> list[Override]:
-        """Return the overrides that selected no build."""
-        return [override for override in self._overrides if override.at not in self._matched]
+    def unmatched(self) -> list[tuple[Override, int | None]]:
+        """Return the overrides that selected no build, and the globs that did so, by their number."""
+        unused: list[tuple[Override, int | None]] = []
+        for override in self._overrides:
+            globs = override.select.globs
+            if override.at not in self._matched:
+                unused.append((override, None))
+            else:
+                left = self._unused_globs[override.at]
+                unused += [(override, number) for number, glob in enumerate(globs) if glob in left]
+        return unused
+
+    def _selects(self, override: Override, names: Sequence[str], cell: Cell) -> bool:
+        """Whether an override is for a job with these names (label and id) and this cell."""
+        select = override.select
+        if not select.globs:
+            values = {**cell.axes, **cell.platform.values, "label": names[0]}
+            return all(values.get(key) in allowed for key, allowed in select.values.items())
+        unused = self._unused_globs[override.at]
+        matching = {glob for glob in unused if any(fnmatchcase(name, glob) for name in names)}
+        unused -= matching
+        others = () if matching else (glob for glob in select.globs if glob not in unused)
+        return bool(matching) or any(fnmatchcase(n, glob) for glob in others for n in names)
 
     def _number(self, settings: BuildSettings) -> int:
         key = tuple(
@@ -235,9 +264,27 @@ def _placeholder_values(cell: Cell) -> dict[str, str]:
     }
 
 
-def _selects(select: Selector, names: Sequence[str], cell: Cell) -> bool:
-    """Whether an override is for a job with these names (label and id) and this cell."""
+def why_unmatched(override: Override, number: int | None, names: Iterable[str]) -> Problem:
+    """The problem of an override, or of its glob with this number, that selects no build.
+
+    ``names`` are the labels and ids of the jobs.
+    """
+    select, at = override.select, f"{override.at}.select"
+    if number is not None:
+        glob = select.globs[number]
+        what = f"no build has a label or an id that matches {glob!r}"
+        return Problem(what, f"{at}[{number}]", _name_hint(glob, names))
+    what = "the override selects no build"
     if select.globs:
-        return any(fnmatchcase(name, glob) for glob in select.globs for name in names)
-    values = {**cell.axes, **cell.platform.values, "label": names[0]}
-    return all(values.get(key) in allowed for key, allowed in select.values.items())
+        return Problem(what, at, _name_hint(select.globs[0], names))
+    if any(map(_GLOB.search, chain.from_iterable(select.values.values()))):
+        return Problem(what, at, _NO_GLOBS)
+    labels = select.values.get("label", ())
+    if unknown := [label for label in labels if label not in names]:
+        return Problem(what, at, _name_hint(unknown[0], names))
+    hint = "every value exists, but no job has all of them; a wheel for several Pythons is built with the lowest"
+    return Problem(what, at, hint)
+
+
+def _name_hint(text: str, names: Iterable[str]) -> str:
+    return nearest(text, names) or f"labels and ids are {join_first(names, _MOST_NAMES)}"

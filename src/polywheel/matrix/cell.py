@@ -9,7 +9,7 @@ from polywheel.config.reader import Problems
 from polywheel.errors import nearest
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import AxisValue, Matrix
-from polywheel.model.plan import Removal
+from polywheel.model.plan import NON_VARIANT, Removal
 from polywheel.model.setup import placeholders, with_placeholders
 from polywheel.model.variant import LABEL, NULL_LABEL, Variant, VariantProperty, variant_hash
 
@@ -35,10 +35,13 @@ class Cell:
         self.properties = tuple(sorted(set(properties)))
         self.axes = axes
         self.at = at
-        self.values = {**axes, "python": platform.python, "target": platform.target.name}
+        self.values = {
+            **axes,
+            "python": platform.python,
+            "target": platform.target.name,
+            "label": label or NON_VARIANT,
+        }
         """The values that patterns match. Includes do not change them."""
-        if label is not None:
-            self.values["label"] = label
 
     @property
     def key(self) -> tuple[str | None, str, str]:

@@ -11,7 +11,7 @@ from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
 from polywheel.errors import ConfigError
 from polywheel.formats.variant_json import require_namespaces
-from polywheel.matrix.build_settings import ResolvedSettings, SettingsResolver
+from polywheel.matrix.build_settings import ResolvedSettings, SettingsResolver, why_unmatched
 from polywheel.matrix.builds import BuildKeys, namespaces_with_plugins, why_variant_is_read
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.check_properties import check_properties
@@ -181,21 +181,18 @@ def _build_settings(
     problems = Problems()
     resolver = SettingsResolver(tables, problems)
     settings = {wheel.id: resolver.resolve(wheel.id, wheel.first) for wheel in wheels}
-    unused = resolver.unmatched()
+    unused, named = resolver.unmatched(), wheels
     if unused and not _is_complete(tables.matrix):
         elsewhere = SettingsResolver(tables, Problems())
         anywhere = _expand_anywhere(project, tables, Problems(), rules=False)
-        for wheel in _wheels(anywhere.cells, tag):
+        named = _wheels(anywhere.cells, tag)
+        for wheel in named:
             elsewhere.resolve(wheel.id, wheel.first)
         unused = [] if anywhere.too_large else elsewhere.unmatched()
     if not problems.found:
-        for override in unused:
-            problems.add(
-                "the override selects no build",
-                at=f"{override.at}.select",
-                hint="polywheel matrix --json lists the labels, ids, and axis values of all jobs; a "
-                "wheel for several Pythons is built with the lowest",
-            )
+        labels = dict.fromkeys(wheel.first.label or NON_VARIANT for wheel in named)
+        names = (*labels, *(wheel.id for wheel in named))
+        problems.found += [why_unmatched(override, glob, names) for override, glob in unused]
     if not tag.any_target:
         check_filenames([(wheel.id, wheel.serves, wheel.first) for wheel in wheels], problems)
     problems.raise_all()

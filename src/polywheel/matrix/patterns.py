@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from polywheel.errors import nearest
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.model.matrix import PLATFORM_KEYS, Inclusion, Pattern
+from polywheel.model.plan import NON_VARIANT
 from polywheel.model.variant import NULL_LABEL, VariantProperty
 
 
@@ -74,12 +75,12 @@ def apply_excludes(state: ExpansionState) -> None:
 def _unused_hint(state: ExpansionState, pattern: Pattern) -> str:
     for removal in state.removed:
         values = {**removal.axes, "python": removal.python, "target": removal.target}
-        if removal.label is not None:
-            values["label"] = removal.label
+        values["label"] = removal.label or NON_VARIANT
         if removal.by == "when" and pattern.matches(values):
             return "a `when` has already removed it"
     label = pattern.values.get("label")
-    hint = nearest(label, state.labels.used) if label is not None else None
+    labels = state.labels.used | {cell.values["label"] for cell in state.cells}
+    hint = nearest(label, labels) if label is not None and label not in labels else None
     return hint or "no cell has all these values; remove the exclude, or change its values"
 
 

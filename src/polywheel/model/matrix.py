@@ -92,7 +92,7 @@ class Matrix:
 
     exclude: tuple[Pattern, ...] = ()
     """Cells to leave out. An exclude removes the cells with all its values of axes, `python`,
-    `target`, and `label`."""
+    `target`, and `label`. The label of the non-variant wheel is `non-variant`."""
 
     include: tuple[Inclusion, ...] = ()
     """Tables of axis values, `python`, `target`, `label`, and `properties`. An include adds properties

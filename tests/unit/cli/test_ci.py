@@ -180,6 +180,22 @@ def test_an_sdist_without_the_requires_of_variants(
         assert (note or "") in error
 
 
+@pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
+def test_pushes_of_tags_only_and_of_branches_only(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GitHub refuses an empty list of branches or tags."""
+    for setting, lines in (
+        ("branches = []", '  push:\n    tags: ["v*"]\n  pull_request:'),
+        ("tags = []", '  push:\n    branches: ["main", "master"]\n  pull_request:'),
+        ("branches = []\ntags = []", "on:\n  pull_request:"),
+    ):
+        text = f"{PROJECT}[tool.polywheel.ci.github]\n{setting}\n"
+        (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+        assert main(["ci", kind, str(tmp_path), "-o", "-"]) == 0
+        assert lines in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("kind", "option"), [("github", "--runner"), ("gitlab", "--image")])
 def test_an_option_with_an_empty_text_is_not_ignored(
     kind: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -213,7 +213,28 @@ def test_later_overrides_win_and_environments_are_merged() -> None:
 @pytest.mark.parametrize(
     ("select", "what", "at", "hint"),
     [
-        ('"cu14"', "the override selects no build", ".select", "matrix --json"),
+        ('"cu14"', "the override selects no build", ".select", "did you mean 'cu1"),
+        ('"*-cp313-*"', "the override selects no build", ".select", "linux-x86_64-cp312-cu12"),
+        (
+            '["cu12", "cu9*"]',
+            "no build has a label or an id that matches 'cu9*'",
+            ".select[1]",
+            "cu12",
+        ),
+        ('{ label = "cu14" }', "the override selects no build", ".select", "did you mean 'cu1"),
+        ('{ label = "cu*" }', "the override selects no build", ".select", "a table has no globs"),
+        (
+            '{ cuda = "cu*" }',
+            "the matrix has no cuda 'cu*'",
+            ".select.cuda",
+            "a table has no globs",
+        ),
+        (
+            '{ cuda = "cu12", label = "cu13" }',
+            "the override selects no build",
+            ".select",
+            "no job has all of them",
+        ),
         ('{ cuda = "cu14" }', "the matrix has no cuda 'cu14'", ".select.cuda", "cu1"),
         ('{ cuda = ["cu12", "cu14"] }', "has no cuda 'cu14'", ".select.cuda", "cu1"),
         ('{ cudaa = "cu12" }', "the matrix has no axis 'cudaa'", ".select.cudaa", "cuda"),

@@ -275,6 +275,14 @@ def test_what_a_project_says_of_a_known_target() -> None:
 # --- exclude and include ---
 
 
+def test_the_non_variant_wheel_can_be_excluded() -> None:
+    text = "python = ['3.11', '3.12']\nplain = true\n"
+    text += f"exclude = [{{ label = 'non-variant', python = '3.11' }}]\n{BOTH}"
+    plan = plan_of(text)
+    assert [job.python for job in plan.jobs if job.label is None] == ["3.12"]
+    assert [removal.label for removal in plan.removed] == [None]
+
+
 def test_an_exclude_need_name_only_part_of_a_cell() -> None:
     text = (
         'python = ["3.11", "3.12"]\nwheel-tag = "python"\nexclude = [{ level = "v2", blas = "mkl" }'
@@ -442,7 +450,13 @@ FIVE = 'python = ["3.11", "3.12"]\ntargets = ["linux-x86_64", "macos-arm64"]\n'
             f"exclude = [{{ level = 'v2', label = 'v3_mkl' }}]\n{BOTH}",
             "exclude[0]",
             "the exclude matches no cell: level = 'v2', label = 'v3_mkl'",
-            "'v3_mkl'",
+            "no cell has all these values",
+        ),
+        (
+            f"plain = true\nexclude = [{{ label = 'non-varant' }}]\n{BOTH}",
+            "exclude[0]",
+            "the exclude matches no cell: label = 'non-varant'",
+            "did you mean 'non-variant'?",
         ),
         (
             (
