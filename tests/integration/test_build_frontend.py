@@ -26,13 +26,15 @@ def test_without_cibuildwheel(tmp_path: Path) -> None:
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if not path.name.startswith("cibuildwheel"):
             (packages / path.name).symlink_to(path)
+    # An editable install is elsewhere; any other is among the packages.
     own = Path(polywheel.__file__).parents[1]
+    paths = [packages, *([own] if own != Path(sysconfig.get_path("purelib")) else [])]
     source = example("setuptools", tmp_path)
     command = [sys.executable, "-S", "-m", "polywheel", "build", str(source), *FRONTEND]
     done = run(
         [*command, "-o", str(tmp_path / "out")],
         cwd=tmp_path,
-        env={"PYTHONPATH": f"{packages}{os.pathsep}{own}", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": os.pathsep.join(map(str, paths)), "PATH": "/usr/bin:/bin"},
         check=False,
     )
     assert done.returncode == 2, done.stdout

@@ -40,7 +40,8 @@ def test_the_first_example(root: Path, tmp_path: Path, isolated: dict[str, str])
         },
     )
     run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], cwd=tmp_path)
-    environment = {**isolated, "VIRTUAL_ENV": str(tmp_path / "env")}
+    where = str(tmp_path / "env")
+    environment = {**isolated, "VIRTUAL_ENV": where, "UV_PYTHON": where}  # which nox sets
     said = []
     for line in console.splitlines():
         if line.startswith("$ "):

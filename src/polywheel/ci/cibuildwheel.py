@@ -184,7 +184,7 @@ def _plan_runs(
         ]
         variables = cibuildwheel_variables(
             jobs,
-            settings,
+            plan.settings_of(jobs[0]),
             platform,
             config_settings={},
             environment={},

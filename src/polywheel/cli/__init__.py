@@ -21,6 +21,7 @@ COMMANDS = {
     "init": "add a working set of variant tables to a project",
     "matrix": "show the wheels and builds of a project's matrix, or print them for CI",
     "build": "build the wheels of the matrix in parallel",
+    "test": "run the tests of wheels that exist already",
     "ci": "write workflows for GitHub and GitLab, and collect the wheels of a CI run",
     "label": "add a variant label and metadata to existing wheels",
     "unlabel": "restore the original wheels from variant wheels",

@@ -19,7 +19,7 @@ from polywheel.matrix.plan_json import read_plan
 from polywheel.run.context import prepare_run
 from polywheel.run.options import RunObserver, RunOptions
 from polywheel.run.orchestrator import run_plan
-from polywheel.run.outcome import Outcome, State
+from polywheel.run.outcome import FAILURES, Outcome, State
 from polywheel.run.progress import (
     is_terminal,
     json_events,
@@ -56,19 +56,39 @@ def run(arguments: Sequence[str]) -> int:
             print_dry_run(prepared, plan, options)
             return 0
         run_options = _run_options(options, config)
-        with _observer(options, run_options.log_folder) as observer:
+        with observer_of(run_options.log_folder, as_json=options.json) as observer:
             report = run_plan(prepared, plan, run_options, observer)
+    return print_report(
+        report,
+        options.report,
+        as_json=options.json,
+        prune=options.prune,
+        install_python=options.install_python,
+    )
+
+
+def print_report(
+    report: Report,
+    path: Path | None,
+    *,
+    as_json: bool,
+    install_python: bool,
+    prune: bool = False,
+) -> int:
+    """Write a report to a file, print its summary, and return its exit code.
+
+    ``prune``: whether stale wheels were to be removed. ``install_python``: whether missing Pythons were to be
+    installed.
+    """
     try:
         # Write the report before the summary: printing fails if standard output is closed.
-        if options.report is not None:
-            report.write(options.report)
+        if path is not None:
+            report.write(path)
     finally:
-        if options.json:
+        if as_json:
             sys.stdout.write(json_text(_finish(report)) + "\n")
         else:
-            print_lines(
-                _summary(report, prune=options.prune, install_python=options.install_python)
-            )
+            print_lines(_summary(report, prune=prune, install_python=install_python))
     return report.exit_code
 
 
@@ -89,13 +109,16 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         time_limit=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
+        test=not options.no_tests,
+        require_tests=options.require_tests,
         durations=options.durations.seconds if options.durations is not None else {},
         elsewhere_fails=bool(options.target or options.only),
     )
 
 
-def _observer(options: argparse.Namespace, logs: Path) -> AbstractContextManager[RunObserver]:
-    if options.json:
+def observer_of(logs: Path, *, as_json: bool) -> AbstractContextManager[RunObserver]:
+    """Return what shows the events of a run. ``logs`` is the folder of its logs."""
+    if as_json:
         return json_events(sys.stdout)
     if is_terminal(sys.stderr) and find_spec("rich") is not None:
         return live_table(sys.stderr, logs)
@@ -112,6 +135,7 @@ def _finish(report: Report) -> dict[str, object]:
         "out": str(report.out),
         "warnings": warnings_as_json(report.messages),
         "stale": [asdict(wheel) for wheel in report.stale],
+        "tests": {str(state): count for state, count in report.count_tests().items()},
         "builds": {str(state): count for state, count in _count_states(report).items()},
     }
 
@@ -169,11 +193,13 @@ def _summary(report: Report, *, prune: bool, install_python: bool) -> Iterator[s
     yield from _stale(report)
     if prune and report.exit_code and any(wheel.own for wheel in report.stale):
         yield "--prune removes stale wheels after all builds have succeeded"
-    yield from _failures(report.in_state(State.FAILED))
+    yield from _failures(report.in_state(*FAILURES))
     counts = [
         f"{count} {state.replace('-', ' ')}" for state, count in _count_states(report).items()
     ]
     yield f"builds: {', '.join(counts) or 'none'}"
+    if tests := report.count_tests():
+        yield f"tests: {', '.join(f'{count} {state}' for state, count in tests.items())}"
     wheels = [wheel for outcome in report.outcomes for wheel in outcome.wheels]
     size = format_size(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"
@@ -182,7 +208,7 @@ def _summary(report: Report, *, prune: bool, install_python: bool) -> Iterator[s
 
 
 def _next_step(report: Report, *, install_python: bool) -> str | None:
-    failed = report.in_state(State.FAILED)
+    failed = report.in_state(*FAILURES)
     if failed:
         see_logs = "see the logs; " if any(outcome.logs for outcome in failed) else ""
         return (

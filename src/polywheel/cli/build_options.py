@@ -34,6 +34,10 @@ _MORE_EXECUTION = """\
 --install-python  install missing Python versions with uv
 -C KEY=VALUE ...  pass a config setting to the real backend; may be repeated
 """
+_TESTS = """\
+--no-tests        do not run the test commands
+--require-tests   fail if this machine can't test a wheel
+"""
 _LIMITS = """\
 -j --jobs N       run up to N builds at a time, with N compiler processes in total (default: number
                   of CPUs)
@@ -65,6 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add_options(execution, _EXECUTION)
     add_options(execution.add_mutually_exclusive_group(), _ON_FAILURE)
     add_options(execution, _MORE_EXECUTION)
+    add_options(parser.add_argument_group("tests").add_mutually_exclusive_group(), _TESTS)
     limits = parser.add_argument_group("limits")
     number = number_up_to(1024)
     add_options(limits, _LIMITS, jobs=number, job_timeout=_seconds, memory_per_job=_size)

@@ -34,7 +34,6 @@ from polywheel.cli.ci_options import (
 )
 from polywheel.cli.plans import (
     ci_jobs,
-    print_unused_test_commands,
     print_warnings,
     read_project_of,
 )
@@ -242,7 +241,6 @@ def _check_jobs(
     say(f"{len(plan.jobs)} wheels, {len(plan.builds)} builds, {len(packs)} CI jobs")
     if options.kind == "github":
         _print_too_long(build_jobs(packs))
-    print_unused_test_commands(plan, plan.builds)
     compiled = {build.target for build in plan.builds if not build.id.startswith("any-")}
     for name in sorted(compiled):
         system = plan.platform_of(name).partition("-")[0]

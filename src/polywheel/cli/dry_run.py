@@ -10,7 +10,6 @@ from typing import Any
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.setup_report import setup_report, setup_report_lines
 from polywheel.cli import print_result, say
-from polywheel.cli.plans import print_unused_test_commands
 from polywheel.config.reader import local_marker_environment
 from polywheel.config.selection import Selection
 from polywheel.environments.interpreters import find_interpreter
@@ -38,8 +37,6 @@ def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace
     """
     here, cibuildwheel = this_target(), options.cibuildwheel is not None
     plan, local_builds = plan_for_executor(plan, here, cibuildwheel=cibuildwheel)
-    if not cibuildwheel:
-        print_unused_test_commands(plan, local_builds)
     pythons = sorted({build.python for build in local_builds})
     with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
         interpreters = list(pool.map(find_interpreter, pythons))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from polywheel.cli.arguments import add_options
 from polywheel.config.project import CONFIG_VARIABLE, Project, config_file, read_project
 from polywheel.errors import ConfigError
 from polywheel.matrix.selection import Selection, select
-from polywheel.model.plan import Build, Plan
+from polywheel.model.plan import Plan
 
 if TYPE_CHECKING:
     from polywheel.matrix.shards import Pack
@@ -166,12 +166,4 @@ def ci_jobs(
 def print_warnings(plan: Plan) -> None:
     """Print the warnings of a plan on standard error."""
     for warning in plan.warnings:
-        say(f"warning: {warning}")
-
-
-def print_unused_test_commands(plan: Plan, builds: Iterable[Build]) -> None:
-    """Print warnings about test commands that the builds do not run."""
-    from polywheel.matrix.checks import unused_test_commands
-
-    for warning in unused_test_commands(plan, builds):
         say(f"warning: {warning}")

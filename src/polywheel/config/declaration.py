@@ -76,7 +76,7 @@ class SettingsTable(Generic[T]):
     are the last part of the table's path, and its place. ``keys`` has the keys that differ from their field. If
     a key is "", the keys of the field stand in the table itself. ``other_keys`` have a reader of their own.
     ``check`` adds problems of settings that contradict each other. The other arguments are the types of fields
-    whose annotation does not tell it.
+    whose annotation does not tell it; ``inherited`` has those of fields that another table has, too.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class SettingsTable(Generic[T]):
         keys: Mapping[str, str] = _NONE,
         other_keys: Iterable[str] = (),
         check: Callable[[Table, T], None] | None = None,
+        inherited: Mapping[str, AnyType] = _NONE,
         **types: AnyType,
     ) -> None:
         self.name = name
@@ -98,6 +99,7 @@ class SettingsTable(Generic[T]):
         self._fixed = fixed
         self._check = check
         self._places = {field.name for field in fields(cls)} & {"name", "at"}
+        types = {**inherited, **types}
         for field in fields(cls):
             if field.name in self._fixed or field.name in self._places:
                 continue

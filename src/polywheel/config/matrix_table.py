@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polywheel.config.build_values import container_options, repair_command, runner_label
+from polywheel.config.build_values import container_options, repair_command
 from polywheel.config.declaration import (
     BOOLEAN,
     MARKER,
@@ -33,6 +33,7 @@ from polywheel.config.declaration import (
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import CONFIG_SETTINGS
+from polywheel.config.wheel_tests import RUNNER, TEST_TYPES, VARIABLE
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import (
     PLATFORM_KEYS,
@@ -73,23 +74,9 @@ _OF_PYTHON = (
     "platform_python_implementation",
 )
 """Marker variables that no target can set."""
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _read_runner(table: Table, key: str) -> tuple[str, ...] | None:
-    if not table.string(key):
-        return ()
-    label = table.parsed(key, runner_label)
-    return None if label is None else (label,)
-
-
-RUNNER = one_of(
-    {str: ValueType(_read_runner, TEXT.schema), list: texts(runner_label)},
-    "a label, or a list of labels",
-)
 ENVIRONMENT = by_name(
     TEXT,
-    _VARIABLE,
+    VARIABLE,
     reserved=re.compile("|".join(_OF_PYTHON)),
     problem="{} is a marker variable, which follows from the Python",
     hint="remove it",
@@ -98,12 +85,13 @@ _CREDENTIALS = SettingsTable(
     None,
     Credentials,
     password_secret=matching(
-        _VARIABLE, "malformed name of a secret {!r}", "give its name, not its value"
+        VARIABLE, "malformed name of a secret {!r}", "give its name, not its value"
     ),
 )
 _BUILD_SETTINGS = SettingsTable(
     None,
     BuildSettings,
+    inherited=TEST_TYPES,
     runner=RUNNER,
     container_options=text(container_options),
     container_credentials=_CREDENTIALS,

@@ -22,7 +22,9 @@ from polywheel.config.declaration import (
 from polywheel.config.reader import Problems, Table, toml_document
 from polywheel.config.setup_table import OWN_PROFILE, SETUP_RULES
 from polywheel.config.variant_table import read_variant_table
+from polywheel.config.wheel_tests import WHEEL_TESTS
 from polywheel.errors import ConfigError
+from polywheel.model.matrix import NO_TESTS, WheelTests
 from polywheel.model.setup import BackendProfile, SetupRule
 from polywheel.model.variant import NAMESPACE, VariantMetadata
 from polywheel.system.files import read_regular
@@ -106,6 +108,9 @@ class Settings:
     backend: BackendProfile | None = None
     """Changes to the profile of the project's backend, or a profile for a backend that has none."""
 
+    tests: WheelTests = NO_TESTS
+    """How the wheels of all targets are tested. Targets and overrides can have other settings."""
+
     has_matrix: bool = False
     """Whether the project has a matrix. If so, not all labels are known here."""
 
@@ -123,6 +128,8 @@ SETTINGS = SettingsTable(
     None,
     Settings,
     fixed={"has_matrix": False},
+    keys={"tests": ""},
+    tests=WHEEL_TESTS,
     # Read by the commands that plan: a build of one variant leaves these tables alone.
     other_keys=("matrix", "targets", "overrides", "ci"),
     check=_check_settings,

@@ -191,7 +191,7 @@ class Table:
 
     def tables(self, key: str) -> Iterator[Table]:
         """The tables of an array. Adds a problem for each other value."""
-        if isinstance(self.data.get(key), dict):
+        if isinstance(self.data.get(key), dict) and not self.file.endswith(".json"):
             hint = f"write [[{self.dotted(key)}]] in place of [{self.dotted(key)}]"
             self._read_keys[key] = None
             self.wrong(key, "expected a list of tables, found a table", hint)

@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
+from dataclasses import is_dataclass
 from typing import Any
 
 from polywheel.config.ci_table import CI
@@ -23,8 +24,17 @@ from polywheel.model.matrix import Matrix, Override, Target
 def field_texts(cls: type[Any]) -> dict[str, str]:
     """The text under each field, in one line, code in single backticks; "" if there is none.
 
-    They are read from the source, because Python does not keep strings that stand under a field.
+    They are read from the source, because Python does not keep strings that stand under a field. Fields of
+    base classes come first, as in the class.
     """
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if is_dataclass(base):
+            texts |= _own_field_texts(base)
+    return texts
+
+
+def _own_field_texts(cls: type[Any]) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     if not isinstance(body, ast.ClassDef):
         raise TypeError(f"{cls!r} is no class")

@@ -16,17 +16,24 @@ from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.matrix.cell import Cell
 from polywheel.matrix.platforms import target_hint
-from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Override, Target
+from polywheel.model.matrix import (
+    MERGED,
+    BuildSettings,
+    Credentials,
+    Override,
+    Target,
+    WheelTests,
+)
 from polywheel.model.plan import NON_VARIANT
 from polywheel.model.setup import placeholders, with_placeholders
 from polywheel.system.terminal import join_first
 
-_STRICT = ("runner", "image", "container_options", "container_credentials")
+_STRICT = ("runner", "test_runner", "image", "container_options", "container_credentials")
 """Settings in which every placeholder must be known, and double braces are braces. Other braces of the
 other settings belong to a shell, or to placeholders that are replaced when the command runs."""
-_LATER = {"wheel", "dest_dir", "project", "package"}
+_LATER = {"wheel", "dest_dir", "project", "package", "model"}
 """Placeholders that are replaced when a command runs."""
-_AFTER_THE_BUILD = ("test_command",)
+_AFTER_THE_BUILD = frozenset(field.name for field in fields(WheelTests))
 """Settings that do not change the wheel. Builds that differ in them are shared."""
 _NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
 _BRACES = re.compile(r"\{([^{}]*)\}")

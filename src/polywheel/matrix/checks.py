@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix, Target
-from polywheel.model.plan import Build, Plan, Removal
+from polywheel.model.plan import Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.system.terminal import join_first
@@ -259,20 +259,6 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
                 at=f"{rule.at}.when",
                 hint=f"they are for {join_first(named, _MAX_NAMED_PLATFORMS)}",
             )
-
-
-def unused_test_commands(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
-    """Yield a warning for each test command of builds: only cibuildwheel runs it."""
-    places: dict[str, dict[str, None]] = {}
-    for build in builds:
-        if build.settings.test_command is not None:
-            at = build.set_by.get("test-command", plan.targets[build.target].at)
-            places.setdefault(at, {})[build.target] = None
-    for at, targets in sorted(places.items()):
-        yield (
-            f"the test-command of {join_first(sorted(targets), _MAX_NAMED_PLATFORMS)} is not run: only cibuildwheel runs it, with `polywheel build "
-            f"--frontend cibuildwheel` or `polywheel ci cibuildwheel` ({at}.test-command)"
-        )
 
 
 def _platforms_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Platform]]:

@@ -34,7 +34,14 @@ from polywheel.matrix.platforms import (
 )
 from polywheel.matrix.requires_python import read_requires_python
 from polywheel.matrix.wheel_tag import WheelTag, wheel_tag
-from polywheel.model.matrix import Matrix, Target, can_build
+from polywheel.model.matrix import (
+    NO_SETTINGS,
+    BuildSettings,
+    Matrix,
+    Target,
+    WheelTests,
+    can_build,
+)
 from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan, Removal
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.setup.profiles import choose_backend
@@ -137,7 +144,7 @@ class _Wheel:
         kind = 0 if first.label is None else 1 if not first.properties else 2
         self.order = (target, python_order(first.platform.python), kind, first.label or "")
 
-    def job(self, build: str) -> Job:
+    def job(self, build: str, tests: WheelTests | None) -> Job:
         first = self.first
         targets = sorted({cell.platform.target.name for cell in self.cells})
         return Job(
@@ -148,6 +155,7 @@ class _Wheel:
             pythons=tuple(sorted({cell.platform.python for cell in self.cells}, key=python_order)),
             targets=tuple(dict.fromkeys((first.platform.target.name, *targets))),
             build=build,
+            tests=tests,
             at=first.at,
         )
 
@@ -242,11 +250,24 @@ def _group_wheels(
         for group in groups
     ]
     return _Jobs(
-        jobs=tuple(wheel.job(build_of[wheel.id]) for wheel in wheels),
+        jobs=tuple(
+            wheel.job(
+                build := build_of[wheel.id],
+                _own_tests(settings[wheel.id].settings, settings[build].settings),
+            )
+            for wheel in wheels
+        ),
         builds=tuple(builds),
         same=same,
         unshared=unshared,
     )
+
+
+def _own_tests(settings: BuildSettings, of_build: BuildSettings) -> WheelTests | None:
+    """The tests of a job; None if they are those of its build."""
+    if settings is of_build or settings.tests == of_build.tests:
+        return None
+    return settings.tests
 
 
 def _report_two_setups(cell: Cell, other: Cell, tag: WheelTag, problems: Problems) -> None:
@@ -351,9 +372,8 @@ def _expand_here(project: Project, tables: MatrixTables, *, rules: bool) -> _Exp
     problems, matrix = Problems(), tables.matrix
     targets = matrix_targets(matrix, tables.targets, problems)
     pythons = matrix.python or (running_python(),)
-    expansion = _expand(
-        project, matrix, _platforms(matrix, pythons, targets), problems, rules=rules
-    )
+    platforms = _platforms(project, matrix, pythons, targets)
+    expansion = _expand(project, matrix, platforms, problems, rules=rules)
     if problems.found and not _is_complete(matrix):
         problems_anywhere = Problems()
         anywhere = _expand_anywhere(project, tables, problems_anywhere, rules=rules)
@@ -379,16 +399,18 @@ def _expand_anywhere(
     targets = matrix_targets(matrix, declared, problems)
     # The platform of this machine is first: messages give a cell of the first platform as an example.
     pythons = matrix.python or tuple(dict.fromkeys((running_python(), *_PYTHONS)))
-    platforms = _platforms(
-        matrix, pythons, targets if matrix.targets else all_targets(matrix, declared)
-    )
+    targets = targets if matrix.targets else all_targets(matrix, declared)
+    platforms = _platforms(project, matrix, pythons, targets)
     return _expand(project, matrix, platforms, problems, rules=rules)
 
 
 def _platforms(
-    matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target]
+    project: Project, matrix: Matrix, pythons: Sequence[str], targets: Mapping[str, Target]
 ) -> list[Platform]:
-    """All pairs of Pythons and targets. Raises ConfigError if these alone are too many cells."""
+    """All pairs of Pythons and targets. Raises ConfigError if these alone are too many cells.
+
+    The targets have the tests of the project, except for what they set themselves.
+    """
     if len(targets) * len(pythons) > matrix.max_cells:
         raise ConfigError(
             f"{len(pythons)} Pythons on {len(targets)} targets are more cells than the limit of "
@@ -396,6 +418,12 @@ def _platforms(
             at=matrix.at,
             hint="remove some, or raise max-cells",
         )
+    tests = NO_SETTINGS.updated(project.settings.tests)
+    if tests != NO_SETTINGS:
+        targets = {
+            name: replace(target, settings=tests.updated(target.settings))
+            for name, target in targets.items()
+        }
     return [Platform(python, target) for target in targets.values() for python in pythons]
 
 

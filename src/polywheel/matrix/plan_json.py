@@ -10,18 +10,19 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from polywheel.config.build_values import container_options
-from polywheel.config.matrix_table import ENVIRONMENT, NAME, PYTHON, RUNNER, TARGET, VALUE_NAME
+from polywheel.config.matrix_table import ENVIRONMENT, NAME, PYTHON, TARGET, VALUE_NAME
 from polywheel.config.reader import Problems, Table, size, type_name
 from polywheel.config.setup_table import CONFIG_SETTINGS
+from polywheel.config.wheel_tests import RUNNER, WHEEL_TESTS
 from polywheel.errors import ConfigError, Problem, nearest, os_error_as
 from polywheel.matrix.platforms import python_order
-from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Target
+from polywheel.model.matrix import MERGED, BuildSettings, Credentials, Target, WheelTests
 from polywheel.model.plan import NON_VARIANT, Build, Job, Plan, Removal
 from polywheel.model.variant import LABEL, NAMESPACE, NULL_LABEL, VariantProperty
 from polywheel.system.files import refuse_constant, unique_keys
@@ -108,10 +109,7 @@ _REASONS = ("when", "exclude")
 _HINT = "polywheel matrix --json writes one"
 _Report = Callable[..., None]
 """Adds a problem: the key path, the text, and perhaps a hint."""
-_TEXTS = (
-    *("image", "container_options", "before_all", "before_build", "repair_command"),
-    "test_command",
-)
+_TEXTS = (*("image", "container_options", "before_all", "before_build", "repair_command"),)
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
@@ -171,6 +169,7 @@ def _setup_names(plan: Plan) -> dict[int, tuple[str | None, Mapping[str, tuple[s
 
 
 def job_as_json(job: Job) -> dict[str, Any]:
+    tests = {} if job.tests is None else {"tests": _tests_as_json(job.tests)}
     return {
         "id": job.id,
         "label": job.label,
@@ -179,6 +178,7 @@ def job_as_json(job: Job) -> dict[str, Any]:
         "pythons": list(job.pythons),
         "targets": list(job.targets),
         "build": job.build,
+        **tests,
         "at": job.at,
     }
 
@@ -207,6 +207,18 @@ def _settings_as_json(settings: BuildSettings) -> dict[str, Any]:
         },
         "memory_per_job": settings.memory_per_job,
         "job_timeout": settings.job_timeout,
+        "test_command": settings.test_command,
+        **_tests_as_json(settings),
+    }
+
+
+def _tests_as_json(tests: WheelTests) -> dict[str, Any]:
+    """The settings of tests that are set."""
+    values = {field.name: getattr(tests, field.name) for field in fields(WheelTests)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value is not None and value != {}
     }
 
 
@@ -215,7 +227,7 @@ def _differences(settings: BuildSettings, base: BuildSettings) -> dict[str, Any]
     if settings is base:
         return {}
     before = _settings_as_json(base)
-    return {k: value for k, value in _settings_as_json(settings).items() if value != before[k]}
+    return {k: value for k, value in _settings_as_json(settings).items() if value != before.get(k)}
 
 
 def read_plan(path: Path) -> Plan:
@@ -301,6 +313,7 @@ def _settings(table: Table, base: BuildSettings, *, environment: bool = True) ->
         "config_settings": CONFIG_SETTINGS.read,
         "memory_per_job": partial(Table.parsed, parse=size),
         "job_timeout": Table.seconds,
+        **{setting.field.name: setting.type.read for setting in WHEEL_TESTS.settings},
     }
     changed: dict[str, Any] = {}
     for key, read in readers.items():
@@ -313,6 +326,20 @@ def _settings(table: Table, base: BuildSettings, *, environment: bool = True) ->
             if key not in MERGED:
                 changed[key] = None
     return replace(base, **changed)
+
+
+def _tests(table: Table) -> WheelTests | None:
+    """The settings of the tests of a job; None if it has none of its own."""
+    if "tests" not in table:
+        return None
+    tests = table.table("tests")
+    values = {
+        setting.field.name: setting.type.read(tests, setting.field.name)
+        for setting in WHEEL_TESTS.settings
+        if setting.field.name in tests
+    }
+    tests.finish()
+    return WheelTests(**{name: value for name, value in values.items() if value is not None})
 
 
 def _credentials(table: Table, key: str) -> Credentials | None:
@@ -340,6 +367,7 @@ def _job(table: Table) -> Job:
         pythons=tuple(sorted(table.names("pythons", PYTHON, empty=False), key=python_order)),
         targets=table.names("targets", TARGET, empty=False),
         build=_word(table, "build", _JOB_ID),
+        tests=_tests(table),
         at=table.string("at") or "",
     )
     _require(table, "properties", "axes", "pythons", "targets", "at")

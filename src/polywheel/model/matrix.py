@@ -135,12 +135,64 @@ class Credentials:
     """The name of the secret of the CI system that has the password."""
 
 
-MERGED = ("environment", "config_settings")
+MERGED = ("environment", "config_settings", "test_environment")
 """Settings that are tables with free keys. An override sets some of the keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildSettings:
+class WheelTests:
+    """How finished wheels are tested: the settings of a project, a target, an override, or one job.
+
+    The names and meanings are those of cibuildwheel as far as it has them. None means that a setting is
+    not set.
+    """
+
+    test_command: str | None = None
+    """The shell command that tests an installed wheel. It runs outside of the source. {project} and
+    {package} are the path of a copy of the source, {wheel} that of the wheel. The commands of a list run
+    one after the other, until one fails. "" removes the command."""
+
+    before_test: str | None = None
+    """A shell command that runs in a copy of the source before each test, in the environment of the test."""
+
+    test_requires: tuple[str, ...] | None = None
+    """Requirements that are installed for the test: a list, or a string with spaces."""
+
+    test_extras: tuple[str, ...] | None = None
+    """Extras of the wheel that are installed for the test: a list, or a string with commas."""
+
+    test_groups: tuple[str, ...] | None = None
+    """Groups of `[dependency-groups]` that are installed for the test: a list, or a string with spaces."""
+
+    test_sources: tuple[str, ...] | None = None
+    """Files and folders of the source that are copied into the folder in which the test runs."""
+
+    test_environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of tests, in addition to those of `environment`."""
+
+    test_skip: tuple[str, ...] | None = None
+    """Globs of the wheels that are not tested: labels, ids of jobs, and cibuildwheel's identifiers, such
+    as "cp312-macosx_arm64"."""
+
+    test_timeout: float | None = None
+    """The time limit of a test in seconds. The default is an hour."""
+
+    test_runner: tuple[str, ...] | None = None
+    """The label of a CI machine that tests the wheels after all builds, or a list of labels."""
+
+    emulate: bool | None = None
+    """Whether tests run on the oldest CPU that the label admits, which `emulator` emulates (Linux)."""
+
+    emulator: tuple[str, ...] | None = None
+    """The command of the emulator, before the path of Python. {model} is the name of a CPU model, and
+    {python} the path by which Python finds its environment."""
+
+
+NO_TESTS = WheelTests()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSettings(WheelTests):
     """Where and how builds run: the settings of a target, of an override, or of one build.
 
     None means that a setting is not set.
@@ -174,10 +226,6 @@ class BuildSettings:
     repair_command: str | None = None
     """The command that repairs a wheel. {wheel} and {dest_dir} are replaced by paths."""
 
-    test_command: str | None = None
-    """The command that tests an installed wheel. {project} is replaced by the path of the source. Only
-    cibuildwheel runs it."""
-
     memory_per_job: str | None = None
     """The memory that a build needs, such as "2G". It limits the number of builds at a time."""
 
@@ -185,10 +233,21 @@ class BuildSettings:
     """The time limit of a build in seconds. A build that takes longer fails. `before-all` has the same limit of
     its own; the installation of packages has none."""
 
-    def updated(self, other: BuildSettings) -> BuildSettings:
+    @property
+    def tests(self) -> WheelTests:
+        """The settings of the tests alone."""
+        return WheelTests(**{item.name: getattr(self, item.name) for item in fields(WheelTests)})
+
+    def with_tests(self, tests: WheelTests) -> BuildSettings:
+        """Return these settings with other tests."""
+        return replace(
+            self, **{item.name: getattr(tests, item.name) for item in fields(WheelTests)}
+        )
+
+    def updated(self, other: WheelTests) -> BuildSettings:
         """Return these settings with those that ``other`` sets. Tables with free keys are merged."""
         changed: dict[str, Any] = {}
-        for item in fields(self):
+        for item in fields(other):
             value = getattr(other, item.name)
             if item.name in MERGED:
                 changed[item.name] = {**getattr(self, item.name), **value}

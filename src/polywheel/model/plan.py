@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from polywheel.errors import Problem
-from polywheel.model.matrix import NO_SETTINGS, BuildSettings, Target, can_build
+from polywheel.model.matrix import NO_SETTINGS, BuildSettings, Target, WheelTests, can_build
 from polywheel.model.variant import VariantProperty, variant_settings
 
 NON_VARIANT = "non-variant"
@@ -35,6 +35,9 @@ class Job:
 
     build: str
     """The id of the build whose wheel is stamped."""
+
+    tests: WheelTests | None = None
+    """How the wheel is tested; None if the settings of its build say it."""
 
     at: str
     """The file and key path of its declaration."""
@@ -151,9 +154,11 @@ class Plan:
     """Why jobs with the same build setup do not share a build; None if they do."""
 
     _by_id: Mapping[str, Job] = field(init=False, repr=False, compare=False)
+    _builds_by_id: Mapping[str, Build] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_id", {job.id: job for job in self.jobs})
+        object.__setattr__(self, "_builds_by_id", {build.id: build for build in self.builds})
 
     def platform_of(self, target: str) -> str:
         """Return the name of the platform on which a target is built, such as ``linux-x86_64``."""
@@ -181,6 +186,11 @@ class Plan:
                 for identifier in build.jobs
             )
         ]
+
+    def settings_of(self, job: Job) -> BuildSettings:
+        """Return the settings of the build of a job, with the tests of the job."""
+        settings = self._builds_by_id[job.build].settings
+        return settings if job.tests is None else settings.with_tests(job.tests)
 
     def job(self, identifier: str) -> Job | None:
         """Return the job with an id; None if there is none."""

@@ -174,6 +174,23 @@ class Preset:
     version_libraries: tuple[str, ...] = ()
     """Libraries as in :class:`FileExpectations`, with ``{major}`` in place of the major version."""
 
+    cpu_models: Mapping[str, CpuModel] = field(default_factory=dict)
+    """The oldest CPU that a property admits, by ``feature :: value``; for other wheels by ``*``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CpuModel:
+    """A CPU that an emulator emulates."""
+
+    model: str
+    """Its name in QEMU."""
+
+    has: tuple[str, ...] = ()
+    """Features that a process sees there, such as "avx2"."""
+
+    lacks: tuple[str, ...] = ()
+    """Features that it does not see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

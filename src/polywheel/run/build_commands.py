@@ -20,7 +20,11 @@ from polywheel.run.worker.requests import StepContext, variables_of_build
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
 
-_SHELL = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1], shell=True).returncode)"
+SHELL = """
+import subprocess, sys
+code = subprocess.run(sys.argv[1], shell=True).returncode
+sys.exit(code if code >= 0 else 128 - code)
+"""
 """A program that runs a command in the shell of the system."""
 
 
@@ -123,7 +127,7 @@ def _run_in_shell(
     Modules in the source do not replace modules of the standard library in the process that starts the shell.
     """
     child = run_child(
-        [python, "-I", "-c", _SHELL, command.replace("{project}", str(source))],
+        [python, "-I", "-c", SHELL, command.replace("{project}", str(source))],
         folder=source,
         environment=variables,
         log=log,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError, PolywheelError
@@ -26,6 +27,9 @@ from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.profiles import choose_backend
 from polywheel.system.files import sha256_of
 from polywheel.system.logs import keep_tool_logs
+
+if TYPE_CHECKING:
+    from polywheel.run.testing.tester import WheelTester
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +162,26 @@ class RunContext:
             project=self.plan.project,
             version=self.prepared.project.version,
             config=self.options.config_name,
+        )
+
+    def tester(self) -> WheelTester | None:
+        """Return the tester of the wheels; None if no wheel is tested. Raises ConfigError."""
+        if not self.options.test:
+            return None
+        builds = {build.id for build in self.builds}
+        jobs = (job for job in self.plan.jobs if job.build in builds)
+        if not any(self.plan.settings_of(job).test_command for job in jobs):
+            return None
+        # Few runs need its libraries.
+        from polywheel.run.testing.tester import WheelTester
+
+        return WheelTester(
+            project=self.prepared.project,
+            plan=self.plan,
+            context=self.worker_context,
+            log_folder=self.options.log_folder,
+            require=self.options.require_tests,
+            notify=self.observer.note,
         )
 
     def source_digest(self, source: Source) -> str:

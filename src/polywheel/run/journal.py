@@ -29,6 +29,8 @@ from polywheel.system.locks import try_lock
 from polywheel.system.source_files import JOURNAL
 from polywheel.system.temporary import replacing
 
+FAILED_WHEELS = "failed"
+"""The folder of wheels whose test failed."""
 _SHAPE = 1
 _MAX_SIZE = 64 * 1024 * 1024
 """Bytes at the end of a journal that are read. A hundred thousand wheels take less."""
@@ -60,6 +62,12 @@ class Entry:
 
     setup: str = ""
     """The digest of the build setup of its variant; empty if it is not known."""
+
+    test: str = ""
+    """``passed``, ``failed``, or why the test was skipped; empty if the wheel was not tested."""
+
+    test_key: str = ""
+    """The digest of the settings of the test."""
 
 
 class Journal:
@@ -116,11 +124,22 @@ class Journal:
         entry = self._entries.get(job)
         if entry is None or entry.key != key:
             return None
-        try:
-            content = sha256_of(self._folder / entry.file)
-        except OSError:  # no file, or a name that this file system does not support
+        return entry if self._has_content(self._folder / entry.file, entry.sha256) else None
+
+    def failed(self, job: str, key: str) -> Path | None:
+        """Return the wheel of a job if its key is ``key`` and its test failed, else None."""
+        entry = self._entries.get(job)
+        if entry is None or entry.key != key:
             return None
-        return entry if content == entry.sha256 else None
+        path = self._folder / FAILED_WHEELS / entry.file
+        return path if self._has_content(path, entry.sha256) else None
+
+    @staticmethod
+    def _has_content(path: Path, sha256: str) -> bool:
+        try:
+            return sha256_of(path) == sha256
+        except OSError:  # no file, or a name that this file system does not support
+            return False
 
     def origin(self, file: str, sha256: str) -> Entry | None:
         """Return the line of a file with this content, of any run; None if no run made it."""
@@ -242,7 +261,16 @@ def _parse_line(line: bytes) -> Entry | None:
     if shape != _SHAPE:
         return None
     entry = Entry(**document)
-    for text in (entry.job, entry.key, entry.file, entry.sha256, entry.config, entry.setup):
+    for text in (
+        entry.job,
+        entry.key,
+        entry.file,
+        entry.sha256,
+        entry.config,
+        entry.setup,
+        entry.test,
+        entry.test_key,
+    ):
         if not isinstance(text, str) or not text.isprintable():
             raise TypeError("not a printable string")
     WheelName.parse(entry.file)  # rejects a name with a path

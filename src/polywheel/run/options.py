@@ -57,6 +57,12 @@ class RunOptions:
     memory_per_job: int | None = None
     """Bytes; None: the targets' ``memory-per-job``."""
 
+    test: bool = True
+    """Whether wheels with a test command are tested."""
+
+    require_tests: bool = False
+    """Whether a wheel that this machine can't test counts as failed."""
+
     report: Path | None = None
     """The file for the report, which is not part of the source."""
 

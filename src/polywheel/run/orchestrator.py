@@ -15,7 +15,6 @@ from threading import Event
 
 from polywheel.config.reader import parse_size
 from polywheel.errors import BuildError, WheelError
-from polywheel.matrix.checks import unused_test_commands
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
@@ -68,9 +67,6 @@ def run_plan(
         )
         for note in journal.notes:
             observer.note(note)
-        if options.cibuildwheel is None:
-            for warning in unused_test_commands(plan, builds):
-                observer.note(f"warning: {warning}")
         work_folder = _work_folder(prepared.source)
         _remove_abandoned(options.out, work_folder)
         _create_log_folder(options.log_folder)
@@ -80,7 +76,7 @@ def run_plan(
             builds=builds,
             source=source,
             work_folder=work_folder,
-            worker_context=_worker_context(source, options),
+            worker_context=worker_context(source, options),
             tools=installed_tools(),
             options=options,
             journal=journal,
@@ -190,7 +186,8 @@ def _work_folder(source: Path) -> Path:
     return cache_directory() / "work" / name
 
 
-def _worker_context(source: Source, options: RunOptions) -> WorkerContext:
+def worker_context(source: Source, options: RunOptions) -> WorkerContext:
+    """Return what all workers of a run have in common."""
     return WorkerContext(
         polywheel=own_package_folder(),
         config=options.config,

@@ -24,6 +24,9 @@ class State(StrEnum):
 
     FAILED = "failed"
 
+    TEST_FAILED = "test-failed"
+    """It was built, but the test of a wheel failed."""
+
     STOPPED = "stopped"
     """It was being built when the run was interrupted, or when another build failed."""
 
@@ -36,6 +39,9 @@ class State(StrEnum):
     ELSEWHERE = "elsewhere"
     """It is for another machine."""
 
+
+FAILURES = frozenset({State.FAILED, State.TEST_FAILED})
+"""The states of builds that did not give what was planned."""
 
 PRESENT = frozenset({State.BUILT, State.UP_TO_DATE})
 """The states of builds whose wheels are in the output directory."""
@@ -59,6 +65,32 @@ class Wheel:
     """The digest of the build setup of its variant; empty if it is not known."""
 
 
+class WheelTestState(StrEnum):
+    """The result of the test of a wheel."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelTestResult:
+    """The result of the test of a wheel, in this run or in an earlier one."""
+
+    job: str
+    state: WheelTestState
+    reason: str = ""
+    """Why it failed or was skipped. For a test that passed: the job with the same content that was tested."""
+
+    seconds: float = 0.0
+    log: Path | None = None
+    cpu: str = ""
+    """The model of the emulated CPU."""
+
+    wheel: Path | None = None
+    """Where the wheel is, if its test failed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """The result of one build."""
@@ -79,6 +111,9 @@ class Outcome:
     messages: tuple[Message, ...] = ()
     """Each text once."""
 
+    tests: tuple[WheelTestResult, ...] = ()
+    """The results of the tests of wheels."""
+
     tool_logs: tuple[Path, ...] = ()
     """If the build failed: the logs of the checks of Meson and CMake."""
 
@@ -86,7 +121,11 @@ class Outcome:
     def logs(self) -> list[Path]:
         """All logs that exist."""
         own = [self.log] if self.log is not None and self.log.exists() else []
-        return [*own, *self.tool_logs]
+        failed = (test.log for test in self.tests if test.state == WheelTestState.FAILED)
+        return [
+            *dict.fromkeys([*own, *(log for log in failed if log is not None)]),
+            *self.tool_logs,
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,11 +134,26 @@ class ExistingWheels:
 
     wheels: tuple[Wheel, ...]
     missing: tuple[Job, ...]
+    untested: tuple[Job, ...] = ()
+    """The jobs whose wheels are up to date, but not their tests."""
 
 
 def log_file(logs: Path, build: Build) -> Path:
     """Return the log of a build in the folder of logs."""
     return logs / f"{build.id}.log"
+
+
+def with_tests(outcome: Outcome, tests: Sequence[WheelTestResult]) -> Outcome:
+    """Return an outcome with the results of tests. If a test failed, so did the build, unless it failed before."""
+    failed = [test for test in tests if test.state == WheelTestState.FAILED]
+    outcome = replace(outcome, tests=tuple(tests))
+    if not failed or outcome.state not in PRESENT:
+        return outcome
+    names = ", ".join(test.job for test in failed)
+    error = f"the test of {names} failed: {failed[0].reason}"
+    if failed[0].wheel is not None:
+        error += f"\n  the wheel was moved to {failed[0].wheel.parent}"
+    return replace(outcome, state=State.TEST_FAILED, error=error, log=failed[0].log or outcome.log)
 
 
 def merge_messages(messages: Iterable[Message]) -> tuple[Message, ...]:

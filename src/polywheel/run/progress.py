@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from polywheel.model.plan import Build
 from polywheel.run.options import RunObserver
-from polywheel.run.outcome import Outcome, State, log_file
-from polywheel.run.report import warnings_as_json
+from polywheel.run.outcome import (
+    FAILURES,
+    PRESENT,
+    Outcome,
+    State,
+    WheelTestResult,
+    WheelTestState,
+    log_file,
+)
+from polywheel.run.report import test_as_json, warnings_as_json
 from polywheel.system.logs import last_lines
 from polywheel.system.terminal import escape_unencodable, format_size, json_text, log_line
 
@@ -62,6 +70,7 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
                 {"job": wheel.job, "file": wheel.file, "size": wheel.size, "sha256": wheel.sha256}
                 for wheel in outcome.wheels
             ],
+            tests=[{"job": test.job, **(test_as_json(test) or {})} for test in outcome.tests],
             error=outcome.error,
             warnings=warnings_as_json(outcome.messages),
             log=str(outcome.log) if outcome.log is not None else None,
@@ -151,7 +160,7 @@ class _Lines:
         if outcome.build not in self._waiting:
             return  # the initial lines have it
         self.done += 1
-        self.failed += outcome.state == State.FAILED
+        self.failed += outcome.state in FAILURES
         self.show_summary(outcome)
         for line in failure_lines(outcome, self._errors):
             self.show(line, "")
@@ -231,10 +240,20 @@ def initial_lines(waiting: Sequence[Build], others: Sequence[Outcome]) -> list[s
 
 def summary_line(outcome: Outcome) -> str:
     """Return the outcome of a build as a line."""
-    if outcome.state != State.BUILT:
+    if outcome.state not in PRESENT or (outcome.state == State.UP_TO_DATE and not outcome.tests):
         return f"{outcome.build}: {outcome.state.replace('-', ' ')}"
     files = ", ".join(f"{wheel.file} ({format_size(wheel.size)})" for wheel in outcome.wheels)
-    return f"{outcome.build}: built in {outcome.seconds:.1f} s: {files}"
+    what = "built" if outcome.state == State.BUILT else "tested"
+    text = f"{outcome.build}: {what} in {outcome.seconds:.1f} s: {files}"
+    return f"{text}; {tests}" if (tests := _tests(outcome.tests)) else text
+
+
+def _tests(tests: Sequence[WheelTestResult]) -> str:
+    """The results of the tests of a build that did not fail; empty without tests."""
+    passed = sum(test.state == WheelTestState.PASSED for test in tests)
+    reasons = dict.fromkeys(test.reason for test in tests if test.state == WheelTestState.SKIPPED)
+    parts = ["test passed"] if passed else []
+    return ", ".join([*parts, *(f"test skipped: {reason}" for reason in reasons)])
 
 
 def failure_lines(outcome: Outcome, first_build: dict[tuple[str, ...], str]) -> list[str]:

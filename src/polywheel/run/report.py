@@ -12,7 +12,14 @@ from typing import Any
 
 from polywheel.errors import WheelError, os_error_as
 from polywheel.model.plan import Build, Plan
-from polywheel.run.outcome import PRESENT, Outcome, State, merge_messages
+from polywheel.run.outcome import (
+    PRESENT,
+    Outcome,
+    State,
+    WheelTestResult,
+    WheelTestState,
+    merge_messages,
+)
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
 from polywheel.system.temporary import replacing, temporary_folder
@@ -29,6 +36,20 @@ def warnings_as_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
         for message in messages
         for level, _, text in [message.text.partition(": ")]
     ]
+
+
+def test_as_json(test: WheelTestResult | None) -> dict[str, Any] | None:
+    """Return the result of a test as reports and events have it."""
+    if test is None:
+        return None
+    return {
+        "state": str(test.state),
+        "reason": test.reason or None,
+        "seconds": round(test.seconds, 3),
+        "cpu": test.cpu or None,
+        "log": str(test.log) if test.log is not None else None,
+        "wheel": str(test.wheel) if test.wheel is not None else None,
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +80,11 @@ class Report:
     def messages(self) -> tuple[Message, ...]:
         """The warnings and notes of all builds that ran, each text once."""
         return merge_messages(message for outcome in self.outcomes for message in outcome.messages)
+
+    def count_tests(self) -> dict[WheelTestState, int]:
+        """Return the number of tests by their result, of those that there are."""
+        states = [test.state for outcome in self.outcomes for test in outcome.tests]
+        return {state: states.count(state) for state in WheelTestState if state in states}
 
     @property
     def exit_code(self) -> int:
@@ -108,8 +134,10 @@ class Report:
         by_id = {job.id: job for job in self.plan.jobs}
         for build, outcome in self._builds_with_outcomes():
             wheels = {wheel.job: wheel for wheel in outcome.wheels}
+            tests = {test.job: test for test in outcome.tests}
             for identifier in build.jobs:
                 job, wheel = by_id[identifier], wheels.get(identifier)
+                state = wheel.state if wheel is not None else outcome.state
                 yield {
                     "id": identifier,
                     "label": job.label,
@@ -117,11 +145,12 @@ class Report:
                     "pythons": list(job.pythons),
                     "targets": list(job.targets),
                     "build": build.id,
-                    "state": str(wheel.state if wheel is not None else outcome.state),
+                    "state": str(state),
                     "file": wheel.file if wheel is not None else None,
                     "size": wheel.size if wheel is not None else None,
                     "sha256": wheel.sha256 if wheel is not None else None,
                     "seconds": round(wheel.seconds, 3) if wheel is not None else None,
+                    "test": test_as_json(tests.get(identifier)),
                 }
 
     def write(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from polywheel.model.plan import Build
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.run.options import RunObserver
-from polywheel.run.outcome import ExistingWheels, Outcome, State
+from polywheel.run.outcome import FAILURES, ExistingWheels, Outcome, State
 from polywheel.system.limits import cpu_count
 from polywheel.system.processes import on_interrupt
 
@@ -169,7 +169,7 @@ def run_builds(
         existing_wheels = list(pool.map(executor.find_existing, runnable))
     waiting: dict[str, tuple[Build, ExistingWheels]] = {}
     for build, existing in zip(runnable, existing_wheels, strict=True):
-        if existing.missing:
+        if existing.missing or existing.untested:
             waiting[build.id] = build, existing
         else:
             state = State.UP_TO_DATE
@@ -191,7 +191,7 @@ def run_builds(
             lambda task: executor.build(*waiting[task.id]),
             limits=limits,
             stop=stop,
-            failed=lambda outcome: outcome.state == State.FAILED,
+            failed=lambda outcome: outcome.state in FAILURES,
             started=lambda task: observer.build_started(waiting[task.id][0]),
             finished=observer.build_ended,
         )

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from polywheel.config.declaration import SettingsTable, by_name
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import FEATURES, FILES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
-from polywheel.model.setup import Preset
+from polywheel.model.setup import CpuModel, Preset
 from polywheel.model.variant import VariantFeature, VariantProperty
+
+_CPU_MODELS = by_name(SettingsTable(None, CpuModel))
 
 
 @cache
@@ -59,6 +62,7 @@ def _read(path: Path) -> Preset:
         plugins=table.strings("plugins") or (),
         files=FILES.read(table, "files"),
         version_libraries=table.strings("version-libraries") or (),
+        cpu_models=_CPU_MODELS.read(table, "cpu-models"),
     )
     table.finish()
     problems.raise_all()

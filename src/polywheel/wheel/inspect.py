@@ -79,7 +79,13 @@ def inspect_open_wheel(file: BinaryIO, path: Path, *, hashes: bool = False) -> I
 
 
 def read_variant(wheel: Path) -> Variant | None:
-    """Return the variant of a wheel; None for a non-variant wheel.
+    """Return the variant of a wheel; None for a non-variant wheel. Raises WheelError."""
+    metadata = read_variant_metadata(wheel)
+    return None if metadata is None else next(iter(metadata.variants.values()))
+
+
+def read_variant_metadata(wheel: Path) -> VariantMetadata | None:
+    """Return the variant metadata of a wheel, with its variant; None for a non-variant wheel.
 
     Only its variant.json is read, unless something about it is unusual: then all of its parts are
     compared. Raises WheelError if they disagree, or if it has several variants.
@@ -99,7 +105,7 @@ def read_variant(wheel: Path) -> Variant | None:
     if len(metadata.variants) != 1:
         what = f"{wheel.name} has {len(metadata.variants)} variants; expected one"
         raise WheelError(what, at=str(wheel.parent))
-    return next(iter(metadata.variants.values()))
+    return metadata
 
 
 def release_conflicts(

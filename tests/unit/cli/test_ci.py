@@ -33,34 +33,12 @@ test-command = "pytest {project}"
 """
 
 
-@pytest.mark.parametrize(("kind", "warns"), [("github", 1), ("gitlab", 1), ("cibuildwheel", 0)])
-def test_test_commands_that_only_cibuildwheel_runs(
-    kind: str, warns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-    assert main(["ci", kind, str(tmp_path), "-o", "-"]) == 0
-    output = capsys.readouterr()
-    assert output.err.count("warning: the test-command") == warns
-    assert ("pytest {package}" in output.out) is not bool(warns)
-    warning = (
-        "polywheel: warning: the test-command of macos-arm64 is not run: only cibuildwheel runs it, with "
-        "`polywheel build --frontend cibuildwheel` or `polywheel ci cibuildwheel` "
-        "(pyproject.toml: tool.polywheel.targets.macos-arm64.test-command)"
-    )
-    assert (warning in output.err) is bool(warns)
-
-
-def test_all_targets_of_a_test_command_that_is_not_run_are_named(
+def test_cibuildwheel_runs_the_test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    targets = ["linux-aarch64", "linux-x86_64", "macos-arm64", "macos-x86_64", "windows-x86_64"]
-    text = PROJECT.replace('["linux-x86_64", "macos-arm64"]', f"{targets}")
-    text = text.partition("[tool.polywheel.targets")[0]
-    text += "[[tool.polywheel.overrides]]\nselect = '*'\ntest-command = 'pytest'\n"
-    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
-    assert main(["ci", "github", str(tmp_path), "-o", "-"]) == 0
-    warning = "warning: the test-command of linux-aarch64, linux-x86_64, macos-arm64, macos-x86_64 and 1 more is not run"
-    assert capsys.readouterr().err.count(warning) == 1
+    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    assert main(["ci", "cibuildwheel", str(tmp_path), "-o", "-"]) == 0
+    assert "pytest {package}" in capsys.readouterr().out
 
 
 def test_max_jobs_is_a_setting_and_an_option_replaces_it(

@@ -378,6 +378,19 @@ def test_jobs_with_different_settings_share_no_build() -> None:
     assert len(plan_of(CUDA + override('"*"', 'image = "{python}"')).builds) == 1
 
 
+def test_jobs_that_share_a_build_have_their_own_tests() -> None:
+    text = CUDA + "[tool.polywheel]\ntest-command = ['a', 'b {label}']\ntest-extras = 'x, y'\n"
+    plan = plan_of(text + override('"cu12"', "test-command = 'c'\ntest-groups = 'one two'"))
+    assert len(plan.builds) == 1
+    tests = {str(job.label): plan.settings_of(job).tests for job in plan.jobs}
+    assert {label: one.test_command for label, one in tests.items()} == {
+        label: "c" if label == "cu12" else f"a && b {label}" for label in tests
+    }
+    assert {one.test_extras for one in tests.values()} == {("x", "y")}
+    assert tests["cu12"].test_groups == ("one", "two")
+    assert plan.settings_of(plan.jobs[0]).image == plan.builds[0].settings.image
+
+
 def test_builds_on_different_machines_share_no_ci_job() -> None:
     text = TWO_PYTHONS + CUDA + override('"cu12"', 'image = "cu12"')
     plan = plan_of(text)

@@ -25,7 +25,15 @@ blas.library = ["openblas", "mkl"]
 runner = "self hosted ünd \\"quoted\\""
 platform-tags = ["manylinux_2_28_x86_64"]
 repair-command = "auditwheel repair {wheel} -w {dest_dir}"
-test-command = "python -c pass"
+test-command = ["python -c pass", "pytest"]
+test-extras = "one, two"
+test-environment = { X = "$Y" }
+test-timeout = 1.5
+emulate = true
+emulator = ["sde64", "--"]
+[[tool.polywheel.overrides]]
+select = "v3_*"
+test-command = "python -c 0"
 """
 
 

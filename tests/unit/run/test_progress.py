@@ -108,6 +108,7 @@ def test_json_events(tmp_path: Path) -> None:
     assert times == sorted(times)
     there: dict[str, Any] = {
         "seconds": 0.0,
+        "tests": [],
         "error": None,
         "warnings": [],
         "log": None,
@@ -134,6 +135,7 @@ def test_json_events(tmp_path: Path) -> None:
             "state": "built",
             "seconds": 2.04,
             "wheels": [said("e")],
+            "tests": [],
             "error": None,
             "warnings": [],
             "log": None,
@@ -145,6 +147,7 @@ def test_json_events(tmp_path: Path) -> None:
             "state": "failed",
             "seconds": 1.0,
             "wheels": [],
+            "tests": [],
             "error": "it broke\n  hint: mend it",
             "warnings": [],
             "log": str(log),

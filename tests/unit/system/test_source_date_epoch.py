@@ -21,7 +21,7 @@ def of_a_run(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(orchestrator, "own_package_folder", lambda: Path("polywheel"))
     tree = cast(Any, SimpleNamespace(epoch=5))
     options = RunOptions(out=Path("out"), max_parallel=1, logs=Path("logs"))
-    return orchestrator._worker_context(tree, options).epoch
+    return orchestrator.worker_context(tree, options).epoch
 
 
 @pytest.mark.parametrize(

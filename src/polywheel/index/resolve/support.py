@@ -7,15 +7,15 @@ static properties, description of the system, provider that uv has built in, plu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from polywheel.formats.variant_order import SupportedValues
+from polywheel.formats.variant_order import SupportedValues, rank_properties, rank_variant
 from polywheel.index.resolve import uv_providers
-from polywheel.index.resolve.systems import System
+from polywheel.index.resolve.systems import System, this_machine
 from polywheel.index.resolve.uv_providers import Features
 from polywheel.model.plugin_answers import PluginQuery
 from polywheel.model.variant import (
@@ -174,6 +174,31 @@ def create_plugin_runner(at: str, *, fresh: bool, notify: Callable[[str], None])
         }
 
     return ask
+
+
+def why_unsupported(
+    metadata: VariantMetadata, properties: Iterable[VariantProperty], *, ask: PluginRunner
+) -> str | None:
+    """Return why this machine does not support some properties of a wheel; None if it does.
+
+    Nothing is known about namespaces without a provider, and about ABI dependencies, which the wheel's
+    requirements install: they count as supported. Raises ProviderError if a plugin fails.
+    """
+    known = [prop for prop in properties if _has_provider(metadata, prop.namespace)]
+    variant = replace(next(iter(metadata.variants.values())), properties=tuple(known))
+    support = find_support(
+        this_machine(), replace(metadata, variants={variant.label: variant}), ask=ask
+    )
+    ranks = rank_properties(metadata.namespaces, support.supported)
+    unsupported = rank_variant(variant, ranks).unsupported
+    return support.reason(unsupported[0]) if unsupported else None
+
+
+def _has_provider(metadata: VariantMetadata, namespace: str) -> bool:
+    provider = metadata.providers.get(namespace)
+    return provider is not None and bool(
+        provider.requires or provider.static_properties or provider.builtin
+    )
 
 
 def _disabled_reason(provider: Provider, system: System) -> str | None:

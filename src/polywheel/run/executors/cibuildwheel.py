@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem
+from polywheel.model.matrix import BuildSettings, WheelTests
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
@@ -62,6 +63,9 @@ cibuildwheel copies only the source into its container."""
 _LOGGED = re.compile(rb"polywheel: ((?:warning|note): .+)")
 _LONGEST_LINE = 64 * 1024
 """Bytes."""
+
+_NO_TEST = WheelTests(test_command="")
+"""Overrides the test command in ``[tool.cibuildwheel]``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +134,7 @@ class CibuildwheelExecutor:
                     *("--output-dir", str(folder), *self.options, "."),
                 ],
                 folder=work.source,
-                environment={**os.environ, **self._variables(jobs, build, platform, work.source)},
+                environment={**os.environ, **self._variables(jobs, platform, work.source)},
                 log=log,
                 stop=self.run.worker_context.stop,
                 seconds=time_limit,
@@ -182,8 +186,13 @@ class CibuildwheelExecutor:
             except PolywheelError as error:
                 yield error
 
+    def _settings(self, job: Job) -> BuildSettings:
+        """The settings of a run: without tests if the user wants none."""
+        settings = self.run.plan.settings_of(job)
+        return settings if self.run.options.test else settings.with_tests(_NO_TEST)
+
     def _variables(
-        self, jobs: Sequence[Job], build: Build, platform: BuildPlatform, source: Path
+        self, jobs: Sequence[Job], platform: BuildPlatform, source: Path
     ) -> dict[str, str]:
         """Return the variables of a run."""
         tables = cibuildwheel_tables(self.run.prepared.project.document)
@@ -193,7 +202,7 @@ class CibuildwheelExecutor:
             environment[CONFIG_VARIABLE] = self.config
         variables = cibuildwheel_variables(
             jobs,
-            build.settings,
+            self._settings(jobs[0]),
             platform,
             config_settings=self.run.worker_context.settings,
             environment=environment,
@@ -229,7 +238,7 @@ class CibuildwheelExecutor:
                 "source": self.source_digest,
                 "polywheel": self.run.worker_context.polywheel.name,
                 "cibuildwheel": [self.installation.version, *self.options],
-                "told": self._variables([job], build, platform, self.run.work_folder),
+                "told": self._variables([job], platform, self.run.work_folder),
                 "variables": build_variables(),
                 "tools": [] if platform.in_container else list(self.run.tools),
                 "files": [sha256_of(path) for path in paths if path.is_file()],

@@ -28,6 +28,7 @@ from polywheel.run.executors.cibuildwheel_platforms import (
     check_jobs,
     read_pinned,
     require_platform,
+    skips_test,
 )
 
 _BACKEND = "polywheel.backend"
@@ -128,7 +129,7 @@ def cibuildwheel_variables(
         "before-all": _in_folder(settings.before_all, folder, platform),
         "before-build": _in_folder(settings.before_build, folder, platform),
         "repair-wheel-command": _in_folder(settings.repair_command, folder, platform),
-        "test-command": settings.test_command,  # it starts in an empty folder
+        **_test_options(jobs, settings, platform),
     }
     if platform.in_container and settings.image != platform.default_image:
         own[platform.image_option] = settings.image or None
@@ -143,6 +144,33 @@ def cibuildwheel_variables(
         key = "create-args" if "create-args" in selected else "create_args"
         variables[ENGINE] = f"{selected}; {key}: {arguments}"
     return variables
+
+
+def _test_options(
+    jobs: Sequence[Job], settings: BuildSettings, platform: BuildPlatform
+) -> dict[str, str | None]:
+    """The options for tests. They start in an empty folder, ``before-test`` in the source."""
+
+    def joined(separator: str, texts: Sequence[str] | None) -> str | None:
+        return None if texts is None else separator.join(texts)
+
+    skipped = [
+        platform.identifier(python)
+        for job in jobs
+        for python in job.building_pythons
+        if skips_test(settings, job, platform.identifier(python))
+    ]
+    variables = (f"{name}={expanded(text)}" for name, text in settings.test_environment.items())
+    return {
+        "test-command": settings.test_command,
+        "before-test": settings.before_test,
+        "test-requires": joined(" ", settings.test_requires),
+        "test-extras": joined(",", settings.test_extras),
+        "test-groups": joined(" ", settings.test_groups),
+        "test-sources": joined(" ", settings.test_sources),
+        "test-environment": " ".join(variables) or None,
+        "test-skip": " ".join(skipped) or None,
+    }
 
 
 def _in_folder(command: str | None, folder: str, platform: BuildPlatform) -> str | None:

@@ -17,7 +17,8 @@ from typing import Any
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, closest
 from polywheel.matrix.platforms import known_targets
-from polywheel.model.plan import Job
+from polywheel.model.matrix import WheelTests
+from polywheel.model.plan import NON_VARIANT, Job
 
 _PREFIXES = {
     "linux": "manylinux",
@@ -117,6 +118,12 @@ def require_platform(name: str, *, at: str | None = None, hint: str | None = Non
     if platform is None:
         raise ConfigError(f"cibuildwheel does not support the platform {name!r}", at=at, hint=hint)
     return platform
+
+
+def skips_test(settings: WheelTests, job: Job, identifier: str | None) -> bool:
+    """Whether ``test-skip`` selects a wheel, by its label, its job, or cibuildwheel's identifier of its build."""
+    names = (job.label or NON_VARIANT, job.id, identifier or "")
+    return any(fnmatchcase(name, glob) for glob in settings.test_skip or () for name in names)
 
 
 def serves(here: str, name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polywheel.environments.interpreters import find_interpreter, install_interpreter
 from polywheel.environments.virtual_environments import (
@@ -28,7 +30,15 @@ from polywheel.run.build_requirements import (
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import ToolVersions, job_key
-from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
+from polywheel.run.outcome import (
+    ExistingWheels,
+    Outcome,
+    Wheel,
+    WheelTestResult,
+    WheelTestState,
+    merge_messages,
+    with_tests,
+)
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import Source
@@ -52,6 +62,9 @@ from polywheel.run.worker.requests import (
 )
 from polywheel.system.temporary import remove_tree, temporary_folder
 
+if TYPE_CHECKING:
+    from polywheel.run.testing.tester import WheelTester
+
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """The build requirements of a project without a ``[build-system]`` table (PEP 518)."""
 
@@ -72,6 +85,9 @@ class LocalExecutor:
     requirements: BuildRequirements
     publisher: Publisher
     before_all: BeforeAll
+    tester: WheelTester | None
+    """None if no wheel is tested."""
+
     tools: ToolVersions
 
     def prepare(self, builds: int) -> None:
@@ -85,12 +101,14 @@ class LocalExecutor:
         if environment is None:
             return ExistingWheels(wheels=(), missing=tuple(jobs))
         key = partial(self._key, build, environment=environment)
-        return self.publisher.existing_wheels(jobs, key)
+        existing = self.publisher.existing_wheels(jobs, key)
+        return replace(existing, untested=self._untested(existing.wheels))
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
-        """Build, check, and publish the missing wheels."""
+        """Build, check, test, and publish the missing wheels. Test those that exist, if it is due."""
         log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
+        tests = _Tests(self, build)
 
         def build_wheels(wheels: list[Wheel]) -> float:
             self.before_all.run(build.settings, self.run.time_limit(build))
@@ -110,13 +128,33 @@ class LocalExecutor:
                     keep_open=(work.lock,),
                     messages=messages,
                 )
-                return self._build(build, existing.missing, context, wheels)
+                tests.test_existing(existing.untested, work.source, wheels)
+                if not existing.missing:
+                    return 0.0
+                return self._build(build, existing.missing, context, wheels, tests)
 
         outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
+        outcome = with_tests(outcome, tests.results)
         return replace(outcome, messages=merge_messages(messages))
 
+    def _untested(self, wheels: Iterable[Wheel]) -> tuple[Job, ...]:
+        """The jobs of wheels whose test is due."""
+        jobs = filter(None, (self.run.plan.job(wheel.job) for wheel in wheels))
+        return tuple(
+            job
+            for job in jobs
+            if self.tester is not None
+            and (key := self.tester.key(job))
+            and not self.publisher.is_tested(job, key, require=self.tester.require)
+        )
+
     def _build(
-        self, build: Build, missing: Sequence[Job], context: StepContext, wheels: list[Wheel]
+        self,
+        build: Build,
+        missing: Sequence[Job],
+        context: StepContext,
+        wheels: list[Wheel],
+        tests: _Tests,
     ) -> float:
         """Append the wheels of the missing jobs to ``wheels``.
 
@@ -131,7 +169,8 @@ class LocalExecutor:
             key = partial(self._key, build, environment=environment)
             existing = self.publisher.existing_wheels(missing, key)
             wheels.extend(existing.wheels)
-            missing = existing.missing
+            tests.test_existing(self._untested(existing.wheels), context.source, wheels)
+            missing = tests.test_failed(existing.missing, key, context.source, wheels)
             if not missing:
                 return 0.0
         keys = self._keys(build, missing, build_environment.environment)
@@ -155,8 +194,15 @@ class LocalExecutor:
                 wheel = built.get(job.id)
                 if wheel is None or not (out / wheel.file).is_file():
                     raise BuildError(f"the worker made no wheel for {job.id}")
-                path, setup = out / wheel.file, wheel.setup_digest
-                wheels.append(self.publisher.publish(job, path, keys[job.id], share, setup=setup))
+                tests.publish(
+                    job,
+                    out / wheel.file,
+                    keys[job.id],
+                    share,
+                    setup=wheel.setup_digest,
+                    source=context.source,
+                    wheels=wheels,
+                )
                 if text := pure_wheel_note(WheelName.parse(wheel.file), job):
                     self.run.observer.note(text)
                     context.messages.append(Message(text, (job.id,)))
@@ -245,6 +291,97 @@ class LocalExecutor:
         )
 
 
+class _Tests:
+    """The tests of the wheels of one build."""
+
+    def __init__(self, executor: LocalExecutor, build: Build) -> None:
+        self._tester = executor.tester
+        self._publisher = executor.publisher
+        self._journal = executor.run.journal
+        self._build = build
+        self._interpreter = executor.interpreters[build.python]
+        self._earlier: dict[object, WheelTestResult] = {}
+        self.results: list[WheelTestResult] = []
+
+    def _test(self, job: Job, wheel: Path, source: Path) -> WheelTestResult | None:
+        if self._tester is None:
+            return None
+        result = self._tester.test(
+            job,
+            self._build,
+            wheel,
+            interpreter=self._interpreter,
+            source=source,
+            earlier=self._earlier,
+        )
+        if result is not None:
+            if result.state == WheelTestState.FAILED:
+                result = replace(result, wheel=self._publisher.path_of_failed(wheel.name))
+            self.results.append(result)
+        return result
+
+    def publish(
+        self,
+        job: Job,
+        path: Path,
+        key: str,
+        seconds: float,
+        *,
+        setup: str,
+        source: Path,
+        wheels: list[Wheel],
+    ) -> None:
+        """Check, test, and publish a wheel. It is appended to ``wheels`` unless its test fails."""
+        self._publisher.check(job, path)
+        test = self._test(job, path, source)
+        test_key = self._tester.key(job) if self._tester is not None else ""
+        wheel = self._publisher.publish(
+            job, path, key, seconds, setup=setup, test=test, test_key=test_key
+        )
+        if test is None or test.state != WheelTestState.FAILED:
+            wheels.append(wheel)
+
+    def test_existing(self, jobs: Iterable[Job], source: Path, wheels: list[Wheel]) -> None:
+        """Test wheels that are in the output directory. Those that fail are removed from ``wheels``."""
+        for job in jobs:
+            wheel = next(wheel for wheel in wheels if wheel.job == job.id)
+            result = self._test(job, self._publisher.out / wheel.file, source)
+            if result is None or self._tester is None:
+                continue
+            self._publisher.record_test(job, result, self._tester.key(job))
+            if result.state == WheelTestState.FAILED:
+                wheels.remove(wheel)
+
+    def test_failed(
+        self,
+        jobs: Sequence[Job],
+        key_of: Callable[[Job], str],
+        source: Path,
+        wheels: list[Wheel],
+    ) -> Sequence[Job]:
+        """Test wheels again whose test failed in an earlier run. Return the other jobs."""
+        others = []
+        for job in jobs:
+            key = key_of(job)
+            path, entry = self._journal.failed(job.id, key), self._journal.entry(job.id)
+            if path is None or entry is None:
+                others.append(job)
+                continue
+            with temporary_folder(self._publisher.out) as folder:
+                again = folder / path.name
+                shutil.copyfile(path, again)
+                self.publish(
+                    job,
+                    again,
+                    key,
+                    entry.seconds,
+                    setup=entry.setup,
+                    source=source,
+                    wheels=wheels,
+                )
+        return others
+
+
 def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, str]]:
     """Return the executor, and why each missing version of Python is not available.
 
@@ -302,6 +439,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         ),
         publisher=run.publisher(),
         before_all=BeforeAll(run, source),
+        tester=run.tester(),
         tools=tools,
     )
     return executor, missing

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -16,10 +19,11 @@ from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName, same_version
-from polywheel.run.journal import Entry, Journal
-from polywheel.run.outcome import ExistingWheels, State, Wheel
+from polywheel.run.journal import FAILED_WHEELS, Entry, Journal
+from polywheel.run.outcome import ExistingWheels, State, Wheel, WheelTestResult, WheelTestState
 from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 from polywheel.system.files import replace, sha256_of
+from polywheel.system.temporary import replacing
 
 
 @dataclass(kw_only=True)
@@ -82,15 +86,32 @@ class Publisher:
         if os.path.lexists(self.out / entry.file):
             self._check_overwrite(job, self.out / entry.file, entry.sha256)
 
-    def publish(self, job: Job, wheel: Path, key: str, seconds: float, *, setup: str = "") -> Wheel:
-        """Check a wheel, add it to the journal, and move it to its final name.
-
-        ``setup`` is the digest of the build setup of its variant. Raises WheelError.
-        """
+    def check(self, job: Job, wheel: Path) -> None:
+        """Raise WheelError if a file is not the planned wheel of a job."""
         if not stat.S_ISREG(wheel.lstat().st_mode):
             raise WheelError(f"{wheel.name} is not a regular file", at=job.id)
         check_planned_wheel(wheel, job, self._targets(job))
+
+    def publish(
+        self,
+        job: Job,
+        wheel: Path,
+        key: str,
+        seconds: float,
+        *,
+        setup: str = "",
+        test: WheelTestResult | None = None,
+        test_key: str = "",
+    ) -> Wheel:
+        """Check a wheel, add it to the journal, and move it to its final name.
+
+        ``setup`` is the digest of the build setup of its variant, ``test_key`` that of the settings of its
+        test. A wheel whose test failed gets its name in the folder of failed wheels, with the log of the test.
+        Raises WheelError.
+        """
+        self.check(job, wheel)
         digest = _sync_and_hash(wheel)
+        failed = test is not None and test.state == WheelTestState.FAILED
         final = self.out / wheel.name
         entry = Entry(
             job=job.id,
@@ -100,6 +121,8 @@ class Publisher:
             seconds=seconds,
             config=self.config,
             setup=setup,
+            test=_test_text(test),
+            test_key=test_key,
         )
         name = WheelName.parse(wheel.name)
         with self._lock:
@@ -112,20 +135,69 @@ class Publisher:
             other = self._claimed.setdefault(final.name, job.id)
             if other != job.id:
                 raise duplicate_filename_error(final.name, other, job.id)
-            if os.path.lexists(final):
+            if os.path.lexists(final) and not failed:
                 self._check_overwrite(job, final, digest)
+            if failed:
+                final = self._place_of_failed(entry.file, test)
             # In this order: if the process is killed in between, the line has no wheel, and has no
             # effect. A wheel without a line would be an unrelated file.
             self.journal.add(entry)
             replace(wheel, final)
             self._first = self._first or name
-        return self._wheel(entry, State.BUILT)
+            if not failed:
+                self._remove_failed(entry.file)
+        return self._wheel(entry, State.BUILT, final)
 
-    def _wheel(self, entry: Entry, state: State) -> Wheel:
+    def record_test(self, job: Job, test: WheelTestResult, test_key: str) -> None:
+        """Add the result of a test of the wheel of a job that exists already to the journal.
+
+        A wheel whose test failed is moved to the folder of failed wheels.
+        """
+        with self._lock:
+            entry = self.journal.entry(job.id)
+            if entry is None:
+                raise WheelError("the journal has no line for its wheel", at=job.id)
+            self.journal.add(dataclasses.replace(entry, test=_test_text(test), test_key=test_key))
+            if test.state == WheelTestState.FAILED:
+                replace(self.out / entry.file, self._place_of_failed(entry.file, test))
+
+    def path_of_failed(self, file: str) -> Path:
+        """Where the wheel of this name is if its test failed."""
+        return self.out / FAILED_WHEELS / file
+
+    def _place_of_failed(self, file: str, test: WheelTestResult | None) -> Path:
+        """The final place of a wheel whose test failed. The log of the test is put beside it."""
+        path = self.path_of_failed(file)
+        path.parent.mkdir(exist_ok=True)
+        if test is not None and test.log is not None and test.log.is_file():
+            with replacing(path.with_suffix(".log")) as part:
+                shutil.copyfile(test.log, part)
+        return path
+
+    def _remove_failed(self, file: str) -> None:
+        """Remove an earlier wheel of this name whose test failed."""
+        path = self.path_of_failed(file)
+        with suppress(OSError):
+            if self.journal.origin(file, sha256_of(path)) is not None:
+                path.unlink()
+                path.with_suffix(".log").unlink(missing_ok=True)
+                path.parent.rmdir()  # if it is empty
+
+    def is_tested(self, job: Job, test_key: str, *, require: bool) -> bool:
+        """Whether the journal has the result of a test with these settings.
+
+        With ``require``, a test that was skipped does not count.
+        """
+        entry = self.journal.entry(job.id)
+        if entry is None or entry.test_key != test_key:
+            return False
+        return entry.test == WheelTestState.PASSED or not require
+
+    def _wheel(self, entry: Entry, state: State, path: Path | None = None) -> Wheel:
         return Wheel(
             job=entry.job,
             file=entry.file,
-            size=(self.out / entry.file).stat().st_size,
+            size=(path or self.out / entry.file).stat().st_size,
             sha256=entry.sha256,
             seconds=entry.seconds,
             state=state,
@@ -167,6 +239,13 @@ class Publisher:
 
     def _targets(self, job: Job) -> list[Target]:
         return [self.targets[name] for name in job.targets]
+
+
+def _test_text(test: WheelTestResult | None) -> str:
+    """The result of a test in the journal."""
+    if test is None:
+        return ""
+    return test.reason if test.state == WheelTestState.SKIPPED else str(test.state)
 
 
 def duplicate_filename_error(name: str, first: str, second: str) -> WheelError:

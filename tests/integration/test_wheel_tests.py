@@ -1,0 +1,270 @@
+"""Tests of wheels by ``polywheel build`` and ``polywheel test``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.build_command import Builds, workplaces
+from support.commands import polywheel
+from support.projects import HERE, demo, example
+
+places = pytest.fixture(autouse=True)(workplaces)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for sh")
+emulates = pytest.mark.skipif(
+    shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64 (Debian: qemu-user)"
+)
+
+
+def with_tests(source: Path, tests: str, more: str = "") -> Path:
+    """Add settings to ``[tool.polywheel]``, and more tables at the end."""
+    path = source / "pyproject.toml"
+    text = path.read_text("utf-8")
+    table = "\n[tool.polywheel]\n"
+    text = text if table in text else f"{text}{table}"
+    text = text.replace(table, f"{table}{tests}\n")
+    path.write_text(f"{text}\n{more}\n", encoding="utf-8")
+    return source
+
+
+def results_of(builds: Builds, *options: str, code: int = 0) -> dict[str, tuple[str, str | None]]:
+    """Run it. Return state and reason of each test, by label."""
+    report = builds(*options, code=code).report
+    return {
+        str(job["label"]): (job["test"]["state"], job["test"]["reason"])
+        for job in report["jobs"]
+        if job["test"] is not None
+    }
+
+
+def log_of(builds: Builds, label: str) -> str:
+    (path,) = (builds.out / "logs").glob(f"*-{label}.test.log")
+    return path.read_text("utf-8")
+
+
+@posix
+def test_a_wheel_is_installed_and_tested_outside_of_the_source(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one", "two")
+    (source / "checks").mkdir()
+    (source / "checks" / "data.txt").write_text("of the source\n", encoding="utf-8")
+    command = (
+        'python -c "import demo, os; print(os.path.dirname(demo.__file__))" && pwd && ls && '
+        "cat checks/data.txt && echo label=$POLYWHEEL_VARIANT_LABEL extra=$EXTRA && "
+        "echo properties=$POLYWHEEL_VARIANT_PROPERTIES && basename {wheel} && ls {project} && "
+        "! read line"
+    )
+    with_tests(
+        source,
+        f"test-command = '''{command}'''\ntest-sources = 'checks'\nbefore-test = 'pwd; ls {{project}}'\n"
+        'test-environment = { EXTRA = "$PATH:x" }\ntest-requires = "iniconfig"',
+        '[[tool.polywheel.overrides]]\nselect = "two"\n'
+        'test-command = ["python -c \'import iniconfig\'", "false"]\n',
+    )
+    builds = Builds(source, tmp_path / "out")
+    assert results_of(builds, code=1) == {
+        "one": ("passed", None),
+        "two": ("failed", "test-command ended with exit code 1"),
+    }
+    log = log_of(builds, "one").splitlines()
+    assert "/environment/lib" in next(line for line in log if line.endswith("site-packages/demo"))
+    assert "of the source" in "\n".join(log)
+    assert any(line.startswith("label=one extra=/") for line in log)
+    assert next(line for line in log if line.startswith("properties=")) != "properties="
+    assert any(line.startswith("demo-1.0") and line.endswith("any.whl") for line in log)
+    assert "pyproject.toml" in log
+    # The wheel is beside the log of its test, and not in the output.
+    assert {path.rpartition("-")[2] for path in builds.wheels} == {"one.whl"}
+    assert {path.suffix for path in (builds.out / "failed").iterdir()} == {".whl", ".log"}
+
+
+@posix
+def test_a_failed_test_is_repeated_without_a_build(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one")
+    mark = tmp_path / "mark"
+    with_tests(source, f"test-command = 'test -e {mark}'")
+    builds = Builds(source, tmp_path / "out")
+    run = builds(code=1)
+    assert run.states == {"one": "test-failed"}
+    assert "the test of" in run.err
+    assert builds(code=1).states == {"one": "test-failed"}
+    mark.touch()
+    run = builds()
+    assert (run.states, run.built) == ({"one": "built"}, ["one"])
+    assert not [*builds.out.glob("logs/*-one.log")]  # the log of a build
+    assert not (builds.out / "failed").exists()
+    assert builds().states == {"one": "up-to-date"}
+    # Wheels that exist are tested when a test is added or changed.
+    assert builds("--no-tests").states == {"one": "up-to-date"}
+
+
+@posix
+def test_an_existing_wheel_whose_test_fails_leaves_the_output(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one")
+    with_tests(source, "test-command = 'false'")
+    builds = Builds(source, tmp_path / "out")
+    assert builds("--no-tests").states == {"one": "built"}
+    assert builds(code=1).states == {"one": "test-failed"}
+    assert not builds.wheels
+    assert [*(builds.out / "failed").glob("*.whl")]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("no-such-program", "test-command ended with exit code 127"),
+        ("sleep 60 & sleep 60", "test-command: timed out after 2 seconds (test-timeout)"),
+        ("kill -9 $PPID; sleep 60", "test-command was killed by SIGKILL"),
+        ("kill -9 0", "test-command was killed by SIGKILL"),
+        ("kill -SEGV $$", "test-command was killed by SIGSEGV: invalid access to memory"),
+        ("echo 1 >> $WHEEL", "the test has changed the wheel"),
+    ],
+)
+def test_commands_that_fail(command: str, reason: str, tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one")
+    find = f"WHEEL=$(ls {tmp_path}/out/.*/wheels/*.whl 2>/dev/null || true); "
+    with_tests(source, f"test-command = '''{find}{command}'''\ntest-timeout = 2")
+    builds = Builds(source, tmp_path / "out")
+    assert results_of(builds, code=1) == {"one": ("failed", reason)}
+    assert not builds.wheels
+
+
+@posix
+def test_equal_content_is_tested_once_unless_the_dependencies_differ(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one", "two", "three", "four")
+    runs = tmp_path / "runs"
+    with_tests(
+        source,
+        f"test-command = 'echo x >> {runs}'\ntest-skip = ['four']\n[tool.polywheel.setup.\"*\"]\n",
+        f"[[tool.polywheel.overrides]]\nselect = \"three\"\ntest-command = 'echo y >> {runs}'\n",
+    )
+    text = (source / "pyproject.toml").read_text("utf-8")
+    assert "setup" in text
+    builds = Builds(source, tmp_path / "out")
+    results = results_of(builds)
+    assert results["four"] == ("skipped", "test-skip")
+    lines = runs.read_text("utf-8").splitlines()
+    shared = [reason for state, reason in results.values() if reason and "tested as" in reason]
+    assert len(lines) + len(shared) == 3
+    assert "y" in lines
+
+
+def test_groups_and_extras(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one")
+    with_tests(
+        source,
+        "test-command = 'python -c \"import iniconfig\"'\ntest-groups = ['test']",
+        "[dependency-groups]\ntest = [{ include-group = 'base' }]\nbase = ['iniconfig']",
+    )
+    builds = Builds(source, tmp_path / "out")
+    assert results_of(builds) == {"one": ("passed", None)}
+    path = source / "pyproject.toml"
+    path.write_text(
+        path.read_text("utf-8").replace("test-groups = ['test']", "test-groups = ['tests']")
+    )
+    err = builds(code=2).err
+    assert "[dependency-groups] has no group 'tests'" in err
+    assert "did you mean 'test'?" in err
+
+
+@pytest.mark.usefixtures("x86_64_gcc")
+@emulates
+def test_the_oldest_cpu_of_a_label(tmp_path: Path) -> None:
+    """A wheel labelled v2 with the code of v3, and a null wheel with AVX2, die with SIGILL."""
+    source = example("meson", tmp_path)
+    code = "import polywheel_example_meson as m; assert list(m.axpy(2.0, [1.0] * 33, [1.0] * 33)) == [3.0] * 33"
+    (source / "check.py").write_text(
+        f"import subprocess, sys\n{code}\nsubprocess.run([sys.executable, '-c', {code!r}], check=True)\n",
+        encoding="utf-8",
+    )
+    with_tests(
+        source,
+        'test-command = "python {project}/check.py"\nemulate = true',
+        f"""
+[variant.variants.x86_64_v2]
+x86_64.level = ["v2"]
+[variant.variants.x86_64_v4]
+x86_64.level = ["v4"]
+[tool.polywheel.setup."x86_64 :: level :: v2"]
+cflags = ["-march=x86-64-v2"]
+[tool.polywheel.setup."x86_64 :: level :: v4"]
+cflags = ["-march=x86-64-v4"]
+[tool.polywheel.matrix]
+python = ["{HERE}"]
+null = true
+plain = true
+variants = ["*"]
+""",
+    )
+    builds = Builds(source, tmp_path / "out")
+    report = builds().report
+    tests = {str(job["label"]): job["test"] for job in report["jobs"]}
+    assert {name: test["state"] for name, test in tests.items()} == {
+        **dict.fromkeys(("None", "null", "x86_64_v1", "x86_64_v2", "x86_64_v3"), "passed"),
+        "x86_64_v4": "skipped",
+    }
+    assert tests["x86_64_v2"]["cpu"] == "Nehalem"
+    assert tests["x86_64_v3"]["cpu"].startswith("Haswell")
+    assert "no CPU model is known" in tests["x86_64_v4"]["reason"]
+    # The same code with the wrong labels.
+    path = source / "pyproject.toml"
+    text = path.read_text("utf-8").replace('"-march=x86-64-v2"', '"-march=x86-64-v3"')
+    path.write_text(text, encoding="utf-8")
+    file = source / "src" / "axpy.c"
+    file.write_text(
+        file.read_text("utf-8").replace(
+            "static void\naxpy_loop", '__attribute__((target("avx2")))\nstatic void\naxpy_loop'
+        ),
+        encoding="utf-8",
+    )
+    results = results_of(builds, "--select=null x86_64_v2 x86_64_v3", code=1)
+    killed = (
+        "failed",
+        "test-command was killed by SIGILL: an instruction that this CPU does not have",
+    )
+    assert results["x86_64_v3"] == ("passed", None)
+    assert results["x86_64_v2"][0] == results["null"][0] == "failed"
+    assert results["null"] == killed or "exit code 1" in str(results["null"])
+
+
+@posix
+@emulates
+def test_a_test_that_does_not_run_on_the_emulated_cpu(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one")
+    with_tests(source, "test-command = 'true'\nemulate = true")
+    builds = Builds(source, tmp_path / "out")
+    ((state, reason),) = results_of(builds, code=1).values()
+    assert state == "failed"
+    assert "nothing ran on the emulated CPU" in str(reason)
+
+
+@posix
+def test_wheels_that_exist_already(tmp_path: Path) -> None:
+    source = demo(tmp_path / "demo", "one", "two")
+    with_tests(source, "test-command = 'test $POLYWHEEL_VARIANT_LABEL = one'")
+    builds = Builds(source, tmp_path / "out")
+    builds("--no-tests")
+    before = builds.wheels
+    plan = tmp_path / "plan.json"
+    plan.write_text(polywheel("matrix", "--json", cwd=source).stdout, encoding="utf-8")
+    report = tmp_path / "report.json"
+
+    def test(*options: str, code: int) -> str:
+        command = ("test", str(builds.out), "--plan", str(plan), "--report", str(report), *options)
+        done = polywheel(*command, cwd=source, check=False)
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    assert "tests: 1 passed, 1 failed" in test(code=1)
+    assert builds.wheels == before
+    states = {job["label"]: job["test"]["state"] for job in json.loads(report.read_text())["jobs"]}
+    assert states == {"one": "passed", "two": "failed"}
+    assert "tests: 1 passed" in test("--select", "one", code=0)
+    next(builds.out.glob("*-one.whl")).unlink()
+    assert "has no wheel of it" in test("--select", "one", code=1)
+    shutil.copy(next(builds.out.glob("*-two.whl")), builds.out / next(iter(before)))
+    assert "the filename has the label 'one'" in test("--select", "one", code=1)
