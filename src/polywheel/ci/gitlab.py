@@ -5,6 +5,7 @@ It does not contain the matrix: every pipeline creates the plan, in a child pipe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.ci.time_limits import gitlab_timeout
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, parse_size
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, nearest, os_error_as
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.ci import GitLabSettings
 from polywheel.model.plan import Plan
+from polywheel.system.files import read_regular
 
 FILE = ".gitlab/polywheel.yml"
 _WILDCARDS = frozenset("*?[]{}$\\")
 """Characters that GitLab reads as wildcards or variables in the name of an included file. They can't be escaped."""
+_TOP_LEVEL_KEY = re.compile(r"""^["']?([^\s"'#:][^\n"'#:]*)["']?[ \t]*:(?:\s|$)""", re.MULTILINE)
+"""A key of a YAML file, without blanks before it."""
+_MAX_INCLUDED = 4 * 1024 * 1024
+"""Maximum size of an included file in bytes. GitLab accepts less."""
 _DEFAULTS = GitLabSettings()
 
 
@@ -57,7 +63,10 @@ def gitlab_include(
 
 
 def check_included_files(settings: GitLabSettings, root: Path) -> None:
-    """Raise ConfigError if a file of ``include`` is not in the repository, of which ``root`` is the root folder."""
+    """Raise ConfigError if a file of ``include`` is not in the repository, of which ``root`` is the root folder, or if
+    these files do not have the job of ``extends``.
+    """
+    texts = []
     for number, path in enumerate(settings.include):
         # Globs are GitLab's own.
         if _WILDCARDS.isdisjoint(path) and not (root / path.removeprefix("/")).is_file():
@@ -66,6 +75,26 @@ def check_included_files(settings: GitLabSettings, root: Path) -> None:
                 at=f"{settings.at}.include[{number}]",
                 hint=f"paths start at the root of the repository, {root}",
             )
+        if not _WILDCARDS.isdisjoint(path):
+            continue
+        with os_error_as(
+            ConfigError, f"{path} can't be read", at=f"{settings.at}.include[{number}]"
+        ):
+            content = read_regular(root / path.removeprefix("/"), limit=_MAX_INCLUDED)
+        if not content.lstrip().startswith(
+            b"{"
+        ):  # the keys of JSON are not at the beginning of a line
+            texts.append(content.decode("utf-8", errors="replace"))
+    names = [name for text in texts for name in _TOP_LEVEL_KEY.findall(text)]
+    # Globs are for GitLab, and a file may include others.
+    complete = len(texts) == len(settings.include)
+    if settings.extends is not None and complete and not {settings.extends, "include"} & {*names}:
+        hidden = [name for name in names if name.startswith(".")]
+        raise ConfigError(
+            f"the files of include have no job {settings.extends!r}",
+            at=f"{settings.at}.extends",
+            hint=nearest(settings.extends, hidden),
+        )
 
 
 def check_gitlab_publication(

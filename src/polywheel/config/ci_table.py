@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
+
+from packaging.utils import canonicalize_name
 
 from polywheel.config.declaration import (
     MEMORY,
@@ -13,11 +15,19 @@ from polywheel.config.declaration import (
     duration,
     integer,
     matching,
+    pattern_schema,
     text,
     texts,
 )
 from polywheel.config.project import Project, look_up
-from polywheel.config.reader import Problems, Table
+from polywheel.config.reader import (
+    Problems,
+    Table,
+    parse_requirement,
+    parse_size,
+    requirement,
+    size,
+)
 from polywheel.errors import ConfigError
 from polywheel.model.ci import CiSettings, GitHubSettings, GitLabSettings
 from polywheel.model.matrix import LOWEST_PYTHON, can_build
@@ -26,7 +36,62 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HIDDEN_JOB = re.compile(r"\.[A-Za-z0-9_.:-]+")
 _URL = re.compile(r"https://[!-~]+")
 _REF = re.compile(r"[A-Za-z0-9_.*?!+@\[\]/-]+")
-_CRON = re.compile(r"[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_CRON_FIELDS: tuple[tuple[str, int, int, Sequence[str]], ...] = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("day of the week", 0, 6, _DAYS),
+)
+"""The fields of a time, with their lowest and highest values and the names of values, from the lowest."""
+_CRON_PART = re.compile(
+    r"(?:\*|([0-9]{1,2}|[A-Z]{3})(?:-([0-9]{1,2}|[A-Z]{3}))?)(?:/([1-9][0-9]?))?"
+)
+_UNITS = frozenset(
+    [
+        *[
+            "s",
+            "sec",
+            "secs",
+            "second",
+            "seconds",
+            "m",
+            "min",
+            "mins",
+            "minute",
+            "minutes",
+            "h",
+            "hr",
+            "hrs",
+            "hour",
+            "hours",
+            "d",
+            "day",
+            "days",
+        ],
+        *[
+            "w",
+            "wk",
+            "wks",
+            "week",
+            "weeks",
+            "mo",
+            "mos",
+            "month",
+            "months",
+            "y",
+            "yr",
+            "yrs",
+            "year",
+            "years",
+        ],
+    ]
+)
+"""The units of durations that GitLab reads (https://github.com/hpoydar/chronic_duration)."""
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)|[a-z]+|\S")
+_LEAST_CACHE = 1 << 20
 _ACTION = re.compile(r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _LONGEST_NAME = 255
 _MOST_MINUTES = 5 * 24 * 60
@@ -72,9 +137,65 @@ def _pattern(value: str, *, at: str) -> str:
 
 
 def _cron(value: str, *, at: str) -> str:
-    if not _CRON.fullmatch(value):
+    fields = value.split(" ")
+    if len(fields) != len(_CRON_FIELDS):
         hint = "expected five fields, for example '0 3 * * 1'"
         raise ConfigError(f"malformed time {value!r}", at=at, hint=hint)
+    for field, (noun, least, most, names) in zip(fields, _CRON_FIELDS, strict=True):
+        if not all(_is_cron_part(part, least, most, names) for part in field.split(",")):
+            also = f", or {names[0]} to {names[-1]}" if names else ""
+            raise ConfigError(
+                f"malformed {noun} {field!r} in the time {value!r}",
+                at=at,
+                hint=f"expected *, or numbers from {least} to {most}{also}, as in 1,3 or 1-3 or */2",
+            )
+    return value
+
+
+def _is_cron_part(text: str, least: int, most: int, names: Sequence[str]) -> bool:
+    match = _CRON_PART.fullmatch(text.upper())
+    if match is None:
+        return False
+    numbers = {name: number for number, name in enumerate(names, least)}
+    values = [
+        numbers.get(value, int(value) if value.isdigit() else -1)
+        for value in match.group(1, 2)
+        if value is not None
+    ]
+    return values == sorted(values) and all(least <= value <= most for value in values)
+
+
+def _cache_size(value: str, *, at: str) -> str:
+    if (parse_size(size(value, at=at)) or 0) < _LEAST_CACHE:
+        hint = "cache = false keeps no cache"
+        raise ConfigError(f"expected a size of at least 1M, found {value!r}", at=at, hint=hint)
+    return value
+
+
+def _gitlab_duration(value: str, *, at: str) -> str:
+    parts = [*_DURATION_PART.finditer(_line(value, at=at).lower())]
+    known = all(part[1] or part[0] in _UNITS or part[0] in {"and", ","} for part in parts)
+    if value != "never" and not (known and parts[0][1]):
+        hint = "for example '1 week', '2 hrs 20 min', or 'never'"
+        raise ConfigError(f"malformed duration {value!r}", at=at, hint=hint)
+    return value
+
+
+def _polywheel(value: str, *, at: str) -> str:
+    text = requirement(_long_line(value, at=at), at=at)
+    if canonicalize_name(parse_requirement(text).name) != "polywheel":
+        hint = "for example 'polywheel[cli]==1.2'"
+        raise ConfigError(f"{value!r} is not a requirement of polywheel", at=at, hint=hint)
+    return text
+
+
+def _hidden_job(value: str, *, at: str) -> str:
+    if not _HIDDEN_JOB.fullmatch(value):
+        what = f"{value!r} is not the name of a hidden job"
+        raise ConfigError(what, at=at, hint="for example '.wheels'")
+    if value.startswith(".polywheel"):
+        what = f"{value!r} is a name of the generated file"
+        raise ConfigError(what, at=at, hint="give your job another name, for example '.wheels'")
     return value
 
 
@@ -101,15 +222,15 @@ GITLAB = SettingsTable(
     check=_check_gitlab,
     image=text(_line),
     tags=texts(_line),
-    requirement=text(_long_line),
+    requirement=text(_polywheel),
     include=texts(_line),
-    extends=matching(_HIDDEN_JOB, "{!r} is not the name of a hidden job", "for example '.wheels'"),
+    extends=text(_hidden_job, pattern_schema(_HIDDEN_JOB)),
     rules=texts(_long_line),
     changes=texts(_line),
     max_jobs=integer(1, _MOST_JOBS),
-    cache_size=MEMORY,
+    cache_size=text(_cache_size, MEMORY.schema),
     timeout=duration(),
-    expire_in=text(_line),
+    expire_in=text(_gitlab_duration),
     publish_rules=texts(_long_line),
     environment=text(_line),
     repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
@@ -129,7 +250,7 @@ GITHUB = SettingsTable(
     timeout_minutes=integer(20, _MOST_MINUTES),
     setup_action=text(_local_action),
     after_build_action=text(_local_action),
-    cache_size=MEMORY,
+    cache_size=text(_cache_size, MEMORY.schema),
     artifact_prefix=matching(re.compile(r"[A-Za-z0-9_.-]{0,64}"), "malformed prefix {!r}"),
     environment=text(_line),
     repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),

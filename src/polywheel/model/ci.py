@@ -108,10 +108,11 @@ class GitHubSettings:
     """
 
     branches: tuple[str, ...] = ("main", "master")
-    """Wheels are built for pushes to these branches. Globs are possible. The option is `--branch`."""
+    """Wheels are built for pushes to these branches. Globs are possible. An empty list means none. The option is
+    `--branch`."""
 
     tags: tuple[str, ...] = ("v*",)
-    """Globs of tags for which wheels are built and published. The option is `--tag`."""
+    """Globs of tags for which wheels are built and published. An empty list means none. The option is `--tag`."""
 
     paths: tuple[str, ...] = ()
     """Globs of files, as in `on: push: paths`. For pushes to branches and pull requests, wheels are built only

@@ -216,6 +216,24 @@ def test_included_files_are_there_unless_gitlab_looks_for_them(tmp_path: Path) -
     assert caught.value.problems[0].at == "x.include[3]"
 
 
+def test_included_files_have_the_job_that_builds_extend(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(
+        '# .weels:\n.wheels:\n  .weels: 1\n".x y": {}\n', encoding="utf-8"
+    )
+    for name in (".wheels", ".x y"):
+        check_included_files(GitLabSettings(include=("a.yml",), extends=name), tmp_path)
+    settings = GitLabSettings(include=("a.yml",), extends=".weels", at="x")
+    with pytest.raises(ConfigError, match=r"files of include have no job '\.weels'") as caught:
+        check_included_files(settings, tmp_path)
+    assert caught.value.problems[0].at == "x.extends"
+    assert caught.value.problems[0].hint == "did you mean '.wheels'?"
+    # The job may be in files that only GitLab finds.
+    check_included_files(replace(settings, include=("a.yml", "ci/*.yml")), tmp_path)
+    for text in ("include: [c.yml]\n", '{ ".weels": {} }'):
+        (tmp_path / "b.yml").write_text(text, encoding="utf-8")
+        check_included_files(replace(settings, include=("a.yml", "b.yml")), tmp_path)
+
+
 def test_settings_of_an_upload_that_does_not_happen_are_named(tmp_path: Path) -> None:
     plan = expanded(tmp_path)
     project = read_project(tmp_path, variants=True)

@@ -93,6 +93,23 @@ def test_actions_that_the_repository_lacks_are_named_together_if_they_run(
 
 
 @pytest.mark.parametrize(
+    ("settings", "push"),
+    [
+        ("branches = []", '  push:\n    tags: ["v*"]\n'),
+        ("tags = []", '  push:\n    branches: ["main", "master"]\n'),
+        ('branches = []\ntags = []\npaths = ["src/**"]', ""),
+    ],
+)
+def test_no_branches_or_no_tags(
+    settings: str, push: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"{PROJECT}[tool.polywheel.ci.github]\n{settings}\n"
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", "github", str(tmp_path), "-o", "-"]) == 0
+    assert f"on:\n{push}  pull_request:\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "to_pypi"),
     [
         ("github", [], True),

@@ -61,6 +61,25 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
             "expected at most 255 characters, found 256",
         ),
         ("[tool.polywheel.ci.gitlab]\nsdist-check = true", "gitlab.sdist-check", "without sdist"),
+        *(
+            (f"[tool.polywheel.ci.gitlab]\n{setting}", f"gitlab.{key}", what)
+            for setting, key, what in (
+                (
+                    "requirement = 'numpy'",
+                    "requirement",
+                    "'numpy' is not a requirement of polywheel",
+                ),
+                ("requirement = 'polywheel[cli]=>1'", "requirement", "malformed requirement"),
+                ("expire-in = '1 wek'", "expire-in", "malformed duration '1 wek'"),
+                ("expire-in = 'week'", "expire-in", "malformed duration 'week'"),
+                ("cache-size = '1'", "cache-size", "expected a size of at least 1M, found '1'"),
+                (
+                    "include = ['x']\nextends = '.polywheel'",
+                    "extends",
+                    "'.polywheel' is a name of the generated file",
+                ),
+            )
+        ),
         ("[tool.polywheel.ci.gitlab]\nmax-jobs = 0", "gitlab.max-jobs", "from 1 to 10000"),
         ("[tool.polywheel.ci.gitlab]\nimage = ''", "gitlab.image", "found an empty one"),
         (
@@ -130,12 +149,28 @@ def test_options_replace_settings_for_gitlab(tmp_path: Path) -> None:
         ("timeout-minutes = 30.5", "github.timeout-minutes", "whole number"),
         ("timeout = 300", "github.timeout", "unknown key"),
         ("schedule = ['daily']", "github.schedule", "malformed time 'daily'"),
-        ("schedule = ['0 3 * * 1\\n']", "github.schedule", "malformed time"),
+        ("schedule = ['0 3 * * 1\\n']", "github.schedule", "malformed day of the week"),
         ("setup-action = 'actions/x@v1'", "github.setup-action", "is not the folder of an action"),
         ("setup-action = './a/../../b'", "github.setup-action", "is not the folder of an action"),
         ("artifact-prefix = 'a/b'", "github.artifact-prefix", "malformed prefix 'a/b'"),
         ("branches = ['${{ x }}']", "github.branches", "malformed pattern"),
         ("password-secret = 'a b'", "github.password-secret", "not the name of a secret"),
+        ("cache-size = '900k'", "github.cache-size", "at least 1M"),
+        (
+            "schedule = ['0 3 * * 8']",
+            "github.schedule[0]",
+            "malformed day of the week '8' in the time",
+        ),
+        ("schedule = ['61 3 * * 1']", "github.schedule[0]", "malformed minute '61' in the time"),
+        ("schedule = ['0 5-3 * * 1']", "github.schedule[0]", "malformed hour '5-3' in the time"),
+        ("schedule = ['0 3 0 * 1']", "github.schedule[0]", "malformed day of the month '0' in"),
+        ("schedule = ['0 3 1 FOO 1']", "github.schedule[0]", "malformed month 'FOO' in the time"),
+        (
+            "schedule = ['0 3 * * MON-']",
+            "github.schedule[0]",
+            "malformed day of the week 'MON-' in",
+        ),
+        ("schedule = ['0 3 * *']", "github.schedule[0]", "malformed time '0 3 * *'"),
         ("runner = ''", "github.runner", "found an empty one"),
         ("cache-sice = '1G'", "github.cache-sice", "unknown key"),
     ],
@@ -157,3 +192,29 @@ def test_an_option_without_effect_is_named_as_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         github(tmp_path, "", environment="x")
     assert [problem.at for problem in caught.value.problems] == ["--environment"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            f'[tool.polywheel.ci.github]\nschedule = ["{time}"]'
+            for time in ("*/15 0-6,12 1 JAN,mar MON-FRI", "0 3 * * 0", "59 23 31 12 6/2")
+        ),
+        *(
+            f'[tool.polywheel.ci.gitlab]\nexpire-in = "{duration}"'
+            for duration in (
+                "42",
+                "3 mins 4 sec",
+                "2h20min",
+                "47 yrs 6 mos and 4d",
+                "never",
+                "1.5 days",
+            )
+        ),
+        '[tool.polywheel.ci.gitlab]\nrequirement = "PolyWheel[cli] @ https://a.example/p.whl"',
+        '[tool.polywheel.ci.gitlab]\ncache-size = "1M"',
+    ],
+)
+def test_values_that_ci_systems_accept(line: str, tmp_path: Path) -> None:
+    assert read(tmp_path, f"{line}\n") != CiSettings()
