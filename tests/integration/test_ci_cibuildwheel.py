@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,13 +130,15 @@ def test_the_path_of_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> 
         assert env["CIBW_BEFORE_BUILD"] == "cd './inner $HOME' && sh {package}/x.sh"
 
 
-def run_step(job: dict[str, Any], entry: dict[str, Any], folder: Path, **env: str) -> str:
-    """Run the step that runs cibuildwheel, and return its output."""
+def run_step(
+    job: dict[str, Any], entry: dict[str, Any], folder: Path, *, first: str = "", **env: str
+) -> str:
+    """Run the step that runs cibuildwheel, after some lines of Python. Return its output."""
     (step,) = [step for step in job["steps"] if step.get("shell") == "python"]
     functions = {"toJSON": lambda value: json.dumps(value, indent=2)}
     values = filled(step["env"], {"matrix": entry}, functions)
     env = {**job["env"], **values, "RUNNER_TEMP": str(folder / "temporary"), **env}
-    done = run([sys.executable, "-c", step["run"]], cwd=folder, env=env, check=False)
+    done = run([sys.executable, "-c", first + step["run"]], cwd=folder, env=env, check=False)
     assert done.returncode == 1
     return done.stdout
 
@@ -155,17 +158,32 @@ def test_runs_that_share_a_job(tmp_path: Path) -> None:
     assert "builds for 2 targets and images do not fit into 1 jobs" in one_job
 
 
+def test_a_run_with_wrong_options_does_not_stop_the_next(tmp_path: Path) -> None:
+    text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64"]\nwheel-tag')
+    text = f"[tool.cibuildwheel]\nskip = 'cp31{{1,2}}-*'\n{text}"
+    job = load(workflow(tmp_path, text, "--max-jobs=1"))["jobs"]["build-linux-x86-64"]
+    (entry,) = job["strategy"]["matrix"]["include"]
+    entry["runs"][0]["CIBW_BUILD_FRONTEND"] = "none"
+    output = run_step(job, entry, tmp_path)
+    assert output.count("::error::cibuildwheel would not build cp311-manylinux_x86_64\n") == 2
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the container engine is a shell script")
-def test_a_run_that_takes_too_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupts", ["obeyed", "ignored"])
+def test_a_run_that_takes_too_long(interrupts: str, tmp_path: Path) -> None:
     """Because of a container engine that hangs. The next run starts."""
-    write_project(tmp_path / "bin", {"docker": "#!/bin/sh\nexec sleep 60\n"})
+    write_project(tmp_path / "bin", {"docker": "#!/bin/sh\nexec sleep 120\n"})
     (tmp_path / "bin" / "docker").chmod(0o755)
     text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64"]\nwheel-tag')
     text += "[tool.polywheel.targets.linux-x86_64]\njob-timeout = 1.5\n"
     job = load(workflow(tmp_path, text, "--max-jobs=1"))["jobs"]["build-linux-x86-64"]
     (entry,) = job["strategy"]["matrix"]["include"]
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    output = run_step(job, entry, tmp_path, PATH=path)
+    ignore = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    first = ignore if interrupts == "ignored" else ""
+    began = time.monotonic()
+    output = run_step(job, entry, tmp_path, first=first, PATH=path)
+    assert time.monotonic() - began < 55, "the engine was not killed"
     assert output.count("::error::a run took longer than 2 seconds\n") == 2
 
 
