@@ -28,6 +28,7 @@ COMMANDS = {
     "finalize": "add labels back to wheel filenames after cibuildwheel or auditwheel",
     "repair": "run auditwheel or a similar tool on a variant wheel",
     "show": "show the variant metadata of wheels and check it",
+    "audit": "compare the machine code of wheels with their labels",
     "index": "write variants.json files and a simple index for a folder of wheels",
     "explain": "show which wheel an installer chooses for a machine, and why",
     "providers": "show the variant providers of a project and what this machine supports",

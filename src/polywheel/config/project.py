@@ -26,7 +26,7 @@ from polywheel.config.wheel_tests import WHEEL_TESTS
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import NO_TESTS, WheelTests
 from polywheel.model.setup import BackendProfile, SetupRule
-from polywheel.model.variant import NAMESPACE, VariantMetadata
+from polywheel.model.variant import NAMESPACE, VariantMetadata, VariantProperty
 from polywheel.system.files import read_regular
 from polywheel.system.terminal import join_first
 
@@ -66,6 +66,30 @@ _PROVIDER = SettingsTable(
     requires=REQUIREMENTS,
     plugin_api=REFERENCE,
     query=choice(("plugin", "preset", "never"), "query"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditSettings:
+    """``[tool.polywheel.audit]``: what `polywheel audit` admits in the wheels of this project."""
+
+    allow: tuple[str, ...] = ()
+    """Functions that run only after a check of the processor which polywheel does not recognize, as `FILE` or
+    `FILE:FUNCTION`. Both are globs: `demo/_core.*:*_avx2`."""
+
+    baseline: tuple[VariantProperty, ...] = ()
+    """Properties of every machine that the project supports, such as `x86_64 :: level :: v2`: wheels without a label
+    may use its instructions. A label with the same feature wins."""
+
+
+def _check_audit(table: Table, settings: AuditSettings) -> None:
+    for pattern in settings.allow:
+        if not pattern.partition(":")[0]:
+            table.wrong("allow", f"the pattern {pattern!r} names no file", "expected FILE:FUNCTION")
+
+
+_AUDIT = SettingsTable(
+    "audit", AuditSettings, check=_check_audit, baseline=texts(VariantProperty.parse)
 )
 
 
@@ -111,6 +135,9 @@ class Settings:
     tests: WheelTests = NO_TESTS
     """How the wheels of all targets are tested. Targets and overrides can have other settings."""
 
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    """What `polywheel audit` admits in the wheels of this project."""
+
     has_matrix: bool = False
     """Whether the project has a matrix. If so, not all labels are known here."""
 
@@ -139,6 +166,7 @@ SETTINGS = SettingsTable(
     setup=SETUP_RULES,
     presets=texts(_preset_name),
     backend=OWN_PROFILE,
+    audit=_AUDIT,
 )
 
 

@@ -203,6 +203,9 @@ def _read_rule(table: Table, key: str) -> SetupRule | None:
 FEATURES = by_name(SettingsTable(None, FeatureValues, values=names(VALUE)), FEATURE)
 """``[features]`` of a preset."""
 
+EXTENSIONS = by_name(by_name(TEXTS, VALUE), FEATURE)
+"""``[extensions]`` of a preset."""
+
 FILES = by_name(
     SettingsTable(
         None,

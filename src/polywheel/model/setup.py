@@ -177,6 +177,10 @@ class Preset:
     cpu_models: Mapping[str, CpuModel] = field(default_factory=dict)
     """The oldest CPU that a property admits, by ``feature :: value``; for other wheels by ``*``."""
 
+    extensions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By feature and value: the instruction set extensions that code may use, and other values that it
+    implies, as ``feature :: value``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpuModel:

@@ -10,7 +10,7 @@ from pathlib import Path
 from polywheel.config.declaration import SettingsTable, by_name
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems, Table
-from polywheel.config.setup_table import FEATURES, FILES, read_setup_rules
+from polywheel.config.setup_table import EXTENSIONS, FEATURES, FILES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.model.setup import CpuModel, Preset
@@ -61,6 +61,7 @@ def _read(path: Path) -> Preset:
         rules=read_setup_rules(table, "setup"),
         plugins=table.strings("plugins") or (),
         files=FILES.read(table, "files"),
+        extensions=EXTENSIONS.read(table, "extensions"),
         version_libraries=table.strings("version-libraries") or (),
         cpu_models=_CPU_MODELS.read(table, "cpu-models"),
     )

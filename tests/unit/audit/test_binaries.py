@@ -80,9 +80,9 @@ def test_an_elf_file() -> None:
         (".text", CODE_AT, b"\xc3\x90\xc3\xc3")
     ]
     assert binary.symbols == (
-        Symbol("add", CODE_AT, 1),
-        Symbol("also_add", CODE_AT, 1),
-        Symbol("pick", CODE_AT + 2, 1, is_ifunc=True),
+        Symbol("add", CODE_AT, 1, is_exported=True),
+        Symbol("also_add", CODE_AT, 1, is_exported=True),
+        Symbol("pick", CODE_AT + 2, 1, is_ifunc=True, is_exported=True),
     )
     assert binary.starts == (CODE_AT, CODE_AT + 2)
     assert binary.libraries == ("libopenblas.so.0", "libm.so.6")

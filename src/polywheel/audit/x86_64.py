@@ -1,0 +1,338 @@
+"""Machine code for x86-64: the instruction set extensions of functions, and what functions refer to.
+
+iced decodes the instructions and knows the extensions of each. Functions are decoded from their start to their end.
+Data between them (jump tables of MSVC, constants in assembly code) decodes to nonsense, see :func:`_plausible`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from polywheel.audit.binaries import Binary, Format, Section
+from polywheel.audit.code import Code, Function, Use, code_of
+from polywheel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from iced_x86 import Instruction
+
+_BASELINE = {
+    # x86-64-v1: x86-64 psABI, "Micro-Architecture Levels"
+    *("INTEL8086", "INTEL186", "INTEL286", "INTEL386", "INTEL486", "IA64", "X64", "CPUID", "TSC"),
+    *("FPU", "FPU287", "FPU387", "MMX", "SSE", "SSE2", "CMOV", "CX8", "FXSR", "SYSCALL", "SEP"),
+    *("MSR", "MULTIBYTENOP", "PAUSE", "CLFSH", "RDPMC"),
+    # Hints, which older processors ignore.
+    *("CET_IBT", "CET_SS", "PREFETCHW", "PREFETCHWT1", "PREFETCHITI", "CLDEMOTE", "HLE", "MPX"),
+}
+"""Names of iced for what every processor executes."""
+_NAMES = {
+    "AVX_VNNI": "AVX-VNNI",
+    "D3NOW": "3DNow!",
+    "D3NOWEXT": "3DNow!",
+    "HLE_OR_RTM": "RTM",
+    "SSE4_1": "SSE4.1",
+    "SSE4_2": "SSE4.2",
+}
+"""The usual names, where those of iced are others."""
+_DATA = {
+    *("INTEL8086_ONLY", "INTEL286_ONLY", "INTEL386_ONLY", "INTEL386_A0_ONLY", "INTEL486_A_ONLY"),
+    *("UMOV", "OSS", "CYRIX_D3NOW", "CYRIX_FPU", "CYRIX_SMM", "CYRIX_SMINT", "CYRIX_SMINT_0F7E"),
+    *("CYRIX_SHR", "CYRIX_DDI", "CYRIX_EMMI", "CYRIX_DMI", "CENTAUR_AIS", "SMM", "KNC", "TDX"),
+    *("FPU287XL_ONLY", "FPU387SL_ONLY", "MOV_TR", "PCOMMIT", "UDBG", "VMX", "SVM", "SEV_ES"),
+    *("SEV_SNP", "SKINIT", "SKINIT_OR_SVM", "SMX", "INVEPT", "INVVPID", "INVPCID", "SGX1", "SMAP"),
+    *("PCONFIG", "MCOMMIT", "INVLPGB", "CL1INVMB", "FRED", "LKGS", "RMPQUERY", "MSRLIST", "TSE"),
+    *("WRMSRNS", "WBNOINVD", "HRESET", "PADLOCK_UNDOC", "MONITOR", "LWP"),
+}
+"""Names of iced for what programs do not contain: where it occurs, the bytes are data."""
+_RARE = (
+    *("IN_", "OUT_", "INSB", "INSW", "INSD", "OUTS", "HLT", "CLI", "STI", "IRET", "RETF", "INT1"),
+    *("ENTER", "XLAT", "LOOP", "CALLF", "JMPF", "CALL_M", "JMP_M16", "LDS", "LES", "ARPL", "LFS"),
+)
+"""As ``_DATA``, the beginnings of names of instructions."""
+
+_PLAIN, _JUMP, _CALL, _MEMORY, _EXTENSION, _ASKS_CPU, _NONSENSE, _UNKNOWN = range(8)
+"""Kinds of instructions. All but those of the first three may refer to memory."""
+_FEW = 8
+"""If a function uses extensions in no more than this many instructions, it may be data."""
+_LONGEST = 15
+"""Bytes of an instruction."""
+
+
+class _Iced:
+    """The library iced, and the kinds of the instructions that it has decoded."""
+
+    def __init__(self) -> None:
+        try:
+            import iced_x86
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "the audit of code for x86-64 needs the package iced-x86",
+                hint="pip install 'polywheel[audit]'; on other processors than x86-64, "
+                "pip install iced-x86, which needs Rust",
+            ) from None
+        self.decoder = iced_x86.Decoder
+        self.flows = iced_x86.FlowControl
+        self._op_code_info = iced_x86.OpCodeInfo
+        self._formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
+        self._names = _names_by_number(iced_x86.Code)
+        self._features = _names_by_number(iced_x86.CpuidFeature)
+        operands = _names_by_number(iced_x86.OpCodeOperandKind)
+        self._memory = {number for number, name in operands.items() if "MEM" in name}
+        self.kinds = bytearray([_UNKNOWN]) * (max(self._names) + 1)
+        self.extensions: dict[int, tuple[str, ...]] = {}
+        """By the number of an instruction."""
+
+    def classify(self, instruction: Instruction) -> int:
+        """Return the kind of an instruction, and remember it and its extensions."""
+        kind = self._kind(instruction)
+        self.kinds[instruction.code] = kind
+        return kind
+
+    def _kind(self, instruction: Instruction) -> int:
+        code, flow = instruction.code, instruction.flow_control
+        name = self._names[code]
+        features = {self._features[number] for number in instruction.cpuid_features()}
+        if name in {"CPUID", "XGETBV"}:
+            return _ASKS_CPU
+        if (
+            instruction.is_invalid
+            or instruction.is_privileged
+            or features & _DATA
+            or name.startswith(_RARE)
+        ):
+            return _NONSENSE
+        beyond = sorted({_NAMES.get(feature, feature) for feature in features - _BASELINE})
+        # Compilers emit TZCNT for BSF: older processors ignore its prefix, and the result is the same.
+        if beyond and not name.startswith("TZCNT"):
+            self.extensions[code] = tuple(beyond)
+            return _EXTENSION
+        flows = self.flows
+        if flow in {flows.UNCONDITIONAL_BRANCH, flows.CONDITIONAL_BRANCH, flows.CALL}:
+            return _CALL if flow == flows.CALL else _JUMP
+        refers = self._memory.intersection(self._op_code_info(code).op_kinds())
+        return _MEMORY if refers else _PLAIN
+
+    def text(self, instruction: Instruction) -> str:
+        return str(self._formatter.format(instruction))
+
+
+def _names_by_number(constants: object) -> dict[int, str]:
+    return {number: name for name, number in vars(constants).items() if isinstance(number, int)}
+
+
+@cache
+def _load_iced() -> _Iced:
+    return _Iced()
+
+
+def decode(binary: Binary) -> Code:
+    """Decode the code of a file. Raises ConfigError if iced-x86 is missing."""
+    functions: list[Function] = []
+    for section in binary.code:
+        functions += _Sweep(binary, section).functions()
+    return code_of(functions)
+
+
+def instruction_text(binary: Binary, address: int) -> str:
+    """Return the instruction at an address as text."""
+    iced = _load_iced()
+    for section in binary.code:
+        at = address - section.address
+        if 0 <= at < len(section.content):
+            content = bytes(section.content[at : at + _LONGEST])
+            return iced.text(iced.decoder(64, content, ip=address).decode())
+    return ""
+
+
+class _Sweep:
+    """The functions of one section."""
+
+    def __init__(self, binary: Binary, section: Section) -> None:
+        self._iced = _load_iced()
+        self._content = section.content
+        self._first, self._last = section.address, section.address + len(section.content)
+        known = (*binary.starts, *binary.pointers.values())
+        self._certain = {self._first, *(at for at in known if self._is_inside(at))}
+        self._starts = self._certain | {at for at in binary.ends if self._is_inside(at)}
+        self._targets: set[int] = set()
+        self._has_all_starts = binary.format is not Format.PE
+
+    def _is_inside(self, address: int) -> bool:
+        return self._first <= address < self._last
+
+    def functions(self) -> Iterator[Function]:
+        """Decode all functions. Those that contain the target of a call are split there.
+
+        What only follows a function, or is only read, may be data: its instructions do not count.
+        """
+        functions: dict[tuple[int, int], Function] = {}
+        for _ in range(3):
+            ordered = sorted(self._starts)
+            ranges = list(zip(ordered, [*ordered[1:], self._last], strict=True))
+            functions = {
+                limits: functions.get(limits) or self._function(*limits) for limits in ranges
+            }
+            if self._targets <= self._starts:
+                break
+            self._starts |= self._targets
+        for function in functions.values():
+            yield function if function.start in self._certain else replace(function, uses=())
+
+    def _function(self, start: int, end: int) -> Function:
+        content = bytes(self._content[start - self._first : end - self._first])
+        scan = _scan(self._iced, content, start)
+        uses, references = scan.uses, scan.places | scan.targets
+        self._targets.update(filter(self._is_inside, references))
+        # Functions without saved registers are not in the tables of PE files.
+        self._certain.update(
+            filter(self._is_inside, scan.targets if self._has_all_starts else references)
+        )
+        if scan.last is not None and self._continues(scan.last):
+            references.add(end)
+            self._certain.add(end)
+        if uses and (scan.has_nonsense or sum(use[0] for use in uses.values()) <= _FEW):
+            uses = _plausible(self._iced, content, start)
+        extensions = self._iced.extensions
+        return Function(
+            start,
+            end,
+            tuple(Use(extensions[code], count, offset) for code, (count, offset) in uses.items()),
+            array("Q", references),
+            scan.asks_cpu,
+        )
+
+    def _continues(self, last: Instruction) -> bool:
+        """Whether a function continues in the next one, after this instruction.
+
+        A call at the end does not return, and instructions without effect are padding.
+        """
+        flows, flow = self._iced.flows, last.flow_control
+        return flow == flows.CONDITIONAL_BRANCH or (
+            flow == flows.NEXT and not last.is_invalid and not last.op_code().is_nop
+        )
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A function, decoded from its start to its end."""
+
+    uses: dict[int, list[int]]
+    """Count and first address of instructions with extensions, by number."""
+
+    targets: set[int]
+    """Of calls and jumps to other functions."""
+
+    places: set[int]
+    """What else instructions refer to."""
+
+    last: Instruction | None = None
+    asks_cpu: bool = False
+    has_nonsense: bool = False
+
+
+def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901 -- runs for every instruction
+    """Decode a function."""
+    kinds, end = iced.kinds, start + len(content)
+    scan = _Scan({}, set(), set())
+    refer, uses = scan.places.add, scan.uses
+    instruction = None
+    for instruction in iced.decoder(64, content, ip=start):
+        code = instruction.code
+        kind = kinds[code]
+        if kind == _UNKNOWN:
+            kind = iced.classify(instruction)
+        if kind == _PLAIN:
+            continue
+        if kind <= _CALL:
+            target = instruction.near_branch_target
+            if kind == _CALL or not start <= target < end:
+                scan.targets.add(target)
+            continue
+        if instruction.is_ip_rel_memory_operand:
+            refer(instruction.ip_rel_memory_address)
+        if kind == _EXTENSION:
+            if code in uses:
+                uses[code][0] += 1
+            else:
+                uses[code] = [1, instruction.ip]
+        elif kind == _ASKS_CPU:
+            scan.asks_cpu = True
+        elif kind == _NONSENSE:
+            scan.has_nonsense = True
+    scan.last = instruction
+    return scan
+
+
+@dataclass(slots=True)
+class _Flow:
+    """Instructions that control reaches from some address."""
+
+    reached: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Number and kind, by address."""
+
+    ends: set[int] = field(default_factory=set)
+    """The addresses after jumps and returns."""
+
+    targets: list[int] = field(default_factory=list)
+    """The targets of jumps inside of the function that were not followed yet."""
+
+    data: set[int] = field(default_factory=set)
+    """Addresses that instructions read."""
+
+
+def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
+    """The uses of extensions in a function that are certainly code: count and first address, by number.
+
+    Code is what control reaches from the start of the function, and what follows it directly up to the end of a
+    block without nonsense: the landing pads of exceptions, and the targets of jump tables. A place that the
+    function reads as data is none of these.
+    """
+    flow = _Flow(targets=[start])
+    while flow.targets:
+        _follow(iced, content, start, flow.targets.pop(), flow)
+    blocks = sorted(flow.ends)
+    while blocks:
+        at = blocks.pop(0)
+        if at in flow.reached:
+            continue
+        block = _Flow()
+        _follow(iced, content, start, at, block)
+        is_whole = bool(block.ends) and all(kind != _NONSENSE for _, kind in block.reached.values())
+        if is_whole and block.reached.keys().isdisjoint(flow.data | flow.reached.keys()):
+            flow.reached |= block.reached
+            blocks += sorted(block.ends - flow.ends)
+            flow.ends |= block.ends
+    uses: dict[int, list[int]] = {}
+    for at in sorted(flow.reached):
+        code, kind = flow.reached[at]
+        if kind == _EXTENSION:
+            uses.setdefault(code, [0, at])[0] += 1
+    return uses
+
+
+def _follow(iced: _Iced, content: bytes, start: int, at: int, flow: _Flow) -> None:
+    """Decode from an address to the next jump or return."""
+    flows, end = iced.flows, start + len(content)
+    leaving = {flows.UNCONDITIONAL_BRANCH, flows.INDIRECT_BRANCH, flows.RETURN, flows.EXCEPTION}
+    for instruction in iced.decoder(64, content[at - start :], ip=at):
+        if instruction.ip in flow.reached:
+            return
+        kind = iced.kinds[instruction.code]
+        if kind == _UNKNOWN:
+            kind = iced.classify(instruction)
+        flow.reached[instruction.ip] = (instruction.code, kind)
+        if kind == _NONSENSE:
+            return
+        if kind > _CALL and instruction.is_ip_rel_memory_operand:
+            flow.data.add(instruction.ip_rel_memory_address)
+        kind_of_flow = instruction.flow_control
+        if kind_of_flow in {flows.CONDITIONAL_BRANCH, flows.UNCONDITIONAL_BRANCH}:
+            target = instruction.near_branch_target
+            if start <= target < end:
+                flow.targets.append(target)
+        if kind_of_flow in leaving:
+            flow.ends.add(instruction.next_ip)
+            return
