@@ -379,7 +379,7 @@ def refuse_changes(environment: Environment, *, by: str) -> Iterator[None]:
         try:
             yield
         finally:
-            changed = sorted(_changed_files(environment) - before)
+            changed = sorted({name for name, _ in _changed_files(environment) - before})
             if changed:
                 with suppress(OSError):
                     (environment.folder / _COMPLETE).unlink(missing_ok=True)
@@ -416,11 +416,16 @@ def _command_was_killed(folder: Path) -> bool:
     return not before <= {path.name for path in commands.iterdir()}
 
 
-def _changed_files(environment: Environment) -> set[str]:
-    """The files of an environment that are missing, new, or changed, except compiled Python files."""
+def _changed_files(environment: Environment) -> set[tuple[str, tuple[int, int] | None]]:
+    """The files of an environment that are missing, new, or changed, except compiled Python files.
+
+    Each with its size and time; None if it is missing.
+    """
     state = read_folder_state(environment.folder)
-    names = [] if state is None else [*state.missing, *state.new]
-    return {name for name in names if not name.endswith(_BYTECODE)}
+    if state is None:
+        return set()
+    names = {name for name in (*state.missing, *state.new) if not name.endswith(_BYTECODE)}
+    return {(name, state.current.get(name)) for name in names}
 
 
 def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:

@@ -20,12 +20,13 @@ NOTE = "polywheel-environment.json"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
-    """One that is complete, with one file."""
+    """One that is complete, with one file, and another file that a build has written."""
     folder = tmp_path / "env"
     folder.mkdir()
     (folder / "module.py").touch()
     record_files(folder)
     (folder / NOTE).touch()
+    (folder / "cache").touch()
     return Environment(folder=folder, python="", resolved=(), content="")
 
 
@@ -35,7 +36,7 @@ def test_compiled_files_are_no_change(environment: Environment) -> None:
     refuse_changed(environment)
 
 
-@pytest.mark.parametrize("name", ["module.py", "new.py"])
+@pytest.mark.parametrize("name", ["module.py", "new.py", "cache"])
 def test_a_change_is_refused_and_seen_by_other_builds(name: str, environment: Environment) -> None:
     with (
         pytest.raises(BuildError, match=f"test changed the build environment.*{name}"),
