@@ -106,12 +106,21 @@ def test_settings_of_pip_select_the_packages_of_a_build(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         wheel = tmp_path / folder / f"demo-{version}-py3-none-any.whl"
         wheel.write_bytes(installable(version))
-    source = fake_project(tmp_path / "app", "one", "two", name="app", requires=["demo"])
+    source = fake_project(
+        *(tmp_path / "app", "one", "two"),
+        name="app",
+        requires=["demo"],
+        files={"constraints.txt": "demo<2\n"},
+    )
     version = "python -c \"from importlib.metadata import version as v; print('demo', v('demo'))\""
     with_tables(
         source,
         override('"*"', f"before-build = '''{version}'''\nenvironment.PIP_NO_INDEX = '1'")
-        + override('"one"', "environment.PIP_FIND_LINKS = '$LINKS/old'")
+        + override(
+            '"one"',
+            "environment.PIP_FIND_LINKS = '$LINKS/old $LINKS/new'\n"
+            "environment.PIP_CONSTRAINT = '{project}/constraints.txt'",
+        )
         + override('"two"', "environment.PIP_FIND_LINKS = '$LINKS/new'"),
     )
     builds = Builds(source, tmp_path / "out", {"LINKS": str(tmp_path)})

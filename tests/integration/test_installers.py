@@ -229,6 +229,19 @@ def test_what_an_environment_is_known_by(
     assert (find_installer(os.environ).identity != before) == counts
 
 
+@pytest.mark.parametrize("name", ["PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_OVERRIDE"])
+def test_a_file_with_constraints_counts_by_its_content(name: str, tmp_path: Path) -> None:
+    """It may be in the source, whose copy has another path after each change."""
+    files = [tmp_path / "first", tmp_path / "second", tmp_path / "third"]
+    for file, text in zip(files, ("demo==1", "demo==1", "demo==2"), strict=True):
+        file.write_text(text, encoding="utf-8")
+    first, second, third = (
+        find_installer({**os.environ, name: str(file)}).identity for file in files
+    )
+    assert first == second
+    assert first != third
+
+
 def test_a_password_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some CI systems make a new one for every run."""
     monkeypatch.setenv("PIP_INDEX_URL", "https://user:first@a.invalid/simple")

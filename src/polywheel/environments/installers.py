@@ -157,6 +157,8 @@ _SAME: Mapping[str, tuple[str, ...]] = {
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _WITH_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_EXCLUDE")
 """Variables of uv with the names of files whose content matters."""
+_FILES = frozenset({"constraint", "build-constraint", *_WITH_FILES})
+"""The same, and options of pip."""
 _WITH_PATHS = {*_WITH_FILES, "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"}
 
 
@@ -393,28 +395,41 @@ def _absolute(option: str, value: str) -> str:
 def _identity(
     settings: Mapping[str, str], uv_variables: Mapping[str, str] | None
 ) -> Mapping[str, object]:
-    """Return what affects the choice of packages. ``uv_variables`` is None for pip."""
-    variables = uv_variables or {}
-    names = [settings.get(option, "") for option in ("constraint", "build-constraint")]
-    names += [variables.get(name, "") for name in _WITH_FILES]
-    paths = [Path(word) for words in names for word in words.split()]
-    if uv_variables is not None:
-        paths += _uv_files(uv_variables)
+    """Return what affects the choice of packages. ``uv_variables`` is None for pip.
+
+    The content of a constraint file matters, and its path does not.
+    """
     effective = {
         name: value
-        for name, value in variables.items()
+        for name, value in (uv_variables or {}).items()
         if name.startswith("UV_") and _NO_MATTER.fullmatch(name) is None
     }
     return {
         "by": "pip" if uv_variables is None else "uv",
-        "pip": _without_credentials(settings),
-        "uv": _without_credentials(effective),
+        "pip": _without_credentials(_with_digests(settings)),
+        "uv": _without_credentials(_with_digests(effective)),
         "files": {
-            str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in paths
-            if path.is_file()
+            str(path): _digest(path)
+            for path in _uv_files(uv_variables or {})
+            if uv_variables is not None and path.is_file()
         },
     }
+
+
+def _with_digests(values: Mapping[str, str]) -> dict[str, str]:
+    """Settings or variables with the digests of the files whose content matters, not their paths."""
+    return {
+        name: " ".join(
+            _digest(path) if (path := Path(word)).is_file() else word for word in value.split()
+        )
+        if name in _FILES
+        else value
+        for name, value in values.items()
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _without_credentials(settings: Mapping[str, str]) -> dict[str, str]:

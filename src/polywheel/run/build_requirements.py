@@ -90,6 +90,9 @@ class BuildRequirements:
     plugins: Mapping[str, tuple[str, ...]]
     """The requirements of plugins, by namespace (:func:`known_plugin_requirements`)."""
 
+    source: Path
+    """The source in the cache."""
+
     source_digest: str
     """The digest of the source and of the ``--config`` file."""
 
@@ -181,7 +184,8 @@ class BuildRequirements:
             ) from None
 
     def _installer_variables(self, jobs: Sequence[Job]) -> Mapping[str, str]:
-        return installer_variables(self.context, self.settings[jobs[0].build].environment)
+        settings = self.settings[jobs[0].build]
+        return installer_variables(self.context, settings.environment, project=self.source)
 
     def _guess(self, interpreter: Interpreter, jobs: Sequence[Job]) -> list[str]:
         """All requirements that are known before the backend is asked."""

@@ -68,6 +68,7 @@ def build_requirements_of(source: Path, settings: BuildSettings) -> BuildRequire
         requires=["setuptools"],
         plugins=known_plugin_requirements(project),
         settings={"": settings},
+        source=source,
         source_digest="",
         tools=ToolVersions(project, context),
         context=context,

@@ -35,6 +35,7 @@ from polywheel.run.worker.requests import (
     StepFailedError,
     TimeBudget,
     WorkerContext,
+    installer_variables,
     run_step,
 )
 from polywheel.system.cache import cache_directory
@@ -100,8 +101,8 @@ class SdistMaker:
 
     log: Path
     notify: Callable[[str], None]
-    installer_variables: Mapping[str, str]
-    """Settings of pip and uv for the environment."""
+    installer_settings: Mapping[str, str]
+    """The variables of a build's settings. Those of pip and uv are for the environment."""
 
     variables: SdistVariables
 
@@ -129,10 +130,9 @@ class SdistMaker:
         # Creating the environment may take minutes, and so may waiting for another run.
         whole = self._around(tree.root, part) if tree.prefix else part
         # The files of an existing environment are checked when it is used.
-        base = self.environments.find(self.interpreter, self.requires, self.installer_variables)
-        base = base or self.environments.get(
-            self.interpreter, self.requires, self.installer_variables
-        )
+        variables = installer_variables(self.context, self.installer_settings, project=part.root)
+        base = self.environments.find(self.interpreter, self.requires, variables)
+        base = base or self.environments.get(self.interpreter, self.requires, variables)
         kept = cache_directory() / "sdists" / self._key(part, whole, base)[:32]
         with hold_lock(
             self.folder / "sdist.lock",
@@ -143,7 +143,7 @@ class SdistMaker:
             sdist, why = (None, None) if self.fresh else (cached_source(kept), _reason(kept))
             if sdist is None and why is None:
                 try:
-                    sdist = self._make(whole, part.prefix, kept)
+                    sdist = self._make(whole, part.prefix, kept, variables)
                 except _NoSdistError as error:
                     why = _first_line(error)
                     kept.mkdir(parents=True, exist_ok=True)
@@ -195,10 +195,12 @@ class SdistMaker:
             }
         )
 
-    def _make(self, whole: Source, prefix: str, kept: Path) -> Source:
+    def _make(
+        self, whole: Source, prefix: str, kept: Path, for_installer: Mapping[str, str]
+    ) -> Source:
         """Make an sdist of a copy, and return the unpacked sdist. Raises BuildError."""
         with open_work_folder(self.folder / "sdist") as work:
-            base = self.environments.get(self.interpreter, self.requires, self.installer_variables)
+            base = self.environments.get(self.interpreter, self.requires, for_installer)
             whole.copy_to(work.source)
             work.scratch.mkdir()
             self.log.unlink(missing_ok=True)
@@ -219,9 +221,7 @@ class SdistMaker:
             if result.missing:
                 more = check_requirements(result.missing)
                 requires = [*self.requires, *more]
-                environment = self.environments.get(
-                    self.interpreter, requires, self.installer_variables
-                )
+                environment = self.environments.get(self.interpreter, requires, for_installer)
                 result = run_step(SdistStep(out=out), step_context, environment)
             if result.file is None:
                 raise _NoSdistError(result.reason)

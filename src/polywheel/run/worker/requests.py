@@ -202,21 +202,25 @@ def variables_of_build(
     return variables
 
 
-def variables_of_settings(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
+def variables_of_settings(
+    context: WorkerContext, settings: Mapping[str, str], *, project: Path | None = None
+) -> dict[str, str]:
     """Return the variables of a build's settings with the values of other variables.
 
-    ``{project}`` in them is not replaced.
+    ``{project}`` in them is replaced by the path ``project``, or not at all.
     """
-    variables = variables_of_build(context, settings=settings, project=None)
+    variables = variables_of_build(context, settings=settings, project=project)
     return {name: variables[name] for name in settings}
 
 
-def installer_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:
+def installer_variables(
+    context: WorkerContext, settings: Mapping[str, str], *, project: Path
+) -> dict[str, str]:
     """Return the variables of a build's settings that pip or uv reads.
 
-    They can't contain the path of the copy of the source: the environment serves other builds, too.
+    ``project`` is the source in the cache, not the copy of a build: the environment serves other builds, too.
     """
-    variables = variables_of_settings(context, settings)
+    variables = variables_of_settings(context, settings, project=project)
     return {name: text for name, text in variables.items() if name.startswith(("PIP_", "UV_"))}
 
 
