@@ -88,9 +88,7 @@ class RealBackend:
                 python_executable=sys.executable,
             )
         except ValueError as error:  # a backend-path that is absolute or outside of the project
-            raise ConfigError(
-                str(error), at=f"{self.choice.at.rpartition('build-backend')[0]}backend-path"
-            ) from None
+            raise ConfigError(str(error), at=self.choice.backend_path_at) from None
         try:
             if hook.startswith("prepare_metadata"):
                 return getattr(caller, hook)(*arguments, _allow_fallback=False)

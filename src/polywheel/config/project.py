@@ -270,6 +270,7 @@ def read_project(
     document = _load(source / name)
     problems = Problems()
     own = Table(document, name, (), problems)
+    own.table("project").string("requires-python")  # other keys are for the real backend alone
     root, tables = own, document
     if config is not None:
         tables = _load(

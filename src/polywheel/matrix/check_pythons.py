@@ -23,6 +23,8 @@ def check_pythons(
     problems: Problems,
 ) -> None:
     """Check that each Python of the jobs exists, that polywheel builds for it, and that the project allows it."""
+    if requires.is_malformed:
+        problems.add(f"malformed {requires}", at=requires.at, hint='for example ">=3.11"')
     of_wheels = {job.pythons for job in jobs}
     pythons = sorted({python for several in of_wheels for python in several}, key=python_order)
     without_build = set(_without_build(of_wheels, tag))

@@ -18,6 +18,7 @@ from polywheel.model.matrix import Matrix, Target
 from polywheel.model.plan import Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
+from polywheel.setup.unused_rules import check_backends
 from polywheel.system.terminal import join_first
 
 _MAX_NAMED_RULES = 3
@@ -237,6 +238,7 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
     for namespace in project.settings.providers:
         at = project.at(f"tool.polywheel.providers.{namespace}")
         problems.attempt(project.metadata.require_provider, namespace, at=at)
+    check_backends(project, problems)
     by_target = _platforms_by_target(cells)
     variants = [(cell.label, cell.platform) for cell in cells if cell.label is not None]
     for rule in project.settings.setup:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from polywheel.config.ci_table import read_ci
 from polywheel.config.matrix_table import MatrixTables, read_matrix
 from polywheel.config.project import Project, read_project
 from polywheel.config.reader import Problems, Table
@@ -44,7 +45,7 @@ from polywheel.model.matrix import (
 )
 from polywheel.model.plan import NON_VARIANT, Build, EqualVariants, Job, Plan, Removal
 from polywheel.model.variant import Variant, VariantProperty
-from polywheel.setup.profiles import choose_backend
+from polywheel.setup.profiles import check_backend_path, choose_backend
 
 _PYTHONS = tuple(f"3.{minor}" for minor in range(8, 20))
 """The Pythons for checks of a matrix that names none."""
@@ -65,8 +66,11 @@ def expand(source: str | Path, *, config: str | Path | None = None) -> Plan:
 def expand_project(project: Project) -> Plan:
     """The plan of a project. Raises ConfigError with all problems."""
     tables = read_matrix(project)
+    read_ci(project)  # for its problems
     matrix = tables.matrix
-    profile = choose_backend(project).profile_name
+    choice = choose_backend(project)
+    check_backend_path(project, choice)
+    profile = choice.profile_name
     expansion = _expand_here(project, tables, rules=True)
     if any(cell.label is not None for cell in expansion.cells):
         require_namespaces(project.metadata)

@@ -32,12 +32,17 @@ class RequiresPython:
     at: str = f"{PYPROJECT}: project.requires-python"
 
     @property
+    def is_malformed(self) -> bool:
+        try:
+            SpecifierSet(self.text)
+        except InvalidSpecifier:
+            return True
+        return False
+
+    @property
     def specifiers(self) -> SpecifierSet:
         """All versions if the text is malformed."""
-        try:
-            return SpecifierSet(self.text)
-        except InvalidSpecifier:
-            return SpecifierSet()
+        return SpecifierSet("" if self.is_malformed else self.text)
 
     def allows(self, python: str) -> bool:
         """Whether the first release of a Python, or a late one, is allowed."""

@@ -348,5 +348,10 @@ class BackendChoice:
     """The file and key that name it, or could name it."""
 
     @property
+    def backend_path_at(self) -> str:
+        """The file and key of ``backend_path``."""
+        return f"{self.at.removesuffix('build-backend')}backend-path"
+
+    @property
     def profile_name(self) -> str | None:
         return self.profile.name if self.profile else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 
@@ -11,7 +12,7 @@ from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems, Table, parse_requirement, requirement
 from polywheel.config.setup_table import read_profile
 from polywheel.data import data_folder
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, closest
 from polywheel.model.setup import FLAG_FIELDS, BackendChoice, BackendProfile, DeliveryMethod
 
 OURS = "polywheel"
@@ -57,6 +58,8 @@ def choose_backend(project: Project) -> BackendChoice:
     else:
         name, path = _infer(project, profiles), None
     profile = next((profile for profile in profiles if name in profile.modules), None)
+    if profile is None and path is None:
+        _check_spelling(name, project, profiles, at)
     override = project.settings.backend
     if override is not None:
         # Without a profile, flags are passed in environment variables.
@@ -70,14 +73,46 @@ def choose_backend(project: Project) -> BackendChoice:
     return BackendChoice(build_backend=name, backend_path=path, profile=profile, at=at)
 
 
+def check_backend_path(project: Project, choice: BackendChoice) -> None:
+    """Raise ConfigError if a folder of an in-tree backend does not exist."""
+    for folder in choice.backend_path or ():
+        if not (project.source / folder).is_dir():
+            what = f"the folder {folder!r} does not exist"
+            hint = "paths start at the root of the project"
+            raise ConfigError(what, at=choice.backend_path_at, hint=hint)
+
+
+def _check_spelling(
+    name: str, project: Project, profiles: Iterable[BackendProfile], at: str
+) -> None:
+    """Raise ConfigError for a name that is probably a misspelt one of a known backend that is required."""
+    required = _required(project)
+    modules = [m for p in profiles if required.intersection(p.packages) for m in p.modules]
+    close = closest(name, modules, cutoff=0.9)
+    # The backend may be a package of its own with a similar name.
+    if close is not None and canonicalize_name(re.split("[:.]", name)[0]) not in required:
+        raise ConfigError(f"unknown backend {name!r}", at=at, hint=f"did you mean {close!r}?")
+
+
+def _required(project: Project) -> set[str]:
+    """The normalized names in ``build-system.requires``. Raises ConfigError."""
+    at = f"{PYPROJECT}: build-system.requires"
+    requirements = [requirement(text, at=at) for text in project.build_system.requires]
+    return {canonicalize_name(parse_requirement(text).name) for text in requirements}
+
+
+def requires_polywheel(project: Project) -> bool:
+    """Whether an isolated build of a project has polywheel. Raises ConfigError."""
+    return OURS in _required(project) or bool(project.build_system.backend_path)
+
+
 def _is_ours(backend: str) -> bool:
     return backend.partition(":")[0].partition(".")[0] == OURS
 
 
 def _infer(project: Project, profiles: Iterable[BackendProfile]) -> str:
     at = f"{PYPROJECT}: build-system.requires"
-    requirements = [requirement(text, at=at) for text in project.build_system.requires]
-    required = {canonicalize_name(parse_requirement(text).name) for text in requirements}
+    required = _required(project)
     matching = [profile for profile in profiles if required.intersection(profile.packages)]
     if len(matching) == 1:
         return matching[0].modules[0]

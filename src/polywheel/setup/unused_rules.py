@@ -51,7 +51,7 @@ def check_unused_rules(
             problems.attempt(project.metadata.require_provider, rule.target[0], at=rule.at)
         elif rule.target:
             _check_target(rule, known[rule.target[0]], problems)
-    _check_backends(project, problems)
+    check_backends(project, problems)
     problems.raise_all()
 
 
@@ -68,7 +68,7 @@ def _check_abi_dependency(rule: SetupRule, problems: Problems) -> None:
         problems.add(what, at=rule.at, hint="for example 'abi_dependency :: torch :: 2.9'")
 
 
-def _check_backends(project: Project, problems: Problems) -> None:
+def check_backends(project: Project, problems: Problems) -> None:
     """Check that each table for a backend names a profile, or the backend of the project."""
     rules = [rule for rule in project.settings.setup if rule.by_backend]
     known = {profile.name for profile in shipped_profiles()} if rules else set()

@@ -175,6 +175,61 @@ def test_an_sdist_without_the_requires_of_variants(
         assert (note or "") in error
 
 
+@pytest.mark.parametrize(
+    ("replaced", "at", "what"),
+    [
+        (("[tool.polywheel]", "[tool.polywheel]\nci = 3"), "tool.polywheel.ci", "expected a table"),
+        (
+            ("[tool.polywheel]", "[tool.polywheel]\nci = { gihub = {} }"),
+            "tool.polywheel.ci.gihub",
+            "did you mean 'github'?",
+        ),
+        (
+            (
+                "[tool.polywheel]",
+                "[tool.polywheel.setup.demo.backend.setuptool]\ncflags = ['-g']\n[tool.polywheel]",
+            ),
+            "tool.polywheel.setup.demo.backend",
+            "did you mean 'setuptools'?",
+        ),
+        (
+            ('"setuptools.build_meta"', '"own"\nbackend-path = ["nope"]'),
+            "tool.polywheel.backend-path",
+            "the folder 'nope' does not exist",
+        ),
+        (
+            ('name = "demo"', 'name = "demo"\nrequires-python = 3'),
+            "project.requires-python",
+            "found 3",
+        ),
+    ],
+)
+def test_every_command_that_plans_names_settings_that_are_wrong(
+    replaced: tuple[str, str],
+    at: str,
+    what: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT.replace(*replaced), encoding="utf-8")
+    for command in (["matrix"], ["ci", "cibuildwheel", "-o", "-"]):
+        assert main([*command, str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert f"  at: pyproject.toml: {at}\n" in error
+        assert what in error
+
+
+def test_cibuildwheel_needs_polywheel_in_its_isolated_builds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PROJECT.replace('["polywheel", "setuptools"]', '["setuptools"]')
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert main(["ci", "cibuildwheel", str(tmp_path), "-o", "-"]) == 2
+    error = capsys.readouterr().err
+    assert "the project does not require polywheel" in error
+    assert "  at: pyproject.toml: build-system.requires\n" in error
+
+
 @pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
 def test_pushes_of_tags_only_and_of_branches_only(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -40,6 +40,20 @@ def test_pythons_of_a_matrix_are_checked(metadata: str, setup_cfg: str, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("text", "setup_cfg", "at"),
+    [
+        ("[project]\nrequires-python = '>>3'\n", "", "pyproject.toml: project.requires-python"),
+        ("", "[options]\npython_requires = newest\n", "setup.cfg: options.python_requires"),
+    ],
+)
+def test_a_malformed_specifier(text: str, setup_cfg: str, at: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="malformed") as caught:
+        plan_of(tmp_path, SETUPTOOLS + text, setup_cfg)
+    (problem,) = caught.value.problems
+    assert problem.at == at
+
+
+@pytest.mark.parametrize(
     ("text", "setup_cfg"),
     [
         # setuptools ignores setup.cfg for this key.
@@ -49,7 +63,6 @@ def test_pythons_of_a_matrix_are_checked(metadata: str, setup_cfg: str, tmp_path
         ("[build-system]\nbuild-backend = 'mesonpy'\n", SETUP_CFG),
         # The backend reports it.
         (SETUPTOOLS, SETUP_CFG + "python_requires = >=3.13\n"),
-        (SETUPTOOLS, "[options]\npython_requires = newest\n"),
         (SETUPTOOLS, "[metadata]\npython_requires = >=3.12\n"),
         (SETUPTOOLS, "no section\n"),
     ],

@@ -169,6 +169,14 @@ def test_the_one_backend_that_is_required_is_inferred(profile: BackendProfile) -
             ("mesonpy", None, "meson-python"),
         ),
         (project_with_backend("own", backend_path=("tools",)), ("own", ("tools",), None)),
+        # the name of another one is similar
+        (
+            project_with_backend(
+                requires=("setuptools", "setuptools2"), real="setuptools2.build_meta"
+            ),
+            ("setuptools2.build_meta", None, None),
+        ),
+        (project_with_backend(real="setuptols.build_meta"), ("setuptols.build_meta", None, None)),
         (project_with_backend("polywheelish.api"), ("polywheelish.api", None, None)),
         (
             project_with_backend("wrapper", real="flit_core.buildapi"),
@@ -225,6 +233,11 @@ def test_the_real_backend(
             project_with_backend(real="polywheel"),
             "tool.polywheel.build-backend",
             ["polywheel itself"],
+        ),
+        (
+            project_with_backend(requires=("Setuptools>=77",), real="setuptols.build_meta"),
+            "tool.polywheel.build-backend",
+            ["unknown backend 'setuptols.build_meta'", "did you mean 'setuptools.build_meta'?"],
         ),
         (
             project_with_backend(real="polywheel.backend:x"),

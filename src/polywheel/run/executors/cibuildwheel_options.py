@@ -30,6 +30,7 @@ from polywheel.run.executors.cibuildwheel_platforms import (
     require_platform,
     skips_test,
 )
+from polywheel.setup.profiles import OURS, requires_polywheel
 
 _BACKEND = "polywheel.backend"
 _PROCESS = re.compile(r"[<>]\(")
@@ -46,6 +47,12 @@ def check_backend(project: Project) -> None:
             f"cibuildwheel needs the build backend {_BACKEND}, found {backend or 'none'}",
             at=f"{PYPROJECT}: build-system.build-backend",
             hint=f'set build-backend = "{_BACKEND}"; polywheel init prints both lines',
+        )
+    if not requires_polywheel(project):
+        raise ConfigError(
+            "cibuildwheel builds in an isolated environment, and the project does not require polywheel",
+            at=f"{PYPROJECT}: build-system.requires",
+            hint=f'add "{OURS}"',
         )
 
 
