@@ -152,6 +152,23 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
         assert [*complaints(path)] == []
 
 
+@pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
+def test_the_token_of_a_job_reads_images(kind: str, project: Path) -> None:
+    text = PROJECT.replace(', "musllinux-aarch64"', "") + LOGIN.replace("REGISTRY", "GITHUB_TOKEN")
+    text += "[tool.polywheel.ci.github]\nreusable = true\n"
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    path = project / "file.yml"
+    ci(project, kind, "-o", path)
+    document = load(path.read_text(encoding="utf-8"))
+    assert "secrets" not in (document["on"]["workflow_call"] or {}), "the name is reserved"
+    permissions = {name: job["permissions"] for name, job in document["jobs"].items()}
+    job = "build" if kind == "github" else "build-linux-x86-64"
+    assert permissions.pop(job) == {"contents": "read", "packages": "read"}
+    assert all(given == {"contents": "read"} for given in permissions.values())
+    zizmor(path)
+    assert [*complaints(path)] == []
+
+
 def test_actionlint_finds_what_the_schema_does_not(project: Path) -> None:
     """So that a referee that reads nothing would be noticed."""
     path = project / "file.yml"

@@ -243,7 +243,10 @@ def template_values(
     """
     settings = workflow.settings
     publishes = settings.publish or settings.release_assets
-    secrets = [login.password_secret for login in logins if login is not None]
+    # The token of a job has a reserved name, which a workflow can't declare.
+    secrets = [
+        login.password_secret for login in logins if login is not None and not login.is_job_token
+    ]
     asked = "inputs.publish"
     if not settings.reusable:
         asked = f"(github.event_name == 'push' && {_TAG} || inputs.publish)"

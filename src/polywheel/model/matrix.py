@@ -134,6 +134,11 @@ class Credentials:
     password_secret: str
     """The name of the secret of the CI system that has the password."""
 
+    @property
+    def is_job_token(self) -> bool:
+        """Whether the password is the token of each job on GitHub, which is no secret of the repository."""
+        return self.password_secret.upper() == "GITHUB_TOKEN"
+
 
 MERGED = ("environment", "config_settings", "test_environment")
 """Settings that are tables with free keys. An override sets some of the keys."""
