@@ -62,7 +62,7 @@ def test_environment_variables_of_a_build(tmp_path: Path) -> None:
     with_tables(
         source,
         override(
-            '"*"', f"before-build = '{command}'\nenvironment = {{ FILE = '{{project}}/made.h' }}"
+            '"*"', f"before-build = '{command}'\nenvironment = {{ FILE = '{{package}}/made.h' }}"
         ),
     )
     builds = Builds(source, tmp_path / "out", {"CFLAGS": "-O1"})
@@ -146,7 +146,7 @@ def test_before_all_runs_once_and_before_build_in_each_build(tmp_path: Path) -> 
         source,
         override(
             '"*"',
-            f"before-all = '''{alone('all')}'''\nbefore-build = 'touch made.h; ls {{project}}'",
+            f"before-all = '''{alone('all')}'''\nbefore-build = 'touch made.h; ls {{package}}'",
         )
         + override('"three"', f"before-all = '''{alone('three')}'''"),
     )

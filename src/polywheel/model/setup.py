@@ -34,6 +34,14 @@ def placeholders(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m[1] for m in _PLACEHOLDER.finditer(text) if m[1] is not None))
 
 
+def with_source_path(text: str, path: str) -> str:
+    """Replace the placeholders of the source in a command or variable of a build.
+
+    cibuildwheel has two: its working directory, and the package in it. Builds of polywheel start in the package.
+    """
+    return text.replace("{project}", path).replace("{package}", path)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetupFields:
     """The build setup of one rule, with its placeholders. None means that the rule has no such field."""

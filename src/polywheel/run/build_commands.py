@@ -14,6 +14,7 @@ from threading import Event, Lock
 from polywheel.environments.virtual_environments import Environment, refuse_changes
 from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
+from polywheel.model.setup import with_source_path
 from polywheel.run.context import RunContext
 from polywheel.run.source.snapshot import Source
 from polywheel.run.worker.requests import StepContext, variables_of_build
@@ -127,7 +128,7 @@ def _run_in_shell(
     Modules in the source do not replace modules of the standard library in the process that starts the shell.
     """
     child = run_child(
-        [python, "-I", "-c", SHELL, command.replace("{project}", str(source))],
+        [python, "-I", "-c", SHELL, with_source_path(command, str(source))],
         folder=source,
         environment=variables,
         log=log,

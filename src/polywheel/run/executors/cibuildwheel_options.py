@@ -19,6 +19,7 @@ from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError, Problem
 from polywheel.model.matrix import NO_SETTINGS, BuildSettings
 from polywheel.model.plan import Build, Job, Plan
+from polywheel.model.setup import with_source_path
 from polywheel.model.variant import NULL_LABEL
 from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
 from polywheel.run.executors.cibuildwheel_platforms import (
@@ -112,7 +113,7 @@ def cibuildwheel_variables(
     assignments = [
         *([] if epoch is None else [f"SOURCE_DATE_EPOCH={epoch}"]),
         *(
-            f"{name}={expanded(text.replace('{project}', project))}"
+            f"{name}={expanded(with_source_path(text, project))}"
             for name, text in settings.environment.items()
         ),
         *(f"{name}={quoted(text)}" for name, text in environment.items()),
@@ -143,8 +144,7 @@ def cibuildwheel_variables(
     for option, value in own.items():
         name = _variable(option)
         if value is not None and name not in environ:
-            # cibuildwheel calls the source {package}, and its working directory {project}.
-            variables[name] = value.replace("{project}", "{package}")
+            variables[name] = with_source_path(value, "{package}")
     if platform.in_container and settings.container_options:
         arguments = shlex.join(shlex.split(settings.container_options))
         selected = selected_engine(tables, environ) or engine

@@ -18,11 +18,11 @@ from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
-from polywheel.model.setup import CpuModel
+from polywheel.model.setup import CpuModel, with_source_path
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_commands import SHELL
 from polywheel.run.testing.emulation import EMULATOR, EmulatedPython, emulate_python
-from polywheel.run.worker.requests import WorkerContext, variables_of_build
+from polywheel.run.worker.requests import WorkerContext, installer_variables, variables_of_build
 from polywheel.system.files import sha256_of
 from polywheel.system.logs import remove_logs
 from polywheel.system.processes import capture_output, run_child
@@ -100,7 +100,8 @@ class _Run:
         test = self._test
         extras = ",".join(test.settings.test_extras or ())
         name = f"{self._distribution}[{extras}]" if extras else self._distribution
-        installer = find_installer({**os.environ, **self._installer_variables()})
+        settings = installer_variables(test.context, self._settings(), project=test.source)
+        installer = find_installer({**os.environ, **settings})
         for command, failure in (
             (
                 installer.create_command(self._environment, test.interpreter.executable),
@@ -142,12 +143,8 @@ class _Run:
             ("test-command", settings.test_command, folder),
         ):
             if command:
-                for name, path in (
-                    ("{project}", self._test.source),
-                    ("{package}", self._test.source),
-                    ("{wheel}", self._wheel),
-                ):
-                    command = command.replace(name, str(path))  # noqa: PLW2901
+                command = with_source_path(command, str(self._test.source))  # noqa: PLW2901
+                command = command.replace("{wheel}", str(self._wheel))  # noqa: PLW2901
                 self._run([sys.executable, "-I", "-c", SHELL, command], where, variables, key)
 
     def _run(
@@ -170,13 +167,6 @@ class _Run:
     def _settings(self) -> dict[str, str]:
         settings = self._test.settings
         return {**settings.environment, **settings.test_environment}
-
-    def _installer_variables(self) -> dict[str, str]:
-        variables = variables_of_build(
-            self._test.context, settings=self._settings(), project=self._test.source
-        )
-        names = (name for name in self._settings() if name.startswith(("PIP_", "UV_")))
-        return {name: variables[name] for name in names}
 
     def _variables(self) -> dict[str, str]:
         """The environment variables of the commands."""

@@ -14,6 +14,7 @@ from threading import Event
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.environments.virtual_environments import Environment
 from polywheel.errors import BuildError
+from polywheel.model.setup import with_source_path
 from polywheel.run.work_folder import group_file
 from polywheel.run.worker.jobserver import JobserverSettings
 from polywheel.run.worker.protocol import (
@@ -182,7 +183,7 @@ def variables_of_build(
     """Return the environment variables of a build, or without ``environment`` of a command for all builds.
 
     ``settings`` are the variables of the build's settings. ``$NAME`` in them is replaced by the value of another
-    variable, or by nothing, and ``{project}`` by the path ``project`` of the copy of the source.
+    variable, or by nothing, and ``{project}`` by the path ``project`` of the copy of the source, or not at all.
     """
     variables = _Variables(
         {name: value for name, value in os.environ.items() if name not in _REMOVED_VARIABLES}
@@ -195,10 +196,10 @@ def variables_of_build(
         variables["VIRTUAL_ENV"] = str(environment.folder)
         variables["PYTHONNOUSERSITE"] = "1"
     variables["SOURCE_DATE_EPOCH"] = str(context.epoch)
-    path = "{project}" if project is None else str(project).replace("$", "$$")
     for name, text in settings.items():
-        template = Template(text.replace("{project}", path))
-        variables[name] = template.safe_substitute(variables)
+        if project is not None:
+            text = with_source_path(text, str(project).replace("$", "$$"))  # noqa: PLW2901
+        variables[name] = Template(text).safe_substitute(variables)
     return variables
 
 
@@ -218,7 +219,8 @@ def installer_variables(
 ) -> dict[str, str]:
     """Return the variables of a build's settings that pip or uv reads.
 
-    ``project`` is the source in the cache, not the copy of a build: the environment serves other builds, too.
+    ``project`` is the path of the source. For an environment that serves several builds, it is that of the
+    source in the cache.
     """
     variables = variables_of_settings(context, settings, project=project)
     return {name: text for name, text in variables.items() if name.startswith(("PIP_", "UV_"))}

@@ -27,6 +27,7 @@ from polywheel.backend.pipeline import (
 )
 from polywheel.config.reader import normalized_requirements
 from polywheel.errors import ConfigError, PolywheelError, UnsupportedError, show_error
+from polywheel.model.setup import with_source_path
 from polywheel.model.variant import variant_settings
 from polywheel.model.wheelname import WheelName
 from polywheel.run.worker.protocol import (
@@ -223,7 +224,7 @@ def _repair(wheel: Path, command: str, folder: Path, source: Path) -> Path:
             hint="put several commands into a script",
         )
     say(f"repair: {command}")
-    words = [word.replace("{project}", str(source)) for word in words]
+    words = [with_source_path(word, str(source)) for word in words]
     task = parse_command(words, wheel=str(wheel), dest_dir=str(folder))
     return repair(task, labelled=False, cwd=source).wheel
 

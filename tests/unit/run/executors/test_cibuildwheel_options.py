@@ -154,11 +154,16 @@ def test_settings_override_the_time_of_the_source_and_rules_override_both() -> N
 
 
 def test_the_environment_of_builds_has_the_path_of_the_project() -> None:
-    found = told(target=BuildSettings(environment={"A": "{project}/b:$HOME", "B": "{wheel}"}))
+    found = told(
+        target=BuildSettings(
+            environment={"A": "{project}/b:$HOME", "B": "{wheel}", "C": "{package}"}
+        )
+    )
     assert read(found, {"HOME": "/root"}) == {
         "HOME": "/root",
         "A": "/a $ b/b:/root",
         "B": "{wheel}",
+        "C": "/a $ b",
     }
 
 
@@ -240,7 +245,10 @@ def test_container_options_are_added_to_the_engine(
 def test_commands_run_in_the_folder_of_the_project(target: str, start: str) -> None:
     """Not in the root of the repository, where cibuildwheel starts them. Tests start in an empty folder."""
     settings = BuildSettings(
-        before_all="a", before_build="b {project}", repair_command="", test_command="d {project}"
+        before_all="a",
+        before_build="b {project} {package}",
+        repair_command="",
+        test_command="d {project}",
     )
     found = cibuildwheel_variables(
         [job("v3", "3.12", target)],
@@ -253,7 +261,7 @@ def test_commands_run_in_the_folder_of_the_project(target: str, start: str) -> N
         tables={},
     )
     assert found["CIBW_BEFORE_ALL"] == f"{start}a"
-    assert found["CIBW_BEFORE_BUILD"] == f"{start}b {{package}}"
+    assert found["CIBW_BEFORE_BUILD"] == f"{start}b {{package}} {{package}}"
     assert found["CIBW_REPAIR_WHEEL_COMMAND"] == ""
     assert found["CIBW_TEST_COMMAND"] == "d {package}"
 
