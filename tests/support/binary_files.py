@@ -112,9 +112,17 @@ def pe_file(code: bytes = RET, *, machine: int = 0x8664) -> bytes:
 
 
 def mach_o_file(
-    code: bytes = RET, *, arm: bool = False, functions: Mapping[str, int] | None = None
+    code: bytes = RET,
+    *,
+    arm: bool = False,
+    functions: Mapping[str, int] | None = None,
+    libraries: Iterable[str] = (),
+    own_name: str | None = None,
 ) -> bytes:
-    """A bundle with a section of code. ``functions`` are offsets in the code, by name."""
+    """A bundle with a section of code. ``functions`` are offsets in the code, by name.
+
+    ``own_name`` is that of a library, by which others need it.
+    """
     cpu, subtype = (0x0100000C, 0) if arm else (0x01000007, 3)
     strings, symbols = bytearray(b"\0"), bytearray()
     for name, offset in (functions or {}).items():
@@ -133,8 +141,15 @@ def mach_o_file(
     table = struct.pack(
         *("<IIIIII", 2, 24, end, len(functions or {}), end + len(symbols), len(strings)),
     )
+    dylibs = [(0xC, name) for name in libraries] + ([(0xD, own_name)] if own_name else [])
+    names = [(command, name.encode() + bytes(8 - len(name) % 8)) for command, name in dylibs]
     commands = text + section + linkedit + table
-    header = struct.pack("<IIIIIIII", 0xFEEDFACF, cpu, subtype, 8, 3, len(commands), 0, 0)
+    commands += b"".join(
+        struct.pack("<IIIIII", command, 24 + len(name), 24, 2, 0x10000, 0x10000) + name
+        for command, name in names
+    )
+    count = 3 + len(names)
+    header = struct.pack("<IIIIIIII", 0xFEEDFACF, cpu, subtype, 8, count, len(commands), 0, 0)
     return (header + commands).ljust(CODE_AT, b"\0") + code + bytes(symbols + strings)
 
 

@@ -86,11 +86,7 @@ def audit_wheel(path: Path, options: AuditOptions, *, stop: Event) -> AuditedWhe
     )
     findings = [finding for report in reports for finding in report.findings]
     findings += _notes(reports, own)
-    expectations = file_expectations(own)
-    findings += check_device_code(
-        {report.file: report.device_code for report in reports}, expectations
-    )
-    findings += check_libraries({report.file: report.libraries for report in reports}, expectations)
+    findings += _label_findings(reports, own)
     findings += check_abi3(path, [member.name for member in members], stop=stop)
     audit = WheelAudit(
         wheel=str(path),
@@ -124,7 +120,7 @@ def _used(reports: Iterable[FileReport]) -> dict[str, set[str]]:
 
 
 def _notes(reports: Iterable[FileReport], own: tuple[VariantProperty, ...]) -> Iterator[Finding]:
-    """Findings about the whole wheel: what was not checked, and properties without effect."""
+    """Findings about the whole wheel: what was not checked."""
     unchecked: dict[str, int] = {}
     for report in reports:
         for machine in report.unchecked_machines:
@@ -136,6 +132,29 @@ def _notes(reports: Iterable[FileReport], own: tuple[VariantProperty, ...]) -> I
     for namespace in unknown_namespaces(own):
         what = f"the namespace {namespace!r} has no preset: its properties are not checked"
         yield Finding(severity=Severity.NOTE, check=Check.INSTRUCTIONS, what=what)
-    for machine, used in _used(reports).items():
-        added = {str(prop): own_extensions(prop) for prop in own if prop.namespace == machine}
-        yield from check_unused_extensions(added, used)
+
+
+def _label_findings(
+    reports: Iterable[FileReport], own: Iterable[VariantProperty]
+) -> Iterator[Finding]:
+    """Findings about the properties of a label: device code, libraries, and properties without effect.
+
+    That no file of the wheel has something is known only if all files could be examined.
+    """
+    reports, expectations = tuple(reports), file_expectations(own)
+    used = _used(reports)
+    unchecked = {machine for report in reports for machine in report.unchecked_machines}
+    findings = [
+        *check_device_code({report.file: report.device_code for report in reports}, expectations),
+        *check_libraries({report.file: report.libraries for report in reports}, expectations),
+    ]
+    for prop in own:
+        if prop.namespace not in unchecked:
+            added = {str(prop): own_extensions(prop)}
+            findings += check_unused_extensions(added, used.get(prop.namespace, set()))
+    is_complete = all(
+        finding.check is not Check.FILE for report in reports for finding in report.findings
+    )
+    for finding in findings:
+        if is_complete or finding.file is not None:
+            yield finding

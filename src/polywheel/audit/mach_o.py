@@ -65,7 +65,11 @@ def _describe(lief: ModuleType, macho: lief.MachO.Binary, content: bytes, file: 
         symbols=sorted_symbols(symbols),
         starts=sorted_starts((*starts, *(symbol.address for symbol in symbols)), sections),
         entry_points=tuple(function.address for function in macho.ctor_functions),
-        libraries=tuple(text(library.name) for library in macho.libraries),
+        libraries=tuple(
+            text(library.name)
+            for library in macho.libraries
+            if library.command != lief.MachO.LoadCommand.TYPE.ID_DYLIB  # its own name
+        ),
         pointers=dict(_pointers(macho)),
         imports={
             binding.address: text(binding.symbol.name).removeprefix("_")

@@ -103,6 +103,13 @@ def test_a_windows_dll() -> None:
     assert arm.machine == "aarch64"
 
 
+def test_a_mach_o_file_does_not_need_itself() -> None:
+    needed = ["@rpath/libomp.dylib", "/usr/lib/libSystem.B.dylib"]
+    content = mach_o_file(libraries=needed, own_name="@rpath/libblas.dylib")
+    (binary,) = parse_binaries(content, "libblas.dylib")
+    assert [*binary.libraries] == needed
+
+
 def test_mach_o_files() -> None:
     content = mach_o_file(b"\xc3\x90\xc3", functions={"add": 0, "sub": 2})
     (binary,) = parse_binaries(content, "demo/_core.so")
