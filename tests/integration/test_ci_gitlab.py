@@ -229,16 +229,16 @@ def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_pat
     """The parts of the script around the build, on a machine that is new for each job."""
     project = example("flit-core", tmp_path)
     with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write("[tool.polywheel.ci.gitlab]\ncache-size = '200K'\n")
+        file.write("[tool.polywheel.ci.gitlab]\ncache-size = '2M'\n")
     script = generated(project)[".polywheel"]["script"]
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     saved = checkout / ".polywheel-cache" / "environments.tar"
 
-    def build(machine: str, kilobytes: int, **given: str) -> str:
+    def build(machine: str, tens_of_kilobytes: int, **given: str) -> str:
         home = tmp_path / machine
         home.mkdir(exist_ok=True)
-        fake = f'mkdir -p "$POLYWHEEL_CACHE_DIR"; head -c {kilobytes}000 /dev/zero > "$POLYWHEEL_CACHE_DIR/{machine}"'
+        fake = f'mkdir -p "$POLYWHEEL_CACHE_DIR"; head -c {tens_of_kilobytes}0000 /dev/zero > "$POLYWHEEL_CACHE_DIR/{machine}"'
         env = {"HOME": str(home), "PATH": os.environ["PATH"], **given}
         lines = "\n".join(["set -e", script[0], "ls -a", fake, script[-1]])
         command = ["sh", "-c", lines]
