@@ -226,7 +226,16 @@ def read_targets(content: bytes, folder: Path) -> None:
 
 def bad_settings(chance: Random) -> bytes:
     values = (
-        *("x86_64::level::v3", "cpu :: level :: v3", "v3", "null", "", "true", "label", "plain"),
+        *(
+            "x86_64::level::v3",
+            "cpu :: level :: v3",
+            "v3",
+            "null",
+            "",
+            "true",
+            "label",
+            "unlabelled",
+        ),
         *("cpu::level::v3,blas::library::mkl", "::", "a::b", "cpu::level::v9", "\u202e", "a" * 500),
     )
     found: dict[str, object] = {}

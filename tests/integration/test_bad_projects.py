@@ -59,7 +59,7 @@ def failed(folder: Path, *arguments: str, pyproject: str = PROJECT, **files: str
         (["-Cvariant-label=V3", "-Cvariant=x86_64::level::v3"], ["malformed variant label 'V3'"]),
         (["-Cvariant-label=null", "-Cvariant=x86_64::level::v3"], ["'null' is reserved"]),
         (["-Cvariant-label=fast", "-Cvariant=x86_64::level::v3"], ["declared with other"]),
-        (["-Cvariant-filename=no", FAST], ["unknown value 'no'", "known: label, plain"]),
+        (["-Cvariant-filename=no", FAST], ["unknown value 'no'", "known: label, unlabelled"]),
     ],
 )
 def test_config_settings(arguments: list[str], expected: list[str], tmp_path: Path) -> None:

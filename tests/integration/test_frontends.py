@@ -49,7 +49,7 @@ def test_pip_wheel_is_told_how_before_anything_is_built(
     source = example("flit-core", tmp_path)
     said = pip_wheel(source, "-Cvariant-label=mkl", env=isolated, check=False)
     assert "error: pip rejects a wheel with a variant label in its filename" in said
-    assert "-Cvariant-filename=plain" in said
+    assert "-Cvariant-filename=unlabelled" in said
     assert "Traceback" not in said
     assert not list(source.rglob("*.whl"))
 
@@ -58,7 +58,7 @@ def test_pip_wheel_makes_a_stamped_wheel_with_a_plain_name(
     tmp_path: Path, isolated: dict[str, str]
 ) -> None:
     source = example("setuptools", tmp_path)
-    settings = ["-Cvariant-label=x86_64_v3", "-Cvariant-filename=plain"]
+    settings = ["-Cvariant-label=x86_64_v3", "-Cvariant-filename=unlabelled"]
     pip_wheel(source, *settings, env=isolated, check=True)
     (path,) = (source / "out").glob("*.whl")
     assert "x86_64_v3" not in path.name
@@ -69,7 +69,7 @@ def test_pip_installs_a_variant_with_a_plain_name_from_the_source(
     tmp_path: Path, isolated: dict[str, str]
 ) -> None:
     source = example("hatchling", tmp_path)
-    settings = ["-Cvariant-label=small", "-Cvariant-filename=plain"]
+    settings = ["-Cvariant-label=small", "-Cvariant-filename=unlabelled"]
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", "there"]
     run([*command, *settings, "."], cwd=source, env=isolated)
     (metadata,) = (source / "there").glob("*.dist-info/METADATA")

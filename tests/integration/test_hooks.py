@@ -114,7 +114,7 @@ def test_the_real_backend_sees_neither_our_keys_nor_our_metadata(tmp_path: Path)
     settings = {
         "variant": ["blas_lapack::library::openblas"],
         "variant-label": "chosen",
-        "variant-filename": "plain",
+        "variant-filename": "unlabelled",
         "theirs": "kept",
         "theirs-too": ["a", "b"],
     }
@@ -329,7 +329,7 @@ def test_under_cibuildwheel_the_label_stays_out_of_the_filename_and_the_log_says
     assert "'polywheel finalize' adds it" in done.stdout
 
 
-@pytest.mark.parametrize(("asked", "end"), [("label", "-fast.whl"), ("plain", "-any.whl")])
+@pytest.mark.parametrize(("asked", "end"), [("label", "-fast.whl"), ("unlabelled", "-any.whl")])
 def test_under_cibuildwheel_a_filename_that_was_asked_for_is_given(
     asked: str, end: str, tmp_path: Path
 ) -> None:

@@ -135,7 +135,7 @@ def test_an_isolated_build_installs_the_plugins_and_asks_them(
         "uv": ["uv", "build", "--wheel", "--python", sys.executable, "--verbose"],
         "pip": [
             *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", "dist"),
-            *("--verbose", "-Cvariant-filename=plain", "."),
+            *("--verbose", "-Cvariant-filename=unlabelled", "."),
         ],
     }
     settings = [f"-Cvariant={HOT}", "-Cvariant=spice::herb::thyme", "-Cvariant=spice::herb::basil"]

@@ -81,7 +81,7 @@ def test_under_cibuildwheel_it_stays_plain_until_it_is_finalized(
     assert main(["show", "--hashes", str(out)]) == 0
 
 
-@pytest.mark.parametrize(("filename", "name"), [("plain", PLAIN), ("label", LABELLED)])
+@pytest.mark.parametrize(("filename", "name"), [("unlabelled", PLAIN), ("label", LABELLED)])
 def test_the_name_that_is_asked_for_is_given(
     filename: str, name: str, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +135,7 @@ def test_a_shell_line_has_placeholders(wheel: Path, tmp_path: Path) -> None:
 def test_without_a_command_the_wheel_gets_its_other_name(wheel: Path, tmp_path: Path) -> None:
     """Where cibuildwheel repairs nothing, the label has to go all the same."""
     out = tmp_path / "out"
-    assert repair("--wheel", wheel, "--dest-dir", out, "--filename", "plain") == 0
+    assert repair("--wheel", wheel, "--dest-dir", out, "--filename", "unlabelled") == 0
     assert snapshot(out) == {wheel.name.replace("-fast", ""): wheel.read_bytes()}
 
 

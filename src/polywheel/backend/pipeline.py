@@ -266,9 +266,9 @@ def _variant_backend(
 
 
 def _filename_kind(selection: Selection) -> str:
-    """``label`` or ``plain``: the config setting, else a kind of filename that the frontend can read."""
+    """``label`` or ``unlabelled``: the config setting, else a kind of filename that the frontend can read."""
     # cibuildwheel sets it to 1, on the machine and in its containers.
-    default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
+    default = "unlabelled" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
     return selection.filename or default
 
 
@@ -280,7 +280,7 @@ def _refuse_label_under_pip(call: HookCall) -> None:
         raise ConfigError(
             "pip rejects a wheel with a variant label in its filename",
             at="config setting variant-filename",
-            hint="add -Cvariant-filename=plain to get a stamped wheel without a label in its filename; "
+            hint="add -Cvariant-filename=unlabelled to get a stamped wheel without a label in its filename; "
             "or build with 'python -m build' or 'uv build'",
         )
 

@@ -122,6 +122,8 @@ def _create_resolver(options: argparse.Namespace) -> Resolver:
     elif options.source.startswith(".") or "/" in options.source or "\\" in options.source:
         raise ConfigError(f"the folder {options.source} does not exist")
     else:
+        if options.index_url is None:
+            say(f"there is no folder {options.source!r} here; looking for a project on {PYPI}")
         source, specifier, project = find_project_page(options.source, options.index_url or PYPI)
     if options.version is not None:
         try:

@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     task = parse_command(command, wheel=options.wheel, dest_dir=options.dest_dir)
     # As for the build backend: the next steps of cibuildwheel can't read a label.
-    default = "plain" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
+    default = "unlabelled" if os.environ.get("CIBUILDWHEEL") == "1" else "label"
     labelled = (options.filename or default) == "label"
     sys.stdout.flush()
     repaired = repair(task, labelled=labelled)
@@ -41,9 +41,9 @@ _OPTIONS = """\
 --wheel WHEEL   the wheel (default: the wheel in the command)
 --dest-dir DIR  the folder for the repaired wheel (default: the value of -w or --wheel-dir in the
                 command, else the only folder in it)
---filename {label,plain}
-                whether the filename of the repaired wheel has the label (default: label; plain
-                under cibuildwheel, which can't read labels)
+--filename {label,unlabelled}
+                whether the filename of the repaired wheel has the label (default: label;
+                unlabelled under cibuildwheel, which can't read labels)
 """
 
 

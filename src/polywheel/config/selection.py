@@ -17,7 +17,7 @@ KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
 """The config settings that polywheel consumes."""
 _YES = ("", "1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
-_FILENAMES = ("label", "plain")
+_FILENAMES = ("label", "unlabelled")
 
 
 def parse_config_settings(texts: Iterable[str]) -> dict[str, str | list[str]]:
@@ -34,7 +34,7 @@ def parse_config_settings(texts: Iterable[str]) -> dict[str, str | list[str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """The selected variant. ``filename`` is ``label``, ``plain``, or None if it was not given."""
+    """The selected variant. ``filename`` is ``label``, ``unlabelled``, or None if it was not given."""
 
     properties: tuple[VariantProperty, ...] = ()
     label: str | None = None

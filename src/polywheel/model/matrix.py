@@ -127,7 +127,8 @@ class Matrix:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
     """The login for the registry of `image`: `username`, and `password-secret`, the name of the secret of the CI
-    system that has the password."""
+    system that has the password.
+    """
 
     username: str
     """The user name."""

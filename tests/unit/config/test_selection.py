@@ -35,7 +35,7 @@ NOTHING_OF_OURS = {
         {"null-variant": "off"},
         {"null-variant": False},
         {"variant": []},
-        {"variant-filename": "plain"},
+        {"variant-filename": "unlabelled"},
     ],
 )
 def test_without_a_variant_key_no_variant_is_asked_for(settings: Any) -> None:
@@ -66,7 +66,7 @@ def test_keys_of_the_real_backend_are_untouched() -> None:
     assert parse_selection({"variant": V3})[1] == {}
 
 
-@pytest.mark.parametrize("filename", ["label", "plain"])
+@pytest.mark.parametrize("filename", ["label", "unlabelled"])
 def test_the_filename_is_asked_for_apart(filename: str) -> None:
     selection, rest = parse_selection({"variant": V3, "variant-filename": filename})
     assert (selection.filename, rest) == (filename, {})

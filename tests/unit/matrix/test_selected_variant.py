@@ -168,7 +168,7 @@ def test_a_hash_may_be_given_as_its_own_label() -> None:
             {"variant": V3, "variant-filename": "hash"},
             "variant-filename",
             "unknown value 'hash'",
-            "known: label, plain",
+            "known: label, unlabelled",
         ),
         ({"variant": 7}, "variant", "expected a string, found 7", ""),
         ({"variant": None}, "variant", "expected a string, found nothing", ""),
