@@ -353,11 +353,11 @@ def test_wrong_input_is_exit_code_2_in_words(arguments: list[str], said: str, so
 
 def test_the_words_of_a_plan_can_do_a_terminal_no_harm(source: Path, tmp_path: Path) -> None:
     document = as_json(source, "--json")
-    document["targets"]["linux-x86_64"]["runner"] = "old \x1b[31m\nred"
+    document["targets"]["linux-x86_64"]["image"] = "old \x1b[31m\nred"
     (tmp_path / "plan.json").write_text(json.dumps(document), encoding="utf-8")
     out, _ = matrix(source, "--diff", tmp_path / "plan.json", code=5)
     assert "\x1b" not in out
-    assert r"runner: old \x1b[31m\nred → ubuntu-24.04" in out
+    assert r"image: old \x1b[31m\nred → quay.io/" in out
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from polywheel.run.outcome import (
 )
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
-from polywheel.system.temporary import replacing, temporary_folder
+from polywheel.system.temporary import is_special, temporary_folder, write_output
 from polywheel.system.terminal import without_passwords
 
 SHAPE = 1
@@ -162,9 +162,7 @@ def write_report(document: Mapping[str, Any], path: Path) -> None:
     """Write the document of a report completely or not at all. Raises WheelError."""
     text = without_passwords(json.dumps(document, indent=2)) + "\n"
     with os_error_as(WheelError, _CANT_WRITE, at=path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+        write_output(path, text.encode())
 
 
 def check_report_path(path: Path) -> None:
@@ -175,6 +173,11 @@ def check_report_path(path: Path) -> None:
     with os_error_as(WheelError, _CANT_WRITE, at=path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        parents = (parent for parent in path.absolute().parents if os.path.lexists(parent))
+        if is_special(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return
+        target = Path(os.path.realpath(path))
+        parents = (parent for parent in target.parents if os.path.lexists(parent))
         with temporary_folder(next(parents)):
             pass

@@ -83,6 +83,44 @@ def replacing(target: Path, *, overwrite: bool = True) -> Iterator[Path]:
         rename(part, target, overwrite=overwrite)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user names, completely or not at all. Missing folders are created.
+
+    A link stays, and its target is written. Pipes, devices, and a file that is the standard output or standard
+    error of this process are written to, not replaced. Raises OSError.
+    """
+    stream = _standard_stream(path)
+    if stream is not None:
+        with os.fdopen(os.dup(stream), "wb") as file:
+            file.write(content)
+    elif is_special(path):
+        with path.open("wb") as file:
+            file.write(content)
+    else:
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as part:
+            part.write_bytes(content)
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a device, or the like, or a link to one. Raises OSError."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _standard_stream(path: Path) -> int | None:
+    """The file descriptor of the standard stream that writes to a file, such as ``/dev/stdout``."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
 def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders in ``parent`` that no living process owns.
 

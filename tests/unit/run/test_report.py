@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,26 @@ def test_where_it_can_not_be_written_nothing_is_left(tmp_path: Path) -> None:
             report().write(path)
         assert caught.value.problems[0].at == str(path)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "report.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_links_and_pipes_stay(tmp_path: Path) -> None:
+    target, link, pipe = (tmp_path / name for name in ("new/target.json", "link", "pipe"))
+    link.symlink_to("new/target.json")
+    check_report_path(link)
+    report().write(link)
+    assert link.is_symlink()
+    assert json.loads(target.read_text(encoding="utf-8")) == report().document()
+    if sys.platform != "win32":
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            check_report_path(pipe)
+            report().write(pipe)
+            assert json.loads(os.read(reader, 1 << 16)) == report().document()
+        finally:
+            os.close(reader)
+        assert pipe.is_fifo()
 
 
 def test_a_path_for_a_report_is_checked_without_traces(tmp_path: Path) -> None:

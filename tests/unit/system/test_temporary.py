@@ -18,6 +18,7 @@ from polywheel.system.temporary import (
     remove_tree,
     replacing,
     temporary_folder,
+    write_output,
 )
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and modes are those of POSIX")
@@ -234,3 +235,21 @@ def test_remove_tree_takes_folders_of_any_depth(tmp_path: Path) -> None:
     remove_tree(tmp_path / "deep")
     assert names(tmp_path) == ["outside"]
     assert names(tmp_path / "outside") == ["file"]
+
+
+@posix
+def test_the_file_of_a_standard_stream_is_not_replaced(tmp_path: Path) -> None:
+    """As in ``polywheel build --report /dev/stdout > file``."""
+    path, link = tmp_path / "file", tmp_path / "stdout"
+    link.symlink_to(path)
+    saved = os.dup(1)
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            os.write(1, b"before ")
+            write_output(link, b"content")
+            os.write(1, b" after")
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+    assert path.read_bytes() == b"before content after"
