@@ -46,7 +46,7 @@ _NAME = re.compile(
     r"(?<![a-z])s?sse[234]|sse4|ssse3|avx|popcnt|bmi[12]|(?<![a-z])bmi|(?<![a-z])fma|f16c|lzcnt|movbe|aes_?ni|clmul"
     r"|sha_?(ni|ext)|vaes|gfni|vnni|(?<![a-z])amx|(?<![a-z])adx|ifma|vbmi|x86_?64_?v[234]|nehalem|sandybridge|haswell"
     r"|skylake|cooperlake|icelake|cascadelake|sapphirerapids|bulldozer|piledriver|steamroller|excavator|zen[1-5]?\b"
-    r"|penryn|dunnington|barcelona|bobcat|core2|opteron_sse3|atom\b|prescott|(?<![a-z])knl|arch_haswell",
+    r"|penryn|dunnington|barcelona|bobcat|core2|opteron|athlon|_nano\b|_atom\b|prescott|(?<![a-z])knl|simd_?levele[1-9]",
     re.IGNORECASE,
 )
 """Names of extensions, and of processors, in names of functions and files."""

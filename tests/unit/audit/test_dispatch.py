@@ -170,12 +170,16 @@ def test_resolvers() -> None:
         "sgemm_kernel_SKYLAKEX",
         "ZSTD_decompress_bmi2",
         "hash_sse42",
+        "dgemv_n_NANO",
+        "_ZN5faiss3addILNS_9SIMDLevelE2EEEvv",
     ],
 )
 def test_names_of_extensions_and_processors(name: str) -> None:
     assert is_named(name)
 
 
-@pytest.mark.parametrize("name", ["add", "process", "PyInit__core", "assemble", "format", "parse"])
+@pytest.mark.parametrize(
+    "name", ["add", "process", "PyInit__core", "assemble", "format", "parse", "nanosleep"]
+)
 def test_other_names(name: str) -> None:
     assert not is_named(name)
