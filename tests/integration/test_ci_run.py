@@ -227,6 +227,37 @@ def test_extensions_of_a_project_run_around_its_builds(temporary: Path, tmp_path
     assert {name.partition("-")[0] for name in at_work.artifacts} == {"demo"}
 
 
+def test_a_machine_of_its_own_tests_the_wheels(temporary: Path, tmp_path: Path) -> None:
+    """Its runner, the selection of its wheels, and what is published without them."""
+    tables = (
+        "[tool.polywheel]\ntest-command = 'test $POLYWHEEL_VARIANT_LABEL = a_x'\n"
+        "[[tool.polywheel.overrides]]\nselect = 'a_*'\ntest-runner = ['self-hosted', 'gpu']\n"
+        "[tool.polywheel.ci.github]\nsdist = true\nrelease-assets = true\n"
+    )
+    assert "[tool.polywheel]\n" not in AXES
+    files = {"pyproject.toml": AXES + tables, "demo.py": '"""A demo."""\n'}
+    project = write_project(tmp_path / "project", files)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    run([sys.executable, "-m", "polywheel", "ci", "github", "-o", "w.yml"], cwd=project)
+    jobs = load((project / "w.yml").read_text(encoding="utf-8"))["jobs"]
+    assert "test" in jobs["release"]["needs"]
+    (include,) = jobs["test"]["strategy"]["matrix"]["include"]
+    assert include == {"labels": "self-hosted gpu", "runner": ["self-hosted", "gpu"]}
+    at_work = machine(project, scratch, temporary)
+    result, outputs = at_work.job(jobs["plan"], {})
+    assert result == "success", at_work.log
+    at_work.environment = {"POLYWHEEL_CACHE_DIR": str(tmp_path / "cache")}
+    for entry in json.loads(outputs["matrix"])["include"]:
+        at_work.job(jobs["build"], {"matrix": entry})
+    context = {"matrix": include, "strategy": {"job-index": 0}}
+    result, _ = at_work.job(jobs["test"], context)
+    assert result == "failure"
+    said = at_work.log.rpartition("polywheel test")[2] or at_work.log
+    # Two wheels have this runner. The build has found that the test of one fails, and keeps it.
+    assert "tests: 1 passed, 1 failed" in said
+
+
 def test_a_workflow_by_hand_builds_the_matrix(root: Path, temporary: Path, tmp_path: Path) -> None:
     """The example of the documentation: its referees, and its jobs on this machine."""
     text = (root / "docs" / "ci.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from polywheel.config.reader import Table
 from polywheel.errors import ConfigError, PolywheelError, Problem, WheelError, os_error_as
 from polywheel.formats.variants_json import label_conflicts
 from polywheel.matrix.plan_json import MAX_SIZE, parse_plan
-from polywheel.model.plan import NON_VARIANT
+from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import PRESENT, State
@@ -281,21 +281,29 @@ def unreported_jobs(reports: MergedReport, plan: Path) -> tuple[str, ...]:
 
     ``plan`` is the output of ``polywheel matrix --json`` or ``--format github``.
     """
-    with os_error_as(ConfigError, f"{plan} can't be read"):
-        content = read_regular(plan, limit=MAX_SIZE)
+    planned = read_planned(plan)
+    ids = [job.id for job in planned.jobs] if isinstance(planned, Plan) else planned
+    known = {job["id"] for job in reports.jobs}
+    return tuple(name for name in ids if name not in known)
+
+
+def read_planned(path: Path) -> Plan | tuple[str, ...]:
+    """Read the output of ``polywheel matrix --json``, or the ids of jobs in that of ``--format github``.
+
+    Raises ConfigError.
+    """
+    with os_error_as(ConfigError, f"{path} can't be read"):
+        content = read_regular(path, limit=MAX_SIZE)
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        raise ConfigError("the plan is not JSON", at=str(plan)) from None
-    if isinstance(document, dict) and "include" in document:
-        try:
-            planned = [name for entry in document["include"] for name in entry["jobs"].split()]
-        except (AttributeError, KeyError, TypeError):
-            raise ConfigError("expected a plan of polywheel matrix", at=str(plan)) from None
-    else:
-        planned = [job.id for job in parse_plan(content).jobs]
-    known = {job["id"] for job in reports.jobs}
-    return tuple(name for name in planned if name not in known)
+        raise ConfigError("the plan is not JSON", at=str(path)) from None
+    if not isinstance(document, dict) or "include" not in document:
+        return parse_plan(content)
+    try:
+        return tuple(name for entry in document["include"] for name in entry["jobs"].split())
+    except (AttributeError, KeyError, TypeError):
+        raise ConfigError("expected a plan of polywheel matrix", at=str(path)) from None
 
 
 def _add_warning(table: Table, warnings: dict[tuple[str, str], dict[str, None]]) -> None:

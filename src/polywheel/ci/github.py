@@ -63,6 +63,9 @@ class Workflow:
     credentials: Credentials | None = None
     """The login for the images of builds."""
 
+    test_runners: tuple[tuple[str, ...], ...] = ()
+    """The labels of each machine that tests wheels after all builds."""
+
     @property
     def name(self) -> str:
         """The name of the workflow."""
@@ -199,6 +202,25 @@ def container_credentials(plan: Plan) -> Credentials | None:
     return next(iter(by_login), None)
 
 
+def find_test_runners(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    """Return the labels of each machine that tests wheels after all builds, in the order of the plan.
+
+    Raises ConfigError for a ``test-runner`` of a wheel that has no test.
+    """
+    runners: dict[tuple[str, ...], None] = {}
+    for job in plan.jobs:
+        settings = plan.settings_of(job)
+        if settings.test_runner and not settings.test_command:
+            raise ConfigError(
+                f"{job.id} has a test-runner, but no test-command",
+                at=job.at,
+                hint="add a test-command, or remove test-runner",
+            )
+        if settings.test_runner:
+            runners[settings.test_runner] = None
+    return tuple(runners)
+
+
 def github_workflow(workflow: Workflow) -> str:
     """Return the workflow."""
     settings, config = workflow.settings, workflow.config
@@ -223,6 +245,21 @@ def github_workflow(workflow: Workflow) -> str:
             Expression("--only=${{ matrix.jobs }}"),
             "--output=dist",
             Expression("--report=report/report-${{ matrix.id }}.json"),
+            "--log-dir=logs",
+            "--install-python",
+        ],
+        tests=[" ".join(labels) for labels in workflow.test_runners],
+        test_runners=[
+            labels[0] if len(labels) == 1 else list(labels) for labels in workflow.test_runners
+        ],
+        test=[
+            "dist",
+            f"--source={workflow.source}",
+            *([f"--config={config}"] if config is not None else []),
+            "--plan=plan/polywheel-output.txt",
+            Expression("--test-runner=${{ matrix.labels }}"),
+            "--require-tests",
+            "--report=report/report.json",
             "--log-dir=logs",
             "--install-python",
         ],
@@ -261,7 +298,11 @@ def template_values(
         "selectable": selectable,
         "publishes": publishes,
         "secrets": list(dict.fromkeys([*secrets, *filter(None, [settings.password_secret])])),
-        "after_collect": ["collect", "sdist"] if settings.sdist else ["collect"],
+        "after_collect": [
+            "collect",
+            *(["sdist"] if settings.sdist else []),
+            *(["test"] if workflow.test_runners else []),
+        ],
         "publish_condition": SafeYaml(f"${{{{ {asked} }}}}"),
         "release_condition": SafeYaml(f"${{{{ {_TAG} && {asked} }}}}"),
         "to_pypi": is_pypi(settings.repository_url),

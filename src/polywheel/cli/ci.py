@@ -20,6 +20,7 @@ from polywheel.ci.github import (
     check_publication,
     check_sdist,
     container_credentials,
+    find_test_runners,
     is_pypi,
 )
 from polywheel.ci.plan_formats import build_jobs
@@ -120,7 +121,12 @@ def _github(
     _check_jobs(plan, options, workflow.settings, to_pypi=to_pypi)
     config = _config(options, project, repository)
     return github_workflow(
-        replace(workflow, config=config, credentials=container_credentials(plan))
+        replace(
+            workflow,
+            config=config,
+            credentials=container_credentials(plan),
+            test_runners=find_test_runners(plan),
+        )
     )
 
 

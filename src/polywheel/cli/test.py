@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from polywheel.ci.collect import read_planned
+from polywheel.cli import say
 from polywheel.cli.arguments import CommandParser, add_options, number_up_to
 from polywheel.cli.build import observer_of, print_report
 from polywheel.cli.plans import add_config, add_selection, config_path, select_jobs
-from polywheel.matrix.plan_json import read_plan
+from polywheel.matrix.selection import Selection, select
+from polywheel.model.plan import Plan
 from polywheel.run.context import prepare_run
 from polywheel.run.options import RunOptions
 from polywheel.run.testing.existing_wheels import test_wheels
 
 _OPTIONS = """\
---plan FILE       the plan of the wheels, which polywheel matrix --json has written (default: the
-                  plan of the project)
+--plan FILE       the plan of the wheels, which polywheel matrix has written with --json or --format
+                  github (default: the plan of the project)
+--test-runner LABELS
+                  only wheels with this test-runner; several labels are separated by spaces
 --source DIR      the project with the tests (default: .)
 """
 _TESTS = """\
@@ -50,13 +55,23 @@ def run(arguments: Sequence[str]) -> int:
     parser.set_defaults(source=Path(), jobs=1)
     options = parser.parse_args(arguments)
     config = config_path(options)
+    planned = read_planned(options.plan) if options.plan else None
     with prepare_run(
         options.source,
         config=config,
-        plan=read_plan(options.plan) if options.plan else None,
+        plan=planned if isinstance(planned, Plan) else None,
         plan_name=options.plan.name if options.plan else "",
     ) as prepared:
         plan = select_jobs(prepared.plan, options)
+        if isinstance(planned, tuple):
+            plan = select(plan, Selection(jobs=planned))
+        if options.test_runner is not None:
+            labels = tuple(options.test_runner.split())
+            ids = [job.id for job in plan.jobs if plan.settings_of(job).test_runner == labels]
+            if not ids:
+                say(f"no wheel of the plan has the test-runner {options.test_runner!r}")
+                return 0
+            plan = select(plan, Selection(jobs=tuple(ids)))
         run_options = RunOptions(
             out=options.folder,
             max_parallel=options.jobs,
