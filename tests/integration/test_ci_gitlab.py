@@ -211,6 +211,13 @@ def test_wheels_and_variants_json_are_published_to_gitlab(
     names = [one.file for one in uploads]
     assert sorted(names[:-1]) == ["demo-1.0-py3-none-any-v1.whl", "demo-1.0-py3-none-any-v2.whl"]
     assert names[-1] == "demo-1.0-variants.json"
+    # A project without variants has no such file.
+    plain = tmp_path / "plain"
+    write_wheel(plain / "dist")
+    with package_index() as (address, uploads):
+        env |= {"TWINE_REPOSITORY_URL": f"{address}/projects/7/packages/pypi"}
+        job("polywheel-publish", pipeline, plain, {**env, "CI_JOB_TOKEN": "s3cret"})
+    assert [one.file for one in uploads] == ["demo-1.0-py3-none-any.whl"]
     # PyPI: no filenames with a label, and no other files than wheels.
     with toml.open("a", encoding="utf-8") as file:
         file.write("[tool.polywheel.matrix]\nplain = true\n[tool.polywheel.ci.gitlab]\n")

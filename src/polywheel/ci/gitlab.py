@@ -55,6 +55,7 @@ def gitlab_include(
         config=config or "",
         include=[_from_root(path) for path in settings.include],
         submodules=submodules,
+        publish_conditions=_publish_conditions(settings) if settings.publish else [],
         to_pypi=is_for_pypi(settings),
         timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
         cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
@@ -149,6 +150,14 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
                 at = plan.setting_at(build, key)
                 seen[f"{key} have no effect on GitLab, which reads them from {where} ({at})"] = None
     yield from seen
+
+
+def _publish_conditions(settings: GitLabSettings) -> list[str]:
+    """The conditions of pipelines that build wheels and publish them."""
+    conditions = ['$POLYWHEEL_PUBLISH == "yes"', *settings.publish_rules]
+    if not settings.rules:
+        return conditions
+    return [f"({rule}) && ({condition})" for condition in conditions for rule in settings.rules]
 
 
 def is_for_pypi(settings: GitLabSettings) -> bool:

@@ -126,14 +126,28 @@ def test_a_plan_is_made_with_the_settings_of_the_project() -> None:
 def test_wheels_are_published_for_tags_and_on_demand() -> None:
     document = include(publish=True)
     assert document["variables"]["POLYWHEEL_PUBLISH"]["value"] == "no"
-    assert document["polywheel-wheels"]["variables"]["POLYWHEEL_UPLOAD"] == "$POLYWHEEL_PUBLISH"
-    assert document["polywheel-publish"]["rules"] == [
-        {"if": '$CI_PIPELINE_SOURCE != "parent_pipeline"', "when": "never"},
-        {"if": '$POLYWHEEL_UPLOAD == "yes"'},
-        {"if": "$CI_COMMIT_TAG"},
+    # The parent pipeline decides: the source of the child pipeline is always parent_pipeline.
+    upload = {"variables": {"POLYWHEEL_UPLOAD": "yes"}}
+    assert document["polywheel-wheels"]["rules"] == [
+        {"if": '$CI_PIPELINE_SOURCE == "parent_pipeline"', "when": "never"},
+        {"if": '$POLYWHEEL_PUBLISH == "yes"', **upload},
+        {"if": "$CI_COMMIT_TAG", **upload},
+        {"when": "on_success"},
     ]
-    rules = include(publish=True, publish_rules=("$A",))["polywheel-publish"]["rules"]
-    assert rules[-1] == {"if": "$A"}
+    (rule,) = document["polywheel-publish"]["rules"]
+    assert rule["if"] == '$CI_PIPELINE_SOURCE == "parent_pipeline" && $POLYWHEEL_UPLOAD == "yes"'
+    options: dict[str, Any] = {
+        "publish_rules": ("$A || $B",),
+        "rules": ("$C", "$D"),
+        "changes": ("src/*",),
+    }
+    rules = include(publish=True, **options)["polywheel-wheels"]["rules"]
+    assert [rule["if"] for rule in rules[1:]] == [
+        *('($C) && ($POLYWHEEL_PUBLISH == "yes")', '($D) && ($POLYWHEEL_PUBLISH == "yes")'),
+        *("($C) && ($A || $B)", "($D) && ($A || $B)", "$C", "$D"),
+    ]
+    assert all(rule["changes"] == ["src/*"] for rule in rules[1:])
+    assert "POLYWHEEL_UPLOAD" not in str(include(rules=("$C",)))
 
 
 def test_another_index_has_the_password_of_a_variable() -> None:
