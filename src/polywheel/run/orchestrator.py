@@ -95,6 +95,10 @@ def _build(run: RunContext) -> tuple[list[Outcome], bool]:
     limits = Limits(
         max_parallel=run.options.max_parallel,
         free_memory=free_memory,
+        short_of_memory=lambda task, free: run.observer.note(
+            f"note: {task.id} may need {_gibibytes(task.memory)} (memory-per-job), and only "
+            f"{_gibibytes(free)} of memory is free: it starts alone"
+        ),
         keep_going=run.options.keep_going,
     )
     return run_builds(
@@ -146,6 +150,11 @@ def _task_of(run: RunContext, build: Build) -> Task:
         seconds=sum(known) if known else None,
         memory=run.options.memory_per_job or memory or 0,
     )
+
+
+def _gibibytes(size: int) -> str:
+    """A size as in ``memory-per-job``."""
+    return f"{size / (1 << 30):.3g}G"
 
 
 @contextmanager

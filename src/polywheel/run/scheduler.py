@@ -43,6 +43,9 @@ class Limits:
     free_memory: Callable[[], int | None] = lambda: None
     """Returns the bytes that are free now; None if that is not known."""
 
+    short_of_memory: Callable[[Task, int], object] = lambda *_: None
+    """Called once, with the first task that starts although it may need more than the free bytes."""
+
     keep_going: bool = True
     """Whether other tasks go on after a failure. If not, no task starts and running tasks end."""
 
@@ -76,7 +79,7 @@ def run_all(
     running: dict[Future[R], Task] = {}
     ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
     results: list[R] = []
-    memory = _Memory(limits.free_memory)
+    memory = _Memory(limits)
 
     def start_some(pool: ThreadPoolExecutor) -> None:
         while waiting and len(running) < limits.max_parallel and not stop.is_set():
@@ -118,9 +121,11 @@ def run_all(
 class _Memory:
     """The memory that was free when no task ran, and the tasks share."""
 
-    def __init__(self, free: Callable[[], int | None]) -> None:
-        self._free = free
+    def __init__(self, limits: Limits) -> None:
+        self._free = limits.free_memory
+        self._short = limits.short_of_memory
         self._total: int | None = None
+        self._was_short = False
 
     def has_room(self, task: Task, running: Collection[Task]) -> bool:
         """Return whether a task may start. Smaller tasks do not overtake it.
@@ -134,6 +139,9 @@ class _Memory:
             return True
         if not running:
             self._total = self._free()
+            if self._total is not None and task.memory > self._total and not self._was_short:
+                self._was_short = True
+                self._short(task, self._total)
             return True
         if self._total is not None:
             reserved = sum(other.memory for other in running)

@@ -168,8 +168,17 @@ def test_nothing_starts_beside_another_while_memory_is_short() -> None:
 
 def test_short_memory_is_no_reason_to_wait_for_ever() -> None:
     """Where nothing runs, nothing of ours will give memory back."""
-    limits = Limits(max_parallel=2, free_memory=lambda: 0)
+    short: list[tuple[str, int]] = []
+    limits = Limits(
+        max_parallel=2,
+        free_memory=lambda: 50,
+        short_of_memory=lambda task, free: short.append((task.id, free)),
+    )
     assert run(tasks(3, memory=100), limits=limits) == ["job0", "job1", "job2"]
+    assert short == [("job0", 50)], "one note is enough"
+    short.clear()
+    run(tasks(3, memory=50), limits=limits)
+    assert short == []
 
 
 def test_where_nobody_knows_what_is_free_memory_is_no_limit() -> None:
