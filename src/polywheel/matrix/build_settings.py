@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -15,6 +14,7 @@ from polywheel.config.matrix_table import MatrixTables
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, Problem, nearest
 from polywheel.matrix.cell import Cell
+from polywheel.matrix.override_index import OverrideIndex
 from polywheel.matrix.platforms import target_hint
 from polywheel.model.matrix import (
     MERGED,
@@ -77,7 +77,7 @@ class SettingsResolver:
     """Finds the settings of builds, and the overrides that selected none."""
 
     def __init__(self, tables: MatrixTables, problems: Problems) -> None:
-        self._overrides = tables.overrides
+        self._index = OverrideIndex(tables.overrides)
         self._axes = {axis: [v.name for v in values] for axis, values in tables.matrix.axes.items()}
         self._declared = tables.targets
         self._problems = problems
@@ -87,16 +87,13 @@ class SettingsResolver:
         """By target and overrides."""
         self._resolved: dict[tuple[object, ...], ResolvedSettings] = {}
         """By merged settings and the values of their placeholders."""
-        self._matched = set[str]()
-        self._unused_globs = {o.at: {*o.select.globs} for o in self._overrides}
-        """By the place of the override."""
         known: dict[str, Collection[str]] = {
             **self._axes,
             "python": tables.matrix.python,
             "target": tables.matrix.targets,
             "label": (),
         }
-        for override in self._overrides:
+        for override in tables.overrides:
             self._check_values(override, known)
 
     def _check_values(self, override: Override, known: Mapping[str, Collection[str]]) -> None:
@@ -116,8 +113,9 @@ class SettingsResolver:
 
     def resolve(self, identifier: str, cell: Cell) -> ResolvedSettings:
         """Return the settings of the build of a job with this id, on the platform of the cell."""
-        names = (cell.label or NON_VARIANT, identifier)
-        overrides = tuple(o for o in self._overrides if self._selects(o, names, cell))
+        label = cell.label or NON_VARIANT
+        selectable = {**cell.axes, **cell.platform.values, "label": label}
+        overrides = self._index.selected_by(label, identifier, selectable)
         merged = self._merge(cell.platform.target, overrides)
         values = _placeholder_values(cell) if merged.has_braces else {}
         key = (id(merged), *map(values.get, merged.placeholders))
@@ -144,7 +142,6 @@ class SettingsResolver:
         if key not in self._merged:
             settings, set_by = target.settings, dict[str, str]()
             for override in overrides:
-                self._matched.add(override.at)
                 settings = settings.updated(override.settings)
                 set_by |= dict.fromkeys(set_keys(override.settings), override.at)
             self._merged[key] = _MergedSettings(target.at, settings, set_by)
@@ -152,27 +149,7 @@ class SettingsResolver:
 
     def unmatched(self) -> list[tuple[Override, int | None]]:
         """Return the overrides that selected no build, and the globs that did so, by their number."""
-        unused: list[tuple[Override, int | None]] = []
-        for override in self._overrides:
-            globs = override.select.globs
-            if override.at not in self._matched:
-                unused.append((override, None))
-            else:
-                left = self._unused_globs[override.at]
-                unused += [(override, number) for number, glob in enumerate(globs) if glob in left]
-        return unused
-
-    def _selects(self, override: Override, names: Sequence[str], cell: Cell) -> bool:
-        """Whether an override is for a job with these names (label and id) and this cell."""
-        select = override.select
-        if not select.globs:
-            values = {**cell.axes, **cell.platform.values, "label": names[0]}
-            return all(values.get(key) in allowed for key, allowed in select.values.items())
-        unused = self._unused_globs[override.at]
-        matching = {glob for glob in unused if any(fnmatchcase(name, glob) for name in names)}
-        unused -= matching
-        others = () if matching else (glob for glob in select.globs if glob not in unused)
-        return bool(matching) or any(fnmatchcase(n, glob) for glob in others for n in names)
+        return self._index.unused()
 
     def _number(self, settings: BuildSettings) -> int:
         key = tuple(
