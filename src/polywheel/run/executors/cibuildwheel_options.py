@@ -239,7 +239,7 @@ def check_settings(
 
 
 def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
-    """Yield a note for each setting about containers that has no effect on cibuildwheel, with its key path."""
+    """Yield a note for each setting that has no effect on cibuildwheel."""
     notes: dict[str, None] = {}
     for build in builds:
         settings = build.settings
@@ -261,6 +261,16 @@ def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
                     f'note: image = "" ({at}): no effect, because cibuildwheel builds wheels for Linux only in '
                     "containers; to build on the machine, use polywheel build or polywheel ci github"
                 ] = None
+        for job in filter(None, map(plan.job, build.jobs)):
+            tests = plan.settings_of(job).tests
+            unused = {
+                "emulate": tests.emulate,
+                "test-timeout": tests.test_timeout,
+                "test-runner": tests.test_runner,
+            }
+            keys = ", ".join(key for key, value in unused.items() if value)
+            if keys and tests.test_command:
+                notes[f"note: {keys}: no effect, because cibuildwheel runs the tests"] = None
     yield from notes
 
 

@@ -27,6 +27,7 @@ from polywheel.run.executors.cibuildwheel_options import (
     unused_settings,
 )
 from polywheel.run.executors.cibuildwheel_platforms import require_platform
+from support.matrices import plan_of as plan_of_matrix
 from support.plans import HEAD, MATRIX, expanded, job, plan_of
 
 PLACE = require_platform("linux-x86_64")
@@ -318,6 +319,50 @@ def test_settings_about_containers_without_effect_are_named_once(tmp_path: Path)
     assert no_options.startswith(f"note: container-options ({at}[1].container-options): no effect")
     plan = expanded(tmp_path, HEAD + MATRIX)
     assert not [*unused_settings(plan, plan.builds)]
+
+
+def test_settings_of_tests_that_cibuildwheel_does_not_have() -> None:
+    tests = "[tool.polywheel]\ntest-command = 'x'\nemulate = true\ntest-timeout = 5\n"
+    plan = plan_of_matrix(f"targets = ['linux-x86_64']\nplain = true\n{tests}")
+    assert [*unused_settings(plan, plan.builds)] == [
+        "note: emulate, test-timeout: no effect, because cibuildwheel runs the tests"
+    ]
+
+
+def test_all_settings_of_tests() -> None:
+    tests = """
+[tool.polywheel]
+test-command = ["a", "b {project}"]
+before-test = "c"
+test-requires = ["pytest", "iniconfig"]
+test-extras = ["x", "y"]
+test-groups = "g h"
+test-sources = ["tests", "conftest.py"]
+test-environment = { X = "1" }
+test-skip = ["*non-variant"]
+"""
+    plan = plan_of_matrix(f"python = ['3.12']\ntargets = ['linux-x86_64']\nplain = true\n{tests}")
+    (job,) = plan.jobs
+    variables = cibuildwheel_variables(
+        [job],
+        plan.settings_of(job),
+        require_platform("linux-x86_64"),
+        config_settings={},
+        environment={},
+        project="/project",
+        tables={},
+        environ={},
+    )
+    assert {k: v for k, v in variables.items() if "TEST" in k} == {
+        "CIBW_TEST_COMMAND": "a && b {package}",
+        "CIBW_BEFORE_TEST": "c",
+        "CIBW_TEST_REQUIRES": "pytest iniconfig",
+        "CIBW_TEST_EXTRAS": "x,y",
+        "CIBW_TEST_GROUPS": "g h",
+        "CIBW_TEST_SOURCES": "tests conftest.py",
+        "CIBW_TEST_ENVIRONMENT": 'X="1"',
+        "CIBW_TEST_SKIP": "cp312-manylinux_x86_64",
+    }
 
 
 @pytest.mark.parametrize("document", [{}, {"tool": 1}, {"tool": {"cibuildwheel": 1}}])
