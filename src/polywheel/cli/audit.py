@@ -127,7 +127,8 @@ def _lines(wheel: AuditedWheel, *, quiet: bool) -> Iterator[str]:
             continue
         for finding in findings[:_MOST]:
             yield from _finding_lines(finding)
-        yield from count_others(findings, _MOST, f" {severity.value}s: --json lists all")
+        for line in count_others(findings, _MOST, f" {severity.value}s: --json lists all"):
+            yield f"  {line}"
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
