@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from polywheel.ci.github import check_upload, is_pypi
+from polywheel.ci.publication import is_for_pypi
 from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.ci.time_limits import gitlab_timeout
-from polywheel.config.project import Project
-from polywheel.config.reader import Problems, parse_size
+from polywheel.config.reader import parse_size
 from polywheel.errors import ConfigError, nearest, os_error_as
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.ci import GitLabSettings
@@ -27,7 +26,6 @@ _TOP_LEVEL_KEY = re.compile(r"""^["']?([^\s"'#:][^\n"'#:]*)["']?[ \t]*:(?:\s|$)"
 """A key of a YAML file, without blanks before it."""
 _MAX_INCLUDED = 4 * 1024 * 1024
 """Maximum size of an included file in bytes. GitLab accepts less."""
-_DEFAULTS = GitLabSettings()
 
 
 def gitlab_include(
@@ -98,31 +96,6 @@ def check_included_files(settings: GitLabSettings, root: Path) -> None:
         )
 
 
-def check_gitlab_publication(
-    settings: GitLabSettings, project: Project, plan: Plan
-) -> Iterator[str]:
-    """Return notes about wheels that are not published.
-
-    Raises ConfigError if no upload can succeed, and for settings of uploads without `publish`.
-    """
-    if not settings.publish:
-        problems = Problems()
-        for name in ("publish_rules", "environment", "repository_url"):
-            if getattr(settings, name) != getattr(_DEFAULTS, name):
-                key = name.replace("_", "-")
-                problems.add(f"{key} has no effect without publish", at=f"{settings.at}.{key}")
-        problems.raise_all()
-    else:
-        yield from check_upload(
-            project,
-            plan,
-            to_pypi=is_for_pypi(settings),
-            sdist=settings.sdist,
-            at=f"{settings.at}.repository-url",
-            others="choose another repository-url",
-        )
-
-
 def unsupported_settings(plan: Plan) -> Iterator[str]:
     """Yield a warning for each setting of builds that GitLab can't use, and for each target that it can't build."""
     seen: dict[str, None] = {}
@@ -164,12 +137,6 @@ def _publish_conditions(settings: GitLabSettings) -> list[str]:
     if not settings.rules:
         return conditions
     return [f"({rule}) && ({condition})" for condition in conditions for rule in settings.rules]
-
-
-def is_for_pypi(settings: GitLabSettings) -> bool:
-    """Whether wheels are published on PyPI, not in the package registry of GitLab or on another index."""
-    url = settings.repository_url
-    return url is not None and is_pypi(url)
 
 
 def _from_root(path: str) -> str:

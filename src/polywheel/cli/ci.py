@@ -17,13 +17,17 @@ from polywheel.ci.generated_files import (
 )
 from polywheel.ci.github import (
     Workflow,
-    check_publication,
-    check_sdist,
     container_credentials,
     find_test_runners,
-    is_pypi,
 )
 from polywheel.ci.plan_formats import build_jobs
+from polywheel.ci.publication import (
+    check_gitlab_publication,
+    check_publication,
+    check_sdist,
+    is_for_pypi,
+    is_pypi,
+)
 from polywheel.ci.rendering import parse_action
 from polywheel.ci.time_limits import BuildJob, check_github_limits, too_long_jobs
 from polywheel.cli import say
@@ -134,10 +138,8 @@ def _gitlab(
     options: argparse.Namespace, project: Project, plan: Plan, repository: Repository
 ) -> str:
     from polywheel.ci.gitlab import (
-        check_gitlab_publication,
         check_included_files,
         gitlab_include,
-        is_for_pypi,
         unsupported_settings,
     )
 

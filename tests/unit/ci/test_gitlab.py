@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from polywheel.ci.gitlab import (
-    check_gitlab_publication,
     check_included_files,
     gitlab_include,
     unsupported_settings,
 )
+from polywheel.ci.publication import check_gitlab_publication
 from polywheel.config.project import read_project
 from polywheel.errors import ConfigError
 from polywheel.model.ci import GitLabSettings
