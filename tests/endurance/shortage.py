@@ -143,7 +143,7 @@ def commands(folder: Path) -> list[Command]:
         Command("matrix", ("matrix", "{work}/demo", "--json"), project),
         Command("ci github", ("ci", "github", "{work}/demo"), project),
         Command("ci collect", ("ci", "collect", "{work}", "-o", "{work}/out"), artifacts(release)),
-        Command("init", ("init", "{work}/c", "--preset", "blas", "-o", "{work}/new.toml"), begin),
+        Command("init", ("init", "{work}/c", "--template", "blas", "-o", "{work}/new.toml"), begin),
         Command(
             "build",
             ("build", "{work}/demo", "-o", "{work}/out", "-j", "2"),

@@ -77,7 +77,7 @@ def test_a_command_runs_in_a_container_of_its_step(
         "GITHUB_OUTPUT": str(temporary / "output"),
         "POLYWHEEL_CACHE_DIR": str(tmp_path / "cache"),
         "POLYWHEEL_ACTION_COMMAND": "init",
-        "POLYWHEEL_ACTION_ARGS": "--preset=x86-64-levels\n--output=new.toml",
+        "POLYWHEEL_ACTION_ARGS": "--template=x86-64-levels\n--output=new.toml",
         "POLYWHEEL_ACTION_CAPTURE": "output",
         "POLYWHEEL_ACTION_IMAGE": IMAGE,
         "POLYWHEEL_ACTION_IMAGE_OPTIONS": f"--network=host --env 'PATH={path}'",

@@ -49,7 +49,7 @@ SYSTEM = 'name = "größer → 漢字 [red]"\npython = "3.12"\nplatform = "manyl
 REPORT = {"shape": 1, "project": "größer → 漢", "builds": [], "jobs": []}
 
 RUNS: dict[str, tuple[list[str], int]] = {
-    "init": (["init", "BARE", "--preset", "blas", "--dry-run"], 0),
+    "init": (["init", "BARE", "--template", "blas", "--dry-run"], 0),
     "matrix": (["matrix", "PROJECT"], 0),
     "matrix --json": (["matrix", "PROJECT", "--json"], 0),
     "matrix --why": (["matrix", "PROJECT", "--why", "mkl"], 0),

@@ -109,7 +109,7 @@ def test_what_init_writes_builds(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["meson", "scikit-build-core", "rust"])
 def test_a_debug_build_is_one(name: str, tmp_path: Path) -> None:
     source = unprepared(name, tmp_path)
-    follow_the_advice(source, init("--preset", "debug", cwd=source).stdout)
+    follow_the_advice(source, init("--template", "debug", cwd=source).stdout)
     described = {}
     for label in ("null", "debug"):
         wheel = build_wheel(source, tmp_path / label, f"-Cvariant-label={label}")
@@ -127,7 +127,7 @@ def by_uv(dist: Path, into: Path, env: dict[str, str] | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("preset", "labels", "env", "best"),
+    ("template", "labels", "env", "best"),
     [
         ("x86-64-levels", ("x86_64_v2", "null", None), {}, "x86_64_v2"),
         (
@@ -145,15 +145,15 @@ def by_uv(dist: Path, into: Path, env: dict[str, str] | None = None) -> str:
 )
 @pytest.mark.skipif(not X86_64, reason="asks uv what an x86-64 machine has")
 def test_uv_installs_by_the_providers_that_are_chosen(
-    preset: str, labels: tuple[str | None, ...], env: dict[str, str], best: str, tmp_path: Path
+    template: str, labels: tuple[str | None, ...], env: dict[str, str], best: str, tmp_path: Path
 ) -> None:
-    if preset == "cuda" and not env and Path("/proc/driver/nvidia/version").exists():
+    if template == "cuda" and not env and Path("/proc/driver/nvidia/version").exists():
         pytest.skip("there is a driver here")
     dist = tmp_path / "dist"
     for label in labels:
         files = {"pyproject.toml": PURE, "which_variant.py": str(label)}
         source = write_project(tmp_path / str(label), files)
-        follow_the_advice(source, init("--preset", preset, cwd=source).stdout)
+        follow_the_advice(source, init("--template", template, cwd=source).stdout)
         setting = [f"-Cvariant-label={label}"] if label else []
         build(source, "--wheel", *setting, out=dist)
     polywheel("index", dist, cwd=tmp_path)
@@ -188,12 +188,12 @@ def test_pythons_and_targets_are_those_of_the_project(small: Path) -> None:
 
 def test_a_dry_run_prints_what_would_be_appended(small: Path) -> None:
     path = small / "pyproject.toml"
-    command = [sys.executable, "-m", "polywheel", "init", "--dry-run", "--preset", "cuda,debug"]
+    command = [sys.executable, "-m", "polywheel", "init", "--dry-run", "--template", "cuda,debug"]
     done = subprocess.run(
         command, cwd=small, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     assert path.read_text(encoding="utf-8") == MESON
-    init("--preset", "debug", "cuda", cwd=small)
+    init("--template", "debug", "cuda", cwd=small)
     assert path.read_text(encoding="utf-8") == f"{MESON}\n{done.stdout}"
 
 
@@ -239,7 +239,7 @@ def test_files_that_nothing_can_be_appended_to(text: str, says: str, small: Path
 def test_what_init_wrote_and_the_user_changed_is_the_users(small: Path) -> None:
     path = small / "pyproject.toml"
     init(cwd=small)
-    said = init("--preset", "cuda", cwd=small, code=2).stdout
+    said = init("--template", "cuda", cwd=small, code=2).stdout
     assert "for x86-64-levels" in said
     assert "lines 11 to" in said
     changed = path.read_text(encoding="utf-8").replace("plain = true", "plain = false")
@@ -273,7 +273,7 @@ def test_a_file_of_their_own_serves_a_project_that_names_polywheel(tmp_path: Pat
             "which_variant.py": "",
         },
     )
-    init("--preset", "blas", "-o", "variants.toml", cwd=source)
+    init("--template", "blas", "-o", "variants.toml", cwd=source)
     env = {"POLYWHEEL_CONFIG": str(source / "variants.toml")}
     wheel = build_wheel(source, tmp_path / "out", "-Cvariant-label=openblas", env=env)
     assert wheel.name.endswith("-openblas.whl")
@@ -282,10 +282,10 @@ def test_a_file_of_their_own_serves_a_project_that_names_polywheel(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--preset", "cuba"], "did you mean 'cuda'?"),
-        (["--preset", "cuda", "."], "put the project before --preset"),
+        (["--template", "cuba"], "did you mean 'cuda'?"),
+        (["--template", "cuda", "."], "put the project before --template"),
         (["nowhere"], "there is no pyproject.toml"),
-        (["--preset"], "expected at least one argument"),
+        (["--template"], "expected at least one argument"),
     ],
 )
 def test_mistakes(arguments: list[str], says: str, small: Path) -> None:
@@ -293,7 +293,7 @@ def test_mistakes(arguments: list[str], says: str, small: Path) -> None:
     assert (small / "pyproject.toml").read_text(encoding="utf-8") == MESON
 
 
-def test_a_pure_project_is_told_of_the_presets(tmp_path: Path) -> None:
+def test_a_pure_project_is_told_of_the_templates(tmp_path: Path) -> None:
     source = write_project(tmp_path / "source", {"pyproject.toml": PURE, "which_variant.py": ""})
     said = init(cwd=source, code=2).stdout
     assert "no compiled language was found in" in said

@@ -1,4 +1,4 @@
-"""``polywheel init``: found languages, chosen presets, composed tables, and the file."""
+"""``polywheel init``: found languages, chosen templates, composed tables, and the file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from polywheel.init.compose import (
     targets,
 )
 from polywheel.init.languages import languages, meson_options
-from polywheel.init.presets import named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import append_text, find_init_text, with_header
+from polywheel.init.templates import named_templates, start_axes, start_templates
 from polywheel.matrix.expansion import expand
 from polywheel.matrix.requires_python import RequiresPython
 from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import check_against_preset, load_preset
 
-PRESETS = ("aarch64-levels", "blas", "cuda", "debug", "openmp", "rocm", "x86-64-levels")
+TEMPLATES = ("aarch64-levels", "blas", "cuda", "debug", "openmp", "rocm", "x86-64-levels")
 BACKENDS = {
     "mesonpy": "meson-python",
     "scikit_build_core.build": "scikit-build-core",
@@ -229,16 +229,16 @@ def test_targets(systems: list[str], expected: tuple[str, ...]) -> None:
     assert targets({"project": {"classifiers": classifiers}}) == expected
 
 
-def test_the_presets() -> None:
-    assert sorted(start_presets()) == sorted(PRESETS)
-    assert {one.axis for one in start_presets().values()} == set(start_axes())
-    for one in start_presets().values():
+def test_the_templates() -> None:
+    assert sorted(start_templates()) == sorted(TEMPLATES)
+    assert {one.axis for one in start_templates().values()} == set(start_axes())
+    for one in start_templates().values():
         assert one.about, one.name
         assert one.provider, one.name
 
 
 def test_values_are_those_that_the_build_setup_presets_know() -> None:
-    for one in start_presets().values():
+    for one in start_templates().values():
         properties = [
             VariantProperty.parse(text) for value in one.values for text in value.properties
         ]
@@ -248,10 +248,10 @@ def test_values_are_those_that_the_build_setup_presets_know() -> None:
 
 
 CHOICES = [
-    *((name,) for name in PRESETS),
-    *combinations(PRESETS, 2),
+    *((name,) for name in TEMPLATES),
+    *combinations(TEMPLATES, 2),
     ("x86-64-levels", "blas", "openmp"),
-    PRESETS,
+    TEMPLATES,
 ]
 
 
@@ -264,8 +264,8 @@ def test_every_choice_is_one_set_of_tables_that_expands(
     path.write_bytes(append_text(path.read_bytes(), start.text))
     plan = expand(tmp_path)
     assert plan == start.plan
-    assert set(start.presets) == set(names)
-    for one in named_presets(names):
+    assert set(start.templates) == set(names)
+    for one in named_templates(names):
         made = {str(prop) for job in plan.jobs for prop in job.properties}
         assert made.issuperset(text for value in one.values for text in value.properties)
     # Whoever has nothing of what the axes ask for gets a wheel: of the null variant, or one whose
@@ -284,8 +284,8 @@ def test_every_choice_is_one_set_of_tables_that_expands(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_backend_gets_every_preset(name: str, backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_backend_gets_every_template(name: str, backend: str, tmp_path: Path) -> None:
     start = compose(project(tmp_path, backend=backend), [name])
     assert tables(start)["tool"]["polywheel"]["build-backend"] == backend
     asked = {job.label for job in start.plan.jobs}
@@ -300,7 +300,7 @@ def test_the_debug_build_differs_in_what_it_asks_of_the_build(tmp_path: Path) ->
         assert builds["null"] == builds[None]
 
 
-def test_cpu_presets_share_an_axis_and_meet_no_machine_of_the_other_kind(tmp_path: Path) -> None:
+def test_cpu_templates_share_an_axis_and_meet_no_machine_of_the_other_kind(tmp_path: Path) -> None:
     plan = compose(project(tmp_path), ["x86-64-levels", "aarch64-levels"]).plan
     assert list(plan.axes) == ["cpu"]
     by_target = {
@@ -311,7 +311,7 @@ def test_cpu_presets_share_an_axis_and_meet_no_machine_of_the_other_kind(tmp_pat
     assert by_target["macos-arm64"] == {None, "null"}
 
 
-def test_gpu_presets_share_an_axis_with_one_value_for_none(tmp_path: Path) -> None:
+def test_gpu_templates_share_an_axis_with_one_value_for_none(tmp_path: Path) -> None:
     start = compose(project(tmp_path), ["cuda", "rocm"])
     assert start.plan.axes == {"gpu": ("cpu", "cu126", "cu128", "cu130", "rocm6.4", "rocm7.0")}
     assert "null" not in tables(start)["tool"]["polywheel"]["matrix"]
@@ -335,36 +335,36 @@ def test_several_axes_are_all_in_the_label(tmp_path: Path) -> None:
         ({"CMakeLists.txt": "project(x LANGUAGES CXX CUDA HIP)"}, ("cuda", "rocm")),
     ],
 )
-def test_languages_choose_the_presets(
+def test_languages_choose_the_templates(
     files: dict[str, str], expected: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert compose(project(tmp_path, files), []).presets == expected
+    assert compose(project(tmp_path, files), []).templates == expected
 
 
-def test_nothing_to_compile_is_an_error_that_lists_the_presets(tmp_path: Path) -> None:
+def test_nothing_to_compile_is_an_error_that_lists_the_templates(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no compiled language was found") as caught:
         compose(project(tmp_path, backend="hatchling.build"), [])
     (problem,) = caught.value.problems
-    assert all(name in (problem.hint or "") for name in PRESETS)
+    assert all(name in (problem.hint or "") for name in TEMPLATES)
     start = compose(project(tmp_path, backend="hatchling.build"), ["blas"])
     assert any("no code to compile" in note for note in start.notes)
 
 
-def test_unknown_presets_are_shown_together() -> None:
+def test_unknown_templates_are_shown_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        named_presets(["cuba", "cuda", "row"])
+        named_templates(["cuba", "cuda", "row"])
     assert [one.what for one in caught.value.problems] == [
-        "unknown preset 'cuba'",
-        "unknown preset 'row'",
+        "unknown template 'cuba'",
+        "unknown template 'row'",
     ]
     assert caught.value.problems[0].hint == "did you mean 'cuda'?"
     with pytest.raises(ConfigError) as caught:
-        named_presets(["nvidia"])
+        named_templates(["nvidia"])
     hint = "did you mean 'cuda'? 'nvidia' is a preset of build setup"
     assert caught.value.problems[0].hint == hint
 
 
-def test_a_preset_for_other_systems_than_the_classifiers_name(tmp_path: Path) -> None:
+def test_a_template_for_other_systems_than_the_classifiers_name(tmp_path: Path) -> None:
     text = '[project]\nname = "x"\nclassifiers = ["Operating System :: MacOS"]\n'
     one = project(tmp_path, {"pyproject.toml": text})
     for name in ("rocm", "cuda", "openmp", "x86-64-levels"):
@@ -441,7 +441,7 @@ def test_what_was_there_stays_and_the_text_is_known_again(before: str, line_brea
     assert whole.count(b"\r\n") == (whole.count(b"\n") if b"\r\n" in content else 0)
     earlier = find_init_text(whole)
     assert earlier is not None
-    assert earlier.presets == ("cuda", "rocm")
+    assert earlier.templates == ("cuda", "rocm")
     lines = whole.decode().replace("\r\n", "\n").split("\n")
     assert lines[earlier.first - 1].startswith("# polywheel init")
     assert lines[earlier.last - 1] == "# the end"
@@ -470,4 +470,4 @@ def test_any_text_around_it_leaves_it_known(before: str, after: str) -> None:
     assert whole.startswith(before.encode("utf-8", "replace"))
     earlier = find_init_text(whole)
     assert earlier is not None
-    assert earlier.presets == ("cuda", "rocm")
+    assert earlier.templates == ("cuda", "rocm")

@@ -14,7 +14,6 @@ from polywheel.config.project import PYPROJECT, read_project, refuse_file
 from polywheel.environments.interpreters import find_interpreter
 from polywheel.errors import ConfigError
 from polywheel.init.compose import InitTables, compose, refuse_tables
-from polywheel.init.presets import named_presets, start_presets
 from polywheel.init.pyproject_file import (
     InitText,
     append_text,
@@ -24,6 +23,7 @@ from polywheel.init.pyproject_file import (
     new_file,
     read_content,
 )
+from polywheel.init.templates import named_templates, start_templates
 from polywheel.matrix.platforms import python_order, this_target
 from polywheel.model.plan import Plan
 
@@ -34,8 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     """Write the tables. Returns 0, also if they already exist. Raises ConfigError."""
     options = _parse(arguments)
     source = Path(options.source)
-    names = [name for text in options.preset for name in text.split(",") if name]
-    named_presets(names)
+    names = [name for text in options.template for name in text.split(",") if name]
+    named_templates(names)
     refuse_file(source)
     pyproject = source / PYPROJECT
     _refuse_byte_order_mark(pyproject)
@@ -64,10 +64,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _report_existing(earlier: InitText, names: Sequence[str], target: Path) -> None:
-    """Print that the tables exist. Raises ConfigError if they are for other presets."""
-    if names and set(names) != set(earlier.presets):
+    """Print that the tables exist. Raises ConfigError if they are for other templates."""
+    if names and set(names) != set(earlier.templates):
         raise ConfigError(
-            f"the tables of polywheel init already exist, for {', '.join(earlier.presets)}",
+            f"the tables of polywheel init already exist, for {', '.join(earlier.templates)}",
             at=f"{target.name}: lines {earlier.first} to {earlier.last}",
             hint="remove these lines and run the command again, or edit them by hand",
         )
@@ -94,7 +94,7 @@ def _print_result(tables: InitTables, options: argparse.Namespace, target: Path)
         say("found " + ", ".join(tables.languages))
     verb = "would write" if options.dry_run else "wrote"
     lines = tables.text.count("\n")
-    say(f"{verb} {lines} lines for {', '.join(tables.presets)} to {target}")
+    say(f"{verb} {lines} lines for {', '.join(tables.templates)} to {target}")
     labels = {job.label for job in tables.plan.jobs if job.label is not None}
     arguments = "" if options.source == "." else f" {shlex.quote(options.source)}"
     if options.output is not None:
@@ -139,9 +139,9 @@ def _note_missing_pythons(plan: Plan) -> None:
 
 
 _OPTIONS = f"""\
---preset NAME [NAME ...]  use these presets; several presets are combined into one matrix
---dry-run                 print the tables and write nothing
--o --output FILE          write the tables to a new file instead of {PYPROJECT}
+--template NAME [NAME ...]  use these templates; several templates are combined into one matrix
+--dry-run                   print the tables and write nothing
+-o --output FILE            write the tables to a new file instead of {PYPROJECT}
 """
 
 
@@ -150,11 +150,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="polywheel init",
         description=textwrap.fill(
             f"Append a working, commented set of variant tables to the {PYPROJECT} of a project. "
-            "Existing content stays unchanged. Without --preset, the preset depends on the languages: "
+            "Existing content stays unchanged. Without --template, the template depends on the languages: "
             "cuda for CUDA, rocm for HIP, and x86-64-levels for other compiled languages."
         ),
-        epilog="presets:\n" + "\n".join(_listed()) + "\n\n"
-        "example: polywheel init . --preset x86-64-levels blas --dry-run",
+        epilog="templates:\n" + "\n".join(_listed()) + "\n\n"
+        "example: polywheel init . --template x86-64-levels blas --dry-run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", nargs="?", default=".", help="the project (default: .)")
@@ -163,5 +163,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _listed() -> Iterable[str]:
-    width = max(map(len, start_presets()))
-    return (f"  {preset.name:<{width}}  {preset.about}" for preset in start_presets().values())
+    width = max(map(len, start_templates()))
+    return (
+        f"  {template.name:<{width}}  {template.about}" for template in start_templates().values()
+    )

@@ -1,6 +1,6 @@
 """``polywheel init``: compose the tables for a project.
 
-The tables consist of texts of presets, and of Pythons and platforms from the metadata of the project. They are
+The tables consist of texts of templates, and of Pythons and platforms from the metadata of the project. They are
 then read as ``polywheel matrix`` reads them, and they must expand to a plan.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 from polywheel.config.project import PYPROJECT, Project, look_up
 from polywheel.errors import ConfigError
 from polywheel.init.languages import LANGUAGES, languages, meson_options
-from polywheel.init.presets import StartPreset, named_presets, start_axes, start_presets
 from polywheel.init.pyproject_file import with_header
-from polywheel.init.tables import ChosenPresets, tables, toml_list
+from polywheel.init.tables import ChosenTemplates, tables, toml_list
+from polywheel.init.templates import StartTemplate, named_templates, start_axes, start_templates
 from polywheel.matrix.expansion import expand
 from polywheel.matrix.platforms import Platform, known_targets, python_order
 from polywheel.matrix.requires_python import RequiresPython, read_requires_python
@@ -109,7 +109,7 @@ class InitTables:
     text: str
     """The tables with comments, with LF as the line break."""
 
-    presets: tuple[str, ...]
+    templates: tuple[str, ...]
     plan: Plan
     languages: tuple[str, ...]
     """The languages of the project, each with a file: ``C (meson.build)``."""
@@ -133,18 +133,18 @@ def refuse_tables(project: Project) -> None:
 
 
 def compose(project: Project, names: Sequence[str]) -> InitTables:
-    """The tables for a project, from the named presets or else from those for its languages.
+    """The tables for a project, from the named templates or else from those for its languages.
 
-    Raises ConfigError for unknown names, for a project without compiled languages if no preset is
+    Raises ConfigError for unknown names, for a project without compiled languages if no template is
     named, and if the tables do not expand to a plan.
     """
     files = languages(project.source, project.document)
-    presets = named_presets(names) if names else _suitable(files)
-    chosen = _choose(project, presets)
-    chosen_names = [preset.name for preset in presets]
+    templates = named_templates(names) if names else _suitable(files)
+    chosen = _choose(project, templates)
+    chosen_names = [template.name for template in templates]
     text = with_header(chosen_names, tables(chosen))
     notes = [
-        f"the preset {name!r} needs options that meson.options does not have, so its variants "
+        f"the template {name!r} needs options that meson.options does not have, so its variants "
         "change nothing in the build yet"
         for name in chosen.without_options
     ]
@@ -164,7 +164,7 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
         plan = expand(project.source, config=path)
     return InitTables(
         text=text,
-        presets=tuple(chosen_names),
+        templates=tuple(chosen_names),
         plan=plan,
         languages=tuple(f"{LANGUAGES[name]} ({file})" for name, file in files.items()),
         notes=tuple(notes),
@@ -172,28 +172,30 @@ def compose(project: Project, names: Sequence[str]) -> InitTables:
     )
 
 
-def _suitable(languages: Mapping[str, str]) -> tuple[StartPreset, ...]:
-    """The presets for these languages. Presets for GPUs replace those for processors."""
-    presets = start_presets().values()
-    fitting = [preset for preset in presets if not languages.keys().isdisjoint(preset.languages)]
+def _suitable(languages: Mapping[str, str]) -> tuple[StartTemplate, ...]:
+    """The templates for these languages. Templates for GPUs replace those for processors."""
+    templates = start_templates().values()
+    fitting = [
+        template for template in templates if not languages.keys().isdisjoint(template.languages)
+    ]
     if not fitting:
-        described = "; ".join(f"{preset.name} ({preset.about})" for preset in presets)
+        described = "; ".join(f"{template.name} ({template.about})" for template in templates)
         raise ConfigError(
             "no compiled language was found in meson.build, CMakeLists.txt, Cargo.toml, setup.py, "
             "*.pyx, *.cu and *.hip: variants would not differ",
-            hint=f"choose presets with --preset: {described}",
+            hint=f"choose templates with --template: {described}",
         )
-    return tuple(preset for preset in fitting if preset.axis == _GPU) or tuple(fitting)
+    return tuple(template for template in fitting if template.axis == _GPU) or tuple(fitting)
 
 
-def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
+def _choose(project: Project, templates: Sequence[StartTemplate]) -> ChosenTemplates:
     choice = choose_backend(project)
     profile = choice.profile_name
     target_names = targets(project.document)
     options = meson_options(project.source)
-    axes = {preset.axis for preset in presets}
-    return ChosenPresets(
-        presets=tuple(_for_targets(preset, target_names) for preset in presets),
+    axes = {template.axis for template in templates}
+    return ChosenTemplates(
+        templates=tuple(_for_targets(template, target_names) for template in templates),
         axes={name: axis for name, axis in start_axes().items() if name in axes},
         profile=profile,
         backend=choice.build_backend,
@@ -201,30 +203,30 @@ def _choose(project: Project, presets: Sequence[StartPreset]) -> ChosenPresets:
         pythons=pythons(project.document, read_requires_python(project, profile)),
         targets=target_names,
         without_options=tuple(
-            preset.name
-            for preset in presets
-            if profile == "meson-python" and not options.issuperset(preset.meson_options)
+            template.name
+            for template in templates
+            if profile == "meson-python" and not options.issuperset(template.meson_options)
         ),
     )
 
 
-def _for_targets(preset: StartPreset, targets: Sequence[str]) -> StartPreset:
-    """A preset, limited to values and rules for these targets. Raises ConfigError if none is left."""
+def _for_targets(template: StartTemplate, targets: Sequence[str]) -> StartTemplate:
+    """A template, limited to values and rules for these targets. Raises ConfigError if none is left."""
     platforms = [Platform("3.13", known_targets()[name]) for name in targets]
 
     def is_used(marker: str | None) -> bool:
         return marker is None or any(platform.holds(marker, at="") for platform in platforms)
 
-    values = tuple(value for value in preset.values if is_used(value.when))
+    values = tuple(value for value in template.values if is_used(value.when))
     if not any(value.properties for value in values):
         raise ConfigError(
-            f"the preset {preset.name!r} has nothing for {', '.join(targets)}",
+            f"the template {template.name!r} has nothing for {', '.join(targets)}",
             at=f"{PYPROJECT}: project.classifiers",
-            hint="it supports other systems; remove the preset, or add the system",
+            hint="it supports other systems; remove the template, or add the system",
         )
     names = {None, *(value.name for value in values)}
-    rules = tuple(rule for rule in preset.rules if rule.value in names and is_used(rule.when))
-    return replace(preset, values=values, rules=rules)
+    rules = tuple(rule for rule in template.rules if rule.value in names and is_used(rule.when))
+    return replace(template, values=values, rules=rules)
 
 
 def _by_hand(project: Project) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Write the tables of ``polywheel init`` to a file.
 
 Existing content stays unchanged, byte for byte, and the file is written completely or not at all. The tables begin
-with a header line, which has the names of the presets and a digest of the lines below. It shows later whether the
+with a header line, which has the names of the templates and a digest of the lines below. It shows later whether the
 tables were changed.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from polywheel.errors import ConfigError, os_error_as
 from polywheel.system.temporary import replacing
 
-_HEADER = re.compile(r"# polywheel init --preset ([a-z0-9 -]+) \(text ([0-9a-f]{16})\)")
+_HEADER = re.compile(r"# polywheel init --template ([a-z0-9 -]+) \(text ([0-9a-f]{16})\)")
 _WRITE_HINT = "nothing was written; use --output to write another file"
 _MAX_LINES = 5_000
 """The maximum number of lines of the tables."""
@@ -29,18 +29,18 @@ _MAX_LINES = 5_000
 class InitText:
     """The tables of an earlier run, which were not changed since."""
 
-    presets: tuple[str, ...]
+    templates: tuple[str, ...]
     first: int
     """The number of the first line, from 1."""
 
     last: int
 
 
-def with_header(presets: Sequence[str], body: str) -> str:
+def with_header(templates: Sequence[str], body: str) -> str:
     """Tables with a header line. ``body`` ends with a line break."""
-    names = " ".join(presets)
+    names = " ".join(templates)
     digest = _digests(names, body.splitlines())[-1]
-    return f"# polywheel init --preset {names} (text {digest})\n{body}"
+    return f"# polywheel init --template {names} (text {digest})\n{body}"
 
 
 def find_init_text(content: bytes) -> InitText | None:
@@ -54,7 +54,7 @@ def find_init_text(content: bytes) -> InitText | None:
         digests = _digests(header[1], lines[number + 1 : number + 1 + _MAX_LINES])
         if header[2] in digests:
             last = number + 2 + digests.index(header[2])
-            return InitText(presets=tuple(header[1].split()), first=number + 1, last=last)
+            return InitText(templates=tuple(header[1].split()), first=number + 1, last=last)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The text that ``polywheel init`` writes: tables with comments, composed from presets."""
+"""The text that ``polywheel init`` writes: tables with comments, composed from templates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from polywheel.init.presets import StartAxis, StartPreset, StartValue
+from polywheel.init.templates import StartAxis, StartTemplate, StartValue
 from polywheel.model.matrix import MAX_CELLS
 from polywheel.system.terminal import json_text
 
@@ -15,10 +15,10 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenPresets:
-    """The chosen presets, and what the tables say about the project."""
+class ChosenTemplates:
+    """The chosen templates, and what the tables say about the project."""
 
-    presets: tuple[StartPreset, ...]
+    templates: tuple[StartTemplate, ...]
     """Ordered by position, with the values that exist for the targets."""
 
     axes: Mapping[str, StartAxis]
@@ -30,14 +30,14 @@ class ChosenPresets:
     pythons: tuple[str, ...]
     targets: tuple[str, ...]
     without_options: tuple[str, ...]
-    """Presets that need options which this Meson project does not have."""
+    """Templates that need options which this Meson project does not have."""
 
     def values(self, axis: StartAxis) -> Iterator[StartValue]:
-        """The values of an axis: the value without properties, and the values of the presets."""
+        """The values of an axis: the value without properties, and the values of the templates."""
         if axis.fallback and (axis.always or len(self.axes) > 1):
             yield StartValue(name=axis.fallback)
-        for preset in self.presets:
-            yield from preset.values if preset.axis == axis.name else ()
+        for template in self.templates:
+            yield from template.values if template.axis == axis.name else ()
 
     @property
     def cells(self) -> int:
@@ -52,7 +52,7 @@ class ChosenPresets:
         return not others and first.fallback is not None and not first.always
 
 
-def tables(chosen: ChosenPresets) -> str:
+def tables(chosen: ChosenTemplates) -> str:
     """``[variant]`` and ``[tool.polywheel]``, with LF, without the header line."""
     return "".join(_paragraphs(chosen))
 
@@ -62,26 +62,26 @@ def toml_list(texts: Sequence[str]) -> str:
     return "[" + ", ".join(map(_string, texts)) + "]"
 
 
-def _paragraphs(chosen: ChosenPresets) -> Iterator[str]:
+def _paragraphs(chosen: ChosenTemplates) -> Iterator[str]:
     yield _comment(
         "Change these tables as needed. `polywheel matrix` shows the resulting jobs. "
         "docs/reference.md of polywheel describes each key."
     )
     yield "\n"
-    if len(chosen.presets) > 1:
+    if len(chosen.templates) > 1:
         yield _comment(
             "If several wheels fit a machine, the first namespace decides, then the second, and so on."
         )
-    namespaces = [preset.namespace for preset in chosen.presets]
+    namespaces = [template.namespace for template in chosen.templates]
     yield f"[variant.default-priorities]\nnamespace = {toml_list(namespaces)}\n"
-    for preset in chosen.presets:
-        yield f"\n{preset.provider.strip()}\n"
+    for template in chosen.templates:
+        yield f"\n{template.provider.strip()}\n"
     yield from _settings(chosen)
-    for preset in chosen.presets:
-        if preset.build:
-            yield f"\n{preset.build.strip()}\n"
-    for preset in chosen.presets:
-        for rule in preset.rules:
+    for template in chosen.templates:
+        if template.build:
+            yield f"\n{template.build.strip()}\n"
+    for template in chosen.templates:
+        for rule in template.rules:
             if rule.is_for(chosen.profile):
                 yield f"\n{rule.text.strip()}\n"
     yield from _matrix(chosen)
@@ -91,7 +91,7 @@ def _paragraphs(chosen: ChosenPresets) -> Iterator[str]:
             yield f"{_key(value.name)} = {_value(value)}\n"
 
 
-def _settings(chosen: ChosenPresets) -> Iterator[str]:
+def _settings(chosen: ChosenTemplates) -> Iterator[str]:
     """``[tool.polywheel]``."""
     yield "\n[tool.polywheel]\n"
     yield _comment("The real backend, which polywheel calls for each build.")
@@ -99,9 +99,9 @@ def _settings(chosen: ChosenPresets) -> Iterator[str]:
     if chosen.backend_path is not None:
         yield f"backend-path = {toml_list(chosen.backend_path)}\n"
     usable = [
-        preset.setup_preset
-        for preset in chosen.presets
-        if preset.setup_preset and preset.name not in chosen.without_options
+        template.setup_preset
+        for template in chosen.templates
+        if template.setup_preset and template.name not in chosen.without_options
     ]
     if usable:
         yield _comment(
@@ -109,17 +109,17 @@ def _settings(chosen: ChosenPresets) -> Iterator[str]:
             "Rules under [tool.polywheel.setup] override them."
         )
         yield f"presets = {toml_list(usable)}\n"
-    for preset in chosen.presets:
-        if preset.name in chosen.without_options:
-            options = " and ".join(map(repr, preset.meson_options))
+    for template in chosen.templates:
+        if template.name in chosen.without_options:
+            options = " and ".join(map(repr, template.meson_options))
             yield _comment(
-                f'Add "{preset.setup_preset}" to presets = […] when meson.options has the options '
+                f'Add "{template.setup_preset}" to presets = […] when meson.options has the options '
                 f"{options}. The preset sets them, and Meson fails for unknown options. Until then, the "
                 "builds of these variants do not differ."
             )
 
 
-def _matrix(chosen: ChosenPresets) -> Iterator[str]:
+def _matrix(chosen: ChosenTemplates) -> Iterator[str]:
     """``[tool.polywheel.matrix]``, without its axes."""
     yield "\n[tool.polywheel.matrix]\n"
     yield f"python = {toml_list(chosen.pythons)}\n"

@@ -34,11 +34,11 @@ def load_preset(name: str, *, at: str) -> Preset:
 
 
 def _unknown_hint(name: str, names: Iterable[str]) -> str | None:
-    """A hint about a preset that does not exist: it may be one of ``polywheel init``."""
+    """A hint about a preset that does not exist: it may be a template of ``polywheel init``."""
     for path in (data_folder("matrix") / "starts").glob("*.toml"):
         if path.stem == name:
             preset = tomllib.loads(path.read_text(encoding="utf-8")).get("setup-preset")
-            of_init = f"{name!r} is a preset of polywheel init"
+            of_init = f"{name!r} is a template of polywheel init"
             return f"did you mean {preset!r}? {of_init}" if preset else of_init
     return nearest(name, names)
 

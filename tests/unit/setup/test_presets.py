@@ -103,8 +103,8 @@ def test_a_name_that_there_is_no_preset_of_is_refused_with_the_nearest() -> None
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("x86-64-levels", "did you mean 'x86_64'? 'x86-64-levels' is a preset of polywheel init"),
-        ("debug", "'debug' is a preset of polywheel init"),
+        ("x86-64-levels", "did you mean 'x86_64'? 'x86-64-levels' is a template of polywheel init"),
+        ("debug", "'debug' is a template of polywheel init"),
         ("nvidai", "did you mean 'nvidia'?"),
     ],
 )

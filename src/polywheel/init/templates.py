@@ -1,7 +1,7 @@
-"""The presets of ``polywheel init``: the files ``matrix/starts/*.toml``.
+"""The templates of ``polywheel init``: the files ``matrix/starts/*.toml``.
 
-A preset has one namespace with its provider, and values of one axis. Its texts are TOML with comments and are
-written unchanged. Axes, priorities, and labels are combined from all chosen presets.
+A template has one namespace with its provider, and values of one axis. Its texts are TOML with comments and are
+written unchanged. Axes, priorities, and labels are combined from all chosen templates.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
 
 _AXES = "axes"
-"""The file of the axes. The other files are presets."""
+"""The file of the axes. The other files are templates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartAxis:
-    """An axis that presets add values to."""
+    """An axis that templates add values to."""
 
     name: str
     comment: str
@@ -65,13 +65,13 @@ class StartRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StartPreset:
-    """One preset of ``polywheel init``."""
+class StartTemplate:
+    """One template of ``polywheel init``."""
 
     name: str
     about: str
     languages: tuple[str, ...] = ()
-    """Without ``--preset``, the preset is chosen if the project has one of these languages."""
+    """Without ``--template``, the template is chosen if the project has one of these languages."""
 
     axis: str
     namespace: str
@@ -91,18 +91,18 @@ class StartPreset:
 
 
 @cache
-def start_presets() -> Mapping[str, StartPreset]:
-    """Every preset by name, ordered by position."""
-    presets = []
+def start_templates() -> Mapping[str, StartTemplate]:
+    """Every template by name, ordered by position."""
+    templates = []
     for path in _folder().glob("*.toml"):
         if path.stem != _AXES:
             table = _load(path)
             values = tuple(StartValue(**_fields(value)) for value in table.pop("values"))
             rules = tuple(StartRule(**_fields(rule)) for rule in table.pop("rules", ()))
-            presets.append(
-                StartPreset(name=path.stem, values=values, rules=rules, **_fields(table))
+            templates.append(
+                StartTemplate(name=path.stem, values=values, rules=rules, **_fields(table))
             )
-    return {preset.name: preset for preset in sorted(presets, key=attrgetter("position"))}
+    return {template.name: template for template in sorted(templates, key=attrgetter("position"))}
 
 
 @cache
@@ -112,12 +112,12 @@ def start_axes() -> Mapping[str, StartAxis]:
     return {name: StartAxis(name=name, **table) for name, table in tables.items()}
 
 
-def named_presets(names: Iterable[str]) -> tuple[StartPreset, ...]:
-    """The presets with these names, each once, by position. Raises ConfigError for unknown names."""
-    known = start_presets()
+def named_templates(names: Iterable[str]) -> tuple[StartTemplate, ...]:
+    """The templates with these names, each once, by position. Raises ConfigError for unknown names."""
+    known = start_templates()
     requested = list(dict.fromkeys(names))
     problems = [
-        Problem(f"unknown preset {name!r}", "--preset", _hint(name, known))
+        Problem(f"unknown template {name!r}", "--template", _hint(name, known))
         for name in requested
         if name not in known
     ]
@@ -126,12 +126,12 @@ def named_presets(names: Iterable[str]) -> tuple[StartPreset, ...]:
     return tuple(known[name] for name in known if name in requested)
 
 
-def _hint(name: str, known: Mapping[str, StartPreset]) -> str | None:
+def _hint(name: str, known: Mapping[str, StartTemplate]) -> str | None:
     if Path(name).is_dir():
-        return "put the project before --preset: polywheel init SOURCE --preset NAME…"
-    for preset in known.values():
-        if preset.setup_preset == name:
-            return f"did you mean {preset.name!r}? {name!r} is a preset of build setup"
+        return "put the project before --template: polywheel init SOURCE --template NAME…"
+    for template in known.values():
+        if template.setup_preset == name:
+            return f"did you mean {template.name!r}? {name!r} is a preset of build setup"
     return nearest(name, known)
 
 
