@@ -392,11 +392,12 @@ def test_a_meson_project_without_the_options_does_not_get_them_set(tmp_path: Pat
 
 
 def test_an_in_tree_backend_is_the_real_one(tmp_path: Path) -> None:
-    text = '[build-system]\nrequires = []\nbuild-backend = "in_tree"\nbackend-path = ["back", \'a"b\']\n'
-    start = compose(project(tmp_path, {"pyproject.toml": text}), ["debug"])
+    text = '[build-system]\nrequires = []\nbuild-backend = "in_tree"\nbackend-path = ["back", "a\'b"]\n'
+    files = {"pyproject.toml": text, "back/in_tree.py": "", "a'b/more.py": ""}
+    start = compose(project(tmp_path, files), ["debug"])
     written = tables(start)["tool"]["polywheel"]
     assert written["build-backend"] == "in_tree"
-    assert written["backend-path"] == ["back", 'a"b']
+    assert written["backend-path"] == ["back", "a'b"]
     assert any("backend-path" in line for line in start.by_hand)
 
 
