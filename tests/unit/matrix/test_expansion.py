@@ -1458,10 +1458,18 @@ def test_tables_of_another_file(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("project", ["3", "'x'", "[1]", "{ name = 3 }", "{}"])
-def test_a_project_table_that_is_none(project: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("project", ["{ name = 3 }", "{}"])
+def test_a_project_without_a_name(project: str, tmp_path: Path) -> None:
     write(tmp_path, f"project = {project}\n{VARIANT}{DECLARED}")
     assert expand(tmp_path).project is None
+
+
+@pytest.mark.parametrize("project", ["3", "'x'", "[1]"])
+def test_a_project_table_that_is_none(project: str, tmp_path: Path) -> None:
+    write(tmp_path, f"project = {project}\n{VARIANT}{DECLARED}")
+    with pytest.raises(ConfigError, match="expected a table") as caught:
+        expand(tmp_path)
+    assert [problem.at for problem in caught.value.problems] == ["pyproject.toml: project"]
 
 
 def test_the_variants_of_a_matrix_by_label() -> None:
