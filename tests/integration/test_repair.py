@@ -81,7 +81,9 @@ def test_under_cibuildwheel_it_stays_plain_until_it_is_finalized(
     assert main(["show", "--hashes", str(out)]) == 0
 
 
-@pytest.mark.parametrize(("filename", "name"), [("unlabelled", PLAIN), ("label", LABELLED)])
+@pytest.mark.parametrize(
+    ("filename", "name"), [("unlabelled", PLAIN), ("plain", PLAIN), ("label", LABELLED)]
+)
 def test_the_name_that_is_asked_for_is_given(
     filename: str, name: str, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

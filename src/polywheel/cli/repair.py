@@ -41,10 +41,17 @@ _OPTIONS = """\
 --wheel WHEEL   the wheel (default: the wheel in the command)
 --dest-dir DIR  the folder for the repaired wheel (default: the value of -w or --wheel-dir in the
                 command, else the only folder in it)
---filename {label,unlabelled}
-                whether the filename of the repaired wheel has the label (default: label;
+--filename KIND
+                label or unlabelled: whether the filename of the repaired wheel has the label (default: label;
                 unlabelled under cibuildwheel, which can't read labels)
 """
+
+
+def _filename_kind(text: str) -> str:
+    kind = "unlabelled" if text == "plain" else text  # as it was called
+    if kind not in {"label", "unlabelled"}:
+        raise argparse.ArgumentTypeError(f"expected label or unlabelled, found {text!r}")
+    return kind
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -57,5 +64,5 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "filenames.",
         epilog="example: polywheel repair -- auditwheel repair -w {dest_dir} {wheel}",
     )
-    add_options(parser, _OPTIONS, dest_dir=str)
+    add_options(parser, _OPTIONS, dest_dir=str, filename=_filename_kind)
     return parser.parse_args(arguments)

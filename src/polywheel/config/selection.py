@@ -18,6 +18,7 @@ KEYS = (*_PROPERTY_KEYS, "variant-label", "null-variant", "variant-filename")
 _YES = ("", "1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 _FILENAMES = ("label", "unlabelled")
+"""``plain``, as ``unlabelled`` was called, is still read."""
 
 
 def parse_config_settings(texts: Iterable[str]) -> dict[str, str | list[str]]:
@@ -66,6 +67,8 @@ def parse_selection(
     for key in settings:
         _refuse_misspelling(key, problems)
     values = {key: _texts(settings.get(key, ()), spelling(key), problems) for key in KEYS}
+    kinds = values["variant-filename"]
+    values["variant-filename"] = ["unlabelled" if kind == "plain" else kind for kind in kinds]
     properties = [
         problems.attempt(VariantProperty.parse, text, at=spelling(key))
         for key in _PROPERTY_KEYS

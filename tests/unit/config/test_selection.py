@@ -71,6 +71,7 @@ def test_the_filename_is_asked_for_apart(filename: str) -> None:
     selection, rest = parse_selection({"variant": V3, "variant-filename": filename})
     assert (selection.filename, rest) == (filename, {})
     assert parse_selection({"variant": V3})[0].filename is None
+    assert parse_selection({"variant-filename": "plain"})[0].filename == "unlabelled"
 
 
 # --- options ---
