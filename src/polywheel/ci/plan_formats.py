@@ -86,7 +86,7 @@ def require_runner(plan: Plan, build: Build) -> tuple[str, ...]:
     if not build.settings.runner:
         by_override = "runner" in build.set_by
         raise ConfigError(
-            f"{build.id} has no runner for CI"
+            f"an override leaves builds for {build.target!r} without a runner for CI"
             if by_override
             else f"the target {build.target!r} has no runner for CI",
             at=plan.setting_at(build, "runner"),

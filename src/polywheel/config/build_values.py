@@ -65,7 +65,11 @@ def container_options(value: str, *, at: str) -> str:
 def runner_label(value: str, *, at: str) -> str:
     """The label of a runner."""
     if not value.strip():
-        raise ConfigError(f"expected the label of a runner, found {value!r}", at=at)
+        raise ConfigError(
+            f"expected the label of a runner, found {value!r}",
+            at=at,
+            hint="remove it from the list",
+        )
     return _printable(value, at=at)
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
+from polywheel.config.build_values import image
 from polywheel.config.declaration import (
     MEMORY,
     SettingsTable,
@@ -112,6 +113,10 @@ def _line(value: str, *, at: str) -> str:
         what = f"expected at most {_LONGEST_NAME} characters, found {len(value)}"
         raise ConfigError(what, at=at)
     return _long_line(value, at=at)
+
+
+def _image(value: str, *, at: str) -> str:
+    return image(_line(value, at=at), at=at)
 
 
 def _python(value: str, *, at: str) -> str:
@@ -220,7 +225,7 @@ GITLAB = SettingsTable(
     "ci-gitlab",
     GitLabSettings,
     check=_check_gitlab,
-    image=text(_line),
+    image=text(_image),
     tags=texts(_line),
     requirement=text(_polywheel),
     include=texts(_line),

@@ -82,6 +82,7 @@ def test_a_project_without_the_table_has_the_defaults(tmp_path: Path) -> None:
         ),
         ("[tool.polywheel.ci.gitlab]\nmax-jobs = 0", "gitlab.max-jobs", "from 1 to 10000"),
         ("[tool.polywheel.ci.gitlab]\nimage = ''", "gitlab.image", "found an empty one"),
+        ("[tool.polywheel.ci.gitlab]\nimage = 'a b'", "gitlab.image", "malformed image 'a b'"),
         (
             "[tool.polywheel.ci.gitlab]\npassword-variable = '$TOKEN'\nrepository-url = 'https://x'",
             "gitlab.password-variable",
@@ -214,6 +215,7 @@ def test_an_option_without_effect_is_named_as_one(tmp_path: Path) -> None:
         ),
         '[tool.polywheel.ci.gitlab]\nrequirement = "PolyWheel[cli] @ https://a.example/p.whl"',
         '[tool.polywheel.ci.gitlab]\ncache-size = "1M"',
+        '[tool.polywheel.ci.gitlab]\nimage = "${CI_REGISTRY_IMAGE}/tools:$TAG"',
     ],
 )
 def test_values_that_ci_systems_accept(line: str, tmp_path: Path) -> None:
