@@ -36,7 +36,9 @@ from polywheel.config.setup_table import CONFIG_SETTINGS
 from polywheel.config.wheel_tests import RUNNER, TEST_TYPES, VARIABLE
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import (
+    COMMAND_PLACEHOLDERS,
     PLATFORM_KEYS,
+    PLATFORM_PLACEHOLDERS,
     AxisValue,
     BuildSettings,
     Credentials,
@@ -208,6 +210,9 @@ def _read_axis(table: Table, name: str) -> tuple[AxisValue, ...]:
     return tuple(values.values())
 
 
+_RESERVED_AXES = dict.fromkeys(
+    (*PLATFORM_KEYS, *PLATFORM_PLACEHOLDERS, *COMMAND_PLACEHOLDERS, "properties", "when")
+)
 _AXES = by_name(
     ValueType(
         _read_axis,
@@ -223,9 +228,9 @@ _AXES = by_name(
         },
     ),
     NAME,
-    reserved=re.compile("|".join((*PLATFORM_KEYS, "label", "properties", "when"))),
+    reserved=re.compile("|".join(_RESERVED_AXES)),
     problem="an axis can't be called {!r}",
-    hint="the names of the keys of a cell are reserved",
+    hint="the names of the keys of a cell and of placeholders are reserved",
 )
 
 # --- rows, excludes, and includes ---

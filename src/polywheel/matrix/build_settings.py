@@ -17,6 +17,7 @@ from polywheel.matrix.cell import Cell
 from polywheel.matrix.override_index import OverrideIndex
 from polywheel.matrix.platforms import target_hint
 from polywheel.model.matrix import (
+    COMMAND_PLACEHOLDERS,
     MERGED,
     BuildSettings,
     Credentials,
@@ -31,8 +32,6 @@ from polywheel.system.terminal import join_first
 _STRICT = ("runner", "test_runner", "image", "container_options", "container_credentials")
 """Settings in which every placeholder must be known, and double braces are braces. Other braces of the
 other settings belong to a shell, or to placeholders that are replaced when the command runs."""
-_LATER = {"wheel", "dest_dir", "project", "package", "model"}
-"""Placeholders that are replaced when a command runs."""
 _AFTER_THE_BUILD = frozenset(field.name for field in fields(WheelTests))
 """Settings that do not change the wheel. Builds that differ in them are shared."""
 _NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
@@ -166,7 +165,9 @@ class SettingsResolver:
 
         def fill(name: str, text: str) -> str:
             if name not in _STRICT:
-                return _NAME.sub(lambda m: m[0] if m[1] in _LATER else values.get(m[1], m[0]), text)
+                return _NAME.sub(
+                    lambda m: m[0] if m[1] in COMMAND_PLACEHOLDERS else values.get(m[1], m[0]), text
+                )
             key = name.replace("_", "-")
             at = merged.at(key)
             for placeholder in placeholders(text):

@@ -18,6 +18,12 @@ MAX_CELLS = 10_000
 PLATFORM_KEYS = ("python", "target")
 """The keys of the platform of a cell, also in `exclude` and `include`."""
 
+PLATFORM_PLACEHOLDERS = ("python", "python_tag", "target", "platform", "label")
+"""The placeholders of settings besides the names of axes."""
+
+COMMAND_PLACEHOLDERS = ("wheel", "dest_dir", "project", "package", "model")
+"""The placeholders that are replaced when a command runs."""
+
 LOWEST_PYTHON = "3.11"
 """The lowest Python with which polywheel builds: ``requires-python`` of polywheel."""
 

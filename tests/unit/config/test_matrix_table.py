@@ -233,6 +233,8 @@ AXIS = '[tool.polywheel.matrix.axes.level]\nv2 = ["cpu::level::v2"]\nv3 = []\n'
         ("axes = { 'a b' = { x = [] } }", 'axes."a b"', "malformed name 'a b'", "it must match"),
         ("axes = { python = { x = [] } }", "axes.python", "can't be called 'python'", "reserved"),
         ("axes = { target = { x = [] } }", "axes.target", "can't be called 'target'", "reserved"),
+        ("axes = { project = { x = [] } }", "axes.project", "called 'project'", "placeholders"),
+        ("axes = { platform = { x = [] } }", "axes.platform", "called 'platform'", "placeholders"),
         ("axes = { label = { x = [] } }", "axes.label", "can't be called 'label'", "reserved"),
         ("axes = { a = { 'x y' = [] } }", 'axes.a."x y"', "malformed name 'x y'", "it must match"),
         ("axes = { a = { x = 1 } }", "axes.a.x", "a list of properties, or a table with", ""),
