@@ -197,6 +197,7 @@ def test_submodules_are_checked_out_where_wheels_are_built(kind: str, project: P
 
 
 def test_an_action_of_the_checkout_is_there_before_it_is_used(project: Path) -> None:
+    write_project(project, {"actions/x/action.yml": ""})
     document = load(ci(project, "github", "--action=./actions/x", "-o", "-"))
     for job in document["jobs"].values():
         first = job["steps"][0]["uses"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,30 +196,31 @@ def _workflow(
     for note in (*check_publication(settings, project, plan), *check_sdist(settings, project)):
         say(f"note: {note}")
     check_github_limits(settings, plan)
+    action = parse_action(options.action)
+    places = {"--action": action.uses if action.local else None}
     if options.kind == "github":
-        _check_actions(settings, repository)
+        places[f"{settings.at}.setup-action"] = settings.setup_action
+        places[f"{settings.at}.after-build-action"] = settings.after_build_action
+    _check_actions(places, repository)
     if settings.publish:
         _print_publication_steps(settings)
     return Workflow(
         header=generated_header(command_line(options, repository)),
         source=repository.path(Path(options.source), at="SOURCE"),
-        action=parse_action(options.action),
+        action=action,
         submodules=repository.has_submodules,
         settings=settings,
     )
 
 
-def _check_actions(settings: GitHubSettings, repository: Repository) -> None:
-    """Raise ConfigError for actions that are not in the repository."""
+def _check_actions(places: Mapping[str, str | None], repository: Repository) -> None:
+    """Raise ConfigError for actions that are not in the repository. ``places`` are their folders by setting."""
     problems = Problems()
-    for key, path in (
-        ("setup-action", settings.setup_action),
-        ("after-build-action", settings.after_build_action),
-    ):
+    for at, path in places.items():
         if path is not None and not repository.has_action(path):
             problems.add(
                 f"the repository has no {path}/action.yml",
-                at=f"{settings.at}.{key}",
+                at=at,
                 hint=f"paths start at the root of the repository, {repository.root}",
             )
     problems.raise_all()

@@ -231,6 +231,20 @@ def test_cibuildwheel_needs_polywheel_in_its_isolated_builds(
 
 
 @pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
+def test_an_action_of_the_repository_exists(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    command = ["ci", kind, str(tmp_path), "-o", "-", "--action=./x"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "error: the repository has no ./x/action.yml\n  at: --action\n" in error
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "action.yml").touch()
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize("kind", ["github", "cibuildwheel"])
 def test_pushes_of_tags_only_and_of_branches_only(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
