@@ -268,3 +268,21 @@ def test_wheels_that_exist_already(tmp_path: Path) -> None:
     assert "has no wheel of it" in test("--select", "one", code=1)
     shutil.copy(next(builds.out.glob("*-two.whl")), builds.out / next(iter(before)))
     assert "the filename has the label 'one'" in test("--select", "one", code=1)
+
+
+@pytest.mark.usefixtures("x86_64_gcc")
+def test_wheels_are_audited_before_they_are_published(tmp_path: Path) -> None:
+    source = example("meson", tmp_path)
+    path = source / "pyproject.toml"
+    text = path.read_text("utf-8").replace(
+        'level :: v1"]\ncflags = ["-march=x86-64"]', 'level :: v1"]\ncflags = ["-march=x86-64-v3"]'
+    )
+    path.write_text(f'{text}\n[tool.polywheel.audit]\nbuilds = "error"\n', encoding="utf-8")
+    builds = Builds(source, tmp_path / "out")
+    run = builds(code=1)
+    assert run.states == {"x86_64_v1": "failed", "x86_64_v3": "built"}
+    assert "axpy_into: AVX" in run.out
+    path.write_text(path.read_text("utf-8").replace('builds = "error"', 'builds = "warn"'))
+    run = builds("--select", "x86_64_v1")
+    assert run.states == {"x86_64_v1": "built"}
+    assert "warning: audit: polywheel_example_meson/_axpy" in run.out

@@ -81,6 +81,10 @@ class AuditSettings:
     """Properties of every machine that the project supports, such as `x86_64 :: level :: v2`: wheels without a label
     may use its instructions. A label with the same feature wins."""
 
+    builds: str = "off"
+    """Whether `polywheel build` audits each wheel before it is published. "warn": findings are warnings. "error": a
+    wheel with an error is not published. "off": no audit."""
+
 
 def _check_audit(table: Table, settings: AuditSettings) -> None:
     for pattern in settings.allow:
@@ -89,7 +93,11 @@ def _check_audit(table: Table, settings: AuditSettings) -> None:
 
 
 _AUDIT = SettingsTable(
-    "audit", AuditSettings, check=_check_audit, baseline=texts(VariantProperty.parse)
+    "audit",
+    AuditSettings,
+    check=_check_audit,
+    baseline=texts(VariantProperty.parse),
+    builds=choice(("off", "warn", "error"), "value"),
 )
 
 

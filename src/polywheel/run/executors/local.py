@@ -42,6 +42,7 @@ from polywheel.run.outcome import (
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import Source
+from polywheel.run.wheel_audit import WheelAuditor, create_auditor
 from polywheel.run.worker.checks import pure_wheel_note
 from polywheel.run.worker.jobserver import rejects_jobserver
 from polywheel.run.worker.protocol import (
@@ -86,6 +87,9 @@ class LocalExecutor:
     before_all: BeforeAll
     tester: WheelTester | None
     """None if no wheel is tested."""
+
+    auditor: WheelAuditor | None
+    """None if no wheel is audited."""
 
     tools: ToolVersions
 
@@ -134,6 +138,7 @@ class LocalExecutor:
 
         outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         outcome = with_tests(outcome, tests.results)
+        messages.extend(tests.messages)
         return replace(outcome, messages=merge_messages(messages))
 
     def _untested(self, wheels: Iterable[Wheel]) -> tuple[Job, ...]:
@@ -295,6 +300,8 @@ class _Tests:
 
     def __init__(self, executor: LocalExecutor, build: Build) -> None:
         self._tester = executor.tester
+        self._auditor = executor.auditor
+        self.messages: list[Message] = []
         self._publisher = executor.publisher
         self._journal = executor.run.journal
         self._build = build
@@ -330,8 +337,10 @@ class _Tests:
         source: Path,
         wheels: list[Wheel],
     ) -> None:
-        """Check, test, and publish a wheel. It is appended to ``wheels`` unless its test fails."""
+        """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless its test fails."""
         self._publisher.check(job, path)
+        if self._auditor is not None:
+            self.messages.extend(self._auditor.audit(job.id, path))
         test = self._test(job, path, source)
         test_key = self._tester.key(job) if self._tester is not None else ""
         wheel = self._publisher.publish(
@@ -440,6 +449,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         publisher=run.publisher(),
         before_all=BeforeAll(run, source),
         tester=run.tester(),
+        auditor=create_auditor(project.settings.audit, run.worker_context.stop),
         tools=tools,
     )
     return executor, missing
