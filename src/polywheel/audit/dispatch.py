@@ -46,10 +46,54 @@ _NAME = re.compile(
     r"(?<![a-z])s?sse[234]|sse4|ssse3|avx|popcnt|bmi[12]|(?<![a-z])bmi|(?<![a-z])fma|f16c|lzcnt|movbe|aes_?ni|clmul"
     r"|sha_?(ni|ext)|vaes|gfni|vnni|(?<![a-z])amx|(?<![a-z])adx|ifma|vbmi|x86_?64_?v[234]|nehalem|sandybridge|haswell"
     r"|skylake|cooperlake|icelake|cascadelake|sapphirerapids|bulldozer|piledriver|steamroller|excavator|zen[1-5]?\b"
-    r"|penryn|dunnington|barcelona|bobcat|core2|opteron|athlon|_nano\b|_atom\b|prescott|(?<![a-z])knl|simd_?levele[1-9]",
+    r"|penryn|dunnington|barcelona|bobcat|core2|opteron|athlon|_nano\b|_atom\b|prescott|(?<![a-z])knl|mkl_\w*_mc3?_|simd_?levele[1-9]",
     re.IGNORECASE,
 )
 """Names of extensions, and of processors, in names of functions and files."""
+_PARTS = (
+    *(
+        "sse",
+        "avx",
+        "popcnt",
+        "bmi",
+        "fma",
+        "f16c",
+        "lzcnt",
+        "movbe",
+        "aes",
+        "clmul",
+        "sha",
+        "gfni",
+        "vnni",
+    ),
+    *(
+        "amx",
+        "adx",
+        "ifma",
+        "vbmi",
+        "x86",
+        "nehalem",
+        "sandy",
+        "well",
+        "lake",
+        "rapids",
+        "dozer",
+        "driver",
+    ),
+    *(
+        "roller",
+        "excavator",
+        "zen",
+        "penryn",
+        "dunnington",
+        "barcelona",
+        "bobcat",
+        "core2",
+        "opteron",
+    ),
+    *("athlon", "nano", "atom", "prescott", "knl", "mkl", "simd"),
+)
+"""Every name that the pattern matches contains one of these. Names of C++ are long, and the pattern is slow."""
 _PYTHON = re.compile(r"_?Py[A-Z_]")
 """Imported functions of Python."""
 
@@ -78,7 +122,8 @@ def find_unchecked(binary: Binary, code: Code, numbers: Iterable[int]) -> Dispat
 
 def is_named(name: str) -> bool:
     """Whether the name of a function or file has the name of an extension or processor."""
-    return _NAME.search(name) is not None
+    lower = name.lower()
+    return any(part in lower for part in _PARTS) and _NAME.search(lower) is not None
 
 
 class _Graph:
@@ -112,7 +157,8 @@ class _Graph:
         functions = self._code.functions
         roots = set(self._roots())
         unchecked = self._unchecked(roots, guards)
-        suspects = (asked & unchecked) - self._named()
+        suspects = asked & unchecked
+        suspects -= self._named(suspects)
         waiting = [
             number for number in suspects if number in roots or self._uses_python(functions[number])
         ]
@@ -140,14 +186,14 @@ class _Graph:
             waiting += [target for target in targets if target not in seen and target not in guards]
         return frozenset(seen)
 
-    def _named(self) -> frozenset[int]:
-        """The functions whose names say which extension or processor they are for."""
-        numbers = {
-            self._code.function_at(symbol.address)
-            for symbol in self._binary.symbols
-            if is_named(symbol.name)
-        }
-        return frozenset(number for number in numbers if number is not None)
+    def _named(self, numbers: frozenset[int]) -> frozenset[int]:
+        """Those of the functions whose names say which extension or processor they are for."""
+        named: set[int] = set()
+        for symbol in self._binary.symbols:
+            number = self._code.function_at(symbol.address)
+            if number in numbers and number not in named and is_named(symbol.name):
+                named.add(number)
+        return frozenset(named)
 
     def _uses_python(self, function: Function) -> bool:
         """Whether a function calls Python, directly or through an entry of the procedure linkage table."""

@@ -171,6 +171,7 @@ def test_resolvers() -> None:
         "ZSTD_decompress_bmi2",
         "hash_sse42",
         "dgemv_n_NANO",
+        "mkl_spblas_lp64_mc3_zbsrbv",
         "_ZN5faiss3addILNS_9SIMDLevelE2EEEvv",
     ],
 )
