@@ -100,7 +100,7 @@ def test_a_wheel_of_something_else(
     assert said in " ".join(one.what for one in found)
 
 
-@pytest.mark.parametrize("pyproject", ["", "project = 7\n", '[project]\ndynamic = ["version"]\n'])
+@pytest.mark.parametrize("pyproject", ["", '[project]\ndynamic = ["version"]\n'])
 def test_what_the_project_does_not_say_is_not_held_against_a_wheel(
     pyproject: str, tmp_path: Path
 ) -> None:
