@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 from polywheel.audit.abi3 import check_abi3
-from polywheel.audit.binaries import binary_members, require_lief
+from polywheel.audit.binaries import binary_members
 from polywheel.audit.examine import FileReport
 from polywheel.audit.expectations import file_expectations
 from polywheel.audit.extensions import own_extensions, unknown_namespaces
@@ -79,8 +79,7 @@ def audit_wheel(path: Path, options: AuditOptions, *, stop: Event) -> AuditedWhe
     )
     members = binary_members(path)
     if members:
-        require_lief()
-        _require_decoder(WheelName.parse(path.name))
+        _require_packages(WheelName.parse(path.name))
     reports = examine_files(
         path,
         members,
@@ -102,8 +101,13 @@ def audit_wheel(path: Path, options: AuditOptions, *, stop: Event) -> AuditedWhe
     return AuditedWheel(audit, None if variant is None else variant.label, patterns)
 
 
-def _require_decoder(name: WheelName) -> None:
-    """Raise ConfigError if a wheel for x86-64 can't be decoded."""
+def _require_packages(name: WheelName) -> None:
+    """Raise ConfigError if a package is missing. They are imported in child processes."""
+    if find_spec("lief") is None:
+        raise ConfigError(
+            "the audit of machine code needs the package lief",
+            hint="pip install 'polywheel[audit]'",
+        )
     is_x86 = name.platform.endswith(("x86_64", "amd64", "universal2"))
     if is_x86 and find_spec("iced_x86") is None:
         raise ConfigError(

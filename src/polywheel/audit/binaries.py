@@ -164,7 +164,7 @@ def read_member(wheel: Path, name: str) -> bytes:
         return archive.read_named(name, limit=LARGEST)
 
 
-def require_lief() -> ModuleType:
+def _import_lief() -> ModuleType:
     """Import lief. Raises ConfigError if it is missing."""
     try:
         import lief
@@ -184,7 +184,7 @@ def parse_binaries(content: bytes, file: str) -> tuple[Binary, ...]:
     """
     from polywheel.audit import elf, mach_o, pe
 
-    lief = require_lief()
+    lief = _import_lief()
     if len(content) < _SMALLEST:
         raise damaged(file, f"it has only {len(content)} bytes")
     try:
