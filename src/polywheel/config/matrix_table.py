@@ -37,6 +37,7 @@ from polywheel.config.wheel_tests import RUNNER, TEST_TYPES, VARIABLE
 from polywheel.errors import ConfigError, closest, nearest
 from polywheel.model.matrix import (
     COMMAND_PLACEHOLDERS,
+    NO_SETTINGS,
     PLATFORM_KEYS,
     PLATFORM_PLACEHOLDERS,
     AxisValue,
@@ -155,7 +156,9 @@ _SELECT = one_of(
 
 def _check_override(table: Table, override: Override) -> None:
     """Add problems for an override that sets nothing, or the markers of a target."""
-    if not set(table.data) - {"select"}:
+    if not (set(table.data) - {"select"}) or (
+        not table.problems.found and override.settings == NO_SETTINGS
+    ):
         table.problems.add(
             "the override sets nothing", at=table.at(), hint="add a setting, or remove it"
         )

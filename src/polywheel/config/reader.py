@@ -130,6 +130,10 @@ class Table:
         self._read_keys.update(dict.fromkeys(self.data))
         yield from self.data
 
+    def free_text(self, key: str) -> str | None:
+        """A string that reaches no process. It may contain parts of file names, so all characters are allowed."""
+        return self._get(key, str, "a string")
+
     def string(self, key: str) -> str | None:
         value = self._get(key, str, "a string")
         return None if value is None or self._wrong_characters(value, key) else value
@@ -168,8 +172,10 @@ class Table:
         text = self.string(key)
         return None if text is None else self.problems.attempt(parse, text, at=self.at(key))
 
-    def strings(self, key: str, *, empty: bool = True) -> tuple[str, ...] | None:
-        """A list of strings; with ``empty=False`` it must hold at least one."""
+    def strings(
+        self, key: str, *, empty: bool = True, free: bool = False
+    ) -> tuple[str, ...] | None:
+        """A list of strings; with ``empty=False`` it must hold at least one. ``free``: as in `free_text`."""
         values = self._get(key, list, "a list of strings")
         if values is None:
             return None
@@ -177,7 +183,7 @@ class Table:
             if not isinstance(value, str):
                 self._wrong_type(f"{self.at(key)}[{index}]", str, "a string", value)
                 return None
-            if self._wrong_characters(value, key, f"[{index}]"):
+            if not free and self._wrong_characters(value, key, f"[{index}]"):
                 return None
         if not values and not empty:
             hint = "add one, or remove the key"

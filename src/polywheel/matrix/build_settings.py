@@ -42,6 +42,10 @@ _MOST_NAMES = 8
 """How many labels and ids a message has."""
 
 
+Unmatched = tuple[Override, int | tuple[str, str] | None]
+"""An override that selects no build, or its glob with this number, or a key and a value of its table."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedSettings:
     """The settings of one build."""
@@ -146,9 +150,9 @@ class SettingsResolver:
             self._merged[key] = _MergedSettings(target.at, settings, set_by)
         return self._merged[key]
 
-    def unmatched(self) -> list[tuple[Override, int | None]]:
-        """Return the overrides that selected no build, and the globs that did so, by their number."""
-        return self._index.unused()
+    def unmatched(self) -> list[Unmatched]:
+        """Return the overrides that selected no build, and their globs and values that did so."""
+        return [*self._index.unused(), *self._index.unused_values()]
 
     def _number(self, settings: BuildSettings) -> int:
         key = tuple(
@@ -249,12 +253,21 @@ def _placeholder_values(cell: Cell) -> dict[str, str]:
     }
 
 
-def why_unmatched(override: Override, number: int | None, names: Iterable[str]) -> Problem:
-    """The problem of an override, or of its glob with this number, that selects no build.
+def why_unmatched(unmatched: Unmatched, names: Iterable[str]) -> Problem:
+    """The problem of an override, or of a part of it, that selects no build.
 
     ``names`` are the labels and ids of the jobs.
     """
+    override, number = unmatched
     select, at = override.select, f"{override.at}.select"
+    if isinstance(number, tuple):
+        key, value = number
+        hint = (
+            _name_hint(value, names) if key == "label" else "remove it, or change the other values"
+        )
+        if key == "python":
+            hint = f"a wheel for several Pythons is built with the lowest; {hint}"
+        return Problem(f"no build of the override has the {key} {value!r}", f"{at}.{key}", hint)
     if number is not None:
         glob = select.globs[number]
         what = f"no build has a label or an id that matches {glob!r}"

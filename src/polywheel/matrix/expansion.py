@@ -204,7 +204,7 @@ def _build_settings(
     if not problems.found:
         labels = dict.fromkeys(wheel.first.label or NON_VARIANT for wheel in named)
         names = (*labels, *(wheel.id for wheel in named))
-        problems.found += [why_unmatched(override, glob, names) for override, glob in unused]
+        problems.found += [why_unmatched(part, names) for part in unused]
     if not tag.any_target:
         check_filenames([(wheel.id, wheel.serves, wheel.first) for wheel in wheels], problems)
     problems.raise_all()

@@ -29,6 +29,13 @@ class OverrideIndex:
         """The globs that match a label, which many jobs have in common."""
         self._matched = set[int]()
         self._matched_globs = set[str]()
+        self._listed = {
+            number: keys
+            for number, override in enumerate(overrides)
+            if (keys := [key for key, values in override.select.values.items() if len(values) > 1])
+        }
+        """The keys with several values, by the number of the override."""
+        self._matched_values = set[tuple[int, str, str]]()
 
     def selected_by(
         self, label: str, identifier: str, values: Mapping[str, str]
@@ -47,6 +54,8 @@ class OverrideIndex:
                 if _has_values(self._overrides[number].select, values):
                     numbers.add(number)
         self._matched |= numbers
+        for number in self._listed.keys() & numbers:
+            self._matched_values.update((number, key, values[key]) for key in self._listed[number])
         return tuple(self._overrides[number] for number in sorted(numbers))
 
     def unused(self) -> list[tuple[Override, int | None]]:
@@ -59,6 +68,15 @@ class OverrideIndex:
                 globs = enumerate(override.select.globs)
                 unused += [(override, n) for n, glob in globs if glob not in self._matched_globs]
         return unused
+
+    def unused_values(self) -> Iterator[tuple[Override, tuple[str, str]]]:
+        """Yield the keys and values that no job has of those that their override selected so far."""
+        for number in sorted(self._listed.keys() & self._matched):
+            override = self._overrides[number]
+            for key in self._listed[number]:
+                for value in override.select.values[key]:
+                    if (number, key, value) not in self._matched_values:
+                        yield override, (key, value)
 
 
 class _GlobIndex:

@@ -259,8 +259,8 @@ def _plan(table: Table) -> Plan:
         jobs=tuple(map(_job, table.tables("jobs"))),
         builds=tuple(_build(build, targets, setups) for build in table.tables("builds")),
         removed=tuple(map(_removal, table.tables("removed"))),
-        warnings=table.strings("warnings") or (),
-        unshared=table.string("unshared"),
+        warnings=table.strings("warnings", free=True) or (),
+        unshared=table.free_text("unshared"),
     )
     for key in ("project", "namespaces", "targets", "axes", "jobs", "builds", "removed"):
         if key not in table:  # the project may be null
@@ -290,7 +290,7 @@ def _targets(table: Table, *, shape: int) -> dict[str, Target]:
             settings=_settings(target, BuildSettings(), environment=shape > 1),
             platform_tags=target.strings("platform_tags") or (),
             markers=markers,
-            at=target.string("at") or "",
+            at=target.free_text("at") or "",
         )
         target.finish()
     return targets
@@ -298,7 +298,7 @@ def _targets(table: Table, *, shape: int) -> dict[str, Target]:
 
 def _texts(table: Table, key: str) -> dict[str, str]:
     inner = table.table(key)
-    texts = {name: inner.string(name) for name in inner.every_key()}
+    texts = {name: inner.free_text(name) for name in inner.every_key()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
@@ -368,7 +368,7 @@ def _job(table: Table) -> Job:
         targets=table.names("targets", TARGET, empty=False),
         build=_word(table, "build", _JOB_ID),
         tests=_tests(table),
-        at=table.string("at") or "",
+        at=table.free_text("at") or "",
     )
     _require(table, "properties", "axes", "pythons", "targets", "at")
     table.finish()
@@ -439,7 +439,7 @@ def _removal(table: Table) -> Removal:
         python=_word(table, "python", PYTHON),
         target=_word(table, "target", TARGET),
         by=_word(table, "by", re.compile("|".join(_REASONS))),
-        at=table.string("at") or "",
+        at=table.free_text("at") or "",
     )
     _require(table, "axes", "at")
     table.finish()

@@ -168,6 +168,12 @@ def matrix_targets(
                 # A target with a platform has a name of its own.
                 hint=target_hint(name, matrix.targets, [name] if target.platform else ()),
             )
+        elif not matrix.targets and target.platform and not _is_platform(name):
+            problems.add(
+                f"no job of the matrix is for the target {name!r}: without targets, the matrix is for this machine",
+                at=target.at,
+                hint=f'add it to the matrix: targets = ["{name}"]',
+            )
         else:
             _check_platform(target, problems)
     return {name: _target(name, matrix, declared) for name in matrix.targets or (this_target(),)}

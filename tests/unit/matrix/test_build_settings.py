@@ -221,6 +221,18 @@ def test_later_overrides_win_and_environments_are_merged() -> None:
             ".select[1]",
             "cu12",
         ),
+        (
+            '{ label = ["cu12", "cu14"] }',
+            "no build of the override has the label 'cu14'",
+            ".select.label",
+            "did you mean 'cu1",
+        ),
+        (
+            '{ cuda = ["cu12", "cu13"], label = "cu12" }',
+            "no build of the override has the cuda 'cu13'",
+            ".select.cuda",
+            "remove it, or change the other values",
+        ),
         ('{ label = "cu14" }', "the override selects no build", ".select", "did you mean 'cu1"),
         ('{ label = "cu*" }', "the override selects no build", ".select", "a table has no globs"),
         (
@@ -276,6 +288,7 @@ def test_overrides_that_are_one_table() -> None:
     ("settings", "what", "at"),
     [
         ("", "the override sets nothing", ""),
+        ("environment = {}", "the override sets nothing", ""),
         ('platform-tags = ["x"]', "unknown key 'platform-tags'", ".platform-tags"),
         ('imag = "x"', "unknown key 'imag'", ".imag"),
         (
@@ -456,3 +469,16 @@ def test_why_names_the_override_of_each_setting(tmp_path: Path) -> None:
     assert any(
         "image = b-cu13" in line and "[1].image" in line for line in reasons_as_lines(reasons)
     )
+
+
+def test_a_python_whose_wheel_another_one_builds() -> None:
+    text = TWO_PYTHONS + CUDA.replace("label =", 'wheel-tag = "abi3"\nlabel =')
+    problem = one_problem(text + override('{ python = ["3.11", "3.12"] }', 'image = "x"'))
+    assert problem.what == "no build of the override has the python '3.12'"
+    assert "is built with the lowest" in str(problem.hint)
+
+
+def test_a_target_that_a_matrix_without_targets_never_builds() -> None:
+    text = CUDA + '[tool.polywheel.targets.box]\nplatform = "linux-x86_64"\n'
+    problem = one_problem(text, here='[tool.polywheel.matrix]\npython = ["3.12"]\n')
+    assert problem.what.startswith("no job of the matrix is for the target 'box': without targets")
