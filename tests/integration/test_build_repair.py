@@ -63,7 +63,6 @@ def test_wheels_are_repaired_before_they_are_stamped(tmp_path: Path) -> None:
             "does not run in a shell, so it can't use '&&'",
         ),
         ("{python} -c pass {wheel} '{dest_dir}", "malformed repair command: No closing quotation"),
-        ("{python} -c pass {dest_dir}", "does not name the wheel"),
     ],
 )
 def test_a_repair_that_fails_is_a_build_that_fails(command: str, what: str, tmp_path: Path) -> None:
@@ -91,10 +90,8 @@ def test_a_repair_command_can_be_a_script_of_the_project(tmp_path: Path) -> None
 
 
 def test_a_wheel_for_any_platform_needs_no_repair(tmp_path: Path) -> None:
-    target = repaired_by("no-such-command {wheel} {dest_dir}") + "test-command = 'pytest'\n"
+    target = repaired_by("no-such-command {wheel} {dest_dir}")
     source = demo(tmp_path / "demo", "a", matrix=target)
     builds = Builds(source, tmp_path / "out")
-    warning = f"warning: the test-command of {this_target()} is not run: only cibuildwheel runs it"
-    assert warning in builds("--dry-run").err
-    assert warning in builds().err
+    builds()
     assert builds.labels == ["a"]

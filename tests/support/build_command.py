@@ -70,8 +70,9 @@ class Builds:
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "polywheel", "build", str(self.source)]
-        command += ["-o", str(self.out), "--report", str(self.report)]
-        return [*command, "-j", "2", *options]
+        if "--dry-run" not in options:
+            command += ["--report", str(self.report)]
+        return [*command, "-o", str(self.out), "-j", "2", *options]
 
     @property
     def report(self) -> Path:
