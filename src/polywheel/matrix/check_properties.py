@@ -25,11 +25,11 @@ def check_properties(
     variant_at: Mapping[str, str],
     problems: Problems,
     *,
-    plugins: bool,
+    strict: bool,
 ) -> None:
     """Check each property, and each priority, against its namespace and against the preset of the namespace.
 
-    Properties of namespaces with ``query = "preset"`` must be in the preset. With ``plugins``, so must those of plugins
+    Properties of namespaces with ``query = "preset"`` must be in the preset. With ``strict``, so must those of plugins
     whose features and values a preset has. ``variant_at`` has the key path of each declared variant.
     """
     names = [name for name in project.metadata.providers if name in preset_names()]
@@ -39,7 +39,7 @@ def check_properties(
         problems.attempt(project.metadata.check, prop, at=at)
         preset = presets.get(prop.namespace)
         if preset is not None and len(problems.found) == before:
-            problems.found.extend(_preset_problems(prop, preset, project, at, plugins=plugins))
+            problems.found.extend(_preset_problems(prop, preset, project, at, strict=strict))
 
 
 _Declaration = tuple[VariantProperty | VariantFeature, str]
@@ -69,7 +69,7 @@ def _preset_problems(
     project: Project,
     at: str,
     *,
-    plugins: bool,
+    strict: bool,
 ) -> Iterator[Problem]:
     override = project.settings.providers.get(prop.namespace)
     query = override.query if override is not None else None
@@ -78,7 +78,7 @@ def _preset_problems(
         return
     if query == "preset":
         yield problem
-    elif query is None and plugins and _has_plugin_of(preset, project):
+    elif query is None and strict and _has_plugin_of(preset, project):
         newer = (
             "if a newer version of the plugin has it, set "
             f'[tool.polywheel.providers.{prop.namespace}] query = "plugin"'

@@ -71,7 +71,7 @@ def expand_project(project: Project) -> Plan:
     choice = choose_backend(project)
     check_backend_path(project, choice)
     profile = choice.profile_name
-    expansion = _expand_here(project, tables, rules=True)
+    expansion = _expand_here(project, tables, strict=True)
     if any(cell.label is not None for cell in expansion.cells):
         require_namespaces(project.metadata)
     tag = wheel_tag(project, profile, matrix.wheel_tag)
@@ -196,7 +196,7 @@ def _build_settings(
     unused, named = resolver.unmatched(), wheels
     if unused and not _is_complete(tables.matrix):
         elsewhere = SettingsResolver(tables, Problems())
-        anywhere = _expand_anywhere(project, tables, Problems(), rules=False)
+        anywhere = _expand_anywhere(project, tables, Problems(), strict=False)
         named = _wheels(anywhere.cells, tag)
         for wheel in named:
             elsewhere.resolve(wheel.id, wheel.first)
@@ -329,14 +329,14 @@ def matrix_variants(
     matrix = tables.matrix
     extend = bool(properties) and not _is_complete(matrix)
     try:
-        variants = _by_label(_expand_here(project, tables, rules=False))
+        variants = _by_label(_expand_here(project, tables, strict=False))
     except ConfigError:
         if not extend:
             raise
         variants = {}  # the matrix may have nothing for this machine
     if extend and all(variant.properties != properties for variant in variants.values()):
         problems = Problems()
-        expansion = _expand_anywhere(project, tables, problems, rules=False)
+        expansion = _expand_anywhere(project, tables, problems, strict=False)
         problems.raise_all()
         variants = _by_label(expansion) | variants
     return variants
@@ -362,12 +362,12 @@ def labels_anywhere(project: Project) -> frozenset[str | None] | None:
 
     The label of the non-variant wheel is None.
     """
-    expansion = _expand_anywhere(project, read_matrix(project), Problems(), rules=False)
+    expansion = _expand_anywhere(project, read_matrix(project), Problems(), strict=False)
     return None if expansion.too_large else frozenset(cell.label for cell in expansion.cells)
 
 
-def _expand_here(project: Project, tables: MatrixTables, *, rules: bool) -> _Expansion:
-    """The checked cells of a matrix; with ``rules``, the setup rules of the project are checked too.
+def _expand_here(project: Project, tables: MatrixTables, *, strict: bool) -> _Expansion:
+    """The checked cells of a matrix; with ``strict``, its setup rules and the properties of plugins too.
 
     The cells of a matrix without ``python`` or ``targets`` depend on the machine. A marker about Linux is not a
     mistake on macOS. So a problem of such a matrix counts only if the matrix with all possible Pythons and
@@ -377,10 +377,10 @@ def _expand_here(project: Project, tables: MatrixTables, *, rules: bool) -> _Exp
     targets = matrix_targets(matrix, tables.targets, problems)
     pythons = matrix.python or (running_python(),)
     platforms = _platforms(project, matrix, pythons, targets)
-    expansion = _expand(project, matrix, platforms, problems, rules=rules)
+    expansion = _expand(project, matrix, platforms, problems, strict=strict)
     if problems.found and not _is_complete(matrix):
         problems_anywhere = Problems()
-        anywhere = _expand_anywhere(project, tables, problems_anywhere, rules=rules)
+        anywhere = _expand_anywhere(project, tables, problems_anywhere, strict=strict)
         if not (expansion.too_large or anywhere.too_large):
             problems = problems_anywhere
             if not problems.found and not expansion.cells:
@@ -395,7 +395,7 @@ def _expand_here(project: Project, tables: MatrixTables, *, rules: bool) -> _Exp
 
 
 def _expand_anywhere(
-    project: Project, tables: MatrixTables, problems: Problems, *, rules: bool
+    project: Project, tables: MatrixTables, problems: Problems, *, strict: bool
 ) -> _Expansion:
     """The cells for all Pythons if the matrix names none, and for all targets if it names none."""
     matrix, declared = tables.matrix, tables.targets
@@ -405,7 +405,7 @@ def _expand_anywhere(
     pythons = matrix.python or tuple(dict.fromkeys((running_python(), *_PYTHONS)))
     targets = targets if matrix.targets else all_targets(matrix, declared)
     platforms = _platforms(project, matrix, pythons, targets)
-    return _expand(project, matrix, platforms, problems, rules=rules)
+    return _expand(project, matrix, platforms, problems, strict=strict)
 
 
 def _platforms(
@@ -437,19 +437,19 @@ def _expand(
     platforms: Sequence[Platform],
     problems: Problems,
     *,
-    rules: bool,
+    strict: bool,
 ) -> _Expansion:
     """The cells for these platforms. Problems are added to ``problems``."""
     variants = project.metadata.variants
     table = Table({}, project.file, ("variant", "variants"), Problems())
     variant_at = {label: table.at(label) for label in variants}
-    check_properties(matrix, project, variant_at, problems, plugins=rules)
+    check_properties(matrix, project, variant_at, problems, strict=strict)
     state = expand_cells(matrix, platforms, variants, variant_at=variant_at, problems=problems)
     cells = merge_cells(state)
     check_labels(cells, project.metadata, variant_at, problems)
     if not problems.found:
         check_used(project.source, matrix, cells, state.removed, problems)
-    if rules and cells:
+    if strict and cells:
         check_rules_are_used(project, cells, problems)
     return _Expansion(
         platforms=platforms, cells=cells, removed=state.removed, too_large=state.too_large
