@@ -20,7 +20,7 @@ from polywheel.ci.rendering import (
     uses,
 )
 from polywheel.config.reader import Problems, parse_size
-from polywheel.errors import ConfigError
+from polywheel.errors import ConfigError, Problem
 from polywheel.model.ci import GitHubSettings
 from polywheel.model.matrix import Credentials
 from polywheel.model.plan import Build, Plan
@@ -68,7 +68,7 @@ def container_credentials(plan: Plan) -> Credentials | None:
     containers of a job have the same login. Raises ConfigError if the images need different ones, or if their
     options are not possible on GitHub.
     """
-    problems = Problems()
+    problems = Problems(found=_without_image(plan))
     by_login: dict[Credentials | None, list[Build]] = {}
     for build in plan.builds:
         settings = build.settings
@@ -102,6 +102,24 @@ def container_credentials(plan: Plan) -> Credentials | None:
             "write a workflow for each registry, with a --config file",
         )
     return next(iter(by_login), None)
+
+
+def _without_image(plan: Plan) -> list[Problem]:
+    """The settings of containers that have no effect, because none of their builds has an image."""
+    effective: dict[tuple[str, str], bool] = {}
+    for build in plan.builds:
+        for key, value in (
+            ("container-options", build.settings.container_options),
+            ("container-credentials", build.settings.container_credentials),
+        ):
+            if value:
+                place = (key, plan.setting_at(build, key))
+                effective[place] = effective.get(place, False) or bool(build.settings.image)
+    return [
+        Problem(f"{key} has no effect without an image", at, "set image, or remove it")
+        for (key, at), has_image in effective.items()
+        if not has_image
+    ]
 
 
 def find_test_runners(plan: Plan) -> tuple[tuple[str, ...], ...]:

@@ -60,6 +60,16 @@ def test_only_gitlab_replaces_variables_in_images(tmp_path: Path) -> None:
             "tool.polywheel.targets.linux-x86_64.container-credentials",
         ),
         (
+            f'{TARGET}image = ""\n{LOGIN}',
+            "container-credentials has no effect without an image",
+            "tool.polywheel.targets.linux-x86_64.container-credentials",
+        ),
+        (
+            '[[tool.polywheel.overrides]]\nselect = "*mkl"\nimage = ""\ncontainer-options = "-a"\n',
+            "container-options has no effect without an image",
+            "tool.polywheel.overrides[0].container-options",
+        ),
+        (
             f'{TARGET}container-options = "--cpus 2 --network=host"\n',
             "GitHub does not support --network for the container of a job",
             "tool.polywheel.targets.linux-x86_64.container-options",
