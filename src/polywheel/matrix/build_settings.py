@@ -32,7 +32,7 @@ from polywheel.system.terminal import join_first
 _STRICT = ("runner", "test_runner", "image", "container_options", "container_credentials")
 """Settings in which every placeholder must be known, and double braces are braces. Other braces of the
 other settings belong to a shell, or to placeholders that are replaced when the command runs."""
-_AFTER_THE_BUILD = frozenset(field.name for field in fields(WheelTests))
+AFTER_THE_BUILD = frozenset(field.name for field in fields(WheelTests))
 """Settings that do not change the wheel. Builds that differ in them are shared."""
 _NAME = re.compile(r"\{([A-Za-z0-9_]+)\}")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -158,7 +158,7 @@ class SettingsResolver:
         key = tuple(
             tuple(sorted(value.items())) if isinstance(value, Mapping) else value
             for name, value in _values(settings)
-            if name not in _AFTER_THE_BUILD
+            if name not in AFTER_THE_BUILD
         )
         return self._numbers.setdefault(key, len(self._numbers))
 

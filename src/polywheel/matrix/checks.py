@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from polywheel.config.matrix_table import MARKER_VARIABLES
 from polywheel.config.project import Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError, nearest
+from polywheel.matrix.build_settings import AFTER_THE_BUILD, set_keys
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
 from polywheel.model.matrix import Matrix, Target
-from polywheel.model.plan import Removal
+from polywheel.model.plan import Build, Job, Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
 from polywheel.setup.unused_rules import check_backends
@@ -260,6 +262,24 @@ def check_rules_are_used(project: Project, cells: Sequence[Cell], problems: Prob
                 f"the marker {rule.when!r} holds for no variant that the rule {rule.key!r} is about",
                 at=f"{rule.at}.when",
                 hint=f"they are for {join_first(named, _MAX_NAMED_PLATFORMS)}",
+            )
+
+
+def targets_without_builds(
+    declared: Mapping[str, Target], builds: Iterable[Build], jobs: Iterable[Job]
+) -> Iterator[str]:
+    """Yield a warning for each declared target whose settings no build has: its wheels are built elsewhere."""
+    built = {build.target for build in builds}
+    elsewhere = {name: job.targets[0] for job in jobs for name in job.targets}
+    for name, target in declared.items():
+        # Markers of a target may be in its environment.
+        names = (key.partition(".") for key in set_keys(target.settings))
+        keys = dict.fromkeys(key for key, _, name in names if name not in MARKER_VARIABLES)
+        own = [key for key in keys if key.replace("-", "_") not in AFTER_THE_BUILD]
+        if own and name in elsewhere and name not in built:
+            yield (
+                f"{', '.join(own)} of the target {name!r} have no effect: its wheels are for any platform, and are "
+                f"built on {elsewhere[name]} ({target.at})"
             )
 
 

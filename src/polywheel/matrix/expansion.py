@@ -23,6 +23,7 @@ from polywheel.matrix.checks import (
     check_rules_are_used,
     check_used,
     merge_cells,
+    targets_without_builds,
 )
 from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.equal_variants import equal_variants
@@ -101,7 +102,10 @@ def expand_project(project: Project) -> Plan:
         jobs=jobs.jobs,
         builds=jobs.builds,
         removed=tuple(expansion.removed),
-        warnings=tuple(map(str, equal)),
+        warnings=(
+            *map(str, equal),
+            *targets_without_builds(tables.targets, jobs.builds, jobs.jobs),
+        ),
         unshared=jobs.unshared,
     )
 

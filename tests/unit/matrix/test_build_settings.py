@@ -482,3 +482,16 @@ def test_a_target_that_a_matrix_without_targets_never_builds() -> None:
     text = CUDA + '[tool.polywheel.targets.box]\nplatform = "linux-x86_64"\n'
     problem = one_problem(text, here='[tool.polywheel.matrix]\npython = ["3.12"]\n')
     assert problem.what.startswith("no job of the matrix is for the target 'box': without targets")
+
+
+def test_settings_of_a_target_whose_wheels_are_built_elsewhere() -> None:
+    text = 'targets = ["linux-x86_64", "macos-arm64"]\n'
+    text += CUDA.replace("label =", 'wheel-tag = "py3-none-any"\nlabel =')
+    text += '[tool.polywheel.targets.macos-arm64]\nmarkers = { platform_release = "24" }\n'
+    same = plan_of(text).warnings
+    *others, warning = plan_of(text + 'before-build = "x"\nenvironment = { A = "1" }\n').warnings
+    assert tuple(others) == same
+    assert warning == (
+        "environment, before-build of the target 'macos-arm64' have no effect: its wheels are for any platform, "
+        "and are built on linux-x86_64 (pyproject.toml: tool.polywheel.targets.macos-arm64)"
+    )
