@@ -6,19 +6,22 @@ Opt-in: ``nox -s cibuildwheel``.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from polywheel.cli import main
 from support.build_command import Builds, workplaces
 from support.builds import extension, read_wheel, run, snapshot
 from support.commands import polywheel
 from support.containers import Machine
-from support.projects import example
+from support.projects import HERE, example
 from support.workflows import filled, load
 
 pytestmark = pytest.mark.cibuildwheel
@@ -172,3 +175,53 @@ def test_an_interrupt_leaves_no_container(builds: Builds) -> None:
     assert containers() == before
     assert builds.wheels == {}
     assert json.loads(builds.report.read_text("utf-8"))["interrupted"] is True
+
+
+_CHECK = """
+import iniconfig, os, sys
+import packaging
+import polywheel_example_cibuildwheel as module
+assert "site-packages" in module.__file__
+assert os.path.isfile(os.path.join(sys.argv[1], "pyproject.toml"))
+assert os.path.samefile(*sys.argv[1:3])
+assert sys.argv[3].endswith(".whl")
+print("facts:", sorted(os.listdir()), os.environ["DEMO"], os.path.exists("/tmp/before-test"))
+sys.exit(os.environ["RESULT"])
+"""
+
+
+@pytest.mark.parametrize("result", [0, 1])
+def test_the_settings_of_tests_mean_the_same(result: int, builds: Builds, tmp_path: Path) -> None:
+    """In ``[tool.cibuildwheel]`` for cibuildwheel, and in ``[tool.polywheel]`` for builds of polywheel."""
+    path = builds.source / "pyproject.toml"
+    (builds.source / "check").mkdir()
+    code = _CHECK.replace('os.environ["RESULT"]', str(result))
+    (builds.source / "check" / "it.py").write_text(code, encoding="utf-8")
+    table = {
+        "test-command": [
+            "python -c 'import polywheel_example_cibuildwheel'",
+            "python check/it.py {project} {package} {wheel}",
+        ],
+        "before-test": "test -f {project}/pyproject.toml && touch /tmp/before-test",
+        "test-requires": "iniconfig",
+        "test-groups": ["more"],
+        "test-sources": ["check"],
+        "test-environment": {"DEMO": "a b"},
+    }
+    text = tomllib.loads(path.read_text("utf-8"))
+    text["dependency-groups"] = {"more": ["packaging"]}
+    own = {key: value for key, value in text["tool"]["cibuildwheel"].items() if "test" not in key}
+    text["tool"]["cibuildwheel"] = own | table
+    path.write_text(tomli_w.dumps(text), encoding="utf-8")
+    select = ("--select", "null", "--python", HERE)
+    report = builds(*FRONTEND, *select, code=result).report
+    (build,) = report["builds"]
+    (facts,) = re.findall(r"facts: .*", Path(build["log"]).read_text("utf-8"))
+    text["tool"]["cibuildwheel"] = own
+    text["tool"]["polywheel"] |= table
+    path.write_text(tomli_w.dumps(text), encoding="utf-8")
+    native = Builds(builds.source, tmp_path / "native")
+    (job,) = native(*select, code=result).report["jobs"]
+    assert job["test"]["state"] == ("failed" if result else "passed")
+    assert build["state"] == ("failed" if result else "built")
+    assert facts in Path(job["test"]["log"]).read_text("utf-8").splitlines()

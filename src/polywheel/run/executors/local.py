@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,8 @@ class LocalExecutor:
         """Build, check, test, and publish the missing wheels. Test those that exist, if it is due."""
         log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
-        tests = _Tests(self, build)
+        opened = ExitStack()
+        tests = _Tests(self, build, opened)
 
         def build_wheels(wheels: list[Wheel]) -> float:
             self.before_all.run(build.settings, self.run.time_limit(build))
@@ -131,12 +133,13 @@ class LocalExecutor:
                     keep_open=(work.lock,),
                     messages=messages,
                 )
-                tests.test_existing(existing.untested, work.source, wheels)
+                tests.test_existing(existing.untested, wheels)
                 if not existing.missing:
                     return 0.0
                 return self._build(build, existing.missing, context, wheels, tests)
 
-        outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
+        with opened:
+            outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         outcome = with_tests(outcome, tests.results)
         messages.extend(tests.messages)
         return replace(outcome, messages=merge_messages(messages))
@@ -173,8 +176,8 @@ class LocalExecutor:
             key = partial(self._key, build, environment=environment)
             existing = self.publisher.existing_wheels(missing, key)
             wheels.extend(existing.wheels)
-            tests.test_existing(self._untested(existing.wheels), context.source, wheels)
-            missing = tests.test_failed(existing.missing, key, context.source, wheels)
+            tests.test_existing(self._untested(existing.wheels), wheels)
+            missing = tests.test_failed(existing.missing, key, wheels)
             if not missing:
                 return 0.0
         keys = self._keys(build, missing, build_environment.environment)
@@ -204,7 +207,6 @@ class LocalExecutor:
                     keys[job.id],
                     share,
                     setup=wheel.setup_digest,
-                    source=context.source,
                     wheels=wheels,
                 )
                 if text := pure_wheel_note(WheelName.parse(wheel.file), job):
@@ -298,7 +300,11 @@ class LocalExecutor:
 class _Tests:
     """The tests of the wheels of one build."""
 
-    def __init__(self, executor: LocalExecutor, build: Build) -> None:
+    def __init__(self, executor: LocalExecutor, build: Build, opened: ExitStack) -> None:
+        """``opened`` is closed after the build: it has the copy of the source for the tests."""
+        self._opened = opened
+        self._source = executor.run.source
+        self._project: Path | None = None
         self._tester = executor.tester
         self._auditor = executor.auditor
         self.messages: list[Message] = []
@@ -309,15 +315,20 @@ class _Tests:
         self._earlier: dict[object, WheelTestResult] = {}
         self.results: list[WheelTestResult] = []
 
-    def _test(self, job: Job, wheel: Path, source: Path) -> WheelTestResult | None:
-        if self._tester is None:
+    def _test(self, job: Job, wheel: Path) -> WheelTestResult | None:
+        if self._tester is None or not self._tester.key(job):
             return None
+        if self._project is None:
+            # An sdist may lack the tests.
+            folder = self._opened.enter_context(temporary_folder())
+            self._project = folder / "source"
+            self._source.copy_to(self._project)
         result = self._tester.test(
             job,
             self._build,
             wheel,
             interpreter=self._interpreter,
-            source=source,
+            source=self._project,
             earlier=self._earlier,
         )
         if result is not None:
@@ -334,14 +345,13 @@ class _Tests:
         seconds: float,
         *,
         setup: str,
-        source: Path,
         wheels: list[Wheel],
     ) -> None:
         """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless its test fails."""
         self._publisher.check(job, path)
         if self._auditor is not None:
             self.messages.extend(self._auditor.audit(job.id, path))
-        test = self._test(job, path, source)
+        test = self._test(job, path)
         test_key = self._tester.key(job) if self._tester is not None else ""
         wheel = self._publisher.publish(
             job, path, key, seconds, setup=setup, test=test, test_key=test_key
@@ -349,11 +359,11 @@ class _Tests:
         if test is None or test.state != WheelTestState.FAILED:
             wheels.append(wheel)
 
-    def test_existing(self, jobs: Iterable[Job], source: Path, wheels: list[Wheel]) -> None:
+    def test_existing(self, jobs: Iterable[Job], wheels: list[Wheel]) -> None:
         """Test wheels that are in the output directory. Those that fail are removed from ``wheels``."""
         for job in jobs:
             wheel = next(wheel for wheel in wheels if wheel.job == job.id)
-            result = self._test(job, self._publisher.out / wheel.file, source)
+            result = self._test(job, self._publisher.out / wheel.file)
             if result is None or self._tester is None:
                 continue
             self._publisher.record_test(job, result, self._tester.key(job))
@@ -364,7 +374,6 @@ class _Tests:
         self,
         jobs: Sequence[Job],
         key_of: Callable[[Job], str],
-        source: Path,
         wheels: list[Wheel],
     ) -> Sequence[Job]:
         """Test wheels again whose test failed in an earlier run. Return the other jobs."""
@@ -384,7 +393,6 @@ class _Tests:
                     key,
                     entry.seconds,
                     setup=entry.setup,
-                    source=source,
                     wheels=wheels,
                 )
         return others
