@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class JobContainer:
         return cls(id=container, folders=folders, workspace=inner)
 
     def remove(self) -> None:
+        assert sys.platform != "win32"  # containers of Linux
         run(["docker", "rm", "--force", self.id], cwd=Path.cwd())
         for folder in self.folders:
             if folder != ROOT:
@@ -110,6 +112,7 @@ case $command in run|create) exec podman $command --network=host "$@";; *) exec 
 
 
 def _change_owner(folder: Path, user: int) -> None:
+    assert sys.platform != "win32"
     for place, names, files in os.walk(folder):
         for name in (".", *names, *files):
             os.chown(Path(place, name), user, user, follow_symlinks=False)

@@ -156,10 +156,10 @@ def main() -> None:
 
 def _limit_memory(size: int) -> None:
     """Limit the memory of this process, on systems that can, for a file of ``size`` bytes."""
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return
+    import resource
+
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = _MEMORY + _MEMORY_FACTOR * size
     if hard != resource.RLIM_INFINITY:

@@ -62,7 +62,7 @@ def create_auditor(settings: AuditSettings, stop: Event) -> WheelAuditor | None:
     """
     if settings.builds == "off":
         return None
-    for package in ("capstone", "lief"):
+    for package in ("lief", "abi3audit"):
         if find_spec(package) is None:
             raise ConfigError(
                 f"the audit of wheels needs the package {package}",
