@@ -193,7 +193,7 @@ def test_a_dry_run_prints_what_would_be_appended(small: Path) -> None:
         command, cwd=small, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     assert path.read_text(encoding="utf-8") == MESON
-    init("--template", "debug", "cuda", cwd=small)
+    init("--preset", "debug", "cuda", cwd=small)  # the earlier name of the option
     assert path.read_text(encoding="utf-8") == f"{MESON}\n{done.stdout}"
 
 

@@ -59,11 +59,10 @@ class JobContainer:
         return cls(id=container, folders=folders, workspace=inner)
 
     def remove(self) -> None:
-        assert sys.platform != "win32"  # containers of Linux
         run(["docker", "rm", "--force", self.id], cwd=Path.cwd())
         for folder in self.folders:
             if folder != ROOT:
-                _change_owner(folder, os.geteuid())
+                _change_owner(folder, 0 if sys.platform == "win32" else os.geteuid())
 
     def inside(self, path: Path) -> str:
         """A path of this machine, in the container."""
@@ -112,7 +111,8 @@ case $command in run|create) exec podman $command --network=host "$@";; *) exec 
 
 
 def _change_owner(folder: Path, user: int) -> None:
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise OSError("containers of Linux")
     for place, names, files in os.walk(folder):
         for name in (".", *names, *files):
             os.chown(Path(place, name), user, user, follow_symlinks=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def run(arguments: Sequence[str]) -> int:
     """Write the tables. Returns 0, also if they already exist. Raises ConfigError."""
-    options = _parse(arguments)
+    # The earlier name of the option is still read.
+    options = _parse([re.sub(r"\A--preset(?=\Z|=)", "--template", word) for word in arguments])
     source = Path(options.source)
     names = [name for text in options.template for name in text.split(",") if name]
     named_templates(names)
