@@ -62,7 +62,7 @@ class JobContainer:
         run(["docker", "rm", "--force", self.id], cwd=Path.cwd())
         for folder in self.folders:
             if folder != ROOT:
-                _change_owner(folder, 0 if sys.platform == "win32" else os.geteuid())
+                _change_owner(folder)
 
     def inside(self, path: Path) -> str:
         """A path of this machine, in the container."""
@@ -110,9 +110,11 @@ case $command in run|create) exec podman $command --network=host "$@";; *) exec 
     }
 
 
-def _change_owner(folder: Path, user: int) -> None:
+def _change_owner(folder: Path, user: int | None = None) -> None:
+    """Give a folder to a user; by default, to the one who runs the tests."""
     if sys.platform == "win32":
         raise OSError("containers of Linux")
+    user = os.geteuid() if user is None else user
     for place, names, files in os.walk(folder):
         for name in (".", *names, *files):
             os.chown(Path(place, name), user, user, follow_symlinks=False)
