@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.build_command import Builds, workplaces
+from support.builds import levels_of_this_machine
 from support.commands import polywheel
 from support.projects import HERE, demo, example
 
@@ -229,6 +230,20 @@ variants = ["*"]
     assert results["x86_64_v3"] == ("passed", None)
     assert results["x86_64_v2"][0] == results["null"][0] == "failed"
     assert results["null"] == killed or "exit code 1" in str(results["null"])
+
+
+@posix
+@pytest.mark.skipif("v2" not in levels_of_this_machine(), reason="the oldest CPU runs everything")
+def test_an_emulator_that_emulates_nothing(tmp_path: Path) -> None:
+    """The Python of the environment is found without the help of the emulator, but the CPU is wrong."""
+    source = demo(tmp_path / "demo", "one")
+    with_tests(
+        source, "test-command = 'python -c \"import demo\"'\nemulate = true\nemulator = ['env']"
+    )
+    builds = Builds(source, tmp_path / "out")
+    ((state, reason),) = results_of(builds, code=1).values()
+    assert state == "failed"
+    assert "a Python of the test ran on a CPU with " in str(reason)
 
 
 @posix

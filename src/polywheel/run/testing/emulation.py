@@ -95,9 +95,9 @@ def emulate_python(
             f"the emulator {words[0]!r} is not installed",
             hint="on Debian and Ubuntu: apt install qemu-user; or set emulator, or emulate = false",
         )
-    interpreter = os.path.realpath(python)
-    python.unlink()
-    command = shlex.join([program, *words[1:], interpreter])
+    # Under its new name it is still in the environment, for emulators that set no other name.
+    native = python.rename(python.with_name(f"{python.name}-native"))
+    command = shlex.join([program, *words[1:], str(native)])
     python.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8", newline="\n")
     python.chmod(0o755)
     site = sites[0]

@@ -87,7 +87,9 @@ def test_the_script_that_takes_the_place_of_python(tmp_path: Path) -> None:
     emulate_python(python, [environment], HASWELL, emulator, tmp_path / "it's")
     assert os.access(python, os.X_OK)
     _, line = python.read_text("utf-8").splitlines()
-    assert line == (f"exec {program} -xHaswell '{python}' '$(touch hacked)' '{real}' \"$@\"")
+    assert line == (
+        f"exec {program} -xHaswell '{python}' '$(touch hacked)' '{python}-native' \"$@\""
+    )
     assert "record(" in (environment / "_polywheel_record_cpu.pth").read_text("utf-8")
     with pytest.raises(BuildError, match="the emulator 'no-such-emulator' is not installed"):
         emulate_python(python, [environment], HASWELL, ("no-such-emulator",), tmp_path)
