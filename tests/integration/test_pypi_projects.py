@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import sysconfig
 import tarfile
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from support.build_command import Builds
 from support.builds import downloaded_sdist, extension, read_wheel, run, wide_registers
+from support.commands import polywheel
+from support.projects import HERE
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 
@@ -102,3 +106,39 @@ def test_a_variant_is_compiled_with_pythons_own_flags(
         module = extension(read_wheel(wheel), tmp_path / f"unpacked-{name}")
         stack.append(run(["objdump", "-d", module], cwd=tmp_path).stdout.count("(%rbp)"))
     assert stack[1] < 1.5 * stack[0] + 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64 (Debian: qemu-user)"
+)
+def test_xxhash_with_the_code_of_v3_and_the_label_v2(tmp_path: Path) -> None:
+    """Its test dies on the oldest CPU of the label, and the audit names the functions."""
+    source = unpacked("xxhash==3.5.0", "setuptools.build_meta", sys.executable, tmp_path)
+    pyproject = source / "pyproject.toml"
+    text = pyproject.read_text("utf-8").replace(
+        "[tool.polywheel]\n",
+        "[tool.polywheel]\nemulate = true\n"
+        "test-command = \"python -c 'import xxhash; print(xxhash.xxh3_64_hexdigest(bytes(9999)))'\"\n",
+    )
+    pyproject.write_text(
+        f"""{text}
+[variant.variants.v2]
+x86_64.level = ["v2"]
+[variant.variants.v3]
+x86_64.level = ["v3"]
+[tool.polywheel.setup."x86_64 :: level"]
+cflags = ["-O2", "-march=x86-64-v3"]
+[tool.polywheel.matrix]
+python = ["{HERE}"]
+""",
+        encoding="utf-8",
+    )
+    builds = Builds(source, tmp_path / "out")
+    jobs = {job["label"]: job for job in builds(code=1).report["jobs"]}
+    assert jobs["v3"]["test"]["state"] == "passed"
+    assert "SIGILL" in jobs["v2"]["test"]["reason"]
+    (wheel,) = (builds.out / "failed").glob("*-v2.whl")
+    audit = polywheel("audit", wheel, cwd=tmp_path, check=False)
+    assert audit.returncode == 4
+    assert re.search(r"error: xxhash/_xxhash.*: XXH3_\w+: BMI2 \(level v3\)", audit.stdout)
