@@ -274,13 +274,15 @@ def test_wheels_that_exist_already(tmp_path: Path) -> None:
         assert done.returncode == code, done.stdout
         return done.stdout
 
+    done = polywheel("test", tmp_path / "none", cwd=source, check=False)
+    assert (done.returncode, "does not exist" in done.stdout) == (2, True)
     assert "tests: 1 passed, 1 failed" in test(code=1)
     assert builds.wheels == before
     states = {job["label"]: job["test"]["state"] for job in json.loads(report.read_text())["jobs"]}
     assert states == {"one": "passed", "two": "failed"}
     assert "tests: 1 passed" in test("--select", "one", code=0)
     next(builds.out.glob("*-one.whl")).unlink()
-    assert "has no wheel of it" in test("--select", "one", code=1)
+    assert "it has no wheel in " in test("--select", "one", code=1)
     shutil.copy(next(builds.out.glob("*-two.whl")), builds.out / next(iter(before)))
     assert "the filename has the label 'one'" in test("--select", "one", code=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from polywheel.errors import ConfigError, nearest
 from polywheel.matrix.build_settings import AFTER_THE_BUILD, set_keys
 from polywheel.matrix.cell import Cell, ExpansionState
 from polywheel.matrix.platforms import Platform
-from polywheel.model.matrix import Matrix, Target
+from polywheel.model.matrix import Matrix, Target, WheelTests
 from polywheel.model.plan import Build, Job, Removal
 from polywheel.model.setup import SetupRule
 from polywheel.model.variant import VariantMetadata, VariantProperty
@@ -281,6 +282,22 @@ def targets_without_builds(
                 f"{', '.join(own)} of the target {name!r} have no effect: its wheels are for any platform, and are "
                 f"built on {elsewhere[name]} ({target.at})"
             )
+
+
+def unused_test_settings(jobs: Iterable[Job], builds: Iterable[Build]) -> Iterator[str]:
+    """Yield a warning if there are settings of tests, and no test."""
+    settings = [*(build.settings for build in builds), *(job.tests for job in jobs if job.tests)]
+    keys = {
+        field.name.replace("_", "-")
+        for tests in {id(one): one for one in settings}.values()
+        for field in fields(WheelTests)
+        if getattr(tests, field.name)
+    }
+    if keys and "test-command" not in keys:
+        yield (
+            f"{', '.join(sorted(keys))}: no effect, because no wheel has a test-command; add it to "
+            "[tool.polywheel], a target, or an override"
+        )
 
 
 def _platforms_by_target(cells: Iterable[Cell]) -> dict[tuple[str, ...], set[Platform]]:

@@ -24,6 +24,7 @@ from polywheel.matrix.checks import (
     check_used,
     merge_cells,
     targets_without_builds,
+    unused_test_settings,
 )
 from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.equal_variants import equal_variants
@@ -105,6 +106,7 @@ def expand_project(project: Project) -> Plan:
         warnings=(
             *map(str, equal),
             *targets_without_builds(tables.targets, jobs.builds, jobs.jobs),
+            *unused_test_settings(jobs.jobs, jobs.builds),
         ),
         unshared=jobs.unshared,
     )

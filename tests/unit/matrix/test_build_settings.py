@@ -391,6 +391,14 @@ def test_jobs_with_different_settings_share_no_build() -> None:
     assert len(plan_of(CUDA + override('"*"', 'image = "{python}"')).builds) == 1
 
 
+def test_settings_of_tests_without_a_test() -> None:
+    (warning,) = plan_of(CUDA + "[tool.polywheel]\ntest-requires = 'x'\nemulate = true\n").warnings
+    assert "emulate, test-requires: no effect, because no wheel has a test-command" in warning
+    assert not plan_of(
+        CUDA + "[tool.polywheel]\ntest-requires = 'x'\ntest-command = 'y'\n"
+    ).warnings
+
+
 def test_jobs_that_share_a_build_have_their_own_tests() -> None:
     text = CUDA + "[tool.polywheel]\ntest-command = ['a', 'b {label}']\ntest-extras = 'x, y'\n"
     plan = plan_of(text + override('"cu12"', "test-command = 'c'\ntest-groups = 'one two'"))

@@ -45,6 +45,8 @@ def test_wheels(
     counts as failed. Raises PolywheelError if no test can start.
     """
     started = time.monotonic()
+    if not options.out.is_dir():
+        raise ConfigError("the folder of the wheels does not exist", at=str(options.out))
     builds = [
         build
         for build in plan.builds_for(this_target())
@@ -199,7 +201,7 @@ def _test_build(
 
 
 def _missing(job: Job, folder: Path) -> WheelTestResult:
-    reason = f"{folder} has no wheel of it"
+    reason = f"it has no wheel in {folder}"
     return WheelTestResult(job=job.id, state=WheelTestState.FAILED, reason=reason)
 
 
