@@ -20,6 +20,7 @@ from polywheel.backend.requirements import (
 )
 from polywheel.config.selection import ConfigSettings, Selection
 from polywheel.errors import BuildError, ConfigError, UnsupportedError
+from polywheel.model.variant import variant_variables
 from polywheel.system.temporary import temporary_folder
 
 _MAX_NAME = 255
@@ -258,8 +259,7 @@ def _variant_backend(
     variables = {
         **delivery.environment,
         **directory.environment,
-        "POLYWHEEL_VARIANT_LABEL": resolved.variant.label,
-        "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, resolved.variant.properties)),
+        **variant_variables(resolved.variant.label, resolved.variant.properties),
     }
     real = call.real_backend(variables, source=directory.source)
     return real, settings, delivery

@@ -122,7 +122,7 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
             if settings.image and value is not None:
                 at = plan.setting_at(build, key)
                 seen[f"{key} have no effect on GitLab, which reads them from {where} ({at})"] = None
-        for job in filter(None, map(plan.job, build.jobs)):
+        for job in plan.jobs_of(build):
             if runner := plan.settings_of(job).test_runner:
                 seen[
                     f"no job for the test-runner {' '.join(runner)!r} is generated for GitLab: write one with "

@@ -108,7 +108,7 @@ def _find_setups(
 
     questions: dict[str, _Question | None] = {}
     for build in builds:
-        jobs = [job for job in map(plan.job, build.jobs) if job is not None]
+        jobs = plan.jobs_of(build)
         if any(job.label is None for job in jobs):
             questions[build.id] = None
         else:

@@ -444,13 +444,18 @@ def _loadable(environment: Environment, names: Sequence[str]) -> list[str]:
         return []
 
 
-def _finish(folder: Path) -> Environment:
-    """Write the note of an environment, which makes it complete."""
-    python = python_of(folder)
+def site_folders(python: str) -> list[str]:
+    """Return the folders with the packages of a new environment. Raises BuildError if its Python does not run."""
     output = capture_output([python, "-I", "-c", _WHERE])
     if output is None:
         raise BuildError("the new environment's Python does not run", at=python)
-    sites = sorted(set(json.loads(output)))
+    return sorted(set(json.loads(output)))
+
+
+def _finish(folder: Path) -> Environment:
+    """Write the note of an environment, which makes it complete."""
+    python = python_of(folder)
+    sites = site_folders(python)
     installed = [dist for dist in distributions(path=sites) if dist.metadata["Name"]]
     resolved = {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}
     content = hashlib.sha256("".join(sorted(map(_describe_files, installed))).encode()).hexdigest()

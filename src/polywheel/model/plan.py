@@ -187,6 +187,10 @@ class Plan:
             )
         ]
 
+    def jobs_of(self, build: Build) -> list[Job]:
+        """Return the jobs of a build, in its order. A selection of a plan may lack some."""
+        return [job for job in map(self.job, build.jobs) if job is not None]
+
     def settings_of(self, job: Job) -> BuildSettings:
         """Return the settings of the build of a job, with the tests of the job."""
         settings = self._builds_by_id[job.build].settings

@@ -268,3 +268,11 @@ def variant_settings(label: str | None, properties: Iterable[str]) -> dict[str, 
     if label == NULL_LABEL:
         return {"null-variant": "true"}
     return {"variant": list(properties), "variant-label": label}
+
+
+def variant_variables(label: str, properties: Iterable[VariantProperty]) -> dict[str, str]:
+    """The environment variables that tell a build or a test its variant: the label, and one property per line."""
+    return {
+        "POLYWHEEL_VARIANT_LABEL": label,
+        "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, properties)),
+    }

@@ -191,7 +191,7 @@ class RunContext:
 
     def jobs_of(self, build: Build) -> list[Job]:
         """Return the jobs of a build, in its order."""
-        return [job for job in map(self.plan.job, build.jobs) if job is not None]
+        return self.plan.jobs_of(build)
 
     def time_limit(self, build: Build) -> float | None:
         """Return the seconds that the steps of a build may take together; None means no limit."""

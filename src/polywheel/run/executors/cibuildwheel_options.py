@@ -261,7 +261,7 @@ def unused_settings(plan: Plan, builds: Iterable[Build]) -> Iterator[str]:
                     f'note: image = "" ({at}): no effect, because cibuildwheel builds wheels for Linux only in '
                     "containers; to build on the machine, use polywheel build or polywheel ci github"
                 ] = None
-        for job in filter(None, map(plan.job, build.jobs)):
+        for job in plan.jobs_of(build):
             tests = plan.settings_of(job).tests
             unused = {
                 "emulate": tests.emulate,

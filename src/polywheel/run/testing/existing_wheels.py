@@ -50,7 +50,7 @@ def test_wheels(
     builds = [
         build
         for build in plan.builds_for(this_target())
-        if any(plan.settings_of(job).test_command for job in _jobs(plan, build))
+        if any(plan.settings_of(job).test_command for job in plan.jobs_of(build))
     ]
     if not builds:
         raise ConfigError(
@@ -111,10 +111,6 @@ def test_wheels(
     )
 
 
-def _jobs(plan: Plan, build: Build) -> list[Job]:
-    return [job for job in map(plan.job, build.jobs) if job is not None]
-
-
 def _wheels_of(plan: Plan, builds: Iterable[Build], folder: Path) -> Mapping[str, Path]:
     """The wheels in a folder by the id of their job. Raises WheelError if two fit one job."""
     paths: dict[str | None, list[tuple[WheelName, Path]]] = {}
@@ -123,7 +119,7 @@ def _wheels_of(plan: Plan, builds: Iterable[Build], folder: Path) -> Mapping[str
         paths.setdefault(name.label, []).append((name, path))
     found: dict[str, Path] = {}
     for build in builds:
-        for job in _jobs(plan, build):
+        for job in plan.jobs_of(build):
             targets = [plan.targets[name] for name in job.targets]
             fitting = [
                 path
@@ -165,7 +161,7 @@ def _test_build(
         with temporary_folder() as folder:
             copy = folder / "source"
             source.copy_to(copy)
-            for job in _jobs(plan, build):
+            for job in plan.jobs_of(build):
                 path = wheels.get(job.id)
                 if path is None:
                     if plan.settings_of(job).test_command:

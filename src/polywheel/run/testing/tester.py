@@ -46,6 +46,7 @@ class WheelTester:
         """Read the groups of requirements. Raises ConfigError for one that does not exist."""
         self._lock = Lock()
         self._ask: PluginRunner | None = None
+        self._keys: dict[str, str] = {}
         self._unsupported: dict[object, str | None] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}
         for job in self.plan.jobs:
@@ -55,6 +56,11 @@ class WheelTester:
 
     def key(self, job: Job) -> str:
         """The digest of the settings of a job's test; empty if it has none."""
+        if job.id not in self._keys:
+            self._keys[job.id] = self._compute_key(job)
+        return self._keys[job.id]
+
+    def _compute_key(self, job: Job) -> str:
         settings = self.plan.settings_of(job)
         if not settings.test_command:
             return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from polywheel.environments.installers import find_installer, python_of, working_directory
-from polywheel.environments.virtual_environments import Environment, Interpreter
+from polywheel.environments.virtual_environments import Environment, Interpreter, site_folders
 from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.model.setup import CpuModel, with_source_path
+from polywheel.model.variant import variant_variables
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_commands import SHELL
 from polywheel.run.testing.emulation import EMULATOR, EmulatedPython, emulate_python
 from polywheel.run.worker.requests import WorkerContext, installer_variables, variables_of_build
 from polywheel.system.files import sha256_of
 from polywheel.system.logs import remove_logs
-from polywheel.system.processes import capture_output, run_child
+from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
 
 _SIGNALS = 128
@@ -36,10 +36,6 @@ _MEANINGS = {
 }
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a test may take, unless ``test-timeout`` says otherwise."""
-_SITES = (
-    "import json, sysconfig; print(json.dumps([sysconfig.get_path(name) for name in "
-    "('purelib', 'platlib')]))"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,10 +118,7 @@ class _Run:
         if self._test.cpu is None:
             return None
         python = Path(python_of(self._environment))
-        output = capture_output([str(python), "-I", "-c", _SITES])
-        if output is None:
-            raise BuildError("the Python of the test's environment does not run", at=str(python))
-        sites = [Path(site) for site in json.loads(output)]
+        sites = [Path(site) for site in site_folders(str(python))]
         emulator = self._test.settings.emulator or EMULATOR
         return emulate_python(
             python, sites, self._test.cpu, emulator, self._folder / "cpus-of-the-test"
@@ -180,8 +173,7 @@ class _Run:
                 settings=self._settings(),
                 project=self._test.source,
             ),
-            "POLYWHEEL_VARIANT_LABEL": job.label or "",
-            "POLYWHEEL_VARIANT_PROPERTIES": "\n".join(map(str, job.properties)),
+            **variant_variables(job.label or "", job.properties),
         }
 
 
