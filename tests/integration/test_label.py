@@ -19,7 +19,7 @@ from twine.package import PackageFile
 
 from support.builds import build_wheel, downloaded_wheel, read_wheel, run
 from support.commands import polywheel
-from support.process_tree import descendants, parents
+from support.process_tree import descendants, parents, state
 from support.projects import ROOT, example
 
 BACKENDS = ("meson", "scikit-build-core", "setuptools", "hatchling", "flit-core")
@@ -318,6 +318,9 @@ def test_a_kill_in_place_leaves_the_old_wheel_or_the_new_one(tmp_path: Path) -> 
             try:
                 process.wait(None if span is None else span * delays.uniform(0.7, 1.05))
             except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGSTOP)  # so that it starts no child that is not seen
+                while state(process.pid) not in "TZ":
+                    time.sleep(0.001)
                 children = descendants(process.pid) - {process.pid}
                 process.kill()
                 while children & parents().keys():  # the one that writes the end is on its own

@@ -27,13 +27,18 @@ def parents() -> dict[int, int]:
     return found
 
 
+def state(number: int) -> str:
+    """The state of a process, such as R (running), T (stopped), or Z (ended)."""
+    try:
+        about = Path("/proc", str(number), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended, and its parent knows
+        return "Z"
+    return about.rpartition(")")[2].split()[0]
+
+
 def is_alive(number: int) -> bool:
     """Whether a process has not ended (Linux)."""
-    try:
-        about = Path("/proc", str(number), "stat").read_text()
-    except OSError:
-        return False
-    return about.rpartition(")")[2].split()[0] != "Z"
+    return state(number) != "Z"
 
 
 def descendants(process: int) -> set[int]:
