@@ -122,16 +122,66 @@ def test_an_existing_wheel_whose_test_fails_leaves_the_output(tmp_path: Path) ->
         ("kill -9 $PPID; sleep 60", "test-command was killed by SIGKILL"),
         ("kill -9 0", "test-command was killed by SIGKILL"),
         ("kill -SEGV $$", "test-command was killed by SIGSEGV: invalid access to memory"),
-        ("echo 1 >> $WHEEL", "the test has changed the wheel"),
     ],
 )
 def test_commands_that_fail(command: str, reason: str, tmp_path: Path) -> None:
     source = demo(tmp_path / "demo", "one")
-    find = f"WHEEL=$(ls {tmp_path}/out/.*/wheels/*.whl 2>/dev/null || true); "
-    with_tests(source, f"test-command = '''{find}{command}'''\ntest-timeout = 2")
+    with_tests(source, f"test-command = '''{command}'''\ntest-timeout = 2")
     builds = Builds(source, tmp_path / "out")
     assert results_of(builds, code=1) == {"one": ("failed", reason)}
     assert not builds.wheels
+
+
+@posix
+def test_hostile_tests_do_not_reach_the_output(tmp_path: Path) -> None:
+    """Each wheel in the output is the one that was built, whatever the command of its test does."""
+    commands = {
+        "changes": "echo 1 >> $WHEEL; false",
+        "removes": "rm $WHEEL",
+        "noise": "head -c 20000000 /dev/zero | tr '\\\\0' x; echo end",
+        "escapes": "printf 'a\\\\033[2Jb\\\\n'; exit 7",
+        "leaves": f"(while :; do date >> {tmp_path}/alive; sleep 0.1; done) & sleep 0.3",
+        "writes": "rm -r {project}/* {wheel}; pip uninstall -y demo || true; rm -r $VIRTUAL_ENV",
+    }
+    overrides = "".join(
+        f'[[tool.polywheel.overrides]]\nselect = "{name}"\ntest-command = """'
+        f"WHEEL=$(ls {tmp_path}/out/.*/wheels/*-{name}.whl 2>/dev/null || ls {tmp_path}/out/*-{name}.whl);"
+        f'{command}"""\n'
+        for name, command in commands.items()
+    )
+    source = with_tests(demo(tmp_path / "demo", *commands), "test-timeout = 60", overrides)
+    files = {path: path.stat().st_mtime_ns for path in source.rglob("*")}
+    builds = Builds(source, tmp_path / "out")
+    run = builds(code=1)
+    passed = dict.fromkeys(("noise", "leaves", "writes"), "built")
+    failed = dict.fromkeys(("changes", "removes", "escapes"), "test-failed")
+    assert run.states == {**passed, **failed}
+    jobs = {job["label"]: job for job in run.report["jobs"]}
+    assert {jobs[name]["file"]: jobs[name]["sha256"] for name in passed} == builds.wheels
+    for name in ("changes", "removes"):
+        assert jobs[name]["test"]["reason"] == "the test has changed the wheel"
+    assert jobs["removes"]["test"]["wheel"] is None
+    assert {path.stem.rpartition("-")[2] for path in (builds.out / "failed").glob("*.whl")} == {
+        *("changes", "escapes")
+    }
+    assert "  | ab" in run.err.splitlines()
+    assert "\x1b" not in run.err + run.out
+    assert log_of(builds, "noise").endswith("end\n")
+    alive = (tmp_path / "alive").stat().st_size
+    assert {path: path.stat().st_mtime_ns for path in source.rglob("*")} == files
+    # A wheel that was changed is built again, one whose test failed is not.
+    begun = len(builds.begun)
+    run = builds("--no-tests")
+    assert run.built == ["changes", "escapes", "removes"]
+    assert sorted(builds.begun[begun:]) == ["changes", "removes"]
+    assert (tmp_path / "alive").stat().st_size == alive
+    # The same for wheels that exist already.
+    run = builds("--select=changes removes", code=1)
+    assert set(run.states.values()) == {"test-failed"}
+    assert {name.rpartition("-")[2] for name in builds.wheels} == {
+        *("noise.whl", "leaves.whl", "writes.whl", "escapes.whl")
+    }
+    assert builds("--no-tests", "--select=changes removes").built == ["changes", "removes"]
 
 
 @posix
@@ -259,13 +309,18 @@ def test_a_test_that_does_not_run_on_the_emulated_cpu(tmp_path: Path) -> None:
 
 @posix
 def test_wheels_that_exist_already(tmp_path: Path) -> None:
-    source = demo(tmp_path / "demo", "one", "two")
-    with_tests(source, "test-command = 'test $POLYWHEEL_VARIANT_LABEL = one'")
+    source = demo(tmp_path / "demo", "one", "two", does={"one": "same", "two": "same"})
+    with_tests(
+        source,
+        "test-command = 'true'",
+        "[[tool.polywheel.overrides]]\nselect = 'two'\ntest-command = 'false'",
+    )
     builds = Builds(source, tmp_path / "out")
     builds("--no-tests")
     before = builds.wheels
     plan = tmp_path / "plan.json"
-    plan.write_text(polywheel("matrix", "--json", cwd=source).stdout, encoding="utf-8")
+    printed = polywheel("matrix", "--json", cwd=source).stdout  # a warning, and the plan
+    plan.write_text(printed[printed.index("\n{") :], encoding="utf-8")
     report = tmp_path / "report.json"
 
     def test(*options: str, code: int) -> str:
@@ -274,17 +329,31 @@ def test_wheels_that_exist_already(tmp_path: Path) -> None:
         assert done.returncode == code, done.stdout
         return done.stdout
 
+    def jobs() -> dict[str, tuple[str, str | None]]:
+        """The state and the reason of a failure of each job, by label."""
+        jobs = json.loads(report.read_text(encoding="utf-8"))["jobs"]
+        return {job["label"]: (job["state"], job["test"]["reason"]) for job in jobs}
+
     done = polywheel("test", tmp_path / "none", cwd=source, check=False)
     assert (done.returncode, "does not exist" in done.stdout) == (2, True)
-    assert "tests: 1 passed, 1 failed" in test(code=1)
+    events = [json.loads(line) for line in test("--json", code=1).splitlines() if line[0] == "{"]
+    assert [event["event"] for event in events] == ["begin", "start", "end", "finish"]
+    assert events[-1]["tests"] == {"passed": 1, "failed": 1}
     assert builds.wheels == before
-    states = {job["label"]: job["test"]["state"] for job in json.loads(report.read_text())["jobs"]}
-    assert states == {"one": "passed", "two": "failed"}
+    assert [*builds.out.glob("logs/*-one.log")], "the log of the build"
+    failed = ("test-failed", "test-command ended with exit code 1")
+    assert jobs() == {"one": ("up-to-date", None), "two": failed}
     assert "tests: 1 passed" in test("--select", "one", code=0)
-    next(builds.out.glob("*-one.whl")).unlink()
+    one, two = (builds.out / name for name in sorted(before))
+    # One wrong wheel does not hide the results of the others of its build.
+    shutil.copy(one, two)
+    assert "the filename has the label 'two'" in test(code=1)
+    assert jobs()["one"] == ("up-to-date", None)
+    one.unlink()
     assert "it has no wheel in " in test("--select", "one", code=1)
-    shutil.copy(next(builds.out.glob("*-two.whl")), builds.out / next(iter(before)))
-    assert "the filename has the label 'one'" in test("--select", "one", code=1)
+    text = plan.read_text(encoding="utf-8").replace(f'"{HERE}"', '"3.99"')
+    plan.write_text(text, encoding="utf-8")
+    assert "builds: 1 no python" in test(code=1)
 
 
 @pytest.mark.usefixtures("x86_64_gcc")

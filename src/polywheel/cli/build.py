@@ -211,9 +211,8 @@ def _next_step(report: Report, *, install_python: bool) -> str | None:
     failed = report.in_state(*FAILURES)
     if failed:
         see_logs = "see the logs; " if any(outcome.logs for outcome in failed) else ""
-        return (
-            f"{see_logs}fix the errors and run the same command again to build the missing wheels"
-        )
+        what = "build the missing wheels" if report.in_state(State.FAILED) else "test them again"
+        return f"{see_logs}fix the errors and run the same command again to {what}"
     if report.in_state(State.NO_PYTHON):
         return (
             "install the missing Python versions, or select others with --python"

@@ -13,7 +13,8 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from polywheel.environments.installers import find_uv
@@ -37,6 +38,31 @@ print(json.dumps({
 """
 _SECONDS = 30
 """How long an interpreter may take to describe itself."""
+
+
+def find_interpreters(
+    pythons: Iterable[str], *, install: bool, notify: Callable[[str], None]
+) -> tuple[dict[str, Interpreter], dict[str, str]]:
+    """Return the interpreters by version, and why each missing version is not available.
+
+    ``install``: whether missing versions are installed.
+    """
+    versions = sorted(set(pythons))
+    interpreters: dict[str, Interpreter] = {}
+    missing: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = list(pool.map(find_interpreter, versions))
+    for python, interpreter in zip(versions, found, strict=True):
+        if interpreter is not None:
+            interpreters[python] = interpreter
+        elif not install:
+            missing[python] = f"no Python {python} was found; use --install-python to install it"
+        else:
+            try:
+                interpreters[python] = install_interpreter(python, notify=notify)
+            except BuildError as error:
+                missing[python] = error.problems[0].what
+    return interpreters, missing
 
 
 def find_interpreter(python: str) -> Interpreter | None:

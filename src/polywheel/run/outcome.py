@@ -90,6 +90,9 @@ class WheelTestResult:
     wheel: Path | None = None
     """Where the wheel is, if its test failed."""
 
+    changed_wheel: bool = False
+    """Whether the test changed or removed the wheel."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polywheel.environments.interpreters import find_interpreter, install_interpreter
+from polywheel.environments.interpreters import find_interpreters
 from polywheel.environments.virtual_environments import (
     Environment,
     Environments,
@@ -332,7 +331,7 @@ class _Tests:
             earlier=self._earlier,
         )
         if result is not None:
-            if result.state == WheelTestState.FAILED:
+            if result.state == WheelTestState.FAILED and wheel.exists():
                 result = replace(result, wheel=self._publisher.path_of_failed(wheel.name))
             self.results.append(result)
         return result
@@ -352,6 +351,9 @@ class _Tests:
         if self._auditor is not None:
             self.messages.extend(self._auditor.audit(job.id, path))
         test = self._test(job, path)
+        if test is not None and test.changed_wheel:
+            self._publisher.set_aside(path, test)
+            return
         test_key = self._tester.key(job) if self._tester is not None else ""
         wheel = self._publisher.publish(
             job, path, key, seconds, setup=setup, test=test, test_key=test_key
@@ -366,7 +368,10 @@ class _Tests:
             result = self._test(job, self._publisher.out / wheel.file)
             if result is None or self._tester is None:
                 continue
-            self._publisher.record_test(job, result, self._tester.key(job))
+            if result.changed_wheel:
+                self._publisher.set_aside(self._publisher.out / wheel.file, result)
+            else:
+                self._publisher.record_test(job, result, self._tester.key(job))
             if result.state == WheelTestState.FAILED:
                 wheels.remove(wheel)
 
@@ -414,7 +419,11 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         stop=run.worker_context.stop,
         time_limit=options.time_limit,
     )
-    interpreters, missing = _find_interpreters(run)
+    interpreters, missing = find_interpreters(
+        (build.python for build in run.builds),
+        install=options.install_python,
+        notify=run.observer.note,
+    )
     source = run.source
     if interpreters and not run.is_sdist:
         profile = run.prepared.choice.profile
@@ -461,23 +470,3 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         tools=tools,
     )
     return executor, missing
-
-
-def _find_interpreters(run: RunContext) -> tuple[dict[str, Interpreter], dict[str, str]]:
-    """Return the Pythons of the builds, and the reason for each one that is not available."""
-    pythons = sorted({build.python for build in run.builds})
-    interpreters: dict[str, Interpreter] = {}
-    missing: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        found = list(pool.map(find_interpreter, pythons))
-    for python, interpreter in zip(pythons, found, strict=True):
-        if interpreter is not None:
-            interpreters[python] = interpreter
-        elif not run.options.install_python:
-            missing[python] = f"no Python {python} was found; use --install-python to install it"
-        else:
-            try:
-                interpreters[python] = install_interpreter(python, notify=run.observer.note)
-            except BuildError as error:
-                missing[python] = error.problems[0].what
-    return interpreters, missing

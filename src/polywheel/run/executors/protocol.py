@@ -97,7 +97,7 @@ class BuildExecutor(Protocol):
 def capture_outcome(
     build: str,
     existing: ExistingWheels,
-    log: Path,
+    log: Path | None,
     stop: Event,
     build_wheels: Callable[[list[Wheel]], float],
 ) -> Outcome:
@@ -106,13 +106,14 @@ def capture_outcome(
     ``build_wheels`` appends each wheel to its list as soon as the wheel is published, and returns
     the seconds that the real backend took. PolywheelError and OSError make the state FAILED, or
     STOPPED if ``stop`` is set. Wheels that were published before stay in the outcome. Logs of an
-    earlier run are removed first.
+    earlier run are removed first. ``log`` is None if the build writes none.
     """
     started = time.monotonic()
     wheels = list(existing.wheels)
     state, error, hook_seconds = State.BUILT, None, 0.0
     try:
-        remove_logs(log)
+        if log is not None:
+            remove_logs(log)
         hook_seconds = build_wheels(wheels)
     except PolywheelError as failure:
         state, error = State.FAILED, failure.render().removeprefix("error: ")
@@ -131,5 +132,5 @@ def capture_outcome(
         hook_seconds=hook_seconds,
         error=error,
         log=log,
-        tool_logs=tuple(tool_logs(log)) if state == State.FAILED else (),
+        tool_logs=tuple(tool_logs(log)) if log is not None and state == State.FAILED else (),
     )

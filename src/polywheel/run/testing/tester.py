@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,6 +26,7 @@ from polywheel.run.outcome import WheelTestResult, WheelTestState
 from polywheel.run.testing.emulation import oldest_cpu, refuse_emulation
 from polywheel.run.testing.wheel_test import WheelTest
 from polywheel.run.worker.requests import WorkerContext
+from polywheel.system.files import sha256_of
 from polywheel.wheel.inspect import inspect_wheel, read_variant_metadata
 
 
@@ -89,48 +90,65 @@ class WheelTester:
             return None
         if skips_test(settings, job, self._identifier(build)):
             return WheelTestResult(job=job.id, state=WheelTestState.SKIPPED, reason="test-skip")
-        cpu, why = self._cpu(job, build, settings, wheel)
-        if why is not None:
-            state = WheelTestState.FAILED if self.require else WheelTestState.SKIPPED
-            return WheelTestResult(job=job.id, state=state, reason=why)
-        same = (self.key(job), cpu, _dependencies(wheel))
-        if same in earlier:
-            result = earlier[same]
-            return WheelTestResult(
-                job=job.id,
-                state=result.state,
-                reason=result.reason or f"tested as {result.job}",
-                log=result.log,
+        try:
+            cpu, why = self._cpu(job, build, settings, wheel)
+            if why is not None:
+                state = WheelTestState.FAILED if self.require else WheelTestState.SKIPPED
+                return WheelTestResult(job=job.id, state=state, reason=why)
+            same = (self.key(job), cpu, _dependencies(wheel))
+        except (PolywheelError, OSError) as error:
+            return self.failure(job, error)
+        if same not in earlier:
+            test = WheelTest(
+                job=job,
+                settings=settings,
+                wheel=wheel,
+                requirements=self._requirements(settings),
+                cpu=cpu,
+                interpreter=interpreter,
+                source=source,
+                log=self.log_folder / f"{job.id}.test.log",
+                context=self.context,
             )
-        test = WheelTest(
-            job=job,
-            settings=settings,
-            wheel=wheel,
-            requirements=self._requirements(settings),
-            cpu=cpu,
-            interpreter=interpreter,
-            source=source,
-            log=self.log_folder / f"{job.id}.test.log",
-            context=self.context,
+            earlier[same] = result = self._run(test)
+            return result
+        result = earlier[same]
+        return WheelTestResult(
+            job=job.id,
+            state=result.state,
+            reason=result.reason or f"tested as {result.job}",
+            log=result.log,
         )
-        began, state, reason = time.monotonic(), WheelTestState.PASSED, ""
+
+    def _run(self, test: WheelTest) -> WheelTestResult:
+        """Run a test. A test that changes or removes its wheel fails."""
+        began = time.monotonic()
+        digest = _digest_of_file(test.wheel)
+        result = WheelTestResult(job=test.job.id, state=WheelTestState.PASSED)
         try:
             test.run()
         except (PolywheelError, OSError) as error:
-            if self.context.stop.is_set():
-                raise
-            state = WheelTestState.FAILED
-            reason = str(error) if isinstance(error, OSError) else error.problems[0].what
-        result = WheelTestResult(
-            job=job.id,
-            state=state,
-            reason=reason,
+            result = self.failure(test.job, error)
+        if _digest_of_file(test.wheel) != digest:
+            result = replace(
+                result,
+                state=WheelTestState.FAILED,
+                reason="the test has changed the wheel",
+                changed_wheel=True,
+            )
+        return replace(
+            result,
             seconds=time.monotonic() - began,
             log=test.log,
-            cpu=cpu.model if cpu is not None else "",
+            cpu=test.cpu.model if test.cpu is not None else "",
         )
-        earlier[same] = result
-        return result
+
+    def failure(self, job: Job, error: PolywheelError | OSError) -> WheelTestResult:
+        """Return the result of a test with an error. Raises the error if the run was stopped."""
+        if self.context.stop.is_set():
+            raise error
+        reason = str(error) if isinstance(error, OSError) else error.problems[0].what
+        return WheelTestResult(job=job.id, state=WheelTestState.FAILED, reason=reason)
 
     def _identifier(self, build: Build) -> str | None:
         """Cibuildwheel's identifier of a build; None if it has none."""
@@ -169,6 +187,14 @@ class WheelTester:
                     raise WheelError("the wheel has no variant.json", at=str(wheel))
                 self._unsupported[properties] = why_unsupported(metadata, properties, ask=self._ask)
             return self._unsupported[properties]
+
+
+def _digest_of_file(path: Path) -> str:
+    """The digest of a file; empty if it is gone."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ""
 
 
 def _dependencies(wheel: Path) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from polywheel.run.outcome import ExistingWheels, State, Wheel, WheelTestResult,
 from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 from polywheel.system.files import replace, sha256_of
 from polywheel.system.temporary import replacing
+from polywheel.system.terminal import one_line
 
 
 @dataclass(kw_only=True)
@@ -161,6 +162,15 @@ class Publisher:
             if test.state == WheelTestState.FAILED:
                 replace(self.out / entry.file, self._place_of_failed(entry.file, test))
 
+    def set_aside(self, wheel: Path, test: WheelTestResult) -> None:
+        """Move a wheel that its test has changed to the folder of failed wheels, if it still exists.
+
+        The journal does not know this content, so that the wheel is built again.
+        """
+        with self._lock:
+            if wheel.exists():
+                replace(wheel, self._place_of_failed(wheel.name, test))
+
     def path_of_failed(self, file: str) -> Path:
         """Where the wheel of this name is if its test failed."""
         return self.out / FAILED_WHEELS / file
@@ -242,10 +252,10 @@ class Publisher:
 
 
 def _test_text(test: WheelTestResult | None) -> str:
-    """The result of a test in the journal."""
+    """The result of a test in the journal, which has printable texts."""
     if test is None:
         return ""
-    return test.reason if test.state == WheelTestState.SKIPPED else str(test.state)
+    return one_line(test.reason) if test.state == WheelTestState.SKIPPED else str(test.state)
 
 
 def duplicate_filename_error(name: str, first: str, second: str) -> WheelError:
