@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from polywheel.matrix.cibuildwheel_platforms import require_platform
 from polywheel.run.executors.cibuildwheel_installation import Installation, installed_platform
-from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.actionlint import complaints
 from support.builds import run
 from support.commands import polywheel

@@ -21,6 +21,12 @@ from polywheel.config.matrix_table import read_matrix
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.config.reader import Problems
 from polywheel.errors import ConfigError
+from polywheel.matrix.cibuildwheel_platforms import (
+    check_jobs,
+    check_skip,
+    read_pinned,
+    require_platform,
+)
 from polywheel.matrix.shards import pack
 from polywheel.model.matrix import BuildSettings, Credentials
 from polywheel.model.plan import NON_VARIANT, Build, Plan
@@ -33,12 +39,6 @@ from polywheel.run.executors.cibuildwheel_options import (
     cibuildwheel_variables,
     platform_variables,
     unused_settings,
-)
-from polywheel.run.executors.cibuildwheel_platforms import (
-    check_jobs,
-    check_skip,
-    read_pinned,
-    require_platform,
 )
 
 

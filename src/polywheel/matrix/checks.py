@@ -26,6 +26,7 @@ from polywheel.system.terminal import join_first
 
 _MAX_NAMED_RULES = 3
 _MAX_NAMED_PLATFORMS = 4
+_MAX_NAMED_WHEELS = 6
 _TAG_CHARACTERS = string.ascii_lowercase + string.digits + "_"
 """The characters of platform tags."""
 _GLOB_PART = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
@@ -297,6 +298,38 @@ def unused_test_settings(jobs: Iterable[Job], builds: Iterable[Build]) -> Iterat
         yield (
             f"{', '.join(sorted(keys))}: no effect, because no wheel has a test-command; add it to "
             "[tool.polywheel], a target, or an override"
+        )
+
+
+def unmatched_test_skips(
+    wheels: Iterable[tuple[Sequence[str], Sequence[str], str]],
+) -> dict[tuple[str, int], str]:
+    """Return the globs of ``test-skip`` that match no wheel, by their location and number.
+
+    ``wheels`` are the names of each wheel, the globs of its ``test-skip``, and the location of these.
+    """
+    matched = set[tuple[str, int]]()
+    globs: dict[tuple[str, int], str] = {}
+    for names, own_globs, at in wheels:
+        for place, glob in (((at, number), glob) for number, glob in enumerate(own_globs)):
+            globs.setdefault(place, glob)
+            if place not in matched and any(fnmatchcase(name, glob) for name in names):
+                matched.add(place)
+    return {place: glob for place, glob in globs.items() if place not in matched}
+
+
+def test_skip_warnings(
+    unmatched: Mapping[tuple[str, int], str], names: Iterable[str]
+) -> Iterator[str]:
+    """Yield a warning for each glob of :func:`unmatched_test_skips`. ``names`` are those of all wheels."""
+    known = tuple(dict.fromkeys(names))
+    for (at, number), glob in unmatched.items():
+        hint = nearest(glob, known) or f"names of wheels are {join_first(known, _MAX_NAMED_WHEELS)}"
+        if "{" in glob:
+            hint = "braces are not expanded: write a glob for each alternative"
+        yield (
+            f"test-skip: {glob!r} matches no label, id of a job, or identifier of cibuildwheel "
+            f"({at}[{number}]); {hint}"
         )
 
 

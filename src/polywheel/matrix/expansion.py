@@ -24,8 +24,11 @@ from polywheel.matrix.checks import (
     check_used,
     merge_cells,
     targets_without_builds,
+    test_skip_warnings,
+    unmatched_test_skips,
     unused_test_settings,
 )
+from polywheel.matrix.cibuildwheel_platforms import build_platform
 from polywheel.matrix.combinations import expand_cells
 from polywheel.matrix.equal_variants import equal_variants
 from polywheel.matrix.platforms import (
@@ -107,6 +110,7 @@ def expand_project(project: Project) -> Plan:
             *map(str, equal),
             *targets_without_builds(tables.targets, jobs.builds, jobs.jobs),
             *unused_test_settings(jobs.jobs, jobs.builds),
+            *_unused_test_skips(project, tables, wheels, settings, tag),
         ),
         unshared=jobs.unshared,
     )
@@ -153,6 +157,16 @@ class _Wheel:
         # By target, then Python, then the non-variant wheel, the null variant, and labels.
         kind = 0 if first.label is None else 1 if not first.properties else 2
         self.order = (target, python_order(first.platform.python), kind, first.label or "")
+
+    def names(self) -> list[str]:
+        """What ``test-skip`` compares: the label, the id, and cibuildwheel's identifiers of the builds."""
+        platforms = (cell.platform for cell in self.cells if can_build(cell.platform.python))
+        identifiers = (
+            found.identifier(platform.python)
+            for platform in platforms
+            if (found := build_platform(platform.target.platform or platform.target.name))
+        )
+        return [self.first.label or NON_VARIANT, self.id, *identifiers]
 
     def job(self, build: str, tests: WheelTests | None) -> Job:
         first = self.first
@@ -202,11 +216,10 @@ def _build_settings(
     unused, named = resolver.unmatched(), wheels
     if unused and not _is_complete(tables.matrix):
         elsewhere = SettingsResolver(tables, Problems())
-        anywhere = _expand_anywhere(project, tables, Problems(), strict=False)
-        named = _wheels(anywhere.cells, tag)
+        named = _wheels_anywhere(project, tables, tag)
         for wheel in named:
             elsewhere.resolve(wheel.id, wheel.first)
-        unused = [] if anywhere.too_large else elsewhere.unmatched()
+        unused = elsewhere.unmatched() if named else []
     if not problems.found:
         labels = dict.fromkeys(wheel.first.label or NON_VARIANT for wheel in named)
         names = (*labels, *(wheel.id for wheel in named))
@@ -215,6 +228,39 @@ def _build_settings(
         check_filenames([(wheel.id, wheel.serves, wheel.first) for wheel in wheels], problems)
     problems.raise_all()
     return settings
+
+
+def _wheels_anywhere(project: Project, tables: MatrixTables, tag: WheelTag) -> Sequence[_Wheel]:
+    """The wheels with all possible Pythons and targets; none if there are too many."""
+    return _wheels(_expand_anywhere(project, tables, Problems(), strict=False).cells, tag)
+
+
+def _unused_test_skips(
+    project: Project,
+    tables: MatrixTables,
+    wheels: Sequence[_Wheel],
+    settings: Mapping[str, ResolvedSettings],
+    tag: WheelTag,
+) -> Iterable[str]:
+    """Warnings about globs of ``test-skip`` that match no wheel, also none on another machine."""
+    if not any(resolved.settings.test_command for resolved in settings.values()):
+        return ()
+
+    def skips(wheel: _Wheel, resolved: ResolvedSettings) -> tuple[list[str], Sequence[str], str]:
+        target = tables.targets.get(wheel.first.platform.target.name)
+        is_own = target is not None and target.settings.test_skip is not None
+        at = target.at if target is not None and is_own else project.at("tool.polywheel")
+        at = f"{resolved.set_by.get('test-skip', at)}.test-skip"
+        return wheel.names(), resolved.settings.test_skip or (), at
+
+    unmatched = unmatched_test_skips(skips(wheel, settings[wheel.id]) for wheel in wheels)
+    if unmatched and not _is_complete(tables.matrix):
+        wheels = _wheels_anywhere(project, tables, tag)
+        resolver = SettingsResolver(tables, Problems())
+        unmatched = unmatched_test_skips(
+            skips(wheel, resolver.resolve(wheel.id, wheel.first)) for wheel in wheels
+        )
+    return test_skip_warnings(unmatched, (name for wheel in wheels for name in wheel.names()))
 
 
 def _group_wheels(

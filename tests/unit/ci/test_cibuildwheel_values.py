@@ -15,9 +15,9 @@ from cibuildwheel.util import resources
 
 from polywheel.ci.cibuildwheel import CibuildwheelRun, plan_entries
 from polywheel.config.project import read_project
+from polywheel.matrix.cibuildwheel_platforms import read_pinned, require_platform
 from polywheel.matrix.expansion import expand_project
 from polywheel.matrix.platforms import known_targets
-from polywheel.run.executors.cibuildwheel_platforms import read_pinned, require_platform
 from support import cibuildwheel_lists
 from support.plans import HEAD
 from support.projects import ROOT

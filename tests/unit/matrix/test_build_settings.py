@@ -502,3 +502,32 @@ def test_settings_of_a_target_whose_wheels_are_built_elsewhere() -> None:
         "environment, before-build of the target 'macos-arm64' have no effect: its wheels are for any platform, "
         "and are built on linux-x86_64 (pyproject.toml: tool.polywheel.targets.macos-arm64)"
     )
+
+
+def test_globs_of_test_skip_that_match_nothing() -> None:
+    def warnings(skip: str, more: str = "", *, complete: bool = True) -> list[str]:
+        text = f"{CUDA}\n[tool.polywheel]\ntest-command = 'x'\ntest-skip = [{skip}]\n{more}"
+        if complete:
+            plan = plan_of(text)
+        else:
+            head = "\n[tool.polywheel.matrix]\n"
+            plan = expand_project(project_of(document(text, here=head)))
+        return [warning for warning in plan.warnings if warning.startswith("test-skip: ")]
+
+    what = "matches no label, id of a job, or identifier of cibuildwheel"
+    (warning,) = warnings("'cu12', '*-non-*', 'linux-*-cu13', 'cp3*-manylinux_x86_64'")
+    at = "pyproject.toml: tool.polywheel.test-skip[1]"
+    assert f"'*-non-*' {what} ({at}); known: cp312-manylinux_x86_64, cu12, " in warning
+    (warning,) = warnings("'cu14'")
+    assert "did you mean 'cu1" in warning
+    (warning,) = warnings("'cp{38,39}-*'")
+    assert "write a glob for each alternative" in warning
+    # A matrix without targets has other wheels on other machines.
+    (warning,) = warnings("'*-macosx_*', 'cp311-win*', 'cp36-*'", complete=False)
+    assert "'cp36-*'" in warning
+    # The list of an override replaces that of the project.
+    skips = warnings("'cu13'", override('"cu12"', "test-skip = ['cu12', 'cu13']"))
+    assert f"'cu13' {what} ({OVERRIDES}[0].test-skip[1])" in skips[0]
+    (warning,) = warnings("", '[tool.polywheel.targets.linux-x86_64]\ntest-skip = "*-x"\n')
+    assert "tool.polywheel.targets.linux-x86_64.test-skip[0]" in warning
+    assert not warnings("'*'")

@@ -14,6 +14,11 @@ from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem
+from polywheel.matrix.cibuildwheel_platforms import (
+    BuildPlatform,
+    check_jobs,
+    require_platform,
+)
 from polywheel.model.matrix import BuildSettings, WheelTests
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BuildSetup
@@ -34,11 +39,6 @@ from polywheel.run.executors.cibuildwheel_options import (
     cibuildwheel_tables,
     cibuildwheel_variables,
     unused_settings,
-)
-from polywheel.run.executors.cibuildwheel_platforms import (
-    BuildPlatform,
-    check_jobs,
-    require_platform,
 )
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of

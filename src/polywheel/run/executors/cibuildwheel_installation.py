@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from polywheel.config.project import PYPROJECT
 from polywheel.errors import ConfigError
-from polywheel.run.executors.cibuildwheel_platforms import BuildPlatform, read_pinned
+from polywheel.matrix.cibuildwheel_platforms import BuildPlatform, read_pinned
 from polywheel.system.processes import capture_output
 from polywheel.system.temporary import temporary_folder
 

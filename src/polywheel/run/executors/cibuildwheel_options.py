@@ -17,12 +17,7 @@ from typing import Any
 from polywheel.config.build_values import variable_in_image
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.matrix import NO_SETTINGS, BuildSettings
-from polywheel.model.plan import Build, Job, Plan
-from polywheel.model.setup import with_source_path
-from polywheel.model.variant import NULL_LABEL
-from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
-from polywheel.run.executors.cibuildwheel_platforms import (
+from polywheel.matrix.cibuildwheel_platforms import (
     BuildPlatform,
     build_platform,
     check_image,
@@ -31,6 +26,11 @@ from polywheel.run.executors.cibuildwheel_platforms import (
     require_platform,
     skips_test,
 )
+from polywheel.model.matrix import NO_SETTINGS, BuildSettings
+from polywheel.model.plan import Build, Job, Plan
+from polywheel.model.setup import with_source_path
+from polywheel.model.variant import NULL_LABEL
+from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
 from polywheel.setup.profiles import OURS, requires_polywheel
 
 _BACKEND = "polywheel.backend"

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from polywheel.config.reader import Problems
 from polywheel.errors import BuildError
+from polywheel.matrix.cibuildwheel_platforms import serves
 from polywheel.model.plan import Build, Plan
 from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel import create_cibuildwheel_executor
 from polywheel.run.executors.cibuildwheel_options import by_variant
-from polywheel.run.executors.cibuildwheel_platforms import serves
 from polywheel.run.executors.local import create_local_executor
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.setup.resolve import resolve_setup

@@ -17,10 +17,10 @@ from polywheel.index.resolve.support import (
     create_plugin_runner,
     why_unsupported,
 )
+from polywheel.matrix.cibuildwheel_platforms import build_platform, skips_test
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.setup import CpuModel
-from polywheel.run.executors.cibuildwheel_platforms import build_platform, skips_test
 from polywheel.run.fingerprint import digest_of
 from polywheel.run.outcome import WheelTestResult, WheelTestState
 from polywheel.run.testing.emulation import oldest_cpu, refuse_emulation

@@ -17,6 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from polywheel.errors import ConfigError
+from polywheel.matrix.cibuildwheel_platforms import require_platform
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.executors.cibuildwheel_options import (
@@ -26,7 +27,6 @@ from polywheel.run.executors.cibuildwheel_options import (
     cibuildwheel_variables,
     unused_settings,
 )
-from polywheel.run.executors.cibuildwheel_platforms import require_platform
 from support.matrices import plan_of as plan_of_matrix
 from support.plans import HEAD, MATRIX, expanded, job, plan_of
 

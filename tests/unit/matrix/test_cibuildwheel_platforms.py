@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from polywheel.errors import Problem
-from polywheel.matrix.platforms import known_targets
-from polywheel.run.executors.cibuildwheel_platforms import (
+from polywheel.matrix.cibuildwheel_platforms import (
     build_platform,
     check_image,
     check_jobs,
@@ -16,6 +15,7 @@ from polywheel.run.executors.cibuildwheel_platforms import (
     require_platform,
     serves,
 )
+from polywheel.matrix.platforms import known_targets
 from support.plans import job
 
 LINUX = require_platform("linux-x86_64")
