@@ -120,19 +120,21 @@ def test_the_step_of_a_workflow_builds_two_variants(machine: Machine, tmp_path: 
 
 
 def test_what_is_good_is_kept(builds: Builds) -> None:
-    """A variant that does not compile, and a Python that the project's tables skip."""
+    """A variant that does not compile, a Python that the project's tables skip, and code beyond the label."""
     add(builds.source, '[tool.polywheel.setup."label:x86_64_v2"]\ncflags = ["-march=nonsense"]\n')
+    add(builds.source, '[tool.polywheel.audit]\nbuilds = "error"\n')
     path = builds.source / "pyproject.toml"
-    path.write_text(
-        path.read_text("utf-8").replace('skip = "', 'skip = "cp312-* '), encoding="utf-8"
-    )
+    text = path.read_text("utf-8").replace('skip = "', 'skip = "cp312-* ')
+    path.write_text(text.replace('"-O2"', '"-O2", "-mpopcnt"'), encoding="utf-8")
     said = builds(*FRONTEND, code=1)
     states = {one["id"]: (one["state"], one["error"] or "") for one in said.report["builds"]}
     assert [state for state, _ in states.values()] == ["failed"] * 3
     assert "cibuildwheel ended with exit code" in states["linux-x86_64-cp311-x86_64_v2"][1]
     for label in ("null", "x86_64_v3"):
         assert "made no wheel for linux-x86_64-cp312" in states[f"linux-x86_64-cp311-{label}"][1]
-    assert sorted(builds.labels) == ["null", "x86_64_v3"]
+    assert "POPCNT" in states["linux-x86_64-cp311-null"][1]
+    assert builds.labels == ["x86_64_v3"]
+    assert [path.stem[-5:] for path in (builds.out / "failed").iterdir()] == ["-null"]
 
 
 def test_one_wheel_for_several_pythons(builds: Builds) -> None:

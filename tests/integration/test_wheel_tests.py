@@ -360,15 +360,46 @@ def test_wheels_that_exist_already(tmp_path: Path) -> None:
 def test_wheels_are_audited_before_they_are_published(tmp_path: Path) -> None:
     source = example("meson", tmp_path)
     path = source / "pyproject.toml"
+    # v1 has the code of v3, and the rule of v4 sets a flag without effect: v3 and v4 are the same.
     text = path.read_text("utf-8").replace(
         'level :: v1"]\ncflags = ["-march=x86-64"]', 'level :: v1"]\ncflags = ["-march=x86-64-v3"]'
     )
-    path.write_text(f'{text}\n[tool.polywheel.audit]\nbuilds = "error"\n', encoding="utf-8")
+    text += """
+[variant.variants.x86_64_v4]
+x86_64.level = ["v4"]
+[tool.polywheel.setup."x86_64 :: level :: v4"]
+cflags = ["-march=x86-64-v3", "-DNONE"]
+[tool.polywheel.audit]
+builds = "off"
+"""
+    path.write_text(text, encoding="utf-8")
     builds = Builds(source, tmp_path / "out")
+    assert builds("--select", "x86_64_v1").states == {"x86_64_v1": "built"}
+    path.write_text(text.replace('builds = "off"', 'builds = "error"'), encoding="utf-8")
     run = builds(code=1)
-    assert run.states == {"x86_64_v1": "failed", "x86_64_v3": "built"}
-    assert "axpy_into: AVX" in run.out
-    path.write_text(path.read_text("utf-8").replace('builds = "error"', 'builds = "warn"'))
+    assert run.states == {"x86_64_v1": "failed", "x86_64_v3": "built", "x86_64_v4": "built"}
+    (failed,) = (build for build in run.report["builds"] if build["error"])
+    assert failed["error"].startswith("the audit of polywheel_example_meson-1.0.0-")
+    assert "axpy_into: AVX" in failed["error"]
+    (wheel,) = (builds.out / "failed").iterdir()
+    assert wheel.stem.endswith("-x86_64_v1")
+    assert f"failed: {failed['id']}: the audit of {wheel.name} found " in run.out
+    warnings = {one["text"]: one["jobs"] for one in run.report["warnings"]}
+    (same,) = (jobs for text, jobs in warnings.items() if "'x86_64_v3', 'x86_64_v4'" in text)
+    assert [job.rpartition("-")[2] for job in same] == ["x86_64_v3", "x86_64_v4"]
+    note = (
+        "note: audit: the label declares 'x86_64 :: level :: v4', but no code uses its instructions"
+    )
+    assert note in run.out
+    # The next run builds the missing wheel again. The wheels are compared, though they are up to date.
+    run = builds(code=1)
+    assert run.states == {
+        "x86_64_v1": "failed",
+        "x86_64_v3": "up-to-date",
+        "x86_64_v4": "up-to-date",
+    }
+    assert "the same content has several labels: 'x86_64_v3', 'x86_64_v4'" in run.out
+    path.write_text(text.replace('builds = "off"', 'builds = "warn"'), encoding="utf-8")
     run = builds("--select", "x86_64_v1")
     assert run.states == {"x86_64_v1": "built"}
     assert "warning: audit: polywheel_example_meson/_axpy" in run.out

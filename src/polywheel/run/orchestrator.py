@@ -23,12 +23,19 @@ from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
 from polywheel.run.journal import open_journal
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
-from polywheel.run.outcome import Outcome, group_by_setup, report_equal_setups, setups_of
+from polywheel.run.outcome import (
+    Outcome,
+    group_by_setup,
+    report_equal_setups,
+    setups_of,
+    with_messages,
+)
 from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report, check_report_path
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.stale_wheels import StaleWheel, find_stale, prune
+from polywheel.run.wheel_audit import find_same_content
 from polywheel.run.work_folder import remove_abandoned_work
 from polywheel.run.worker.jobserver import compile_slots
 from polywheel.run.worker.requests import WorkerContext
@@ -119,10 +126,13 @@ def _create_report(run: RunContext, outcomes: Sequence[Outcome], *, interrupted:
     equal = equal_when_built(run.prepared.project, plan.jobs, same)
     here = {build.id for build in run.builds}
     ordered = [by_build[build.id] for build in plan.builds if build.id in by_build]
+    reported = report_equal_setups(ordered, equal)
+    if run.prepared.project.settings.audit.builds != "off":
+        reported = with_messages(reported, find_same_content(plan, run.options.out, reported))
     return Report(
         plan=plan,
         out=run.options.out,
-        outcomes=tuple(report_equal_setups(ordered, equal)),
+        outcomes=tuple(reported),
         elsewhere=tuple(build.id for build in plan.builds if build.id not in here),
         elsewhere_fails=run.options.elsewhere_fails,
         seconds=0.0,

@@ -159,6 +159,20 @@ def with_tests(outcome: Outcome, tests: Sequence[WheelTestResult]) -> Outcome:
     return replace(outcome, state=State.TEST_FAILED, error=error, log=failed[0].log or outcome.log)
 
 
+def with_audit_errors(outcome: Outcome, errors: Sequence[str], failed: Path) -> Outcome:
+    """Return an outcome with the errors of audits, of which each makes its build a failed one.
+
+    ``failed`` is the folder to which the wheels were moved.
+    """
+    if not errors or outcome.state == State.STOPPED:
+        return outcome
+    texts = [*errors, f"  the wheel was moved to {failed}"]
+    if outcome.error is not None:
+        return replace(outcome, error="\n".join([outcome.error, *texts]))
+    # Without its log, which does not have these errors.
+    return replace(outcome, state=State.FAILED, error="\n".join(texts), log=None)
+
+
 def merge_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Return each text once, with the jobs of all its messages.
 
@@ -206,6 +220,22 @@ def report_equal_setups(
     return reported
 
 
+def with_messages(outcomes: Iterable[Outcome], messages: Sequence[Message]) -> list[Outcome]:
+    """Return the outcomes, each with the messages about its jobs."""
+    return [_with_own(outcome, messages) for outcome in outcomes] if messages else [*outcomes]
+
+
+def _with_own(outcome: Outcome, messages: Iterable[Message]) -> Outcome:
+    """Return an outcome with the messages about its jobs."""
+    jobs = {wheel.job for wheel in outcome.wheels}
+    own = [
+        Message(message.text, about)
+        for message in messages
+        if (about := tuple(job for job in message.jobs if job in jobs))
+    ]
+    return replace(outcome, messages=merge_messages((*outcome.messages, *own)))
+
+
 def _with_message(outcome: Outcome, equal: EqualVariants) -> Outcome:
     """Return an outcome with the warning or the error about its jobs."""
     jobs = tuple(wheel.job for wheel in outcome.wheels if wheel.job in equal.jobs)
@@ -220,5 +250,4 @@ def _with_message(outcome: Outcome, equal: EqualVariants) -> Outcome:
         error = f"{equal}; strict = true makes this an error"
         # Without its log, which does not have this error.
         return replace(remaining, state=State.FAILED, error=error, log=None)
-    message = Message(f"{WARNING}{equal}", jobs)
-    return replace(outcome, messages=merge_messages((*outcome.messages, message)))
+    return _with_own(outcome, [Message(f"{WARNING}{equal}", equal.jobs)])

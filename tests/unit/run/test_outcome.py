@@ -17,6 +17,7 @@ from polywheel.run.outcome import (
     group_by_setup,
     report_equal_setups,
     setups_of,
+    with_audit_errors,
 )
 from polywheel.setup.digest import NO_SETUP, setup_digest
 from polywheel.setup.rules import SetupSources
@@ -177,3 +178,17 @@ def test_wheels_that_ask_the_same_where_strict_are_no_success() -> None:
         "its own",
     ]
     assert [one.log for one in found] == [None, Path("a.log")]
+
+
+def test_errors_of_audits_fail_the_build_and_keep_its_own_error() -> None:
+    (v2, *_), failed = JOBS, Path("out/failed")
+    good = outcome(v2, "a")
+    assert with_audit_errors(good, [], failed) == good
+    moved = f"\n  the wheel was moved to {failed}"
+    found = with_audit_errors(good, ["one", "two"], failed)
+    assert (found.state, found.error) == (State.FAILED, f"one\ntwo{moved}")
+    assert (found.log, found.wheels) == (None, good.wheels)
+    broken = replace(outcome(v2, "a", State.FAILED), error="its own")
+    assert with_audit_errors(broken, ["one"], failed).error == f"its own\none{moved}"
+    stopped = outcome(v2, "a", State.STOPPED)
+    assert with_audit_errors(stopped, ["one"], failed) == stopped

@@ -42,10 +42,18 @@ from polywheel.run.executors.cibuildwheel_options import (
 )
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of
-from polywheel.run.outcome import ExistingWheels, Outcome, Wheel, merge_messages
+from polywheel.run.journal import FAILED_WHEELS
+from polywheel.run.outcome import (
+    ExistingWheels,
+    Outcome,
+    Wheel,
+    merge_messages,
+    with_audit_errors,
+)
 from polywheel.run.own_package import write_own_wheel
 from polywheel.run.source.git import copy_borrowed_objects
 from polywheel.run.source.snapshot import Source
+from polywheel.run.wheel_audit import BuildAudit, WheelAuditor, create_auditor
 from polywheel.run.worker.checks import tag_problems
 from polywheel.run.worker.protocol import Message
 from polywheel.run.worker.publish import Publisher, duplicate_filename_error
@@ -81,6 +89,9 @@ class CibuildwheelExecutor:
     """The digest of the source and of the ``--config`` file."""
 
     publisher: Publisher
+    auditor: WheelAuditor | None
+    """None if no wheel is audited."""
+
     setups: Mapping[Variant, BuildSetup]
     installation: Installation
     container_variables: Mapping[str, str]
@@ -104,19 +115,32 @@ class CibuildwheelExecutor:
         """Build the missing wheels with one run of cibuildwheel."""
         log, stop = self.run.log_of(build), self.run.worker_context.stop
 
+        audits: list[BuildAudit] = []
+
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
                 self.publisher.refuse_changed(job, self._key(build, job))
-            self._build(build, existing.missing, log, wheels)
+            self._build(build, existing.missing, log, wheels, audits)
             return 0.0
 
         outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         ids = tuple(job.id for job in existing.missing)
-        messages = merge_messages(Message(text, ids) for text in logged_messages(log))
+        logged = (Message(text, ids) for text in logged_messages(log))
+        found = (message for audit in audits for message in audit.messages)
+        messages = merge_messages((*logged, *found))
+        errors = [audit.error for audit in audits if audit.error]
+        outcome = with_audit_errors(outcome, errors, self.publisher.out / FAILED_WHEELS)
         # cibuildwheel took all of the time.
         return replace(outcome, hook_seconds=outcome.seconds, messages=messages)
 
-    def _build(self, build: Build, jobs: Sequence[Job], log: Path, wheels: list[Wheel]) -> None:
+    def _build(
+        self,
+        build: Build,
+        jobs: Sequence[Job],
+        log: Path,
+        wheels: list[Wheel],
+        audits: list[BuildAudit],
+    ) -> None:
         with (
             self.run.copy_of_source(build, self.source, cibuildwheel=True) as work,
             temporary_folder(self.publisher.out) as folder,
@@ -146,7 +170,7 @@ class CibuildwheelExecutor:
             )
             seconds = (time.monotonic() - began) / len(jobs)
             # If it failed, the wheels that it finished before are still good.
-            errors = list(self._publish(build, jobs, folder, seconds, wheels))
+            errors = list(self._publish(build, jobs, folder, seconds, wheels=wheels, audits=audits))
         child.raise_if_ended(time_limit)
         if child.code:
             raise BuildError(f"cibuildwheel ended with exit code {child.code}")
@@ -156,9 +180,19 @@ class CibuildwheelExecutor:
             )
 
     def _publish(
-        self, build: Build, jobs: Sequence[Job], folder: Path, seconds: float, wheels: list[Wheel]
+        self,
+        build: Build,
+        jobs: Sequence[Job],
+        folder: Path,
+        seconds: float,
+        *,
+        wheels: list[Wheel],
+        audits: list[BuildAudit],
     ) -> Iterator[PolywheelError]:
-        """Give the wheels of a run their labels and final names; yield the errors of the jobs."""
+        """Give the wheels of a run their labels and final names; yield the errors of the jobs.
+
+        With an auditor they are audited before, and their audits are added to ``audits``.
+        """
         finalized = finalize(sorted(folder.glob("*.whl")), plain=True)
         yield from finalized.errors
         paths = [file.written for file in finalized.done]
@@ -182,6 +216,11 @@ class CibuildwheelExecutor:
                 continue
             try:
                 key = self._key(build, job)
+                if self.auditor is not None:
+                    audits.append(self.auditor.audit(job.id, fitting[0]))
+                    if audits[-1].error:
+                        self.publisher.set_aside(fitting[0])
+                        continue
                 wheels.append(self.publisher.publish(job, fitting[0], key, seconds))
             except PolywheelError as error:
                 yield error
@@ -274,6 +313,7 @@ def create_cibuildwheel_executor(
         source=source,
         source_digest=run.source_digest(source),
         publisher=run.publisher(),
+        auditor=create_auditor(project.settings.audit, run.worker_context.stop),
         setups=setups,
         installation=installation,
         container_variables=container_engine(tables) if in_container else {},

@@ -30,6 +30,7 @@ from polywheel.run.build_requirements import (
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import ToolVersions, job_key
+from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
     ExistingWheels,
     Outcome,
@@ -37,6 +38,7 @@ from polywheel.run.outcome import (
     WheelTestResult,
     WheelTestState,
     merge_messages,
+    with_audit_errors,
     with_tests,
 )
 from polywheel.run.own_package import requirements_without_polywheel
@@ -112,7 +114,7 @@ class LocalExecutor:
         log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
         opened = ExitStack()
-        tests = _Tests(self, build, opened)
+        checks = _Checks(self, build, opened)
 
         def build_wheels(wheels: list[Wheel]) -> float:
             self.before_all.run(build.settings, self.run.time_limit(build))
@@ -132,15 +134,17 @@ class LocalExecutor:
                     keep_open=(work.lock,),
                     messages=messages,
                 )
-                tests.test_existing(existing.untested, wheels)
+                checks.test_existing(existing.untested, wheels)
                 if not existing.missing:
                     return 0.0
-                return self._build(build, existing.missing, context, wheels, tests)
+                return self._build(build, existing.missing, context, wheels, checks)
 
         with opened:
             outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
-        outcome = with_tests(outcome, tests.results)
-        messages.extend(tests.messages)
+        failed = self.publisher.out / FAILED_WHEELS
+        outcome = with_audit_errors(outcome, checks.audit_errors, failed)
+        outcome = with_tests(outcome, checks.results)
+        messages.extend(checks.messages)
         return replace(outcome, messages=merge_messages(messages))
 
     def _untested(self, wheels: Iterable[Wheel]) -> tuple[Job, ...]:
@@ -160,7 +164,7 @@ class LocalExecutor:
         missing: Sequence[Job],
         context: StepContext,
         wheels: list[Wheel],
-        tests: _Tests,
+        checks: _Checks,
     ) -> float:
         """Append the wheels of the missing jobs to ``wheels``.
 
@@ -175,8 +179,8 @@ class LocalExecutor:
             key = partial(self._key, build, environment=environment)
             existing = self.publisher.existing_wheels(missing, key)
             wheels.extend(existing.wheels)
-            tests.test_existing(self._untested(existing.wheels), wheels)
-            missing = tests.test_failed(existing.missing, key, wheels)
+            checks.test_existing(self._untested(existing.wheels), wheels)
+            missing = checks.test_failed(existing.missing, key, wheels)
             if not missing:
                 return 0.0
         keys = self._keys(build, missing, build_environment.environment)
@@ -200,7 +204,7 @@ class LocalExecutor:
                 wheel = built.get(job.id)
                 if wheel is None or not (out / wheel.file).is_file():
                     raise BuildError(f"the worker made no wheel for {job.id}")
-                tests.publish(
+                checks.publish(
                     job,
                     out / wheel.file,
                     keys[job.id],
@@ -296,8 +300,8 @@ class LocalExecutor:
         )
 
 
-class _Tests:
-    """The tests of the wheels of one build."""
+class _Checks:
+    """The audits and the tests of the wheels of one build, before they are published."""
 
     def __init__(self, executor: LocalExecutor, build: Build, opened: ExitStack) -> None:
         """``opened`` is closed after the build: it has the copy of the source for the tests."""
@@ -307,6 +311,7 @@ class _Tests:
         self._tester = executor.tester
         self._auditor = executor.auditor
         self.messages: list[Message] = []
+        self.audit_errors: list[str] = []
         self._publisher = executor.publisher
         self._journal = executor.run.journal
         self._build = build
@@ -346,10 +351,15 @@ class _Tests:
         setup: str,
         wheels: list[Wheel],
     ) -> None:
-        """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless its test fails."""
+        """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless it fails."""
         self._publisher.check(job, path)
         if self._auditor is not None:
-            self.messages.extend(self._auditor.audit(job.id, path))
+            audit = self._auditor.audit(job.id, path)
+            self.messages.extend(audit.messages)
+            if audit.error:
+                self.audit_errors.append(audit.error)
+                self._publisher.set_aside(path)
+                return
         test = self._test(job, path)
         if test is not None and test.changed_wheel:
             self._publisher.set_aside(path, test)

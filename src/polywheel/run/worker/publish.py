@@ -162,10 +162,10 @@ class Publisher:
             if test.state == WheelTestState.FAILED:
                 replace(self.out / entry.file, self._place_of_failed(entry.file, test))
 
-    def set_aside(self, wheel: Path, test: WheelTestResult) -> None:
-        """Move a wheel that its test has changed to the folder of failed wheels, if it still exists.
+    def set_aside(self, wheel: Path, test: WheelTestResult | None = None) -> None:
+        """Move a wheel to the folder of failed wheels, if it still exists.
 
-        The journal does not know this content, so that the wheel is built again.
+        That is for wheels that the next run builds again: the journal does not get their content.
         """
         with self._lock:
             if wheel.exists():
@@ -179,6 +179,8 @@ class Publisher:
         """The final place of a wheel whose test failed. The log of the test is put beside it."""
         path = self.path_of_failed(file)
         path.parent.mkdir(exist_ok=True)
+        if test is None:
+            path.with_suffix(".log").unlink(missing_ok=True)
         if test is not None and test.log is not None and test.log.is_file():
             with replacing(path.with_suffix(".log")) as part:
                 shutil.copyfile(test.log, part)
