@@ -109,11 +109,12 @@ class Dispatch:
 
 def find_unchecked(binary: Binary, code: Code, numbers: Iterable[int]) -> Dispatch:
     """Return which of the functions, which use extensions, run without a check of the processor."""
-    graph, asked = _Graph(binary, code), frozenset(numbers)
+    asked = frozenset(numbers)
     if not asked:
         return Dispatch(has_guards=False, unchecked=asked)
     if is_named(binary.file.rpartition("/")[2]):
         return Dispatch(has_guards=True, unchecked=frozenset())
+    graph = _Graph(binary, code)
     guards = graph.guards()
     if not guards:
         return Dispatch(has_guards=False, unchecked=asked)
@@ -176,7 +177,7 @@ class _Graph:
         """The numbers of the functions that are reached without passing a guard."""
         seen: set[int] = set()
         waiting = list(roots - guards)
-        visited: set[int] = set()  # places in the data
+        visited: set[int] = set()  # addresses
         while waiting:
             number = waiting.pop()
             if number in seen:
@@ -231,28 +232,27 @@ class _Graph:
         yield from (number for number in numbers if number is not None)
 
     def _targets(self, references: Iterable[int], visited: set[int]) -> Iterator[int]:
-        """The functions that references lead to, directly or through pointers in the data."""
-        waiting = list(references)
+        """The functions that references lead to, directly or through pointers in the data.
+
+        What ``visited`` has is left out, and all addresses are added to it.
+        """
+        waiting = [address for address in references if address not in visited]
         while waiting:
             address = waiting.pop()
-            number = self._code.function_at(address)
-            if number is not None:
-                yield number
-                continue
             if address in visited:
                 continue
             visited.add(address)
-            waiting += self._pointers_of(address)
+            number = self._code.function_at(address)
+            if number is None:
+                waiting += self._pointers_of(address)
+            else:
+                yield number
 
     def _pointers_of(self, address: int) -> Iterator[int]:
         """The pointers in the variable at an address."""
         first = bisect_left(self._slots, address)
-        if first == len(self._slots):
-            return
-        end = self._end_of(address)
-        for at in self._slots[first:]:
-            if at >= end:
-                break
+        last = bisect_left(self._slots, self._end_of(address), first)
+        for at in self._slots[first:last]:
             yield self._binary.pointers[at]
 
     def _end_of(self, address: int) -> int:
@@ -268,10 +268,9 @@ class _Graph:
         functions = self._code.functions
         detectors = {number for number, function in enumerate(functions) if function.asks_cpu}
         variables = _Ranges(self._variables(detectors))
-        guards = set(detectors)
-        for number, function in enumerate(functions):
-            if any(self._is_check(address, variables) for address in function.references):
-                guards.add(number)
+        # Every place is asked about once: there are more references than places.
+        checks = {address for address in self._places if self._is_check(address, variables)}
+        guards = detectors | self._referring(checks)
         answers = {number for number in guards if self._is_small(functions[number])}
         for _ in range(_DEPTH):
             callers = self._callers(answers) - guards
@@ -291,11 +290,16 @@ class _Graph:
         return function.end - function.start <= _SMALL
 
     def _callers(self, numbers: set[int]) -> set[int]:
-        starts = {self._code.functions[number].start for number in numbers}
+        return self._referring({self._code.functions[number].start for number in numbers})
+
+    def _referring(self, places: set[int]) -> set[int]:
+        """The functions that refer to one of the places."""
+        if not places:
+            return set()
         return {
             number
             for number, function in enumerate(self._code.functions)
-            if not starts.isdisjoint(function.references)
+            if not places.isdisjoint(function.references)
         }
 
     def _resolvers(self) -> set[int]:
