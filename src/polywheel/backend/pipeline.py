@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polywheel.backend.compiler_cache import launchers_of, stable_folder, uses_compiler_cache
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.requirements import (
     ask_again,
@@ -114,8 +116,13 @@ def build_wheel(call: HookCall, wheel_directory: str, metadata_directory: str | 
     PolywheelError.
     """
     if call.variant is None:
-        arguments = (wheel_directory, call.settings, metadata_directory)
-        return _filename(call, call.real_backend().call(call.hook, *arguments))
+        with ExitStack() as opened:
+            real, settings = call.real_backend(), call.settings
+            if uses_compiler_cache() and not call.is_editable:
+                stable = opened.enter_context(stable_folder(call))
+                real, settings = _plain_backend(call, stable / "build")
+            arguments = (wheel_directory, settings, metadata_directory)
+            return _filename(call, real.call(call.hook, *arguments))
     from polywheel.wheel.stamp import make_stamp, scratch_folder, stamp_into_folder
 
     _refuse_label_under_pip(call)
@@ -124,8 +131,11 @@ def build_wheel(call: HookCall, wheel_directory: str, metadata_directory: str | 
     report_notes(call, resolved)
     _ask_again(call, resolved)
     check_installed(call, resolved.setup.requires)
-    with scratch_folder(Path(wheel_directory)) as scratch:
-        built = build_unstamped_wheel(call, resolved, scratch)
+    with scratch_folder(Path(wheel_directory)) as scratch, ExitStack() as opened:
+        cached = uses_compiler_cache() and not call.is_editable
+        if cached:
+            scratch = opened.enter_context(stable_folder(call))  # noqa: PLW2901
+        built = build_unstamped_wheel(call, resolved, scratch, lasting=cached)
         # Frontends reject an editable wheel with a label in its filename.
         labelled = not call.is_editable and _filename_kind(call.selection) == "label"
         label = call.variant.label if labelled else None
@@ -228,7 +238,8 @@ def _plain_backend(call: HookCall, lasting: Path) -> tuple[RealBackend, ConfigSe
     settings = call.settings
     if directory.config_settings:
         settings = {**(settings or {}), **directory.config_settings}
-    return call.real_backend(directory.environment), settings
+    environment = {**directory.environment, **launchers_of(call, os.environ, lasting.parent)}
+    return call.real_backend(environment), settings
 
 
 def _variant_backend(
@@ -241,6 +252,8 @@ def _variant_backend(
 
     delivery = resolve_delivery(call, resolved)
     environment = {**os.environ, **delivery.environment}
+    launchers = launchers_of(call, environment, scratch, resolved.compiler)
+    environment |= launchers
     directory = own_build_directory(
         call.choice.profile,
         call.project,
@@ -258,6 +271,7 @@ def _variant_backend(
         settings = {**kept, **directory.config_settings}
     variables = {
         **delivery.environment,
+        **launchers,
         **directory.environment,
         **variant_variables(resolved.variant.label, resolved.variant.properties),
     }

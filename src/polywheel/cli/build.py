@@ -16,6 +16,7 @@ from polywheel.cli.build_options import parse
 from polywheel.cli.dry_run import print_dry_run
 from polywheel.cli.plans import config_path, select_jobs
 from polywheel.matrix.plan_json import read_plan
+from polywheel.run.compiler_cache import total_use
 from polywheel.run.context import prepare_run
 from polywheel.run.options import RunObserver, RunOptions
 from polywheel.run.orchestrator import run_plan
@@ -106,6 +107,7 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         config=config,
         settings=options.settings,
         cibuildwheel=options.cibuildwheel,
+        compiler_cache=options.compiler_cache,
         time_limit=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
@@ -200,6 +202,8 @@ def _summary(report: Report, *, prune: bool, install_python: bool) -> Iterator[s
     yield f"builds: {', '.join(counts) or 'none'}"
     if tests := report.count_tests():
         yield f"tests: {', '.join(f'{count} {state}' for state, count in tests.items())}"
+    if (use := total_use(outcome.compiler_cache for outcome in report.outcomes)) is not None:
+        yield f"compiler cache: {use.hits} hits, {use.misses} misses"
     wheels = [wheel for outcome in report.outcomes for wheel in outcome.wheels]
     size = format_size(sum(wheel.size for wheel in wheels))
     yield f"wheels: {len(wheels)} ({size}) in {report.out}, after {report.seconds:.1f} s"

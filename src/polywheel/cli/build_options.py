@@ -32,6 +32,9 @@ _MORE_EXECUTION = """\
 --prune           remove wheels that polywheel built in the output directory and that are no longer
                   in the plan
 --install-python  install missing Python versions with uv
+--compiler-cache {auto,ccache,sccache,off}
+                  the compiler cache; auto uses one that is installed (default: compiler-cache in
+                  [tool.polywheel])
 -C KEY=VALUE ...  pass a config setting to the real backend; may be repeated
 """
 _TESTS = """\

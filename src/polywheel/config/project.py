@@ -25,7 +25,7 @@ from polywheel.config.variant_table import read_variant_table
 from polywheel.config.wheel_tests import WHEEL_TESTS
 from polywheel.errors import ConfigError
 from polywheel.model.matrix import NO_TESTS, WheelTests
-from polywheel.model.setup import BackendProfile, SetupRule
+from polywheel.model.setup import COMPILER_CACHES, BackendProfile, SetupRule
 from polywheel.model.variant import NAMESPACE, VariantMetadata, VariantProperty
 from polywheel.system.files import read_regular
 from polywheel.system.terminal import join_first
@@ -137,6 +137,10 @@ class Settings:
     a wheel without compiled code is an error if its tags are for one platform, if the variant has
     compiler flags, or if the project declares extension modules."""
 
+    compiler_cache: str = "off"
+    """The compiler cache of `polywheel build` and of workflows. "ccache", "sccache": this one, which must be installed.
+    "auto": one that is installed, if there is one. "off": none. The option is `--compiler-cache`."""
+
     backend: BackendProfile | None = None
     """Changes to the profile of the project's backend, or a profile for a backend that has none."""
 
@@ -173,6 +177,7 @@ SETTINGS = SettingsTable(
     provider_timeout=duration(86400),
     setup=SETUP_RULES,
     presets=texts(_preset_name),
+    compiler_cache=choice(COMPILER_CACHES, "compiler cache"),
     backend=OWN_PROFILE,
     audit=_AUDIT,
 )

@@ -33,6 +33,7 @@ from polywheel.config.selection import KEYS
 from polywheel.errors import nearest
 from polywheel.model.setup import (
     FLAG_FIELDS,
+    LAUNCHER_FIELDS,
     BackendProfile,
     BuildDirectory,
     DeliveryMethod,
@@ -223,6 +224,7 @@ FILES = by_name(
 
 _METHODS = {
     "env:NAME": "env:[A-Z_][A-Z0-9_]*",
+    "prefix:NAME": "prefix:[A-Z_][A-Z0-9_]*",
     "config-setting:KEY": r"config-setting:[\w.-]+",
     "pyproject:PATH": r"pyproject:[\w-]+(\.[\w-]+)*",
 }
@@ -303,6 +305,9 @@ _PROFILE_TYPES: dict[str, Any] = {
     "build_directory": _BUILD_DIRECTORY,
     "delivery": _DELIVERY,
     "delivery_by_compiler": by_known_name(dict.fromkeys(COMPILERS, _DELIVERY), "compiler"),
+    "launchers": by_known_name(
+        dict.fromkeys(LAUNCHER_FIELDS, _via("env:NAME", "prefix:NAME")), "language"
+    ),
     "parallel": _method(None, "env:NAME", "config-setting:KEY"),
     "hooks": names(re.compile(r"[\w-]+(\.[\w-]+)*")),
 }

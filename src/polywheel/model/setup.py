@@ -17,6 +17,12 @@ FLAG_FIELDS = (
 )
 """The keys of get_build_setup (variantlib, 2025)."""
 
+COMPILER_CACHES = ("auto", "ccache", "sccache", "off")
+"""The values of ``compiler-cache``."""
+
+LAUNCHER_FIELDS = ("c", "cxx", "objc", "objcxx", "cuda", "hip", "rust")
+"""The languages whose compilers a compiler cache may launch."""
+
 Text = str | tuple[str, ...]
 Name = tuple[str, str]
 """A field and a name in it: ``("flags", "cflags")``, ``("env", "CC")``, ``("requires", "")``."""
@@ -307,6 +313,11 @@ class BackendProfile:
     delivery_by_compiler: Mapping[str, Mapping[str, DeliveryMethod]] = field(default_factory=dict)
     """The fields of `delivery` that differ for one family of compilers."""
 
+    launchers: Mapping[str, str] = field(default_factory=dict)
+    """How the launcher of each compiler reaches the backend, for `compiler-cache`. ``env:NAME``: the variable has
+    only the launcher. ``prefix:NAME``: the variable has the compiler, and the launcher is put before it. A compiler that
+    is missing gets none."""
+
     parallel: DeliveryMethod | None = None
     """How the number of parallel compiler processes reaches the backend."""
 
@@ -333,6 +344,7 @@ class BackendProfile:
                 }
                 for name in (*self.delivery_by_compiler, *other.delivery_by_compiler)
             },
+            launchers={**self.launchers, **other.launchers},
             parallel=other.parallel or self.parallel,
             ninja=other.ninja or self.ninja,
             own_optimization=other.own_optimization or self.own_optimization,

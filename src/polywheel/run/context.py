@@ -142,6 +142,9 @@ class RunContext:
     tools: Sequence[str]
     """The versions of the compilers and the build tools of this machine."""
 
+    compiler_cache: str
+    """The compiler cache of builds: a value of the setting ``compiler-cache``."""
+
     options: RunOptions
     journal: Journal
     slots: CompileSlots

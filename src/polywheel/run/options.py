@@ -51,6 +51,9 @@ class RunOptions:
     settings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Config settings for the real backend."""
 
+    compiler_cache: str | None = None
+    """A value of the setting `compiler-cache`; None: the variable, or the project's setting."""
+
     time_limit: float | None = None
     """Seconds that the steps of one build may take together; None: the targets' ``job-timeout``."""
 

@@ -18,6 +18,7 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
+from polywheel.run.compiler_cache import choose_compiler_cache
 from polywheel.run.context import PreparedRun, RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
@@ -60,6 +61,9 @@ def run_plan(
     refuse_source_in_output(prepared.source, options.out)
     if options.report is not None:
         check_report_path(options.report)
+    compiler_cache = choose_compiler_cache(
+        prepared.project, options.compiler_cache, here=options.cibuildwheel is None
+    )
     plan, builds = plan_for_executor(
         plan, this_target(), cibuildwheel=options.cibuildwheel is not None
     )
@@ -85,6 +89,7 @@ def run_plan(
             work_folder=work_folder,
             worker_context=worker_context(source, options),
             tools=installed_tools(),
+            compiler_cache=compiler_cache,
             options=options,
             journal=journal,
             slots=slots,

@@ -95,6 +95,14 @@ class WheelTestResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CacheUse:
+    """How often a compiler cache had the result of a compiler."""
+
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """The result of one build."""
 
@@ -116,6 +124,9 @@ class Outcome:
 
     tests: tuple[WheelTestResult, ...] = ()
     """The results of the tests of wheels."""
+
+    compiler_cache: CacheUse | None = None
+    """None if the build used none, or if its use is not known."""
 
     tool_logs: tuple[Path, ...] = ()
     """If the build failed: the logs of the checks of Meson and CMake."""

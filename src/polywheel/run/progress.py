@@ -22,7 +22,7 @@ from polywheel.run.outcome import (
     WheelTestState,
     log_file,
 )
-from polywheel.run.report import test_as_json, warnings_as_json
+from polywheel.run.report import cache_use_as_json, test_as_json, warnings_as_json
 from polywheel.system.logs import last_lines
 from polywheel.system.terminal import escape_unencodable, format_size, json_text, log_line
 
@@ -74,7 +74,10 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
             error=outcome.error,
             warnings=warnings_as_json(outcome.messages),
             log=str(outcome.log) if outcome.log is not None else None,
-            **{"tool-logs": [str(log) for log in outcome.tool_logs]},
+            **{
+                "tool-logs": [str(log) for log in outcome.tool_logs],
+                "compiler-cache": cache_use_as_json(outcome.compiler_cache),
+            },
         )
 
     yield RunObserver(

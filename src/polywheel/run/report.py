@@ -14,6 +14,7 @@ from polywheel.errors import WheelError, os_error_as
 from polywheel.model.plan import Build, Plan
 from polywheel.run.outcome import (
     PRESENT,
+    CacheUse,
     Outcome,
     State,
     WheelTestResult,
@@ -50,6 +51,11 @@ def test_as_json(test: WheelTestResult | None) -> dict[str, Any] | None:
         "log": str(test.log) if test.log is not None else None,
         "wheel": str(test.wheel) if test.wheel is not None else None,
     }
+
+
+def cache_use_as_json(use: CacheUse | None) -> dict[str, int] | None:
+    """Return the use of the compiler cache as reports and events have it."""
+    return None if use is None else asdict(use)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +131,7 @@ class Report:
                 "state": str(outcome.state),
                 "seconds": round(outcome.seconds, 3),
                 "hook-seconds": round(outcome.hook_seconds, 3),
+                "compiler-cache": cache_use_as_json(outcome.compiler_cache),
                 "error": outcome.error,
                 "log": str(outcome.log) if outcome.log is not None else None,
                 "tool-logs": [str(log) for log in outcome.tool_logs],

@@ -113,6 +113,7 @@ def test_json_events(tmp_path: Path) -> None:
         "warnings": [],
         "log": None,
         "tool-logs": [],
+        "compiler-cache": None,
     }
     lacking = {**there, "state": "no-python", "error": "there is no Python 3.99 here"}
 
@@ -140,6 +141,7 @@ def test_json_events(tmp_path: Path) -> None:
             "warnings": [],
             "log": None,
             "tool-logs": [],
+            "compiler-cache": None,
         },
         {
             "event": "end",
@@ -152,6 +154,7 @@ def test_json_events(tmp_path: Path) -> None:
             "warnings": [],
             "log": str(log),
             "tool-logs": [],
+            "compiler-cache": None,
         },
     ]
 

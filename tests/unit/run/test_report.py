@@ -16,6 +16,7 @@ from polywheel.matrix.shards import read_durations
 from polywheel.run.executors.cibuildwheel import logged_messages
 from polywheel.run.outcome import (
     PRESENT,
+    CacheUse,
     Outcome,
     State,
     Wheel,
@@ -71,6 +72,7 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
             wheels=(wheel(PLAIN, State.UP_TO_DATE, 4.0),),
             seconds=2.00049,
             hook_seconds=1.0,
+            compiler_cache=CacheUse(hits=3, misses=1),
             error="it failed",
             log=Path("/logs/x.log"),
             tool_logs=(Path("/logs/x.meson-log.txt"),),
@@ -91,6 +93,7 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
         "state": "failed",
         "seconds": 2.0,
         "hook-seconds": 1.0,
+        "compiler-cache": {"hits": 3, "misses": 1},
         "error": "it failed",
         "log": "/logs/x.log",
         "tool-logs": ["/logs/x.meson-log.txt"],

@@ -27,11 +27,17 @@ from polywheel.run.build_requirements import (
     BuildRequirements,
     known_plugin_requirements,
 )
+from polywheel.run.compiler_cache import (
+    compiler_cache_variables,
+    read_cache_use,
+    total_use,
+)
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import ToolVersions, job_key
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
+    CacheUse,
     ExistingWheels,
     Outcome,
     Wheel,
@@ -113,6 +119,7 @@ class LocalExecutor:
         """Build, check, test, and publish the missing wheels. Test those that exist, if it is due."""
         log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
+        cache_uses: list[CacheUse | None] = []
         opened = ExitStack()
         checks = _Checks(self, build, opened)
 
@@ -137,7 +144,10 @@ class LocalExecutor:
                 checks.test_existing(existing.untested, wheels)
                 if not existing.missing:
                     return 0.0
-                return self._build(build, existing.missing, context, wheels, checks)
+                try:
+                    return self._build(build, existing.missing, context, wheels, checks)
+                finally:
+                    cache_uses.append(read_cache_use(self.run.compiler_cache, work.folder))
 
         with opened:
             outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
@@ -145,7 +155,11 @@ class LocalExecutor:
         outcome = with_audit_errors(outcome, checks.audit_errors, failed)
         outcome = with_tests(outcome, checks.results)
         messages.extend(checks.messages)
-        return replace(outcome, messages=merge_messages(messages))
+        return replace(
+            outcome,
+            messages=merge_messages(messages),
+            compiler_cache=total_use(cache_uses),
+        )
 
     def _untested(self, wheels: Iterable[Wheel]) -> tuple[Job, ...]:
         """The jobs of wheels whose test is due."""
@@ -268,9 +282,10 @@ class LocalExecutor:
             settings=context.variables,
             project=context.source,
         )
+        more = compiler_cache_variables(self.run.compiler_cache, context.source.parent, variables)
         slots = self.run.slots.settings_for(profile, environment, variables)
         try:
-            return run_step(step, context, environment, slots=slots)
+            return run_step(step, context, environment, slots=slots, more=more)
         except BuildError:
             stopped = self.run.worker_context.stop.is_set()
             if not slots.pooled or stopped or not rejects_jobserver(context.log):
@@ -286,7 +301,7 @@ class LocalExecutor:
             remove_tree(folder)
             folder.mkdir()
         slots = self.run.slots.settings_for(profile, environment, variables)
-        return run_step(step, context, environment, slots=slots)
+        return run_step(step, context, environment, slots=slots, more=more)
 
     def _key(self, build: Build, job: Job, environment: Environment) -> str:
         return job_key(

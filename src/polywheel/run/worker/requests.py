@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from threading import Event
+from types import MappingProxyType
 
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.environments.virtual_environments import Environment
@@ -112,8 +113,9 @@ def run_step(
     environment: Environment,
     *,
     slots: JobserverSettings | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Result:
-    """Run a step in a worker, and return its result.
+    """Run a step in a worker, with ``more`` environment variables, and return its result.
 
     Its warnings and notes are added to ``context.messages``, also if the step fails. Raises
     StepFailedError if the step fails and would fail again, BuildError for any other failure.
@@ -143,6 +145,7 @@ def run_step(
                     project=context.source,
                 ),
                 **slots.environment,
+                **more,
             },
             log=context.log,
             stop=context.worker_context.stop,

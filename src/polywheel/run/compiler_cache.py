@@ -1,0 +1,98 @@
+"""The compiler cache of a run: the choice, the variables of a build, and the hits and misses of a build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from polywheel.backend.compiler_cache import VARIABLE
+from polywheel.config.project import Project
+from polywheel.run.outcome import CacheUse
+from polywheel.setup.compiler_cache import BASE_DIRECTORY, check_setting, find_compiler_caches
+from polywheel.system.files import read_regular
+
+STATISTICS = "CCACHE_STATSLOG"
+"""The variable with the file for the statistics of ccache (since 4.5)."""
+STATISTICS_FILE = Path("scratch", "ccache-statistics")
+"""This file, in the work folder of a build."""
+
+_HITS = ("direct_cache_hit", "preprocessed_cache_hit")
+_MISSES = ("cache_miss",)
+_CHECKS = ("CMakeScratch", "CMakeTmp", "CompilerABI.c", "CompilerId.c", "meson-private")
+"""Parts of the paths of files that CMake and Meson compile only to examine the compiler."""
+_MOST = 64 * 1024 * 1024
+"""The largest file with statistics, in bytes."""
+
+
+def total_use(uses: Iterable[CacheUse | None]) -> CacheUse | None:
+    """Return the sum of those that are known; None if none is."""
+    known = [use for use in uses if use is not None]
+    if not known:
+        return None
+    return CacheUse(hits=sum(use.hits for use in known), misses=sum(use.misses for use in known))
+
+
+def choose_compiler_cache(project: Project, option: str | None, *, here: bool) -> str:
+    """Return the compiler cache of a run: the option, else the variable, else the setting of the project.
+
+    ``here``: whether the builds run on this machine, and not in containers. Raises ConfigError if the compiler cache
+    is unknown, or missing on this machine.
+    """
+    if option is not None:
+        setting, at = option, "--compiler-cache"
+    elif VARIABLE in os.environ:
+        setting, at = os.environ[VARIABLE] or "off", f"environment variable {VARIABLE}"
+    else:
+        setting, at = project.settings.compiler_cache, project.at("tool.polywheel.compiler-cache")
+    check_setting(setting, at=at)
+    if here:
+        find_compiler_caches(setting, at=at, search_path=os.environ.get("PATH"))
+    return setting
+
+
+def compiler_cache_variables(
+    setting: str, work_folder: Path, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables of a build in a work folder, which has ``variables`` of its own."""
+    own = {
+        BASE_DIRECTORY: str(work_folder),
+        STATISTICS: str(work_folder / STATISTICS_FILE),
+    }
+    if setting == "off":
+        own = {}
+    return {
+        VARIABLE: setting,
+        **{name: text for name, text in own.items() if not variables.get(name)},
+    }
+
+
+def read_cache_use(setting: str, work_folder: Path) -> CacheUse | None:
+    """Return the hits and misses of the build in a work folder.
+
+    None means that they are not known: the compiler cache writes no statistics for a build, or the user has another
+    file for them.
+    """
+    if setting == "off":
+        return None
+    try:
+        content = read_regular(work_folder / STATISTICS_FILE, limit=_MOST, follow_links=False)
+    except OSError:
+        return None
+    return count_statistics(content.decode("utf-8", "replace"))
+
+
+def count_statistics(text: str) -> CacheUse:
+    """Count the hits and misses in statistics of ccache, without those of checks of a build system.
+
+    Each compilation is a line with ``#`` and its file, and the lines with its counters.
+    """
+    hits = misses = 0
+    is_check = False
+    for line in text.splitlines():
+        if line.startswith("#"):
+            is_check = any(part in line for part in _CHECKS)
+        elif not is_check:
+            hits += line in _HITS
+            misses += line in _MISSES
+    return CacheUse(hits=hits, misses=misses)

@@ -1,0 +1,211 @@
+"""`python tests/benchmarks/compiler_cache.py`: warm and cold ccache, 3 Pythons and 3 levels of a C++ project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from polywheel.environments.interpreters import find_interpreter
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONS = ("3.11", "3.12", "3.13")
+LEVELS = ("v1", "v2", "v3")
+UNITS = 20
+WITH_PYTHON = 5
+FLAGS = ("-O3", "-DNDEBUG", "-std=gnu++20", "-fPIC")
+
+MATRIX = """
+[variant.variants.x86_64_v2]
+x86_64.level = ["v2"]
+[tool.polywheel.setup."x86_64 :: level :: v2"]
+cxxflags = ["-march=x86-64-v2"]
+compiler.msvc.cxxflags = []
+[tool.polywheel.matrix]
+python = [{pythons}]
+variants = ["*"]
+"""
+UNIT = """
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <random>
+#include <regex>
+#include <string>
+#include <vector>
+{python}
+
+namespace unit_{number} {{
+
+template <int N> double reduce(std::vector<double> const &values) {{
+    std::map<int, std::vector<double>> groups;
+    for (std::size_t i = 0; i < values.size(); ++i) groups[i % (N + {number})].push_back(values[i]);
+    double sum = 0;
+    for (auto &[key, group] : groups) {{
+        std::sort(group.begin(), group.end());
+        sum += key * std::accumulate(group.begin(), group.end(), 0.0);
+    }}
+    return sum + reduce<N - 1>(values);
+}}
+template <> double reduce<0>(std::vector<double> const &) {{ return {number}; }}
+
+double compute(std::string const &text) {{
+    std::mt19937 random({number});
+    std::uniform_real_distribution<double> distribution;
+    std::vector<double> values(1000);
+    std::generate(values.begin(), values.end(), [&] {{ return distribution(random); }});
+    return reduce<8>(values) + std::regex_match(text, std::regex("[a-z]+{number}"));
+}}
+
+}}  // namespace unit_{number}
+
+extern "C" double unit_{number}_compute(char const *text) {{ return unit_{number}::compute(text); }}
+{use}
+"""
+USE = """
+extern "C" PyObject *unit_{number}_python(void) {{ return PyFloat_FromDouble(unit_{number}_compute("a")); }}
+"""
+
+
+def project(folder: Path) -> Path:
+    """The scikit-build-core example with 20 translation units, five of which include Python.h."""
+    ignored = shutil.ignore_patterns("dist", "build", "__pycache__")
+    example = ROOT / "examples" / "scikit-build-core"
+    source = Path(shutil.copytree(example, folder / "units", ignore=ignored))
+    with (source / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(MATRIX.format(pythons=", ".join(f'"{python}"' for python in PYTHONS)))
+    names = ["src/dot.cpp"]  # includes Python.h
+    for number in range(1, UNITS):
+        python = number < WITH_PYTHON
+        text = UNIT.format(
+            number=number,
+            python="#include <Python.h>" if python else "",
+            use=USE.format(number=number) if python else "",
+        )
+        name = f"src/unit_{number}.cpp"
+        (source / name).write_text(text, encoding="utf-8")
+        names.append(name)
+    cmake = source / "CMakeLists.txt"
+    text = cmake.read_text(encoding="utf-8")
+    cmake.write_text(text.replace("src/dot.cpp", " ".join(names)), encoding="utf-8")
+    return source
+
+
+def include_folder(python: str) -> str:
+    interpreter = find_interpreter(python)
+    if interpreter is None:
+        raise SystemExit(f"Python {python} is not installed")
+    code = "import sysconfig; print(sysconfig.get_path('include'))"
+    command = [interpreter.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def distinct_objects(source: Path, folder: Path) -> float:
+    """Seconds to compile each distinct object once, two at a time, without a cache."""
+    commands = []
+    for level in LEVELS:
+        march = "-march=x86-64" if level == "v1" else f"-march=x86-64-{level}"
+        for path in sorted((source / "src").glob("*.cpp")):
+            text = path.read_text(encoding="utf-8")
+            for python in PYTHONS if "Python.h" in text else PYTHONS[:1]:
+                include = include_folder(python)
+                target = folder / f"{path.stem}-{level}-{python}.o"
+                commands.append(
+                    ["c++", *FLAGS, march, f"-I{include}", "-c", str(path), "-o", str(target)]
+                )
+    start = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        list(pool.map(lambda command: subprocess.run(command, check=True), commands))
+    print(f"{len(commands)} distinct objects of {len(LEVELS) * len(PYTHONS) * UNITS}")
+    return time.perf_counter() - start
+
+
+def build(
+    source: Path, out: Path, environment: Mapping[str, str], cache: str
+) -> tuple[float, dict[str, int], dict[str, str]]:
+    """Seconds, hits and misses, and the hash of each wheel."""
+    shutil.rmtree(out, ignore_errors=True)
+    report = out.with_suffix(".json")
+    start = time.perf_counter()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "polywheel", "build", str(source), "-o", str(out)),
+            *(f"--compiler-cache={cache}", "--report", str(report)),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    uses = [item["compiler-cache"] for item in json.loads(report.read_text())["builds"]]
+    total = {key: sum(use[key] for use in uses if use) for key in ("hits", "misses")}
+    return (
+        seconds,
+        total,
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.whl")},
+    )
+
+
+def report(what: str, figure: str, bound: str, *, holds: bool) -> None:
+    print(f"{'ok  ' if holds else 'OVER'}  {what:<58} {figure:>12}   bound {bound}", flush=True)
+
+
+def main() -> None:
+    if shutil.which("ccache") is None:
+        print("skipped: ccache is not installed")
+        return
+    with tempfile.TemporaryDirectory(prefix="polywheel-bench-") as name:
+        folder = Path(name)
+        source = project(folder)
+        environment = {
+            **os.environ,
+            "CCACHE_DIR": str(folder / "ccache"),
+            "POLYWHEEL_CACHE_DIR": str(folder / "cache"),
+        }
+        (folder / "objects").mkdir()
+        distinct = distinct_objects(source, folder / "objects")
+        without, _, expected = build(source, folder / "out", environment, "off")
+        cold, use, wheels = build(source, folder / "out", environment, "ccache")
+        print(f"without a cache {without:.1f} s; distinct objects {distinct:.1f} s; {use}")
+        report(
+            "a cold ccache, over the distinct objects",
+            f"{cold / distinct:.2f} x",
+            "1.5 x",
+            holds=cold <= 1.5 * distinct,
+        )
+        report(
+            "its wheels are those of a build without a cache",
+            str(wheels == expected),
+            "True",
+            holds=wheels == expected,
+        )
+        warm, use, wheels = build(source, folder / "out", environment, "ccache")
+        rate = use["hits"] / max(1, sum(use.values()))
+        report(
+            "a warm ccache, over the distinct objects",
+            f"{warm / distinct:.2f} x",
+            "1.5 x",
+            holds=warm <= 1.5 * distinct,
+        )
+        report("hits of a clean rebuild", f"{rate:.1%}", "95 %", holds=rate >= 0.95)
+        report(
+            "its wheels are those of a build without a cache",
+            str(wheels == expected),
+            "True",
+            holds=wheels == expected,
+        )
+
+
+if __name__ == "__main__":
+    main()
