@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": "compare the machine code of wheels with their labels",
     "index": "write variants.json files and a simple index for a folder of wheels",
     "explain": "show which wheel an installer chooses for a machine, and why",
+    "cache": "show what is in the cache, and remove entries",
     "providers": "show the variant providers of a project and what this machine supports",
 }
 """The line of each command in ``--help``. The module of a command has the same name."""

@@ -120,3 +120,13 @@ def number_up_to(largest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def size_option(text: str) -> int:
+    """The type of an option that takes a size. Returns bytes."""
+    from polywheel.config.reader import parse_size  # few commands need it
+
+    size = parse_size(text)
+    if size is None:
+        raise argparse.ArgumentTypeError(f"expected a size such as 2G or 512M, found {text!r}")
+    return size

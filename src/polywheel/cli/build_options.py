@@ -6,9 +6,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from polywheel.cli.arguments import CommandParser, add_options, number_up_to, split_at_dashes
+from polywheel.cli.arguments import (
+    CommandParser,
+    add_options,
+    number_up_to,
+    size_option,
+    split_at_dashes,
+)
 from polywheel.cli.plans import add_project, add_selection
-from polywheel.config.reader import LONGEST, parse_size
+from polywheel.config.reader import LONGEST
 from polywheel.config.selection import parse_config_settings, refuse_variant_settings
 from polywheel.errors import ConfigError
 from polywheel.run.options import refuse_source_in_output
@@ -75,7 +81,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add_options(parser.add_argument_group("tests").add_mutually_exclusive_group(), _TESTS)
     limits = parser.add_argument_group("limits")
     number = number_up_to(1024)
-    add_options(limits, _LIMITS, jobs=number, job_timeout=_seconds, memory_per_job=_size)
+    add_options(limits, _LIMITS, jobs=number, job_timeout=_seconds, memory_per_job=size_option)
     add_options(parser.add_argument_group("output"), _OUTPUT)
     parser.set_defaults(output=Path("dist"), frontend="polywheel", jobs=cpu_count())
     own, cibuildwheel_options = split_at_dashes(arguments)
@@ -109,13 +115,6 @@ def _cibuildwheel(options: argparse.Namespace, arguments: Sequence[str]) -> tupl
             hint="arguments after -- are for cibuildwheel: add --frontend cibuildwheel",
         )
     return None
-
-
-def _size(text: str) -> int:
-    size = parse_size(text)
-    if size is None:
-        raise argparse.ArgumentTypeError(f"expected a size such as 2G or 512M, found {text!r}")
-    return size
 
 
 def _seconds(text: str) -> float:

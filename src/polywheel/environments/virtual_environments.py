@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -34,16 +35,18 @@ from polywheel.environments.installers import (
 )
 from polywheel.errors import BuildError
 from polywheel.system.cache import cache_directory
+from polywheel.system.cache_entries import record_use
 from polywheel.system.cache_manifest import (
     read_folder_state,
     record_files,
     record_new_files,
     write_json,
 )
-from polywheel.system.locks import hold_lock, lock_first_free
+from polywheel.system.locks import hold_lock, lock_first_free, try_lock
 from polywheel.system.logs import last_lines
 from polywheel.system.processes import capture_output, run_child
 from polywheel.system.temporary import (
+    USERS,
     is_used,
     remove_abandoned,
     remove_tree,
@@ -52,6 +55,13 @@ from polywheel.system.temporary import (
 )
 
 _COMPLETE = "polywheel-environment.json"
+_LOCK = ".lock"
+_INSTALLING = ".installing"
+_COMMANDS = ".commands"
+ENVIRONMENT_NAME = re.compile("[0-9a-f]{20}(-[0-9]+)?")
+"""The names of folders of environments."""
+_BESIDE = frozenset({_LOCK, _INSTALLING, _COMMANDS, USERS})
+"""The ends of the names of what lies beside an environment."""
 _BYTECODE = ".pyc"
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _WHERE = (
@@ -199,7 +209,10 @@ class Environments:
         folder = self._usual_folder(self._order(interpreter, requirements, variables))
         if folder in self._environments or self._fresh:
             return self._environments.get(folder)
-        return _find(folder)
+        environment = _find(folder)
+        if environment is not None:
+            record_use(environment.folder)
+        return environment
 
     def _order(
         self,
@@ -222,26 +235,32 @@ class Environments:
 
     def _find_or_create(self, folder: Path, order: _Order) -> Environment:
         with hold_lock(
-            folder.with_suffix(".lock"),
+            folder.with_suffix(_LOCK),
             stop=self._stop,
             waiting=lambda: self._notify("waiting for another run that creates an environment"),
             seconds=self._time_limit,
         ):
-            environment = None if self._fresh else _find(folder)
-            while environment is not None and not _is_sound(environment):
-                self._notify(f"creating a damaged environment again: {environment.folder}")
-                (environment.folder / _COMPLETE).unlink()
-                environment = _find(folder)
-            if environment is None:
-                environment = self._create_in_free_folder(folder, order)
-            self._uses.enter_context(using(environment.folder))
-        return environment
+            while True:
+                environment = None if self._fresh else _find(folder)
+                while environment is not None and not _is_sound(environment):
+                    self._notify(f"creating a damaged environment again: {environment.folder}")
+                    (environment.folder / _COMPLETE).unlink()
+                    environment = _find(folder)
+                if environment is None:
+                    environment = self._create_in_free_folder(folder, order)
+                with ExitStack() as uses:
+                    uses.enter_context(using(environment.folder))
+                    # Another process may have removed it from the cache meanwhile.
+                    record_use(environment.folder)
+                    if (environment.folder / _COMPLETE).exists():
+                        self._uses.enter_context(uses.pop_all())
+                        return environment
 
     def _create_in_free_folder(self, usual: Path, order: _Order) -> Environment:
         # The installer inherits the lock. If it outlives a killed run, this run takes another folder
         # instead of waiting: the installer may have left a process running.
         locks = (
-            folder.with_suffix(".installing")
+            folder.with_suffix(_INSTALLING)
             for folder in _possible_folders(usual)
             if not is_used(folder) or (self._fresh and _read_note(folder) is not None)
         )
@@ -319,9 +338,31 @@ def _find(usual: Path) -> Environment | None:
     for folder in _possible_folders(usual):
         if (environment := _read_note(folder)) is not None:
             return environment
-        if not folder.with_suffix(".installing").exists():
+        if not folder.with_suffix(_INSTALLING).exists():
             return None
     return None
+
+
+def environment_locks(folder: Path) -> tuple[Path, ...]:
+    """Return the locks of processes that create the environment in a folder."""
+    return folder.with_suffix(_LOCK), folder.with_suffix(_INSTALLING)
+
+
+def remove_lone_locks(folder: Path) -> None:
+    """Remove the locks and marks of environments that do not exist from a folder with environments."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            of_environment = ENVIRONMENT_NAME.fullmatch(path.stem) and path.suffix in _BESIDE
+            if not of_environment or path.with_suffix("").exists():
+                continue
+            with suppress(OSError):
+                if path.is_dir():
+                    remove_abandoned(path)
+                    path.rmdir()
+                else:
+                    with path.open("r+b") as lock:
+                        if try_lock(lock):
+                            path.unlink()
 
 
 def _remove(folder: Path) -> None:
@@ -372,7 +413,7 @@ def refuse_changes(environment: Environment, *, by: str) -> Iterator[None]:
     Such an environment is created again before its next use, also if the body fails, or this process is killed
     meanwhile. ``by`` is what runs in it.
     """
-    commands = _commands(environment.folder)
+    commands = commands_folder(environment.folder)
     commands.mkdir(exist_ok=True)
     with temporary_folder(commands):
         before = _changed_files(environment)
@@ -401,14 +442,14 @@ def refuse_changed(environment: Environment) -> None:
         )
 
 
-def _commands(folder: Path) -> Path:
+def commands_folder(folder: Path) -> Path:
     """The folder with a temporary folder for each command that may change an environment."""
-    return folder.with_name(f"{folder.name}.commands")
+    return folder.with_name(f"{folder.name}{_COMMANDS}")
 
 
 def _command_was_killed(folder: Path) -> bool:
     """Whether a command in an environment ended together with its run, before its changes were checked."""
-    commands = _commands(folder)
+    commands = commands_folder(folder)
     if not commands.is_dir():
         return False
     before = {path.name for path in commands.iterdir()}

@@ -7,7 +7,6 @@ requirements of the variant's setup already: a ``setup.py`` may import them.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -43,6 +42,7 @@ from polywheel.run.worker.requests import (
 )
 from polywheel.setup.resolve import has_requirements, resolve_setup
 from polywheel.system.cache import cache_directory
+from polywheel.system.cache_entries import record_use
 from polywheel.system.temporary import remove_unused, replacing
 
 _OTHER_TOOLS = ("cmake3", "ninja-build", "samu", "make", "gmake", "patchelf")
@@ -229,7 +229,7 @@ class BuildRequirements:
         file = self._answer_file(base, jobs)
         try:
             answer = json.loads(file.read_text(encoding="utf-8"))
-            os.utime(file.parent)  # the source is in use
+            record_use(file.parent)
             return list(normalized_requirements(answer))
         except (OSError, ValueError, TypeError, RecursionError):
             return None

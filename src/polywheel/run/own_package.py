@@ -18,8 +18,14 @@ from polywheel.config.reader import parse_requirement
 from polywheel.data import data_folder
 from polywheel.errors import BuildError, ConfigError
 from polywheel.system.cache import cache_directory
+from polywheel.system.cache_entries import record_use
 from polywheel.system.files import replace
-from polywheel.system.temporary import remove_tree, temporary_folder
+from polywheel.system.temporary import (
+    mark_as_used,
+    remove_tree,
+    remove_unused,
+    temporary_folder,
+)
 from polywheel.wheel.record import digest
 
 _PACKAGES = ("polywheel", "packaging", "pyproject_hooks")
@@ -39,7 +45,11 @@ def own_package_folder() -> Path:
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     folder = cache_directory() / "served" / digest.hexdigest()[:20]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)
+        mark_as_used(folder)
+        if not record_use(folder):
+            remove_unused(folder.parent)
+            folder.mkdir(exist_ok=True)
         _write(folder, files)
     except OSError as error:
         raise BuildError(

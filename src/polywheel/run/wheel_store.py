@@ -9,34 +9,26 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
 from typing import Any
 
-from polywheel.config.reader import parse_size
-from polywheel.errors import ConfigError
+from polywheel.run.cache_content import SIZE_VARIABLE, WHEELS, max_cache_size, prune_cache
 from polywheel.system.cache import cache_directory
 from polywheel.system.cache_entries import (
-    CacheEntry,
     discard_entry,
     keep_used_entries,
-    last_use,
     place_entry,
     record_use,
-    remove_least_used,
 )
 from polywheel.system.files import MAX_ANSWER, open_regular, read_regular, sha256_of
 from polywheel.system.temporary import temporary_folder
 
-SIZE_VARIABLE = "POLYWHEEL_CACHE_MAX_SIZE"
-DEFAULT_MAX_SIZE = "10G"
-_FOLDER = "wheels"
 _NOTE = "entry.json"
 _SHAPE = 1
 _KEY = re.compile("[0-9a-f]{64}")
@@ -46,17 +38,6 @@ _NO_ACCESS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 )
 """Errors of a read that say nothing about the content of the file."""
-
-
-def max_cache_size() -> int:
-    """Return the most bytes of the cache after a run. Raises ConfigError."""
-    text = os.environ.get(SIZE_VARIABLE) or DEFAULT_MAX_SIZE
-    size = parse_size(text)
-    if size is None:
-        raise ConfigError(
-            f"expected a size such as '10G' or '500M', found {text!r}", at=SIZE_VARIABLE
-        )
-    return size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +64,7 @@ class WheelStore:
     def __init__(self, *, notify: Callable[[str], None]) -> None:
         """Raises ConfigError if the cache can't be used, or for a malformed limit of its size."""
         self._max_size = max_cache_size()
-        self._root = cache_directory() / _FOLDER
+        self._root = cache_directory() / WHEELS.folder
         self._notify = notify
         self._lock = Lock()
         self._noted = False
@@ -139,11 +120,8 @@ class WheelStore:
             self._note_once(f"wheels are not stored in the cache: {_reason(error)}")
 
     def prune(self) -> None:
-        """Remove the entries that were not used for the longest time, until the store is within the limit.
-
-        Entries that a run uses which is still running stay; so do those of this run.
-        """
-        remove_least_used(_entries(self._root), max_size=self._max_size)
+        """Remove the least recently used entries of the whole cache beyond its limit (:func:`prune_cache`)."""
+        prune_cache(self._max_size)
 
     def _find(self, folder: Path, key: str) -> StoredWheel | None:
         before = None
@@ -222,16 +200,6 @@ def _copy(wheel: Path, target: Path) -> str:
             digest.update(chunk)
             copy.write(chunk)
     return digest.hexdigest()
-
-
-def _entries(root: Path) -> Iterator[CacheEntry]:
-    """Yield the entries of the store. Other processes may be using it."""
-    for folder in root.glob("[0-9a-f][0-9a-f]/*"):
-        with suppress(OSError):
-            if _KEY.fullmatch(folder.name):
-                used = last_use(folder)
-                size = sum(path.lstat().st_size for path in folder.iterdir())
-                yield CacheEntry(path=folder, size=size, used=used)
 
 
 def _reason(error: OSError) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from polywheel.system.cache_entries import record_use
 from polywheel.system.files import portable_folder_name, read_regular
 from polywheel.system.locks import lock_first_free, try_lock
 from polywheel.system.processes import is_group_alive
@@ -87,7 +88,13 @@ def open_work_folder(path: Path) -> Iterator[WorkFolder]:
     """
     folders = (path if number == 1 else path / str(number) for number in count(1))
     locks = (folder / _LOCK for folder in folders)
-    with lock_first_free(locks, fits=lambda lock: _is_idle(lock.parent)) as (lock, descriptor):
+    of_source = path.parent.parent if path.parent.name == _CIBUILDWHEEL else path.parent
+
+    def fits(lock: Path) -> bool:
+        # Recorded while the lock is held: the cache removes folders whose locks are free.
+        return _is_idle(lock.parent) and record_use(of_source)
+
+    with lock_first_free(locks, fits=fits) as (lock, descriptor):
         work = WorkFolder(folder=lock.parent, lock=descriptor)
         # Remove everything of an earlier build: equal sizes and times do not prove equal content.
         work.clear()
@@ -100,10 +107,23 @@ def open_work_folder(path: Path) -> Iterator[WorkFolder]:
 
 def remove_abandoned_work(folder: Path) -> None:
     """Remove the files of killed runs from the work folders of a source."""
-    for parent in (folder, folder / _CIBUILDWHEEL):
-        for pattern in (f"*/{_LOCK}", f"*/{_OTHERS}/{_LOCK}"):
-            for path in parent.glob(pattern):
-                with suppress(OSError), path.open("r+b") as file:
-                    work = WorkFolder(folder=path.parent, lock=file.fileno())
-                    if not work.is_kept and try_lock(file) and _is_idle(work.folder):
-                        work.clear()
+    for path in work_folder_locks(folder):
+        with suppress(OSError), path.open("r+b") as file:
+            work = WorkFolder(folder=path.parent, lock=file.fileno())
+            if not work.is_kept and try_lock(file) and _is_idle(work.folder):
+                work.clear()
+
+
+def work_folder_locks(folder: Path) -> list[Path]:
+    """Return the locks of the work folders of a source."""
+    return [
+        path
+        for parent in (folder, folder / _CIBUILDWHEEL)
+        for pattern in (f"*/{_LOCK}", f"*/{_OTHERS}/{_LOCK}")
+        for path in parent.glob(pattern)
+    ]
+
+
+def is_work_folder_idle(lock: Path) -> bool:
+    """Whether no process of the last build in the work folder of a lock is alive."""
+    return _is_idle(lock.parent)

@@ -48,6 +48,21 @@ class CacheEntry:
     beside: tuple[Path, ...] = ()
     """Files and empty folders that belong to it and are removed with it."""
 
+    busy: bool = False
+    """Whether a process without a lock uses it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """What was removed from the cache, and what was not."""
+
+    removed: tuple[CacheEntry, ...]
+    kept: tuple[tuple[CacheEntry, str], ...]
+    """The entries that were to be removed and stay, and the reason."""
+
+    left: int
+    """The bytes of all entries that stay."""
+
 
 def last_use(entry: Path) -> int:
     """Return the time of the last use of an entry, in nanoseconds since 1970. Raises OSError."""
@@ -141,21 +156,24 @@ def discard_entry(path: Path) -> None:
         replace(path, trash / "entry")
 
 
-def remove_least_used(entries: Iterable[CacheEntry], *, max_size: int) -> list[CacheEntry]:
+def remove_least_used(entries: Iterable[CacheEntry], *, max_size: int) -> Removal:
     """Remove the entries with the oldest last use until all have at most ``max_size`` bytes together.
 
-    Entries in use stay. Returns the removed entries.
+    Entries in use stay.
     """
     by_use = sorted(entries, key=lambda entry: entry.used)
-    total = sum(entry.size for entry in by_use)
-    removed = []
+    left = sum(entry.size for entry in by_use)
+    removed, kept = [], []
     for entry in by_use:
-        if total <= max_size:
+        if left <= max_size:
             break
-        if remove_entry(entry) is None:
-            total -= entry.size
+        why = remove_entry(entry)
+        if why is None:
+            left -= entry.size
             removed.append(entry)
-    return removed
+        else:
+            kept.append((entry, why))
+    return Removal(removed=tuple(removed), kept=tuple(kept), left=left)
 
 
 def _remove_file_or_empty_folder(path: Path) -> None:
@@ -173,10 +191,19 @@ def _kind_folder(path: Path) -> Path:
     return cache / path.relative_to(cache).parts[0]
 
 
+def is_in_use(entry: CacheEntry) -> bool:
+    """Whether a process uses an entry, or a run that is still running has used it."""
+    with ExitStack() as held:
+        try:
+            return last_use(entry.path) != entry.used or _is_in_use(entry, held)
+        except OSError:
+            return False
+
+
 def _is_in_use(entry: CacheEntry, held: ExitStack) -> bool:
     """Whether a process uses an entry. If none does, ``held`` has the entry's locks. Raises OSError."""
     began = oldest_run()
-    if (began is not None and entry.used >= began) or is_used(entry.path):
+    if entry.busy or (began is not None and entry.used >= began) or is_used(entry.path):
         return True
     for path in entry.locks:
         with suppress(FileNotFoundError):

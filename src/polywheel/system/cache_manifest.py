@@ -61,12 +61,26 @@ def is_intact(folder: Path) -> bool:
 
 def read_folder_state(folder: Path) -> FolderState | None:
     """Return the state of a folder; None if nothing was recorded for it. Raises OSError."""
+    recorded = _read_record(folder)
+    return None if recorded is None else FolderState(recorded=recorded, current=_files_in(folder))
+
+
+def _read_record(folder: Path) -> _Files | None:
     try:
         document = json.loads((folder / _NAME).read_text(encoding="ascii"))
-        recorded = {str(name): (int(size), int(time)) for name, (size, time) in document.items()}
+        return {str(name): (int(size), int(time)) for name, (size, time) in document.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return FolderState(recorded=recorded, current=_files_in(folder))
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of the files in a folder: those that were recorded, otherwise those that it has.
+
+    Reading a record is several times faster. Raises OSError.
+    """
+    recorded = _read_record(folder)
+    files = _files_in(folder) if recorded is None else recorded
+    return sum(size for size, _ in files.values())
 
 
 def write_json(path: Path, document: object, *, indent: int | None = None) -> None:

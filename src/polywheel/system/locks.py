@@ -7,6 +7,7 @@ installers need what filelock hides: the descriptor of a held lock, which their 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -47,6 +48,14 @@ def try_lock(file: BinaryIO) -> bool:
     return True
 
 
+def is_same_file(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file still has its path. Processes that hold the lock of a file may remove the file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def hold_lock(
     path: Path, *, stop: Event, waiting: Callable[[], None], seconds: float | None = None
@@ -56,19 +65,21 @@ def hold_lock(
     ``waiting`` is called once if another process holds the lock. Raises BuildError if ``stop`` is set,
     or after ``seconds``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     until = None if seconds is None else time.monotonic() + seconds
-    with path.open("a+b") as file:
-        notified = False
-        while not try_lock(file):
-            if not notified:
-                waiting()
-                notified = True
-            if stop.wait(_RETRY_INTERVAL):
-                raise BuildError("stopped")
-            if until is not None and time.monotonic() > until:
-                raise BuildError(f"it waited {seconds:g} seconds for another run", at=str(path))
-        yield
+    notified = is_held = False
+    while not is_held:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            while not try_lock(file):
+                if not notified:
+                    waiting()
+                    notified = True
+                if stop.wait(_RETRY_INTERVAL):
+                    raise BuildError("stopped")
+                if until is not None and time.monotonic() > until:
+                    raise BuildError(f"it waited {seconds:g} seconds for another run", at=str(path))
+            if is_held := is_same_file(file, path):
+                yield
 
 
 @contextmanager
@@ -83,7 +94,7 @@ def lock_first_free(
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            if try_lock(file) and fits(path):
+            if try_lock(file) and fits(path) and is_same_file(file, path):
                 yield path, file.fileno()
                 return
     raise ValueError("there are no more files to lock")

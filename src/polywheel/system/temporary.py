@@ -24,7 +24,8 @@ from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
 _NAME = re.compile(r"\.?polywheel-tmp-[0-9a-f]{12}")
-_USERS = ".users"
+USERS = ".users"
+"""The end of the names of folders with the marks of :func:`using`."""
 MOST_KEPT = 20
 """The number of folders that :func:`remove_unused` keeps: the ones that were used last."""
 _KEPT_SECONDS = 7 * 24 * 3600.0
@@ -155,21 +156,28 @@ def mark_as_used(folder: Path) -> None:
 @contextmanager
 def using(folder: Path) -> Iterator[None]:
     """Mark a folder as used, with a temporary folder beside it. Raises OSError."""
-    users = _users(folder)
-    users.mkdir(exist_ok=True)
-    with temporary_folder(users):
+    users = users_folder(folder)
+    with ExitStack() as mark:
+        while True:
+            users.mkdir(exist_ok=True)
+            with suppress(
+                FileNotFoundError
+            ):  # the last user of the folder has removed it meanwhile
+                mark.enter_context(temporary_folder(users))
+                break
         yield
 
 
 def is_used(folder: Path) -> bool:
     """Whether a living process has marked a folder as used."""
-    users = _users(folder)
+    users = users_folder(folder)
     remove_abandoned(users)
     return users.is_dir() and any(users.iterdir())
 
 
-def _users(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}{_USERS}")
+def users_folder(folder: Path) -> Path:
+    """Return the folder with the marks of :func:`using`."""
+    return folder.with_name(f"{folder.name}{USERS}")
 
 
 def remove_unused(parent: Path, *, most: int = MOST_KEPT, seconds: float = _KEPT_SECONDS) -> None:
@@ -184,13 +192,14 @@ def remove_unused(parent: Path, *, most: int = MOST_KEPT, seconds: float = _KEPT
     kept, now = 0, time.time()
     for used, path in sorted(by_time, reverse=True):
         folder = Path(path)
-        if folder.name.startswith(".") or folder.name.endswith(_USERS):
+        if folder.name.startswith(".") or folder.name.endswith(USERS):
             continue
         kept += 1
         expired = now - used > seconds or (kept > most and now - used > _JUST_USED)
         if expired and not is_used(folder):
             remove_tree(folder)
-            remove_tree(_users(folder))
+            with suppress(OSError):  # not empty: a process has just marked it
+                users_folder(folder).rmdir()
 
 
 def _remove_if_abandoned(folder: Path) -> None:

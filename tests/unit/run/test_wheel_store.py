@@ -15,6 +15,7 @@ import pytest
 
 from polywheel.errors import ConfigError
 from polywheel.run import wheel_store
+from polywheel.run.cache_content import WHEELS, read_cache
 from polywheel.run.wheel_store import StoredWheel, WheelStore
 from polywheel.system.cache_entries import remove_entry
 
@@ -272,14 +273,12 @@ def test_of_two_runs_that_add_one_key_the_first_counts(
     assert leftovers(cache) == []
 
 
-def test_an_entry_that_was_used_since_it_was_listed_stays(
-    store: Store, wheel: Path, cache: Path
-) -> None:
+def test_an_entry_that_was_used_since_it_was_listed_stays(store: Store, wheel: Path) -> None:
     add(store(), wheel)
-    (entry,) = wheel_store._entries(cache / "wheels")
+    (entry,) = read_cache()[WHEELS]
     store().find(KEYS[0])
     assert remove_entry(entry) == "it is in use"
-    (entry,) = wheel_store._entries(cache / "wheels")
+    (entry,) = read_cache()[WHEELS]
     assert remove_entry(entry) is None
     assert remove_entry(entry) is None
 

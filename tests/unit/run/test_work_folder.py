@@ -16,6 +16,11 @@ from polywheel.run.work_folder import (
 from polywheel.system.locks import hold_lock
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+
+
 def test_it_is_empty_before_and_after(tmp_path: Path) -> None:
     place = tmp_path / "build"
     with open_work_folder(place) as work:
