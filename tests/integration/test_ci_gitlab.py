@@ -17,10 +17,11 @@ from support.build_command import CACHE
 from support.builds import read_wheel, run
 from support.gitlab_jobs import PLANNED, load_pipeline, plan_jobs, script_of, variables_of
 from support.index_wheels import V1, V2, variant, write_wheel
-from support.projects import HERE, example
+from support.projects import HERE, demo, example
 from support.uploads import package_index
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts in sh, as on Linux")
+EVIL = "g;p$(touch broken)"
 SETTINGS = f"""
 [tool.polywheel.matrix]
 python = ["{HERE}"]
@@ -162,6 +163,36 @@ def test_a_job_that_is_lost_with_its_machine_fails_the_job_that_collects(
     (tmp_path / "polywheel-planned.json").unlink()
     child = {**child, PLANNED: pipeline[PLANNED]}
     job("polywheel-collect", child, tmp_path, with_polywheel, code=2)
+
+
+def test_wheels_are_tested_on_the_machine_of_their_test_runner(
+    with_polywheel: dict[str, str], tmp_path: Path
+) -> None:
+    project = demo(tmp_path / "demo", "one", "two")
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"""
+[[tool.polywheel.overrides]]
+select = "one"
+test-command = 'test "$BREAK" != $POLYWHEEL_VARIANT_LABEL'
+test-runner = ["self-hosted", "{EVIL}"]
+[tool.polywheel.ci.gitlab]
+cache = false
+""")
+    pipeline = generated(project)
+    job("polywheel-plan", pipeline, tmp_path, with_polywheel)
+    text = (tmp_path / "polywheel-jobs.yml").read_text(encoding="utf-8")
+    child = {**pipeline, **json.loads(text)}
+    assert child["polywheel-test-1"]["tags"] == ["self-hosted", EVIL]
+    assert "polywheel-test-2" not in child
+    for number, identifier in enumerate(plan_jobs(text)):
+        job(identifier, child, tmp_path, {**with_polywheel, "CI_JOB_ID": str(number)})
+    built = shutil.copytree(tmp_path / "polywheel-out", tmp_path / "built")
+    printed = job("polywheel-test-1", child, tmp_path, with_polywheel)
+    assert "tests: 1 passed" in printed
+    shutil.copytree(built, tmp_path / "polywheel-out")
+    job("polywheel-test-1", child, tmp_path, {**with_polywheel, "BREAK": "one"}, code=1)
+    report = json.loads((tmp_path / "polywheel-tests" / "report.json").read_text(encoding="utf-8"))
+    assert [one["state"] for one in report["jobs"]] == ["test-failed"]
 
 
 def test_an_image_without_the_right_polywheel_is_an_error(

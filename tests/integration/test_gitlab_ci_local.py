@@ -43,6 +43,10 @@ label = "{{level}}"
 v1 = ["demo :: level :: v1"]
 v3 = ["demo :: level :: v3"]
 broken = ["demo :: level :: broken"]
+[[tool.polywheel.overrides]]
+select = "v1"
+test-command = "python -c 'import polywheel_example_setuptools'"
+test-runner = "other"
 [tool.polywheel.ci.gitlab]
 install = false
 sdist = true
@@ -138,6 +142,7 @@ def test_pipelines_end_with_wheels_and_those_for_tags_publish_them(
     results = pipeline()
     failed = {key.rpartition(name)[2] for key, value in results.items() if value == "FAIL"}
     assert failed == {"broken", "polywheel-collect"}
+    assert results["polywheel-test-1"] == "PASS", "tests run for the wheels that were built"
     assert wheels() == ["v1", "v3"], "a failure loses no other wheel"
     (cache,) = (repository / ".gitlab-ci-local" / "cache").glob("*/.polywheel-cache/*.tar")
     assert cache.stat().st_size > 1_000_000, "an environment"
@@ -147,7 +152,7 @@ def test_pipelines_end_with_wheels_and_those_for_tags_publish_them(
     assert {*results.values()} == {"PASS"}
     assert {key.rpartition(name)[2] for key in results} == {
         *("v1", "v3", "polywheel-plan", "polywheel-wheels", "polywheel-sdist"),
-        *("polywheel-collect", "polywheel-publish"),
+        *("polywheel-test-1", "polywheel-collect", "polywheel-publish"),
     }
     assert wheels() == ["v1", "v3"]
     names = [upload.file for upload in uploads]
@@ -186,5 +191,5 @@ def test_the_child_pipelines_of_big_projects_are_valid(
     command = [gitlab_ci_local, "--no-color", "--list-csv", f"--file={file.name}"]
     command.append("--variable=CI_PIPELINE_SOURCE=parent_pipeline")
     rows = run(command, cwd=tmp_path).stdout.splitlines()
-    listed = {row.partition(";")[0] for row in rows if ";test;" in row or ";deploy;" in row}
+    listed = {row.partition(";")[0] for row in rows if ";build;" in row or ";deploy;" in row}
     assert listed == {*plan_jobs(plan), "polywheel-collect"}

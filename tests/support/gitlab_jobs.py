@@ -53,10 +53,10 @@ def resolved(value: Any, pipeline: Mapping[str, Any]) -> Any:
 
 
 def plan_jobs(text: str) -> dict[str, Any]:
-    """The jobs of a plan that build: all except the hidden one."""
+    """The jobs of a plan that build."""
     jobs: dict[str, Any] = json.loads(text)
-    del jobs[PLANNED]
-    return jobs
+    assert PLANNED in jobs
+    return {name: job for name, job in jobs.items() if job.get("extends") == ".polywheel"}
 
 
 def merged(name: str, pipeline: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,25 +122,6 @@ def _without_image(plan: Plan) -> list[Problem]:
     ]
 
 
-def find_test_runners(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """Return the labels of each machine that tests wheels after all builds, in the order of the plan.
-
-    Raises ConfigError for a ``test-runner`` of a wheel that has no test.
-    """
-    runners: dict[tuple[str, ...], None] = {}
-    for job in plan.jobs:
-        settings = plan.settings_of(job)
-        if settings.test_runner and not settings.test_command:
-            raise ConfigError(
-                f"{job.id} has a test-runner, but no test-command",
-                at=job.at,
-                hint="add a test-command, or remove test-runner",
-            )
-        if settings.test_runner:
-            runners[settings.test_runner] = None
-    return tuple(runners)
-
-
 def github_workflow(workflow: Workflow) -> str:
     """Return the workflow."""
     settings, config = workflow.settings, workflow.config

@@ -122,12 +122,6 @@ def unsupported_settings(plan: Plan) -> Iterator[str]:
             if settings.image and value is not None:
                 at = plan.setting_at(build, key)
                 seen[f"{key} have no effect on GitLab, which reads them from {where} ({at})"] = None
-        for job in plan.jobs_of(build):
-            if runner := plan.settings_of(job).test_runner:
-                seen[
-                    f"no job for the test-runner {' '.join(runner)!r} is generated for GitLab: write one with "
-                    "polywheel test (docs/testing.md)"
-                ] = None
     yield from seen
 
 

@@ -26,6 +26,8 @@ GITHUB_OUTPUT = 1024 * 1024
 _OLD_IMAGE = re.compile(r"manylinux(1|2010|2014|_?2_([0-9]|1[0-9]|2[0-7]))(?![0-9])")
 """Images with a glibc older than 2.28 (PEP 600)."""
 GITLAB_TEMPLATE = ".polywheel"
+_GITLAB_TEST = ".polywheel-test"
+"""The hidden job of the jobs that test."""
 _GITLAB_PLANNED = ".polywheel-planned"
 """The hidden job whose script writes the ids of all jobs to `_GITLAB_PLAN`, for the job that collects.
 
@@ -97,6 +99,25 @@ def require_runner(plan: Plan, build: Build) -> tuple[str, ...]:
     return build.settings.runner
 
 
+def find_test_runners(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    """Return the labels of each machine that tests wheels after all builds, in the order of the plan.
+
+    Raises ConfigError for a ``test-runner`` of a wheel that has no test.
+    """
+    runners: dict[tuple[str, ...], None] = {}
+    for job in plan.jobs:
+        settings = plan.settings_of(job)
+        if settings.test_runner and not settings.test_command:
+            raise ConfigError(
+                f"{job.id} has a test-runner, but no test-command",
+                at=job.at,
+                hint="add a test-command, or remove test-runner",
+            )
+        if settings.test_runner:
+            runners[settings.test_runner] = None
+    return tuple(runners)
+
+
 def runner_value(labels: Sequence[str]) -> str | list[str]:
     """The label of a runner, or the list of its labels."""
     return labels[0] if len(labels) == 1 else list(labels)
@@ -134,7 +155,8 @@ def github(plan: Plan, packs: Sequence[Pack], *, minutes: int) -> str:
 def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
     """A child pipeline in JSON, which is also YAML, with one job for each entry.
 
-    Each job extends the hidden job ``.polywheel``. The project writes this job, and includes it with this file.
+    Each job extends the hidden job ``.polywheel``. There is also one for each ``test-runner``, which extends
+    ``.polywheel-test``. The project writes these jobs, and includes them with this file.
     The hidden job ``.polywheel-planned`` has a script that writes a file for ``polywheel ci collect --plan``.
     Raises ConfigError if GitLab would refuse the file for its size.
     """
@@ -154,6 +176,12 @@ def gitlab(plan: Plan, packs: Sequence[Pack]) -> str:
         for axis, values in axis_values(wheels[name] for name in pack.jobs).items():
             job["variables"][f"POLYWHEEL_AXIS_{axis}"] = values
         jobs[_job_name(str(entry["id"]))] = job
+    for number, labels in enumerate(find_test_runners(plan), 1):
+        jobs[f"polywheel-test-{number}"] = {
+            "extends": _GITLAB_TEST,
+            "tags": list(labels),
+            "variables": {"POLYWHEEL_TEST_RUNNER": " ".join(labels)},
+        }
     planned = {_GITLAB_PLANNED: {"script": [_write_gitlab_plan(packs)]}}
     size = ruby_size({**planned, **jobs})
     if size > GITLAB_MOST:

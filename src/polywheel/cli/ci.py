@@ -15,12 +15,8 @@ from polywheel.ci.generated_files import (
     generated_header,
     write,
 )
-from polywheel.ci.github import (
-    Workflow,
-    container_credentials,
-    find_test_runners,
-)
-from polywheel.ci.plan_formats import build_jobs
+from polywheel.ci.github import Workflow, container_credentials
+from polywheel.ci.plan_formats import build_jobs, find_test_runners
 from polywheel.ci.publication import (
     check_gitlab_publication,
     check_publication,

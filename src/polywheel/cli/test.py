@@ -66,8 +66,13 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(planned, tuple):
             plan = select(plan, Selection(jobs=planned))
         if options.test_runner is not None:
-            labels = tuple(options.test_runner.split())
-            ids = [job.id for job in plan.jobs if plan.settings_of(job).test_runner == labels]
+            words = options.test_runner.split()
+            ids = [
+                job.id
+                for job in plan.jobs
+                # A label may have spaces itself.
+                if words and " ".join(plan.settings_of(job).test_runner or ()).split() == words
+            ]
             if not ids:
                 say(f"no wheel of the plan has the test-runner {options.test_runner!r}")
                 return 0

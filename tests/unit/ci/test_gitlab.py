@@ -100,9 +100,12 @@ def test_without_a_cache_nothing_is_kept() -> None:
 
 
 def test_a_release_waits_for_the_sdist() -> None:
-    assert include(publish=True)["polywheel-publish"]["needs"] == ["polywheel-collect"]
+    assert include(publish=True)["polywheel-publish"]["dependencies"] == ["polywheel-collect"]
     document = include(publish=True, sdist=True, environment="release", expire_in="1 day")
-    assert document["polywheel-publish"]["needs"] == ["polywheel-collect", "polywheel-sdist"]
+    publish = document["polywheel-publish"]
+    assert publish["dependencies"] == ["polywheel-collect", "polywheel-sdist"]
+    assert publish["stage"] == ".post", "after the tests, too"
+    assert "needs" not in publish
     assert document["polywheel-publish"]["environment"] == "release"
     assert document["polywheel-sdist"]["artifacts"]["expire_in"] == "1 day"
 
