@@ -240,21 +240,16 @@ class Environments:
             waiting=lambda: self._notify("waiting for another run that creates an environment"),
             seconds=self._time_limit,
         ):
-            while True:
-                environment = None if self._fresh else _find(folder)
-                while environment is not None and not _is_sound(environment):
-                    self._notify(f"creating a damaged environment again: {environment.folder}")
-                    (environment.folder / _COMPLETE).unlink()
-                    environment = _find(folder)
-                if environment is None:
-                    environment = self._create_in_free_folder(folder, order)
-                with ExitStack() as uses:
-                    uses.enter_context(using(environment.folder))
-                    # Another process may have removed it from the cache meanwhile.
-                    record_use(environment.folder)
-                    if (environment.folder / _COMPLETE).exists():
-                        self._uses.enter_context(uses.pop_all())
-                        return environment
+            environment = None if self._fresh else _find(folder)
+            while environment is not None and not _is_sound(environment):
+                self._notify(f"creating a damaged environment again: {environment.folder}")
+                (environment.folder / _COMPLETE).unlink()
+                environment = _find(folder)
+            if environment is None:
+                environment = self._create_in_free_folder(folder, order)
+            self._uses.enter_context(using(environment.folder))
+            record_use(environment.folder)
+        return environment
 
     def _create_in_free_folder(self, usual: Path, order: _Order) -> Environment:
         # The installer inherits the lock. If it outlives a killed run, this run takes another folder
@@ -344,8 +339,9 @@ def _find(usual: Path) -> Environment | None:
 
 
 def environment_locks(folder: Path) -> tuple[Path, ...]:
-    """Return the locks of processes that create the environment in a folder."""
-    return folder.with_suffix(_LOCK), folder.with_suffix(_INSTALLING)
+    """Return the locks of processes that create the environment in a folder, or are about to use it."""
+    usual = folder.with_name(folder.name.partition("-")[0])
+    return usual.with_suffix(_LOCK), folder.with_suffix(_INSTALLING)
 
 
 def remove_lone_locks(folder: Path) -> None:

@@ -147,12 +147,21 @@ def test_what_a_run_uses_stays_even_beyond_the_limit(cache: Path) -> None:
     assert entries(cache) == []
 
 
-@pytest.mark.parametrize("suffix", [".lock", ".installing"])
-def test_an_environment_that_a_process_creates_is_in_use(suffix: str, cache: Path) -> None:
-    lock = cache / "builds" / f"{D20}{suffix}"
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        (f"{D20}.lock", [D20, f"{D20}-2"]),
+        (f"{D20}.installing", [D20]),
+        (f"{D20}-2.installing", [f"{D20}-2"]),
+    ],
+)
+def test_an_environment_that_a_process_creates_is_in_use(
+    name: str, used: list[str], cache: Path
+) -> None:
+    lock = cache / "builds" / name
     with lock_first_free([lock]):
         clear_cache()
-        assert entries(cache) == [f"builds/{D20}"]
+        assert entries(cache) == [f"builds/{environment}" for environment in used]
         assert lock.exists()
     clear_cache()
     assert_complete(cache)
@@ -161,7 +170,7 @@ def test_an_environment_that_a_process_creates_is_in_use(suffix: str, cache: Pat
 def test_nothing_is_left_of_an_environment(cache: Path) -> None:
     folder = cache / "builds"
     for name in (D20, f"{D20}-2", "f" * 20):
-        (folder / f"{name}.lock").touch()
+        (folder / f"{name.partition('-')[0]}.lock").touch()
         (folder / f"{name}.installing").touch()
         for suffix in (".users", ".commands"):
             # A killed process leaves its mark.
