@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from polywheel.audit import x86_64
 from polywheel.audit.audit import AuditOptions, audit_wheel
-from polywheel.audit.binaries import binary_members
+from polywheel.audit.binaries import binary_members, parse_binaries
 from polywheel.audit.pool import ExamineOptions, examine_files
 from support.binary_files import elf_file
 from support.commands import polywheel
@@ -251,6 +252,15 @@ def test_a_file_that_ends_its_process_does_not_hide_the_others(
     assert "the process ended with exit code 3" in crashed.findings[0].what
     assert "it is cut short" in truncated.findings[0].what
     assert whole.findings == ()
+
+
+def test_processes_decode_parts_of_one_file() -> None:
+    one = b"\xe8\x02\x00\x00\x00\xc3\x90\xc5\xf5\xfe\xc2\x0f\xa2\xc3"  # call, vpaddd, cpuid
+    functions = {f"f{n}": (n * len(one), len(one)) for n in range(64)}
+    (binary,) = parse_binaries(elf_file(one * 64, functions=functions), "a.so")
+    whole = x86_64.decode(binary)
+    assert x86_64.decode(binary, processes=2, part_bytes=64) == whole
+    assert len(whole.functions) == 128
 
 
 def test_options_of_the_api(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ lief reads the files. They come from strangers, so :func:`parse_binaries` should
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -248,5 +249,11 @@ def is_in(address: int, sections: Iterable[Section]) -> bool:
 
 def sorted_starts(starts: Iterable[int], sections: Iterable[Section]) -> tuple[int, ...]:
     """Return addresses, sorted, that are in the code."""
-    code = [section for section in sections if section.executable]
-    return tuple(address for address in sorted(set(starts)) if is_in(address, code))
+    ordered = sorted(set(starts))
+    inside: set[int] = set()
+    for section in sections:
+        if section.executable:
+            first = bisect_left(ordered, section.address)
+            last = bisect_left(ordered, section.address + len(section.content))
+            inside.update(ordered[first:last])
+    return tuple(sorted(inside))

@@ -47,7 +47,8 @@ def parse(lief: ModuleType, content: bytes, file: str) -> Binary:
     sections = tuple(_sections(lief, elf, content, file))
     pointers, imports, resolvers = _relocations(elf, machine)
     symbols = [Symbol("", address, 0, is_ifunc=True) for address in resolvers]
-    symbols += _symbols(lief, elf)
+    named_functions, objects = _symbols(lief, elf)
+    symbols += named_functions
     arrays = [section for section in sections if section.name in _STARTUP]
     entry_points = [section.address for section in sections if section.name in {".init", ".fini"}]
     entry_points += [
@@ -68,7 +69,7 @@ def parse(lief: ModuleType, content: bytes, file: str) -> Binary:
         symbols=sorted_symbols(symbols),
         starts=sorted_starts((start for start, _ in functions), sections),
         ends=sorted_starts((start + size for start, size in functions if size), sections),
-        objects=sorted_symbols(_objects(lief, elf)),
+        objects=sorted_symbols(objects),
         entry_points=tuple(entry_points),
         libraries=tuple(map(text, elf.libraries)),
         pointers=pointers,
@@ -76,33 +77,34 @@ def parse(lief: ModuleType, content: bytes, file: str) -> Binary:
     )
 
 
-def _symbols(lief: ModuleType, elf: lief.ELF.Binary) -> Iterator[Symbol]:
-    """The functions of the file."""
-    kinds = lief.ELF.Symbol.TYPE
-    for symbol, is_exported in _defined(lief, elf):
-        if symbol.type in {kinds.FUNC, kinds.GNU_IFUNC}:
-            is_ifunc = symbol.type == kinds.GNU_IFUNC
-            yield Symbol(text(symbol.name), symbol.value, symbol.size, is_ifunc, is_exported)
-
-
-def _objects(lief: ModuleType, elf: lief.ELF.Binary) -> Iterator[Symbol]:
-    """The variables of the file."""
-    for symbol, is_exported in _defined(lief, elf):
-        if symbol.type == lief.ELF.Symbol.TYPE.OBJECT and symbol.size:
-            yield Symbol(text(symbol.name), symbol.value, symbol.size, is_exported=is_exported)
-
-
-def _defined(lief: ModuleType, elf: lief.ELF.Binary) -> Iterator[tuple[lief.ELF.Symbol, bool]]:
-    """The symbols of both tables with an address, and whether they are exported."""
-    shared = {lief.ELF.Symbol.VISIBILITY.DEFAULT, lief.ELF.Symbol.VISIBILITY.PROTECTED}
+def _symbols(lief: ModuleType, elf: lief.ELF.Binary) -> tuple[list[Symbol], list[Symbol]]:
+    """The functions and the variables of the file: the symbols of both tables with an address."""
+    functions: list[Symbol] = []
+    variables: list[Symbol] = []
+    kinds, visibilities = lief.ELF.Symbol.TYPE, lief.ELF.Symbol.VISIBILITY
+    func, ifunc, variable = kinds.FUNC, kinds.GNU_IFUNC, kinds.OBJECT
+    default, protected = visibilities.DEFAULT, visibilities.PROTECTED
     strong = lief.ELF.Symbol.BINDING.GLOBAL
     for table, is_dynamic in ((elf.dynamic_symbols, True), (elf.symtab_symbols, False)):
         for symbol in table:
-            if symbol.value and symbol.shndx:
-                is_exported = (
-                    is_dynamic and symbol.binding == strong and symbol.visibility in shared
-                )
-                yield symbol, is_exported
+            address = symbol.value
+            if not address or not symbol.shndx:
+                continue
+            kind, size = symbol.type, symbol.size
+            is_function = kind in (func, ifunc)  # their hashes are slow
+            if not is_function and not (size and kind == variable):
+                continue
+            is_exported = (
+                is_dynamic
+                and symbol.binding == strong
+                and symbol.visibility in (default, protected)
+            )
+            name = text(symbol.name)
+            if is_function:
+                functions.append(Symbol(name, address, size, kind == ifunc, is_exported))
+            else:
+                variables.append(Symbol(name, address, size, is_exported=is_exported))
+    return functions, variables
 
 
 def _relocations(

@@ -1,7 +1,7 @@
 """Examine files of a wheel: run as a child process by :mod:`polywheel.audit.pool`.
 
 The argument is a folder with ``request.json``: ``wheel``, ``files`` (names of members), ``properties`` (of the label),
-and ``allow`` (patterns). The report of file N is ``N.json``, see :class:`FileReport`, and is complete or missing. ``current``
+``allow`` (patterns), and ``processes`` (how many may decode one file). The report of file N is ``N.json``, see :class:`FileReport`, and is complete or missing. ``current``
 has the number of the file that is being examined.
 """
 
@@ -91,13 +91,18 @@ def unreadable(file: str, what: str, hint: str | None = None) -> FileReport:
 
 
 def examine_file(
-    wheel: Path, file: str, properties: Iterable[VariantProperty], allowed: Iterable[str]
+    wheel: Path,
+    file: str,
+    properties: Iterable[VariantProperty],
+    allowed: Iterable[str],
+    *,
+    processes: int = 1,
 ) -> FileReport:
     """Examine a member of a wheel. Raises ConfigError if a package is missing."""
     content = read_member(wheel, file)
     report = FileReport(file=file)
     for binary in parse_binaries(content, file):
-        report = _with_binary(report, binary, tuple(properties), tuple(allowed))
+        report = _with_binary(report, binary, tuple(properties), tuple(allowed), processes)
     return report
 
 
@@ -106,6 +111,7 @@ def _with_binary(
     binary: Binary,
     properties: tuple[VariantProperty, ...],
     allowed: tuple[str, ...],
+    processes: int,
 ) -> FileReport:
     code = read_device_code(binary.sections)
     known = report.device_code
@@ -124,7 +130,8 @@ def _with_binary(
         return report
     if binary.machine not in _CHECKED:
         return replace(report, unchecked_machines=(*report.unchecked_machines, binary.machine))
-    check = check_instructions(binary, admitted_extensions(binary.machine, properties), allowed)
+    admitted = admitted_extensions(binary.machine, properties)
+    check = check_instructions(binary, admitted, allowed, processes=processes)
     return replace(
         report,
         findings=(*report.findings, *check.findings),
@@ -144,7 +151,9 @@ def main() -> None:
         (folder / "current").write_text(str(number), encoding="ascii")
         _limit_memory(size)
         try:
-            report = examine_file(wheel, file, properties, request["allow"])
+            report = examine_file(
+                wheel, file, properties, request["allow"], processes=request["processes"]
+            )
         except PolywheelError as error:
             report = unreadable(file, error.problems[0].what, error.problems[0].hint)
         except MemoryError:

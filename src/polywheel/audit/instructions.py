@@ -56,11 +56,14 @@ class InstructionCheck:
 
 
 def check_instructions(
-    binary: Binary, admitted: Admitted, allowed: Iterable[str] = ()
+    binary: Binary, admitted: Admitted, allowed: Iterable[str] = (), *, processes: int = 1
 ) -> InstructionCheck:
-    """Check the code of a file. ``admitted`` is for its machine. Raises ConfigError without the decoder."""
+    """Check the code of a file, in several processes if it is large.
+
+    ``admitted`` is for its machine. Raises ConfigError without the decoder.
+    """
     size = sum(len(section.content) for section in binary.code)
-    code = x86_64.decode(binary)
+    code = x86_64.decode(binary, processes=processes)
     used = frozenset(
         name for function in code.functions for use in function.uses for name in use.extensions
     )

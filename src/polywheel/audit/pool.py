@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from threading import Event
 
@@ -40,7 +41,7 @@ class ExamineOptions:
     """Patterns of the settings, see :class:`~polywheel.audit.instructions.AllowedUse`."""
 
     processes: int | None = None
-    """How many run at a time; by default, one for each processor."""
+    """How many run at a time; by default, one for each processor. Some start others for parts of large files."""
 
 
 def examine_files(
@@ -48,13 +49,22 @@ def examine_files(
 ) -> tuple[FileReport, ...]:
     """Examine members of a wheel, and return their reports, in order. Raises WheelError."""
     sized = [member for member in members if member.size <= LARGEST]
-    batches = _batches(sized, options.processes or cpu_count())
+    processes = options.processes or cpu_count()
+    batches = _batches(sized, processes)
+    total = _size(sized) or 1
     what = "the files can't be examined"
     with os_error_as(WheelError, what, at=wheel), ThreadPoolExecutor(len(batches) or 1) as threads:
         reports = {
             report.file: report
             for batch in threads.map(
-                lambda batch: _examine_batch(wheel.absolute(), batch, options, stop), batches
+                lambda batch: _examine_batch(
+                    wheel.absolute(),
+                    batch,
+                    # A batch with one large file gets more processes than the others.
+                    replace(options, processes=ceil(processes * _size(batch) / total) or 1),
+                    stop,
+                ),
+                batches,
             )
             for report in batch
         }
@@ -78,6 +88,10 @@ def _batches(members: Iterable[BinaryMember], processes: int) -> list[list[Binar
             batches[number].append(member)
             sizes[number] += member.size
     return batches
+
+
+def _size(members: Iterable[BinaryMember]) -> int:
+    return sum(member.size for member in members)
 
 
 def _examine_batch(
@@ -105,9 +119,10 @@ def _run(
                 (prop.namespace, prop.feature, prop.value) for prop in options.properties
             ],
             "allow": options.allow,
+            "processes": options.processes,
         }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        seconds = _SECONDS + _SECONDS_PER_MB * sum(member.size for member in members) / 1e6
+        seconds = _SECONDS + _SECONDS_PER_MB * _size(members) / 1e6
         log = folder / "log.txt"
         child = run_child(
             [sys.executable, "-I", "-m", "polywheel.audit.examine", str(folder)],

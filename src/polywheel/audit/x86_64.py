@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from polywheel.audit.binaries import Binary, Format, Section
 from polywheel.audit.code import Code, Function, Use, code_of
+from polywheel.audit.parts import map_parts, split
 from polywheel.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -128,11 +129,14 @@ def _load_iced() -> _Iced:
     return _Iced()
 
 
-def decode(binary: Binary) -> Code:
-    """Decode the code of a file. Raises ConfigError if iced-x86 is missing."""
+def decode(binary: Binary, *, processes: int = 1, part_bytes: int = 4_000_000) -> Code:
+    """Decode the code of a file. Raises ConfigError if iced-x86 is missing.
+
+    ``processes`` decode parts of the code that have ``part_bytes``.
+    """
     functions: list[Function] = []
     for section in binary.code:
-        functions += _Sweep(binary, section).functions()
+        functions += _Sweep(binary, section, processes, part_bytes).functions()
     return code_of(functions)
 
 
@@ -150,8 +154,9 @@ def instruction_text(binary: Binary, address: int) -> str:
 class _Sweep:
     """The functions of one section."""
 
-    def __init__(self, binary: Binary, section: Section) -> None:
-        self._iced = _load_iced()
+    def __init__(self, binary: Binary, section: Section, processes: int, part_bytes: int) -> None:
+        _load_iced()
+        self._processes, self._part_bytes = processes, part_bytes
         self._content = section.content
         self._first, self._last = section.address, section.address + len(section.content)
         known = (*binary.starts, *binary.pointers.values())
@@ -168,51 +173,115 @@ class _Sweep:
 
         What only follows a function, or is only read, may be data: its instructions do not count.
         """
-        functions: dict[tuple[int, int], Function] = {}
+        functions: dict[int, Function] = {}
         for _ in range(3):
             ordered = sorted(self._starts)
-            ranges = list(zip(ordered, [*ordered[1:], self._last], strict=True))
-            functions = {
-                limits: functions.get(limits) or self._function(*limits) for limits in ranges
-            }
+            ends = [*ordered[1:], self._last]
+            new = [
+                (start, end)
+                for start, end in zip(ordered, ends, strict=True)
+                if start not in functions or functions[start].end != end
+            ]
+            for function in self._decode(new):
+                functions[function.start] = function
             if self._targets <= self._starts:
                 break
             self._starts |= self._targets
         for function in functions.values():
-            yield function if function.start in self._certain else replace(function, uses=())
+            is_certain = not function.uses or function.start in self._certain
+            yield function if is_certain else replace(function, uses=())
 
-    def _function(self, start: int, end: int) -> Function:
-        content = bytes(self._content[start - self._first : end - self._first])
-        scan = _scan(self._iced, content, start)
-        uses, references = scan.uses, scan.places | scan.targets
-        self._targets.update(filter(self._is_inside, references))
-        # Functions without saved registers are not in the tables of PE files.
-        self._certain.update(
-            filter(self._is_inside, scan.targets if self._has_all_starts else references)
-        )
-        if scan.last is not None and self._continues(scan.last):
-            references.add(end)
-            self._certain.add(end)
+    def _decode(self, limits: list[tuple[int, int]]) -> Iterator[Function]:
+        """Decode functions, and remember where other functions start."""
+        ranges = list(split(limits, lambda limit: limit[1] - limit[0], self._part_bytes))
+        parts = (_Part(part, self._content_of(part)) for part in ranges)
+        decoded = map_parts(_decode_part, parts, len(ranges), self._processes)
+        for part, result in zip(ranges, decoded, strict=True):
+            inside = set(filter(self._is_inside, result.references))
+            self._targets |= inside
+            # Functions without saved registers are not in the tables of PE files.
+            self._certain |= inside.intersection(result.targets) if self._has_all_starts else inside
+            at = 0
+            for number, (start, end) in enumerate(part):
+                size = result.sizes[number]
+                yield Function(
+                    start,
+                    end,
+                    result.uses.get(number, ()),
+                    result.references[at : at + size] if size else _NOTHING,
+                    number in result.asks_cpu,
+                )
+                at += size
+
+    def _content_of(self, limits: list[tuple[int, int]]) -> bytes:
+        first = self._first
+        return b"".join([self._content[start - first : end - first] for start, end in limits])
+
+
+_NOTHING = array("Q")
+"""The references of all functions that have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some functions, for another process."""
+
+    limits: list[tuple[int, int]]
+    content: bytes
+    """Their code, one after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DecodedPart:
+    """The functions of a part, by number. Millions of them fit into memory, and are quick to pickle."""
+
+    references: array[int] = field(default_factory=lambda: array("Q"))
+    """Those of all functions, one after another."""
+
+    sizes: array[int] = field(default_factory=lambda: array("L"))
+    """The number of references of each function."""
+
+    targets: set[int] = field(default_factory=set)
+    """The references of all functions at which other functions start."""
+
+    uses: dict[int, tuple[Use, ...]] = field(default_factory=dict)
+    asks_cpu: set[int] = field(default_factory=set)
+
+
+def _decode_part(part: _Part) -> _DecodedPart:
+    iced, decoded, at = _load_iced(), _DecodedPart(), 0
+    extensions = iced.extensions
+    for number, (start, end) in enumerate(part.limits):
+        content = part.content[at : at + end - start]
+        at += end - start
+        scan = _scan(iced, content, start)
+        uses, targets = scan.uses, scan.targets
+        if scan.last is not None and _continues(iced, scan.last):
+            targets.add(end)
+        references = scan.places | targets
+        decoded.references.extend(references)
+        decoded.sizes.append(len(references))
+        decoded.targets.update(targets)
         if uses and (scan.has_nonsense or sum(use[0] for use in uses.values()) <= _FEW):
-            uses = _plausible(self._iced, content, start)
-        extensions = self._iced.extensions
-        return Function(
-            start,
-            end,
-            tuple(Use(extensions[code], count, offset) for code, (count, offset) in uses.items()),
-            array("Q", references),
-            scan.asks_cpu,
-        )
+            uses = _plausible(iced, content, start)
+        if uses:
+            decoded.uses[number] = tuple(
+                Use(extensions[code], count, offset) for code, (count, offset) in uses.items()
+            )
+        if scan.asks_cpu:
+            decoded.asks_cpu.add(number)
+    return decoded
 
-    def _continues(self, last: Instruction) -> bool:
-        """Whether a function continues in the next one, after this instruction.
 
-        A call at the end does not return, and instructions without effect are padding.
-        """
-        flows, flow = self._iced.flows, last.flow_control
-        return flow == flows.CONDITIONAL_BRANCH or (
-            flow == flows.NEXT and not last.is_invalid and not last.op_code().is_nop
-        )
+def _continues(iced: _Iced, last: Instruction) -> bool:
+    """Whether a function continues in the next one, after this instruction.
+
+    A call at the end does not return, and instructions without effect are padding.
+    """
+    flows, flow = iced.flows, last.flow_control
+    return flow == flows.CONDITIONAL_BRANCH or (
+        flow == flows.NEXT and not last.is_invalid and not last.op_code().is_nop
+    )
 
 
 @dataclass(slots=True)
@@ -233,7 +302,7 @@ class _Scan:
     has_nonsense: bool = False
 
 
-def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901 -- runs for every instruction
+def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901, PLR0912 -- runs for every instruction
     """Decode a function."""
     kinds, end = iced.kinds, start + len(content)
     scan = _Scan({}, set(), set())
@@ -242,11 +311,17 @@ def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901 -- ru
     for instruction in iced.decoder(64, content, ip=start):
         code = instruction.code
         kind = kinds[code]
-        if kind == _UNKNOWN:
-            kind = iced.classify(instruction)
+        if kind == _MEMORY:  # most instructions
+            if instruction.is_ip_rel_memory_operand:
+                refer(instruction.ip_rel_memory_address)
+            continue
         if kind == _PLAIN:
             continue
+        if kind == _UNKNOWN:
+            kind = iced.classify(instruction)
         if kind <= _CALL:
+            if kind == _PLAIN:
+                continue
             target = instruction.near_branch_target
             if kind == _CALL or not start <= target < end:
                 scan.targets.add(target)

@@ -143,3 +143,19 @@ def test_the_message_without_iced(monkeypatch: pytest.MonkeyPatch) -> None:
     (binary,) = parse_binaries(elf_file(), "a.so")
     with pytest.raises(ConfigError, match=r"needs the package iced-x86\n.*polywheel\[audit\]"):
         x86_64.decode(binary)
+
+
+@pytest.mark.parametrize("part_bytes", [1, 8, 20])
+def test_parts_of_a_file_have_the_functions_of_the_whole_file(part_bytes: int) -> None:
+    call = b"\xe8\x0b\x00\x00\x00"  # to offset 16
+    codes = (call.ljust(16, b"\x90"), VPADDD + RET + POPCNT, CPUID, LZCNT + b"\x74\xf0", RET)
+    functions: dict[str, tuple[int, int]] = {}
+    for number, code in enumerate(codes):
+        functions[f"f{number}"] = (sum(map(len, codes[:number])), len(code))
+    functions["f1"] = (16, len(VPADDD))  # then, its end is the start of what may be data
+    (binary,) = parse_binaries(elf_file(b"".join(codes), functions=functions), "a.so")
+    whole = x86_64.decode(binary)
+    assert x86_64.decode(binary, part_bytes=part_bytes) == whole
+    assert any(function.references for function in whole.functions)
+    assert any(function.uses for function in whole.functions)
+    assert any(function.asks_cpu for function in whole.functions)
