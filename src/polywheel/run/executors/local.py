@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,18 +33,14 @@ from polywheel.run.compiler_cache import (
 )
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
+from polywheel.run.executors.wheel_checks import WheelChecks
 from polywheel.run.fingerprint import ToolVersions, job_key
-from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
     CacheUse,
     ExistingWheels,
     Outcome,
     Wheel,
-    WheelTestResult,
-    WheelTestState,
     merge_messages,
-    with_audit_errors,
-    with_tests,
 )
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
@@ -121,7 +116,15 @@ class LocalExecutor:
         messages: list[Message] = []
         cache_uses: list[CacheUse | None] = []
         opened = ExitStack()
-        checks = _Checks(self, build, opened)
+        checks = WheelChecks(
+            build=build,
+            interpreter=self.interpreters[build.python],
+            source=self.run.source,
+            publisher=self.publisher,
+            auditor=self.auditor,
+            tester=self.tester,
+            opened=opened,
+        )
 
         def build_wheels(wheels: list[Wheel]) -> float:
             self.before_all.run(build.settings, self.run.time_limit(build))
@@ -151,12 +154,9 @@ class LocalExecutor:
 
         with opened:
             outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
-        failed = self.publisher.out / FAILED_WHEELS
-        outcome = with_audit_errors(outcome, checks.audit_errors, failed)
-        outcome = with_tests(outcome, checks.results)
         messages.extend(checks.messages)
         return replace(
-            outcome,
+            checks.add_to(outcome),
             messages=merge_messages(messages),
             compiler_cache=total_use(cache_uses),
         )
@@ -178,7 +178,7 @@ class LocalExecutor:
         missing: Sequence[Job],
         context: StepContext,
         wheels: list[Wheel],
-        checks: _Checks,
+        checks: WheelChecks,
     ) -> float:
         """Append the wheels of the missing jobs to ``wheels``.
 
@@ -313,119 +313,6 @@ class LocalExecutor:
             tools=self.tools.of(build.settings),
             build_settings=build.settings,
         )
-
-
-class _Checks:
-    """The audits and the tests of the wheels of one build, before they are published."""
-
-    def __init__(self, executor: LocalExecutor, build: Build, opened: ExitStack) -> None:
-        """``opened`` is closed after the build: it has the copy of the source for the tests."""
-        self._opened = opened
-        self._source = executor.run.source
-        self._project: Path | None = None
-        self._tester = executor.tester
-        self._auditor = executor.auditor
-        self.messages: list[Message] = []
-        self.audit_errors: list[str] = []
-        self._publisher = executor.publisher
-        self._journal = executor.run.journal
-        self._build = build
-        self._interpreter = executor.interpreters[build.python]
-        self._earlier: dict[object, WheelTestResult] = {}
-        self.results: list[WheelTestResult] = []
-
-    def _test(self, job: Job, wheel: Path) -> WheelTestResult | None:
-        if self._tester is None or not self._tester.key(job):
-            return None
-        if self._project is None:
-            # An sdist may lack the tests.
-            folder = self._opened.enter_context(temporary_folder())
-            self._project = folder / "source"
-            self._source.copy_to(self._project)
-        result = self._tester.test(
-            job,
-            self._build,
-            wheel,
-            interpreter=self._interpreter,
-            source=self._project,
-            earlier=self._earlier,
-        )
-        if result is not None:
-            if result.state == WheelTestState.FAILED and wheel.exists():
-                result = replace(result, wheel=self._publisher.path_of_failed(wheel.name))
-            self.results.append(result)
-        return result
-
-    def publish(
-        self,
-        job: Job,
-        path: Path,
-        key: str,
-        seconds: float,
-        *,
-        setup: str,
-        wheels: list[Wheel],
-    ) -> None:
-        """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless it fails."""
-        self._publisher.check(job, path)
-        if self._auditor is not None:
-            audit = self._auditor.audit(job.id, path)
-            self.messages.extend(audit.messages)
-            if audit.error:
-                self.audit_errors.append(audit.error)
-                self._publisher.set_aside(path)
-                return
-        test = self._test(job, path)
-        if test is not None and test.changed_wheel:
-            self._publisher.set_aside(path, test)
-            return
-        test_key = self._tester.key(job) if self._tester is not None else ""
-        wheel = self._publisher.publish(
-            job, path, key, seconds, setup=setup, test=test, test_key=test_key
-        )
-        if test is None or test.state != WheelTestState.FAILED:
-            wheels.append(wheel)
-
-    def test_existing(self, jobs: Iterable[Job], wheels: list[Wheel]) -> None:
-        """Test wheels that are in the output directory. Those that fail are removed from ``wheels``."""
-        for job in jobs:
-            wheel = next(wheel for wheel in wheels if wheel.job == job.id)
-            result = self._test(job, self._publisher.out / wheel.file)
-            if result is None or self._tester is None:
-                continue
-            if result.changed_wheel:
-                self._publisher.set_aside(self._publisher.out / wheel.file, result)
-            else:
-                self._publisher.record_test(job, result, self._tester.key(job))
-            if result.state == WheelTestState.FAILED:
-                wheels.remove(wheel)
-
-    def test_failed(
-        self,
-        jobs: Sequence[Job],
-        key_of: Callable[[Job], str],
-        wheels: list[Wheel],
-    ) -> Sequence[Job]:
-        """Test wheels again whose test failed in an earlier run. Return the other jobs."""
-        others = []
-        for job in jobs:
-            key = key_of(job)
-            path, entry = self._journal.failed(job.id, key), self._journal.entry(job.id)
-            if path is None or entry is None:
-                others.append(job)
-                continue
-            with temporary_folder(self._publisher.out) as folder:
-                again = folder / path.name
-                shutil.copyfile(path, again)
-                self.publish(
-                    job,
-                    again,
-                    key,
-                    entry.seconds,
-                    setup=entry.setup,
-                    wheels=wheels,
-                )
-        return others
 
 
 def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, str]]:
