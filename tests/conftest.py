@@ -44,7 +44,11 @@ def action_script(root: Path) -> ModuleType:
 @pytest.fixture(autouse=True, scope="session")
 def _environment() -> None:
     """Tools of the test environment first, downloads kept in the checkout, no flags from outside."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    # Each build asks CMake for its version. In the folder of scripts, it is a script that takes longer.
+    cmake = importlib.util.find_spec("cmake")
+    folders = [Path(cmake.origin).parent / "data" / "bin"] if cmake and cmake.origin else []
+    paths = [str(folder) for folder in (*folders, Path(sys.executable).parent)]
+    os.environ["PATH"] = os.pathsep.join([*paths, os.environ["PATH"]])
     os.environ["PIP_CACHE_DIR"] = str(ROOT / ".cache" / "pip")
     os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
     for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):

@@ -56,7 +56,7 @@ with open(os.path.join(os.environ["DEMO_FOLDER"], "daemons"), "a") as file:
 def test_nobody_waits_for_a_daemon_that_a_build_has_started(tmp_path: Path, daemons: Path) -> None:
     """As the server of sccache. It inherits all that the hook has open."""
     source = project(tmp_path / "demo", "v1", hook=DAEMON)
-    builds = Builds(source, tmp_path / "out", patience=240)
+    builds = Builds(source, tmp_path / "out", patience=240, own_process=True)
     builds()
     (source / "changed.txt").touch()
     began = time.monotonic()
@@ -87,10 +87,11 @@ if not (place / "go on").exists():
     pathlib.Path("mine").touch()
     while not (place / "go on").exists():
         time.sleep(0.02)
-    (place / "still there").write_text(str(pathlib.Path("mine").exists()))
+    (place / "still there.part").write_text(str(pathlib.Path("mine").exists()))
+    (place / "still there.part").rename(place / "still there")
 """,
     )
-    builds = Builds(source, tmp_path / "out", patience=240)
+    builds = Builds(source, tmp_path / "out", patience=240, own_process=True)
     with builds.start() as running:
         while not (tmp_path / "places").exists():
             assert running.poll() is None
@@ -133,7 +134,7 @@ if not (place / "killed").exists():
     time.sleep(120)
 """,
     )
-    builds = Builds(source, tmp_path / "out", patience=240)
+    builds = Builds(source, tmp_path / "out", patience=240, own_process=True)
     with builds.start() as running:
         while not (tmp_path / "begun compiling").exists():
             assert running.poll() is None
@@ -155,7 +156,7 @@ def test_a_pipe_that_has_the_name_of_a_wheel_holds_up_nothing(tmp_path: Path) ->
     if sys.platform == "win32":
         pytest.skip("uses what Windows does not have")
     source = demo(tmp_path / "demo", "v1", "v2")
-    builds = Builds(source, tmp_path / "out", patience=240)
+    builds = Builds(source, tmp_path / "out", patience=240, own_process=True)
     builds.out.mkdir()
     name = builds.out / "demo-1.0-py3-none-any-v1.whl"
     os.mkfifo(name)
@@ -181,7 +182,7 @@ os.kill(worker, 9)
 time.sleep(60)
 """,
     )
-    said = Builds(source, tmp_path / "out", patience=240)(code=1)
+    said = Builds(source, tmp_path / "out", patience=240, own_process=True)(code=1)
     assert said.report["builds"][0]["error"] == "the worker was killed by signal 9"
 
 

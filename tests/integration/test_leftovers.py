@@ -56,7 +56,7 @@ def test_nothing_is_left_of_builds_that_were_killed_once_another_one_has_run(
     monkeypatch.setattr(build_command, "CACHE", cache)
     source = demo(tmp_path / "demo", "v1", "v2")
     env = {"TMPDIR": str(temporary), "DEMO_SECONDS": "120"}
-    builds = Builds(source, tmp_path / "out", env, patience=240)
+    builds = Builds(source, tmp_path / "out", env, patience=240, own_process=True)
     for _ in range(2):
         with builds.start() as process:
             before = len(builds.begun)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.commands import call_main
 from support.projects import HERE, ROOT
 
 # Each process of pytest-xdist has its own: the leftovers of a test are removed.
@@ -23,12 +24,19 @@ JOURNAL = ".polywheel-journal.jsonl"
 
 
 def workplaces() -> Iterator[None]:
-    """The body of a fixture: remove the copies of sources that tests left in the cache."""
-    places = [CACHE / name for name in ("work", "snapshots", "served")]
+    """The body of a fixture: remove the copies of sources that tests left in the cache.
+
+    The last copies of polywheel stay: each takes a second to write and to compile.
+    """
+    places = [CACHE / name for name in ("work", "snapshots")]
     before = {path for place in places if place.is_dir() for path in place.iterdir()}
     yield
     for place in places:
         for path in set(place.iterdir() if place.is_dir() else ()) - before:
+            shutil.rmtree(path, ignore_errors=True)
+    if (CACHE / "served").is_dir():
+        copies = sorted((CACHE / "served").iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in copies[:-3]:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -66,7 +74,9 @@ class Builds:
     out: Path
     env: dict[str, str] = field(default_factory=dict)
     patience: float = 120
-    """Seconds after which a run counts as hanging."""
+    """Seconds after which a run in a process of its own counts as hanging."""
+    own_process: bool = False
+    """Whether each run starts a process. Otherwise, only those of ``start`` do."""
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "polywheel", "build", str(self.source)]
@@ -78,17 +88,17 @@ class Builds:
     def report(self) -> Path:
         return self.source.with_name(f"{self.out.name}-report.json")
 
+    @property
+    def _variables(self) -> dict[str, str]:
+        folders = {"POLYWHEEL_CACHE_DIR": str(CACHE), "DEMO_FOLDER": str(self.source.parent)}
+        return folders | self.env
+
     def start(self, *options: str, **more: Any) -> subprocess.Popen[str]:
         self.report.unlink(missing_ok=True)
         return subprocess.Popen(
             self.command(*options),
             cwd=self.source.parent,
-            env={
-                **os.environ,
-                "POLYWHEEL_CACHE_DIR": str(CACHE),
-                "DEMO_FOLDER": str(self.source.parent),
-                **self.env,
-            },
+            env={**os.environ, **self._variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,7 +108,12 @@ class Builds:
 
     def __call__(self, *options: str, code: int = 0, **more: Any) -> Run:
         """Run it. Fail if it ends with another exit code, or with a traceback."""
-        return self.ended(self.start(*options, **more), code=code)
+        if self.own_process or more:
+            return self.ended(self.start(*options, **more), code=code)
+        self.report.unlink(missing_ok=True)
+        _, _, _, *arguments = self.command(*options)
+        ended, out, err, _ = call_main(arguments, cwd=self.source.parent, env=self._variables)
+        return self._result(ended, out, err, code)
 
     def ended(self, running: subprocess.Popen[str], *, code: int = 0) -> Run:
         try:
@@ -107,9 +122,12 @@ class Builds:
             running.send_signal(signal.SIGABRT)
             out, err = running.communicate()
             raise AssertionError(f"it does not end:\n{out}\n{err}") from None
+        return self._result(running.returncode, out, err, code)
+
+    def _result(self, ended: int, out: str, err: str, code: int) -> Run:
         # Tracebacks of backends are in the logs; their last lines are shown with a prefix.
         assert "\nTraceback" not in f"\n{err}", err
-        assert running.returncode == code, f"{running.returncode}:\n{out}\n{err}"
+        assert ended == code, f"{ended}:\n{out}\n{err}"
         report = json.loads(self.report.read_text("utf-8")) if self.report.exists() else {}
         return Run(out, err, report)
 
