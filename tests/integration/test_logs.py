@@ -82,30 +82,45 @@ def test_a_log_that_the_command_replaces_is_still_bounded(
     assert sizes[-1] < 100_000
 
 
-def test_it_is_bounded_while_it_is_written(tmp_path: Path) -> None:
+def test_it_is_bounded_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by one that does not stop when it is asked to."""
-    log = tmp_path / "log"
-    sizes = []
-    code = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "while True:\n"
-        "    print('x' * 999, flush=True)\n"
-        "    time.sleep(0.001)\n"
-    )
-    if sys.platform == "win32":
-        code = code.replace("signal.SIG_IGN", "signal.SIG_DFL")
+    log, stop = tmp_path / "log", Event()
+    code = """
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for file in ("running", "asked to stop"):
+    for _ in range(3):
+        while os.fstat(1).st_size < 150_000:
+            print("x" * 999, flush=True)
+        while os.fstat(1).st_size > 100_000:
+            time.sleep(0.01)
+    pathlib.Path(file).touch()
+    while file == "running" and not pathlib.Path("stopped").exists():
+        time.sleep(0.01)
+"""
     real = logs.Log.shorten
 
     def shorten(self: logs.Log) -> None:
-        sizes.append(self.path.stat().st_size)
+        if (tmp_path / "running").exists():
+            stop.set()
+            (tmp_path / "stopped").touch()
         real(self)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(logs.Log, "shorten", shorten)
-        run(code, log, seconds=1)
-    assert max(sizes) > 100_000, "nothing had to be left out"
-    assert max(sizes) < 500_000
+    monkeypatch.setattr(logs.Log, "shorten", shorten)
+    if sys.platform == "win32":
+        code = code.replace("signal.SIG_IGN", "signal.SIG_DFL")
+    result = run_child(
+        [sys.executable, "-c", code],
+        folder=tmp_path,
+        environment=os.environ,
+        log=log,
+        stop=stop,
+        seconds=120,
+        grace=120,
+    )
+    assert result.stopped
+    assert (tmp_path / "running").exists()
+    assert (tmp_path / "asked to stop").exists() or sys.platform == "win32"
     assert log.stat().st_size < 110_000
 
 

@@ -89,7 +89,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def is_there(process: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent (init) does not."""
-    for _ in range(100):
+    until = time.monotonic() + SOON
+    while time.monotonic() < until:  # the system may take a moment to end it, and init to reap it
         try:
             status = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
             if status.rpartition(")")[2].split()[0] == "Z":
@@ -101,7 +102,7 @@ def is_there(process: int) -> bool:
                 os.kill(process, 0)
             except ProcessLookupError:
                 return False
-        time.sleep(0.02)  # init may take a moment
+        time.sleep(0.02)
     return True
 
 
@@ -280,8 +281,11 @@ def test_what_it_started_ends_with_it(run: Run, ends: str) -> None:
     last = {"by itself": "", "badly": "sys.exit(1)"}.get(ends, "time.sleep(300)")
     if ends == "stopped":
         run.stop_when("grandchild")
-    run(LEAVES_A_CHILD + last, seconds=5 if ends == "late" else None)
-    assert (run.folder / "grandchild").exists()
+    for seconds in (1, 5, 60) if ends == "late" else (None,):
+        run(LEAVES_A_CHILD + last, seconds=seconds)
+        if (run.folder / "grandchild").exists():
+            return
+    pytest.fail("it was never reached")
 
 
 @posix
@@ -336,6 +340,6 @@ def test_one_that_can_not_be_asked_is_killed_at_once(
     monkeypatch.setattr(os, "killpg", killpg)
     run.stop_when("here")
     began = time.monotonic()
-    found = run("import pathlib, time; pathlib.Path('here').touch(); time.sleep(300)", grace=60)
+    found = run("import pathlib, time; pathlib.Path('here').touch(); time.sleep(300)", grace=200)
     assert found == ChildResult(code=-signal.SIGKILL, stopped=True)
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 150
