@@ -166,31 +166,40 @@ def test_every_extension_is_found_and_named(tmp_path: Path) -> None:
     assert set(INTRINSICS) <= set(entry["extensions"])
 
 
-@pytest.mark.parametrize(("level", "code"), [("v1", 0), ("v2", 4), ("v3", 4), ("v4", 4)])
-def test_code_for_a_level_is_beyond_those_below(tmp_path: Path, level: str, code: int) -> None:
-    march = "x86-64" if level == "v1" else f"x86-64-{level}"
-    content = compiled(tmp_path, LOOP, f"-march={march}", "-O3", "-mprefer-vector-width=512")
-    files = {"demo/_core.so": content}
-    entry = audited(tmp_path, files, code=code)
-    if code:
-        assert f"(level {level})" in " ".join(one["what"] for one in entry["findings"])
-    else:
-        assert entry["extensions"] == []
-        assert entry["findings"] == []
-    for number in range(int(level[1:]), 5):
-        admitted = audited(tmp_path, files, "--baseline", f"x86_64 :: level :: v{number}")
-        assert not errors(admitted)
+def test_code_for_a_level_is_beyond_those_below(tmp_path: Path) -> None:
+    flags = ("-O3", "-mprefer-vector-width=512")
+    marches = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+    files = {
+        f"demo/v{level}.so": compiled(tmp_path, LOOP, f"-march={march}", *flags)
+        for level, march in enumerate(marches, 1)
+    }
+    found = audited(tmp_path, files, code=4)["findings"]
+    for name in files:
+        texts = [one["what"] for one in found if one["file"] == name]
+        level = name.removeprefix("demo/").removesuffix(".so")
+        assert f"(level {level})" in " ".join(texts) or (level == "v1" and not texts)
+    for baseline in range(1, 5):
+        admitted = dict([*files.items()][:baseline])
+        entry = audited(tmp_path, admitted, "--baseline", f"x86_64 :: level :: v{baseline}")
+        assert not errors(entry)
+        if baseline == 1:
+            assert entry["extensions"] == []
+            assert entry["findings"] == []
 
 
 def test_code_that_is_chosen_at_run_time_is_noted(tmp_path: Path) -> None:
-    for code in (CLONES, ASKED):
-        for flags in ((), ("-s",)):
-            entry = audited(tmp_path, {"demo/_core.so": compiled(tmp_path, code, "-O3", *flags)})
-            (note,) = entry["findings"]
-            assert note["severity"] == "note"
-            assert "AVX2" in note["what"]
-            assert "AVX512F" in note["what"]
-            assert note["what"].endswith("chosen at run time")
+    files = {
+        f"demo/{name}{''.join(flags)}.so": compiled(tmp_path, code, "-O3", *flags)
+        for name, code in (("clones", CLONES), ("asked", ASKED))
+        for flags in ((), ("-s",))
+    }
+    notes = audited(tmp_path, files)["findings"]
+    assert sorted(note["file"] for note in notes) == sorted(files)
+    for note in notes:
+        assert note["severity"] == "note"
+        assert "AVX2" in note["what"]
+        assert "AVX512F" in note["what"]
+        assert note["what"].endswith("chosen at run time")
 
 
 def test_a_function_without_a_check_is_found_beside_those_with_one(tmp_path: Path) -> None:

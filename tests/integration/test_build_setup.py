@@ -85,7 +85,10 @@ def test_the_level_reaches_the_compiler_and_results_are_the_same(name: str, tmp_
 
 
 @pytest.mark.usefixtures("x86_64_gcc")
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name",
+    [one if one == "setuptools" else pytest.param(one, marks=pytest.mark.slow) for one in COMPILED],
+)
 def test_without_rules_the_providers_flags_are_used(name: str, tmp_path: Path) -> None:
     source = example(name, tmp_path)
     pyproject = source / "pyproject.toml"
@@ -116,7 +119,7 @@ def test_a_value_that_the_plugin_does_not_know_is_refused(tmp_path: Path) -> Non
     assert not list(source.rglob("*.whl"))
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_requires_are_installed_and_dependencies_written_for_that_variant_alone(
     installer: str, tmp_path: Path, isolated: dict[str, str]
 ) -> None:

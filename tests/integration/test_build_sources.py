@@ -210,8 +210,7 @@ plain = true
 """
 
 
-@pytest.mark.parametrize("tool", VERSIONED)
-@pytest.mark.parametrize("inside", ["", "python"])
+@pytest.mark.parametrize(("tool", "inside"), [("setuptools-scm", "python"), ("hatch-vcs", "")])
 def test_version_tools_find_the_version(tool: str, inside: str, tmp_path: Path) -> None:
     """As `python -m build` does in the checkout itself, at its root and in a part of it."""
     files = dict(VERSIONED[tool])
@@ -240,6 +239,7 @@ def test_version_tools_find_the_version(tool: str, inside: str, tmp_path: Path) 
     assert len(builds.wheels) == 3
 
 
+@pytest.mark.slow  # each command of Mercurial takes a second
 def test_a_checkout_of_mercurial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The version is found, what is ignored stays away, what is changed and new is there."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -342,7 +342,10 @@ def unmodified(name: str, into: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.usefixtures("x86_64_gcc")
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    "name",
+    [one if one == "setuptools" else pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS],
+)
 def test_zero_touch(name: str, tmp_path: Path) -> None:
     source, config = unmodified(name, tmp_path)
     assert "polywheel.backend" not in (source / "pyproject.toml").read_text(encoding="utf-8")

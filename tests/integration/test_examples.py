@@ -33,17 +33,13 @@ def test_an_isolated_build_makes_a_variant_wheel(
     name: str, tmp_path: Path, isolated: dict[str, str]
 ) -> None:
     source = example(name, tmp_path)
-    installer = "pip" if name in {"setuptools", "flit-core"} else "uv"
     label = LABELS[name][1]
-    run(
-        [
-            *(sys.executable, "-m", "build", "--wheel", "--installer", installer),
-            f"-Cvariant-label={label}",
-        ],
-        cwd=source,
-        env=isolated,
-    )
-    (path,) = (source / "dist").iterdir()
+    frontend = {
+        "setuptools": [sys.executable, "-m", "build", "--wheel", "--installer", "pip"],
+        "scikit-build-core": [sys.executable, "-m", "build", "--wheel", "--installer", "uv"],
+    }.get(name, ["uv", "build", "--wheel", "--python", sys.executable])
+    run([*frontend, f"-Cvariant-label={label}"], cwd=source, env=isolated)
+    (path,) = (source / "dist").glob("*.whl")
     wheel = read_wheel(path)
     assert path.name.endswith(f"-{label}.whl")
     assert wheel.metadata["Variant-Label"] == label

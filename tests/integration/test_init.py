@@ -85,7 +85,10 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("x86_64_gcc")
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name",
+    [one if one == "setuptools" else pytest.param(one, marks=pytest.mark.slow) for one in COMPILED],
+)
 def test_what_init_writes_builds(name: str, tmp_path: Path) -> None:
     source = unprepared(name, tmp_path)
     before = (source / "pyproject.toml").read_bytes()
@@ -106,7 +109,13 @@ def test_what_init_writes_builds(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("x86_64_gcc")
-@pytest.mark.parametrize("name", ["meson", "scikit-build-core", "rust"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "meson",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("scikit-build-core", "rust")),
+    ],
+)
 def test_a_debug_build_is_one(name: str, tmp_path: Path) -> None:
     source = unprepared(name, tmp_path)
     follow_the_advice(source, init("--template", "debug", cwd=source).stdout)

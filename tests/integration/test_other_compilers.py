@@ -18,7 +18,7 @@ from support.projects import example
     ("label", "expected"),
     [
         ("sm80", {"80_real"}),
-        ("sm90", {"90_real"}),
+        pytest.param("sm90", {"90_real"}, marks=pytest.mark.slow),
         ("sm80_sm90", {"80_real", "90_real"}),
     ],
 )

@@ -114,21 +114,23 @@ def test_an_existing_wheel_whose_test_fails_leaves_the_output(tmp_path: Path) ->
 
 
 @posix
-@pytest.mark.parametrize(
-    ("command", "reason"),
-    [
-        ("no-such-program", "test-command ended with exit code 127"),
-        ("sleep 60 & sleep 60", "test-command: timed out after 2 seconds (test-timeout)"),
-        ("kill -9 $PPID; sleep 60", "test-command was killed by SIGKILL"),
-        ("kill -9 0", "test-command was killed by SIGKILL"),
-        ("kill -SEGV $$", "test-command was killed by SIGSEGV: invalid access to memory"),
-    ],
-)
-def test_commands_that_fail(command: str, reason: str, tmp_path: Path) -> None:
-    source = demo(tmp_path / "demo", "one")
-    with_tests(source, f"test-command = '''{command}'''\ntest-timeout = 2")
+def test_commands_that_fail(tmp_path: Path) -> None:
+    commands = {
+        "missing": ("no-such-program", "test-command ended with exit code 127"),
+        "late": ("sleep 60 & sleep 60", "test-command: timed out after 2 seconds (test-timeout)"),
+        "parent": ("kill -9 $PPID; sleep 60", "test-command was killed by SIGKILL"),
+        "group": ("kill -9 0", "test-command was killed by SIGKILL"),
+        "crash": ("kill -SEGV $$", "test-command was killed by SIGSEGV: invalid access to memory"),
+    }
+    overrides = "".join(
+        f'[[tool.polywheel.overrides]]\nselect = "{label}"\ntest-command = "{command}"\n'
+        f"test-timeout = {2 if label == 'late' else 120}\n"
+        for label, (command, _) in commands.items()
+    )
+    source = with_tests(demo(tmp_path / "demo", *commands), "", overrides)
     builds = Builds(source, tmp_path / "out")
-    assert results_of(builds, code=1) == {"one": ("failed", reason)}
+    expected = {label: ("failed", reason) for label, (_, reason) in commands.items()}
+    assert results_of(builds, code=1) == expected
     assert not builds.wheels
 
 
@@ -140,7 +142,8 @@ def test_hostile_tests_do_not_reach_the_output(tmp_path: Path) -> None:
         "removes": "rm $WHEEL",
         "noise": "head -c 20000000 /dev/zero | tr '\\\\0' x; echo end",
         "escapes": "printf 'a\\\\033[2Jb\\\\n'; exit 7",
-        "leaves": f"(while :; do date >> {tmp_path}/alive; sleep 0.1; done) & sleep 0.3",
+        "leaves": f"(while :; do date >> {tmp_path}/alive; sleep 0.1; done) & "
+        f"until test -s {tmp_path}/alive; do sleep 0.1; done",
         "writes": "rm -r {project}/* {wheel}; pip uninstall -y demo || true; rm -r $VIRTUAL_ENV",
     }
     overrides = "".join(
