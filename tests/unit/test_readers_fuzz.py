@@ -35,7 +35,7 @@ MEMORY = 40 * 1024 * 1024
 
 bounded = settings(
     deadline=None,
-    max_examples=250,
+    max_examples=100,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 """A few seconds for each test; never the same examples in each run, as they are not derandomized."""

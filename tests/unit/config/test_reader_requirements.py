@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -15,6 +15,7 @@ NAMES = st.from_regex(_NAME, fullmatch=True)
 PLAIN = NAMES | st.from_regex(_VERSIONED, fullmatch=True)
 
 
+@settings(max_examples=50)  # they take long to draw
 @given(PLAIN)
 def test_what_is_plain_is_a_requirement(text: str) -> None:
     parsed = Requirement(text)
@@ -24,6 +25,7 @@ def test_what_is_plain_is_a_requirement(text: str) -> None:
     assert parsed.url is None
 
 
+@settings(max_examples=50)
 @given(PLAIN, st.text("abc10.-_ <>=!~;,@[]()'\n", max_size=4))
 def test_the_verdict_is_that_of_the_parser(text: str, more: str) -> None:
     for changed in (text + more, more + text, text[:2] + more + text[2:]):

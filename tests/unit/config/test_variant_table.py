@@ -471,7 +471,7 @@ def spoilt_tables(draw: st.DrawFn) -> object:
     return table
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spoilt_tables() | JUNK)
 def test_any_table_is_a_model_or_a_config_error(variant: object) -> None:
     try:

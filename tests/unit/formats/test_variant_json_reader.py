@@ -215,10 +215,10 @@ def test_a_faulty_document_is_read_as_far_as_its_variants_are_whole() -> None:
     assert len(problems) == 1
 
 
-def test_a_hundred_thousand_faults_take_neither_time_nor_memory() -> None:
+def test_many_faults_take_neither_time_nor_memory() -> None:
     """Each looks for the nearest of the known names: told in full they would take hours."""
     known = [f"v{number}" for number in range(20_000)]
-    unknown = {f"w{number}": {"level": ["v3"]} for number in range(100_000)}
+    unknown = {f"w{number}": {"level": ["v3"]} for number in range(40_000)}
     document = {
         "default-priorities": {"namespace": known},
         "providers": {name: {"builtin": "x"} for name in known},
@@ -306,7 +306,7 @@ tables = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.one_of(tables, values))
 def test_any_json_is_read_or_refused_by_a_wheel_error(document: object) -> None:
     content = json.dumps(document).encode()

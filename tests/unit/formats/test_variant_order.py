@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from variantlib.models.variant import VariantDescription
 from variantlib.models.variant import VariantProperty as TheirProperty
@@ -178,6 +178,7 @@ class _Wheel:
         return self.variant.label < other.variant.label
 
 
+@settings(max_examples=40)  # variantlib takes long
 @given(sets_of_properties, systems, st.permutations(NAMESPACES))
 def test_as_variantlib(
     sets: list[frozenset[VariantProperty]],

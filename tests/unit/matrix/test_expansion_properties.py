@@ -323,7 +323,7 @@ def plan_or_mistakes(tables: Mapping[str, Any]) -> Any:
         return {"wrong": bool(error.problems)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(declared_matrices(), st.randoms(use_true_random=False))
 def test_a_plan_does_not_depend_on_the_order_of_the_tables(
     tables: dict[str, Any], chance: random.Random
@@ -331,7 +331,7 @@ def test_a_plan_does_not_depend_on_the_order_of_the_tables(
     assert plan_or_mistakes(tables) == plan_or_mistakes(shuffled(tables, chance))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(declared_matrices())
 def test_jobs_are_wheels_of_their_own_and_every_one_has_a_build(tables: dict[str, Any]) -> None:
     try:

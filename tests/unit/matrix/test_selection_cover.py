@@ -36,7 +36,7 @@ def test_every_value_is_covered_however_short_the_search(plan: Plan, looks: int)
 
 
 @given(SETS)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_no_smaller_cover_exists(sets: list[frozenset[Value]]) -> None:
     found = smallest_cover(sets)
     wanted = frozenset[Value]().union(*sets)

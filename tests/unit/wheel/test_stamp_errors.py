@@ -179,7 +179,7 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
         stamped(tmp_path, assembled(list(made.values())))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 5000))
 def test_a_wheel_cut_anywhere_is_refused(
     tmp_path_factory: pytest.TempPathFactory, kind: str, at: int
@@ -189,7 +189,7 @@ def test_a_wheel_cut_anywhere_is_refused(
         stamped(tmp_path_factory.getbasetemp(), content[: at % len(content)])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(
     st.sampled_from(sorted(KINDS)),
     st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 255)), min_size=1, max_size=3),

@@ -272,7 +272,7 @@ def archives(draw: st.DrawFn) -> bytes:
     return assembled(list(members.values()), front=draw(st.sampled_from([b"", b"", b"front"])))
 
 
-@settings(max_examples=300, deadline=None)  # files are written
+@settings(max_examples=100, deadline=None)  # files are written
 @given(
     st.lists(st.tuples(st.sampled_from(["-one", "-two", ""]), archives()), min_size=1, max_size=4)
 )
@@ -318,7 +318,7 @@ def texts(draw: st.DrawFn) -> bytes:
     return text[:start] + draw(st.sampled_from([b"", b",", b"}", b"{", b'"', b" "])) + text[end:]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(texts(), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_documents_read_together_say_what_each_of_them_says(
     contents: list[bytes], random: Random
