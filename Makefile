@@ -29,6 +29,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/index.py
 	$(BIN)/python tests/benchmarks/explain.py
 	$(BIN)/python tests/benchmarks/matrix.py
+	$(BIN)/python tests/benchmarks/audit.py
 	$(BIN)/python tests/benchmarks/build.py
 
 $(READY): pyproject.toml

@@ -6,6 +6,8 @@ nox -s endurance        kills, mutated inputs, hostile backends, shortages, for 
                         docs/reliability.md; nox -s endurance -- --count 100 for less of each
 nox -s uv-choices       what explain predicts for 400 random releases, compared with what uv installs;
                         nox -s uv-choices -- --count 1000 --seed 7
+nox -s audit            polywheel audit on faults in compiled code: C, C++, Rust, Fortran, Cython, nvcc, and clang for
+                        macOS and Windows, as far as there are compilers; and on a file of 1 GB
 nox -s sdist            the tests against the wheel that a release would have, installed
 nox -s gitlab           pipelines of polywheel ci gitlab, run by gitlab-ci-local: needs npm and rsync; and an image
                         with polywheel, as in docs/ci.md, which needs what the next session needs
@@ -55,6 +57,13 @@ def endurance(session: nox.Session) -> None:
 def uv_choices(session: nox.Session) -> None:
     session.install("-e", ".[cli,test]")
     session.run("python", "tests/uv/random_releases.py", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """rustc, gfortran, and nvcc are used if they are there."""
+    session.install("-e", ".[cli,test]", "cython", "setuptools", "ziglang>=0.16")
+    session.run("pytest", "-m", "audit", *session.posargs)
 
 
 @nox.session

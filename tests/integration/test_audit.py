@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,68 +12,15 @@ import pytest
 
 from polywheel.audit import x86_64
 from polywheel.audit.audit import AuditOptions, audit_wheel
-from polywheel.audit.binaries import binary_members, parse_binaries
-from polywheel.audit.pool import ExamineOptions, examine_files
+from polywheel.audit.binaries import parse_binaries
 from support.binary_files import elf_file
 from support.commands import polywheel
+from support.seeded_code import SEEDS, c_source
 from support.wheels import wheel_files, zipped
 
 pytestmark = pytest.mark.usefixtures("x86_64_gcc")
 
 NAME = "demo-1.0-cp311-cp311-linux_x86_64.whl"
-INTRINSICS = {
-    # extension: target, type, expression of x and y
-    "SSE3": ("sse3", "__m128", "_mm_hadd_ps(x, y)"),
-    "SSSE3": ("ssse3", "__m128i", "_mm_shuffle_epi8(x, y)"),
-    "SSE4.1": ("sse4.1", "__m128i", "_mm_mullo_epi32(x, y)"),
-    "SSE4.2": ("sse4.2", "__m128i", "_mm_cmpgt_epi64(x, y)"),
-    "POPCNT": ("popcnt", "long long", "_mm_popcnt_u64(x)"),
-    "SSE4A": ("sse4a", "__m128i", "_mm_insert_si64(x, y)"),
-    "AVX": ("avx", "__m256", "_mm256_add_ps(x, y)"),
-    "AVX2": ("avx2", "__m256i", "_mm256_add_epi32(x, y)"),
-    "FMA": ("fma", "__m256", "_mm256_fmadd_ps(x, y, y)"),
-    "FMA4": ("fma4", "__m128", "_mm_macc_ps(x, y, y)"),
-    "XOP": ("xop", "__m128i", "_mm_rot_epi32(x, y)"),
-    "F16C": ("f16c", "__m128", "_mm_cvtph_ps(_mm_castps_si128(x))"),
-    "BMI1": ("bmi", "long long", "_andn_u64(x, y)"),
-    "BMI2": ("bmi2", "long long", "_pdep_u64(x, y)"),
-    "LZCNT": ("lzcnt", "long long", "_lzcnt_u64(x)"),
-    "MOVBE": ("movbe", "long long", '0; asm("movbe %1, %0" : "=r"(r) : "m"(global))'),
-    "ADX": ("adx", "long long", '0; asm("adcx %1, %0" : "+r"(r) : "r"(x))'),
-    "AES": ("aes", "__m128i", "_mm_aesenc_si128(x, y)"),
-    "VAES": ("vaes,avx2", "__m256i", "_mm256_aesenc_epi128(x, y)"),
-    "PCLMULQDQ": ("pclmul", "__m128i", "_mm_clmulepi64_si128(x, y, 1)"),
-    "VPCLMULQDQ": ("vpclmulqdq,avx2", "__m256i", "_mm256_clmulepi64_epi128(x, y, 1)"),
-    "SHA": ("sha", "__m128i", "_mm_sha1nexte_epu32(x, y)"),
-    "GFNI": ("gfni", "__m128i", "_mm_gf2p8mul_epi8(x, y)"),
-    "RDRAND": ("rdrnd", "long long", "_rdrand64_step(&global)"),
-    "RDSEED": ("rdseed", "long long", "_rdseed64_step(&global)"),
-    "RDPID": ("rdpid", "long long", "_rdpid_u32()"),
-    "CLFLUSHOPT": ("clflushopt", "long long", "0; _mm_clflushopt(&global)"),
-    "CLWB": ("clwb", "long long", "0; _mm_clwb(&global)"),
-    "RTM": ("rtm", "long long", "_xbegin()"),
-    "AVX-VNNI": ("avxvnni", "__m256i", "_mm256_dpbusd_avx_epi32(x, y, y)"),
-    "AVX512F": ("avx512f", "__m512", "_mm512_add_ps(x, y)"),
-    "AVX512VL": ("avx512vl", "__m256i", "_mm256_ternarylogic_epi32(x, y, y, 3)"),
-    "AVX512BW": ("avx512bw", "__m512i", "_mm512_add_epi8(x, y)"),
-    "AVX512DQ": ("avx512dq", "__m512i", "_mm512_mullo_epi64(x, y)"),
-    "AVX512CD": ("avx512cd", "__m512i", "_mm512_conflict_epi32(x)"),
-    "AVX512_IFMA": ("avx512ifma", "__m512i", "_mm512_madd52lo_epu64(x, y, y)"),
-    "AVX512_VBMI": ("avx512vbmi", "__m512i", "_mm512_permutexvar_epi8(x, y)"),
-    "AVX512_VBMI2": ("avx512vbmi2", "__m512i", "_mm512_shldv_epi32(x, y, y)"),
-    "AVX512_VNNI": ("avx512vnni", "__m512i", "_mm512_dpbusd_epi32(x, y, y)"),
-    "AVX512_BITALG": ("avx512bitalg", "__m512i", "_mm512_popcnt_epi8(x)"),
-    "AVX512_VPOPCNTDQ": ("avx512vpopcntdq", "__m512i", "_mm512_popcnt_epi32(x)"),
-    "AVX512_BF16": ("avx512bf16", "__m512bh", "_mm512_cvtne2ps_pbh((__m512)x, (__m512)x)"),
-    "AVX512_FP16": ("avx512fp16", "__m512h", "_mm512_add_ph(x, y)"),
-    "AMX_TILE": ("amx-tile", "long long", "0; _tile_zero(1)"),
-    "AMX_INT8": ("amx-int8,amx-tile", "long long", "0; _tile_dpbssd(0, 1, 2)"),
-}
-EVERY = "#include <x86intrin.h>\nunsigned long long global;\n" + "".join(
-    f'__attribute__((target("{target}"))) {type_} part{number}({type_} x, {type_} y)'
-    f"{{ {type_} r = {expression}; return r; }}\n"
-    for number, (target, type_, expression) in enumerate(INTRINSICS.values())
-)
 LOOP = """
 static void add(float *restrict x, const float *restrict y) {
     for (int i = 0; i < 1024; i++) x[i] = x[i] * y[i] + 1;
@@ -154,16 +100,16 @@ def errors(entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_every_extension_is_found_and_named(tmp_path: Path) -> None:
-    entry = audited(tmp_path, {"demo/_core.so": compiled(tmp_path, EVERY)}, code=4)
+    entry = audited(tmp_path, {"demo/_core.so": compiled(tmp_path, c_source())}, code=4)
     found = errors(entry)
-    for number, extension in enumerate(INTRINSICS):
-        finding = found.pop(f"part{number}")
+    for number, extension in enumerate(SEEDS):
+        finding = found.pop(f"part{number}_")
         names = finding["what"].partition(":")[0].partition(" (")[0].split(", ")
         assert extension in names, (extension, finding)
         assert finding["file"] == "demo/_core.so"
         assert finding["instruction"]
     assert not found
-    assert set(INTRINSICS) <= set(entry["extensions"])
+    assert set(SEEDS) <= set(entry["extensions"])
 
 
 def test_code_for_a_level_is_beyond_those_below(tmp_path: Path) -> None:
@@ -236,31 +182,6 @@ def test_the_text_and_the_label(tmp_path: Path) -> None:
     assert rest == [
         "polywheel: warning: the pattern 'other.so' allowed nothing in these wheels",
     ]
-
-
-def test_a_file_that_ends_its_process_does_not_hide_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = tmp_path / NAME
-    files = {"demo/a.so": elf_file(), "demo/b.so": elf_file()[:-100], "demo/c.so": elf_file()}
-    wheel.write_bytes(zipped(wheel_files(files)))
-    (tmp_path / "sitecustomize.py").write_text(
-        "import polywheel.audit.binaries as e, os\n"
-        "real = e.read_member\n"
-        "e.read_member = lambda wheel, name: os._exit(3) if 'a.so' in name else real(wheel, name)\n"
-    )
-    real = sys.executable
-    script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={tmp_path} exec {real} "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setattr("sys.executable", str(script))
-    members = binary_members(wheel)
-    reports = examine_files(wheel, members, ExamineOptions(), stop=Event())
-    assert [report.file for report in reports] == list(files)
-    crashed, truncated, whole = reports
-    assert "the process ended with exit code 3" in crashed.findings[0].what
-    assert "it is cut short" in truncated.findings[0].what
-    assert whole.findings == ()
 
 
 def test_processes_decode_parts_of_one_file() -> None:

@@ -118,22 +118,32 @@ def mach_o_file(
     functions: Mapping[str, int] | None = None,
     libraries: Iterable[str] = (),
     own_name: str | None = None,
+    unwound: tuple[int, int] | None = None,
 ) -> bytes:
     """A bundle with a section of code. ``functions`` are offsets in the code, by name.
 
-    ``own_name`` is that of a library, by which others need it.
+    ``own_name`` is that of a library, by which others need it. ``unwound`` are the first offset and the end of
+    what the table for exceptions covers.
     """
     cpu, subtype = (0x0100000C, 0) if arm else (0x01000007, 3)
     strings, symbols = bytearray(b"\0"), bytearray()
     for name, offset in (functions or {}).items():
         symbols += struct.pack("<IBBHQ", len(strings), 0x0F, 1, 0, CODE_AT + offset)
         strings += f"_{name}".encode() + b"\0"
-    end = CODE_AT + len(code)
-    section = struct.pack(
-        *("<16s16sQQIIIIIIII", b"__text", b"__TEXT", CODE_AT, len(code), CODE_AT, 4, 0, 0),
-        *(0x80000400, 0, 0, 0),
+    parts = [(b"__text", code, 0x80000400)]
+    if unwound is not None:
+        parts.append((b"__unwind_info", _unwind_table(*unwound), 0))
+    sections, end = b"", CODE_AT
+    for part, content, flags in parts:
+        sections += struct.pack(
+            *("<16s16sQQIIIIIIII", part, b"__TEXT", end, len(content), end, 0, 0, 0),
+            *(flags, 0, 0, 0),
+        )
+        end += len(content)
+    text = struct.pack(
+        *("<II16sQQQQIIII", 0x19, 72 + len(sections), b"__TEXT", 0, end, 0, end),
+        *(5, 5, len(parts), 0),
     )
-    text = struct.pack("<II16sQQQQIIII", 0x19, 72 + 80, b"__TEXT", 0, end, 0, end, 5, 5, 1, 0)
     linkedit = struct.pack(
         *("<II16sQQQQIIII", 0x19, 72, b"__LINKEDIT", end, len(symbols) + len(strings), end),
         *(len(symbols) + len(strings), 1, 1, 0, 0),
@@ -143,14 +153,22 @@ def mach_o_file(
     )
     dylibs = [(0xC, name) for name in libraries] + ([(0xD, own_name)] if own_name else [])
     names = [(command, name.encode() + bytes(8 - len(name) % 8)) for command, name in dylibs]
-    commands = text + section + linkedit + table
+    commands = text + sections + linkedit + table
     commands += b"".join(
         struct.pack("<IIIIII", command, 24 + len(name), 24, 2, 0x10000, 0x10000) + name
         for command, name in names
     )
     count = 3 + len(names)
     header = struct.pack("<IIIIIIII", 0xFEEDFACF, cpu, subtype, 8, count, len(commands), 0, 0)
-    return (header + commands).ljust(CODE_AT, b"\0") + code + bytes(symbols + strings)
+    body = b"".join(content for _, content, _ in parts) + bytes(symbols + strings)
+    return (header + commands).ljust(CODE_AT, b"\0") + body
+
+
+def _unwind_table(start: int, end: int) -> bytes:
+    """__unwind_info with one function, and the end of the code, which has no page of its own."""
+    header = struct.pack("<IIIIIII", 1, 28, 0, 28, 0, 28, 2)
+    index = struct.pack("<IIIIII", CODE_AT + start, 52, 52, CODE_AT + end, 0, 52)
+    return header + index + struct.pack("<IHHII", 2, 8, 1, CODE_AT + start, 0)
 
 
 def universal_file(*slices: bytes) -> bytes:

@@ -54,9 +54,7 @@ def _describe(lief: ModuleType, macho: lief.MachO.Binary, content: bytes, file: 
         for symbol in macho.symbols
         if symbol.value and symbol.name and is_in(symbol.value, code)
     ]
-    starts = {function.address for function in macho.functions}
-    if macho.function_starts is not None:
-        starts |= {macho.imagebase + offset for offset in macho.function_starts.functions}
+    starts = _function_starts(macho) | {function.address for function in macho.ctor_functions}
     return Binary(
         file=file,
         format=Format.MACH_O,
@@ -77,6 +75,17 @@ def _describe(lief: ModuleType, macho: lief.MachO.Binary, content: bytes, file: 
             if binding.symbol is not None
         },
     )
+
+
+def _function_starts(macho: lief.MachO.Binary) -> set[int]:
+    """The starts of functions: LC_FUNCTION_STARTS; without it, those that the table for exceptions names.
+
+    The table names the first function of those that are unwound in the same way, and at the end a place that is
+    no function.
+    """
+    table = macho.function_starts
+    starts = set() if table is None else {macho.imagebase + offset for offset in table.functions}
+    return starts or set(sorted({function.address for function in macho.unwind_functions})[:-1])
 
 
 def _sections(

@@ -7,7 +7,7 @@ Data between them (jump tables of MSVC, constants in assembly code) decodes to n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -357,6 +357,9 @@ class _Flow:
     data: set[int] = field(default_factory=set)
     """Addresses that instructions read."""
 
+    joins: bool = False
+    """Whether it goes on with instructions of another flow."""
+
 
 def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
     """The uses of extensions in a function that are certainly code: count and first address, by number.
@@ -374,9 +377,10 @@ def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
         if at in flow.reached:
             continue
         block = _Flow()
-        _follow(iced, content, start, at, block)
-        is_whole = bool(block.ends) and all(kind != _NONSENSE for _, kind in block.reached.values())
-        if is_whole and block.reached.keys().isdisjoint(flow.data | flow.reached.keys()):
+        _follow(iced, content, start, at, block, others=flow.reached)
+        has_end = block.joins or bool(block.ends)
+        is_whole = has_end and all(kind != _NONSENSE for _, kind in block.reached.values())
+        if is_whole and block.reached.keys().isdisjoint(flow.data):
             flow.reached |= block.reached
             blocks += sorted(block.ends - flow.ends)
             flow.ends |= block.ends
@@ -388,12 +392,23 @@ def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
     return uses
 
 
-def _follow(iced: _Iced, content: bytes, start: int, at: int, flow: _Flow) -> None:
-    """Decode from an address to the next jump or return."""
+def _follow(
+    iced: _Iced,
+    content: bytes,
+    start: int,
+    at: int,
+    flow: _Flow,
+    *,
+    others: Container[int] = (),
+) -> None:
+    """Decode from an address to the next jump or return, or to an instruction of another flow."""
     flows, end = iced.flows, start + len(content)
     leaving = {flows.UNCONDITIONAL_BRANCH, flows.INDIRECT_BRANCH, flows.RETURN, flows.EXCEPTION}
     for instruction in iced.decoder(64, content[at - start :], ip=at):
         if instruction.ip in flow.reached:
+            return
+        if instruction.ip in others:
+            flow.joins = True
             return
         kind = iced.kinds[instruction.code]
         if kind == _UNKNOWN:

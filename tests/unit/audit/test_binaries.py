@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polywheel.audit.binaries import (
     BinaryMember,
@@ -17,6 +19,8 @@ from polywheel.audit.binaries import (
     parse_binaries,
     read_member,
 )
+from polywheel.audit.extensions import admitted_extensions
+from polywheel.audit.instructions import check_instructions
 from polywheel.errors import ConfigError, WheelError
 from support.binary_files import (
     AARCH64,
@@ -131,6 +135,12 @@ def test_mach_o_files() -> None:
     assert bytes(both[1].code[0].content) == b"\0" * 8
 
 
+def test_the_end_of_what_exceptions_unwind_is_no_function() -> None:
+    code = b"\x90\x90\xc3\x90\xc3"
+    (binary,) = parse_binaries(mach_o_file(code, unwound=(2, 4)), "a.so")
+    assert binary.starts == (CODE_AT + 2,)
+
+
 def test_other_processors_have_their_names() -> None:
     (arm,) = parse_binaries(elf_file(machine=AARCH64), "a.so")
     (power,) = parse_binaries(elf_file(machine=21), "a.so")
@@ -146,12 +156,23 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_truncated_files_are_errors_that_name_the_file(kind: str) -> None:
+def test_files_that_are_cut_anywhere_are_errors_that_name_the_file(kind: str) -> None:
     content = WHOLE[kind]
     code = content.rindex(b"\xc3")
-    for length in (8, 65, 100, 200, 500, code):
+    for length in (*range(8, min(code, 600), 5), *range(600, code, 97), code):
         with pytest.raises(WheelError, match=r"^error: a\.so can't be examined: "):
             parse_binaries(content[:length], "a.so")
+
+
+@given(at=st.integers(4, 4200), damage=st.binary(min_size=1, max_size=8))
+@pytest.mark.parametrize("kind", WHOLE)
+def test_damaged_files_give_a_description_or_an_error(kind: str, at: int, damage: bytes) -> None:
+    content = bytearray(WHOLE[kind])
+    content[at : at + len(damage)] = damage
+    with suppress(WheelError):
+        for binary in parse_binaries(bytes(content), "a.so"):
+            if binary.machine == "x86_64":
+                check_instructions(binary, admitted_extensions("x86_64", ()))
 
 
 @pytest.mark.parametrize("kind", WHOLE)

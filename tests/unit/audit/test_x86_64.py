@@ -108,6 +108,11 @@ NONSENSE = b"\x06\x0e\xff\xff"
         pytest.param(
             b"\xff\xe0" + VPADDD + RET, {0: {"AVX2": 1}}, id="after an indirect jump: a block"
         ),
+        pytest.param(
+            b"\xeb\x04" + VPADDD + RET,
+            {0: {"AVX2": 1}},
+            id="before an instruction that a jump reaches",
+        ),
         pytest.param(RET + NONSENSE + VPADDD + RET, {}, id="after nonsense"),
         pytest.param(
             b"\x48\x8b\x05\x01\x00\x00\x00" + RET + VPADDD + b"\xff\x00\x00\xc3",
