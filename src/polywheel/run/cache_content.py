@@ -71,6 +71,7 @@ KINDS = (
     CacheKind("sdists", "unpacked sdists", _DIGEST),
     WORK_FOLDERS,
     CacheKind("requires", "requirements that backends asked for", _DIGEST),
+    CacheKind("parts", "parts of the keys of builds", re.compile(r"[0-9a-f]{32}\.json")),
     CacheKind("unanswered", "unanswered questions to backends", _DIGEST),
     CacheKind("served", "copies of polywheel", _SHORT_DIGEST),
 )
@@ -92,6 +93,17 @@ def read_cache() -> dict[CacheKind, tuple[CacheEntry, ...]]:
     """Return the entries of the cache by kind. Other processes may be using it. Raises ConfigError."""
     cache = cache_directory()
     return {kind: tuple(_read_entries(kind, cache / kind.folder)) for kind in KINDS}
+
+
+def kind_times() -> tuple[int, ...]:
+    """Return the modification times of the folders of all kinds. They change when an entry is added or removed."""
+    times = []
+    for kind in KINDS:
+        try:
+            times.append((cache_directory() / kind.folder).stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
 
 
 def kind_of(entry: CacheEntry) -> CacheKind:
@@ -155,7 +167,7 @@ def _read_entry(kind: CacheKind, path: Path) -> CacheEntry:
         busy = not all(map(is_work_folder_idle, locks))
     return CacheEntry(
         path=path,
-        size=folder_size(path),
+        size=folder_size(path) if path.is_dir() else path.stat().st_size,
         used=last_use(path),
         locks=tuple(locks),
         busy=busy,

@@ -18,7 +18,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
 from typing import Any
 
-from polywheel.run.cache_content import SIZE_VARIABLE, WHEELS, max_cache_size, prune_cache
+from polywheel.run.cache_content import (
+    SIZE_VARIABLE,
+    WHEELS,
+    kind_times,
+    max_cache_size,
+    prune_cache,
+)
 from polywheel.system.cache import cache_directory
 from polywheel.system.cache_entries import (
     discard_entry,
@@ -64,6 +70,7 @@ class WheelStore:
     def __init__(self, *, notify: Callable[[str], None]) -> None:
         """Raises ConfigError if the cache can't be used, or for a malformed limit of its size."""
         self._max_size = max_cache_size()
+        self._times = kind_times()
         self._root = cache_directory() / WHEELS.folder
         self._notify = notify
         self._lock = Lock()
@@ -120,8 +127,12 @@ class WheelStore:
             self._note_once(f"wheels are not stored in the cache: {_reason(error)}")
 
     def prune(self) -> None:
-        """Remove the least recently used entries of the whole cache beyond its limit (:func:`prune_cache`)."""
-        prune_cache(self._max_size)
+        """Remove the least recently used entries of the whole cache beyond its limit (:func:`prune_cache`).
+
+        Does nothing if no entry of any kind was added since this object was created.
+        """
+        if kind_times() != self._times:
+            prune_cache(self._max_size)
 
     def _find(self, folder: Path, key: str) -> StoredWheel | None:
         before = None

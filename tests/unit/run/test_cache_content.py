@@ -34,6 +34,7 @@ ENTRIES = (
     f"sdists/{D32}",
     "work/my_demo-1.0-0123456789",
     f"requires/{D32}",
+    f"parts/{D32}.json",
     f"unanswered/{D32}",
     f"served/{D20}",
 )
@@ -62,8 +63,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(folder))
     now = time.time()
     for number, name in enumerate(ENTRIES):
-        (folder / name / "inner").mkdir(parents=True)
-        (folder / name / "inner" / "file").write_bytes(b"x" * 100)
+        path = folder / name if name.endswith(".json") else folder / name / "inner" / "file"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * 100)
         os.utime(folder / name, (now - number - 1, now - number - 1))
     for name in FOREIGN:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -84,7 +86,8 @@ def assert_complete(cache: Path) -> None:
         for path in cache.rglob("*")
         if path.is_file() and (name := path.relative_to(cache).as_posix()) != "uses.lock"
     ]
-    assert sorted(others) == sorted([*FOREIGN, *(f"{name}/inner/file" for name in entries(cache))])
+    files = [name if name.endswith(".json") else f"{name}/inner/file" for name in entries(cache)]
+    assert sorted(others) == sorted([*FOREIGN, *files])
 
 
 def test_the_entries_of_each_kind_are_read(cache: Path) -> None:
@@ -93,7 +96,7 @@ def test_the_entries_of_each_kind_are_read(cache: Path) -> None:
     paths = [entry.path for entries in content.values() for entry in entries]
     assert sorted(paths) == sorted(cache / name for name in ENTRIES)
     assert {entry.size for entries in content.values() for entry in entries} == {100}
-    assert [len(entries) for entries in content.values()] == [1, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert [len(entries) for entries in content.values()] == [1, 2, 1, 1, 1, 1, 1, 1, 1, 1]
     assert all(kind_of(entry) is kind for kind in KINDS for entry in content[kind])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from polywheel.errors import ConfigError
 from polywheel.run import wheel_store
-from polywheel.run.cache_content import WHEELS, read_cache
+from polywheel.run.cache_content import WHEELS, prune_cache, read_cache
 from polywheel.run.wheel_store import StoredWheel, WheelStore
 from polywheel.system.cache_entries import remove_entry
 
@@ -219,9 +219,9 @@ def three(store: Store, wheel: Path, cache: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("clock", "three")
 def test_what_was_not_used_for_the_longest_time_goes_first(store: Store, cache: Path) -> None:
     store().find(KEYS[0])
-    store().prune()
+    prune_cache()
     assert stored(cache) == sorted([KEYS[0], KEYS[2]])
-    store().prune()
+    prune_cache()
     assert len(stored(cache)) == 2
 
 
@@ -233,7 +233,7 @@ def test_a_clock_that_goes_back_does_not_change_the_order(
     store().find(KEYS[0])
     clock.now -= 10_000
     store().find(KEYS[1])
-    store().prune()
+    prune_cache()
     assert stored(cache) == sorted(KEYS[:2])
 
 
@@ -248,10 +248,10 @@ def test_what_a_run_uses_that_is_still_running_stays(
     monkeypatch.delenv("POLYWHEEL_CACHE_MAX_SIZE")
     add(store(), wheel, KEYS[3])
     monkeypatch.setenv("POLYWHEEL_CACHE_MAX_SIZE", "1")
-    store().prune()
+    prune_cache()
     assert stored(cache) == sorted([KEYS[0], KEYS[3]])
     del running
-    store().prune()
+    prune_cache()
     assert stored(cache) == []
     assert leftovers(cache) == []
 
@@ -281,6 +281,24 @@ def test_an_entry_that_was_used_since_it_was_listed_stays(store: Store, wheel: P
     (entry,) = read_cache()[WHEELS]
     assert remove_entry(entry) is None
     assert remove_entry(entry) is None
+
+
+@pytest.mark.usefixtures("clock", "three")
+def test_a_run_that_added_nothing_removes_nothing(store: Store, wheel: Path, cache: Path) -> None:
+    """Reading the sizes of all entries takes time."""
+    run = store()
+    run.find(KEYS[0])
+    run.prune()
+    assert len(stored(cache)) == 3
+    add(run, wheel, KEYS[3])
+    run.prune()
+    assert stored(cache) == sorted([KEYS[0], KEYS[3]])
+    add(run, wheel, KEYS[1])
+    del run
+    run = store()
+    (cache / "builds" / "0").mkdir(parents=True)  # as if it had created an environment
+    run.prune()
+    assert stored(cache) == sorted([KEYS[1], KEYS[3]])
 
 
 def test_without_room_a_run_goes_on_with_one_note(
