@@ -22,6 +22,7 @@ from polywheel.matrix.plan_json import MAX_SIZE, parse_plan
 from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
+from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
 from polywheel.system.files import read_regular, sha256_of, walk
@@ -229,11 +230,12 @@ def find_files(folder: Path) -> CollectedFiles:
 
 
 def _find_named(folder: Path) -> Iterator[Path]:
-    """Find paths with the name of a wheel or a report."""
+    """Find paths with the name of a wheel or a report, without the wheels that a build has refused."""
     for base, folders, names in walk(folder):
+        refused = Path(base) != folder and Path(base).name == FAILED_WHEELS
         links = [name for name in folders if Path(base, name).is_symlink()]
         for path in (Path(base, name) for name in (*names, *links)):
-            if path.suffix == _WHEEL or path.match(_REPORTS):
+            if (path.suffix == _WHEEL and not refused) or path.match(_REPORTS):
                 yield path
 
 
@@ -328,7 +330,13 @@ def _read_job(table: Table) -> dict[str, Any] | None:
         size = None
     lists = {key: list(table.strings(key) or ()) for key in ("properties", "pythons", "targets")}
     numbers = {"size": None if size is None else int(size), "seconds": table.number("seconds")}
-    return _check_entry(table, {**texts, **lists, **numbers})
+    test = _read_test(table.table("test")) if table.data.get("test") is not None else None
+    return _check_entry(table, {**texts, **lists, **numbers, "test": test})
+
+
+def _read_test(table: Table) -> dict[str, Any]:
+    texts = {key: table.string(key) for key in ("state", "reason", "cpu", "log", "wheel")}
+    return {**texts, "seconds": table.number("seconds")}
 
 
 def _check_entry(table: Table, entry: dict[str, Any]) -> dict[str, Any] | None:

@@ -70,6 +70,7 @@ def handed(folder: Path, label: str, content: bytes = b"wheel", **job: Any) -> d
                 "build": identifier,
                 "state": state,
                 **(made if state == "built" else dict.fromkeys(made)),
+                "test": None,
                 **job.get("job", {}),
             }
         ],
@@ -104,6 +105,23 @@ def test_wheels_and_reports_of_all_jobs_come_together(
     out = capsys.readouterr().out
     assert "2 wheels" in out
     assert "| a | 3.12 | linux-x86&#95;64 | built |" in out
+
+
+def test_wheels_whose_test_failed_are_not_collected(tmp_path: Path) -> None:
+    """A build has moved them to a folder of their own, and its report has the result."""
+    handed(tmp_path / "all", "a")
+    test = {"state": "failed", "reason": "x", "seconds": 1.5, "cpu": None, "log": "l", "wheel": "w"}
+    handed(tmp_path / "all", "b", state="test-failed", job={"test": test})
+    failed = tmp_path / "all" / "wheels-b" / "failed"
+    failed.mkdir(parents=True)
+    (failed / WHEEL.format("b")).write_bytes(b"refused")
+    assert collect(tmp_path) == 1
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [WHEEL.format("a")]
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [(job["state"], job["test"]) for job in report["jobs"]] == [
+        ("built", None),
+        ("test-failed", test),
+    ]
 
 
 def test_warnings_of_all_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
