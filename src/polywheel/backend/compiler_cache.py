@@ -53,7 +53,7 @@ def launchers_of(
             f"note: no compiler cache for {call.choice.build_backend}: set [tool.polywheel.backend] launchers"
         )
     base = environment.get(BASE_DIRECTORY)
-    return launcher_variables(
+    variables = launcher_variables(
         profile,
         caches,
         compiler=compiler or compiler_family(environment)[0],
@@ -61,6 +61,10 @@ def launchers_of(
         source=call.project.source,
         base=Path(base) if base else scratch,
     )
+    if variables and call.hook == "build_wheel":
+        settings = "; ".join(f"{name} = {text}" for name, text in variables.items())
+        call.notify(f"compiler cache: {settings}")
+    return variables
 
 
 @contextmanager
