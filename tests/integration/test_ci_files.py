@@ -65,11 +65,13 @@ setup-action = "./ci/setup"
 after-build-action = "./ci/after"
 artifact-prefix = "cuda-"
 cache-size = "500M"
+compiler-cache-size = "200M"
 timeout-minutes = 120
 sdist = true
 publish = true
 release-assets = true
 """
+WITH_COMPILER_CACHE = ("[tool.polywheel]", '[tool.polywheel]\ncompiler-cache = "auto"')
 REUSABLE = """
 [tool.polywheel.ci.github]
 reusable = true
@@ -137,7 +139,7 @@ def test_referees_have_nothing_to_say(kind: str, options: list[str], project: Pa
     tables = tables.replace(', "musllinux-aarch64"', "").replace("build-backend", "# ")
     files = {
         "login.toml": tables + LOGIN,
-        "settings.toml": tables + SETTINGS,
+        "settings.toml": tables.replace(*WITH_COMPILER_CACHE) + SETTINGS,
         "reusable.toml": tables + LOGIN + REUSABLE,
         "ci/setup/action.yml": "",
         "ci/after/action.yaml": "",
@@ -500,10 +502,11 @@ def test_settings_of_the_project_are_in_its_workflow(project: Path) -> None:
 
 def test_settings_without_effect_on_cibuildwheel_are_named(project: Path) -> None:
     write_project(project, {"ci/setup/action.yml": "", "ci/after/action.yaml": ""})
-    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write(SETTINGS)
+    text = PROJECT.replace(*WITH_COMPILER_CACHE) + SETTINGS
+    write_project(project, {"pyproject.toml": text})
     done = polywheel("ci", "cibuildwheel", "-o", "-", cwd=project, apart=True)
     assert "note: setup-action, after-build-action, cache-size (" in done.stderr
+    assert "/host{os.environ[name]}" in done.stdout
     path = write_project(project, {"w.yml": done.stdout}) / "w.yml"
     holds_to(KINDS["cibuildwheel"], path)
     zizmor(path)

@@ -308,3 +308,38 @@ def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_pat
     saved.write_bytes(b"no archive")
     build("damaged", 50)
     assert {*files("damaged")} == {"damaged"}
+
+
+def test_the_compiler_cache_is_restored_and_not_used_for_releases(tmp_path: Path) -> None:
+    project = example("flit-core", tmp_path)
+    path = project / "pyproject.toml"
+    text = path.read_text(encoding="utf-8")
+    sizes = "[tool.polywheel.ci.gitlab]\ncompiler-cache-size = '1G'\n"
+    text = text.replace("[tool.polywheel]", '[tool.polywheel]\ncompiler-cache = "auto"')
+    path.write_text(text + sizes, encoding="utf-8")
+    script = generated(project)[".polywheel"]["script"]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+
+    def build(name: str, **given: str) -> str:
+        fake = f'ls -a; mkdir -p "$CCACHE_DIR"; ls "$CCACHE_DIR"; touch "$CCACHE_DIR/{name}"; env'
+        lines = "\n".join(["set -e", script[1], fake, script[-1]])
+        env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **given}
+        command = ["sh", "-c", lines]
+        return subprocess.run(
+            command, cwd=checkout, env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    saved = checkout / ".polywheel-compiler-cache" / "ccache"
+    first = build("first")
+    assert "CCACHE_MAXSIZE=1024M" in first
+    assert "SCCACHE_CACHE_SIZE=1024M" in first
+    second = build("second")
+    assert ".polywheel-compiler-cache\n" not in second, "the source has no such folder"
+    assert {path.name for path in saved.iterdir()} == {"first", "second"}
+    assert "first" not in build("release", CI_COMMIT_TAG="v1")
+    # Nothing is kept for a folder of the user's own.
+    own = tmp_path / "own"
+    build("own", CCACHE_DIR=str(own), CCACHE_MAXSIZE="3G")
+    assert [path.name for path in own.iterdir()] == ["own"]
+    assert not saved.parent.exists()

@@ -24,7 +24,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PREFIX = "POLYWHEEL_ACTION_"
-PASSED = re.compile(r"CI|SOURCE_DATE_EPOCH|(GITHUB|RUNNER|POLYWHEEL|PIP|UV|GIT_CONFIG)_.*")
+PASSED = re.compile(r"CI|SOURCE_DATE_EPOCH|(GITHUB|RUNNER|POLYWHEEL|PIP|UV|GIT_CONFIG|S?CCACHE)_.*")
 """The variables that a container gets."""
 CACHE = "POLYWHEEL_CACHE_DIR"
 CONTAINER_CACHE = "/polywheel-cache"

@@ -123,6 +123,7 @@ def plan_entries(
     *,
     source: str,
     max_jobs: int | None,
+    compiler_cache: str = "off",
     notify: Callable[[str], None],
 ) -> list[Entry]:
     """Return the runs, one for each variant and target, in at most ``max_jobs`` entries.
@@ -131,13 +132,18 @@ def plan_entries(
     ``max_jobs``, an entry has one run. Raises ConfigError if cibuildwheel can't build them.
     """
     plan = by_variant(plan)
-    runs = _plan_runs(project, plan, source=source, notify=notify)
+    runs = _plan_runs(project, plan, source=source, compiler_cache=compiler_cache, notify=notify)
     packs = pack(plan, max_jobs or len(plan.builds), {})
     return [Entry(runs=tuple(runs[build.id] for build in pack.builds)) for pack in packs]
 
 
 def _plan_runs(
-    project: Project, plan: Plan, *, source: str, notify: Callable[[str], None]
+    project: Project,
+    plan: Plan,
+    *,
+    source: str,
+    compiler_cache: str,
+    notify: Callable[[str], None],
 ) -> dict[str, CibuildwheelRun]:
     """Return the runs by the build of a plan (`by_variant`).
 
@@ -191,6 +197,7 @@ def _plan_runs(
             project=(PROJECT if platform.in_container else _CHECKOUT) + inner,
             folder=source,
             tables=tables,
+            compiler_cache=compiler_cache,
             environ={},
         )
         name = _run_name(plan, build)

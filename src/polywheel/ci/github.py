@@ -21,7 +21,7 @@ from polywheel.ci.rendering import (
 )
 from polywheel.config.reader import Problems, parse_size
 from polywheel.errors import ConfigError, Problem
-from polywheel.model.ci import GitHubSettings
+from polywheel.model.ci import GitHubSettings, GitLabSettings
 from polywheel.model.matrix import Credentials
 from polywheel.model.plan import Build, Plan
 
@@ -51,6 +51,9 @@ class Workflow:
 
     credentials: Credentials | None = None
     """The login for the images of builds."""
+
+    compiler_cache: str = "off"
+    """The compiler cache of the project."""
 
     test_runners: tuple[tuple[str, ...], ...] = ()
     """The labels of each machine that tests wheels after all builds."""
@@ -198,6 +201,8 @@ def template_values(
         "prefix": SafeYaml(settings.artifact_prefix),
         "selectable": selectable,
         "publishes": publishes,
+        "compiler_cache": settings.cache and workflow.compiler_cache != "off",
+        "compiler_cache_size": compiler_cache_size(settings),
         "secrets": list(dict.fromkeys([*secrets, *filter(None, [settings.password_secret])])),
         "after_collect": [
             "collect",
@@ -210,6 +215,11 @@ def template_values(
         "build_version": read_pins().packages["build"],
         "tables": workflow.config or "",
     }
+
+
+def compiler_cache_size(settings: GitHubSettings | GitLabSettings) -> str:
+    """Return the largest compiler cache, as ccache and sccache read it."""
+    return f"{(parse_size(settings.compiler_cache_size) or 0) >> 20}M"
 
 
 def _local_action(path: str | None) -> SafeYaml | None:

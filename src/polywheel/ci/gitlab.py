@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from polywheel.ci.github import compiler_cache_size
 from polywheel.ci.publication import is_for_pypi
 from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.ci.time_limits import gitlab_timeout
@@ -36,6 +37,7 @@ def gitlab_include(
     source: str,
     config: str | None,
     submodules: bool = False,
+    compiler_cache: str = "off",
 ) -> str:
     """Return the include file. Raises ConfigError.
 
@@ -57,6 +59,8 @@ def gitlab_include(
         to_pypi=is_for_pypi(settings),
         timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
         cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
+        compiler_cache=settings.cache and compiler_cache != "off",
+        compiler_cache_size=compiler_cache_size(settings),
         max_jobs="" if settings.max_jobs is None else str(settings.max_jobs),
     )
 

@@ -158,6 +158,7 @@ def _gitlab(
         source=repository.path(Path(options.source), at="SOURCE"),
         config=_config(options, project, repository),
         submodules=repository.has_submodules,
+        compiler_cache=_compiler_cache(options, project, settings),
     )
 
 
@@ -177,6 +178,7 @@ def _cibuildwheel(
         plan,
         source=workflow.source,
         max_jobs=workflow.settings.max_jobs,
+        compiler_cache=workflow.compiler_cache,
         notify=say,
     )
     runs = sum(len(entry.runs) for entry in entries)
@@ -205,8 +207,23 @@ def _workflow(
         source=repository.path(Path(options.source), at="SOURCE"),
         action=action,
         submodules=repository.has_submodules,
+        compiler_cache=_compiler_cache(options, project, settings),
         settings=settings,
     )
+
+
+def _compiler_cache(
+    options: argparse.Namespace, project: Project, settings: GitHubSettings | GitLabSettings
+) -> str:
+    """Return the compiler cache of a project. Print a note if it has none, and a size for it is set."""
+    kind = "gitlab" if options.kind == "gitlab" else "github"
+    keys = look_up(project.tables, f"tool.polywheel.ci.{kind}")
+    chosen = project.settings.compiler_cache
+    if chosen == "off" and isinstance(keys, dict) and "compiler-cache-size" in keys:
+        say(
+            f"note: compiler-cache-size ({settings.at}): no effect, because the project has no compiler-cache"
+        )
+    return chosen
 
 
 def _check_actions(places: Mapping[str, str | None], repository: Repository) -> None:

@@ -215,8 +215,9 @@ def _check_gitlab(table: Table, settings: GitLabSettings) -> None:
     ):
         if key in given and other not in given:
             table.wrong(key, f"{key} needs {other}", f"add {other}, or remove {key}")
-    if not settings.cache and "cache-size" in given:
-        table.wrong("cache-size", "cache-size has no effect with cache = false", "remove it")
+    for key in ("cache-size", "compiler-cache-size"):
+        if not settings.cache and key in given:
+            table.wrong(key, f"{key} has no effect with cache = false", "remove it")
     if not settings.sdist and "sdist-check" in given:
         table.wrong("sdist-check", "sdist-check has no effect without sdist", "remove it")
 
@@ -234,6 +235,7 @@ GITLAB = SettingsTable(
     changes=texts(_line),
     max_jobs=integer(1, _MOST_JOBS),
     cache_size=text(_cache_size, MEMORY.schema),
+    compiler_cache_size=text(_cache_size, MEMORY.schema),
     timeout=duration(),
     expire_in=text(_gitlab_duration),
     publish_rules=texts(_long_line),
@@ -256,6 +258,7 @@ GITHUB = SettingsTable(
     setup_action=text(_local_action),
     after_build_action=text(_local_action),
     cache_size=text(_cache_size, MEMORY.schema),
+    compiler_cache_size=text(_cache_size, MEMORY.schema),
     artifact_prefix=matching(re.compile(r"[A-Za-z0-9_.-]{0,64}"), "malformed prefix {!r}"),
     environment=text(_line),
     repository_url=matching(_URL, "malformed URL {!r}", "expected https://…"),
@@ -337,6 +340,7 @@ def _check_github(settings: GitHubSettings, places: Mapping[str, str], problems:
     for key, other in (
         *((key, "publish") for key in ("environment", "repository-url", "password-secret")),
         *(("username", "password-secret"), ("sdist-check", "sdist"), ("cache-size", "cache")),
+        ("compiler-cache-size", "cache"),
     ):
         if key in places and missing[other]:
             problems.add(f"{key} has no effect without {other}", at=places[key])

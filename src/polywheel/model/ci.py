@@ -72,6 +72,9 @@ class GitLabSettings:
     cache_size: str = "2G"
     """The largest cache of one target and Python. A larger one is emptied."""
 
+    compiler_cache_size: str = "500M"
+    """The largest compiler cache of one CI job, if the project has a `compiler-cache`."""
+
     timeout: float | None = None
     """The time limit of a build job in seconds, if its target has no `job-timeout`. The default is the time
     limit of the project on GitLab."""
@@ -156,6 +159,9 @@ class GitHubSettings:
     cache_size: str = "2G"
     """The largest cache of one CI job. A larger one is emptied. GitHub keeps 10 GB for all caches of a
     repository."""
+
+    compiler_cache_size: str = "500M"
+    """The largest compiler cache of one CI job, if the project has a `compiler-cache`."""
 
     artifact_prefix: str = ""
     """The first part of the names of all artifacts, if other workflows of the same run have artifacts too."""

@@ -10,10 +10,20 @@ from polywheel.backend.compiler_cache import VARIABLE
 from polywheel.config.project import Project
 from polywheel.run.outcome import CacheUse
 from polywheel.setup.compiler_cache import BASE_DIRECTORY, check_setting, find_compiler_caches
+from polywheel.system.cache import cache_directory
 from polywheel.system.files import read_regular
 
 STATISTICS = "CCACHE_STATSLOG"
 """The variable with the file for the statistics of ccache (since 4.5)."""
+PASSED_TO_CONTAINERS = (
+    *("CCACHE_DIR", "CCACHE_MAXSIZE", STATISTICS),
+    *("SCCACHE_DIR", "SCCACHE_CACHE_SIZE"),
+)
+"""The variables of the machine that builds in containers get."""
+
+_FOLDERS = {"CCACHE_DIR": "ccache", "SCCACHE_DIR": "sccache"}
+"""Their folders in the cache of polywheel, for containers."""
+
 STATISTICS_FILE = Path("scratch", "ccache-statistics")
 """This file, in the work folder of a build."""
 
@@ -65,6 +75,28 @@ def compiler_cache_variables(
         VARIABLE: setting,
         **{name: text for name, text in own.items() if not variables.get(name)},
     }
+
+
+def cibuildwheel_cache_variables(
+    setting: str, work_folder: Path, *, in_container: bool
+) -> dict[str, str]:
+    """Return the variables of the machine for a run of cibuildwheel with a work folder.
+
+    Containers get them from the machine, whose root they see in ``/host``. Their objects are in polywheel's cache,
+    unless the user has set another folder: root in a container may own them.
+    """
+    variables = {VARIABLE: setting}
+    if setting == "off":
+        return variables
+    statistics = str(work_folder / STATISTICS_FILE)
+    if not in_container:
+        return {**variables, STATISTICS: os.environ.get(STATISTICS) or statistics}
+    folders = {
+        name: os.environ.get(name) or str(cache_directory() / folder)
+        for name, folder in _FOLDERS.items()
+    }
+    places = {**folders, STATISTICS: statistics}
+    return {**variables, **{name: f"/host{path}" for name, path in places.items()}}
 
 
 def read_cache_use(setting: str, work_folder: Path) -> CacheUse | None:

@@ -99,6 +99,14 @@ def test_without_a_cache_nothing_is_kept() -> None:
     assert not any("cache" in line for line in document[".polywheel"]["script"])
 
 
+def test_a_compiler_cache_is_kept_for_each_job() -> None:
+    environments, objects = include(compiler_cache="auto")[".polywheel"]["cache"]
+    assert environments["paths"] == [".polywheel-cache/"]
+    assert objects["key"] == "polywheel-compiler-$CI_JOB_NAME_SLUG"
+    assert "cache" not in include(compiler_cache="auto", cache=False)[".polywheel"]
+    assert isinstance(include()[".polywheel"]["cache"], dict)
+
+
 def test_a_release_waits_for_the_sdist() -> None:
     assert include(publish=True)["polywheel-publish"]["dependencies"] == ["polywheel-collect"]
     document = include(publish=True, sdist=True, environment="release", expire_in="1 day")

@@ -160,6 +160,7 @@ def test_a_container_gets_the_same_folders_and_no_variable_of_the_machine(
         "JAVA_HOME": "/java",
         "CI": "true",
         "CIRCLE": "1",
+        "CCACHE_DIR": "/t/compiler-cache",
     }
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
@@ -174,6 +175,7 @@ def test_a_container_gets_the_same_folders_and_no_variable_of_the_machine(
     }
     assert {word.partition("=")[2] for word in words if word.startswith("--env")} == {
         *("CI", "GITHUB_WORKSPACE", "RUNNER_TEMP", "POLYWHEEL_ACTION_ARGS", "PYTHON_VERSION"),
+        "CCACHE_DIR",
         *("POLYWHEEL_ACTION_CONTAINER=true", "POLYWHEEL_CACHE_DIR=/polywheel-cache"),
     }
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0 or sys.platform == "win32"

@@ -143,6 +143,11 @@ def test_options_replace_settings_for_gitlab(tmp_path: Path) -> None:
         ("environment = 'x'", "github.environment", "no effect without publish"),
         ("publish = true\nusername = 'x'", "github.username", "without password-secret"),
         ("cache = false\ncache-size = '1G'", "github.cache-size", "no effect without cache"),
+        (
+            "cache = false\ncompiler-cache-size = '1G'",
+            "github.compiler-cache-size",
+            "no effect without cache",
+        ),
         ("sdist-check = false", "github.sdist-check", "no effect without sdist"),
         ("reusable = true\npaths = ['a']", "github.paths", "no effect on a reusable workflow"),
         ("reusable = true\npublish = true", "github.publish", "trusted publishing"),

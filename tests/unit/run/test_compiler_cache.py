@@ -10,6 +10,7 @@ from polywheel.config.project import Project, read_project
 from polywheel.errors import ConfigError
 from polywheel.run.compiler_cache import (
     choose_compiler_cache,
+    cibuildwheel_cache_variables,
     compiler_cache_variables,
     count_statistics,
     read_cache_use,
@@ -71,6 +72,29 @@ def test_variables_of_the_user_stay(tmp_path: Path) -> None:
     own = {"CCACHE_BASEDIR": "/", "CCACHE_STATSLOG": "/log"}
     given = compiler_cache_variables("auto", tmp_path, own)
     assert given == {"POLYWHEEL_COMPILER_CACHE": "auto"}
+
+
+def test_containers_see_the_folders_of_the_machine_in_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYWHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("CCACHE_DIR", "SCCACHE_DIR", "CCACHE_STATSLOG"):
+        monkeypatch.delenv(name, raising=False)
+    given = cibuildwheel_cache_variables("auto", tmp_path, in_container=True)
+    assert given == {
+        "POLYWHEEL_COMPILER_CACHE": "auto",
+        "CCACHE_DIR": f"/host{tmp_path / 'cache' / 'ccache'}",
+        "SCCACHE_DIR": f"/host{tmp_path / 'cache' / 'sccache'}",
+        "CCACHE_STATSLOG": f"/host{tmp_path / 'scratch' / 'ccache-statistics'}",
+    }
+    monkeypatch.setenv("CCACHE_DIR", "/my/cache")
+    given = cibuildwheel_cache_variables("auto", tmp_path, in_container=True)
+    assert given["CCACHE_DIR"] == "/host/my/cache"
+    here = cibuildwheel_cache_variables("auto", tmp_path, in_container=False)
+    assert here["CCACHE_STATSLOG"] == str(tmp_path / "scratch" / "ccache-statistics")
+    assert "CCACHE_DIR" not in here
+    off = cibuildwheel_cache_variables("off", tmp_path, in_container=True)
+    assert off == {"POLYWHEEL_COMPILER_CACHE": "off"}
 
 
 def test_the_option_comes_before_the_variable_and_the_setting(

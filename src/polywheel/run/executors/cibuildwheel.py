@@ -24,6 +24,11 @@ from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.run.compiler_cache import (
+    cibuildwheel_cache_variables,
+    read_cache_use,
+    total_use,
+)
 from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel_installation import (
     ENGINE,
@@ -44,6 +49,7 @@ from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.fingerprint import build_variables, digest_of
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
+    CacheUse,
     ExistingWheels,
     Outcome,
     Wheel,
@@ -116,11 +122,14 @@ class CibuildwheelExecutor:
         log, stop = self.run.log_of(build), self.run.worker_context.stop
 
         audits: list[BuildAudit] = []
+        cache_uses: list[CacheUse | None] = []
 
         def build_wheels(wheels: list[Wheel]) -> float:
             for job in existing.missing:
                 self.publisher.refuse_changed(job, self._key(build, job))
-            self._build(build, existing.missing, log, wheels, audits)
+            self._build(
+                build, existing.missing, wheels=wheels, audits=audits, cache_uses=cache_uses
+            )
             return 0.0
 
         outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
@@ -131,16 +140,24 @@ class CibuildwheelExecutor:
         errors = [audit.error for audit in audits if audit.error]
         outcome = with_audit_errors(outcome, errors, self.publisher.out / FAILED_WHEELS)
         # cibuildwheel took all of the time.
-        return replace(outcome, hook_seconds=outcome.seconds, messages=messages)
+        return replace(
+            outcome,
+            hook_seconds=outcome.seconds,
+            messages=messages,
+            compiler_cache=total_use(cache_uses),
+        )
 
     def _build(
         self,
         build: Build,
         jobs: Sequence[Job],
-        log: Path,
+        *,
         wheels: list[Wheel],
         audits: list[BuildAudit],
+        cache_uses: list[CacheUse | None],
     ) -> None:
+        log = self.run.log_of(build)
+        setting = self.run.compiler_cache
         with (
             self.run.copy_of_source(build, self.source, cibuildwheel=True) as work,
             temporary_folder(self.publisher.out) as folder,
@@ -149,6 +166,7 @@ class CibuildwheelExecutor:
             if platform.in_container:
                 copy_borrowed_objects(work.source)
             write_own_wheel(self.run.worker_context.polywheel, work.source / _OWN_WHEEL)
+            work.scratch.mkdir()
             time_limit = self.run.time_limit(build)
             began = time.monotonic()
             child = run_child(
@@ -158,7 +176,13 @@ class CibuildwheelExecutor:
                     *("--output-dir", str(folder), *self.options, "."),
                 ],
                 folder=work.source,
-                environment={**os.environ, **self._variables(jobs, platform, work.source)},
+                environment={
+                    **os.environ,
+                    **cibuildwheel_cache_variables(
+                        setting, work.folder, in_container=platform.in_container
+                    ),
+                    **self._variables(jobs, platform, work.source, compiler_cache=setting),
+                },
                 log=log,
                 stop=self.run.worker_context.stop,
                 seconds=time_limit,
@@ -169,6 +193,7 @@ class CibuildwheelExecutor:
                 grace=_GRACE,
             )
             seconds = (time.monotonic() - began) / len(jobs)
+            cache_uses.append(read_cache_use(setting, work.folder))
             # If it failed, the wheels that it finished before are still good.
             errors = list(self._publish(build, jobs, folder, seconds, wheels=wheels, audits=audits))
         child.raise_if_ended(time_limit)
@@ -231,9 +256,14 @@ class CibuildwheelExecutor:
         return settings if self.run.options.test else settings.with_tests(_NO_TEST)
 
     def _variables(
-        self, jobs: Sequence[Job], platform: BuildPlatform, source: Path
+        self,
+        jobs: Sequence[Job],
+        platform: BuildPlatform,
+        source: Path,
+        *,
+        compiler_cache: str = "off",
     ) -> dict[str, str]:
-        """Return the variables of a run."""
+        """Return the variables of a run. ``compiler_cache`` is not a part of what a wheel depends on."""
         tables = cibuildwheel_tables(self.run.prepared.project.document)
         project = PurePosixPath(PROJECT) if platform.in_container else source
         environment = self._setup_variables(jobs[0])
@@ -250,6 +280,7 @@ class CibuildwheelExecutor:
             links=(project / _OWN_WHEEL).as_uri(),
             tables=tables,
             engine=self.container_variables.get(ENGINE, "docker"),
+            compiler_cache=compiler_cache,
         )
         return {**self.container_variables, **variables}
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from string import Template
 from typing import Any
 
+from polywheel.backend.compiler_cache import VARIABLE as CACHE_VARIABLE
 from polywheel.config.build_values import variable_in_image
 from polywheel.config.project import PYPROJECT, Project
 from polywheel.errors import ConfigError, Problem
@@ -30,6 +31,7 @@ from polywheel.model.matrix import NO_SETTINGS, BuildSettings
 from polywheel.model.plan import Build, Job, Plan
 from polywheel.model.setup import with_source_path
 from polywheel.model.variant import NULL_LABEL
+from polywheel.run.compiler_cache import PASSED_TO_CONTAINERS
 from polywheel.run.executors.cibuildwheel_installation import ENGINE, selected_engine
 from polywheel.setup.profiles import OURS, requires_polywheel
 
@@ -94,6 +96,7 @@ def cibuildwheel_variables(
     links: str | None = None,
     tables: Mapping[str, Any],
     engine: str = "docker",
+    compiler_cache: str = "off",
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the ``CIBW_*`` variables of a run for the jobs of one variant.
@@ -103,8 +106,8 @@ def cibuildwheel_variables(
     SOURCE_DATE_EPOCH ``epoch``. ``project`` is the path of the project where the
     build runs, and may contain ``$NAME``. ``folder`` is its path relative to the folder in which
     cibuildwheel runs. ``links`` is the URL of a folder with wheels for
-    them, ``tables`` is the project's ``[tool.cibuildwheel]``, and ``engine`` is the container
-    engine unless the user selects one. Settings and environment variables are appended to those of
+    them, ``tables`` is the project's ``[tool.cibuildwheel]``, ``engine`` is the container
+    engine unless the user selects one, and ``compiler_cache`` that of the builds, whose variables a container gets. Settings and environment variables are appended to those of
     ``environ`` and the tables. The commands and the image of ``settings`` override those of the
     tables, but not those of ``environ``.
     """
@@ -118,6 +121,8 @@ def cibuildwheel_variables(
         ),
         *(f"{name}={quoted(text)}" for name, text in environment.items()),
     ]
+    if compiler_cache != "off":
+        assignments.append(f"{CACHE_VARIABLE}={quoted(compiler_cache)}")
     if links is not None:  # appended to pip's own list, which is separated by blanks
         assignments.append(f'PIP_FIND_LINKS="$PIP_FIND_LINKS {links}"')
     if links is not None and "UV_FIND_LINKS" not in f"{tables}{environ.get('CIBW_ENVIRONMENT')}":
@@ -130,9 +135,13 @@ def cibuildwheel_variables(
         for key, value in {**selection, **settings.config_settings, **config_settings}.items()
         for text in ([value] if isinstance(value, str) else value)
     ]
-    for option, texts in (("config-settings", config), ("environment", assignments)):
-        if texts:
-            _append_option(variables, option, " ".join(texts), platform, environ)
+    passed = PASSED_TO_CONTAINERS if compiler_cache != "off" and platform.in_container else ()
+    for option, texts in (
+        ("config-settings", config),
+        ("environment", assignments),
+        ("environment-pass", passed),
+    ):
+        _append_option(variables, option, " ".join(texts), platform, environ)
     own = {
         "before-all": _in_folder(settings.before_all, folder, platform),
         "before-build": _in_folder(settings.before_build, folder, platform),
@@ -316,7 +325,9 @@ def _append_option(
     platform: BuildPlatform,
     environ: Mapping[str, str],
 ) -> None:
-    """Append a text to an option that the project's tables or ``environ`` may set."""
+    """Append a text, unless it is empty, to an option that the project's tables or ``environ`` may set."""
+    if not text:
+        return
     name = _variable(option)
     for candidate in (f"{name}_{platform.platform.upper()}", name):
         if environ.get(candidate):

@@ -49,6 +49,7 @@ def told(
     epoch: int | None = None,
     tables: Mapping[str, object] | None = None,
     engine: str = "docker",
+    compiler_cache: str = "off",
 ) -> dict[str, str]:
     return cibuildwheel_variables(
         jobs or (job("v3", "3.12"),),
@@ -60,6 +61,7 @@ def told(
         project="/a $$ b",
         tables=tables or {},
         engine=engine,
+        compiler_cache=compiler_cache,
     )
 
 
@@ -377,3 +379,16 @@ def test_a_job_alone_does_not_know_the_platform_of_its_target() -> None:
     assert "polywheel ci cibuildwheel" in str(caught.value)
     with pytest.raises(ConfigError, match="does not build Python"):
         _ = job("v3", "3.13t").cibuildwheel_environment
+
+
+def test_containers_get_the_compiler_cache_and_its_folder_from_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "CIBW_ENVIRONMENT_PASS" not in told()
+    given = told(compiler_cache="ccache")
+    assert read(given, {}) == {"POLYWHEEL_COMPILER_CACHE": "ccache"}
+    assert {"CCACHE_DIR", "CCACHE_MAXSIZE"} <= {*given["CIBW_ENVIRONMENT_PASS"].split()}
+    assert "environment-pass: append" in given["CIBW_INHERIT"]
+    monkeypatch.setenv("CIBW_ENVIRONMENT_PASS_LINUX", "MINE")
+    passed = told(compiler_cache="ccache")["CIBW_ENVIRONMENT_PASS_LINUX"]
+    assert passed.startswith("MINE CCACHE_DIR")
