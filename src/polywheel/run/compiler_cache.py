@@ -46,8 +46,8 @@ def total_use(uses: Iterable[CacheUse | None]) -> CacheUse | None:
 def choose_compiler_cache(project: Project, option: str | None, *, here: bool) -> str:
     """Return the compiler cache of a run: the option, else the variable, else the setting of the project.
 
-    ``here``: whether the builds run on this machine, and not in containers. Raises ConfigError if the compiler cache
-    is unknown, or missing on this machine.
+    ``here``: whether it must be installed now, because the builds run on this machine and no command installs it
+    before. Raises ConfigError if the compiler cache is unknown or missing.
     """
     if option is not None:
         setting, at = option, "--compiler-cache"

@@ -61,12 +61,11 @@ def run_plan(
     refuse_source_in_output(prepared.source, options.out)
     if options.report is not None:
         check_report_path(options.report)
-    compiler_cache = choose_compiler_cache(
-        prepared.project, options.compiler_cache, here=options.cibuildwheel is None
-    )
     plan, builds = plan_for_executor(
         plan, this_target(), cibuildwheel=options.cibuildwheel is not None
     )
+    here = options.cibuildwheel is None and not any(b.settings.before_all for b in builds)
+    compiler_cache = choose_compiler_cache(prepared.project, options.compiler_cache, here=here)
     with (
         _as_build_error(),
         on_interrupt(raise_interrupt),
