@@ -17,11 +17,12 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from polywheel.audit.binaries import Binary
 from polywheel.audit.code import Code, Function
+from polywheel.audit.x86_64 import access_sizes, stored_results, used_before
 
 _IMPORTED_CHECK = re.compile(
     r"__cpu_model|__cpu_features2?|__cpu_indicator_init|__get_cpuid|getauxval|elf_aux_info"
@@ -43,13 +44,16 @@ _DEPTH = 3
 _SETUP = 4096
 """Bytes of a function that calls a detector and keeps its answer in variables."""
 _NAME = re.compile(
-    r"(?<![a-z])s?sse[234]|sse4|ssse3|avx|popcnt|bmi[12]|(?<![a-z])bmi|(?<![a-z])fma|f16c|lzcnt|movbe|aes_?ni|clmul"
-    r"|sha_?(ni|ext)|vaes|gfni|vnni|(?<![a-z])amx|(?<![a-z])adx|ifma|vbmi|x86_?64_?v[234]|nehalem|sandybridge|haswell"
-    r"|skylake|cooperlake|icelake|cascadelake|sapphirerapids|bulldozer|piledriver|steamroller|excavator|zen[1-5]?\b"
-    r"|penryn|dunnington|barcelona|bobcat|core2|opteron|athlon|_nano\b|_atom\b|prescott|(?<![a-z])knl|mkl_\w*_mc3?_|simd_?levele[1-9]",
-    re.IGNORECASE,
+    r"(?<![a-z])s?sse[234]|sse4|ssse3|avx|popcnt|bmi[12]|(?<![a-z])bmi|(?<![a-z])fma(?![a-df-z])"
+    r"|(?<![a-z0-9])f16c(?![a-z0-9])|lzcnt|movbe|aes_?ni|clmul|sha_?(ni|ext)|vaes|gfni|vnni|(?<![a-z])amx"
+    r"|(?<![a-z])adx|ifma|vbmi|x86_?64_?v[234]|nehalem|westmere|sandybridge|ivybridge|haswell|broadwell"
+    r"|skylake|cooperlake|icelake|cascadelake|sapphirerapids|bulldozer|piledriver|steamroller|excavator"
+    r"|(?<![a-z])zen[1-5]?\b|znver[1-5]|penryn|dunnington|barcelona|bobcat|(?<![a-z])core2|opteron|athlon"
+    r"|prescott|(?<![a-z])knl|mkl_\w*_mc3?_|simd_?levele[1-9]",
 )
-"""Names of extensions, and of processors, in names of functions and files."""
+"""Names of extensions, and of processors, in names of functions and files, in small letters."""
+_NAME_OF_CORE = re.compile(r"_(NANO|ATOM)\b")
+"""Names of processors that are words: they count in capital letters."""
 _PARTS = (
     *(
         "sse",
@@ -73,6 +77,8 @@ _PARTS = (
         "vbmi",
         "x86",
         "nehalem",
+        "westmere",
+        "bridge",
         "sandy",
         "well",
         "lake",
@@ -84,6 +90,7 @@ _PARTS = (
         "roller",
         "excavator",
         "zen",
+        "znver",
         "penryn",
         "dunnington",
         "barcelona",
@@ -107,8 +114,18 @@ class Dispatch:
     """Of the functions that were asked about, those that run without a check."""
 
 
-def find_unchecked(binary: Binary, code: Code, numbers: Iterable[int]) -> Dispatch:
-    """Return which of the functions, which use extensions, run without a check of the processor."""
+def find_unchecked(
+    binary: Binary,
+    code: Code,
+    numbers: Iterable[int],
+    admitted: frozenset[str] = frozenset(),
+    used: Callable[[], Container[str] | None] = lambda: None,
+) -> Dispatch:
+    """Return which of the functions, which use extensions, run without a check of the processor.
+
+    ``admitted`` has the extensions that need no check. ``used`` returns the names that other files use, or None:
+    all exports may be used.
+    """
     asked = frozenset(numbers)
     if not asked:
         return Dispatch(has_guards=False, unchecked=asked)
@@ -118,13 +135,20 @@ def find_unchecked(binary: Binary, code: Code, numbers: Iterable[int]) -> Dispat
     guards = graph.guards()
     if not guards:
         return Dispatch(has_guards=False, unchecked=asked)
-    return Dispatch(has_guards=True, unchecked=graph.flagged(guards, asked))
+    unchecked = graph.flagged(guards, asked, admitted)
+    if unchecked:
+        names = used()
+        if names is not None:
+            unchecked = graph.flagged(guards, asked, admitted, names)
+    return Dispatch(has_guards=True, unchecked=unchecked)
 
 
 def is_named(name: str) -> bool:
     """Whether the name of a function or file has the name of an extension or processor."""
     lower = name.lower()
-    return any(part in lower for part in _PARTS) and _NAME.search(lower) is not None
+    if not any(part in lower for part in _PARTS):
+        return False
+    return _NAME.search(lower) is not None or _NAME_OF_CORE.search(name) is not None
 
 
 class _Graph:
@@ -152,13 +176,64 @@ class _Graph:
             for section in binary.sections
             if section.name in _TABLES
         ]
+        self._table_entries = {
+            slot: binary.pointers[slot]
+            for first, last in self._tables
+            for slot in self._slots[
+                bisect_left(self._slots, first) : bisect_left(self._slots, last)
+            ]
+        }
+        self._variables = _Ranges(())
+        self._checks: set[int] = set()
+        """The places of functions that answer what the processor supports."""
 
-    def flagged(self, guards: frozenset[int], asked: frozenset[int]) -> frozenset[int]:
-        """Of the functions with extensions, those that run without a check and are no kernels."""
+    def flagged(
+        self,
+        guards: frozenset[int],
+        asked: frozenset[int],
+        admitted: frozenset[str],
+        used: Container[str] | None = None,
+    ) -> frozenset[int]:
+        """Of the functions with extensions, those that run without a check and are no kernels.
+
+        ``used`` has the names of the exports that other files use; None stands for all.
+        """
+        entries = set(self._entry_points())
+        exports = set(self._exports(used))
+        # Many libraries export by accident what only they call, after a check. An extension that the file uses
+        # without a check anyway is none that it checks.
+        doubtful = (exports & asked) - entries
+        roots = entries | (exports - doubtful)
+        if not doubtful:
+            return self._flagged(roots, guards, asked, admitted)[0]
+        flagged, reached = self._flagged(roots, guards, asked, admitted)
+        after, _ = self._reached(self._referred(guards), frozenset())
+        roots |= (doubtful & reached) | (doubtful - after)
+        flagged, _ = self._flagged(roots, guards, asked, admitted)
+        unchecked = self._extensions_of(flagged) | admitted
+        roots |= {number for number in doubtful if self._extensions_of({number}) <= unchecked}
+        return self._flagged(roots, guards, asked, admitted)[0]
+
+    def _extensions_of(self, numbers: Iterable[int]) -> set[str]:
+        return {
+            name
+            for number in numbers
+            for use in self._code.functions[number].uses
+            for name in use.extensions
+        }
+
+    def _flagged(
+        self,
+        roots: set[int],
+        guards: frozenset[int],
+        asked: frozenset[int],
+        admitted: frozenset[str],
+    ) -> tuple[frozenset[int], frozenset[int]]:
+        """The functions as for :meth:`flagged`, and all that are reached without passing a guard, or are the first."""
         functions = self._code.functions
-        roots = set(self._roots())
-        unchecked = self._unchecked(roots, guards)
-        suspects = asked & unchecked
+        reached, stopped = self._reached(roots, guards)
+        early = {number for number in stopped & asked if self._uses_before_check(number) - admitted}
+        suspects = (asked & reached) | early
         suspects -= self._named(suspects)
         waiting = [
             number for number in suspects if number in roots or self._uses_python(functions[number])
@@ -171,21 +246,39 @@ class _Graph:
             flagged.add(number)
             targets = map(self._code.function_at, functions[number].references)
             waiting += [target for target in targets if target in suspects]
-        return frozenset(flagged)
+        return frozenset(flagged), reached | stopped
 
-    def _unchecked(self, roots: set[int], guards: frozenset[int]) -> frozenset[int]:
-        """The numbers of the functions that are reached without passing a guard."""
+    def _reached(
+        self, starts: set[int], guards: frozenset[int]
+    ) -> tuple[frozenset[int], frozenset[int]]:
+        """The numbers of the functions that are reached without passing a guard, and of the first guards."""
         seen: set[int] = set()
-        waiting = list(roots - guards)
+        waiting = list(starts)
         visited: set[int] = set()  # addresses
         while waiting:
             number = waiting.pop()
             if number in seen:
                 continue
             seen.add(number)
-            targets = self._targets(self._code.functions[number].references, visited)
-            waiting += [target for target in targets if target not in seen and target not in guards]
-        return frozenset(seen)
+            if number not in guards:
+                targets = self._targets(self._code.functions[number].references, visited)
+                waiting += [target for target in targets if target not in seen]
+        return frozenset(seen - guards), frozenset(seen & guards)
+
+    def _referred(self, numbers: frozenset[int]) -> set[int]:
+        """The functions to which functions refer, directly or through pointers."""
+        visited: set[int] = set()
+        return {
+            target
+            for number in numbers
+            for target in self._targets(self._code.functions[number].references, visited)
+        }
+
+    def _uses_before_check(self, number: int) -> frozenset[str]:
+        """The extensions that a guard uses before it checks the processor."""
+        if self._binary.machine != "x86_64":
+            return frozenset()
+        return used_before(self._binary, self._code.functions[number], self._is_check)
 
     def _named(self, numbers: frozenset[int]) -> frozenset[int]:
         """Those of the functions whose names say which extension or processor they are for."""
@@ -213,18 +306,27 @@ class _Graph:
     def _is_python(self, address: int) -> bool:
         return _PYTHON.match(self._binary.imports.get(address, "")) is not None
 
-    def _roots(self) -> Iterator[int]:
-        """The functions that others call: exports and initializers. Python calls only PyInit_* of a module."""
-        exports = [symbol for symbol in self._binary.symbols if symbol.is_exported]
+    def _entry_points(self) -> Iterator[int]:
+        """The functions that the loader calls."""
+        numbers = map(self._code.function_at, self._binary.entry_points)
+        yield from (number for number in numbers if number is not None)
+
+    def _exports(self, used: Container[str] | None) -> Iterator[int]:
+        """The functions that other files call. Python calls only PyInit_* of a module."""
+        exports = [
+            symbol
+            for symbol in self._binary.symbols
+            if symbol.is_exported and (used is None or symbol.name in used)
+        ]
         modules = [symbol for symbol in exports if symbol.name.startswith("PyInit_")]
-        addresses = list(self._binary.entry_points)
-        addresses += [
+        addresses = [
             symbol.address
             for symbol in modules or exports
             if not symbol.is_ifunc and not is_named(symbol.name)
         ]
         for symbol in () if modules else self._binary.objects:
-            if symbol.is_exported and not is_named(symbol.name):
+            is_used = used is None or symbol.name in used
+            if symbol.is_exported and is_used and not is_named(symbol.name):
                 first = bisect_left(self._slots, symbol.address)
                 last = bisect_left(self._slots, symbol.address + symbol.size)
                 addresses += [self._binary.pointers[at] for at in self._slots[first:last]]
@@ -267,30 +369,60 @@ class _Graph:
         """The numbers of the functions that check the processor."""
         functions = self._code.functions
         detectors = {number for number, function in enumerate(functions) if function.asks_cpu}
-        variables = _Ranges(self._variables(detectors))
-        # Every place is asked about once: there are more references than places.
-        checks = {address for address in self._places if self._is_check(address, variables)}
-        guards = detectors | self._referring(checks)
+        self._variables = _Ranges(self._written(detectors))
+        guards = detectors | self._readers()
         answers = {number for number in guards if self._is_small(functions[number])}
+        asking = guards | self._callers(self._places_of(detectors))
+        self._checks = self._places_of(detectors) | set(self._imported)
         for _ in range(_DEPTH):
-            callers = self._callers(answers) - guards
-            guards |= callers
-            answers = {number for number in callers if self._is_small(functions[number])}
+            calls = self._places_of(answers)
+            self._checks |= calls
+            callers = self._callers(calls)
+            found = callers | self._readers_of_stored(asking | callers)
+            answers = {number for number in found - guards if self._is_small(functions[number])}
+            guards |= found
+            asking = set()
             if not answers:
                 break
         return frozenset(guards | self._resolvers())
 
-    def _is_check(self, address: int, variables: _Ranges) -> bool:
-        if self._variable_at(address) in variables:
+    def _readers(self) -> set[int]:
+        """The functions that refer to a variable about the processor, or to an imported check."""
+        # Every place is asked about once: there are more references than places.
+        return self._referring({place for place in self._places if self._is_variable(place)})
+
+    def _readers_of_stored(self, numbers: set[int]) -> set[int]:
+        """The functions that refer to variables in which these functions store the answers of checks."""
+        if self._binary.machine != "x86_64":
+            return set()
+        functions = self._code.functions
+        places = {
+            place
+            for number in numbers
+            for place in stored_results(self._binary, functions[number], self._checks)
+            if place not in self._variables and not self._is_constant(place)
+        }
+        if not places:
+            return set()
+        self._variables = self._variables.with_ranges((place, place + 1) for place in places)
+        return self._readers()
+
+    def _is_variable(self, address: int) -> bool:
+        if self._variable_at(address) in self._variables:
             return True
         at = bisect_left(self._imported, address)
         return at < len(self._imported) and self._imported[at] == address
 
+    def _is_check(self, address: int) -> bool:
+        return address in self._checks or self._is_variable(address)
+
     def _is_small(self, function: Function) -> bool:
         return function.end - function.start <= _SMALL
 
-    def _callers(self, numbers: set[int]) -> set[int]:
-        return self._referring({self._code.functions[number].start for number in numbers})
+    def _callers(self, places: set[int]) -> set[int]:
+        """The functions that refer to one of these places, except for entries of the linkage table."""
+        functions = self._code.functions
+        return {n for n in self._referring(places) if functions[n].start not in places}
 
     def _referring(self, places: set[int]) -> set[int]:
         """The functions that refer to one of the places."""
@@ -302,6 +434,20 @@ class _Graph:
             if not places.isdisjoint(function.references)
         }
 
+    def _places_of(self, numbers: set[int]) -> set[int]:
+        """Where these functions are called: their starts, and entries of tables that lead there."""
+        places = {self._code.functions[number].start for number in numbers}
+        slots = {slot for slot, target in self._table_entries.items() if target in places}
+        if slots:
+            places |= slots
+            places.update(
+                function.start
+                for function in self._code.functions
+                if function.end - function.start <= _STUB
+                and not slots.isdisjoint(function.references)
+            )
+        return places
+
     def _resolvers(self) -> set[int]:
         resolvers = (
             self._code.function_at(symbol.address)
@@ -310,7 +456,7 @@ class _Graph:
         )
         return {number for number in resolvers if number is not None}
 
-    def _variables(self, detectors: set[int]) -> Iterator[tuple[int, int]]:
+    def _written(self, detectors: set[int]) -> Iterator[tuple[int, int]]:
         """The variables that detectors write, as ranges of addresses.
 
         These are the places in writable data to which detectors and their direct callers refer, if the
@@ -319,15 +465,21 @@ class _Graph:
         functions = self._code.functions
         writers = detectors | {
             number
-            for number in self._callers(detectors)
+            for number in self._callers(self._places_of(detectors))
             if functions[number].end - functions[number].start <= _SETUP
         }
         for number in writers:
-            for address in map(self._variable_at, functions[number].references):
+            sizes = self._access_sizes(functions[number])
+            for place in functions[number].references:
+                address = self._variable_at(place)
                 is_known = address in self._binary.imports or address in self._binary.pointers
                 if not is_known and not self._is_constant(address):
-                    size = self._objects.get(address)
-                    yield address, address + (size or self._default_size(address))
+                    size = self._objects.get(address) or self._default_size(address)
+                    # One instruction may write several fields.
+                    yield address, address + max(size, sizes.get(address, 0))
+
+    def _access_sizes(self, function: Function) -> dict[int, int]:
+        return access_sizes(self._binary, function) if self._binary.machine == "x86_64" else {}
 
     def _variable_at(self, address: int) -> int:
         """The variable that an address names, which may be an entry of the global offset table."""
@@ -353,6 +505,9 @@ class _Ranges:
                 merged.append([first, last])
         self._firsts = array("Q", (first for first, _ in merged))
         self._lasts = array("Q", (last for _, last in merged))
+
+    def with_ranges(self, ranges: Iterable[tuple[int, int]]) -> _Ranges:
+        return _Ranges((*zip(self._firsts, self._lasts, strict=True), *ranges))
 
     def __contains__(self, address: int) -> bool:
         at = bisect_right(self._firsts, address) - 1

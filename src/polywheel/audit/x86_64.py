@@ -7,7 +7,7 @@ Data between them (jump tables of MSVC, constants in assembly code) decodes to n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -60,6 +60,8 @@ _FEW = 8
 """If a function uses extensions in no more than this many instructions, it may be data."""
 _LONGEST = 15
 """Bytes of an instruction."""
+_NEAR = 16
+"""Instructions after a call in which its result is stored."""
 
 
 class _Iced:
@@ -76,12 +78,20 @@ class _Iced:
             ) from None
         self.decoder = iced_x86.Decoder
         self.flows = iced_x86.FlowControl
+        self.size = iced_x86.MemorySizeInfo
         self._op_code_info = iced_x86.OpCodeInfo
         self._formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
         self._names = _names_by_number(iced_x86.Code)
         self._features = _names_by_number(iced_x86.CpuidFeature)
         operands = _names_by_number(iced_x86.OpCodeOperandKind)
         self._memory = {number for number, name in operands.items() if "MEM" in name}
+        registers = iced_x86.Register
+        self._results = {registers.AL, registers.AX, registers.EAX, registers.RAX}
+        flows = iced_x86.FlowControl
+        self.calls = {flows.CALL, flows.INDIRECT_CALL}
+        self.leaving = {
+            *(flows.UNCONDITIONAL_BRANCH, flows.INDIRECT_BRANCH, flows.RETURN, flows.EXCEPTION)
+        }
         self.kinds = bytearray([_UNKNOWN]) * (max(self._names) + 1)
         self.extensions: dict[int, tuple[str, ...]] = {}
         """By the number of an instruction."""
@@ -116,6 +126,17 @@ class _Iced:
         refers = self._memory.intersection(self._op_code_info(code).op_kinds())
         return _MEMORY if refers else _PLAIN
 
+    def kind_of(self, instruction: Instruction) -> int:
+        kind = self.kinds[instruction.code]
+        return self.classify(instruction) if kind == _UNKNOWN else kind
+
+    def is_store_of_result(self, instruction: Instruction) -> bool:
+        """Whether an instruction writes the result of a call, or a condition, to memory."""
+        name = self._names[instruction.code]
+        return name.startswith("SET") or (
+            name.startswith("MOV_RM") and instruction.op1_register in self._results
+        )
+
     def text(self, instruction: Instruction) -> str:
         return str(self._formatter.format(instruction))
 
@@ -135,8 +156,12 @@ def decode(binary: Binary, *, processes: int = 1, part_bytes: int = 4_000_000) -
     ``processes`` decode parts of the code that have ``part_bytes``.
     """
     functions: list[Function] = []
-    for section in binary.code:
-        functions += _Sweep(binary, section, processes, part_bytes).functions()
+    targets: set[int] = set()
+    # Tables of procedure linkage are small sections, in which only the calls of others tell where entries start.
+    for section in sorted(binary.code, key=lambda section: -len(section.content)):
+        sweep = _Sweep(binary, section, targets, processes, part_bytes)
+        functions += sweep.functions()
+        targets |= sweep.outside
     return code_of(functions)
 
 
@@ -151,15 +176,98 @@ def instruction_text(binary: Binary, address: int) -> str:
     return ""
 
 
+def stored_results(binary: Binary, function: Function, calls: Container[int]) -> set[int]:
+    """Return the addresses of variables in which a function stores the results of calls.
+
+    ``calls`` has the functions, entries of the procedure linkage table, and pointers that are called.
+    """
+    iced, stored = _load_iced(), set()
+    waiting = 0  # instructions in which the result may still be stored
+    for instruction in iced.decoder(64, _bytes_of(binary, function), ip=function.start):
+        kind = iced.kind_of(instruction)
+        refers = kind > _CALL and instruction.is_ip_rel_memory_operand
+        if instruction.flow_control in iced.calls:
+            target = (
+                instruction.ip_rel_memory_address
+                if instruction.is_ip_rel_memory_operand
+                else instruction.near_branch_target
+            )
+            waiting = _NEAR if target in calls else 0
+        elif waiting and refers and iced.is_store_of_result(instruction):
+            stored.add(instruction.ip_rel_memory_address)
+        waiting -= waiting > 0
+    return stored
+
+
+def access_sizes(binary: Binary, function: Function) -> dict[int, int]:
+    """Return the most bytes that an instruction of a function reads or writes at once, by address."""
+    iced, sizes = _load_iced(), dict[int, int]()
+    for instruction in iced.decoder(64, _bytes_of(binary, function), ip=function.start):
+        if iced.kind_of(instruction) > _CALL and instruction.is_ip_rel_memory_operand:
+            at = instruction.ip_rel_memory_address
+            sizes[at] = max(sizes.get(at, 0), iced.size(instruction.memory_size).size)
+    return sizes
+
+
+def used_before(
+    binary: Binary, function: Function, is_check: Callable[[int], bool]
+) -> frozenset[str]:
+    """Return the extensions that a function uses on paths from its start without a check of the processor.
+
+    A check is an instruction that asks the processor, or that refers to an address for which ``is_check`` is true.
+    Paths through jump tables are not followed.
+    """
+    iced, content = _load_iced(), _bytes_of(binary, function)
+    names: set[str] = set()
+    waiting, seen = [function.start], set[int]()
+    while waiting:
+        at = waiting.pop()
+        for instruction in iced.decoder(64, content[at - function.start :], ip=at):
+            kind = iced.kind_of(instruction)
+            if instruction.ip in seen or kind in {_ASKS_CPU, _NONSENSE}:
+                break
+            seen.add(instruction.ip)
+            flow, target = instruction.flow_control, instruction.near_branch_target
+            if instruction.is_ip_rel_memory_operand:
+                if is_check(instruction.ip_rel_memory_address):
+                    break
+            elif kind in {_JUMP, _CALL} and is_check(target):
+                break
+            names.update(iced.extensions.get(instruction.code, ()))
+            if kind == _JUMP and function.start <= target < function.end:
+                waiting.append(target)
+            if flow in iced.leaving:
+                break
+    return frozenset(names)
+
+
+def _bytes_of(binary: Binary, function: Function) -> bytes:
+    for section in binary.code:
+        at = function.start - section.address
+        if 0 <= at < len(section.content):
+            return bytes(section.content[at : at + function.end - function.start])
+    return b""
+
+
 class _Sweep:
     """The functions of one section."""
 
-    def __init__(self, binary: Binary, section: Section, processes: int, part_bytes: int) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        section: Section,
+        targets: Iterable[int],
+        processes: int,
+        part_bytes: int,
+    ) -> None:
         _load_iced()
         self._processes, self._part_bytes = processes, part_bytes
+        self.outside: set[int] = set()
+        """The targets of its calls and jumps in other sections."""
+
         self._content = section.content
         self._first, self._last = section.address, section.address + len(section.content)
-        known = (*binary.starts, *binary.pointers.values())
+        known = (*binary.starts, *binary.pointers.values(), *targets)
         self._certain = {self._first, *(at for at in known if self._is_inside(at))}
         self._starts = self._certain | {at for at in binary.ends if self._is_inside(at)}
         self._targets: set[int] = set()
@@ -199,6 +307,7 @@ class _Sweep:
         for part, result in zip(ranges, decoded, strict=True):
             inside = set(filter(self._is_inside, result.references))
             self._targets |= inside
+            self.outside.update(at for at in result.targets if not self._is_inside(at))
             # Functions without saved registers are not in the tables of PE files.
             self._certain |= inside.intersection(result.targets) if self._has_all_starts else inside
             at = 0
@@ -403,7 +512,6 @@ def _follow(
 ) -> None:
     """Decode from an address to the next jump or return, or to an instruction of another flow."""
     flows, end = iced.flows, start + len(content)
-    leaving = {flows.UNCONDITIONAL_BRANCH, flows.INDIRECT_BRANCH, flows.RETURN, flows.EXCEPTION}
     for instruction in iced.decoder(64, content[at - start :], ip=at):
         if instruction.ip in flow.reached:
             return
@@ -423,6 +531,6 @@ def _follow(
             target = instruction.near_branch_target
             if start <= target < end:
                 flow.targets.append(target)
-        if kind_of_flow in leaving:
+        if kind_of_flow in iced.leaving:
             flow.ends.add(instruction.next_ip)
             return

@@ -171,6 +171,10 @@ def test_resolvers() -> None:
         "ZSTD_decompress_bmi2",
         "hash_sse42",
         "dgemv_n_NANO",
+        "sgemm_kernel_ZEN",
+        "_ZNK8simdjson8westmere14implementation6minifyEPKhmPhRm",
+        "dot_fma",
+        "cvt_f16c",
         "mkl_spblas_lp64_mc3_zbsrbv",
         "_ZN5faiss3addILNS_9SIMDLevelE2EEEvv",
     ],
@@ -180,7 +184,11 @@ def test_names_of_extensions_and_processors(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["add", "process", "PyInit__core", "assemble", "format", "parse", "nanosleep"]
+    "name",
+    [
+        *("add", "process", "PyInit__core", "assemble", "format", "parse", "nanosleep"),
+        *("is_frozen", "fmaxf", "score2", "add_atom", "_ZN4core17h8af16c3e9d2b7a10E"),
+    ],
 )
 def test_other_names(name: str) -> None:
     assert not is_named(name)
