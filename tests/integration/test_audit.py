@@ -53,6 +53,14 @@ __attribute__((target("avx2"))) float exported(const float *x) {
     float s = 0; for (int i = 0; i < 1024; i++) s += x[i] * 2; return s;
 }
 """
+THROUGH_THE_LINKAGE_TABLE = """
+#include <immintrin.h>
+int supported(void) { return __builtin_cpu_supports("avx2"); }
+__attribute__((target("avx2"))) void quick(int *x) {
+    _mm256_storeu_si256((__m256i *)x, _mm256_add_epi32(_mm256_loadu_si256((__m256i *)x), _mm256_set1_epi32(1)));
+}
+void run(int *x) { if (supported()) quick(x); else x[0]++; }
+"""
 DATA = """
 .text
 .globl before
@@ -154,6 +162,32 @@ def test_a_function_without_a_check_is_found_beside_those_with_one(tmp_path: Pat
     assert [*found] == ["exported"]
     allow = "demo/*:exp*"
     assert not errors(audited(tmp_path, {"demo/_core.so": content}, "--allow", allow))
+
+
+def test_calls_through_the_linkage_table(tmp_path: Path) -> None:
+    # All functions are exported. Only the call of quick() without a check is wrong.
+    content = compiled(tmp_path, THROUGH_THE_LINKAGE_TABLE)
+    entry = audited(tmp_path, {"demo/_core.so": content})
+    assert [finding["severity"] for finding in entry["findings"]] == ["note"]
+    more = "void other(int *x) { quick(x); }"
+    content = compiled(tmp_path, THROUGH_THE_LINKAGE_TABLE + more)
+    assert [*errors(audited(tmp_path, {"demo/_core.so": content}, code=4))] == ["quick"]
+
+
+def test_exports_of_a_bundled_library_that_no_file_uses(tmp_path: Path) -> None:
+    library = compiled(tmp_path, ASKED + FORGOTTEN, "-Wl,-soname,libfast-1a2b3c4d.so")
+    (tmp_path / "libfast-1a2b3c4d.so").write_bytes(library)
+    link = ("-Wl,--no-as-needed", f"-L{tmp_path}", "-l:libfast-1a2b3c4d.so")
+    for call, code in (("run(x)", 0), ("exported((void *)x)", 4)):
+        source = f"extern int run(), exported(); void f(int *x) {{ {call}; }}"
+        files = {
+            "demo/_core.so": compiled(tmp_path, source, *link),
+            "demo.libs/libfast-1a2b3c4d.so": library,
+        }
+        assert [*errors(audited(tmp_path, files, code=code))] == ["exported"] * bool(code)
+    # Nothing needs it, so that it is loaded by name:
+    files = {"demo.libs/libfast-1a2b3c4d.so": library}
+    assert [*errors(audited(tmp_path, files, code=4))] == ["exported"]
 
 
 def test_data_between_functions_is_no_code(tmp_path: Path) -> None:

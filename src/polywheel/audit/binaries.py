@@ -165,6 +165,26 @@ def read_member(wheel: Path, name: str) -> bytes:
         return archive.read_named(name, limit=LARGEST)
 
 
+def names_used_in_wheel(wheel: Path, library: str) -> frozenset[str] | None:
+    """Return the names that the other files of a wheel import, if only they use a library.
+
+    That is so for libraries that auditwheel or delocate copied into the wheel under a name of their own, and that
+    others need. Returns None for other files. Raises WheelError.
+    """
+    folder, _, name = library.rpartition("/")
+    if not folder.endswith((".libs", ".dylibs")) or name.lower().endswith(".dll"):
+        return None
+    names: set[str] = set()
+    is_needed = False
+    for member in binary_members(wheel):
+        if member.name == library:
+            continue
+        for binary in parse_binaries(read_member(wheel, member.name), member.name):
+            names.update(binary.imports.values())
+            is_needed |= any(needed.rpartition("/")[2] == name for needed in binary.libraries)
+    return frozenset(names) if is_needed else None
+
+
 def _import_lief() -> ModuleType:
     """Import lief. Raises ConfigError if it is missing."""
     try:

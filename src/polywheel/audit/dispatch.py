@@ -119,12 +119,12 @@ def find_unchecked(
     code: Code,
     numbers: Iterable[int],
     admitted: frozenset[str] = frozenset(),
-    used: Callable[[], Container[str] | None] = lambda: None,
+    names_used: Callable[[], Container[str] | None] = lambda: None,
 ) -> Dispatch:
     """Return which of the functions, which use extensions, run without a check of the processor.
 
-    ``admitted`` has the extensions that need no check. ``used`` returns the names that other files use, or None:
-    all exports may be used.
+    ``admitted`` has the extensions that need no check. ``names_used`` returns the exports that other files use, or
+    None: all may be used.
     """
     asked = frozenset(numbers)
     if not asked:
@@ -137,7 +137,7 @@ def find_unchecked(
         return Dispatch(has_guards=False, unchecked=asked)
     unchecked = graph.flagged(guards, asked, admitted)
     if unchecked:
-        names = used()
+        names = names_used()
         if names is not None:
             unchecked = graph.flagged(guards, asked, admitted, names)
     return Dispatch(has_guards=True, unchecked=unchecked)

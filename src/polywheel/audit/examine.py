@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from polywheel.audit.binaries import Binary, parse_binaries, read_member
+from polywheel.audit.binaries import Binary, names_used_in_wheel, parse_binaries, read_member
 from polywheel.audit.device_code import CudaArchitecture, DeviceCode, read_device_code
 from polywheel.audit.extensions import admitted_extensions
 from polywheel.audit.findings import Check, Finding, Severity
@@ -102,7 +102,14 @@ def examine_file(
     content = read_member(wheel, file)
     report = FileReport(file=file)
     for binary in parse_binaries(content, file):
-        report = _with_binary(report, binary, tuple(properties), tuple(allowed), processes)
+        report = _with_binary(
+            report,
+            binary,
+            tuple(properties),
+            tuple(allowed),
+            lambda: names_used_in_wheel(wheel, file),
+            processes,
+        )
     return report
 
 
@@ -111,6 +118,7 @@ def _with_binary(
     binary: Binary,
     properties: tuple[VariantProperty, ...],
     allowed: tuple[str, ...],
+    names_used: Callable[[], Container[str] | None],
     processes: int,
 ) -> FileReport:
     code = read_device_code(binary.sections)
@@ -131,7 +139,7 @@ def _with_binary(
     if binary.machine not in _CHECKED:
         return replace(report, unchecked_machines=(*report.unchecked_machines, binary.machine))
     admitted = admitted_extensions(binary.machine, properties)
-    check = check_instructions(binary, admitted, allowed, processes=processes)
+    check = check_instructions(binary, admitted, allowed, names_used, processes=processes)
     return replace(
         report,
         findings=(*report.findings, *check.findings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -56,11 +56,17 @@ class InstructionCheck:
 
 
 def check_instructions(
-    binary: Binary, admitted: Admitted, allowed: Iterable[str] = (), *, processes: int = 1
+    binary: Binary,
+    admitted: Admitted,
+    allowed: Iterable[str] = (),
+    names_used: Callable[[], Container[str] | None] = lambda: None,
+    *,
+    processes: int = 1,
 ) -> InstructionCheck:
     """Check the code of a file, in several processes if it is large.
 
-    ``admitted`` is for its machine. Raises ConfigError without the decoder.
+    ``admitted`` is for its machine. ``names_used`` returns the exports that other files use, or None: all may be
+    used. Raises ConfigError without the decoder.
     """
     size = sum(len(section.content) for section in binary.code)
     code = x86_64.decode(binary, processes=processes)
@@ -72,7 +78,7 @@ def check_instructions(
         for number, function in enumerate(code.functions)
         if any(not admitted.extensions.issuperset(use.extensions) for use in function.uses)
     ]
-    dispatch = find_unchecked(binary, code, beyond)
+    dispatch = find_unchecked(binary, code, beyond, admitted.extensions, names_used)
     names = _Names(binary, code)
     findings: list[Finding] = []
     patterns: set[str] = set()

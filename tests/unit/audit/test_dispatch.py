@@ -12,7 +12,7 @@ from polywheel.audit.code import Function as DecodedFunction
 from polywheel.audit.code import Use, code_of
 from polywheel.audit.dispatch import find_unchecked, is_named
 
-VARIABLE, TABLE, STUB = 0x9000, 0x9100, 0x9200
+VARIABLE, TABLE, STUB, GOT = 0x9000, 0x9100, 0x9200, 0x9300
 AVX2 = Use(("AVX2",), 1, 0)
 
 
@@ -26,6 +26,11 @@ class File:
     def _address(self, place: str | int) -> int:
         return self.starts[place] if isinstance(place, str) else place
 
+    def _content(self, machine_code: Mapping[str, str]) -> memoryview:
+        """The code of the file: functions in hexadecimal, else zeros."""
+        parts = (bytes.fromhex(machine_code.get(name, "")) for name in self.starts)
+        return memoryview(b"".join(part.ljust(16, b"\x90") for part in parts))
+
     def unchecked(
         self,
         calls: Mapping[str, tuple[str | int, ...]],
@@ -36,6 +41,9 @@ class File:
         resolvers: tuple[str, ...] = (),
         table: tuple[str, ...] = (),
         imports: Mapping[int, str] | None = None,
+        got: Mapping[int, str] | None = None,
+        machine_code: Mapping[str, str] | None = None,
+        used: tuple[str, ...] | None = None,
     ) -> list[str]:
         """The functions that run without a check. ``calls`` are references: functions, or places in the data."""
         starts = self.starts
@@ -53,16 +61,20 @@ class File:
             file=self.name,
             format=Format.ELF,
             machine="x86_64",
-            sections=(Section(".text", 0x1000, memoryview(bytes(16 * len(starts))), True),),
+            sections=(
+                Section(".text", 0x1000, self._content(machine_code or {}), True),
+                Section(".got", GOT, memoryview(bytes(64)), writable=True),
+            ),
             symbols=tuple(
                 Symbol(name, at, 16, name in resolvers, name in exported)
                 for name, at in starts.items()
             ),
-            pointers={TABLE + 8 * n: starts[name] for n, name in enumerate(table)},
+            pointers={TABLE + 8 * n: starts[name] for n, name in enumerate(table)}
+            | {at: starts[name] for at, name in (got or {}).items()},
             imports=imports or {},
         )
         numbers = [n for n, name in enumerate(starts) if name in extended]
-        dispatch = find_unchecked(binary, code, numbers)
+        dispatch = find_unchecked(binary, code, numbers, names_used=lambda: used)
         return [[*starts][n] for n in sorted(dispatch.unchecked)]
 
 
@@ -192,3 +204,69 @@ def test_names_of_extensions_and_processors(name: str) -> None:
 )
 def test_other_names(name: str) -> None:
     assert not is_named(name)
+
+
+def test_checks_that_are_called_through_the_linkage_table() -> None:
+    file = File("init", "has", "stub", "run", "fast")
+    calls = {"init": (VARIABLE,), "has": (VARIABLE,), "stub": (GOT,), "run": ("stub", "fast")}
+    extended, got = ("fast", "run"), {GOT: "has"}
+    assert file.unchecked(calls, extended=extended, asks=("init",), got=got) == []
+    found = file.unchecked(calls, extended=extended, asks=("init",), got={GOT: "fast"})
+    assert found == ["run", "fast"]
+
+
+# In a file with cpu, has, init, run:
+STORE = "e8 eb ff ff ff 89 05 d5 83 00 00 c3"  # call has; mov [0x9400],eax; ret
+STORE_OTHER = "e8 eb ff ff ff 89 0d d5 83 00 00 c3"  # call has; mov [0x9400],ecx; ret
+CHECK_FIRST = "8b 05 ca 83 00 00 85 c0 74 04 c5 f5 fe c2 c3"  # if ([0x9400]) vpaddd
+CHECK_LATER = "c5 f5 fe c2 8b 05 c6 83 00 00 c3"  # vpaddd; mov eax,[0x9400]
+
+
+@pytest.mark.parametrize(
+    ("init", "run", "expected"),
+    [
+        (STORE, CHECK_FIRST, []),
+        (STORE_OTHER, CHECK_FIRST, ["run"]),
+        (STORE, CHECK_LATER, ["run"]),
+    ],
+)
+def test_variables_in_which_the_answer_of_a_check_is_kept(
+    init: str, run: str, expected: list[str]
+) -> None:
+    file = File("cpu", "has", "init", "run")
+    calls: dict[str, tuple[str | int, ...]] = {
+        "cpu": (VARIABLE,),
+        "has": (VARIABLE,),
+        "init": ("has", 0x9400),
+        "run": (0x9400,),
+    }
+    found = file.unchecked(
+        calls, extended=("run",), asks=("cpu",), machine_code={"init": init, "run": run}
+    )
+    assert found == expected
+
+
+def test_an_export_that_the_file_calls_only_after_checks() -> None:
+    file = File("init", "run", "fast", "other")
+    calls: dict[str, tuple[str | int, ...]] = {"init": (VARIABLE,), "run": (VARIABLE, "fast")}
+    exported = ("run", "fast", "other")
+    assert file.unchecked(calls, extended=("fast",), asks=("init",), exported=exported) == []
+    # The same extension without a check elsewhere, or a second caller:
+    found = file.unchecked(calls, extended=("fast", "other"), asks=("init",), exported=exported)
+    assert found == ["fast", "other"]
+    calls["other"] = ("fast",)
+    found = file.unchecked(calls, extended=("fast",), asks=("init",), exported=exported)
+    assert found == ["fast"]
+
+
+def test_exports_that_no_other_file_of_the_wheel_uses() -> None:
+    file = File("init", "run", "fast")
+    calls: dict[str, tuple[str | int, ...]] = {"init": (VARIABLE,)}
+    arguments: dict[str, tuple[str, ...]] = {
+        "extended": ("fast",),
+        "asks": ("init",),
+        "exported": ("run", "fast"),
+    }
+    assert file.unchecked(calls, **arguments, used=("run",)) == []
+    assert file.unchecked(calls, **arguments, used=("run", "fast")) == ["fast"]
+    assert file.unchecked(calls, **arguments) == ["fast"]
