@@ -262,11 +262,13 @@ def test_an_export_that_the_file_calls_only_after_checks() -> None:
 def test_exports_that_no_other_file_of_the_wheel_uses() -> None:
     file = File("init", "run", "fast")
     calls: dict[str, tuple[str | int, ...]] = {"init": (VARIABLE,)}
-    arguments: dict[str, tuple[str, ...]] = {
-        "extended": ("fast",),
-        "asks": ("init",),
-        "exported": ("run", "fast"),
-    }
-    assert file.unchecked(calls, **arguments, used=("run",)) == []
-    assert file.unchecked(calls, **arguments, used=("run", "fast")) == ["fast"]
-    assert file.unchecked(calls, **arguments) == ["fast"]
+
+    def unchecked(used: tuple[str, ...] | None) -> list[str]:
+        exported = ("run", "fast")
+        return file.unchecked(
+            calls, extended=("fast",), asks=("init",), exported=exported, used=used
+        )
+
+    assert unchecked(("run",)) == []
+    assert unchecked(("run", "fast")) == ["fast"]
+    assert unchecked(None) == ["fast"]
