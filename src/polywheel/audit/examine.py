@@ -107,8 +107,8 @@ def examine_file(
             binary,
             tuple(properties),
             tuple(allowed),
-            lambda: names_used_in_wheel(wheel, file),
-            processes,
+            names_used=lambda: names_used_in_wheel(wheel, file),
+            processes=processes,
         )
     return report
 
@@ -118,6 +118,7 @@ def _with_binary(
     binary: Binary,
     properties: tuple[VariantProperty, ...],
     allowed: tuple[str, ...],
+    *,
     names_used: Callable[[], Container[str] | None],
     processes: int,
 ) -> FileReport:
