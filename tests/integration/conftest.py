@@ -8,20 +8,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from polywheel.environments.interpreters import find_interpreter
+from polywheel.system.locks import hold_lock
 from support.containers import Machine, machine_for
 from support.projects import HERE
 
 
 @pytest.fixture(scope="session")
 def wheelhouse(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with polywheel's own wheel, built from its sdist as a release is."""
-    folder = tmp_path_factory.mktemp("wheelhouse")
+    """A folder with polywheel's own wheel, built from its sdist as a release is.
+
+    Processes of pytest-xdist share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheelhouse"
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(root)]
-    subprocess.run(command, check=True, capture_output=True)
+    with hold_lock(folder.with_suffix(".lock"), stop=Event(), waiting=lambda: None):
+        if not list(folder.glob("*.whl")):
+            subprocess.run(command, check=True, capture_output=True)
     return folder
 
 
