@@ -29,7 +29,7 @@ LAYERS = (
 )
 """Folders and modules, top to bottom. Each imports from those below it, and not from beside it."""
 
-DATA_IS_FOR = {"setup", "matrix", "index", "run", "ci", "init"}
+DATA_IS_FOR = {"setup", "matrix", "audit", "index", "run", "ci", "init"}
 METHODS_OF_THE_API = {"model/plan.py": {"matrix", "run"}}
 """Methods of public values whose code lies higher: it is imported when they are called."""
 

@@ -91,6 +91,9 @@ class Binary:
     objects: tuple[Symbol, ...] = ()
     """Its variables, by address."""
 
+    data_in_code: tuple[tuple[int, int], ...] = ()
+    """The first address and the end of data between its instructions, as far as the file says it."""
+
     entry_points: tuple[int, ...] = ()
     """The addresses of functions that the loader calls: initializers and the like."""
 
@@ -102,6 +105,9 @@ class Binary:
 
     imports: Mapping[int, str] = field(default_factory=dict)
     """The names of the functions and variables that the loader looks up, by the address of the place."""
+
+    is_macos: bool = False
+    """Whether it runs on macOS, whose processors all have more than the baseline of their machine."""
 
     @property
     def code(self) -> tuple[Section, ...]:

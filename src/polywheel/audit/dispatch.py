@@ -27,7 +27,7 @@ from polywheel.audit.x86_64 import access_sizes, stored_results, used_before
 _IMPORTED_CHECK = re.compile(
     r"__cpu_model|__cpu_features2?|__cpu_indicator_init|__get_cpuid|getauxval|elf_aux_info"
     r"|sysctlbyname|IsProcessorFeaturePresent|__intel_cpu|npy_cpu_(have|features|supports)"
-    r"|cpuinfo_(initialize|isa|has_)|OPENSSL_ia32cap|cpu_?(id|has|flags|info|features|caps|support)|has_?cpu",
+    r"|cpuinfo_(initialize|isa|has_)|OPENSSL_(ia32|arm)cap|cpu_?(id|has|flags|info|features|caps|support)|has_?cpu",
     re.IGNORECASE,
 )
 """Imported functions and variables with which a program asks what the processor supports."""
@@ -101,6 +101,13 @@ _PARTS = (
     *("athlon", "nano", "atom", "prescott", "knl", "mkl", "simd"),
 )
 """Every name that the pattern matches contains one of these. Names of C++ are long, and the pattern is slow."""
+_ARM_NAME = re.compile(
+    r"dotprod|asimd_?(dp|hp|ddp|fhm)|(?<![a-z])(i8mm|[us]dot|lse|pmull\w*|rdma?)(?![a-z])|(?<![a-z])sve"
+    r"|(?<![a-z])sme(?![a-z])|arm_?crc|acle|rndr|vpsm4|hwsm[34]|eor3|armv[89]|_v8(?![a-z\d])|_(ce|hw|arm64|aarch64)(?![a-z])"
+    r"|neoverse|cortexa\d|thunderx|tsv110|emag8180|a64fx|falkor|simd_?levele[1-9]",
+    re.IGNORECASE,
+)
+"""As ``_NAME``, for AArch64."""
 _PYTHON = re.compile(r"_?Py[A-Z_]")
 """Imported functions of Python."""
 
@@ -129,7 +136,7 @@ def find_unchecked(
     asked = frozenset(numbers)
     if not asked:
         return Dispatch(has_guards=False, unchecked=asked)
-    if is_named(binary.file.rpartition("/")[2]):
+    if is_named(binary.file.rpartition("/")[2], binary.machine):
         return Dispatch(has_guards=True, unchecked=frozenset())
     graph = _Graph(binary, code)
     guards = graph.guards()
@@ -143,9 +150,11 @@ def find_unchecked(
     return Dispatch(has_guards=True, unchecked=unchecked)
 
 
-def is_named(name: str) -> bool:
+def is_named(name: str, machine: str = "x86_64") -> bool:
     """Whether the name of a function or file has the name of an extension or processor."""
     lower = name.lower()
+    if machine == "aarch64":
+        return _ARM_NAME.search(lower) is not None
     if not any(part in lower for part in _PARTS):
         return False
     return _NAME.search(lower) is not None or _NAME_OF_CORE.search(name) is not None
@@ -285,7 +294,11 @@ class _Graph:
         named: set[int] = set()
         for symbol in self._binary.symbols:
             number = self._code.function_at(symbol.address)
-            if number in numbers and number not in named and is_named(symbol.name):
+            if (
+                number in numbers
+                and number not in named
+                and is_named(symbol.name, self._binary.machine)
+            ):
                 named.add(number)
         return frozenset(named)
 
@@ -322,11 +335,11 @@ class _Graph:
         addresses = [
             symbol.address
             for symbol in modules or exports
-            if not symbol.is_ifunc and not is_named(symbol.name)
+            if not symbol.is_ifunc and not is_named(symbol.name, self._binary.machine)
         ]
         for symbol in () if modules else self._binary.objects:
             is_used = used is None or symbol.name in used
-            if symbol.is_exported and is_used and not is_named(symbol.name):
+            if symbol.is_exported and is_used and not is_named(symbol.name, self._binary.machine):
                 first = bisect_left(self._slots, symbol.address)
                 last = bisect_left(self._slots, symbol.address + symbol.size)
                 addresses += [self._binary.pointers[at] for at in self._slots[first:last]]

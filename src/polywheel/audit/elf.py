@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,7 @@ _RESOLVERS = {"x86_64": 37, "aarch64": 1032}
 """R_X86_64_IRELATIVE, R_AARCH64_IRELATIVE: the address of a resolver."""
 _TYPE_BITS = 0xFFFFFF
 """lief adds the processor to the number of a relocation."""
+_MAPPING = re.compile(r"\$[dx](\.|$)")
 _STARTUP = (".preinit_array", ".init_array", ".fini_array", ".ctors", ".dtors")
 
 
@@ -70,11 +73,31 @@ def parse(lief: ModuleType, content: bytes, file: str) -> Binary:
         starts=sorted_starts((start for start, _ in functions), sections),
         ends=sorted_starts((start + size for start, size in functions if size), sections),
         objects=sorted_symbols(objects),
+        data_in_code=tuple(_data_in_code(elf, sections)),
         entry_points=tuple(entry_points),
         libraries=tuple(map(text, elf.libraries)),
         pointers=pointers,
         imports=imports,
     )
+
+
+def _data_in_code(elf: lief.ELF.Binary, sections: tuple[Section, ...]) -> Iterator[tuple[int, int]]:
+    """The data between instructions, according to mapping symbols: it starts at $d and ends at $x.
+
+    https://github.com/ARM-software/abi-aa, "ELF for the Arm 64-bit Architecture"
+    """
+    marks = sorted(
+        (symbol.value, text(symbol.name)[1])
+        for symbol in elf.symtab_symbols
+        if _MAPPING.match(text(symbol.name))
+    )
+    for section in sections if marks else ():
+        if section.executable:
+            end = section.address + len(section.content)
+            own = [mark for mark in marks if section.address <= mark[0] < end]
+            for (start, kind), (following, _) in pairwise([*own, (end, "")]):
+                if kind == "d" and start < following:
+                    yield start, following
 
 
 def _symbols(lief: ModuleType, elf: lief.ELF.Binary) -> tuple[list[Symbol], list[Symbol]]:

@@ -19,14 +19,12 @@ from polywheel.audit.binaries import Binary, names_used_in_wheel, parse_binaries
 from polywheel.audit.device_code import CudaArchitecture, DeviceCode, read_device_code
 from polywheel.audit.extensions import admitted_extensions
 from polywheel.audit.findings import Check, Finding, Severity
-from polywheel.audit.instructions import check_instructions
+from polywheel.audit.instructions import CHECKED, check_instructions
 from polywheel.errors import PolywheelError
 from polywheel.model.variant import VariantProperty
 
 _MEMORY, _MEMORY_FACTOR = 4 * 1024**3, 12
 """Bytes of memory for each file, and for each of its bytes."""
-_CHECKED = frozenset({"x86_64"})
-"""Machines whose instructions are checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,9 +135,9 @@ def _with_binary(
     )
     if not any(section.content for section in binary.code):
         return report
-    if binary.machine not in _CHECKED:
+    if binary.machine not in CHECKED:
         return replace(report, unchecked_machines=(*report.unchecked_machines, binary.machine))
-    admitted = admitted_extensions(binary.machine, properties)
+    admitted = admitted_extensions(binary.machine, properties, is_macos=binary.is_macos)
     check = check_instructions(binary, admitted, allowed, names_used, processes=processes)
     return replace(
         report,

@@ -24,16 +24,28 @@ class Admitted:
     properties: tuple[VariantProperty, ...] = ()
     """The properties that admit them."""
 
+    baseline: str = ""
+    """The processors that run a wheel without properties."""
+
     def __str__(self) -> str:
-        return " and ".join(map(str, self.properties)) or BASELINES[self.machine]
+        return " and ".join(map(str, self.properties)) or self.baseline
 
 
-def admitted_extensions(machine: str, properties: Iterable[VariantProperty]) -> Admitted:
-    """Return the instruction set extensions that code for a machine may use under a label."""
+def admitted_extensions(
+    machine: str, properties: Iterable[VariantProperty], *, is_macos: bool = False
+) -> Admitted:
+    """Return the instruction set extensions that code for a machine may use under a label.
+
+    Code for macOS may always use what all Macs with this processor have.
+    """
     own = tuple(sorted(prop for prop in properties if prop.namespace == machine))
     preset = load_preset(machine, at="polywheel audit")
     names = {name for prop in own for name in _names(preset, prop.feature, prop.value)}
-    return Admitted(machine, frozenset(names), own)
+    baseline, oldest = BASELINES[machine], preset.oldest_mac
+    if is_macos and oldest is not None:
+        baseline = oldest.processor
+        names.update(_listed(preset, oldest.extensions))
+    return Admitted(machine, frozenset(names), own, baseline)
 
 
 def own_extensions(prop: VariantProperty) -> frozenset[str]:
@@ -48,7 +60,12 @@ def own_extensions(prop: VariantProperty) -> frozenset[str]:
 
 
 def _names(preset: Preset, feature: str, value: str) -> Iterator[str]:
-    for name in preset.extensions.get(feature, {}).get(value, ()):
+    yield from _listed(preset, preset.extensions.get(feature, {}).get(value, ()))
+
+
+def _listed(preset: Preset, names: Iterable[str]) -> Iterator[str]:
+    """The extensions in a list, and those that its properties imply."""
+    for name in names:
         feature_name, separator, value_name = name.partition(" :: ")
         if separator:
             yield from _names(preset, feature_name, value_name)
@@ -62,12 +79,12 @@ def unknown_namespaces(properties: Iterable[VariantProperty]) -> tuple[str, ...]
 
 
 def level_of(machine: str, extension: str) -> str | None:
-    """Return the first level of a machine that has an extension, as ``v3``; None if no level has it."""
+    """Return the first level of a machine that has an extension, as ``level v3``; None if no level has it."""
     preset = load_preset(machine, at="polywheel audit")
     for feature in ("level", "version"):
         for value in reversed(
             preset.features[feature].values if feature in preset.features else ()
         ):
             if extension in _names(preset, feature, value):
-                return value
+                return f"{feature} {value}"
     return None

@@ -8,12 +8,15 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from polywheel.audit import x86_64
+from polywheel.audit import aarch64, x86_64
 from polywheel.audit.binaries import Binary, Symbol
 from polywheel.audit.code import Code, Function, Use
 from polywheel.audit.dispatch import find_unchecked
 from polywheel.audit.extensions import Admitted, level_of
 from polywheel.audit.findings import Check, Finding, Severity
+
+CHECKED = frozenset({"aarch64", "x86_64"})
+"""Machines whose instructions are checked."""
 
 _MOST = 200
 """The most findings for one file. The rest of its functions are counted in one more finding."""
@@ -69,7 +72,7 @@ def check_instructions(
     used. Raises ConfigError without the decoder.
     """
     size = sum(len(section.content) for section in binary.code)
-    code = x86_64.decode(binary, processes=processes)
+    code = _decode(binary, processes)
     used = frozenset(
         name for function in code.functions for use in function.uses for name in use.extensions
     )
@@ -104,6 +107,12 @@ def check_instructions(
     )
 
 
+def _decode(binary: Binary, processes: int) -> Code:
+    if binary.machine == "aarch64":
+        return aarch64.decode(binary)  # it takes a quarter of the time of x86-64
+    return x86_64.decode(binary, processes=processes)
+
+
 class _Names:
     """The names of functions."""
 
@@ -129,6 +138,7 @@ def _findings(
     for function, name in functions[:_MOST]:
         uses = [use for use in function.uses if not admitted.extensions.issuperset(use.extensions)]
         first = min(uses, key=lambda use: use.offset)
+        decoder = aarch64 if binary.machine == "aarch64" else x86_64
         yield Finding(
             severity=Severity.ERROR,
             check=Check.INSTRUCTIONS,
@@ -136,7 +146,7 @@ def _findings(
             file=binary.file,
             symbol=name or f"(no symbol) at {function.start:#x}",
             offset=first.offset,
-            instruction=x86_64.instruction_text(binary, first.offset),
+            instruction=decoder.instruction_text(binary, first.offset),
             count=sum(use.count for use in uses),
         )
     if rest := functions[_MOST:]:
@@ -166,7 +176,7 @@ def _described(uses: Iterable[Use], admitted: Admitted) -> str:
     levels = {level_of(admitted.machine, name) for name in names}
     level = max(filter(None, levels), default=None) if None not in levels else None
     listed = ", ".join(names)
-    return f"{listed} (level {level})" if level else listed
+    return f"{listed} ({level})" if level else listed
 
 
 def _dispatch_note(binary: Binary, admitted: Admitted, code: Code, numbers: list[int]) -> Finding:

@@ -59,10 +59,12 @@ def _describe(lief: ModuleType, macho: lief.MachO.Binary, content: bytes, file: 
         file=file,
         format=Format.MACH_O,
         machine=machine_name(macho.header.cpu_type),
+        is_macos=_is_macos(lief, macho),
         sections=sections,
         symbols=sorted_symbols(symbols),
         starts=sorted_starts((*starts, *(symbol.address for symbol in symbols)), sections),
         entry_points=tuple(function.address for function in macho.ctor_functions),
+        data_in_code=tuple(_data_in_code(macho)),
         libraries=tuple(
             text(library.name)
             for library in macho.libraries
@@ -88,6 +90,12 @@ def _function_starts(macho: lief.MachO.Binary) -> set[int]:
     return starts or set(sorted({function.address for function in macho.unwind_functions})[:-1])
 
 
+def _is_macos(lief: ModuleType, macho: lief.MachO.Binary) -> bool:
+    """Whether the file is for macOS. Those for iOS say so."""
+    version = macho.build_version
+    return version is None or version.platform == lief.MachO.BuildVersion.PLATFORMS.MACOS
+
+
 def _sections(
     lief: ModuleType, macho: lief.MachO.Binary, content: bytes, file: str
 ) -> Iterator[Section]:
@@ -104,6 +112,13 @@ def _sections(
             section.has(flags.PURE_INSTRUCTIONS) or section.has(flags.SOME_INSTRUCTIONS),
             str(section.segment_name).startswith("__DATA"),
         )
+
+
+def _data_in_code(macho: lief.MachO.Binary) -> Iterator[tuple[int, int]]:
+    """The data between instructions: LC_DATA_IN_CODE."""
+    for entry in () if macho.data_in_code is None else macho.data_in_code.entries:
+        start = macho.imagebase + entry.offset
+        yield start, start + entry.length
 
 
 def _pointers(macho: lief.MachO.Binary) -> Iterator[tuple[int, int]]:

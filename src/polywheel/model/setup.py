@@ -195,6 +195,20 @@ class Preset:
     """By feature and value: the instruction set extensions that code may use, and other values that it
     implies, as ``feature :: value``."""
 
+    oldest_mac: OldestMac | None = None
+    """What code for macOS may use without a property."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OldestMac:
+    """The oldest processor of Macs."""
+
+    processor: str
+    """Its name."""
+
+    extensions: tuple[str, ...]
+    """As in :attr:`Preset.extensions`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpuModel:

@@ -13,10 +13,11 @@ from polywheel.config.reader import Problems, Table
 from polywheel.config.setup_table import EXTENSIONS, FEATURES, FILES, read_setup_rules
 from polywheel.data import data_folder
 from polywheel.errors import ConfigError, Problem, nearest
-from polywheel.model.setup import CpuModel, Preset
+from polywheel.model.setup import CpuModel, OldestMac, Preset
 from polywheel.model.variant import VariantFeature, VariantProperty
 
 _CPU_MODELS = by_name(SettingsTable(None, CpuModel))
+_OLDEST_MAC = SettingsTable(None, OldestMac)
 
 
 @cache
@@ -63,6 +64,7 @@ def _read(path: Path) -> Preset:
         files=FILES.read(table, "files"),
         extensions=EXTENSIONS.read(table, "extensions"),
         version_libraries=table.strings("version-libraries") or (),
+        oldest_mac=_OLDEST_MAC.read(table, "oldest-mac") if "oldest-mac" in table.data else None,
         cpu_models=_CPU_MODELS.read(table, "cpu-models"),
     )
     table.finish()

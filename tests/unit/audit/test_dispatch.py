@@ -272,3 +272,30 @@ def test_exports_that_no_other_file_of_the_wheel_uses() -> None:
     assert unchecked(("run",)) == []
     assert unchecked(("run", "fast")) == ["fast"]
     assert unchecked(None) == ["fast"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sgemm_kernel_NEOVERSEV1",
+        "dgemm_kernel_ARMV8SVE",
+        "aes_v8_encrypt",
+        "sha256_block_armv8",
+        "crc32_arm_pmullx4",
+        "av1_get_crc32c_value_arm_crc32",
+        "vpx_sad16x16_neon_dotprod",
+        "aom_highbd_convolve8_sve2",
+        "ff_vvc_sad_16_neon_i8mm",
+        "_nettle_ghash_update_arm64",
+        "_ZN5faiss13fvec_norm_L2sqrILNS_9SIMDLevelE5EEEfPKfm",
+    ],
+)
+def test_names_of_extensions_and_processors_of_arm(name: str) -> None:
+    assert is_named(name, "aarch64")
+
+
+@pytest.mark.parametrize(
+    "name", ["solve", "sha256_update", "crc32_z", "half_to_float", "add_neon", "dotted"]
+)
+def test_other_names_on_arm(name: str) -> None:
+    assert not is_named(name, "aarch64")

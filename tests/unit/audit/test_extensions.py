@@ -55,7 +55,9 @@ def test_own_extensions_are_those_that_a_property_adds() -> None:
 
 def test_the_level_of_an_extension() -> None:
     levels = [level_of("x86_64", name) for name in ("SSE3", "AVX2", "AVX512F", "AES")]
-    assert levels == ["v2", "v3", "v4", None]
+    assert levels == ["level v2", "level v3", "level v4", None]
+    versions = [level_of("aarch64", name) for name in ("LSE", "DotProd", "SVE2", "I8MM")]
+    assert versions == ["version 8.1a", "version 8.4a", "version 9.0a", None]
 
 
 def test_presets_name_extensions_that_exist_and_values_that_they_have() -> None:
