@@ -162,6 +162,8 @@ class Environments:
         self._notify = notify
         self._stop = stop or Event()
         self._environments: dict[Path, Environment] = {}
+        self._found: set[Path] = set()
+        """The folders whose use by :meth:`find` is recorded."""
         self._locks: dict[Path, Lock] = {}
         self._lock = Lock()
         self._installers: dict[tuple[tuple[str, str], ...], Installer] = {}
@@ -210,8 +212,9 @@ class Environments:
         if folder in self._environments or self._fresh:
             return self._environments.get(folder)
         environment = _find(folder)
-        if environment is not None:
+        if environment is not None and environment.folder not in self._found:
             record_use(environment.folder)
+            self._found.add(environment.folder)
         return environment
 
     def _order(

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import replace
 from polywheel.system.locks import try_lock
-from polywheel.system.temporary import is_used, remove_abandoned, temporary_folder
+from polywheel.system.temporary import is_used, move_unused, remove_abandoned, temporary_folder
 
 _USES = "uses.lock"
 _RUNS = "runs"
@@ -123,7 +123,8 @@ def remove_entry(entry: CacheEntry) -> str | None:
                 return IN_USE
             if os.name == "nt":  # the folders of open files can't be renamed there
                 held.close()
-            replace(entry.path, trash / "entry")
+            if not move_unused(entry.path, trash / "entry"):
+                return IN_USE
             for path in (*entry.locks, *entry.beside):
                 _remove_file_or_empty_folder(path)
     except FileNotFoundError:  # another process has removed it

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from polywheel.system.files import MAX_DEPTH, rename
+from polywheel.system.files import MAX_DEPTH, rename, replace
 from polywheel.system.locks import try_lock
 
 _LOCK = "polywheel.lock"
@@ -180,6 +180,23 @@ def users_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{USERS}")
 
 
+def move_unused(folder: Path, target: Path) -> bool:
+    """Rename a file or folder that no process has marked as used. Return False if one has. Raises OSError.
+
+    A process that marks it and then finds it complete can use it.
+    """
+    if is_used(folder):
+        return False
+    replace(folder, target)
+    if is_used(folder):  # marked meanwhile
+        with suppress(OSError):  # created again meanwhile
+            replace(target, folder)
+        return False
+    with suppress(OSError):
+        users_folder(folder).rmdir()
+    return True
+
+
 def remove_unused(parent: Path, *, most: int = MOST_KEPT, seconds: float = _KEPT_SECONDS) -> None:
     """Remove the folders in ``parent`` that no living process uses, and that are too old or too many.
 
@@ -197,9 +214,8 @@ def remove_unused(parent: Path, *, most: int = MOST_KEPT, seconds: float = _KEPT
         kept += 1
         expired = now - used > seconds or (kept > most and now - used > _JUST_USED)
         if expired and not is_used(folder):
-            remove_tree(folder)
-            with suppress(OSError):  # not empty: a process has just marked it
-                users_folder(folder).rmdir()
+            with suppress(OSError), temporary_folder(parent) as trash:
+                move_unused(folder, trash / "entry")
 
 
 def _remove_if_abandoned(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from polywheel.cli import main
 from polywheel.run import cache_content
-from polywheel.system import cache_entries
+from polywheel.system import cache_entries, temporary
 
 NAMES = ("0" * 20, "1" * 20, "2" * 20)
 
@@ -134,7 +134,7 @@ def test_an_entry_that_can_not_be_removed_is_an_error(
     def fail(source: Path, _: Path) -> None:
         raise PermissionError(13, "Permission denied", str(source))
 
-    monkeypatch.setattr(cache_entries, "replace", fail)
+    monkeypatch.setattr(temporary, "replace", fail)
     run(*command, code=2)
     output = capsys.readouterr()
     assert "error: an entry of the cache can't be removed: Permission denied" in output.err

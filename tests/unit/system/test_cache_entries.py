@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from polywheel.system import cache_entries
+from polywheel.system import cache_entries, temporary
 from polywheel.system.cache_entries import (
     CacheEntry,
     discard_entry,
@@ -22,6 +23,7 @@ from polywheel.system.cache_entries import (
     record_use,
     remove_entry,
 )
+from polywheel.system.files import replace
 from polywheel.system.locks import hold_lock
 from polywheel.system.temporary import using
 
@@ -134,3 +136,26 @@ def test_a_mark_of_a_user_is_not_lost_when_its_folder_is_removed(folder: Path) -
             assert not removals
             assert remove_entry(entry(folder)) == cache_entries.IN_USE
     assert remove_entry(entry(folder)) is None
+
+
+def test_an_entry_that_is_marked_while_it_is_moved_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "file").touch()
+    with ExitStack() as user:
+
+        def mark_first(source: Path, target: Path) -> None:
+            if source == folder:
+                user.enter_context(using(folder))
+            replace(source, target)
+
+        monkeypatch.setattr(temporary, "replace", mark_first)
+        assert remove_entry(entry(folder)) == cache_entries.IN_USE
+        assert (folder / "file").exists()
+        user.close()
+        os.utime(folder, (0, 0))
+        temporary.remove_unused(folder.parent)
+        assert (folder / "file").exists()
+    monkeypatch.setattr(temporary, "replace", replace)
+    temporary.remove_unused(folder.parent)
+    assert not any(folder.parent.iterdir())
