@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/matrix.py
 	$(BIN)/python tests/benchmarks/audit.py
 	$(BIN)/python tests/benchmarks/build.py
+	$(BIN)/python tests/benchmarks/compiler_cache.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polywheel needs Python 3.11 or newer: make PYTHON=python3.12 …")'

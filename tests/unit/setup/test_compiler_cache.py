@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from polywheel.setup.compiler_cache import (
 )
 from polywheel.setup.profiles import shipped_profiles
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="compilers on Windows have no default")
 CCACHE = CompilerCaches(c="ccache")
 BOTH = CompilerCaches(c="ccache", rust="sccache")
 BASE = Path("/work/job")
@@ -96,6 +98,7 @@ def test_cmake_gets_a_launcher_for_each_language() -> None:
     }
 
 
+@posix
 def test_setuptools_gets_the_compiler_of_python_with_its_options() -> None:
     expected = f"ccache {sysconfig.get_config_var('CC')} -fdebug-prefix-map={BASE}=."
     assert variables("setuptools")["CC"] == expected
@@ -116,12 +119,14 @@ def test_a_folder_that_needs_quotes_is_not_mapped() -> None:
     assert given["CC"] == "ccache gcc"
 
 
+@posix
 def test_meson_gets_the_compiler_that_it_would_find(tmp_path: Path) -> None:
     path = programs(tmp_path, "gcc", "clang", "c++", "g++")
     given = variables("meson-python", {"PATH": path})
     assert given == {"CC": "ccache gcc", "CXX": "ccache c++", "CCACHE_BASEDIR": str(BASE)}
 
 
+@posix
 def test_cargo_gets_sccache_and_the_crate_cc_gets_ccache(tmp_path: Path) -> None:
     path = programs(tmp_path, "cc", "c++")
     given = variables("maturin", {"PATH": path}, BOTH)
