@@ -34,7 +34,10 @@ def pypi(session: nox.Session) -> None:
     session.run("pytest", "-m", "slow", *session.posargs)
 
 
-CAMPAIGNS = ("inputs", "kill_build", "kill_tools", "zoo", "shortage", "four_runs", "growth")
+CAMPAIGNS = (
+    *("inputs", "kill_build", "kill_tools", "zoo", "shortage", "four_runs", "growth"),
+    "rebuilds",
+)
 
 
 @nox.session

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
@@ -141,8 +142,8 @@ def matrix_of_eight(folder: Path, house: Path) -> None:
     print("8 variants of the meson example on one Python, -j2, packages downloaded already")
     cold, _ = ours(source, folder / "out", environment)
     nothing, _ = ours(source, folder / "out", environment)
-    warm, _ = ours(source, folder / "again", environment)
-    _, said = ours(source, folder / "in turn", environment, "-j1")
+    warm, _ = ours(source, folder / "again", environment, "--rebuild")
+    _, said = ours(source, folder / "in turn", environment, "-j1", "--rebuild")
     with_uv = loop(source, folder / "uv", environment, "--installer", "uv")
     with_pip = loop(source, folder / "pip", environment)
     names = [sorted(one.name for one in (folder / place).glob("*.whl")) for place in ("out", "uv")]
@@ -158,6 +159,38 @@ def matrix_of_eight(folder: Path, house: Path) -> None:
         report(f"{what} ({seconds:.0f} s)", figure, f"{bound} x", holds=ratio >= bound)
     report("a second run, nothing to do", f"{nothing:.2f} s", "1 s", holds=nothing < 1)
     overhead(said)
+    edits_of_tables(source, folder, environment)
+
+
+def edits_of_tables(source: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """Edits of the matrix after its 8 wheels were built: what is built again, and how long the run takes."""
+    out, path = folder / "out", source / "pyproject.toml"
+
+    def edit(old: str, new: str) -> tuple[float, Counter[object]]:
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        seconds, said = ours(source, out, environment)
+        builds = said["builds"]
+        assert isinstance(builds, list)
+        return seconds, Counter(build["state"] for build in builds)
+
+    seconds, states = edit("[project]", "# a comment\n[project]")
+    holds = states == {"up-to-date": 8}
+    report("a comment in pyproject.toml", f"{states['built']} builds", "0 builds", holds=holds)
+    seconds, states = edit('label = "{level}_', 'label = "x_{level}_')
+    figure = f"{seconds:.2f} s"
+    holds = seconds < 1.5 and states == {"stamped": 8}
+    report("another label for each of the 8 variants", figure, "1.5 s", holds=holds)
+    added = '[tool.polywheel.matrix]\ninclude = [{ label = "more", properties = ["x86_64 :: level :: v2"] }]'
+    seconds, states = edit("[tool.polywheel.matrix]", added)
+    holds = states == {"up-to-date": 8, "built": 1}
+    report("one more variant", f"{states['built']} build", "1 build", holds=holds)
+    elsewhere, said = ours(source, folder / "elsewhere", environment)
+    builds = said["builds"]
+    assert isinstance(builds, list)
+    holds = all(build["state"] == "stamped" for build in builds)
+    report("the 9 wheels in another directory", f"{elsewhere:.2f} s", "no build", holds=holds)
 
 
 def overhead(said: dict[str, object]) -> None:

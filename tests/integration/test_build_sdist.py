@@ -22,7 +22,6 @@ from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.run.build_requirements import BuildRequirements
-from polywheel.run.fingerprint import ToolVersions
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import read_source
 from polywheel.run.worker.requests import WorkerContext
@@ -30,6 +29,7 @@ from polywheel.setup.profiles import choose_backend
 from support.build_command import Builds
 from support.builds import read_wheel
 from support.checkouts import git
+from support.keys import key_maker
 from support.projects import fake_project, write_project
 from support.setups import project
 
@@ -165,6 +165,7 @@ def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> 
         variables=SdistVariables(),
         requires=[],
         profile=None,
+        project=source,
         folder=tmp_path / "place",
         log=tmp_path / "sdist.log",
         notify=print,
@@ -407,8 +408,7 @@ def test_with_fresh_backends_are_asked_again() -> None:
             requires=[],
             plugins={},
             source=Path("served"),
-            source_digest="digest",
-            tools=ToolVersions(found, workshop()),
+            keys=key_maker(found, workshop()),
             context=workshop(),
             environments=Environments(fresh=fresh, notify=print),
             settings={"": BuildSettings()},

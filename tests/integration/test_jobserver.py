@@ -50,7 +50,8 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def environment(*resolved: str) -> Environment:
-    return Environment(folder=Path("/env"), python="/env/bin/python", resolved=resolved, content="")
+    distributions = dict(text.split("==") for text in resolved)
+    return Environment(folder=Path("/env"), python="/env/bin/python", distributions=distributions)
 
 
 @pytest.fixture

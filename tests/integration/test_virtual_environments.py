@@ -327,11 +327,10 @@ def test_an_installation_is_stopped(
 def test_the_note(here: Interpreter) -> None:
     made = environments().get(here, ["demo"])
     note = json.loads((made.folder / "polywheel-environment.json").read_text(encoding="utf-8"))
-    content = note.pop("content")
-    assert note == {"folder": str(made.folder), "resolved": ["demo==2.0"]}
-    assert made.content == content
+    assert note == {"folder": str(made.folder), "distributions": dict(made.distributions)}
+    assert made.resolved == ("demo==2.0",)
     (again,) = [Environments(fresh=True, notify=print).get(here, ["demo"])]
-    assert again.content == content, "the same files"
+    assert again.distributions == made.distributions, "the same files"
 
 
 def test_a_cache_that_was_moved(

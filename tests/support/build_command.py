@@ -28,7 +28,7 @@ def workplaces() -> Iterator[None]:
 
     The last copies of polywheel stay: each takes a second to write and to compile.
     """
-    places = [CACHE / name for name in ("work", "snapshots")]
+    places = [CACHE / name for name in ("work", "snapshots", "wheels", "parts")]
     before = {path for place in places if place.is_dir() for path in place.iterdir()}
     yield
     for place in places:

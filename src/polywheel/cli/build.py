@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,12 +53,14 @@ def run(arguments: Sequence[str]) -> int:
         fresh=options.fresh,
     ) as prepared:
         plan = select_jobs(prepared.plan, options)
-        if options.dry_run:
-            print_dry_run(prepared, plan, options)
-            return 0
         run_options = _run_options(options, config)
+        if options.dry_run:
+            print_dry_run(prepared, plan, options, run_options)
+            return 0
         with observer_of(run_options.log_folder, as_json=options.json) as observer:
-            report = run_plan(prepared, plan, run_options, observer)
+            explains = options.json or options.explain_rebuild
+            shown = observer if explains else replace(observer, explain=lambda *_: None)
+            report = run_plan(prepared, plan, run_options, shown)
     return print_report(
         report,
         options.report,
@@ -100,6 +102,8 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         logs=options.log_dir,
         keep_going=not options.fail_fast,
         fresh=options.fresh,
+        rebuild=options.rebuild,
+        dry_run=options.dry_run,
         force=options.force,
         keep_work=options.keep_work,
         prune=options.prune,

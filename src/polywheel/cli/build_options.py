@@ -25,7 +25,7 @@ _EXECUTION = """\
 --frontend {polywheel,cibuildwheel}
                   the tool that runs the builds; cibuildwheel runs once for each variant, with the
                   options after -- (default: polywheel)
---dry-run         build nothing; show the builds with their flags and settings
+--dry-run         build nothing; show the builds with their flags and settings, and why they run
 """
 _ON_FAILURE = """\
 --keep-going      continue after a failed build (default)
@@ -34,6 +34,9 @@ _ON_FAILURE = """\
 _MORE_EXECUTION = """\
 --clean           build from committed files only
 --fresh           recreate the build and plugin environments
+--rebuild         build wheels again that are up to date or in the cache
+--explain-rebuild
+                  print why each wheel is built or stamped
 --force           overwrite wheels that polywheel did not build
 --prune           remove wheels that polywheel built in the output directory and that are no longer
                   in the plan

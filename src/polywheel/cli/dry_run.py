@@ -21,6 +21,8 @@ from polywheel.model.variant import Variant
 from polywheel.providers.plugins import PluginEnvironments
 from polywheel.run.context import PreparedRun
 from polywheel.run.executors.create import plan_for_executor
+from polywheel.run.options import RunObserver, RunOptions
+from polywheel.run.orchestrator import explain_plan
 from polywheel.run.outcome import group_by_setup
 from polywheel.setup.digest import NO_SETUP
 from polywheel.system.limits import cpu_count
@@ -29,8 +31,10 @@ _Question = tuple[Variant, str | None]
 """A variant and the Python of its setup; None if the setup does not depend on the Python."""
 
 
-def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace) -> None:
-    """Print the builds with their flags and settings, and the origin of each.
+def print_dry_run(
+    prepared: PreparedRun, plan: Plan, options: argparse.Namespace, run_options: RunOptions
+) -> None:
+    """Print the builds with their flags and settings, the origin of each, and why they run.
 
     Plugins run in their own environment. Raises ConfigError, at the end, if variants have the same
     build setup and the project is strict.
@@ -41,6 +45,7 @@ def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace
     with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
         interpreters = list(pool.map(find_interpreter, pythons))
         setups = _find_setups(prepared, plan, local_builds, options, pool)
+    reasons = explain_plan(prepared, plan, run_options, RunObserver(note=say))
     document = {
         "here": here,
         "pythons": {
@@ -53,7 +58,7 @@ def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace
                 "python": build.python,
                 "target": build.target,
                 "here": build.id in setups,
-                "jobs": [_job(plan, identifier) for identifier in build.jobs],
+                "jobs": [_job(plan, identifier, reasons) for identifier in build.jobs],
                 "setup": setups.get(build.id),
             }
             for build in plan.builds
@@ -73,12 +78,13 @@ def print_dry_run(prepared: PreparedRun, plan: Plan, options: argparse.Namespace
         raise ConfigError.collected(errors)
 
 
-def _job(plan: Plan, identifier: str) -> dict[str, Any]:
+def _job(plan: Plan, identifier: str, reasons: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     job = plan.job(identifier)
     return {
         "id": identifier,
         "label": job.label if job is not None else None,
         "properties": [str(prop) for prop in job.properties] if job is not None else [],
+        "reasons": list(reasons[identifier]) if identifier in reasons else None,
     }
 
 
@@ -142,6 +148,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             if len(build["jobs"]) > 1 or job["id"] != build["id"]:
                 properties = ", ".join(job["properties"]) or "no properties"
                 yield f"  wheel {job['id']}: {properties}"
+            yield from _why(build["jobs"], job)
         if build["setup"] is not None:
             yield from (f"  {line}" for line in setup_report_lines(build["setup"]))
         elif build["here"]:
@@ -149,3 +156,11 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     wheels = sum(len(build["jobs"]) for build in document["builds"])
     yield f"builds: {len(document['builds'])}, wheels: {wheels}"
+
+
+def _why(jobs: Sequence[Mapping[str, Any]], job: Mapping[str, Any]) -> Iterator[str]:
+    """Why the wheel of a job is built, unless the job before has the same reasons."""
+    before = jobs[jobs.index(job) - 1] if job is not jobs[0] else None
+    if job["reasons"] is None or (before is not None and before["reasons"] == job["reasons"]):
+        return
+    yield f"  why: {'; '.join(job['reasons']) or 'its wheel is up to date'}"

@@ -114,11 +114,13 @@ class Environment:
     python: str
     """Its interpreter."""
 
-    resolved: tuple[str, ...]
-    """``name==version`` of all installed distributions, sorted."""
+    distributions: Mapping[str, str]
+    """The version of each installed distribution, and a digest of its RECORD: it can change without a new version."""
 
-    content: str
-    """A digest of the RECORD files: a distribution can change without a new version."""
+    @property
+    def resolved(self) -> tuple[str, ...]:
+        """``name==version`` of all installed distributions, sorted."""
+        return tuple(f"{name}=={text.split()[0]}" for name, text in self.distributions.items())
 
     @property
     def scripts(self) -> Path:
@@ -379,10 +381,10 @@ def _read_note(folder: Path) -> Environment | None:
         # It was moved, or its interpreter was removed, which leaves a broken link.
         if note["folder"] != str(folder) or not Path(python).exists():
             return None
-        resolved, content = tuple(map(str, note["resolved"])), str(note["content"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        distributions = {str(name): str(text) for name, text in note["distributions"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Environment(folder=folder, python=python, resolved=resolved, content=content)
+    return Environment(folder=folder, python=python, distributions=distributions)
 
 
 def _is_sound(environment: Environment) -> bool:
@@ -496,22 +498,27 @@ def _finish(folder: Path) -> Environment:
     """Write the note of an environment, which makes it complete."""
     python = python_of(folder)
     sites = site_folders(python)
-    installed = [dist for dist in distributions(path=sites) if dist.metadata["Name"]]
-    resolved = {f"{canonicalize_name(dist.metadata['Name'])}=={dist.version}" for dist in installed}
-    content = hashlib.sha256("".join(sorted(map(_describe_files, installed))).encode()).hexdigest()
+    installed: dict[str, list[str]] = {}
+    for dist in distributions(path=sites):
+        if dist.metadata["Name"]:
+            name = canonicalize_name(dist.metadata["Name"])
+            installed.setdefault(name, []).append(f"{dist.version} {_digest_of_files(dist)}")
     environment = Environment(
-        folder=folder, python=python, resolved=tuple(sorted(resolved)), content=content
+        folder=folder,
+        python=python,
+        # Two of the same name are possible, in purelib and platlib.
+        distributions={name: ", ".join(sorted(installed[name])) for name in sorted(installed)},
     )
     record_files(folder, without=_BYTECODE)
     _is_sound(environment)  # adds the files that pip compiled
-    note = {"folder": str(folder), "resolved": environment.resolved, "content": content}
+    note = {"folder": str(folder), "distributions": environment.distributions}
     write_json(folder / _COMPLETE, note, indent=2)
     return environment
 
 
-def _describe_files(distribution: Distribution) -> str:
-    """The files of a distribution with their hashes; for an editable one, its location."""
+def _digest_of_files(distribution: Distribution) -> str:
+    """A digest of the files of a distribution and their hashes; for an editable one, of its location."""
     lines = (distribution.read_text("RECORD") or "").splitlines()
     origin = distribution.read_text("direct_url.json") or ""
     kept = sorted(line for line in lines if ".pyc," not in line and "direct_url.json," not in line)
-    return "\n".join([distribution.metadata["Name"], *kept, origin, ""])
+    return hashlib.sha256("\n".join([*kept, origin]).encode()).hexdigest()[:16]

@@ -87,7 +87,7 @@ def expand_project(project: Project) -> Plan:
         settings,
         BuildKeys(project, profile),
         tag,
-        why_unshared=lambda: _why_unshared(project, matrix),
+        why_unshared=lambda: _why_unshared(project.source, matrix),
     )
     problems = Problems()
     requires = read_requires_python(project, profile)
@@ -357,16 +357,26 @@ def equal_when_built(
     matrix = read_matrix(project).matrix
     if matrix.share_builds is False:
         return ()
-    return equal_variants(project, jobs, same, unshared=_why_unshared(project, matrix) is not None)
+    return equal_variants(
+        project, jobs, same, unshared=_why_unshared(project.source, matrix) is not None
+    )
 
 
-def _why_unshared(project: Project, matrix: Matrix) -> str | None:
+def builds_read_variant(project: Project, source: Path) -> str | None:
+    """Why builds of a project may read their label and their properties; None if they do not.
+
+    ``source`` is the folder of the source that is built.
+    """
+    return _why_unshared(source, read_matrix(project).matrix)
+
+
+def _why_unshared(source: Path, matrix: Matrix) -> str | None:
     """Why builds are not shared; None if they are."""
     if matrix.share_builds is True:
         return None
     if matrix.share_builds is False:
         return f"share-builds = false ({matrix.at})"
-    return why_variant_is_read(project.source)
+    return why_variant_is_read(source)
 
 
 def matrix_variants(

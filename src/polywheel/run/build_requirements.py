@@ -29,12 +29,8 @@ from polywheel.model.plan import Job
 from polywheel.model.setup import BackendChoice
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import plugin_requires, without_plugin
-from polywheel.run.fingerprint import (
-    ToolVersions,
-    build_variables,
-    digest_of,
-    effective_variables,
-)
+from polywheel.run.build_key import KeyMaker
+from polywheel.run.fingerprint import digest_of
 from polywheel.run.worker.requests import (
     WorkerContext,
     installer_variables,
@@ -93,10 +89,7 @@ class BuildRequirements:
     source: Path
     """The source in the cache."""
 
-    source_digest: str
-    """The digest of the source and of the ``--config`` file."""
-
-    tools: ToolVersions
+    keys: KeyMaker
     context: WorkerContext
     environments: Environments
     settings: Mapping[str, BuildSettings]
@@ -110,7 +103,7 @@ class BuildRequirements:
         guess = self._guess(interpreter, jobs)
         variables = self._installer_variables(jobs)
         base = self.environments.find(interpreter, guess, variables)
-        answer = self._cached_answer(base, jobs) if base is not None else None
+        answer = self._cached_answer(interpreter, base, jobs) if base is not None else None
         if answer is None:
             return None
         return self.environments.find(interpreter, [*guess, *answer], variables)
@@ -121,7 +114,7 @@ class BuildRequirements:
         """Return the environment with all known requirements of jobs. Raises BuildError."""
         guess = self._guess(interpreter, jobs)
         base = self._create(interpreter, guess, jobs)
-        answer = self._cached_answer(base, jobs)
+        answer = self._cached_answer(interpreter, base, jobs)
         if answer is None:
             return BuildEnvironment(
                 environment=base, requirements=normalized_requirements(guess), certain=False
@@ -140,7 +133,7 @@ class BuildRequirements:
         Returns the environment that jobs need. Raises BuildError.
         """
         check_requirements(answer)
-        _write_answer(self._answer_file(base, jobs), answer)
+        _write_answer(self._answer_file(interpreter, base, jobs), answer)
         return self._certain(interpreter, [*self._guess(interpreter, jobs), *answer], jobs)
 
     def _certain(
@@ -223,10 +216,12 @@ class BuildRequirements:
             ).setup.requires
         }
 
-    def _cached_answer(self, base: Environment, jobs: Sequence[Job]) -> list[str] | None:
+    def _cached_answer(
+        self, interpreter: Interpreter, base: Environment, jobs: Sequence[Job]
+    ) -> list[str] | None:
         if self.fresh:
             return None
-        file = self._answer_file(base, jobs)
+        file = self._answer_file(interpreter, base, jobs)
         try:
             answer = json.loads(file.read_text(encoding="utf-8"))
             record_use(file.parent)
@@ -234,28 +229,19 @@ class BuildRequirements:
         except (OSError, ValueError, TypeError, RecursionError):
             return None
 
-    def _answer_file(self, base: Environment, jobs: Sequence[Job]) -> Path:
+    def _answer_file(
+        self, interpreter: Interpreter, base: Environment, jobs: Sequence[Job]
+    ) -> Path:
         settings = self.settings[jobs[0].build]
         path = variables_of_settings(self.context, settings.environment).get("PATH")
         digest = digest_of(
             {
-                "source": self.source_digest,
-                "polywheel": self.context.polywheel.name,
-                "resolved": base.resolved,
-                "content": base.content,
-                "environment": base.folder.name,
-                "variables": {
-                    **build_variables(),
-                    **effective_variables(self.context, settings.environment),
-                },
-                "commands": [settings.before_all, settings.before_build],
-                "tools": self.tools.of(settings),
+                "key": self.keys.requirements_key(jobs, settings, interpreter, base),
                 "others": [shutil.which(name, path=path) for name in _OTHER_TOOLS],
-                "settings": {**settings.config_settings, **self.context.settings},
-                "jobs": [[job.label, *map(str, job.properties)] for job in jobs],
             }
         )
-        return cache_directory() / "requires" / self.source_digest[:32] / f"{digest[:32]}.json"
+        source = self.keys.source_part.digest[:32]
+        return cache_directory() / "requires" / source / f"{digest[:32]}.json"
 
 
 def _write_answer(path: Path, requirements: Sequence[str]) -> None:

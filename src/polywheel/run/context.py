@@ -20,12 +20,12 @@ from polywheel.run.options import RunObserver, RunOptions
 from polywheel.run.outcome import log_file
 from polywheel.run.source.snapshot import Source, open_source_tree
 from polywheel.run.stale_wheels import FullPlan
+from polywheel.run.wheel_store import WheelStore
 from polywheel.run.work_folder import WorkFolder, open_work_folder, work_folder_path
 from polywheel.run.worker.jobserver import CompileSlots
 from polywheel.run.worker.publish import Publisher
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.setup.profiles import choose_backend
-from polywheel.system.files import sha256_of
 from polywheel.system.logs import keep_tool_logs
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ class RunContext:
 
     options: RunOptions
     journal: Journal
+    store: WheelStore
     slots: CompileSlots
     observer: RunObserver
 
@@ -186,11 +187,6 @@ class RunContext:
             require=self.options.require_tests,
             notify=self.observer.note,
         )
-
-    def source_digest(self, source: Source) -> str:
-        """Return the digest of a source and of the ``--config`` file."""
-        config = self.options.config
-        return source.digest + (sha256_of(config) if config is not None else "")
 
     def jobs_of(self, build: Build) -> list[Job]:
         """Return the jobs of a build, in its order."""

@@ -1,4 +1,4 @@
-"""Compute the key of a job: a digest of everything that its wheel depends on."""
+"""What builds depend on outside of the project: variables, and the versions of compilers and tools."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polywheel.config.project import Project
-from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.matrix import BuildSettings
-from polywheel.model.plan import Job
 from polywheel.run.worker.requests import WorkerContext, variables_of_settings
 from polywheel.system.files import sha256_of
 from polywheel.system.processes import capture_output
@@ -56,40 +54,6 @@ def digest_of(values: Mapping[str, Any]) -> str:
     """Return the hexadecimal SHA-256 of JSON values."""
     text = json.dumps({"shape": _SHAPE, **values}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def job_key(
-    job: Job,
-    worker_context: WorkerContext,
-    interpreter: Interpreter,
-    environment: Environment,
-    *,
-    source_digest: str,
-    tools: Sequence[str],
-    build_settings: BuildSettings,
-) -> str:
-    """Return the key of a job: source, resolved requirements, build setup, interpreter, and tools.
-
-    The build setup is determined by the source, the variant, and polywheel.
-    """
-    return digest_of(
-        {
-            "label": job.label,
-            "properties": [str(prop) for prop in job.properties],
-            "source": source_digest,
-            "polywheel": worker_context.polywheel.name,
-            "interpreter": interpreter.identity,
-            "resolved": environment.resolved,
-            "content": environment.content,
-            "settings": {**build_settings.config_settings, **worker_context.settings},
-            "epoch": worker_context.epoch,
-            "repair": build_settings.repair_command,
-            "environment": effective_variables(worker_context, build_settings.environment),
-            "commands": [build_settings.before_all, build_settings.before_build],
-            "variables": build_variables(),
-            "tools": list(tools),
-        }
-    )
 
 
 def effective_variables(context: WorkerContext, settings: Mapping[str, str]) -> dict[str, str]:

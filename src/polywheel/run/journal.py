@@ -12,19 +12,20 @@ bounded by the number of jobs and wheels. Windows can't replace an open file; th
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from polywheel.errors import BuildError, PolywheelError, WheelError
 from polywheel.model.wheelname import WheelName
-from polywheel.system.files import sha256_of, unique_keys
+from polywheel.system.files import read_regular, sha256_of, unique_keys
 from polywheel.system.locks import try_lock
 from polywheel.system.source_files import JOURNAL
 from polywheel.system.temporary import replacing
@@ -68,6 +69,14 @@ class Entry:
 
     test_key: str = ""
     """The digest of the settings of the test."""
+
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """The digests of the parts of the key, by name (:class:`polywheel.run.build_key.Key`); empty in lines of
+    earlier versions."""
+
+    contained: Mapping[str, str] = field(default_factory=dict)
+    """The digests of files of the source that the wheel contains and the key does not, such as pyproject.toml with
+    the tables of polywheel."""
 
 
 class Journal:
@@ -164,11 +173,11 @@ class Journal:
         most = 2 * (len(self._entries) + len(files)) + _FEW_LINES
         if sum(entry is not None for _, entry in lines) <= most or os.name == "nt":
             return False
-        needed = {*self._entries.values(), *self._entries_of(files)}
+        needed = {id(entry) for entry in (*self._entries.values(), *self._entries_of(files))}
         with replacing(path.resolve()) as part:
             with part.open("wb") as file:
                 for line, entry in lines:
-                    if entry is None or entry in needed:
+                    if entry is None or id(entry) in needed:
                         file.write(line + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -201,6 +210,19 @@ class Journal:
             ) from None
         self._end = end
         self._index(entry)
+
+
+def read_journal(folder: Path) -> Journal:
+    """Read the journal of a directory, without a lock. Nothing can be added. Raises WheelError."""
+    try:
+        content = read_regular(folder / JOURNAL, limit=_MAX_SIZE)
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise WheelError(
+            f"the journal can't be read: {error.strerror or error}", at=str(folder / JOURNAL)
+        ) from None
+    return Journal(folder, io.BytesIO(content))
 
 
 @contextmanager
@@ -276,6 +298,9 @@ def _parse_line(line: bytes) -> Entry | None:
     WheelName.parse(entry.file)  # rejects a name with a path
     if len(entry.file.encode()) > _MAX_NAME:
         raise ValueError("the name is too long")
+    for table in (entry.parts, entry.contained):
+        if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
+            raise TypeError("not a table of strings")
     if type(entry.seconds) not in {int, float} or not 0 <= entry.seconds < _MAX_SECONDS:
         raise ValueError("not a duration")
     return entry

@@ -34,6 +34,12 @@ class RunOptions:
     fresh: bool = False
     """Whether environments in the cache are created again."""
 
+    rebuild: bool = False
+    """Whether wheels are built again that are up to date, or whose content is in the cache."""
+
+    dry_run: bool = False
+    """Whether nothing is built, and the output directory is not touched."""
+
     force: bool = False
     """Whether a wheel of another origin may be overwritten."""
 
@@ -113,6 +119,9 @@ class RunObserver:
     note: Callable[[str], None] = lambda _: None
     begin: Callable[[Sequence[Build], Sequence[Outcome]], None] = lambda *_: None
     """Called with the builds that have to run, and the outcomes of all others."""
+
+    explain: Callable[[str, Sequence[str]], None] = lambda *_: None
+    """Called with the id of a job whose wheel is missing, and the reasons."""
 
     build_started: Callable[[Build], None] = lambda _: None
     build_ended: Callable[[Outcome], None] = lambda _: None

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from polywheel.run.compiler_cache import choose_compiler_cache
 from polywheel.run.context import PreparedRun, RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
-from polywheel.run.journal import open_journal
+from polywheel.run.journal import Journal, open_journal, read_journal
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
 from polywheel.run.outcome import (
     Outcome,
@@ -37,8 +37,9 @@ from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.stale_wheels import StaleWheel, find_stale, prune
 from polywheel.run.wheel_audit import find_same_content
+from polywheel.run.wheel_store import WheelStore
 from polywheel.run.work_folder import remove_abandoned_work
-from polywheel.run.worker.jobserver import compile_slots
+from polywheel.run.worker.jobserver import CompileSlots, compile_slots
 from polywheel.run.worker.requests import WorkerContext
 from polywheel.system.cache import cache_directory
 from polywheel.system.limits import free_memory
@@ -61,43 +62,79 @@ def run_plan(
     refuse_source_in_output(prepared.source, options.out)
     if options.report is not None:
         check_report_path(options.report)
-    plan, builds = plan_for_executor(
-        plan, this_target(), cibuildwheel=options.cibuildwheel is not None
-    )
-    here = options.cibuildwheel is None and not any(b.settings.before_all for b in builds)
-    compiler_cache = choose_compiler_cache(prepared.project, options.compiler_cache, here=here)
     with (
         _as_build_error(),
         on_interrupt(raise_interrupt),
         open_journal(options.out) as journal,
         compile_slots(options.max_parallel) as slots,
     ):
-        source = read_opened_source(
-            prepared.tree, prepared.source, without=options.paths_outside_source()
-        )
         for note in journal.notes:
             observer.note(note)
-        work_folder = _work_folder(prepared.source)
-        _remove_abandoned(options.out, work_folder)
+        run = _run_context(prepared, plan, options, journal=journal, slots=slots, observer=observer)
+        _remove_abandoned(options.out, run.work_folder)
         _create_log_folder(options.log_folder)
-        run = RunContext(
-            prepared=prepared,
-            plan=plan,
-            builds=builds,
-            source=source,
-            work_folder=work_folder,
-            worker_context=worker_context(source, options),
-            tools=installed_tools(),
-            compiler_cache=compiler_cache,
-            options=options,
-            journal=journal,
-            slots=slots,
-            observer=observer,
-        )
         outcomes, interrupted = _build(run)
         report = _create_report(run, outcomes, interrupted=interrupted)
         stale = _stale_wheels(run, report)
+        run.store.prune()
     return replace(report, stale=stale, seconds=time.monotonic() - started)
+
+
+def explain_plan(
+    prepared: PreparedRun, plan: Plan, options: RunOptions, observer: RunObserver
+) -> Mapping[str, tuple[str, ...]]:
+    """Return why a run would build each wheel of a plan for this machine, by job; nothing for up-to-date wheels.
+
+    Nothing is built, and the output directory is not touched. Raises PolywheelError.
+    """
+    with _as_build_error(), compile_slots(options.max_parallel) as slots:
+        journal = read_journal(options.out)
+        options = replace(options, dry_run=True)
+        run = _run_context(prepared, plan, options, journal=journal, slots=slots, observer=observer)
+        executor, missing_pythons = create_executor(run)
+        reasons: dict[str, tuple[str, ...]] = {}
+        for build in run.builds:
+            if build.python in missing_pythons:
+                reasons |= dict.fromkeys(build.jobs, (missing_pythons[build.python],))
+                continue
+            found = executor.find_existing(build).reasons
+            reasons |= {job: found.get(job, ()) for job in build.jobs}
+    return reasons
+
+
+def _run_context(
+    prepared: PreparedRun,
+    plan: Plan,
+    options: RunOptions,
+    *,
+    journal: Journal,
+    slots: CompileSlots,
+    observer: RunObserver,
+) -> RunContext:
+    """Read the source, and return the context of a run. Raises BuildError."""
+    plan, builds = plan_for_executor(
+        plan, this_target(), cibuildwheel=options.cibuildwheel is not None
+    )
+    # With before-all, and in containers, only the build knows which programs there are.
+    here = options.cibuildwheel is None and not any(b.settings.before_all for b in builds)
+    source = read_opened_source(
+        prepared.tree, prepared.source, without=options.paths_outside_source()
+    )
+    return RunContext(
+        prepared=prepared,
+        plan=plan,
+        builds=builds,
+        source=source,
+        work_folder=_work_folder(prepared.source),
+        worker_context=worker_context(source, options),
+        tools=installed_tools(),
+        compiler_cache=choose_compiler_cache(prepared.project, options.compiler_cache, here=here),
+        options=options,
+        journal=journal,
+        store=WheelStore(notify=observer.note),
+        slots=slots,
+        observer=observer,
+    )
 
 
 def _build(run: RunContext) -> tuple[list[Outcome], bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,9 @@ class State(StrEnum):
 
     UP_TO_DATE = "up-to-date"
     """An earlier run built it, and nothing that it depends on has changed."""
+
+    STAMPED = "stamped"
+    """This run stamped it. Its content is in the cache, from an earlier build."""
 
     FAILED = "failed"
 
@@ -40,10 +43,13 @@ class State(StrEnum):
     """It is for another machine."""
 
 
+REBUILD = ("--rebuild",)
+"""The reason for wheels that the user wants again."""
+
 FAILURES = frozenset({State.FAILED, State.TEST_FAILED})
 """The states of builds that did not give what was planned."""
 
-PRESENT = frozenset({State.BUILT, State.UP_TO_DATE})
+PRESENT = frozenset({State.BUILT, State.UP_TO_DATE, State.STAMPED})
 """The states of builds whose wheels are in the output directory."""
 
 
@@ -131,6 +137,9 @@ class Outcome:
     tool_logs: tuple[Path, ...] = ()
     """If the build failed: the logs of the checks of Meson and CMake."""
 
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why wheels were built or stamped in this run, by job."""
+
     @property
     def logs(self) -> list[Path]:
         """All logs that exist."""
@@ -150,6 +159,9 @@ class ExistingWheels:
     missing: tuple[Job, ...]
     untested: tuple[Job, ...] = ()
     """The jobs whose wheels are up to date, but not their tests."""
+
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why wheels are missing, by job, as far as that is known."""
 
 
 def log_file(logs: Path, build: Build) -> Path:

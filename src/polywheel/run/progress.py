@@ -72,6 +72,7 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
             ],
             tests=[{"job": test.job, **(test_as_json(test) or {})} for test in outcome.tests],
             error=outcome.error,
+            reasons={job: list(texts) for job, texts in outcome.reasons.items()},
             warnings=warnings_as_json(outcome.messages),
             log=str(outcome.log) if outcome.log is not None else None,
             **{
@@ -88,6 +89,7 @@ def json_events(stream: TextIO) -> Iterator[RunObserver]:
             waiting=[build.id for build in waiting],
             others=[outcome.build for outcome in others],
         ),
+        explain=lambda job, reasons: event("explain", job=job, reasons=list(reasons)),
         build_started=lambda build: event("start", build=build.id, jobs=list(build.jobs)),
         build_ended=build_ended,
     )
@@ -146,6 +148,7 @@ class _Lines:
         return RunObserver(
             note=lambda line: self.show(f"polywheel: {line}", "dim"),
             begin=self.begin,
+            explain=self.explain,
             build_started=self.build_started,
             build_ended=self.build_ended,
         )
@@ -155,6 +158,9 @@ class _Lines:
         self._waiting = frozenset(build.id for build in waiting)
         for line in initial_lines(waiting, others):
             self.show(line, "dim")
+
+    def explain(self, job: str, reasons: Sequence[str]) -> None:
+        self.show(f"{job}: {'; '.join(reasons)}", "dim")
 
     def build_started(self, build: Build) -> None:
         self.show(f"{build.id}: started", "")
@@ -227,7 +233,7 @@ class _LiveTable(_Lines):
     def show_summary(self, outcome: Outcome) -> None:
         self._running.pop(outcome.build, None)
         self._bar.advance(self._all_builds)
-        self.show(summary_line(outcome), "green" if outcome.state == State.BUILT else "bold red")
+        self.show(summary_line(outcome), "green" if outcome.state in PRESENT else "bold red")
 
 
 def initial_lines(waiting: Sequence[Build], others: Sequence[Outcome]) -> list[str]:
@@ -246,7 +252,7 @@ def summary_line(outcome: Outcome) -> str:
     if outcome.state not in PRESENT or (outcome.state == State.UP_TO_DATE and not outcome.tests):
         return f"{outcome.build}: {outcome.state.replace('-', ' ')}"
     files = ", ".join(f"{wheel.file} ({format_size(wheel.size)})" for wheel in outcome.wheels)
-    what = "built" if outcome.state == State.BUILT else "tested"
+    what = "tested" if outcome.state == State.UP_TO_DATE else str(outcome.state)
     text = f"{outcome.build}: {what} in {outcome.seconds:.1f} s: {files}"
     return f"{text}; {tests}" if (tests := _tests(outcome.tests)) else text
 

@@ -157,6 +157,7 @@ class Report:
                     "size": wheel.size if wheel is not None else None,
                     "sha256": wheel.sha256 if wheel is not None else None,
                     "seconds": round(wheel.seconds, 3) if wheel is not None else None,
+                    "reasons": list(outcome.reasons.get(identifier, ())),
                     "test": test_as_json(tests.get(identifier)),
                 }
 

@@ -183,6 +183,9 @@ def run_builds(
             state = State.UP_TO_DATE
             outcomes.append(Outcome(build=build.id, state=state, wheels=existing.wheels))
     observer.begin([build for build, _ in waiting.values()], outcomes)
+    for _, existing in waiting.values():
+        for job, reasons in existing.reasons.items():
+            observer.explain(job, reasons)
     for outcome in outcomes:
         observer.build_ended(outcome)
     interrupts = []

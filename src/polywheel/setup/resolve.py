@@ -57,12 +57,13 @@ def resolve_setup(
     python: str | None,
     notify: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] = os.environ,
 ) -> ResolvedSetup:
     """The build setup of a variant, after its properties are checked by their providers.
 
     Plugins run in the environment of the interpreter ``python``. Without it, plugins are not asked, because they may
     not be installed yet. ``environment`` has the marker variables of the machine that builds, if it is not this
-    one. Raises ConfigError and ProviderError.
+    one, and ``variables`` has the variables of the build. Raises ConfigError and ProviderError.
     """
     providers = build_providers(project, variant)
     presets = project_presets(project)
@@ -89,7 +90,7 @@ def resolve_setup(
             if prop.namespace in filled:
                 metadata.check(prop, at=filled[prop.namespace])
     check_unused_rules(project, variant, _known_presets(project, presets), answers)
-    compiler, note = compiler_family(os.environ)
+    compiler, note = compiler_family(variables)
     sources = SetupSources(
         rules=project.settings.setup,
         presets=presets,

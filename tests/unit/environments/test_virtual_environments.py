@@ -27,7 +27,7 @@ def environment(tmp_path: Path) -> Environment:
     record_files(folder)
     (folder / NOTE).touch()
     (folder / "cache").touch()
-    return Environment(folder=folder, python="", resolved=(), content="")
+    return Environment(folder=folder, python="", distributions={})
 
 
 def test_compiled_files_are_no_change(environment: Environment) -> None:

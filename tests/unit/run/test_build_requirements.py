@@ -13,10 +13,10 @@ from polywheel.model.plan import Job
 from polywheel.model.variant import VariantProperty
 from polywheel.run import build_requirements
 from polywheel.run.build_requirements import BuildRequirements, known_plugin_requirements
-from polywheel.run.fingerprint import ToolVersions
 from polywheel.setup.profiles import choose_backend
 from polywheel.system import temporary
 from polywheel.system.temporary import MOST_KEPT
+from support.keys import interpreter, key_maker
 from support.projects import write_project
 from support.setups import worker_context
 
@@ -69,8 +69,7 @@ def build_requirements_of(source: Path, settings: BuildSettings) -> BuildRequire
         plugins=known_plugin_requirements(project),
         settings={"": settings},
         source=source,
-        source_digest="",
-        tools=ToolVersions(project, context),
+        keys=key_maker(project, context),
         context=context,
         environments=Environments(fresh=False, notify=print),
     )
@@ -111,7 +110,7 @@ def test_the_requirements_of_the_setup_are_known_before_the_backend_is_asked(
 
 def test_an_answer_of_a_backend_is_for_the_settings_of_its_build(tmp_path: Path) -> None:
     """Commands and variables may write the files that a backend reads for its answer."""
-    environment = Environment(folder=tmp_path, python="", resolved=(), content="")
+    environment = Environment(folder=tmp_path, python="", distributions={})
     settings = [
         BuildSettings(),
         BuildSettings(before_build="echo ninja > requirements"),
@@ -121,7 +120,9 @@ def test_an_answer_of_a_backend_is_for_the_settings_of_its_build(tmp_path: Path)
         BuildSettings(config_settings={"ninja": "1"}),
     ]
     files = {
-        build_requirements_of(tmp_path, each)._answer_file(environment, [job_of("a")])
+        build_requirements_of(tmp_path, each)._answer_file(
+            interpreter(), environment, [job_of("a", "abi_dependency::torch::2.6")]
+        )
         for each in settings
     }
     assert len(files) == len(settings)

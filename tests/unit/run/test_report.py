@@ -119,6 +119,7 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
         "size": 100,
         "sha256": "ab" * 32,
         "seconds": 1.5,
+        "reasons": [],
         "test": None,
     }
     assert {jobs[NULL][key] for key in ("file", "size", "sha256", "seconds")} == {None}

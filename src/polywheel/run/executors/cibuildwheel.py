@@ -19,11 +19,13 @@ from polywheel.matrix.cibuildwheel_platforms import (
     check_jobs,
     require_platform,
 )
+from polywheel.matrix.expansion import builds_read_variant
 from polywheel.model.matrix import BuildSettings, WheelTests
 from polywheel.model.plan import Build, Job
 from polywheel.model.setup import BuildSetup
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
+from polywheel.run.build_key import Key, KeyMaker, Part, part_of_secrets, tools_by_name
 from polywheel.run.compiler_cache import (
     cibuildwheel_cache_variables,
     read_cache_use,
@@ -46,9 +48,10 @@ from polywheel.run.executors.cibuildwheel_options import (
     unused_settings,
 )
 from polywheel.run.executors.protocol import capture_outcome
-from polywheel.run.fingerprint import build_variables, digest_of
+from polywheel.run.fingerprint import ToolVersions, build_variables
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
+    REBUILD,
     CacheUse,
     ExistingWheels,
     Outcome,
@@ -91,8 +94,7 @@ class CibuildwheelExecutor:
 
     run: RunContext
     source: Source
-    source_digest: str
-    """The digest of the source and of the ``--config`` file."""
+    keys: KeyMaker
 
     publisher: Publisher
     auditor: WheelAuditor | None
@@ -114,8 +116,12 @@ class CibuildwheelExecutor:
 
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build."""
+        jobs = self.run.jobs_of(build)
+        if self.run.options.rebuild:
+            reasons = {job.id: REBUILD for job in jobs}
+            return ExistingWheels(wheels=(), missing=tuple(jobs), reasons=reasons)
         key = partial(self._key, build)
-        return self.publisher.existing_wheels(self.run.jobs_of(build), key)
+        return self.publisher.existing_wheels(jobs, key)
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
         """Build the missing wheels with one run of cibuildwheel."""
@@ -145,6 +151,7 @@ class CibuildwheelExecutor:
             hook_seconds=outcome.seconds,
             messages=messages,
             compiler_cache=total_use(cache_uses),
+            reasons=existing.reasons,
         )
 
     def _build(
@@ -246,7 +253,10 @@ class CibuildwheelExecutor:
                     if audits[-1].error:
                         self.publisher.set_aside(fitting[0])
                         continue
-                wheels.append(self.publisher.publish(job, fitting[0], key, seconds))
+                contained = self.keys.contained_files(fitting[0])
+                wheels.append(
+                    self.publisher.publish(job, fitting[0], key, seconds, contained=contained)
+                )
             except PolywheelError as error:
                 yield error
 
@@ -298,21 +308,29 @@ class CibuildwheelExecutor:
             if not os.path.isabs(entry.value)  # noqa: PTH117
         }
 
-    def _key(self, build: Build, job: Job) -> str:
+    def _key(self, build: Build, job: Job) -> Key:
         platform = require_platform(self.run.plan.platform_of(build.target))
         # The files that options name, also behind "=".
         paths = [Path(option.rpartition("=")[2]) for option in self.options]
-        return digest_of(
+        python = f"{job.python.rstrip('t')}.0"
+        variables = self._variables([job], platform, self.run.work_folder)
+        return Key(
             {
-                "job": [job.id, job.label, *map(str, job.properties), *job.pythons],
-                "source": self.source_digest,
-                "polywheel": self.run.worker_context.polywheel.name,
-                "cibuildwheel": [self.installation.version, *self.options],
-                "told": self._variables([job], platform, self.run.work_folder),
-                "variables": build_variables(),
-                "tools": [] if platform.in_container else list(self.run.tools),
-                "files": [sha256_of(path) for path in paths if path.is_file()],
-            }
+                **self.keys.project_parts(job, [job], build.settings, python),
+                "polywheel": self.keys.polywheel_part,
+                "job": Part({"pythons": " ".join(job.pythons), "id": job.id}),
+                "cibuildwheel": Part(
+                    {
+                        "version": self.installation.version,
+                        "options": " ".join(self.options),
+                        **{path.name: sha256_of(path) for path in paths if path.is_file()},
+                    }
+                ),
+                "tools": Part({} if platform.in_container else tools_by_name(self.run.tools)),
+                "variables": part_of_secrets({**build_variables(), **variables}),
+            },
+            self.keys.files_with_tables,
+            self.keys.origin_part,
         )
 
 
@@ -342,7 +360,15 @@ def create_cibuildwheel_executor(
     return CibuildwheelExecutor(
         run=run,
         source=source,
-        source_digest=run.source_digest(source),
+        keys=KeyMaker(
+            project=project,
+            choice=run.prepared.choice,
+            context=run.worker_context,
+            source=source,
+            origin=run.source,
+            tools=ToolVersions(project, run.worker_context, run.tools),
+            reads_variant=builds_read_variant(project, source.root) is not None,
+        ),
         publisher=run.publisher(),
         auditor=create_auditor(project.settings.audit, run.worker_context.stop),
         setups=setups,

@@ -17,10 +17,12 @@ from polywheel.environments.virtual_environments import (
     Interpreter,
     refuse_changed,
 )
-from polywheel.errors import BuildError
+from polywheel.errors import BuildError, ConfigError, ProviderError
+from polywheel.matrix.expansion import builds_read_variant
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_commands import BeforeAll, run_before_build
+from polywheel.run.build_key import Key, KeyMaker
 from polywheel.run.build_requirements import (
     BuildEnvironment,
     BuildRequirements,
@@ -34,21 +36,26 @@ from polywheel.run.compiler_cache import (
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.executors.wheel_checks import WheelChecks
-from polywheel.run.fingerprint import ToolVersions, job_key
+from polywheel.run.fingerprint import ToolVersions
 from polywheel.run.outcome import (
+    REBUILD,
     CacheUse,
     ExistingWheels,
     Outcome,
+    State,
     Wheel,
     merge_messages,
 )
 from polywheel.run.own_package import requirements_without_polywheel
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import Source
+from polywheel.run.stamper import Stamper
 from polywheel.run.wheel_audit import WheelAuditor, create_auditor
+from polywheel.run.wheel_store import WheelStore
 from polywheel.run.worker.checks import pure_wheel_note
 from polywheel.run.worker.jobserver import rejects_jobserver
 from polywheel.run.worker.protocol import (
+    UNSTAMPED,
     BuildResult,
     BuildStep,
     EnvironmentCheck,
@@ -94,7 +101,9 @@ class LocalExecutor:
     auditor: WheelAuditor | None
     """None if no wheel is audited."""
 
-    tools: ToolVersions
+    keys: KeyMaker
+    store: WheelStore
+    stamper: Stamper
 
     def prepare(self, builds: int) -> None:
         """Share the compile slots among this number of builds."""
@@ -103,11 +112,15 @@ class LocalExecutor:
     def find_existing(self, build: Build) -> ExistingWheels:
         """Return the up-to-date wheels of a build. A build without a known environment has none."""
         jobs = self.run.jobs_of(build)
-        environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
-        if environment is None:
+        try:
+            environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
+            keys = {job.id: self._key(build, job, environment) for job in jobs}
+        except ConfigError:  # its build reports it
             return ExistingWheels(wheels=(), missing=tuple(jobs))
-        key = partial(self._key, build, environment=environment)
-        existing = self.publisher.existing_wheels(jobs, key)
+        if self.run.options.rebuild:
+            reasons = {job.id: REBUILD for job in jobs}
+            return ExistingWheels(wheels=(), missing=tuple(jobs), reasons=reasons)
+        existing = self.publisher.existing_wheels(jobs, lambda job: keys[job.id])
         return replace(existing, untested=self._untested(existing.wheels))
 
     def build(self, build: Build, existing: ExistingWheels) -> Outcome:
@@ -115,6 +128,7 @@ class LocalExecutor:
         log, stop = self.run.log_of(build), self.run.worker_context.stop
         messages: list[Message] = []
         cache_uses: list[CacheUse | None] = []
+        reasons = dict(existing.reasons)
         opened = ExitStack()
         checks = WheelChecks(
             build=build,
@@ -127,6 +141,9 @@ class LocalExecutor:
         )
 
         def build_wheels(wheels: list[Wheel]) -> float:
+            missing = self._stamp_known(build, existing, wheels, checks)
+            if not missing and not existing.untested:
+                return 0.0
             self.before_all.run(build.settings, self.run.time_limit(build))
             with (
                 self.run.copy_of_source(build, self.source) as work,
@@ -145,21 +162,80 @@ class LocalExecutor:
                     messages=messages,
                 )
                 checks.test_existing(existing.untested, wheels)
-                if not existing.missing:
+                if not missing:
                     return 0.0
                 try:
-                    return self._build(build, existing.missing, context, wheels, checks)
+                    return self._build(
+                        build, missing, context, wheels=wheels, checks=checks, reasons=reasons
+                    )
                 finally:
                     cache_uses.append(read_cache_use(self.run.compiler_cache, work.folder))
 
         with opened:
             outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
         messages.extend(checks.messages)
+        current = {wheel.job for wheel in outcome.wheels if wheel.state == State.UP_TO_DATE}
         return replace(
             checks.add_to(outcome),
             messages=merge_messages(messages),
             compiler_cache=total_use(cache_uses),
+            reasons={job: texts for job, texts in reasons.items() if job not in current},
         )
+
+    def _stamp_known(
+        self, build: Build, existing: ExistingWheels, wheels: list[Wheel], checks: WheelChecks
+    ) -> Sequence[Job]:
+        """Stamp the missing wheels whose content is in the store. Return the other jobs.
+
+        If the environment of the build does not exist yet, these are all.
+        """
+        jobs, missing = self.run.jobs_of(build), existing.missing
+        environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
+        if environment is None:
+            return missing
+        keys = self._keys(build, missing, environment)
+        return self._stamp_stored(build, missing, keys, environment, wheels=wheels, checks=checks)
+
+    def _stamp_stored(
+        self,
+        build: Build,
+        missing: Sequence[Job],
+        keys: Mapping[str, Key],
+        environment: Environment,
+        *,
+        wheels: list[Wheel],
+        checks: WheelChecks,
+    ) -> Sequence[Job]:
+        """Stamp the wheels of jobs whose content is in the store. Return the other jobs."""
+        if self.run.options.rebuild:
+            return missing
+        others = []
+        for job in missing:
+            key = keys[job.id]
+            stored = self.store.find(key.build)
+            if stored is None or not key.allows(stored.own_files):
+                others.append(job)
+                continue
+            with temporary_folder(self.publisher.out) as folder:
+                try:
+                    stamped = self.stamper.stamp(
+                        job, stored.path, folder, build=build, environment=environment
+                    )
+                except ProviderError:  # the environment may be damaged: its build checks it
+                    others.append(job)
+                    continue
+                checks.messages.extend(stamped.messages)
+                checks.publish(
+                    job,
+                    folder / stamped.file,
+                    key,
+                    stored.seconds,
+                    setup=stamped.setup_digest,
+                    wheels=wheels,
+                    state=State.STAMPED,
+                    contained=stored.own_files,
+                )
+        return others
 
     def _untested(self, wheels: Iterable[Wheel]) -> tuple[Job, ...]:
         """The jobs of wheels whose test is due."""
@@ -177,10 +253,12 @@ class LocalExecutor:
         build: Build,
         missing: Sequence[Job],
         context: StepContext,
+        *,
         wheels: list[Wheel],
         checks: WheelChecks,
+        reasons: dict[str, tuple[str, ...]],
     ) -> float:
-        """Append the wheels of the missing jobs to ``wheels``.
+        """Append the wheels of the missing jobs to ``wheels``, and put the reasons into ``reasons``.
 
         Returns the seconds that the real backend took.
         """
@@ -191,10 +269,16 @@ class LocalExecutor:
             # A new environment may have the same content as the one before.
             environment = build_environment.environment
             key = partial(self._key, build, environment=environment)
-            existing = self.publisher.existing_wheels(missing, key)
-            wheels.extend(existing.wheels)
-            checks.test_existing(self._untested(existing.wheels), wheels)
-            missing = checks.test_failed(existing.missing, key, wheels)
+            if not self.run.options.rebuild:
+                existing = self.publisher.existing_wheels(missing, key)
+                reasons.update(existing.reasons)
+                wheels.extend(existing.wheels)
+                checks.test_existing(self._untested(existing.wheels), wheels)
+                missing = checks.test_failed(existing.missing, key, wheels)
+            keys = self._keys(build, missing, environment)
+            missing = self._stamp_stored(
+                build, missing, keys, environment, wheels=wheels, checks=checks
+            )
             if not missing:
                 return 0.0
         keys = self._keys(build, missing, build_environment.environment)
@@ -213,6 +297,7 @@ class LocalExecutor:
             refuse_changed(build_environment.environment)
             share = (time.monotonic() - began) / len(missing)
             built = {wheel.job: wheel for wheel in result.wheels or ()}
+            contained = self._store(context, keys[missing[0].id], result, share * len(missing))
             # One after the other: if a wheel fails, the wheels before it stay.
             for job in missing:
                 wheel = built.get(job.id)
@@ -225,11 +310,26 @@ class LocalExecutor:
                     share,
                     setup=wheel.setup_digest,
                     wheels=wheels,
+                    contained=contained,
                 )
                 if text := pure_wheel_note(WheelName.parse(wheel.file), job):
                     self.run.observer.note(text)
                     context.messages.append(Message(text, (job.id,)))
         return result.seconds
+
+    def _store(
+        self, context: StepContext, key: Key, result: BuildResult, seconds: float
+    ) -> Mapping[str, str]:
+        """Put the unstamped wheel of a build into the store.
+
+        Returns the digests of files with tables of polywheel that it contains.
+        """
+        wheel = context.scratch / UNSTAMPED / (result.unstamped or "")
+        if result.unstamped is None or wheel.is_symlink() or not wheel.is_file():
+            raise BuildError("the worker left no unstamped wheel")
+        contained = self.keys.contained_files(wheel)
+        self.store.add(key.build, wheel, seconds=seconds, own_files=contained)
+        return contained
 
     def _environment(
         self, interpreter: Interpreter, build: Build, context: StepContext
@@ -249,7 +349,7 @@ class LocalExecutor:
             interpreter, jobs, build_environment.environment, requires
         )
 
-    def _keys(self, build: Build, jobs: Sequence[Job], environment: Environment) -> dict[str, str]:
+    def _keys(self, build: Build, jobs: Sequence[Job], environment: Environment) -> dict[str, Key]:
         """Return the keys of jobs. Raises WheelError if the wheel of such a key was changed."""
         keys = {job.id: self._key(build, job, environment) for job in jobs}
         for job in jobs:
@@ -303,15 +403,13 @@ class LocalExecutor:
         slots = self.run.slots.settings_for(profile, environment, variables)
         return run_step(step, context, environment, slots=slots, more=more)
 
-    def _key(self, build: Build, job: Job, environment: Environment) -> str:
-        return job_key(
+    def _key(self, build: Build, job: Job, environment: Environment | None) -> Key:
+        return self.keys.key(
             job,
-            self.run.worker_context,
+            self.run.jobs_of(build),
+            build.settings,
             self.interpreters[build.python],
             environment,
-            source_digest=self.requirements.source_digest,
-            tools=self.tools.of(build.settings),
-            build_settings=build.settings,
         )
 
 
@@ -336,7 +434,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         install=options.install_python,
         notify=run.observer.note,
     )
-    source = run.source
+    source: Source | None = run.source
     if interpreters and not run.is_sdist:
         profile = run.prepared.choice.profile
         python, interpreter = next(iter(interpreters.items()))
@@ -348,6 +446,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             environments=environments,
             requires=requires,
             profile=profile.name if profile is not None else None,
+            project=project.source,
             folder=run.work_folder,
             log=options.log_folder / "sdist.log",
             notify=run.observer.note,
@@ -355,9 +454,21 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             variables=SdistVariables.of(run.prepared.plan.builds, project.name),
             fresh=options.fresh,
             without=options.paths_outside_source(),
+            only_find=options.dry_run,
         )
-        source = sdist_maker.unpacked_sdist(source)
-    tools = ToolVersions(project, run.worker_context, run.tools)
+        source = sdist_maker.unpacked_sdist(run.source)
+    knows_source = source is not None
+    source = source if source is not None else run.source.freeze()
+    keys = KeyMaker(
+        project=project,
+        choice=run.prepared.choice,
+        context=run.worker_context,
+        source=source,
+        origin=run.source,
+        knows_source=knows_source,
+        tools=ToolVersions(project, run.worker_context, run.tools),
+        reads_variant=builds_read_variant(project, source.root) is not None,
+    )
     executor = LocalExecutor(
         run=run,
         source=source,
@@ -368,8 +479,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             requires=requires,
             plugins=known_plugin_requirements(project),
             source=source.root,
-            source_digest=run.source_digest(source),
-            tools=tools,
+            keys=keys,
             context=run.worker_context,
             environments=environments,
             settings={build.id: build.settings for build in run.builds},
@@ -379,6 +489,13 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         before_all=BeforeAll(run, source),
         tester=run.tester(),
         auditor=create_auditor(project.settings.audit, run.worker_context.stop),
-        tools=tools,
+        keys=keys,
+        store=run.store,
+        stamper=Stamper(
+            project=project,
+            choice=run.prepared.choice,
+            context=run.worker_context,
+            interpreters=interpreters,
+        ),
     )
     return executor, missing

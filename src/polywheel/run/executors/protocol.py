@@ -24,7 +24,7 @@ Order of calls
     scheduler, like the compile slots of `polywheel.run.orchestrator.run_plan`.
 
 Outcomes
-    ``build`` returns one :class:`~polywheel.run.outcome.Outcome` with the state BUILT, FAILED,
+    ``build`` returns one :class:`~polywheel.run.outcome.Outcome` with the state BUILT, STAMPED, FAILED,
     STOPPED, or UP_TO_DATE (only the new build environment showed that all wheels exist). The scheduler
     sets NO_PYTHON, NOT_STARTED, and UP_TO_DATE for builds without missing wheels; the report sets
     ELSEWHERE. ``Outcome.wheels`` has the existing wheels and every wheel that was published before
@@ -122,8 +122,9 @@ def capture_outcome(
         error = f"{failure.filename or build}: {failure.strerror or failure}"
     if error is not None and stop.is_set():
         state, error = State.STOPPED, None
-    if state == State.BUILT and all(wheel.state == State.UP_TO_DATE for wheel in wheels):
-        state = State.UP_TO_DATE
+    if state == State.BUILT:
+        states = {wheel.state for wheel in wheels}
+        state = next((s for s in (State.BUILT, State.STAMPED) if s in states), State.UP_TO_DATE)
     return Outcome(
         build=build,
         state=state,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from polywheel.environments.virtual_environments import Interpreter
 from polywheel.model.plan import Build, Job
+from polywheel.run.build_key import Key
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
     Outcome,
+    State,
     Wheel,
     WheelTestResult,
     WheelTestState,
@@ -23,7 +25,7 @@ from polywheel.run.outcome import (
 from polywheel.run.source.snapshot import Source
 from polywheel.run.wheel_audit import WheelAuditor
 from polywheel.run.worker.protocol import Message
-from polywheel.run.worker.publish import Publisher
+from polywheel.run.worker.publish import NOTHING_CONTAINED, Publisher
 from polywheel.system.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -88,11 +90,13 @@ class WheelChecks:
         self,
         job: Job,
         path: Path,
-        key: str,
+        key: Key,
         seconds: float,
         *,
         setup: str,
         wheels: list[Wheel],
+        state: State = State.BUILT,
+        contained: Mapping[str, str] = NOTHING_CONTAINED,
     ) -> None:
         """Check, audit, test, and publish a wheel. It is appended to ``wheels`` unless it fails."""
         self.publisher.check(job, path)
@@ -109,7 +113,15 @@ class WheelChecks:
             return
         test_key = self.tester.key(job) if self.tester is not None else ""
         wheel = self.publisher.publish(
-            job, path, key, seconds, setup=setup, test=test, test_key=test_key
+            job,
+            path,
+            key,
+            seconds,
+            state=state,
+            setup=setup,
+            contained=contained,
+            test=test,
+            test_key=test_key,
         )
         if test is None or test.state != WheelTestState.FAILED:
             wheels.append(wheel)
@@ -131,7 +143,7 @@ class WheelChecks:
     def test_failed(
         self,
         jobs: Sequence[Job],
-        key_of: Callable[[Job], str],
+        key_of: Callable[[Job], Key],
         wheels: list[Wheel],
     ) -> Sequence[Job]:
         """Test wheels again whose test failed in an earlier run. Return the other jobs."""
@@ -139,10 +151,10 @@ class WheelChecks:
         for job in jobs:
             key = key_of(job)
             path, entry = (
-                self.publisher.journal.failed(job.id, key),
+                self.publisher.journal.failed(job.id, key.digest),
                 self.publisher.journal.entry(job.id),
             )
-            if path is None or entry is None:
+            if path is None or entry is None or not key.allows(entry.contained):
                 others.append(job)
                 continue
             with temporary_folder(self.publisher.out) as folder:
@@ -155,5 +167,6 @@ class WheelChecks:
                     entry.seconds,
                     setup=entry.setup,
                     wheels=wheels,
+                    contained=entry.contained,
                 )
         return others

@@ -13,11 +13,12 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from polywheel.config.project import PYPROJECT
 from polywheel.errors import BuildError, ConfigError
 from polywheel.run.source import git, mercurial
 from polywheel.run.source.git import Repository
@@ -40,7 +41,8 @@ from polywheel.system.temporary import mark_as_used, remove_unused, temporary_fo
 
 _NOTE = "polywheel-source.json"
 _SNAPSHOT = "source"
-_SHAPE = 1
+_STATE = " (state of the checkout)"
+_SHAPE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,9 @@ class Source:
 
     digest: str
     """SHA-256 of names, modes, contents, and the data for version tools, in hexadecimal."""
+
+    contents: Mapping[str, str]
+    """The kind and the SHA-256 of each file, by its path, and the state of each repository."""
 
     epoch: int
     """The time of the commit, or of the newest file, in seconds since 1970."""
@@ -74,7 +79,7 @@ class Source:
     def copy_to(self, folder: Path) -> None:
         """Copy the source to a new folder. Raises BuildError if it can't be written."""
         try:
-            _copy_files(self.root, self.files, folder)
+            copy_files(self.root, self.files, folder)
             for repository in self.repositories:
                 repository.write(folder)
         except OSError as error:
@@ -101,7 +106,7 @@ class Source:
                 remove_unused(kept.parent)
                 with temporary_folder(kept.parent) as folder:
                     new = folder / "new"
-                    _copy_files(self.root, self.files, new / _SNAPSHOT)
+                    copy_files(self.root, self.files, new / _SNAPSHOT)
                     if not self.has_same_content(new / _SNAPSHOT):
                         raise source_changed_error()
                     record_files(new)
@@ -118,7 +123,7 @@ class Source:
 
     def has_same_content(self, root: Path) -> bool:
         """Whether the files in another folder have the same content. Raises BuildError."""
-        return _read_files(root, self.files, self.repositories)[1] == self.digest
+        return _read_files(root, self.files, self.repositories).digest == self.digest
 
 
 @contextmanager
@@ -183,18 +188,8 @@ def unpack_source(
         with temporary_folder(kept.parent) as folder:
             new = folder / "new"
             new.mkdir()
-            unpacked = read_source(unpack_sdist(path, new), whole=True, epoch=epoch)
-            note = {
-                "shape": _SHAPE,
-                "folder": unpacked.root.name,
-                "files": unpacked.files,
-                "digest": unpacked.digest,
-                "epoch": unpacked.epoch,
-            }
-            record_files(new)
-            write_json(new / _NOTE, note)
-            if source is None or not unpacked.has_same_content(source.root):
-                _replace_folder(kept, new)
+            unpack_sdist(path, new)
+            unpacked_source(new, kept, epoch=epoch, known=source)
     except OSError as error:
         raise BuildError(
             f"{path.name} can't be unpacked: {error.strerror or error}", at=str(path)
@@ -203,6 +198,30 @@ def unpack_source(
     if source is None:
         raise BuildError(f"{path.name} was unpacked, but is missing now", at=str(kept))
     return source
+
+
+def unpacked_source(
+    new: Path, kept: Path, *, epoch: int | None, known: Source | None = None
+) -> Source | None:
+    """Move an unpacked sdist, the only folder in ``new``, to the folder ``kept`` of the cache. Return its source.
+
+    If ``known`` has the same content, it stays. Raises OSError and BuildError.
+    """
+    (root,) = new.iterdir()
+    unpacked = read_source(root, whole=True, epoch=epoch)
+    note = {
+        "shape": _SHAPE,
+        "folder": unpacked.root.name,
+        "files": unpacked.files,
+        "digest": unpacked.digest,
+        "contents": unpacked.contents,
+        "epoch": unpacked.epoch,
+    }
+    record_files(new)
+    write_json(new / _NOTE, note)
+    if known is None or not unpacked.has_same_content(known.root):
+        _replace_folder(kept, new)
+    return cached_source(kept)
 
 
 def cached_source(kept: Path) -> Source | None:
@@ -220,9 +239,10 @@ def cached_source(kept: Path) -> Source | None:
             root=root,
             files=tuple(map(str, note["files"])),
             digest=str(note["digest"]),
+            contents={str(name): str(text) for name, text in note["contents"].items()},
             epoch=int(note["epoch"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -260,15 +280,18 @@ def read_source(
         names = tuple(sorted(files_below(root, ignore=not whole)) if listed is None else listed)
         repositories = tuple(git.find_repositories(root)) if prefix == "" else ()
         committed = git.commit_time(root) if prefix is not None else None
-    files, digest, newest = _read_files(root, _without(root, names, without), repositories)
+    read = _read_files(root, _without(root, names, without), repositories)
     changed = any(repository.changed for repository in repositories)
     if hg is None:
-        changed |= prefix is None or not git.untracked_files(root).isdisjoint(files)
+        changed |= prefix is None or not git.untracked_files(root).isdisjoint(read.files)
+    # Never the time of this run: the wheels would differ each time. Edits of the tables of polywheel build
+    # nothing again, so they must not change the time of a folder.
+    newest = read.newest_of_all if whole else read.newest or read.newest_of_all
     return Source(
         root=root,
-        files=files,
-        digest=digest,
-        # Never the time of this run: the wheels would differ each time.
+        files=read.files,
+        digest=read.digest,
+        contents=read.contents,
         epoch=min(max(epoch or committed or newest, EARLIEST), LATEST),
         repositories=repositories,
         changed=changed,
@@ -276,27 +299,51 @@ def read_source(
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ReadFiles:
+    """The existing files of a source."""
+
+    files: tuple[str, ...]
+    digest: str
+    contents: Mapping[str, str]
+    newest: int
+    """The time of the newest file except pyproject.toml; 0 if there is no other file."""
+
+    newest_of_all: int
+
+
 def _read_files(
     root: Path, names: Iterable[str], repositories: Iterable[Repository | mercurial.Checkout]
-) -> tuple[tuple[str, ...], str, int]:
-    """Return the existing files of these names, their digest, and the time of the newest file."""
-    files = []
+) -> _ReadFiles:
+    """Read the existing files of these names."""
+    files, contents = [], {}
     digest = hashlib.sha256()
     for repository in repositories:
         digest.update(f"{repository.at}\0{repository.state}\n".encode("utf-8", "surrogateescape"))
-    newest = 0.0
+        contents[f"{repository.at or '.'}{_STATE}"] = repository.state
+    newest = newest_of_all = 0.0
     for name, status in source_entries(root, names):
         if name.count("/") > MAX_DEPTH:
             raise BuildError(f"in the source, {TOO_DEEP}", at=f"{name[:100]}…")
         files.append(name)
         if name.startswith(mercurial.CHANGED_BY_STATUS):
             continue
-        newest = max(newest, status.st_mtime)
-        digest.update(os.fsencode(name) + b"\0" + _content_digest(root / name, status))
-    return tuple(files), digest.hexdigest(), int(newest)
+        newest_of_all = max(newest_of_all, status.st_mtime)
+        if name != PYPROJECT:
+            newest = max(newest, status.st_mtime)
+        content = _content_digest(root / name, status)
+        contents[name] = f"{content[:4].decode()} {content[4:].hex()}"
+        digest.update(os.fsencode(name) + b"\0" + content)
+    return _ReadFiles(
+        files=tuple(files),
+        digest=digest.hexdigest(),
+        contents=contents,
+        newest=int(newest),
+        newest_of_all=int(newest_of_all),
+    )
 
 
-def _copy_files(root: Path, names: Collection[str], target: Path) -> None:
+def copy_files(root: Path, names: Collection[str], target: Path) -> None:
     """Copy these files to a new folder. Raises OSError, also if the folder exists."""
     try:
         target.mkdir(parents=True)

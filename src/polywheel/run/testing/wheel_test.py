@@ -160,7 +160,7 @@ class _Run:
     def _variables(self) -> dict[str, str]:
         """The environment variables of the commands."""
         python = python_of(self._environment)
-        environment = Environment(folder=self._environment, python=python, resolved=(), content="")
+        environment = Environment(folder=self._environment, python=python, distributions={})
         job = self._test.job
         return {
             **variables_of_build(

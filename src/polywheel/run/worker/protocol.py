@@ -73,6 +73,9 @@ def _is_duration(seconds: float) -> bool:
     return 0 <= seconds <= 1e9  # no build takes longer, and NaN is not in this range
 
 
+UNSTAMPED = "unstamped"
+"""The folder in ``scratch`` for the wheel of the real backend, repaired, before it is stamped."""
+
 Filename = Annotated[str, _is_filename]
 Seconds = Annotated[float, _is_duration]
 """The annotations of values with a condition."""
@@ -148,6 +151,9 @@ class BuildResult:
 
     seconds: Seconds
     """How long the real backend took."""
+
+    unstamped: Filename | None = None
+    """The wheel in the folder :data:`UNSTAMPED`; None if nothing was built."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

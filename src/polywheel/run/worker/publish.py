@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from packaging.utils import canonicalize_name
 
@@ -19,12 +20,16 @@ from polywheel.errors import WheelError
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job
 from polywheel.model.wheelname import WheelName, same_version
+from polywheel.run.build_key import Key
 from polywheel.run.journal import FAILED_WHEELS, Entry, Journal
 from polywheel.run.outcome import ExistingWheels, State, Wheel, WheelTestResult, WheelTestState
+from polywheel.run.rebuild_reasons import parts_for_journal, rebuild_reasons
 from polywheel.run.worker.checks import check_planned_wheel, tag_problems
 from polywheel.system.files import replace, sha256_of
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import one_line
+
+NOTHING_CONTAINED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(kw_only=True)
@@ -53,10 +58,10 @@ class Publisher:
     _claimed: dict[str, str] = field(default_factory=dict)
     """The job of each filename in this run."""
 
-    def existing_wheel(self, job: Job, key: str) -> Wheel | None:
+    def existing_wheel(self, job: Job, key: Key) -> Wheel | None:
         """Return the up-to-date wheel of a job; None if it must be built."""
-        entry = self.journal.finished(job.id, key)
-        if entry is None:
+        entry = self.journal.finished(job.id, key.digest)
+        if entry is None or not key.allows(entry.contained):
             return None
         name = WheelName.parse(entry.file)
         if tag_problems(name, job, self._targets(job)):
@@ -68,21 +73,40 @@ class Publisher:
             self._claimed.setdefault(entry.file, job.id)
         return self._wheel(entry, State.UP_TO_DATE)
 
-    def existing_wheels(self, jobs: Iterable[Job], key_of: Callable[[Job], str]) -> ExistingWheels:
-        """Return the up-to-date wheels of jobs, by their keys, and the jobs that must be built."""
-        pairs = [(job, self.existing_wheel(job, key_of(job))) for job in jobs]
-        return ExistingWheels(
-            wheels=tuple(wheel for _, wheel in pairs if wheel is not None),
-            missing=tuple(job for job, wheel in pairs if wheel is None),
-        )
+    def existing_wheels(self, jobs: Iterable[Job], key_of: Callable[[Job], Key]) -> ExistingWheels:
+        """Return the up-to-date wheels of jobs, by their keys, and the jobs that must be built, with the reasons."""
+        wheels, missing, reasons = [], [], {}
+        for job in jobs:
+            key = key_of(job)
+            if (wheel := self.existing_wheel(job, key)) is not None:
+                wheels.append(wheel)
+            else:
+                missing.append(job)
+                reasons[job.id] = self.reasons(job, key)
+        return ExistingWheels(wheels=tuple(wheels), missing=tuple(missing), reasons=reasons)
 
-    def refuse_changed(self, job: Job, key: str) -> None:
+    def reasons(self, job: Job, key: Key) -> tuple[str, ...]:
+        """Return why a wheel has to be built or stamped."""
+        entry = self.journal.entry(job.id)
+        reasons = rebuild_reasons(entry, key)
+        if entry is None or reasons:
+            return reasons
+        if not key.allows(entry.contained):
+            return tuple(
+                f"{name}, which the wheel contains, has changed" for name in entry.contained
+            )
+        if not os.path.lexists(self.out / entry.file):
+            failed = self.path_of_failed(entry.file)
+            return ("its test failed" if failed.is_file() else f"{entry.file} was removed",)
+        return (f"{entry.file} has changed since it was built",)
+
+    def refuse_changed(self, job: Job, key: Key) -> None:
         """Raise WheelError if an earlier run built the wheel of a job, and the file changed since.
 
         The changed file would not be overwritten, so the error comes before the build.
         """
         entry = self.journal.entry(job.id)
-        if entry is None or entry.key != key:
+        if entry is None or entry.key != key.digest:
             return
         if os.path.lexists(self.out / entry.file):
             self._check_overwrite(job, self.out / entry.file, entry.sha256)
@@ -97,17 +121,19 @@ class Publisher:
         self,
         job: Job,
         wheel: Path,
-        key: str,
+        key: Key,
         seconds: float,
         *,
+        state: State = State.BUILT,
         setup: str = "",
+        contained: Mapping[str, str] = NOTHING_CONTAINED,
         test: WheelTestResult | None = None,
         test_key: str = "",
     ) -> Wheel:
         """Check a wheel, add it to the journal, and move it to its final name.
 
         ``setup`` is the digest of the build setup of its variant, ``test_key`` that of the settings of its
-        test. A wheel whose test failed gets its name in the folder of failed wheels, with the log of the test.
+        test. ``contained`` has the digests of files with tables of polywheel that the wheel contains. A wheel whose test failed gets its name in the folder of failed wheels, with the log of the test.
         Raises WheelError.
         """
         self.check(job, wheel)
@@ -116,7 +142,7 @@ class Publisher:
         final = self.out / wheel.name
         entry = Entry(
             job=job.id,
-            key=key,
+            key=key.digest,
             file=final.name,
             sha256=digest,
             seconds=seconds,
@@ -124,6 +150,8 @@ class Publisher:
             setup=setup,
             test=_test_text(test),
             test_key=test_key,
+            parts=parts_for_journal(key),
+            contained=dict(contained),
         )
         name = WheelName.parse(wheel.name)
         with self._lock:
@@ -147,7 +175,7 @@ class Publisher:
             self._first = self._first or name
             if not failed:
                 self._remove_failed(entry.file)
-        return self._wheel(entry, State.BUILT, final)
+        return self._wheel(entry, state, final)
 
     def record_test(self, job: Job, test: WheelTestResult, test_key: str) -> None:
         """Add the result of a test of the wheel of a job that exists already to the journal.

@@ -31,6 +31,7 @@ from polywheel.model.setup import with_source_path
 from polywheel.model.variant import variant_settings
 from polywheel.model.wheelname import WheelName
 from polywheel.run.worker.protocol import (
+    UNSTAMPED,
     BuildResult,
     BuildStep,
     BuiltWheel,
@@ -153,6 +154,9 @@ class _RunningStep:
         if step.repair:
             source, scratch = Path(self._request.source), Path(self._request.scratch)
             wheel = _repair(wheel, step.repair, scratch / "repaired", source)
+        unstamped = Path(self._request.scratch, UNSTAMPED, wheel.name)
+        unstamped.parent.mkdir()
+        wheel = wheel.replace(unstamped)
         wheels = []
         for job, call in calls.items():
             if call.variant is None:
@@ -166,7 +170,9 @@ class _RunningStep:
                 file = stamp_into_folder(wheel, out, stamp, label=label, notify=call.notify)
                 digest = job_setup.setup_digest
             wheels.append(BuiltWheel(job=job, file=file, setup_digest=digest))
-        return BuildResult(requires=requires, wheels=tuple(wheels), seconds=seconds)
+        return BuildResult(
+            requires=requires, wheels=tuple(wheels), seconds=seconds, unstamped=wheel.name
+        )
 
     def _hook_call(self, hook: str, job: RequestedJob | None = None) -> HookCall:
         """A hook call for a job; without one, for the sdist."""

@@ -22,7 +22,8 @@ OLD = ("ninja==1.11.1.4",)
 
 
 def environment(*resolved: str) -> Environment:
-    return Environment(folder=Path("/env"), python="/env/bin/python", resolved=resolved, content="")
+    distributions = dict(text.split("==") for text in resolved)
+    return Environment(folder=Path("/env"), python="/env/bin/python", distributions=distributions)
 
 
 @posix

@@ -67,6 +67,7 @@ BUILT = {
     "requires": None,
     "wheels": [{"job": "a", "file": "b", "setup_digest": "ab"}],
     "seconds": 1.0,
+    "unstamped": "b",
 }
 PROBLEM = {"what": "a\nb", "at": "c\rd", "hint": None, "output": ["e\n::error::f"]}
 NOTE = {"text": "note: a", "jobs": ["a"]}
@@ -149,6 +150,7 @@ def test_a_response_of_another_shape_is_none(tmp_path: Path, document: object) -
             requires=None,
             wheels=(BuiltWheel(job="a", file="b", setup_digest="ab"),),
             seconds=1.0,
+            unstamped="b",
         ),
         messages=(Message("note: a", ("a",)),),
     )

@@ -18,6 +18,7 @@ from polywheel.run.journal import Entry, Journal, open_journal
 from polywheel.run.outcome import State, Wheel
 from polywheel.run.worker.publish import Publisher
 from polywheel.system.files import sha256_of
+from support.keys import key_named
 from support.wheels import FIELDS, FILES, INFO, METADATA, with_record, zipped
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -43,7 +44,7 @@ class Out:
         files = {**FILES, "demo/which.txt": content.encode(), METADATA: FIELDS}
         files[f"{INFO}/WHEEL"] = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
         (staged / NAME).write_bytes(zipped(with_record(files)))
-        return self.publisher.publish(of or job(), staged / NAME, key, 2.0)
+        return self.publisher.publish(of or job(), staged / NAME, key_named(key), 2.0)
 
     @property
     def wheel(self) -> Path:
@@ -78,10 +79,10 @@ def test_a_wheel_has_its_name_and_its_line(tmp_path: Path) -> None:
             job=job().id, file=NAME, size=out.wheel.stat().st_size, sha256=digest, seconds=2.0
         )
     with opened(tmp_path) as out:
-        found = out.publisher.existing_wheel(job(), "k1")
+        found = out.publisher.existing_wheel(job(), key_named("k1"))
         assert found is not None
         assert (found.sha256, found.state) == (digest, State.UP_TO_DATE)
-        assert out.publisher.existing_wheel(job(), "k2") is None
+        assert out.publisher.existing_wheel(job(), key_named("k2")) is None
 
 
 def test_a_wheel_that_is_not_as_planned_gets_neither(tmp_path: Path) -> None:
@@ -114,24 +115,24 @@ def test_what_somebody_changed_is_not_written_over_and_that_is_said_before_it_is
 ) -> None:
     with opened(tmp_path) as out:
         out.publish()
-        out.publisher.refuse_changed(job(), "k1")
+        out.publisher.refuse_changed(job(), key_named("k1"))
         out.wheel.write_bytes(b"repaired by hand")
-        assert out.publisher.existing_wheel(job(), "k1") is None
+        assert out.publisher.existing_wheel(job(), key_named("k1")) is None
         with pytest.raises(WheelError, match="no run of this matrix built it"):
-            out.publisher.refuse_changed(job(), "k1")
+            out.publisher.refuse_changed(job(), key_named("k1"))
         # With another key the wheel may have another name.
-        out.publisher.refuse_changed(job(), "k2")
+        out.publisher.refuse_changed(job(), key_named("k2"))
         refused(out)
     with opened(tmp_path, force=True) as out:
-        out.publisher.refuse_changed(job(), "k1")
+        out.publisher.refuse_changed(job(), key_named("k1"))
 
 
 def test_what_somebody_renamed_is_built_again_and_keeps_its_name(tmp_path: Path) -> None:
     with opened(tmp_path) as out:
         out.publish()
         out.wheel.rename(tmp_path / "mine-1.0-py3-none-any.whl")
-        assert out.publisher.existing_wheel(job(), "k1") is None
-        out.publisher.refuse_changed(job(), "k1")
+        assert out.publisher.existing_wheel(job(), key_named("k1")) is None
+        out.publisher.refuse_changed(job(), key_named("k1"))
         out.publish()
     assert (tmp_path / "mine-1.0-py3-none-any.whl").exists()
     assert (tmp_path / NAME).exists()
@@ -162,7 +163,7 @@ def test_two_jobs_with_one_filename_in_two_runs(tmp_path: Path) -> None:
     with opened(tmp_path) as out:
         assert refused(out, of=job("other")) == f"two jobs build {NAME}: {job().id} and other"
     with opened(tmp_path) as out:
-        assert out.publisher.existing_wheel(job(), "k1") is not None
+        assert out.publisher.existing_wheel(job(), key_named("k1")) is not None
         assert refused(out, of=job("other")) == f"two jobs build {NAME}: {job().id} and other"
 
 
@@ -189,9 +190,9 @@ def test_a_run_that_is_killed_at_its_name_leaves_nothing_that_is_in_the_way(
             with pytest.raises(KilledError):
                 out.publish("first try")
     with opened(tmp_path) as out:
-        found = out.publisher.existing_wheel(job(), "k1")
+        found = out.publisher.existing_wheel(job(), key_named("k1"))
         assert (found is None) == (when == "before")
-        out.publisher.refuse_changed(job(), "k1")
+        out.publisher.refuse_changed(job(), key_named("k1"))
         assert out.publish("second try").sha256 == sha256_of(out.wheel)
 
 
@@ -201,9 +202,11 @@ def test_a_wheel_that_does_not_serve_what_is_planned_now_is_not_up_to_date(tmp_p
     with opened(tmp_path) as out:
         (tmp_path / name).write_bytes(b"wheel")
         digest = sha256_of(tmp_path / name)
-        out.journal.add(Entry(job=job().id, key="k1", file=name, sha256=digest, seconds=1.0))
-        assert out.publisher.existing_wheel(job(), "k1") is not None
-        assert out.publisher.existing_wheel(job(python="3.13"), "k1") is None
+        out.journal.add(
+            Entry(job=job().id, key=key_named("k1").digest, file=name, sha256=digest, seconds=1.0)
+        )
+        assert out.publisher.existing_wheel(job(), key_named("k1")) is not None
+        assert out.publisher.existing_wheel(job(python="3.13"), key_named("k1")) is None
 
 
 def test_the_disk_has_a_wheel_before_it_has_its_name(
@@ -241,7 +244,7 @@ def test_a_wheel_of_another_release(
         out.publish()
     with opened(tmp_path) as out:
         out.publisher.project, out.publisher.version = project, version
-        assert (out.publisher.existing_wheel(job(), "k1") is None) == (said is not None)
+        assert (out.publisher.existing_wheel(job(), key_named("k1")) is None) == (said is not None)
         if said is None:
             out.publish("two", key="k2")
         else:
@@ -285,5 +288,5 @@ def test_a_link_in_place_of_a_new_wheel_is_not_published(tmp_path: Path) -> None
         staged.mkdir()
         (staged / NAME).symlink_to("elsewhere")
         with pytest.raises(WheelError, match="is not a regular file"):
-            out.publisher.publish(job(), staged / NAME, "k1", 1.0)
+            out.publisher.publish(job(), staged / NAME, key_named("k1"), 1.0)
         assert not out.wheel.exists()
