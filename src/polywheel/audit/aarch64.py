@@ -251,12 +251,15 @@ class _Sweep:
         self.outside.update(at for at in scan.targets if not self._first <= at < self._last)
         self._targets.update(filter(self._is_inside, references))
         # Functions without saved registers are not in the tables of PE files.
-        self._certain.update(
-            filter(self._is_inside, scan.targets if self._has_all_starts else references)
-        )
+        # Data after a function seems to call and to continue, too.
+        if start in self._certain or not scan.has_nonsense:
+            self._certain.update(
+                filter(self._is_inside, scan.targets if self._has_all_starts else references)
+            )
         if words and _continues(words[-1]):
             references.add(end)
-            self._certain.add(end)
+            if start in self._certain:
+                self._certain.add(end)
         if uses and (scan.has_nonsense or sum(use[0] for use in uses.values()) <= _FEW):
             uses = _plausible(self._encodings, words, start)
         extensions = self._encodings.extensions

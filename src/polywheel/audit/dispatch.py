@@ -102,7 +102,7 @@ _PARTS = (
 )
 """Every name that the pattern matches contains one of these. Names of C++ are long, and the pattern is slow."""
 _ARM_NAME = re.compile(
-    r"dotprod|asimd_?(dp|hp|ddp|fhm)|(?<![a-z])(i8mm|[us]dot|lse|pmull\w*|rdma?)(?![a-z])|(?<![a-z])sve"
+    r"dotprod|asimd_?(dp|hp|ddp|fhm)|i8mm|(?<![a-z])([us]dot|lse|pmull\w*|rdma?)(?![a-z])|(?<![a-z])sve"
     r"|(?<![a-z])sme(?![a-z])|arm_?crc|acle|rndr|vpsm4|hwsm[34]|eor3|armv[89]|_v8(?![a-z\d])|_(ce|hw|arm64|aarch64)(?![a-z])"
     r"|neoverse|cortexa\d|thunderx|tsv110|emag8180|a64fx|falkor|simd_?levele[1-9]",
     re.IGNORECASE,

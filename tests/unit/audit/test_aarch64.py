@@ -232,6 +232,12 @@ def test_a_function_that_is_not_called_may_be_data() -> None:
     assert uses(aarch64.decode(falls)) == {1: [("DotProd",)]}
 
 
+def test_data_that_looks_like_calls_is_no_code() -> None:
+    data = (branch(0x94000000, 2, 26), 0xFFFFFFFF)  # it seems to call the words after it
+    words = (RET, *data, SDOT, RET)
+    assert uses(aarch64.decode(binary(*words, functions={"first": (0, 1)}))) == {}
+
+
 def test_literals_are_data() -> None:
     literal = branch(0x1C000000, 2, 19, 5)  # ldr s0, of the place after ret
     assert uses(aarch64.decode(binary(literal, RET, SDOT, RET))) == {}

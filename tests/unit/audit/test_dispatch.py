@@ -286,6 +286,7 @@ def test_exports_that_no_other_file_of_the_wheel_uses() -> None:
         "vpx_sad16x16_neon_dotprod",
         "aom_highbd_convolve8_sve2",
         "ff_vvc_sad_16_neon_i8mm",
+        "_ZN4x26521interp8_horiz_pp_i8mmILi4ELi4EEEvPKhlPhli",
         "_nettle_ghash_update_arm64",
         "_ZN5faiss13fvec_norm_L2sqrILNS_9SIMDLevelE5EEEfPKfm",
     ],
