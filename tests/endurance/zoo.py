@@ -160,7 +160,14 @@ python = ["{HERE}"]
     return folder
 
 
-def visit(animal: Animal, folder: Path, environment: dict[str, str], mark: str) -> Iterator[str]:
+def visit(
+    animal: Animal,
+    folder: Path,
+    environment: dict[str, str],
+    mark: str,
+    *,
+    job_timeout: float = TIMEOUT,
+) -> Iterator[str]:
     """Run a build with one of them; what is wrong with how it ends."""
     source, out = project(folder / "demo", animal.does), folder / "out"
     if animal.does.startswith("build_sdist"):
@@ -168,7 +175,7 @@ def visit(animal: Animal, folder: Path, environment: dict[str, str], mark: str) 
     before = snapshot(source)
     report = folder / "report.json"
     command = [sys.executable, "-m", "polywheel", "build", str(source), "-o", str(out), "-j", "2"]
-    command += ["--report", str(report), "--job-timeout", str(TIMEOUT)]
+    command += ["--report", str(report), "--job-timeout", str(job_timeout)]
     began = time.monotonic()
     running = subprocess.Popen(
         command,

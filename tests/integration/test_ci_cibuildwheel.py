@@ -172,7 +172,7 @@ def test_a_run_with_wrong_options_does_not_stop_the_next(tmp_path: Path) -> None
 @pytest.mark.parametrize("interrupts", ["obeyed", "ignored"])
 def test_a_run_that_takes_too_long(interrupts: str, tmp_path: Path) -> None:
     """Because of a container engine that hangs. The next run starts."""
-    write_project(tmp_path / "bin", {"docker": "#!/bin/sh\nexec sleep 120\n"})
+    write_project(tmp_path / "bin", {"docker": "#!/bin/sh\nexec sleep 900\n"})
     (tmp_path / "bin" / "docker").chmod(0o755)
     text = MATRIX.replace("wheel-tag", 'targets = ["linux-x86_64"]\nwheel-tag')
     text += "[tool.polywheel.targets.linux-x86_64]\njob-timeout = 1.5\n"
@@ -183,7 +183,7 @@ def test_a_run_that_takes_too_long(interrupts: str, tmp_path: Path) -> None:
     first = ignore if interrupts == "ignored" else ""
     began = time.monotonic()
     output = run_step(job, entry, tmp_path, first=first, PATH=path)
-    assert time.monotonic() - began < 55, "the engine was not killed"
+    assert time.monotonic() - began < 400, "the engine was not killed"
     assert output.count("::error::a run took longer than 2 seconds\n") == 2
 
 

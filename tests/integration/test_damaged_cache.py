@@ -66,7 +66,7 @@ def test_after_a_full_disk_everything_works_again(
         ballast = fill_disk(disk, but=room)
         builds.out = tmp_path / f"full-{room}"
         with builds.start() as running:
-            _, said = running.communicate(timeout=120)
+            _, said = running.communicate(timeout=300)
         assert "\nTraceback" not in f"\n{said}"
         failed += running.returncode != 0
         ballast.unlink()

@@ -73,7 +73,7 @@ class Builds:
     source: Path
     out: Path
     env: dict[str, str] = field(default_factory=dict)
-    patience: float = 120
+    patience: float = 300
     """Seconds after which a run in a process of its own counts as hanging."""
     own_process: bool = False
     """Whether each run starts a process. Otherwise, only those of ``start`` do."""
