@@ -150,7 +150,9 @@ def build(
     source: Path, out: Path, environment: Mapping[str, str], *options: str
 ) -> tuple[tuple[float, float], dict[str, int], dict[str, str]]:
     """The time, the hits and misses, and the hash of each wheel."""
-    shutil.rmtree(out, ignore_errors=True)
+    # Without the wheels of earlier builds, which would be used.
+    for path in (out, Path(environment["POLYWHEEL_CACHE_DIR"], "wheels")):
+        shutil.rmtree(path, ignore_errors=True)
     report = out.with_suffix(".json")
     command = [sys.executable, "-m", "polywheel", "build", str(source), "-o", str(out)]
     watch = Stopwatch()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.build_command import Builds, Run, workplaces
+from support.build_command import CACHE, Builds, Run, workplaces
 from support.builds import build_wheel
 from support.projects import HERE, example
 
@@ -34,6 +34,11 @@ def change(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def remove_wheels() -> None:
+    """Remove the wheels of earlier builds from polywheel's cache, which would be used."""
+    shutil.rmtree(CACHE / "wheels", ignore_errors=True)
 
 
 def uses(run: Run) -> dict[str, tuple[int, int]]:
@@ -64,11 +69,13 @@ def test_objects_are_shared_and_wheels_are_those_of_a_build_without_ccache(
     assert "compiler cache: 1 hits, 3 misses" in run.out
     assert "compiler cache: CC = ccache " in cold.log("x86_64_v3")
 
+    remove_wheels()
     clean = replace(cold, out=tmp_path / "clean")
     assert {*uses(clean(*V3)).values()} == {(2, 0)}
 
     # Meson finds ccache by itself.
     without = replace(cold, out=tmp_path / "without", env={"CCACHE_DISABLE": "1"})
+    remove_wheels()
     run = without("--compiler-cache", "off", *V3)
     assert {build["compiler-cache"] for build in run.report["builds"]} == {None}
     assert cold.wheels == clean.wheels == without.wheels
