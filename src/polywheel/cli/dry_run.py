@@ -19,6 +19,7 @@ from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
 from polywheel.model.variant import Variant
 from polywheel.providers.plugins import PluginEnvironments
+from polywheel.run.compiler_cache import choose_compiler_cache, needs_compiler_cache
 from polywheel.run.context import PreparedRun
 from polywheel.run.executors.create import plan_for_executor
 from polywheel.run.options import RunObserver, RunOptions
@@ -41,6 +42,11 @@ def print_dry_run(
     """
     here, cibuildwheel = this_target(), options.cibuildwheel is not None
     plan, local_builds = plan_for_executor(plan, here, cibuildwheel=cibuildwheel)
+    compiler_cache = choose_compiler_cache(
+        prepared.project,
+        options.compiler_cache,
+        here=needs_compiler_cache(local_builds, cibuildwheel=cibuildwheel),
+    )
     pythons = sorted({build.python for build in local_builds})
     with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
         interpreters = list(pool.map(find_interpreter, pythons))
@@ -52,6 +58,7 @@ def print_dry_run(
             python: interpreter.executable if interpreter is not None else None
             for python, interpreter in zip(pythons, interpreters, strict=True)
         },
+        "compiler-cache": compiler_cache,
         "builds": [
             {
                 "id": build.id,
@@ -141,6 +148,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for python, executable in document["pythons"].items():
         missing = "not found; use --install-python to install it with uv"
         yield f"Python {python}: {executable or missing}"
+    if document["compiler-cache"] != "off":
+        yield f"compiler cache: {document['compiler-cache']}"
     for build in document["builds"]:
         yield ""
         yield f"{build['id']}" + ("" if build["here"] else f"  (on {build['target']})")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polywheel.backend.compiler_cache import VARIABLE
 from polywheel.config.project import Project
+from polywheel.model.plan import Build
 from polywheel.run.outcome import CacheUse
 from polywheel.setup.compiler_cache import BASE_DIRECTORY, check_setting, find_compiler_caches
 from polywheel.system.cache import cache_directory
@@ -43,11 +44,18 @@ def total_use(uses: Iterable[CacheUse | None]) -> CacheUse | None:
     return CacheUse(hits=sum(use.hits for use in known), misses=sum(use.misses for use in known))
 
 
+def needs_compiler_cache(builds: Iterable[Build], *, cibuildwheel: bool) -> bool:
+    """Return whether the compiler cache has to be installed before the run.
+
+    Containers of cibuildwheel have their own programs, and a ``before-all`` command may install it.
+    """
+    return not cibuildwheel and not any(build.settings.before_all for build in builds)
+
+
 def choose_compiler_cache(project: Project, option: str | None, *, here: bool) -> str:
     """Return the compiler cache of a run: the option, else the variable, else the setting of the project.
 
-    ``here``: whether it must be installed now, because the builds run on this machine and no command installs it
-    before. Raises ConfigError if the compiler cache is unknown or missing.
+    ``here``: whether it has to be installed. Raises ConfigError if the compiler cache is unknown or missing.
     """
     if option is not None:
         setting, at = option, "--compiler-cache"

@@ -18,7 +18,7 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
-from polywheel.run.compiler_cache import choose_compiler_cache
+from polywheel.run.compiler_cache import choose_compiler_cache, needs_compiler_cache
 from polywheel.run.context import PreparedRun, RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
 from polywheel.run.fingerprint import installed_tools
@@ -115,8 +115,7 @@ def _run_context(
     plan, builds = plan_for_executor(
         plan, this_target(), cibuildwheel=options.cibuildwheel is not None
     )
-    # With before-all, and in containers, only the build knows which programs there are.
-    here = options.cibuildwheel is None and not any(b.settings.before_all for b in builds)
+    here = needs_compiler_cache(builds, cibuildwheel=options.cibuildwheel is not None)
     source = read_opened_source(
         prepared.tree, prepared.source, without=options.paths_outside_source()
     )
