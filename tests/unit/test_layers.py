@@ -14,6 +14,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"ci", "init"},
+    {"report"},
     {"run"},
     {"backend"},
     {"matrix", "index", "audit"},

@@ -1,0 +1,1 @@
+"""Reports of runs as pages, summaries, and files for other tools. docs/report.md describes the document."""
