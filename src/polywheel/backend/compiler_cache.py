@@ -52,14 +52,17 @@ def launchers_of(
         call.notify(
             f"note: no compiler cache for {call.choice.build_backend}: set [tool.polywheel.backend] launchers"
         )
-    base = environment.get(BASE_DIRECTORY)
+    if os.environ[VARIABLE] == "ccache" and profile is not None and profile.name == "maturin":
+        call.notify("note: ccache can't cache Rust; compiler-cache = 'sccache' or 'auto' can")
+    source = call.project.source
     variables = launcher_variables(
         profile,
         caches,
         compiler=compiler or compiler_family(environment)[0],
         environment=environment,
-        source=call.project.source,
-        base=Path(base) if base else scratch,
+        base=Path(environment.get(BASE_DIRECTORY) or scratch),
+        # The work folder of a build has both. Builds of one source differ in its path.
+        work_folder=scratch.parent if scratch.parent == source.parent else None,
     )
     if variables and call.hook == "build_wheel":
         settings = "; ".join(f"{name} = {text}" for name, text in variables.items())

@@ -79,13 +79,14 @@ def launcher_variables(
     *,
     compiler: str,
     environment: Mapping[str, str],
-    source: Path,
     base: Path,
+    work_folder: Path | None = None,
 ) -> dict[str, str]:
     """Return the variables by which a backend launches its compilers with a compiler cache.
 
-    ``environment`` is that of the build. Its launchers win. ``compiler`` is the family, ``source`` the folder of the
-    project, and ``base`` the folder whose paths differ between builds of one source.
+    ``environment`` is that of the build. Its launchers win. ``compiler`` is the family. ``base`` is
+    the folder whose paths are relative for ccache, and ``work_folder`` the one that compilers run in, if it differs
+    between builds of one source.
     """
     if profile is None:
         return {}
@@ -104,14 +105,10 @@ def launcher_variables(
         )
         if command is not None:
             variables[name] = f"{launcher} {command}"
-            if (
-                launcher == "ccache"
-                and not profile.own_optimization
-                and source.is_relative_to(base)
-            ):
-                variables[name] += _debug_prefix_map(base, compiler)
+            if launcher == "ccache" and not profile.own_optimization and work_folder is not None:
+                variables[name] += _debug_prefix_map(work_folder, compiler)
     if caches.c == "ccache" and variables:
-        variables[BASE_DIRECTORY] = environment.get(BASE_DIRECTORY) or str(base)
+        variables[BASE_DIRECTORY] = str(base)
     return variables
 
 
@@ -136,12 +133,12 @@ def _default_compiler(
     return next((c for c in _COMPILERS.get(name, ()) if shutil.which(c, path=search_path)), None)
 
 
-def _debug_prefix_map(base: Path, family: str) -> str:
+def _debug_prefix_map(work_folder: Path, family: str) -> str:
     """The option that removes the folder of a build from debug information.
 
     Pythons are built with ``-g``, and setuptools compiles with their flags. ccache can't use an object of another
     folder if it has the name of that folder. All versions of GCC and Clang know this option.
     """
-    if family not in {"gnu", "clang"} or re.search(r"[\s\"'\\=]", str(base)):
+    if family not in {"gnu", "clang"} or re.search(r"[\s\"'\\=]", str(work_folder)):
         return ""
-    return f" {shlex.quote(f'-fdebug-prefix-map={base}=.')}"
+    return f" {shlex.quote(f'-fdebug-prefix-map={work_folder}=.')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_the_log_has_the_launchers(tmp_path: Path) -> None:
     assert "CMAKE_C_COMPILER_LAUNCHER = ccache" in notes[0]
 
 
+def test_the_base_directory_of_the_user_stays(tmp_path: Path) -> None:
+    """The debug information has no path of the work folder all the same."""
+    source = tmp_path / "work" / "source"
+    source.mkdir(parents=True)
+    environment = {**os.environ, "CCACHE_BASEDIR": "/", "CC": "gcc", "CXX": "g++"}
+    call = hook_call(source, "setuptools.build_meta", [])
+    given = launchers_of(call, environment, source.with_name("scratch"))
+    assert given["CCACHE_BASEDIR"] == "/"
+    if sys.platform != "win32":
+        assert given["CC"] == f"ccache gcc -fdebug-prefix-map={source.parent}=."
+
+
 @pytest.mark.parametrize("value", [None, "", "off"])
 def test_without_the_variable_nothing_is_set(
     value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +78,16 @@ def test_a_backend_that_gets_no_launcher_is_named(tmp_path: Path) -> None:
     # This one compiles nothing.
     assert launchers_of(hook_call(tmp_path, "uv_build", notes), os.environ, tmp_path) == {}
     assert len(notes) == 1
+
+
+def test_ccache_for_rust_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    launchers_of(hook_call(tmp_path, "maturin", notes), os.environ, tmp_path)
+    assert notes[0] == "note: ccache can't cache Rust; compiler-cache = 'sccache' or 'auto' can"
+    monkeypatch.setenv("POLYWHEEL_COMPILER_CACHE", "auto")
+    notes.clear()
+    launchers_of(hook_call(tmp_path, "maturin", notes), os.environ, tmp_path)
+    assert not [line for line in notes if line.startswith("note: ")]
 
 
 def test_a_missing_compiler_cache_is_an_error_of_the_build(
