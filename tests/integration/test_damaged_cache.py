@@ -65,7 +65,7 @@ def test_after_a_full_disk_everything_works_again(
     for room in (0, MIB // 32, MIB // 4):
         ballast = fill_disk(disk, but=room)
         builds.out = tmp_path / f"full-{room}"
-        with builds.start() as running:
+        with builds.start("--rebuild") as running:
             _, said = running.communicate(timeout=300)
         assert "\nTraceback" not in f"\n{said}"
         failed += running.returncode != 0

@@ -17,7 +17,7 @@ import sysconfig
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution, distributions
 from itertools import count
 from pathlib import Path
@@ -114,7 +114,7 @@ class Environment:
     python: str
     """Its interpreter."""
 
-    distributions: Mapping[str, str]
+    distributions: Mapping[str, str] = field(hash=False)
     """The version of each installed distribution, and a digest of its RECORD: it can change without a new version."""
 
     @property

@@ -194,6 +194,7 @@ class LocalExecutor:
         if environment is None:
             return missing
         keys = self._keys(build, missing, environment)
+        missing = checks.test_failed(missing, lambda job: keys[job.id], wheels)
         return self._stamp_stored(build, missing, keys, environment, wheels=wheels, checks=checks)
 
     def _stamp_stored(
