@@ -189,7 +189,8 @@ class LocalExecutor:
 
         If the environment of the build does not exist yet, these are all.
         """
-        jobs, missing = self.run.jobs_of(build), existing.missing
+        jobs = self.run.jobs_of(build)
+        missing: Sequence[Job] = existing.missing
         environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
         if environment is None:
             return missing
