@@ -48,8 +48,10 @@ def test_builds_for_another_engine(project: Path) -> None:
     distribute = EXAMPLES[2].replace("linux-x86_64", this_target())
     assert f'"{this_target()}"' in distribute
     done = run([sys.executable, "-c", distribute], cwd=project)
+    words = done.stdout.split()
+    assert sorted(word for word in words if word.endswith(".whl")) == sorted(WHEELS)
     # The content of both is the same.
-    assert sorted(done.stdout.split()) == sorted(["built", "stamped", *WHEELS])
+    assert {*words} - {*WHEELS} <= {"built", "stamped"}
 
 
 def test_builds_of_another_target_are_left_out(project: Path) -> None:
