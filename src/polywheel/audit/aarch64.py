@@ -1,51 +1,43 @@
 """Machine code for AArch64: the instruction set extensions of functions, and what functions refer to.
 
-Every instruction has four bytes. ``matrix/aarch64-encodings.toml`` says which extensions each needs: the packages that
-decode A64 know no extensions, or have no release, and take ten times as long. Functions are decoded from their start
-to their end. Data between them decodes to nonsense, see :func:`_plausible`.
+Every instruction has four bytes. Functions are decoded from their start to their end. Data between them decodes to
+nonsense, see :func:`_plausible`.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from array import array
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from functools import cache
 
+from polywheel.audit.aarch64_instructions import (
+    ADD,
+    ASKS_CPU,
+    BIT_JUMP,
+    CALL,
+    CALL_REGISTER,
+    EXTENSION,
+    JUMP,
+    LITERAL,
+    MEMORY,
+    MOVE,
+    NEAR,
+    NONSENSE,
+    PAGE,
+    PAIR,
+    SHORT_JUMP,
+    SKIP,
+    VARIES,
+    WRITES,
+    Encodings,
+    load_encodings,
+)
 from polywheel.audit.binaries import Binary, Format, Section
 from polywheel.audit.code import Code, Function, Use, code_of
-from polywheel.data import data_folder
 
-_SKIP, _WRITES, _MOVE, _MEMORY, _ADD, _PAGE, _CALL, _JUMP, _SHORT_JUMP, _BIT_JUMP = range(10)
-_NEAR, _LITERAL, _CALL_REGISTER, _PAIR, _ASKS_CPU, _NONSENSE, _VARIES = range(10, 17)
-_EXTENSION = 17
-"""Kinds of instructions. ``_EXTENSION`` and all above are instructions with extensions."""
-
-_ROLES = (
-    # value and mask of words, from the section "A64 instruction set encoding" of the Arm ARM
-    (0x10000000, 0x9F000000, _NEAR),  # ADR
-    (0x90000000, 0x9F000000, _PAGE),  # ADRP
-    (0x91000000, 0xFFC00000, _ADD),  # ADD of 64 bits with an immediate
-    (0x52800000, 0x7F800000, _MOVE),  # MOVZ
-    (0x14000000, 0xFC000000, _JUMP),  # B
-    (0x94000000, 0xFC000000, _CALL),  # BL
-    (0xD63F0000, 0xFFFFFC1F, _CALL_REGISTER),  # BLR
-    (0x54000000, 0xFF000010, _SHORT_JUMP),  # B.cond
-    (0x34000000, 0x7E000000, _SHORT_JUMP),  # CBZ, CBNZ
-    (0x36000000, 0x7E000000, _BIT_JUMP),  # TBZ, TBNZ
-    (0xD5380000, 0xFFFFF000, _ASKS_CPU),  # MRS of MIDR_EL1 and ID_*
-    (0x14000000, 0x1C000000, _SKIP),  # other branches, and system instructions
-    (0x18000000, 0x3B000000, _LITERAL),  # LDR of a place near the instruction
-    (0x39000000, 0x3B000000, _MEMORY),  # loads and stores with an unsigned offset
-    (0x28000000, 0x3E000000, _PAIR),  # LDP, STP
-    (0x0C000000, 0x0E000000, _SKIP),  # loads and stores of vectors
-    (0x0E000000, 0x0E000000, _SKIP),  # floating point and vectors
-    (0x00000000, 0x00000000, _WRITES),  # the rest: register 0-4 is written
-)
 _HARDWARE_CAPABILITIES = frozenset({16, 26, 29, 30})
 """AT_HWCAP, AT_HWCAP2, AT_HWCAP3, AT_HWCAP4: include/uapi/linux/auxvec.h"""
 _WINDOWS_FEATURES = frozenset(range(30, 90))
@@ -76,73 +68,6 @@ _STUB = 32
 """Bytes of an entry of the procedure linkage table."""
 _HELPER = 96
 """Bytes of a function for atomic operations in libgcc, compiler-rt, or Rust's compiler_builtins."""
-
-
-class _Encodings:
-    """The kinds of instructions, by their words. They are computed when a word is seen for the first time."""
-
-    def __init__(self) -> None:
-        path = data_folder("matrix") / "aarch64-encodings.toml"
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        self._by_byte: list[list[tuple[int, int, int]]] = [[] for _ in range(256)]
-        self.extensions: list[tuple[str, ...]] = []
-        """By the kind of an instruction, less ``_EXTENSION``."""
-
-        for names, text in document["encodings"].items():
-            number = -1
-            if names:
-                number = _EXTENSION + len(self.extensions)
-                self.extensions.append(tuple(names.split()))
-            for pattern in text.split():
-                value, mask = (int(part, 16) for part in pattern.split("/"))
-                for byte in range(256):
-                    if not (byte ^ value >> 24) & mask >> 24:
-                        self._by_byte[byte].append((value, mask, number))
-        self.kinds = [_VARIES] * 2048
-        """By the upper 11 bits; ``_VARIES`` if they do not determine the kind, or were not seen yet."""
-
-        self.masks = [0xFFFFFFFF] * 2048
-        """By the upper 11 bits: the bits that determine the kind."""
-
-        self.known: dict[int, int] = {}
-        """Kinds by words, of which only the bits of the mask are set."""
-
-    def kind(self, word: int) -> int:
-        """Return the kind of an instruction, and remember it."""
-        upper = word >> 21
-        if self.kinds[upper] != _VARIES:
-            return self.kinds[upper]
-        if self.masks[upper] == 0xFFFFFFFF:
-            self._prepare(upper)
-        kind = self._computed(word)
-        if self.masks[upper] == 0xFFE00000:
-            self.kinds[upper] = kind
-        self.known[word & self.masks[upper]] = kind
-        return kind
-
-    def _prepare(self, upper: int) -> None:
-        """Find the bits on which the kind of words with these upper bits depends."""
-        first = upper << 21
-        patterns = [(value, mask) for value, mask, _ in self._by_byte[upper >> 3]]
-        patterns += [(value, mask) for value, mask, _ in _ROLES]
-        relevant = 0xFFE00000
-        for value, mask in patterns:
-            if not (first ^ value) & mask & 0xFFE00000:
-                relevant |= mask
-        self.masks[upper] = relevant
-
-    def _computed(self, word: int) -> int:
-        for value, mask, number in self._by_byte[word >> 24]:
-            if word & mask == value:
-                if number >= 0:
-                    return number
-                return next(kind for value, mask, kind in _ROLES if word & mask == value)
-        return _NONSENSE
-
-
-@cache
-def _load_encodings() -> _Encodings:
-    return _Encodings()
 
 
 def decode(binary: Binary) -> Code:
@@ -196,7 +121,7 @@ class _Sweep:
     """The functions of one section."""
 
     def __init__(self, binary: Binary, section: Section) -> None:
-        self._encodings = _load_encodings()
+        self._encodings = load_encodings()
         self._first, self._last = section.address, section.address + (len(section.content) & ~3)
         self._words = _words(section.content[: len(section.content) & ~3])
         for start, end in binary.data_in_code:
@@ -267,7 +192,7 @@ class _Sweep:
             start,
             end,
             tuple(
-                Use(extensions[kind - _EXTENSION], count, offset)
+                Use(extensions[kind - EXTENSION], count, offset)
                 for kind, (count, offset) in uses.items()
             ),
             array("Q", references),
@@ -325,7 +250,7 @@ class _Scan:
     has_nonsense: bool = False
 
 
-def _scan(encodings: _Encodings, words: Sequence[int], start: int) -> _Scan:  # noqa: C901, PLR0912, PLR0915 -- runs for every instruction
+def _scan(encodings: Encodings, words: Sequence[int], start: int) -> _Scan:  # noqa: C901, PLR0912, PLR0915 -- runs for every instruction
     """Decode a function.
 
     An address comes from two instructions: ADRP has the page, and an addition, a load, or a store the rest. So the
@@ -340,15 +265,15 @@ def _scan(encodings: _Encodings, words: Sequence[int], start: int) -> _Scan:  # 
     for word in words:
         at += 4
         kind = kinds[word >> 21]
-        if kind == _VARIES:
-            kind = known_kinds.get(word & masks[word >> 21], _VARIES)
-            if kind == _VARIES:
+        if kind == VARIES:
+            kind = known_kinds.get(word & masks[word >> 21], VARIES)
+            if kind == VARIES:
                 kind = encodings.kind(word)
-        if kind == _WRITES:
+        if kind == WRITES:
             registers[word & 31] = 0
-        elif kind == _SKIP:
+        elif kind == SKIP:
             continue
-        elif kind == _MEMORY:
+        elif kind == MEMORY:
             base = registers[word >> 5 & 31]
             is_vector = word >> 26 & 1
             if base:
@@ -356,45 +281,45 @@ def _scan(encodings: _Encodings, words: Sequence[int], start: int) -> _Scan:  # 
                 refer(base + ((word >> 10 & 0xFFF) << scale))
             if not is_vector and word & 0x00C00000:
                 registers[word & 31] = 0
-        elif kind == _PAIR:
+        elif kind == PAIR:
             if word >> 22 & 1:
                 registers[word & 31] = registers[word >> 10 & 31] = 0
-        elif kind == _ADD:
+        elif kind == ADD:
             base = registers[word >> 5 & 31]
             if base:
                 base += word >> 10 & 0xFFF
                 refer(base)
             registers[word & 31] = base
-        elif kind == _PAGE:
+        elif kind == PAGE:
             pages = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
             page = (at & ~0xFFF) + (_signed(pages, 21) << 12)
             registers[word & 31] = page & _ADDRESS
-        elif kind == _CALL:
+        elif kind == CALL:
             scan.targets.add(at + 4 * _signed(word & 0x3FFFFFF, 26) & _ADDRESS)
             registers[:19] = unknown
-        elif kind == _JUMP:
+        elif kind == JUMP:
             target = at + 4 * _signed(word & 0x3FFFFFF, 26) & _ADDRESS
             if not start <= target < end:
                 scan.targets.add(target)
-        elif kind in {_SHORT_JUMP, _BIT_JUMP}:
-            bits = 19 if kind == _SHORT_JUMP else 14
+        elif kind in {SHORT_JUMP, BIT_JUMP}:
+            bits = 19 if kind == SHORT_JUMP else 14
             target = at + 4 * _signed(word >> 5 & (1 << bits) - 1, bits) & _ADDRESS
             if not start <= target < end:
                 scan.targets.add(target)
-        elif kind == _MOVE:
+        elif kind == MOVE:
             registers[word & 31] = 0
             if not word & 0x60001F:  # to the first register, without a shift
                 scan.constants.add(word >> 5 & 0xFFFF)
-        elif kind == _CALL_REGISTER:
+        elif kind == CALL_REGISTER:
             registers[:19] = unknown
-        elif kind in {_NEAR, _LITERAL}:
+        elif kind in {NEAR, LITERAL}:
             place = _place(word, at)
             refer(place)
-            registers[word & 31] = place if kind == _NEAR else 0
-        elif kind == _ASKS_CPU:
+            registers[word & 31] = place if kind == NEAR else 0
+        elif kind == ASKS_CPU:
             scan.asks_cpu = True
             registers[word & 31] = 0
-        elif kind == _NONSENSE:
+        elif kind == NONSENSE:
             scan.has_nonsense = True
         elif kind in uses:
             uses[kind][0] += 1
@@ -427,7 +352,7 @@ class _Flow:
     """Addresses that instructions read."""
 
 
-def _plausible(encodings: _Encodings, words: Sequence[int], start: int) -> dict[int, list[int]]:
+def _plausible(encodings: Encodings, words: Sequence[int], start: int) -> dict[int, list[int]]:
     """The uses of extensions in a function that are certainly code: count and first address, by kind.
 
     Code is what control reaches from the start of the function, and what follows it directly up to the end of a
@@ -444,27 +369,27 @@ def _plausible(encodings: _Encodings, words: Sequence[int], start: int) -> dict[
             continue
         block = _Flow()
         _follow(encodings, words, start, at, block)
-        is_whole = bool(block.ends) and _NONSENSE not in block.reached.values()
+        is_whole = bool(block.ends) and NONSENSE not in block.reached.values()
         if is_whole and block.reached.keys().isdisjoint(flow.data | flow.reached.keys()):
             flow.reached |= block.reached
             blocks += sorted(block.ends - flow.ends)
             flow.ends |= block.ends
     uses: dict[int, list[int]] = {}
     for at in sorted(flow.reached):
-        if flow.reached[at] >= _EXTENSION:
+        if flow.reached[at] >= EXTENSION:
             uses.setdefault(flow.reached[at], [0, at])[0] += 1
     return uses
 
 
-def _follow(encodings: _Encodings, words: Sequence[int], start: int, at: int, flow: _Flow) -> None:
+def _follow(encodings: Encodings, words: Sequence[int], start: int, at: int, flow: _Flow) -> None:
     """Decode from an address to the next jump or return."""
     end = start + 4 * len(words)
     while at < end and at not in flow.reached:
         word = words[(at - start) // 4]
         kind = flow.reached[at] = encodings.kind(word)
-        if kind == _NONSENSE:
+        if kind == NONSENSE:
             return
-        if kind in {_NEAR, _LITERAL}:
+        if kind in {NEAR, LITERAL}:
             flow.data.add(_place(word, at))
         if (target := _jump_target(word, at)) is not None and start <= target < end:
             flow.targets.append(target)

@@ -9,145 +9,33 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 from polywheel.audit.binaries import Binary, Format, Section
 from polywheel.audit.code import Code, Function, Use, code_of
 from polywheel.audit.parts import map_parts, split
-from polywheel.errors import ConfigError
+from polywheel.audit.x86_64_instructions import (
+    ASKS_CPU,
+    CALL,
+    EXTENSION,
+    JUMP,
+    MEMORY,
+    NONSENSE,
+    PLAIN,
+    UNKNOWN,
+    Iced,
+    load_iced,
+)
 
 if TYPE_CHECKING:
     from iced_x86 import Instruction
 
-_BASELINE = {
-    # x86-64-v1: x86-64 psABI, "Micro-Architecture Levels"
-    *("INTEL8086", "INTEL186", "INTEL286", "INTEL386", "INTEL486", "IA64", "X64", "CPUID", "TSC"),
-    *("FPU", "FPU287", "FPU387", "MMX", "SSE", "SSE2", "CMOV", "CX8", "FXSR", "SYSCALL", "SEP"),
-    *("MSR", "MULTIBYTENOP", "PAUSE", "CLFSH", "RDPMC"),
-    # Hints, which older processors ignore.
-    *("CET_IBT", "CET_SS", "PREFETCHW", "PREFETCHWT1", "PREFETCHITI", "CLDEMOTE", "HLE", "MPX"),
-}
-"""Names of iced for what every processor executes."""
-_NAMES = {
-    "AVX_VNNI": "AVX-VNNI",
-    "D3NOW": "3DNow!",
-    "D3NOWEXT": "3DNow!",
-    "HLE_OR_RTM": "RTM",
-    "SSE4_1": "SSE4.1",
-    "SSE4_2": "SSE4.2",
-}
-"""The usual names, where those of iced are others."""
-_DATA = {
-    *("INTEL8086_ONLY", "INTEL286_ONLY", "INTEL386_ONLY", "INTEL386_A0_ONLY", "INTEL486_A_ONLY"),
-    *("UMOV", "OSS", "CYRIX_D3NOW", "CYRIX_FPU", "CYRIX_SMM", "CYRIX_SMINT", "CYRIX_SMINT_0F7E"),
-    *("CYRIX_SHR", "CYRIX_DDI", "CYRIX_EMMI", "CYRIX_DMI", "CENTAUR_AIS", "SMM", "KNC", "TDX"),
-    *("FPU287XL_ONLY", "FPU387SL_ONLY", "MOV_TR", "PCOMMIT", "UDBG", "VMX", "SVM", "SEV_ES"),
-    *("SEV_SNP", "SKINIT", "SKINIT_OR_SVM", "SMX", "INVEPT", "INVVPID", "INVPCID", "SGX1", "SMAP"),
-    *("PCONFIG", "MCOMMIT", "INVLPGB", "CL1INVMB", "FRED", "LKGS", "RMPQUERY", "MSRLIST", "TSE"),
-    *("WRMSRNS", "WBNOINVD", "HRESET", "PADLOCK_UNDOC", "MONITOR", "LWP"),
-}
-"""Names of iced for what programs do not contain: where it occurs, the bytes are data."""
-_RARE = (
-    *("IN_", "OUT_", "INSB", "INSW", "INSD", "OUTS", "HLT", "CLI", "STI", "IRET", "RETF", "INT1"),
-    *("ENTER", "XLAT", "LOOP", "CALLF", "JMPF", "CALL_M", "JMP_M16", "LDS", "LES", "ARPL", "LFS"),
-)
-"""As ``_DATA``, the beginnings of names of instructions."""
-
-_PLAIN, _JUMP, _CALL, _MEMORY, _EXTENSION, _ASKS_CPU, _NONSENSE, _UNKNOWN = range(8)
-"""Kinds of instructions. All but those of the first three may refer to memory."""
 _FEW = 8
 """If a function uses extensions in no more than this many instructions, it may be data."""
 _LONGEST = 15
 """Bytes of an instruction."""
 _NEAR = 16
 """Instructions after a call in which its result is stored."""
-
-
-class _Iced:
-    """The library iced, and the kinds of the instructions that it has decoded."""
-
-    def __init__(self) -> None:
-        try:
-            import iced_x86
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "the audit of code for x86-64 needs the package iced-x86",
-                hint="pip install 'polywheel[audit]'; on other processors than x86-64, "
-                "pip install iced-x86, which needs Rust",
-            ) from None
-        self.decoder = iced_x86.Decoder
-        self.flows = iced_x86.FlowControl
-        self.size = iced_x86.MemorySizeInfo
-        self._op_code_info = iced_x86.OpCodeInfo
-        self._formatter = iced_x86.Formatter(iced_x86.FormatterSyntax.INTEL)
-        self._names = _names_by_number(iced_x86.Code)
-        self._features = _names_by_number(iced_x86.CpuidFeature)
-        operands = _names_by_number(iced_x86.OpCodeOperandKind)
-        self._memory = {number for number, name in operands.items() if "MEM" in name}
-        registers = iced_x86.Register
-        self._results = {registers.AL, registers.AX, registers.EAX, registers.RAX}
-        flows = iced_x86.FlowControl
-        self.calls = {flows.CALL, flows.INDIRECT_CALL}
-        self.leaving = {
-            *(flows.UNCONDITIONAL_BRANCH, flows.INDIRECT_BRANCH, flows.RETURN, flows.EXCEPTION)
-        }
-        self.kinds = bytearray([_UNKNOWN]) * (max(self._names) + 1)
-        self.extensions: dict[int, tuple[str, ...]] = {}
-        """By the number of an instruction."""
-
-    def classify(self, instruction: Instruction) -> int:
-        """Return the kind of an instruction, and remember it and its extensions."""
-        kind = self._kind(instruction)
-        self.kinds[instruction.code] = kind
-        return kind
-
-    def _kind(self, instruction: Instruction) -> int:
-        code, flow = instruction.code, instruction.flow_control
-        name = self._names[code]
-        features = {self._features[number] for number in instruction.cpuid_features()}
-        if name in {"CPUID", "XGETBV"}:
-            return _ASKS_CPU
-        if (
-            instruction.is_invalid
-            or instruction.is_privileged
-            or features & _DATA
-            or name.startswith(_RARE)
-        ):
-            return _NONSENSE
-        beyond = sorted({_NAMES.get(feature, feature) for feature in features - _BASELINE})
-        # Compilers emit TZCNT for BSF: older processors ignore its prefix, and the result is the same.
-        if beyond and not name.startswith("TZCNT"):
-            self.extensions[code] = tuple(beyond)
-            return _EXTENSION
-        flows = self.flows
-        if flow in {flows.UNCONDITIONAL_BRANCH, flows.CONDITIONAL_BRANCH, flows.CALL}:
-            return _CALL if flow == flows.CALL else _JUMP
-        refers = self._memory.intersection(self._op_code_info(code).op_kinds())
-        return _MEMORY if refers else _PLAIN
-
-    def kind_of(self, instruction: Instruction) -> int:
-        kind = self.kinds[instruction.code]
-        return self.classify(instruction) if kind == _UNKNOWN else kind
-
-    def is_store_of_result(self, instruction: Instruction) -> bool:
-        """Whether an instruction writes the result of a call, or a condition, to memory."""
-        name = self._names[instruction.code]
-        return name.startswith("SET") or (
-            name.startswith("MOV_RM") and instruction.op1_register in self._results
-        )
-
-    def text(self, instruction: Instruction) -> str:
-        return str(self._formatter.format(instruction))
-
-
-def _names_by_number(constants: object) -> dict[int, str]:
-    return {number: name for name, number in vars(constants).items() if isinstance(number, int)}
-
-
-@cache
-def _load_iced() -> _Iced:
-    return _Iced()
 
 
 def decode(binary: Binary, *, processes: int = 1, part_bytes: int = 4_000_000) -> Code:
@@ -167,7 +55,7 @@ def decode(binary: Binary, *, processes: int = 1, part_bytes: int = 4_000_000) -
 
 def instruction_text(binary: Binary, address: int) -> str:
     """Return the instruction at an address as text."""
-    iced = _load_iced()
+    iced = load_iced()
     for section in binary.code:
         at = address - section.address
         if 0 <= at < len(section.content):
@@ -181,11 +69,11 @@ def stored_results(binary: Binary, function: Function, calls: Container[int]) ->
 
     ``calls`` has the functions, entries of the procedure linkage table, and pointers that are called.
     """
-    iced, stored = _load_iced(), set()
+    iced, stored = load_iced(), set()
     waiting = 0  # instructions in which the result may still be stored
     for instruction in iced.decoder(64, _bytes_of(binary, function), ip=function.start):
         kind = iced.kind_of(instruction)
-        refers = kind > _CALL and instruction.is_ip_rel_memory_operand
+        refers = kind > CALL and instruction.is_ip_rel_memory_operand
         if instruction.flow_control in iced.calls:
             target = (
                 instruction.ip_rel_memory_address
@@ -201,9 +89,9 @@ def stored_results(binary: Binary, function: Function, calls: Container[int]) ->
 
 def access_sizes(binary: Binary, function: Function) -> dict[int, int]:
     """Return the most bytes that an instruction of a function reads or writes at once, by address."""
-    iced, sizes = _load_iced(), dict[int, int]()
+    iced, sizes = load_iced(), dict[int, int]()
     for instruction in iced.decoder(64, _bytes_of(binary, function), ip=function.start):
-        if iced.kind_of(instruction) > _CALL and instruction.is_ip_rel_memory_operand:
+        if iced.kind_of(instruction) > CALL and instruction.is_ip_rel_memory_operand:
             at = instruction.ip_rel_memory_address
             sizes[at] = max(sizes.get(at, 0), iced.size(instruction.memory_size).size)
     return sizes
@@ -217,24 +105,24 @@ def used_before(
     A check is an instruction that asks the processor, or that refers to an address for which ``is_check`` is true.
     Paths through jump tables are not followed.
     """
-    iced, content = _load_iced(), _bytes_of(binary, function)
+    iced, content = load_iced(), _bytes_of(binary, function)
     names: set[str] = set()
     waiting, seen = [function.start], set[int]()
     while waiting:
         at = waiting.pop()
         for instruction in iced.decoder(64, content[at - function.start :], ip=at):
             kind = iced.kind_of(instruction)
-            if instruction.ip in seen or kind in {_ASKS_CPU, _NONSENSE}:
+            if instruction.ip in seen or kind in {ASKS_CPU, NONSENSE}:
                 break
             seen.add(instruction.ip)
             flow, target = instruction.flow_control, instruction.near_branch_target
             if instruction.is_ip_rel_memory_operand:
                 if is_check(instruction.ip_rel_memory_address):
                     break
-            elif kind in {_JUMP, _CALL} and is_check(target):
+            elif kind in {JUMP, CALL} and is_check(target):
                 break
             names.update(iced.extensions.get(instruction.code, ()))
-            if kind == _JUMP and function.start <= target < function.end:
+            if kind == JUMP and function.start <= target < function.end:
                 waiting.append(target)
             if flow in iced.leaving:
                 break
@@ -260,7 +148,7 @@ class _Sweep:
         processes: int,
         part_bytes: int,
     ) -> None:
-        _load_iced()
+        load_iced()
         self._processes, self._part_bytes = processes, part_bytes
         self.outside: set[int] = set()
         """The targets of its calls and jumps in other sections."""
@@ -358,7 +246,7 @@ class _DecodedPart:
 
 
 def _decode_part(part: _Part) -> _DecodedPart:
-    iced, decoded, at = _load_iced(), _DecodedPart(), 0
+    iced, decoded, at = load_iced(), _DecodedPart(), 0
     extensions = iced.extensions
     for number, (start, end) in enumerate(part.limits):
         content = part.content[at : at + end - start]
@@ -382,7 +270,7 @@ def _decode_part(part: _Part) -> _DecodedPart:
     return decoded
 
 
-def _continues(iced: _Iced, last: Instruction) -> bool:
+def _continues(iced: Iced, last: Instruction) -> bool:
     """Whether a function continues in the next one, after this instruction.
 
     A call at the end does not return, and instructions without effect are padding.
@@ -411,7 +299,7 @@ class _Scan:
     has_nonsense: bool = False
 
 
-def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901, PLR0912 -- runs for every instruction
+def _scan(iced: Iced, content: bytes, start: int) -> _Scan:  # noqa: C901, PLR0912 -- runs for every instruction
     """Decode a function."""
     kinds, end = iced.kinds, start + len(content)
     scan = _Scan({}, set(), set())
@@ -420,31 +308,31 @@ def _scan(iced: _Iced, content: bytes, start: int) -> _Scan:  # noqa: C901, PLR0
     for instruction in iced.decoder(64, content, ip=start):
         code = instruction.code
         kind = kinds[code]
-        if kind == _MEMORY:  # most instructions
+        if kind == MEMORY:  # most instructions
             if instruction.is_ip_rel_memory_operand:
                 refer(instruction.ip_rel_memory_address)
             continue
-        if kind == _PLAIN:
+        if kind == PLAIN:
             continue
-        if kind == _UNKNOWN:
+        if kind == UNKNOWN:
             kind = iced.classify(instruction)
-        if kind <= _CALL:
-            if kind == _PLAIN:
+        if kind <= CALL:
+            if kind == PLAIN:
                 continue
             target = instruction.near_branch_target
-            if kind == _CALL or not start <= target < end:
+            if kind == CALL or not start <= target < end:
                 scan.targets.add(target)
             continue
         if instruction.is_ip_rel_memory_operand:
             refer(instruction.ip_rel_memory_address)
-        if kind == _EXTENSION:
+        if kind == EXTENSION:
             if code in uses:
                 uses[code][0] += 1
             else:
                 uses[code] = [1, instruction.ip]
-        elif kind == _ASKS_CPU:
+        elif kind == ASKS_CPU:
             scan.asks_cpu = True
-        elif kind == _NONSENSE:
+        elif kind == NONSENSE:
             scan.has_nonsense = True
     scan.last = instruction
     return scan
@@ -470,7 +358,7 @@ class _Flow:
     """Whether it goes on with instructions of another flow."""
 
 
-def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
+def _plausible(iced: Iced, content: bytes, start: int) -> dict[int, list[int]]:
     """The uses of extensions in a function that are certainly code: count and first address, by number.
 
     Code is what control reaches from the start of the function, and what follows it directly up to the end of a
@@ -488,7 +376,7 @@ def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
         block = _Flow()
         _follow(iced, content, start, at, block, others=flow.reached)
         has_end = block.joins or bool(block.ends)
-        is_whole = has_end and all(kind != _NONSENSE for _, kind in block.reached.values())
+        is_whole = has_end and all(kind != NONSENSE for _, kind in block.reached.values())
         if is_whole and block.reached.keys().isdisjoint(flow.data):
             flow.reached |= block.reached
             blocks += sorted(block.ends - flow.ends)
@@ -496,13 +384,13 @@ def _plausible(iced: _Iced, content: bytes, start: int) -> dict[int, list[int]]:
     uses: dict[int, list[int]] = {}
     for at in sorted(flow.reached):
         code, kind = flow.reached[at]
-        if kind == _EXTENSION:
+        if kind == EXTENSION:
             uses.setdefault(code, [0, at])[0] += 1
     return uses
 
 
 def _follow(
-    iced: _Iced,
+    iced: Iced,
     content: bytes,
     start: int,
     at: int,
@@ -519,12 +407,12 @@ def _follow(
             flow.joins = True
             return
         kind = iced.kinds[instruction.code]
-        if kind == _UNKNOWN:
+        if kind == UNKNOWN:
             kind = iced.classify(instruction)
         flow.reached[instruction.ip] = (instruction.code, kind)
-        if kind == _NONSENSE:
+        if kind == NONSENSE:
             return
-        if kind > _CALL and instruction.is_ip_rel_memory_operand:
+        if kind > CALL and instruction.is_ip_rel_memory_operand:
             flow.data.add(instruction.ip_rel_memory_address)
         kind_of_flow = instruction.flow_control
         if kind_of_flow in {flows.CONDITIONAL_BRANCH, flows.UNCONDITIONAL_BRANCH}:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from polywheel.audit import aarch64
+from polywheel.audit import aarch64, aarch64_instructions
 from polywheel.audit.binaries import Binary, Format, Section, parse_binaries
 from polywheel.audit.code import Code
 from polywheel.audit.dispatch import find_unchecked
@@ -192,7 +192,7 @@ def test_instructions_of_every_processor(word: int, line: str) -> None:
 
 @pytest.mark.parametrize(("word", "line"), rows(DATA))
 def test_data_is_no_code(word: int, line: str) -> None:
-    assert aarch64._load_encodings().kind(word) == aarch64._NONSENSE, line
+    assert aarch64_instructions.load_encodings().kind(word) == aarch64_instructions.NONSENSE, line
     code = aarch64.decode(binary(RET, SDOT, word, SDOT, RET))
     assert uses(code) == {}, line
 
@@ -214,7 +214,7 @@ def test_no_word_has_two_patterns() -> None:
 
 
 def test_the_preset_names_extensions_that_instructions_have() -> None:
-    known = {name for names in aarch64._load_encodings().extensions for name in names}
+    known = {name for names in aarch64_instructions.load_encodings().extensions for name in names}
     preset = load_preset("aarch64", at="test")
     assert preset.oldest_mac is not None
     lists = [names for values in preset.extensions.values() for names in values.values()]

@@ -11,7 +11,7 @@ from polywheel.audit.extensions import (
     own_extensions,
     unknown_namespaces,
 )
-from polywheel.audit.x86_64 import _NAMES
+from polywheel.audit.x86_64_instructions import _NAMES
 from polywheel.model.variant import VariantProperty
 from polywheel.setup.presets import load_preset, preset_names
 

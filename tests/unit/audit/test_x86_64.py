@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from polywheel.audit import x86_64
+from polywheel.audit import x86_64, x86_64_instructions
 from polywheel.audit.binaries import parse_binaries
 from polywheel.audit.code import Code
 from polywheel.errors import ConfigError
@@ -143,7 +143,7 @@ def test_the_text_of_an_instruction() -> None:
 
 
 def test_the_message_without_iced(monkeypatch: pytest.MonkeyPatch) -> None:
-    x86_64._load_iced.cache_clear()
+    x86_64_instructions.load_iced.cache_clear()
     monkeypatch.setitem(sys.modules, "iced_x86", None)
     (binary,) = parse_binaries(elf_file(), "a.so")
     with pytest.raises(ConfigError, match=r"needs the package iced-x86\n.*polywheel\[audit\]"):
