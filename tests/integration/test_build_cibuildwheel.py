@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,30 @@ before-build = "test -f /tmp/before-all && test \\"$DEMO\\" = \\"it's /root\\" &
     logs = [Path(build["log"]).read_text("utf-8") for build in report["builds"]]
     assert [log.count('OTHER="$HOME" it\'s /root /project\n') for log in logs] == [0, 1]
     assert len(builds.wheels) == 2
+
+
+def test_containers_share_the_compiler_cache_of_the_machine(builds: Builds, tmp_path: Path) -> None:
+    ccache = shutil.which("ccache")
+    if ccache is None:
+        pytest.skip("ccache is not installed")
+    # The image is made from the same packages as this machine.
+    libraries = "/usr/lib/x86_64-linux-gnu"
+    files = f"/host{ccache} /host{libraries}/libhiredis.so.* /host{libraries}/libzstd.so.*"
+    install = f"mkdir -p /tools && cp {files} /tools && mv /tools/ccache /usr/bin && cp -n /tools/* {libraries}"
+    add(
+        builds.source,
+        f"[tool.polywheel.targets.linux-x86_64]\nbefore-all = {json.dumps(install)}\n",
+    )
+    builds.env["CCACHE_DIR"] = str(tmp_path / "ccache")
+    options = (*FRONTEND, "--select", "x86_64_v3", "--compiler-cache", "ccache")
+    (build,) = builds(*options).report["builds"]
+    cold = build["compiler-cache"]
+    again = replace(builds, out=tmp_path / "again")
+    (build,) = again(*options).report["builds"]
+    warm = build["compiler-cache"]
+    assert cold["misses"] > 0
+    assert warm == {"hits": cold["hits"] + cold["misses"], "misses": 0}
+    assert builds.wheels == again.wheels, "the same bytes, in another container"
 
 
 def test_the_step_of_a_workflow_builds_two_variants(machine: Machine, tmp_path: Path) -> None:
