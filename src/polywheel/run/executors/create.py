@@ -13,7 +13,7 @@ from polywheel.model.variant import Variant
 from polywheel.run.context import RunContext
 from polywheel.run.executors.cibuildwheel import create_cibuildwheel_executor
 from polywheel.run.executors.cibuildwheel_options import by_variant
-from polywheel.run.executors.local import create_local_executor
+from polywheel.run.executors.create_local import create_local_executor
 from polywheel.run.executors.protocol import BuildExecutor
 from polywheel.setup.resolve import resolve_setup
 

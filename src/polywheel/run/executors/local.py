@@ -10,15 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polywheel.environments.interpreters import find_interpreters
 from polywheel.environments.virtual_environments import (
     Environment,
-    Environments,
     Interpreter,
     refuse_changed,
 )
 from polywheel.errors import BuildError, ConfigError, ProviderError
-from polywheel.matrix.expansion import builds_read_variant
 from polywheel.model.plan import Build, Job
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_commands import BeforeAll, run_before_build
@@ -26,7 +23,6 @@ from polywheel.run.build_key import Key, KeyMaker
 from polywheel.run.build_requirements import (
     BuildEnvironment,
     BuildRequirements,
-    known_plugin_requirements,
 )
 from polywheel.run.compiler_cache import (
     compiler_cache_variables,
@@ -36,7 +32,6 @@ from polywheel.run.compiler_cache import (
 from polywheel.run.context import RunContext
 from polywheel.run.executors.protocol import capture_outcome
 from polywheel.run.executors.wheel_checks import WheelChecks
-from polywheel.run.fingerprint import ToolVersions
 from polywheel.run.outcome import (
     REBUILD,
     CacheUse,
@@ -46,11 +41,9 @@ from polywheel.run.outcome import (
     Wheel,
     merge_messages,
 )
-from polywheel.run.own_package import requirements_without_polywheel
-from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import Source
 from polywheel.run.stamper import Stamper
-from polywheel.run.wheel_audit import WheelAuditor, create_auditor
+from polywheel.run.wheel_audit import WheelAuditor
 from polywheel.run.wheel_store import WheelStore
 from polywheel.run.worker.checks import pure_wheel_note
 from polywheel.run.worker.jobserver import rejects_jobserver
@@ -74,9 +67,6 @@ from polywheel.system.temporary import remove_tree, temporary_folder
 
 if TYPE_CHECKING:
     from polywheel.run.testing.tester import WheelTester
-
-_DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
-"""The build requirements of a project without a ``[build-system]`` table (PEP 518)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -413,91 +403,3 @@ class LocalExecutor:
             self.interpreters[build.python],
             environment,
         )
-
-
-def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, str]]:
-    """Return the executor, and why each missing version of Python is not available.
-
-    Finds or installs the Pythons, and makes the sdist. Raises ConfigError and BuildError.
-    """
-    project, options = run.prepared.project, run.options
-    requires = requirements_without_polywheel(
-        project.build_system.requires if "build-system" in project.document else _DEFAULT_REQUIRES,
-        at="pyproject.toml: build-system.requires",
-    )
-    environments = Environments(
-        fresh=options.fresh,
-        notify=run.observer.note,
-        stop=run.worker_context.stop,
-        time_limit=options.time_limit,
-    )
-    interpreters, missing = find_interpreters(
-        (build.python for build in run.builds),
-        install=options.install_python,
-        notify=run.observer.note,
-    )
-    source: Source | None = run.source
-    if interpreters and not run.is_sdist:
-        profile = run.prepared.choice.profile
-        python, interpreter = next(iter(interpreters.items()))
-        # One sdist serves all builds.
-        first = next(build for build in run.builds if build.python == python)
-        sdist_maker = SdistMaker(
-            context=run.worker_context,
-            interpreter=interpreter,
-            environments=environments,
-            requires=requires,
-            profile=profile.name if profile is not None else None,
-            project=project.source,
-            folder=run.work_folder,
-            log=options.log_folder / "sdist.log",
-            notify=run.observer.note,
-            installer_settings=first.settings.environment,
-            variables=SdistVariables.of(run.prepared.plan.builds, project.name),
-            fresh=options.fresh,
-            without=options.paths_outside_source(),
-            only_find=options.dry_run,
-        )
-        source = sdist_maker.unpacked_sdist(run.source)
-    knows_source = source is not None
-    source = source if source is not None else run.source.freeze()
-    keys = KeyMaker(
-        project=project,
-        choice=run.prepared.choice,
-        context=run.worker_context,
-        source=source,
-        origin=run.source,
-        knows_source=knows_source,
-        tools=ToolVersions(project, run.worker_context, run.tools),
-        reads_variant=builds_read_variant(project, source.root) is not None,
-    )
-    executor = LocalExecutor(
-        run=run,
-        source=source,
-        interpreters=interpreters,
-        requirements=BuildRequirements(
-            project=project,
-            choice=run.prepared.choice,
-            requires=requires,
-            plugins=known_plugin_requirements(project),
-            source=source.root,
-            keys=keys,
-            context=run.worker_context,
-            environments=environments,
-            settings={build.id: build.settings for build in run.builds},
-            fresh=options.fresh,
-        ),
-        publisher=run.publisher(),
-        before_all=BeforeAll(run, source),
-        tester=run.tester(),
-        auditor=create_auditor(project.settings.audit, run.worker_context.stop),
-        keys=keys,
-        store=run.store,
-        stamper=Stamper(
-            project=project,
-            choice=run.prepared.choice,
-            context=run.worker_context,
-            interpreters=interpreters,
-        ),
-    )
-    return executor, missing
