@@ -23,6 +23,8 @@ types: $(READY)
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 
+# Meson would use ccache.
+bench: export CCACHE_DISABLE = 1
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/run.py
 	$(BIN)/python tests/benchmarks/in_place.py

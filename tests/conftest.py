@@ -53,6 +53,9 @@ def _environment() -> None:
     os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
     for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):
         os.environ.pop(name, None)
+    # Meson uses ccache if it is there, and tests would not compile.
+    os.environ["CCACHE_DISABLE"] = "1"
+    os.environ.pop("POLYWHEEL_COMPILER_CACHE", None)
     for name in ("MAKEFLAGS", "MFLAGS"):  # from `make test PYTEST_ARGS=…`
         os.environ.pop(name, None)
     # Whoever starts the tests in the background, or under nohup, hands on signals that are ignored.

@@ -19,6 +19,13 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the options are those of GCC and Clang"),
     pytest.mark.usefixtures("x86_64_gcc"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def ccache_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CCACHE_DISABLE")
+
+
 MATRIX = """
 [tool.polywheel]
 build-backend = "mesonpy"
