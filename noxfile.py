@@ -8,6 +8,8 @@ nox -s uv-choices       what explain predicts for 400 random releases, compared 
                         nox -s uv-choices -- --count 1000 --seed 7
 nox -s audit            polywheel audit on faults in compiled code: C, C++, Rust, Fortran, Cython, nvcc, and clang for
                         macOS and Windows, as far as there are compilers; and on a file of 1 GB
+nox -s page             the page of a report in chromium, with axe-core: needs npm, and chromium at CHROMIUM or on PATH;
+                        PAGE_SCREENSHOTS=FOLDER nox -s page keeps screenshots
 nox -s sdist            the tests against the wheel that a release would have, installed
 nox -s gitlab           pipelines of polywheel ci gitlab, run by gitlab-ci-local: needs npm and rsync; and an image
                         with polywheel, as in docs/ci.md, which needs what the next session needs
@@ -19,6 +21,7 @@ nox -s ci-entries       entries of generated workflows: needs nvcc, and what the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,6 +95,20 @@ def gitlab(session: nox.Session) -> None:
     session.run(*npm, external=True)
     command = str((folder / "node_modules" / ".bin" / "gitlab-ci-local").resolve())
     session.run("pytest", "-m", "gitlab", *session.posargs, env={"GITLAB_CI_LOCAL": command})
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        session.error("chromium is missing: install it, or set CHROMIUM to the path of one")
+    session.install("-e", ".[cli,test]", "playwright")
+    folder = session.cache_dir / "axe"
+    npm = ["npm", "install", "--silent", "--prefix", str(folder), "axe-core@4"]
+    session.run(*npm, external=True)
+    axe = str((folder / "node_modules" / "axe-core" / "axe.min.js").resolve())
+    env = {"CHROMIUM": chromium, "AXE": axe}
+    session.run("pytest", "-m", "page", *session.posargs, env=env)
 
 
 @nox.session
