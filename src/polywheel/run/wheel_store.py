@@ -150,7 +150,7 @@ class WheelStore:
             if note == before:
                 break
             before = note  # another run may have replaced the entry meanwhile: once more
-        self._notify(f"note: a damaged wheel in the cache is removed, and built again: {folder}")
+        self._notify(f"note: a damaged wheel in the cache is not used, and built again: {folder}")
         with suppress(FileNotFoundError):
             discard_entry(folder)
         return None
