@@ -562,6 +562,7 @@ def test_a_cache_that_is_too_large_is_emptied(
     build = load(ci(project, "github", "-o", "-"))["jobs"]["build"]
     (step,) = [step for step in build["steps"] if "CACHE" in step.get("env", {})]
     assert step["env"]["CACHE_KILOBYTES"] == 2 * 1024 * 1024
+    assert build["env"] == {"POLYWHEEL_CACHE_MAX_SIZE": f"{3 * 512 * 1024}k"}
     cache = write_project(tmp_path / ".cache" / "polywheel", {"file": "x" * 20_000})
     env = {"HOME": str(tmp_path), "CACHE": "", "CACHE_KILOBYTES": most}
     run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=env)

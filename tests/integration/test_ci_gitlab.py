@@ -278,7 +278,8 @@ def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_pat
         home.mkdir(exist_ok=True)
         fake = f'mkdir -p "$POLYWHEEL_CACHE_DIR"; head -c {tens_of_kilobytes}0000 /dev/zero > "$POLYWHEEL_CACHE_DIR/{machine}"'
         env = {"HOME": str(home), "PATH": os.environ["PATH"], **given}
-        lines = "\n".join(["set -e", script[0], "ls -a", fake, script[-1]])
+        limit = 'echo "limit: ${POLYWHEEL_CACHE_MAX_SIZE:-none}"'
+        lines = "\n".join(["set -e", script[0], "ls -a", limit, fake, script[-1]])
         command = ["sh", "-c", lines]
         return subprocess.run(
             command, cwd=checkout, env=env, capture_output=True, text=True, check=True
@@ -288,12 +289,12 @@ def test_the_cache_is_restored_exactly_bounded_and_not_used_for_releases(tmp_pat
         folder = tmp_path / machine / ".cache" / "polywheel"
         return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
-    build("first", 50)
+    assert "limit: 1536k" in build("first", 50)
     assert saved.stat().st_size > 50_000
     assert ".polywheel-cache" not in build("second", 50), "the source has no such folder"
     assert files("second")["first"] == files("first")["first"], "to the nanosecond"
     # A machine whose cache stays is left alone, and so is the cache of a release.
-    build("second", 60)
+    assert "limit: none" in build("second", 60)
     assert not saved.parent.exists()
     build("third", 50)
     build("release", 50, CI_COMMIT_TAG="v1")

@@ -136,7 +136,7 @@ def github_workflow(workflow: Workflow) -> str:
         credentials=workflow.credentials,
         setup_action=_local_action(settings.setup_action),
         after_build_action=_local_action(settings.after_build_action),
-        cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
+        **cache_sizes(settings),
         plan=[
             *project_arguments,
             "--format=github",
@@ -215,6 +215,15 @@ def template_values(
         "build_version": read_pins().packages["build"],
         "tables": workflow.config or "",
     }
+
+
+def cache_sizes(settings: GitHubSettings | GitLabSettings) -> dict[str, object]:
+    """Return the sizes of polywheel's cache in the templates: the size at which it is emptied, and the limit for builds.
+
+    Its files need more space on the disk than their sizes, so the limit is lower.
+    """
+    kilobytes = (parse_size(settings.cache_size) or 0) >> 10
+    return {"cache_kilobytes": kilobytes, "cache_limit": f"{kilobytes * 3 // 4}k"}
 
 
 def compiler_cache_size(settings: GitHubSettings | GitLabSettings) -> str:

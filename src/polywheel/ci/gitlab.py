@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from polywheel.ci.github import compiler_cache_size
+from polywheel.ci.github import cache_sizes, compiler_cache_size
 from polywheel.ci.publication import is_for_pypi
 from polywheel.ci.rendering import SafeYaml, render_template
 from polywheel.ci.time_limits import gitlab_timeout
-from polywheel.config.reader import parse_size
 from polywheel.errors import ConfigError, nearest, os_error_as
 from polywheel.matrix.platforms import known_targets
 from polywheel.model.ci import GitLabSettings
@@ -58,7 +57,7 @@ def gitlab_include(
         publish_conditions=_publish_conditions(settings) if settings.publish else [],
         to_pypi=is_for_pypi(settings),
         timeout=None if settings.timeout is None else gitlab_timeout(settings.timeout),
-        cache_kilobytes=(parse_size(settings.cache_size) or 0) // 1024,
+        **cache_sizes(settings),
         compiler_cache=settings.cache and compiler_cache != "off",
         compiler_cache_size=compiler_cache_size(settings),
         max_jobs="" if settings.max_jobs is None else str(settings.max_jobs),

@@ -70,7 +70,8 @@ class GitLabSettings:
     """Whether the environments of builds are kept in GitLab's cache, by target and Python."""
 
     cache_size: str = "2G"
-    """The largest cache of one target and Python. A larger one is emptied."""
+    """The largest cache of one target and Python. Builds remove from it what was not used for the longest time. If
+    what a build uses is larger, it is emptied."""
 
     compiler_cache_size: str = "500M"
     """The largest compiler cache of one CI job, if the project has a `compiler-cache`."""
@@ -157,8 +158,8 @@ class GitHubSettings:
     """Whether build environments are kept in GitHub's cache, for each CI job."""
 
     cache_size: str = "2G"
-    """The largest cache of one CI job. A larger one is emptied. GitHub keeps 10 GB for all caches of a
-    repository."""
+    """The largest cache of one CI job. Builds remove from it what was not used for the longest time. If what a build
+    uses is larger, it is emptied. GitHub keeps 10 GB for all caches of a repository."""
 
     compiler_cache_size: str = "500M"
     """The largest compiler cache of one CI job, if the project has a `compiler-cache`."""
