@@ -80,10 +80,11 @@ class Opened:
             self.problems.append(f"loads {url}")
 
     def texts(self, selector: str) -> list[str]:
-        return self.page.locator(selector).all_inner_texts()
+        texts: list[str] = self.page.locator(selector).all_inner_texts()
+        return texts
 
     def count(self) -> str:
-        return self.page.locator("#count").inner_text()
+        return str(self.page.locator("#count").inner_text())
 
     def focused(self) -> str:
         return str(self.page.evaluate("document.activeElement.dataset.job"))
