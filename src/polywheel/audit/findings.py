@@ -124,11 +124,12 @@ def audit_document(audit: WheelAudit) -> dict[str, Any]:
         "files": audit.files,
         "code_bytes": audit.code_bytes,
         "extensions": list(audit.extensions),
-        "findings": [_finding_document(finding) for finding in audit.findings],
+        "findings": [finding_document(finding) for finding in audit.findings],
     }
 
 
-def _finding_document(finding: Finding) -> dict[str, Any]:
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return the JSON entry of one finding."""
     return {
         "severity": finding.severity.value,
         "check": finding.check.value,

@@ -8,7 +8,7 @@ from typing import Any
 from polywheel.backend.hook_call import HookCall
 from polywheel.backend.pipeline import resolve_delivery
 from polywheel.errors import ConfigError
-from polywheel.model.setup import BuildSetup, Entry
+from polywheel.model.setup import BuildSetup, Entry, SetupValues
 from polywheel.providers.plugins import PluginEnvironments, build_providers, plugin_requirements
 from polywheel.setup.resolve import build_requirements, resolve_setup
 
@@ -72,6 +72,19 @@ def setup_report_lines(report: dict[str, Any]) -> Iterator[str]:
     for key, title in titles.items():
         for line in report[key]:
             yield f"{title}: {line}"
+
+
+def setup_values(setup: BuildSetup) -> tuple[SetupValues, ...]:
+    """Return the values of a build setup, those of one field and one origin together."""
+    values: dict[tuple[str, str], list[str]] = {}
+    for field, pieces in _setup(setup).items():
+        for piece in pieces:
+            name = f"{field}.{piece['name']}" if "name" in piece else field
+            values.setdefault((name, piece["origin"]), []).append(piece["value"])
+    return tuple(
+        SetupValues(name=name, values=tuple(texts), origin=origin)
+        for (name, origin), texts in values.items()
+    )
 
 
 def _setup(setup: BuildSetup) -> dict[str, list[dict[str, str]]]:

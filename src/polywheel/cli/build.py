@@ -115,11 +115,26 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         time_limit=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
+        command=_command(options),
         test=not options.no_tests,
         require_tests=options.require_tests,
         durations=options.durations.seconds if options.durations is not None else {},
         elsewhere_fails=bool(options.target or options.only),
     )
+
+
+def _command(options: argparse.Namespace) -> tuple[str, ...]:
+    """The words of a command that builds the same jobs, without a selection of jobs."""
+    paths = {"--config": options.config, "--plan": options.plan, "-o": options.output}
+    words = [word for name, path in paths.items() if path is not None for word in (name, str(path))]
+    if options.frontend != "polywheel":
+        words += ["--frontend", options.frontend]
+    if options.compiler_cache is not None:
+        words += ["--compiler-cache", options.compiler_cache]
+    flags = ("clean", "fresh", "install_python", "no_tests", "require_tests")
+    words += [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name)]
+    words += [f"-C{setting}" for setting in options.C]
+    return "polywheel", "build", options.source, *words
 
 
 def observer_of(logs: Path, *, as_json: bool) -> AbstractContextManager[RunObserver]:

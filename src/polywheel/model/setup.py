@@ -254,6 +254,17 @@ class BuildSetup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SetupValues:
+    """Values of a build setup that have one origin, for reports."""
+
+    name: str
+    """``cflags``, ``env.NAME``, ``defines.NAME``, ``config-settings.KEY``, ``requires``, ``dependencies``, …"""
+
+    values: tuple[str, ...]
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuildDirectory:
     """How each variant gets its own build directory.
 

@@ -75,6 +75,10 @@ class RunOptions:
     report: Path | None = None
     """The file for the report, which is not part of the source."""
 
+    command: tuple[str, ...] = ()
+    """The words of a command that builds the same jobs with the same options, for the report. A selection
+    of jobs can be appended."""
+
     cibuildwheel: tuple[str, ...] | None = None
     """The options for cibuildwheel if it builds the wheels; None if polywheel builds them."""
 

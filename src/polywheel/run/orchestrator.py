@@ -32,7 +32,7 @@ from polywheel.run.outcome import (
     with_messages,
 )
 from polywheel.run.own_package import own_package_folder
-from polywheel.run.report import Report, check_report_path
+from polywheel.run.report import Report, RunStart, check_report_path
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.stale_wheels import StaleWheel, find_stale, prune
@@ -58,7 +58,7 @@ def run_plan(
     the run is interrupted before the first build. A later interrupt ends the running builds, and
     the report says so. SIGTERM and SIGHUP are handled like Ctrl-C.
     """
-    started = time.monotonic()
+    start = RunStart.now(prepared.source, options)
     refuse_source_in_output(prepared.source, options.out)
     if options.report is not None:
         check_report_path(options.report)
@@ -77,7 +77,7 @@ def run_plan(
         report = _create_report(run, outcomes, interrupted=interrupted)
         stale = _stale_wheels(run, report)
         run.store.prune()
-    return replace(report, stale=stale, seconds=time.monotonic() - started)
+    return replace(report, stale=stale, start=start, seconds=time.monotonic() - start.clock)
 
 
 def explain_plan(

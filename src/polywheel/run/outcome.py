@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from polywheel.model.plan import Build, EqualVariants, Job, Plan
+from polywheel.model.setup import SetupValues
 from polywheel.run.worker.protocol import Message
 
 WARNING = "warning: "
+AuditFindings = tuple[Mapping[str, Any], ...]
+"""The findings of an audit, as JSON."""
 
 
 class State(StrEnum):
@@ -139,6 +143,18 @@ class Outcome:
 
     reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why wheels were built or stamped in this run, by job."""
+
+    started: float | None = None
+    """The reading of ``time.monotonic`` when it started; None if it did not."""
+
+    slot: int | None = None
+    """The number of the slot it ran on, from 0: one of the builds in parallel."""
+
+    setup: tuple[SetupValues, ...] = ()
+    """The build setup of the wheels that were built or stamped."""
+
+    findings: Mapping[str, AuditFindings] = field(default_factory=dict)
+    """The findings of the wheels that were audited in this run, by job."""
 
     @property
     def logs(self) -> list[Path]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import shlex
+import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from polywheel.errors import WheelError, os_error_as
 from polywheel.model.plan import Build, Plan
+from polywheel.run.options import RunOptions
 from polywheel.run.outcome import (
     PRESENT,
     CacheUse,
@@ -23,6 +29,7 @@ from polywheel.run.outcome import (
 )
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
+from polywheel.system.limits import cpu_count
 from polywheel.system.temporary import is_special, temporary_folder, write_output
 from polywheel.system.terminal import without_passwords
 
@@ -59,6 +66,63 @@ def cache_use_as_json(use: CacheUse | None) -> dict[str, int] | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RunStart:
+    """When and where a run began."""
+
+    source: Path
+    began: datetime
+    clock: float
+    """The reading of ``time.monotonic`` at ``began``."""
+
+    slots: int
+    """How many builds run in parallel at most."""
+
+    system: str
+    """The operating system and the processor."""
+
+    processors: int
+    command: tuple[str, ...]
+    """As in :class:`polywheel.run.options.RunOptions`."""
+
+    command_end: tuple[str, ...] = ()
+    """What follows the selection of jobs in the command."""
+
+    @classmethod
+    def now(cls, source: Path, options: RunOptions) -> RunStart:
+        """Return the start of a run that begins now on this machine."""
+        return cls(
+            source=source.resolve(),
+            began=datetime.now(UTC),
+            clock=time.monotonic(),
+            slots=options.max_parallel,
+            system=f"{platform.system()} {platform.release()} {platform.machine()}".strip(),
+            processors=cpu_count(),
+            command=options.command,
+            command_end=("--", *options.cibuildwheel) if options.cibuildwheel else (),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return its keys of a report."""
+        return {
+            "source": str(self.source),
+            "began": self.began.isoformat(timespec="seconds"),
+            "slots": self.slots,
+            "machine": {"system": self.system, "processors": self.processors},
+        }
+
+    def reproduce(self, job: str) -> str | None:
+        """Return a command line that builds the wheel of a job again; None if the command is not known."""
+        if not self.command:
+            return None
+        words = [*self.command, "--only", job, "--rebuild", *self.command_end]
+        return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+_NO_START = dict.fromkeys(("source", "began", "slots", "machine"))
+"""The keys of a report of an unknown start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All outcomes of a run."""
 
@@ -77,6 +141,8 @@ class Report:
 
     stale: tuple[StaleWheel, ...] = ()
     """Wheels in the output directory that are no longer planned."""
+
+    start: RunStart | None = None
 
     def in_state(self, *states: State) -> list[Outcome]:
         """Return the outcomes in these states."""
@@ -105,6 +171,7 @@ class Report:
         return {
             "shape": SHAPE,
             "project": self.plan.project,
+            **(self.start.document() if self.start is not None else _NO_START),
             "out": str(self.out),
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
@@ -129,8 +196,14 @@ class Report:
                 "target": build.target,
                 "jobs": list(build.jobs),
                 "state": str(outcome.state),
+                "started": self._since_start(outcome.started),
+                "slot": outcome.slot,
                 "seconds": round(outcome.seconds, 3),
                 "hook-seconds": round(outcome.hook_seconds, 3),
+                "setup": [
+                    {"name": one.name, "values": list(one.values), "origin": one.origin}
+                    for one in outcome.setup
+                ],
                 "compiler-cache": cache_use_as_json(outcome.compiler_cache),
                 "error": outcome.error,
                 "log": str(outcome.log) if outcome.log is not None else None,
@@ -145,6 +218,7 @@ class Report:
             for identifier in build.jobs:
                 job, wheel = by_id[identifier], wheels.get(identifier)
                 state = wheel.state if wheel is not None else outcome.state
+                findings = outcome.findings.get(identifier)
                 yield {
                     "id": identifier,
                     "label": job.label,
@@ -159,7 +233,15 @@ class Report:
                     "seconds": round(wheel.seconds, 3) if wheel is not None else None,
                     "reasons": list(outcome.reasons.get(identifier, ())),
                     "test": test_as_json(tests.get(identifier)),
+                    "audit": list(findings) if findings is not None else None,
+                    "reproduce": self.start.reproduce(identifier) if self.start else None,
                 }
+
+    def _since_start(self, clock: float | None) -> float | None:
+        """Return the seconds between the beginning of the run and a reading of ``time.monotonic``."""
+        if clock is None or self.start is None:
+            return None
+        return round(max(0.0, clock - self.start.clock), 3)
 
     def write(self, path: Path) -> None:
         """Write the document. Raises WheelError."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from threading import Event
 from typing import TypeVar
 
@@ -195,6 +197,16 @@ def run_builds(
         interrupts.append(True)
         stop.set()
 
+    starts = _Starts()
+
+    def build_started(task: Task) -> None:
+        starts.note(task.id)
+        observer.build_started(waiting[task.id][0])
+
+    def build_ended(outcome: Outcome) -> None:
+        starts.release(outcome.build)
+        observer.build_ended(outcome)
+
     executor.prepare(len(waiting))
     with on_interrupt(interrupted):
         ended = run_all(
@@ -203,8 +215,8 @@ def run_builds(
             limits=limits,
             stop=stop,
             failed=lambda outcome: outcome.state in FAILURES,
-            started=lambda task: observer.build_started(waiting[task.id][0]),
-            finished=observer.build_ended,
+            started=build_started,
+            finished=build_ended,
         )
     for outcome in ended:
         del waiting[outcome.build]
@@ -212,4 +224,27 @@ def run_builds(
         Outcome(build=build.id, state=State.NOT_STARTED, wheels=existing.wheels)
         for build, existing in waiting.values()
     )
-    return [*outcomes, *ended, *not_started], bool(interrupts)
+    return [*outcomes, *map(starts.add_to, ended), *not_started], bool(interrupts)
+
+
+class _Starts:
+    """When builds started, and on which slots: a build has the lowest number that no running build has."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, tuple[float, int]] = {}
+        self._taken: set[int] = set()
+
+    def note(self, build: str) -> None:
+        """Note that a build starts."""
+        slot = next(number for number in count() if number not in self._taken)
+        self._taken.add(slot)
+        self._starts[build] = time.monotonic(), slot
+
+    def release(self, build: str) -> None:
+        """Make the slot of a build free."""
+        self._taken.discard(self._starts[build][1])
+
+    def add_to(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the start of its build."""
+        started, slot = self._starts[outcome.build]
+        return replace(outcome, started=started, slot=slot)

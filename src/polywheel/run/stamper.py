@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from polywheel.backend.setup_report import setup_values
 from polywheel.config.project import Project
 from polywheel.config.reader import local_marker_environment
 from polywheel.environments.virtual_environments import Environment, Interpreter
 from polywheel.model.plan import Build, Job
-from polywheel.model.setup import BackendChoice
+from polywheel.model.setup import BackendChoice, SetupValues
 from polywheel.model.variant import Variant
 from polywheel.run.outcome import WARNING
 from polywheel.run.worker.protocol import Message
@@ -34,6 +35,8 @@ class StampedWheel:
     """The digest of the build setup of its variant."""
 
     messages: Sequence[Message]
+    setup: tuple[SetupValues, ...] = ()
+    """The build setup of its variant."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,4 +83,5 @@ class Stamper:
             file=file,
             setup_digest=resolved.setup_digest,
             messages=[Message(line, (job.id,)) for line in lines if line.startswith(WARNING)],
+            setup=setup_values(resolved.setup),
         )

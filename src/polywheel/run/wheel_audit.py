@@ -14,7 +14,7 @@ from polywheel.config.project import AuditSettings
 from polywheel.errors import ConfigError, WheelError
 from polywheel.model.plan import Plan
 from polywheel.model.wheelname import WheelName
-from polywheel.run.outcome import WARNING, Outcome
+from polywheel.run.outcome import WARNING, AuditFindings, Outcome
 from polywheel.run.worker.protocol import Message
 from polywheel.system.terminal import one_line, quantity
 
@@ -31,11 +31,15 @@ _LONGEST = 600
 class BuildAudit:
     """The audit of the wheel of a job."""
 
+    job: str
     messages: tuple[Message, ...] = ()
     """Warnings and notes."""
 
     error: str = ""
     """Why the wheel must not be published, in one line or several; empty if it may be."""
+
+    findings: AuditFindings = ()
+    """All findings, for the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +52,7 @@ class WheelAuditor:
     def audit(self, job: str, wheel: Path) -> BuildAudit:
         """Audit the wheel of a job. Raises WheelError if it can't be read."""
         from polywheel.audit.audit import AuditOptions, audit_wheel
-        from polywheel.audit.findings import Check, Severity
+        from polywheel.audit.findings import Check, Severity, finding_document
 
         # Other builds run at the same time.
         options = AuditOptions(
@@ -63,7 +67,12 @@ class WheelAuditor:
             error, errors = _error_text(wheel, errors), []
         texts = [f"{WARNING}audit: {text}" for text in _texts(wheel, [*errors, *warnings])]
         texts += [f"note: audit: {text}" for text in _texts(wheel, unused)]
-        return BuildAudit(messages=tuple(Message(text, (job,)) for text in texts), error=error)
+        return BuildAudit(
+            job=job,
+            messages=tuple(Message(text, (job,)) for text in texts),
+            error=error,
+            findings=tuple(map(finding_document, findings)),
+        )
 
 
 def create_auditor(settings: AuditSettings, stop: Event) -> WheelAuditor | None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from polywheel.errors import WheelError
 from polywheel.matrix.shards import read_durations
+from polywheel.model.setup import SetupValues
 from polywheel.run.executors.cibuildwheel import logged_messages
+from polywheel.run.options import RunOptions
 from polywheel.run.outcome import (
     PRESENT,
     CacheUse,
@@ -21,7 +24,7 @@ from polywheel.run.outcome import (
     State,
     Wheel,
 )
-from polywheel.run.report import SHAPE, Report, check_report_path, warnings_as_json
+from polywheel.run.report import SHAPE, Report, RunStart, check_report_path, warnings_as_json
 from polywheel.run.stale_wheels import StaleWheel
 from polywheel.run.worker.protocol import Message
 from support.plans import job, plan_of
@@ -54,6 +57,17 @@ def report(*outcomes: Outcome, **what: Any) -> Report:
     )
 
 
+START = RunStart(
+    source=Path("/demo"),
+    began=datetime(2026, 11, 29, 12, tzinfo=UTC),
+    clock=100.0,
+    slots=2,
+    system="Plan 9",
+    processors=3,
+    command=("polywheel", "build", "."),
+)
+
+
 def done(build: str, state: State = State.BUILT) -> Outcome:
     return Outcome(build=build, state=state)
 
@@ -74,12 +88,19 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
             hook_seconds=1.0,
             compiler_cache=CacheUse(hits=3, misses=1),
             error="it failed",
+            setup=(SetupValues(name="cflags", values=("-O3", "-g"), origin="pyproject.toml"),),
+            started=103.50049,
+            slot=1,
             log=Path("/logs/x.log"),
             tool_logs=(Path("/logs/x.meson-log.txt"),),
         ),
-        Outcome(build=V2, state=State.BUILT, wheels=(wheel(V2),)),
+        Outcome(build=V2, state=State.BUILT, wheels=(wheel(V2),), findings={V2: ({"what": "x"},)}),
         done(V3, State.NOT_STARTED),
+        start=START,
     ).document()
+    assert (document["source"], document["slots"]) == (str(START.source), 2)
+    assert document["began"] == "2026-11-29T12:00:00+00:00"
+    assert document["machine"] == {"system": "Plan 9", "processors": 3}
     assert document["shape"] == SHAPE
     assert (document["seconds"], document["exit-code"]) == (9.877, 1)
     assert [one["id"] for one in document["builds"]] == [build.id for build in PLAN.builds]
@@ -91,8 +112,11 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
         "target": "linux-x86_64",
         "jobs": [PLAIN, NULL],
         "state": "failed",
+        "started": 3.5,
+        "slot": 1,
         "seconds": 2.0,
         "hook-seconds": 1.0,
+        "setup": [{"name": "cflags", "values": ["-O3", "-g"], "origin": "pyproject.toml"}],
         "compiler-cache": {"hits": 3, "misses": 1},
         "error": "it failed",
         "log": "/logs/x.log",
@@ -121,8 +145,26 @@ def test_every_build_and_job_of_the_plan_is_in_it() -> None:
         "seconds": 1.5,
         "reasons": [],
         "test": None,
+        "audit": [{"what": "x"}],
+        "reproduce": f"polywheel build . --only {V2} --rebuild",
     }
+    assert jobs[NULL]["audit"] is None
+    assert (builds[V2]["started"], builds[V2]["slot"], builds[V2]["setup"]) == (None, None, [])
     assert {jobs[NULL][key] for key in ("file", "size", "sha256", "seconds")} == {None}
+
+
+def test_the_command_that_builds_a_wheel_again() -> None:
+    options = RunOptions(
+        out=Path("dist"), command=("polywheel", "build", "a b"), cibuildwheel=("--debug", "$x")
+    )
+    here = RunStart.now(Path("a b"), options)
+    assert here.source == Path("a b").resolve()
+    line = here.reproduce("j-cp312-x")
+    if os.name == "nt":
+        assert line == 'polywheel build "a b" --only j-cp312-x --rebuild -- --debug $x'
+    else:
+        assert line == "polywheel build 'a b' --only j-cp312-x --rebuild -- --debug '$x'"
+    assert RunStart.now(Path(), RunOptions(out=Path("dist"))).reproduce("j") is None
 
 
 def test_warnings_of_several_builds() -> None:

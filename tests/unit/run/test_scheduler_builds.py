@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,11 @@ class RecordingExecutor:
 
 
 def run(
-    executor: RecordingExecutor, *, keep_going: bool = True, missing: Sequence[Build] = ()
+    executor: RecordingExecutor,
+    *,
+    keep_going: bool = True,
+    missing: Sequence[Build] = (),
+    parallel: int = 1,
 ) -> dict[str, Outcome]:
     implementation: BuildExecutor = executor
     outcomes, interrupted = run_builds(
@@ -60,7 +65,7 @@ def run(
         {build.python: "no such Python" for build in missing},
         implementation,
         task_of=lambda build: Task(id=build.id),
-        limits=Limits(max_parallel=1, keep_going=keep_going),
+        limits=Limits(max_parallel=parallel, keep_going=keep_going),
         stop=executor.stop,
         observer=RunObserver(),
     )
@@ -77,6 +82,29 @@ def test_existing_wheels_are_found_before_the_builds_are_prepared_and_built() ->
     assert outcomes[SECOND.id].state == State.UP_TO_DATE
     assert outcomes[FIRST.id].state == State.BUILT
     assert outcomes[FIRST.id].hook_seconds == 0.5
+
+
+def test_builds_know_when_they_started_and_on_which_slot() -> None:
+    before = time.monotonic()
+    outcomes = run(RecordingExecutor(existing=[SECOND]))
+    first, second, third = (outcomes[build.id] for build in PLAN.builds)
+    assert (second.started, second.slot) == (None, None)
+    assert first.started is not None
+    assert third.started is not None
+    assert before <= first.started <= third.started <= time.monotonic()
+    assert (first.slot, third.slot) == (0, 0)  # one after the other
+
+
+def test_builds_at_the_same_time_have_different_slots() -> None:
+    together = threading.Barrier(3, timeout=60)
+
+    class Waiting(RecordingExecutor):
+        def build(self, build: Build, existing: ExistingWheels) -> Outcome:
+            together.wait()
+            return super().build(build, existing)
+
+    outcomes = run(Waiting(), parallel=3)
+    assert [outcomes[build.id].slot for build in PLAN.builds] == [0, 1, 2]
 
 
 def test_an_executor_never_gets_builds_whose_python_is_missing() -> None:

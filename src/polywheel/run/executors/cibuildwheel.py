@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from polywheel.backend.setup_report import setup_values
 from polywheel.config.project import CONFIG_VARIABLE
 from polywheel.errors import BuildError, ConfigError, PolywheelError, Problem
 from polywheel.matrix.cibuildwheel_platforms import (
@@ -22,7 +23,7 @@ from polywheel.matrix.cibuildwheel_platforms import (
 from polywheel.matrix.expansion import builds_read_variant
 from polywheel.model.matrix import BuildSettings, WheelTests
 from polywheel.model.plan import Build, Job
-from polywheel.model.setup import BuildSetup
+from polywheel.model.setup import BuildSetup, SetupValues
 from polywheel.model.variant import Variant
 from polywheel.model.wheelname import WheelName
 from polywheel.run.build_key import Key, KeyMaker, Part, part_of_secrets, tools_by_name
@@ -152,7 +153,15 @@ class CibuildwheelExecutor:
             messages=messages,
             compiler_cache=total_use(cache_uses),
             reasons=existing.reasons,
+            setup=self._setup_of(existing.missing),
+            findings={audit.job: audit.findings for audit in audits},
         )
+
+    def _setup_of(self, jobs: Sequence[Job]) -> tuple[SetupValues, ...]:
+        """Return the build setup of a run, for the report: that of its first variant."""
+        variants = (Variant(job.properties, job.label) for job in jobs if job.label is not None)
+        setup = next(filter(None, map(self.setups.get, variants)), None)
+        return () if setup is None else setup_values(setup)
 
     def _build(
         self,

@@ -217,6 +217,7 @@ class LocalExecutor:
                     others.append(job)
                     continue
                 checks.messages.extend(stamped.messages)
+                checks.setup = checks.setup or stamped.setup
                 checks.publish(
                     job,
                     folder / stamped.file,
@@ -287,6 +288,7 @@ class LocalExecutor:
                 if result.wheels is None:
                     result = self._build_with_slots(build, missing, build_environment, out, context)
             refuse_changed(build_environment.environment)
+            checks.setup = result.setup
             share = (time.monotonic() - began) / len(missing)
             built = {wheel.job: wheel for wheel in result.wheels or ()}
             contained = self._store(context, keys[missing[0].id], result, share * len(missing))

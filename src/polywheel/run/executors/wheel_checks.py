@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from polywheel.environments.virtual_environments import Interpreter
 from polywheel.model.plan import Build, Job
+from polywheel.model.setup import SetupValues
 from polywheel.run.build_key import Key
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import (
+    AuditFindings,
     Outcome,
     State,
     Wheel,
@@ -54,6 +56,10 @@ class WheelChecks:
     messages: list[Message] = field(default_factory=list)
     """The warnings and notes of audits."""
 
+    setup: tuple[SetupValues, ...] = ()
+    """The build setup of the wheels that were built or stamped, for the report."""
+
+    _findings: dict[str, AuditFindings] = field(default_factory=dict)
     _audit_errors: list[str] = field(default_factory=list)
     _results: list[WheelTestResult] = field(default_factory=list)
     _earlier: dict[object, WheelTestResult] = field(default_factory=dict)
@@ -63,7 +69,9 @@ class WheelChecks:
     def add_to(self, outcome: Outcome) -> Outcome:
         """Return the outcome of the build with the errors of audits and the results of tests."""
         failed = self.publisher.out / FAILED_WHEELS
-        return with_tests(with_audit_errors(outcome, self._audit_errors, failed), self._results)
+        outcome = with_audit_errors(outcome, self._audit_errors, failed)
+        outcome = replace(outcome, setup=self.setup, findings=self._findings)
+        return with_tests(outcome, self._results)
 
     def _test(self, job: Job, wheel: Path) -> WheelTestResult | None:
         if self.tester is None or not self.tester.key(job):
@@ -103,6 +111,7 @@ class WheelChecks:
         if self.auditor is not None:
             audit = self.auditor.audit(job.id, path)
             self.messages.extend(audit.messages)
+            self._findings[job.id] = audit.findings
             if audit.error:
                 self._audit_errors.append(audit.error)
                 self.publisher.set_aside(path)

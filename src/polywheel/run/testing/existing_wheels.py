@@ -26,7 +26,7 @@ from polywheel.run.outcome import (
     WheelTestState,
     with_tests,
 )
-from polywheel.run.report import Report
+from polywheel.run.report import Report, RunStart
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
 from polywheel.run.testing.tester import WheelTester
@@ -44,7 +44,7 @@ def test_wheels(
     The report has an outcome for each build of this machine with a test command. A wheel that is missing
     counts as failed. Raises PolywheelError if no test can start.
     """
-    started = time.monotonic()
+    start = RunStart.now(prepared.source, options)
     builds = _builds_with_tests(plan, options.out)
     source = read_opened_source(
         prepared.tree, prepared.source, without=options.paths_outside_source()
@@ -85,8 +85,9 @@ def test_wheels(
         out=options.out,
         outcomes=tuple(outcomes),
         elsewhere=tuple(build.id for build in plan.builds if build.id not in here),
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - start.clock,
         interrupted=interrupted,
+        start=start,
     )
 
 

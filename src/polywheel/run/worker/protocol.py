@@ -57,6 +57,7 @@ from typing import (
 )
 
 from polywheel.errors import Problem
+from polywheel.model.setup import SetupValues
 from polywheel.system.files import MAX_ANSWER, read_regular
 
 if TYPE_CHECKING:
@@ -154,6 +155,9 @@ class BuildResult:
 
     unstamped: Filename | None = None
     """The wheel in the folder :data:`UNSTAMPED`; None if nothing was built."""
+
+    setup: tuple[SetupValues, ...] = ()
+    """The build setup that the real backend got."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

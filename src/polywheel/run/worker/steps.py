@@ -25,6 +25,7 @@ from polywheel.backend.pipeline import (
     get_requires,
     report_notes,
 )
+from polywheel.backend.setup_report import setup_values
 from polywheel.config.reader import normalized_requirements
 from polywheel.errors import ConfigError, PolywheelError, UnsupportedError, show_error
 from polywheel.model.setup import with_source_path
@@ -171,7 +172,11 @@ class _RunningStep:
                 digest = job_setup.setup_digest
             wheels.append(BuiltWheel(job=job, file=file, setup_digest=digest))
         return BuildResult(
-            requires=requires, wheels=tuple(wheels), seconds=seconds, unstamped=wheel.name
+            requires=requires,
+            wheels=tuple(wheels),
+            seconds=seconds,
+            unstamped=wheel.name,
+            setup=setup_values(setup.setup) if setup is not None else (),
         )
 
     def _hook_call(self, hook: str, job: RequestedJob | None = None) -> HookCall:

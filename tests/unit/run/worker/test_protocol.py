@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from polywheel.errors import BuildError, Problem
+from polywheel.model.setup import SetupValues
 from polywheel.run.worker.protocol import (
     BuildResult,
     BuildStep,
@@ -68,6 +69,7 @@ BUILT = {
     "wheels": [{"job": "a", "file": "b", "setup_digest": "ab"}],
     "seconds": 1.0,
     "unstamped": "b",
+    "setup": [{"name": "cflags", "values": ["-O3"], "origin": "pyproject.toml"}],
 }
 PROBLEM = {"what": "a\nb", "at": "c\rd", "hint": None, "output": ["e\n::error::f"]}
 NOTE = {"text": "note: a", "jobs": ["a"]}
@@ -139,6 +141,7 @@ def test_a_response_with_problems_is_read_as_it_was_written(tmp_path: Path) -> N
         *(response_of(result={**BUILT, "requires": value}) for value in NO_REQUIREMENTS),
         *(response_of(result={**BUILT, "wheels": value}) for value in NO_WHEELS),
         *(response_of(result={**BUILT, "seconds": value}) for value in NO_SECONDS),
+        *(response_of(result={**BUILT, "setup": value}) for value in ("a", ["a"], [{"name": "a"}])),
         *(response_of(problems=value) for value in NO_PROBLEMS),
     ],
     ids=str,
@@ -151,6 +154,7 @@ def test_a_response_of_another_shape_is_none(tmp_path: Path, document: object) -
             wheels=(BuiltWheel(job="a", file="b", setup_digest="ab"),),
             seconds=1.0,
             unstamped="b",
+            setup=(SetupValues(name="cflags", values=("-O3",), origin="pyproject.toml"),),
         ),
         messages=(Message("note: a", ("a",)),),
     )
