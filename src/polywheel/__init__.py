@@ -143,6 +143,11 @@ def build(
         report = run_plan(prepared, prepared.plan, options, observer or RunObserver())
     if options.report is not None:
         report.write(options.report)
+    if options.html is not None:
+        from polywheel.report.page import write_page
+        from polywheel.report.read import report_of
+
+        write_page(report_of(report.document(), path="polywheel.build"), options.html)
     return report
 
 

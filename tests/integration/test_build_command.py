@@ -18,6 +18,7 @@ import pytest
 from polywheel.matrix.platforms import this_target
 from support.build_command import CACHE, Builds, workplaces
 from support.builds import COMPILED, read_wheel, run, snapshot, wide_registers
+from support.commands import polywheel
 from support.disks import fill_disk, small_disk
 from support.projects import HERE, change_backend, demo, example, write_project
 
@@ -281,13 +282,18 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     """The end of its log is shown; the next run does what is missing, and only that."""
     source = demo(tmp_path / "demo", "a", "bad", "z", does={"bad": "fail"})
     builds = Builds(source, tmp_path / "out")
-    failed = builds(code=1)
+    page = source / "page.html"  # it is not a part of the source
+    failed = builds("--html", str(page), code=1)
     assert builds.labels == ["a", "z"]
     assert "demo: it does not compile" in failed.err
+    text = page.read_text(encoding="utf-8")
+    assert "demo: it does not compile" in text.partition('id="logs">')[2]
+    out = polywheel("report", builds.report, "--html", "-", cwd=tmp_path).stdout
+    assert out.partition('id="run">')[2].startswith('{"project":"demo"')
     assert "-bad.log" in failed.err
     assert failed.states == {"a": "built", "bad": "failed", "z": "built"}
     assert failed.report["exit-code"] == 1
-    again = builds(code=1)
+    again = builds("--html", str(page), code=1)
     assert again.states == {"a": "up-to-date", "bad": "failed", "z": "up-to-date"}
     demo(tmp_path / "demo", "a", "bad", "z")
     builds()

@@ -64,6 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     return print_report(
         report,
         options.report,
+        html=options.html,
         as_json=options.json,
         prune=options.prune,
         install_python=options.install_python,
@@ -77,22 +78,33 @@ def print_report(
     as_json: bool,
     install_python: bool,
     prune: bool = False,
+    html: Path | None = None,
 ) -> int:
     """Write a report to a file, print its summary, and return its exit code.
 
-    ``prune``: whether stale wheels were to be removed. ``install_python``: whether missing Pythons were to be
+    ``html`` is the file for the page. ``prune``: whether stale wheels were to be removed. ``install_python``: whether missing Pythons were to be
     installed.
     """
     try:
         # Write the report before the summary: printing fails if standard output is closed.
         if path is not None:
             report.write(path)
+        if html is not None:
+            _write_page(report, html)
     finally:
         if as_json:
             sys.stdout.write(json_text(_finish(report)) + "\n")
         else:
             print_lines(_summary(report, prune=prune, install_python=install_python))
     return report.exit_code
+
+
+def _write_page(report: Report, path: Path) -> None:
+    """Write the page of a run. Raises WheelError."""
+    from polywheel.report.page import write_page
+    from polywheel.report.read import report_of
+
+    write_page(report_of(report.document(), path="polywheel build"), path)
 
 
 def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions:
@@ -115,6 +127,7 @@ def _run_options(options: argparse.Namespace, config: Path | None) -> RunOptions
         time_limit=options.job_timeout,
         memory_per_job=options.memory_per_job,
         report=options.report,
+        html=options.html,
         command=_command(options),
         test=not options.no_tests,
         require_tests=options.require_tests,

@@ -60,6 +60,7 @@ _LIMITS = """\
 """
 _OUTPUT = """\
 --report FILE     write a JSON report to FILE
+--html FILE       write a page that shows the run to FILE
 --log-dir DIR     write build logs to DIR (default: logs in the output directory)
 --keep-work       keep the working folders of failed builds and print their paths
 --json            print events as JSON lines
@@ -103,6 +104,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.report is not None and options.dry_run:
         what = "a dry run writes no report"
         raise ConfigError(what, at="--report", hint="leave out --report; --json prints the jobs")
+    if options.html is not None and options.dry_run:
+        what = "a dry run writes no page"
+        raise ConfigError(what, at="--html", hint="leave out --html")
     refuse_source_in_output(Path(options.source), options.output)
     return options
 

@@ -75,6 +75,9 @@ class RunOptions:
     report: Path | None = None
     """The file for the report, which is not part of the source."""
 
+    html: Path | None = None
+    """The file for the page of the run, which is not part of the source."""
+
     command: tuple[str, ...] = ()
     """The words of a command that builds the same jobs with the same options, for the report. A selection
     of jobs can be appended."""
@@ -92,7 +95,7 @@ class RunOptions:
             if value is not None and value <= 0:
                 raise ConfigError(f"expected a number above 0, got {value!r}", at=name)
         refuse_variant_settings(self.settings, at="settings")
-        for name in ("out", "logs", "config", "report"):
+        for name in ("out", "logs", "config", "report", "html"):
             path = getattr(self, name)
             if path is not None:
                 object.__setattr__(self, name, path.resolve())
@@ -109,8 +112,8 @@ class RunOptions:
 
     def paths_outside_source(self) -> list[Path]:
         """Return the paths that may lie in the source folder and are not part of the source."""
-        report = [self.report] if self.report is not None else []
-        return [self.out, self.log_folder, cache_directory(), *report]
+        files = [path for path in (self.report, self.html) if path is not None]
+        return [self.out, self.log_folder, cache_directory(), *files]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,8 +60,9 @@ def run_plan(
     """
     start = RunStart.now(prepared.source, options)
     refuse_source_in_output(prepared.source, options.out)
-    if options.report is not None:
-        check_report_path(options.report)
+    for path in (options.report, options.html):
+        if path is not None:
+            check_report_path(path)
     with (
         _as_build_error(),
         on_interrupt(raise_interrupt),

@@ -40,6 +40,7 @@ def test_a_misspelt_argument(
     ("arguments", "option", "what"),
     [
         ("build --dry-run --report x.json", "--report", "a dry run writes no report"),
+        ("build --dry-run --html x.html", "--html", "a dry run writes no page"),
         ("build --dry-run --prune", "--prune", "a dry run removes nothing"),
         ("matrix --fresh", "--fresh", "--fresh has no effect without --check-providers"),
     ],
