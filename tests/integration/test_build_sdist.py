@@ -21,6 +21,7 @@ from polywheel.environments.virtual_environments import Environments, Interprete
 from polywheel.errors import BuildError
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
+from polywheel.model.setup import BackendChoice
 from polywheel.run.build_requirements import BuildRequirements
 from polywheel.run.source.sdist import SdistMaker, SdistVariables
 from polywheel.run.source.snapshot import read_source
@@ -164,7 +165,7 @@ def test_a_part_of_a_checkout_that_changed_since_it_was_read(tmp_path: Path) -> 
         installer_settings={},
         variables=SdistVariables(),
         requires=[],
-        profile=None,
+        choice=BackendChoice(build_backend="backend", backend_path=(".",), profile=None),
         project=source,
         folder=tmp_path / "place",
         log=tmp_path / "sdist.log",

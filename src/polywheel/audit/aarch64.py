@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -351,6 +351,9 @@ class _Flow:
     data: set[int] = field(default_factory=set)
     """Addresses that instructions read."""
 
+    joins: bool = False
+    """Whether it goes on with instructions of another flow."""
+
 
 def _plausible(encodings: Encodings, words: Sequence[int], start: int) -> dict[int, list[int]]:
     """The uses of extensions in a function that are certainly code: count and first address, by kind.
@@ -368,9 +371,10 @@ def _plausible(encodings: Encodings, words: Sequence[int], start: int) -> dict[i
         if at in flow.reached:
             continue
         block = _Flow()
-        _follow(encodings, words, start, at, block)
-        is_whole = bool(block.ends) and NONSENSE not in block.reached.values()
-        if is_whole and block.reached.keys().isdisjoint(flow.data | flow.reached.keys()):
+        _follow(encodings, words, start, at, block, others=flow.reached)
+        has_end = block.joins or bool(block.ends)
+        is_whole = has_end and NONSENSE not in block.reached.values()
+        if is_whole and block.reached.keys().isdisjoint(flow.data):
             flow.reached |= block.reached
             blocks += sorted(block.ends - flow.ends)
             flow.ends |= block.ends
@@ -381,10 +385,21 @@ def _plausible(encodings: Encodings, words: Sequence[int], start: int) -> dict[i
     return uses
 
 
-def _follow(encodings: Encodings, words: Sequence[int], start: int, at: int, flow: _Flow) -> None:
-    """Decode from an address to the next jump or return."""
+def _follow(
+    encodings: Encodings,
+    words: Sequence[int],
+    start: int,
+    at: int,
+    flow: _Flow,
+    *,
+    others: Container[int] = (),
+) -> None:
+    """Decode from an address to the next jump or return, or to an instruction of another flow."""
     end = start + 4 * len(words)
     while at < end and at not in flow.reached:
+        if at in others:
+            flow.joins = True
+            return
         word = words[(at - start) // 4]
         kind = flow.reached[at] = encodings.kind(word)
         if kind == NONSENSE:

@@ -14,7 +14,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -33,8 +33,10 @@ _MARK = "_POLYWHEEL_PROVIDERS"
 _HOST = Path(__file__).with_name("_host.py")
 
 
-def run_host(python: str, folder: Path, timeout: float) -> int | None:
-    """Run the host. Return its exit code, or None if it took more than ``timeout`` seconds.
+def run_host(
+    python: str, folder: Path, timeout: float, variables: Mapping[str, str] = os.environ
+) -> int | None:
+    """Run the host with these variables. Return its exit code, or None if it took more than ``timeout`` seconds.
 
     All its child processes are killed with it: its process group, and on Linux also processes that left the group.
     They are found by a number in their environment and in their limits (see the host). If this process is killed,
@@ -46,7 +48,7 @@ def run_host(python: str, folder: Path, timeout: float) -> int | None:
         result = run_child(
             [python, "-P", "-X", "utf8", str(_HOST), str(folder), mark, str(os.getpid())],
             folder=Path(),
-            environment={**os.environ, _MARK: mark},
+            environment={**variables, _MARK: mark},
             log=folder / "log",
             stop=Event(),
             seconds=timeout,
@@ -236,8 +238,9 @@ def ask_plugins(
     python: str,
     timeout: float = PROVIDER_TIMEOUT,
     notify: Callable[[str], None],
+    variables: Mapping[str, str] = os.environ,
 ) -> tuple[PluginAnswer, ...]:
-    """Ask plugins in the environment of the interpreter ``python``, all in one process.
+    """Ask plugins in the environment of the interpreter ``python``, all in one process with these variables.
 
     Each line that they print is passed to ``notify``, after the namespace. Raises ProviderError with all problems if
     a plugin can't be asked or its answer is invalid. A plugin that ends or blocks the process is named.
@@ -245,7 +248,10 @@ def ask_plugins(
     # The host forks a process for each plugin. On systems without fork, it can ask only one plugin.
     batches = [queries] if hasattr(os, "fork") else [[query] for query in queries]
     results = [
-        result for batch in batches if batch for result in _ask(batch, python, timeout, notify)
+        result
+        for batch in batches
+        if batch
+        for result in _ask(batch, python, timeout, notify, variables)
     ]
     problems = [
         p for result in results if isinstance(result, ProviderError) for p in result.problems
@@ -256,13 +262,17 @@ def ask_plugins(
 
 
 def _ask(
-    queries: Sequence[PluginQuery], python: str, timeout: float, notify: Callable[[str], None]
+    queries: Sequence[PluginQuery],
+    python: str,
+    timeout: float,
+    notify: Callable[[str], None],
+    variables: Mapping[str, str],
 ) -> Iterator[PluginAnswer | ProviderError]:
     """The answers or errors of the plugins. One error may be for several plugins."""
     with temporary_folder() as folder:
         (folder / "request.json").write_text(json.dumps(_request(queries)), encoding="utf-8")
         try:
-            code = run_host(python, folder, timeout)
+            code = run_host(python, folder, timeout, variables)
         except OSError as error:
             yield _unknown_error(queries, f"{python}: {error.strerror or error}")
             return

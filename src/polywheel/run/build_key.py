@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from polywheel import __version__
@@ -148,19 +148,22 @@ class KeyMaker:
         return digests(self.source, self._names_with_tables(self.source))
 
     def contained_files(self, wheel: Path) -> dict[str, str]:
-        """Return the digests of the files with tables of polywheel whose content a wheel contains.
+        """Return the digests of the files with tables of polywheel that a wheel contains, maybe changed by the build.
 
         Raises WheelError.
         """
-        found = {}
+        contained = {}
         with os_error_as(WheelError, f"{wheel.name} can't be read", at=wheel.parent):
             with open_regular(wheel) as file:
-                members = {(m.size, m.crc) for m in open_archive(file, wheel).members}
+                members = open_archive(file, wheel).members
+            contents = {(member.size, member.crc) for member in members}
+            names = {PurePosixPath(member.name).name for member in members}
             for name, digest in self.files_with_tables.items():
                 content = (self.source.root / name).read_bytes()
-                if (len(content), zlib.crc32(content)) in members:
-                    found[name] = digest
-        return found
+                has_content = (len(content), zlib.crc32(content)) in contents
+                if has_content or PurePosixPath(name).name in names:
+                    contained[name] = digest
+        return contained
 
     def key(
         self,
@@ -218,7 +221,6 @@ class KeyMaker:
         return Key(parts).digest
 
     def _common_parts(self, settings: BuildSettings) -> dict[str, Part]:
-        own = self.project.settings
         variables = {
             **build_variables(),
             **effective_variables(self.context, settings.environment),
@@ -238,8 +240,6 @@ class KeyMaker:
                     "before-all": _text(settings.before_all),
                     "before-build": _text(settings.before_build),
                     "repair-command": _text(settings.repair_command),
-                    "compiled": _text(own.compiled),
-                    "strict": _text(own.strict),
                 }
             ),
             "variables": part_of_secrets(variables),
@@ -280,6 +280,10 @@ class KeyMaker:
             "build-backend": choice.build_backend,
             "backend-path": _text(choice.backend_path),
             "profile": _short_digest(_text(asdict(choice.profile) if choice.profile else None)),
+            # A wheel without compiled code is an error, if it gets a label and the project does not allow it.
+            "has label": _text(any(job.label is not None for job in jobs)),
+            "compiled": _text(self.project.settings.compiled),
+            "strict": _text(self.project.settings.strict),
         }
         if all(job.label is not None for job in jobs):
             for name, texts in named_values([comparable(setups[0])], [""]).items():

@@ -43,6 +43,7 @@ _MAX_SECONDS = 1e9
 _FEW_LINES = 20
 """So many lines that are no longer needed may stay."""
 _LINE = re.compile(rb"[^\n]+")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -299,8 +300,8 @@ def _parse_line(line: bytes) -> Entry | None:
     if len(entry.file.encode()) > _MAX_NAME:
         raise ValueError("the name is too long")
     for table in (entry.parts, entry.contained):
-        if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
-            raise TypeError("not a table of strings")
+        if not isinstance(table, dict) or not all(map(_DIGEST.fullmatch, table.values())):
+            raise TypeError("not a table of digests")
     if type(entry.seconds) not in {int, float} or not 0 <= entry.seconds < _MAX_SECONDS:
         raise ValueError("not a duration")
     return entry

@@ -24,7 +24,7 @@ _MOST_SHOWN = 3
 """Differences of one part."""
 _MOST_CHARACTERS = 60
 """Of a value."""
-_DIGESTS = ("profile", "rules", "metadata", "variant.json", "providers", "code", "audit")
+_DIGESTS = ("profile", "rules", "metadata", "variant.json", "code", "audit")
 """Values that are digests, which are not shown."""
 
 

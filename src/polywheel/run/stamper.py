@@ -5,7 +5,6 @@ The stamp is the one of a worker: both use :func:`polywheel.wheel.stamp.make_sta
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from polywheel.model.setup import BackendChoice, SetupValues
 from polywheel.model.variant import Variant
 from polywheel.run.outcome import WARNING
 from polywheel.run.worker.protocol import Message
-from polywheel.run.worker.requests import WorkerContext, variables_of_settings
+from polywheel.run.worker.requests import WorkerContext, variables_of_build
 from polywheel.setup.digest import NO_SETUP
 from polywheel.setup.resolve import resolve_setup
 from polywheel.wheel.stamp import make_stamp, stamp_into_folder
@@ -72,10 +71,12 @@ class Stamper:
             python=environment.python,
             notify=lines.append,
             environment=local_marker_environment(self.interpreters[build.python].version),
-            variables={
-                **os.environ,
-                **variables_of_settings(self.context, build.settings.environment),
-            },
+            variables=variables_of_build(
+                self.context,
+                environment=environment,
+                settings=build.settings.environment,
+                project=None,
+            ),
         )
         stamp = replace(make_stamp(self.project, resolved), epoch=self.context.epoch)
         file = stamp_into_folder(wheel, folder, stamp, label=job.label, notify=lines.append)

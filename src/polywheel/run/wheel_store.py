@@ -95,6 +95,17 @@ class WheelStore:
             self._note_once(f"the wheels in the cache can't be read: {_reason(error)}")
             return None
 
+    def copy(self, stored: StoredWheel, folder: Path) -> Path:
+        """Copy a wheel to a new folder in ``folder``, and return its path.
+
+        Raises OSError, also if it was replaced since it was found.
+        """
+        target = folder / "unstamped"
+        target.mkdir()
+        if _copy(stored.path, target / stored.path.name) != stored.sha256:
+            raise OSError(errno.ESTALE, "another run has replaced it", str(stored.path))
+        return target / stored.path.name
+
     def add(self, key: str, wheel: Path, *, seconds: float, own_files: Mapping[str, str]) -> None:
         """Copy a wheel into the store. It replaces the wheel of an earlier run with the same key.
 

@@ -76,6 +76,7 @@ def resolve_setup(
             python=python,
             timeout=project.settings.provider_timeout,
             notify=lambda line: notify(f"note: provider {line}"),
+            variables=variables,
         ):
             answers[answer.namespace] = answer
         for provider in providers:

@@ -102,11 +102,16 @@ def changed(before: Key, after: Key) -> set[str]:
         ('"v3"]', '"v3", "v4"]', {STAMP}),
         ("[variant.default", '[variant.variants.new]\ncpu.level = ["v1"]\n[variant.default', set()),
         ("[tool", "[tool.polywheel]\nmetadata-fields = false\n[tool", {STAMP}),
-        ("[tool", "[tool.polywheel]\nstrict = true\n[tool", {"settings"}),
+        ("[tool", "[tool.polywheel]\nstrict = true\n[tool", {"setup"}),
         (
             "[tool",
             '[tool.polywheel]\nbuild-backend = "mine"\nbackend-path = ["."]\n[tool',
             {"setup"},
+        ),
+        (
+            "[tool",
+            "[tool.other]\nb = 1\n[tool",
+            {"source"},
         ),
         ("[tool", "[tool.other]\na = 1\n[tool", {"source"}),
         ("[tool", '[tool.polywheel.audit]\nallow = ["a:b"]\n[tool', set()),
@@ -133,9 +138,10 @@ def test_a_label_is_a_part_of_the_stamp(keys: Callable[..., Key]) -> None:
 
 
 def test_builds_with_equal_setups_have_the_same_key(keys: Callable[..., Key]) -> None:
-    """Such as a variant without rules, and the non-variant wheel; and each job of a shared build."""
-    plain = job_of(None)
-    assert keys(job=V3).build == keys(job=plain).build
+    """Such as variants without rules, and each job of a shared build."""
+    plain, other = job_of(None), job_of("other", "cpu :: level :: v1")
+    assert keys(job=V3).build == keys(job=other).build
+    assert keys(job=V3).build != keys(job=plain).build, "only wheels with a label are checked"
     assert keys(job=V3, jobs=(plain, V3)).build == keys(job=plain, jobs=(plain, V3)).build
     assert keys(job=V2).build != keys(job=V3).build
 
@@ -204,5 +210,7 @@ def test_files_with_tables_that_a_wheel_contains(tmp_path: Path, keys: Callable[
     assert set(contained) == {"pyproject.toml"}
     assert key.allows(contained)
     assert not keys(PYPROJECT + "# comment\n").allows(contained)
+    wheel.write_bytes(zipped({"demo/pyproject.toml": b"# changed by the build"}))
+    assert set(maker.contained_files(wheel)) == {"pyproject.toml"}
     wheel.write_bytes(zipped({"demo/a.py": b""}))
     assert maker.contained_files(wheel) == {}

@@ -332,7 +332,7 @@ class CibuildwheelExecutor:
                     {
                         "version": self.installation.version,
                         "options": " ".join(self.options),
-                        **{path.name: sha256_of(path) for path in paths if path.is_file()},
+                        **{str(path): sha256_of(path) for path in paths if path.is_file()},
                     }
                 ),
                 "tools": Part({} if platform.in_container else tools_by_name(self.run.tools)),

@@ -51,7 +51,6 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
     )
     source: Source | None = run.source
     if interpreters and not run.is_sdist:
-        profile = run.prepared.choice.profile
         python, interpreter = next(iter(interpreters.items()))
         # One sdist serves all builds.
         first = next(build for build in run.builds if build.python == python)
@@ -60,7 +59,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
             interpreter=interpreter,
             environments=environments,
             requires=requires,
-            profile=profile.name if profile is not None else None,
+            choice=run.prepared.choice,
             project=project.source,
             folder=run.work_folder,
             log=options.log_folder / "sdist.log",

@@ -128,10 +128,12 @@ class LocalExecutor:
             auditor=self.auditor,
             tester=self.tester,
             opened=opened,
+            before_test=lambda: self.before_all.run(build.settings, self.run.time_limit(build)),
         )
 
         def build_wheels(wheels: list[Wheel]) -> float:
-            missing = self._stamp_known(build, existing, wheels, checks)
+            with self.run.slots.take_slot(stop):
+                missing = self._stamp_known(build, existing, wheels, checks)
             if not missing and not existing.untested:
                 return 0.0
             self.before_all.run(build.settings, self.run.time_limit(build))
@@ -179,8 +181,10 @@ class LocalExecutor:
 
         If the environment of the build does not exist yet, these are all.
         """
-        jobs = self.run.jobs_of(build)
         missing: Sequence[Job] = existing.missing
+        if self.run.options.rebuild:
+            return missing
+        jobs = self.run.jobs_of(build)
         environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
         if environment is None:
             return missing
@@ -210,10 +214,12 @@ class LocalExecutor:
                 continue
             with temporary_folder(self.publisher.out) as folder:
                 try:
+                    wheel = self.store.copy(stored, folder)
                     stamped = self.stamper.stamp(
-                        job, stored.path, folder, build=build, environment=environment
+                        job, wheel, folder, build=build, environment=environment
                     )
-                except ProviderError:  # the environment may be damaged: its build checks it
+                # The environment may be damaged, which its build finds; and another run may replace the entry.
+                except (ProviderError, OSError):
                     others.append(job)
                     continue
                 checks.messages.extend(stamped.messages)

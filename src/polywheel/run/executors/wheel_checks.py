@@ -53,6 +53,9 @@ class WheelChecks:
     opened: ExitStack
     """It is closed after the build: it has the copy of the source."""
 
+    before_test: Callable[[], None]
+    """Called before each test. Raises BuildError."""
+
     messages: list[Message] = field(default_factory=list)
     """The warnings and notes of audits."""
 
@@ -76,6 +79,7 @@ class WheelChecks:
     def _test(self, job: Job, wheel: Path) -> WheelTestResult | None:
         if self.tester is None or not self.tester.key(job):
             return None
+        self.before_test()
         if self._project is None:
             folder = self.opened.enter_context(temporary_folder())
             self._project = folder / "source"

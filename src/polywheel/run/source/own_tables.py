@@ -1,7 +1,7 @@
 """The tables in a source that polywheel itself reads: ``[variant]`` and ``[tool.polywheel]``.
 
 What they mean for a build is known without the file. So an edit of them is no change of the source, unless a wheel
-contains the file.
+contains the file, or a build script reads the tables itself.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from polywheel.config.project import PYPROJECT
 from polywheel.run.source.snapshot import Source, copy_files, unpacked_source
@@ -20,17 +23,39 @@ from polywheel.system.temporary import temporary_folder
 
 _MAX_SIZE = 16 << 20
 """Bytes of a file that is parsed. Larger ones count with their bytes."""
+_BUILD_SCRIPTS = frozenset({"CMakeLists.txt", "meson.build", "build.rs", "SConstruct", "Makefile"})
+_SCRIPT_SUFFIXES = frozenset({".py", ".cmake"})
+_DEEPEST_SCRIPT = 2
+"""Parts of the path of a Python file that may be a build script or a part of an in-tree backend."""
+_MAX_SCRIPT = 4 << 20
+"""Bytes of a script that are read."""
+_TABLE = re.compile(rb"polywheel|[\"']variant[\"']")
 
 
 def names_with_tables(source: Source, config: Path | None, root: Path) -> list[str]:
     """Return the files of a source with tables that polywheel reads: pyproject.toml, and the ``--config`` file.
 
-    ``root`` is the folder of the project.
+    ``root`` is the folder of the project. There are none if a build script may read these tables itself.
     """
     names = [PYPROJECT]
     if config is not None and config.is_relative_to(root.resolve()):
         names.append(config.relative_to(root.resolve()).as_posix())
-    return [name for name in names if "file " in source.contents.get(name, "")]
+    names = [name for name in names if "file " in source.contents.get(name, "")]
+    return [] if _reads_tables(source.root, source.files, source.digest) else names
+
+
+@cache
+def _reads_tables(root: Path, files: tuple[str, ...], _digest: str) -> bool:
+    """Whether a build script of a source mentions pyproject.toml and a table of polywheel."""
+    for name in files:
+        path = PurePosixPath(name)
+        is_script = path.name in _BUILD_SCRIPTS or path.suffix in _SCRIPT_SUFFIXES
+        if is_script and (path.suffix != ".py" or len(path.parts) <= _DEEPEST_SCRIPT):
+            with suppress(OSError):
+                content = (root / name).read_bytes()[:_MAX_SCRIPT]
+                if b"pyproject" in content and _TABLE.search(content):
+                    return True
+    return False
 
 
 def contents_without_tables(source: Source, names: Sequence[str]) -> dict[str, str]:
@@ -77,7 +102,8 @@ def _digest_without_tables(path: Path) -> str | None:
             tools.pop("polywheel", None)
             if not tools:
                 del document["tool"]
-        text = json.dumps(document, sort_keys=True, default=repr)
+        # In the order of the file: METADATA may have this order, too.
+        text = json.dumps(document, default=repr)
     except (OSError, ValueError, RecursionError):
         return None
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

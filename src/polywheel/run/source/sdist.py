@@ -20,6 +20,7 @@ from polywheel.config.reader import normalized_requirements
 from polywheel.environments.virtual_environments import Environment, Environments, Interpreter
 from polywheel.errors import BuildError
 from polywheel.model.plan import Build
+from polywheel.model.setup import BackendChoice
 from polywheel.run.fingerprint import build_variables, digest_of, effective_variables
 from polywheel.run.source.git import checkout_root
 from polywheel.run.source.own_tables import (
@@ -104,7 +105,7 @@ class SdistMaker:
     interpreter: Interpreter
     environments: Environments
     requires: Sequence[str]
-    profile: str | None
+    choice: BackendChoice
     project: Path
     """The folder of the project."""
 
@@ -134,7 +135,7 @@ class SdistMaker:
         and none is made. Raises BuildError, also if the source has changed since it was read.
         """
         part = tree.freeze(fresh=self.fresh)
-        if self.profile in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
+        if self.choice.profile_name in _COMMITTED_ONLY and (not tree.is_checkout or tree.changed):
             return part
         if self.variables.of_version is not None:
             self.notify(
@@ -248,6 +249,8 @@ class SdistMaker:
             {
                 "source": contents_without_tables(part, without) if without else part.digest,
                 "around": around,
+                "backend": [self.choice.build_backend, self.choice.backend_path],
+                "profile": repr(self.choice.profile),
                 "epoch": self.context.epoch,
                 "distributions": base.distributions,
                 "environment": base.folder.name,
