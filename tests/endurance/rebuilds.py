@@ -2,8 +2,8 @@
 
 A sequence begins with a project whose wheels are built. Then files, rules, labels, variables, requirements, and
 settings are edited, and edits are taken back. After the edits ``polywheel build`` runs in the same output directory
-or in another one, with the cache of all sequences. A second run builds the same with ``--rebuild`` into an empty
-directory. Its wheels are the same, byte for byte.
+or in another one, with the cache of all sequences. A second run builds everything again, with a cache of its own, into
+an empty directory. Its wheels are the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ from polywheel.cli import main as polywheel
 from support.projects import HERE, fake_project
 
 BACKEND = """
+WHO = "one"
+
 def build_sdist(sdist_directory, config_settings=None):
     files = (path for path in pathlib.Path(".").rglob("*") if path.is_file())
-    return write_sdist(sdist_directory, {str(path): path.read_bytes() for path in sorted(files)})
+    contents = {str(path): path.read_bytes() for path in sorted(files)}
+    return write_sdist(sdist_directory, {**contents, "origin": WHO.encode()})
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    told = {
+    import tomllib
+
+    project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+    told = {"backend": WHO, "urls": [*project["urls"]], "origin": pathlib.Path("origin").read_text()}
+    told |= {
         name: os.environ.get(name, "")
         for name in ("CFLAGS", "CXXFLAGS", "OF_RULE", "OF_USER", "OF_TARGET", "SOURCE_DATE_EPOCH")
     }
@@ -59,6 +66,8 @@ backend-path = ["."]
 name = "rebuilds"
 version = "1.0"
 description = "{description}"
+[project.urls]
+{urls}
 [variant.default-priorities]
 namespace = ["rebuilds"]
 feature.rebuilds = {features}
@@ -68,6 +77,7 @@ other = ["x"]
 {variants}
 [tool.polywheel]
 compiled = false
+{backend}
 metadata-fields = {fields}
 strict = {strict}
 {rules}
@@ -105,6 +115,8 @@ class State:
     with_pyproject: bool = False
     user: str = ""
     epoch: int = 1_700_000_000
+    urls: tuple[str, ...] = ("first", "second")
+    backend: str = ""
 
 
 Edit = Callable[[State, Random], State]
@@ -170,6 +182,8 @@ EDITS: Mapping[str, Edit] = {
     ),
     "pyproject.toml in the wheel": lambda s, _: replace(s, with_pyproject=not s.with_pyproject),
     "variable of the user": lambda s, c: replace(s, user=c.choice(["", "1", "2"])),
+    "order of a table": lambda s, _: replace(s, urls=s.urls[::-1]),
+    "backend": lambda s, c: replace(s, backend=c.choice(["", "backend", "other"])),
     "epoch": lambda s, c: replace(s, epoch=s.epoch + c.choice([-86400, 86400])),
 }
 
@@ -222,6 +236,8 @@ def write(state: State, source: Path) -> None:
         rules="\n".join(_rules(state)),
         python=HERE,
         override="\n".join(_override(state)),
+        urls="\n".join(f'{name} = "https://example.org"' for name in state.urls),
+        backend=f'build-backend = "{state.backend}"\nbackend-path = ["."]' if state.backend else "",
     )
     (source / "pyproject.toml").write_text(text, encoding="utf-8")
     shutil.rmtree(source / "data", ignore_errors=True)
@@ -279,7 +295,10 @@ def sequence(folder: Path, figures: campaign.Figures, number: int) -> None:
     printed = build(state, source, out)
     reference = folder / "reference"
     shutil.rmtree(reference, ignore_errors=True)
-    build(state, source, reference, "--rebuild")
+    cache = os.environ["POLYWHEEL_CACHE_DIR"]
+    os.environ["POLYWHEEL_CACHE_DIR"] = f"{cache}-of-reference"
+    build(state, source, reference, "--rebuild", "--fresh")
+    os.environ["POLYWHEEL_CACHE_DIR"] = cache
     for what in ("built", "stamped", "up to date"):
         figures.counts[f"runs with wheels {what}"] += f" {what}" in printed.split("\nbuilds: ")[-1]
     if (found := wheels(out)) != (expected := wheels(reference)):
@@ -312,6 +331,9 @@ def run(figures: campaign.Figures, numbers: Sequence[int]) -> None:
         os.environ.update(UV_FIND_LINKS=str(found), PIP_FIND_LINKS=str(found))
         os.environ.update(UV_NO_INDEX="1", PIP_NO_INDEX="1")
         source = fake_project(folder / "source", backend=BACKEND, name="rebuilds")
+        text = (source / "backend.py").read_text(encoding="utf-8")
+        other = text.replace('WHO = "one"', 'WHO = "other"')
+        (source / "other.py").write_text(other, encoding="utf-8")
         write(State(), source)
         build(State(), source, folder / "out")
         for done, number in enumerate(numbers, 1):
