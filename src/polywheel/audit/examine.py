@@ -1,8 +1,8 @@
 """Examine files of a wheel: run as a child process by :mod:`polywheel.audit.pool`.
 
 The argument is a folder with ``request.json``: ``wheel``, ``files`` (names of members), ``properties`` (of the label),
-``allow`` (patterns), and ``processes`` (how many may decode one file). The report of file N is ``N.json``, see :class:`FileReport`, and is complete or missing. ``current``
-has the number of the file that is being examined.
+``allow`` (patterns), and ``processes`` (how many may decode one file). The report of file N is ``N.json``, see
+:class:`FileReport`, and is complete or missing.
 """
 
 from __future__ import annotations
@@ -155,7 +155,6 @@ def main() -> None:
     wheel = Path(request["wheel"])
     properties = [VariantProperty(*parts) for parts in request["properties"]]
     for number, file, size in request["files"]:
-        (folder / "current").write_text(str(number), encoding="ascii")
         _limit_memory(size)
         try:
             report = examine_file(
