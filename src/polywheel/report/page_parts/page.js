@@ -129,8 +129,8 @@
       const [first] = group.errors;
       const more = group.errors.size === 1 && first && first !== cause && !first.endsWith(cause) ? first : null;
       return make("li", { class: "failure" },
-        make("p", { class: "error name" }, `✗ ${cause}`), more && make("p", { class: "name" }, more),
-        make("p", {}, count(group.jobs.length, "wheel")), linkList(group.jobs));
+        make("p", { class: "error name" }, `✗ ${cause}`),
+        make("p", { class: "name" }, [count(group.jobs.length, "wheel"), more].filter(Boolean).join(": ")), linkList(group.jobs));
     }));
     add(groups.slice(0, MOST_SHOWN));
     if (groups.length > MOST_SHOWN) {
