@@ -22,6 +22,7 @@ from polywheel.matrix.plan_json import MAX_SIZE, parse_plan
 from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
+from polywheel.report.markdown import escape_markdown
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
@@ -29,10 +30,8 @@ from polywheel.system.files import read_regular, sha256_of, walk
 from polywheel.system.temporary import replacing
 from polywheel.system.terminal import count_others, join_first, quantity
 
-_SAFE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,-/")
 _MAX_ROWS = 400
 """GitHub shows at most one megabyte of the summary of a step."""
-_MAX_LENGTH = 300
 _MAX_FAILURES = 50
 """Maximum number of failures, and of warnings, in the summary."""
 _MAX_NAMED_JOBS = 3
@@ -115,18 +114,6 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
         yield from ("", f"### {title}", "")
     yield from (f"- {line}" for line in lines[:_MAX_FAILURES])
     yield from (f"- {line}" for line in count_others(lines, _MAX_FAILURES, ""))
-
-
-def escape_markdown(text: str) -> str:
-    """Escape a text for Markdown. Long texts are cut."""
-    cut = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
-    # Control characters, surrogates, and bidirectional controls are replaced.
-    return "".join(
-        letter
-        if letter in _SAFE_CHARACTERS
-        else f"&#{ord(letter) if letter.isprintable() else 0xFFFD};"
-        for letter in cut
-    )
 
 
 _STATES = frozenset(State)

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import html
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -22,9 +21,10 @@ from string import Template
 from typing import Any
 
 from polywheel.errors import WheelError, os_error_as
+from polywheel.report.causes import cause_of, is_problem
 from polywheel.report.log_ends import MOST_BYTES, MOST_LINES, read_log_end
 from polywheel.report.model import ReportBuild, ReportRun, RunReport
-from polywheel.run.outcome import State, WheelTestState
+from polywheel.run.outcome import WheelTestState
 from polywheel.system.temporary import write_output
 from polywheel.system.terminal import log_line, one_line
 
@@ -33,11 +33,6 @@ _MOST_LOG_BYTES = 8 << 20
 _LEAST_BYTES = 4 * 1024
 """The least part of a log that is embedded, if any of it is."""
 _LONGEST_LINE = 4000
-_ERROR_LINE = re.compile(
-    r"\b(?i:error)(?:\[E\d+\])?(?: [A-Z]*\d+)?\s?: |\b[A-Z]\w*(?:Error|Exception): |undefined reference to"
-)
-_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[^\s:'\"]*[/\\](?=[^\s:/\\]+[:(])")
-"""The folders of a file in a compiler's message: they differ between builds."""
 
 
 def write_page(report: RunReport, path: Path, *, against: RunReport | None = None) -> None:
@@ -52,7 +47,7 @@ def render_page(report: RunReport, *, against: RunReport | None = None) -> str:
     logs = _read_logs(report)
     run = _as_json(report)
     for entry, build in zip(run["builds"], report.builds, strict=True):
-        entry["cause"] = _cause(build, logs) if _is_problem(build) else None
+        entry["cause"] = _cause(build, logs) if is_problem(build) else None
     if against is not None:
         run["previous"] = {_clean(job.id): {"size": job.size} for job in against.jobs}
     project = f" of {one_line(report.project, longest=200)}" if report.project else ""
@@ -165,20 +160,7 @@ def _log_places(report: RunReport) -> Iterator[tuple[str, str, str, ReportRun]]:
     yield from others
 
 
-def _is_problem(build: ReportBuild) -> bool:
-    return build.has_failed or build.state is State.NO_PYTHON
-
-
 def _cause(build: ReportBuild, logs: _Logs) -> str:
-    """Return what failed builds with one cause have in common: the first line with an error, without folders.
-
-    It is looked for in the logs of the failed tests, then in the log of the build. Without one, it is the first
-    line of the error message, without the Python version.
-    """
+    """Return the cause of a failed build, from the logs of its failed tests and its own."""
     texts = [logs.tests.get(_clean(name)) for name in build.jobs]
-    for text in (*texts, logs.builds.get(_clean(build.id))):
-        for line in (text or "").split("\n"):
-            if _ERROR_LINE.search(line):
-                return _FOLDERS.sub("", line.strip())
-    error = re.sub(r"\APython 3\.[0-9]+t?: ", "", build.error or "").partition("\n")[0]
-    return _clean(error) or str(build.state).replace("-", " ")
+    return _clean(cause_of(build, [*texts, logs.builds.get(_clean(build.id))]))

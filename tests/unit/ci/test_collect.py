@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from polywheel.ci.collect import escape_markdown
 from polywheel.cli.ci import run
 from polywheel.errors import ConfigError
 from polywheel.matrix.shards import read_durations
+from polywheel.report.markdown import escape_markdown
 from support.plans import job, plan_of
 
 WHEEL = "demo-1.0-py3-none-any-{}.whl"
