@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -252,6 +254,23 @@ def test_events_and_report_are_about_the_same(builds: Builds) -> None:
     for build in report["builds"]:
         assert 0 < build["hook-seconds"] < build["seconds"]
         assert "demo: this one does" in Path(build["log"]).read_text(encoding="utf-8")
+        assert 0 <= build["started"] <= build["started"] + build["seconds"] <= report["seconds"]
+        assert build["slot"] in {0, 1}
+
+
+def test_the_setup_and_the_command_of_a_wheel(builds: Builds, tmp_path: Path) -> None:
+    first = builds("--select", "a").report
+    ((job,), (build,)) = first["jobs"], first["builds"]
+    (setup,) = build["setup"]
+    assert (setup["name"], setup["values"]) == ("env.DEMO_DOES", ["a"])
+    assert setup["origin"].startswith("pyproject.toml")
+    words = shlex.split(job["reproduce"])
+    assert words[:2] == ["polywheel", "build"]
+    again = [sys.executable, "-m", *words, "--report", str(builds.report)]
+    folders = {"POLYWHEEL_CACHE_DIR": str(CACHE), "DEMO_FOLDER": str(builds.source.parent)}
+    run(again, cwd=tmp_path, env={**os.environ, **folders})
+    report = json.loads(builds.report.read_text(encoding="utf-8"))
+    assert [(one["id"], one["state"]) for one in report["jobs"]] == [(job["id"], "built")]
 
 
 def test_a_dry_run_makes_nothing(builds: Builds) -> None:
@@ -290,6 +309,15 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     assert "demo: it does not compile" in text.partition('id="logs">')[2]
     out = polywheel("report", builds.report, "--html", "-", cwd=tmp_path).stdout
     assert out.partition('id="run">')[2].startswith('{"project":"demo"')
+    names = ("markdown", "junit", "trace")
+    outputs = [word for name in names for word in (f"--{name}", str(tmp_path / name))]
+    polywheel("report", builds.report, *outputs, cwd=tmp_path)
+    summary, junit, trace = ((tmp_path / name).read_text(encoding="utf-8") for name in names)
+    assert "**1 failed**" in summary
+    assert "cp" in summary.partition("### Failures")[2].partition("-bad")[0]
+    (failure,) = ET.fromstring(junit).findall("testsuite/testcase/failure")
+    assert "demo: it does not compile" in str(failure.text)
+    assert sum(one["ph"] == "X" for one in json.loads(trace)["traceEvents"]) == 3
     assert "-bad.log" in failed.err
     assert failed.states == {"a": "built", "bad": "failed", "z": "built"}
     assert failed.report["exit-code"] == 1

@@ -22,7 +22,7 @@ COMMANDS = {
     "matrix": "show the wheels and builds of a project's matrix, or print them for CI",
     "build": "build the wheels of the matrix in parallel",
     "test": "run the tests of wheels that exist already",
-    "report": "show the report of a run as a page",
+    "report": "show the report of a run as a page, a summary, JUnit XML, or a trace",
     "ci": "write workflows for GitHub and GitLab, and collect the wheels of a CI run",
     "label": "add a variant label and metadata to existing wheels",
     "unlabel": "restore the original wheels from variant wheels",

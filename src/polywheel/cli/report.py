@@ -9,13 +9,20 @@ from pathlib import Path
 
 from polywheel.cli.arguments import CommandParser, add_options
 from polywheel.errors import ConfigError, WheelError, os_error_as
+from polywheel.report.junit import junit_text
+from polywheel.report.markdown import markdown_text
 from polywheel.report.model import RunReport
 from polywheel.report.page import render_page
 from polywheel.report.read import read_reports
+from polywheel.report.trace import trace_text
 from polywheel.system.temporary import write_output
 
 _OUTPUTS = """\
 --html FILE       write a page for browsers; it needs no other file and no network
+--markdown FILE   write a summary in Markdown, such as for the job summary of GitHub
+--junit FILE      write JUnit XML, such as for the test report of GitLab; each wheel and each test
+                  of a wheel is a test case
+--trace FILE      write a trace of the builds for https://ui.perfetto.dev
 """
 _COMPARISON = """\
 --against FILE    show the change of each wheel's size since this earlier report; for --html
@@ -23,6 +30,9 @@ _COMPARISON = """\
 
 _FORMATS: dict[str, Callable[[RunReport, RunReport | None], str]] = {
     "html": lambda report, against: render_page(report, against=against),
+    "markdown": lambda report, _: markdown_text(report),
+    "junit": lambda report, _: junit_text(report),
+    "trace": lambda report, _: trace_text(report),
 }
 """What makes the text of each output, by its option."""
 

@@ -29,7 +29,7 @@ from polywheel.report.model import (
     ReportWarning,
     RunReport,
 )
-from polywheel.run.outcome import FAILURES, PRESENT, State, WheelTestState
+from polywheel.run.outcome import PRESENT, State, WheelTestState
 from polywheel.run.report import SHAPE
 
 _HINT = "polywheel build --report FILE writes one; see docs/report.md"
@@ -46,8 +46,9 @@ _Entry = TypeVar("_Entry", ReportBuild, ReportJob)
 def read_reports(paths: Sequence[Path]) -> RunReport:
     """Read reports and merge them. Raises ConfigError.
 
-    If several reports list a build or a job, the one that knows most about it counts: built, failed, stopped,
-    not built; of equals the later one, except that a wheel that was built stays.
+    If several reports list a build or a job, the one that knows most about it counts: built or tested, failed,
+    stopped, not built; of equals the later one, except that a wheel that was built stays. A report of ``polywheel
+    test`` adds the test.
     """
     tables = (read_document(path, SHAPE, what="report", hint=_HINT, closed=False) for path in paths)
     return merge(_read(table, path=str(path)) for path, table in zip(paths, tables, strict=True))
@@ -102,7 +103,9 @@ def _add(entries: dict[str, _Entry], entry: _Entry, first_run: int) -> None:
     previous = entries.get(entry.id)
     if previous is not None:
         rank, before = _rank(entry.state), _rank(previous.state)
-        if rank < before or (rank == before and entry.state in PRESENT):
+        if rank < before or {entry.state, previous.state} <= PRESENT:
+            if isinstance(entry, ReportJob) and isinstance(previous, ReportJob):
+                entries[entry.id] = replace(previous, test=previous.test or entry.test)
             return
     entries[entry.id] = replace(entry, run=first_run + entry.run)
 
@@ -113,8 +116,8 @@ def _rank(state: State) -> int:
         {State.ELSEWHERE},
         {State.NOT_STARTED, State.NO_PYTHON},
         {State.STOPPED},
-        FAILURES,
-        PRESENT,
+        {State.FAILED},
+        {*PRESENT, State.TEST_FAILED},
     )
     return next(number for number, states in enumerate(groups) if state in states)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,32 @@ def test_a_comparison_without_a_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     report = write_report(tmp_path / "report.json")
     assert main(["report", report, "--against", report]) == 2
     assert "no output is selected" in capsys.readouterr().err
+
+
+def test_several_outputs_of_several_reports(tmp_path: Path) -> None:
+    reports = [write_report(tmp_path / name) for name in ("a.json", "b.json")]
+    outputs = {name: tmp_path / name for name in ("html", "markdown", "junit", "trace")}
+    options = [word for name, path in outputs.items() for word in (f"--{name}", str(path))]
+    assert main(["report", *reports, *options]) == 0
+    texts = {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
+    assert texts["html"].startswith("<!DOCTYPE html>")
+    assert texts["markdown"].startswith("## Wheels of demo\n")
+    assert len(list(ET.fromstring(texts["junit"]).iter("testcase"))) == 1
+    assert json.loads(texts["trace"])["traceEvents"]
+
+
+def test_one_output_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = write_report(tmp_path / "report.json")
+    assert main(["report", report, "--markdown", "-", "--junit", "-"]) == 2
+    assert "only one output can be standard output" in capsys.readouterr().err
+
+
+def test_an_invalid_report_is_an_error_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(write_report(tmp_path / "report.json", size=-1))
+    assert main(["report", str(path), "--trace", str(tmp_path / "trace.json")]) == 2
+    error = capsys.readouterr().err
+    assert "expected a whole number, 0 or more, found -1" in error
+    assert "report.json: jobs[0].size" in error
+    assert not (tmp_path / "trace.json").exists()

@@ -148,3 +148,18 @@ def test_reports_of_different_projects(tmp_path: Path) -> None:
     other = {**example(), "project": "other"}
     with pytest.raises(ConfigError, match=r"this is a report of 'other', and .* is one of 'demo'"):
         read(tmp_path, example(), other)
+
+
+@pytest.mark.parametrize("state", ["passed", "failed"])
+def test_a_report_of_polywheel_test_adds_the_test(state: str, tmp_path: Path) -> None:
+    built, tested = example(), example()
+    built["jobs"][0]["test"] = None
+    tested["jobs"][0]["test"]["state"] = state
+    after = "up-to-date" if state == "passed" else "test-failed"
+    tested["builds"][0]["state"] = tested["jobs"][0]["state"] = after
+    job = read(tmp_path, built, tested).jobs[0]
+    assert job.state == (State.BUILT if state == "passed" else State.TEST_FAILED)
+    assert job.test is not None
+    assert job.test.state == state
+    # A later run with a wheel whose test passes replaces the failure.
+    assert read(tmp_path, built, tested, example()).jobs[0].state == State.BUILT
