@@ -40,7 +40,6 @@ def launchers_of(
     if not uses_compiler_cache():
         return {}
     from polywheel.setup.compiler_cache import (
-        BASE_DIRECTORY,
         find_compiler_caches,
         launcher_variables,
     )
@@ -60,7 +59,7 @@ def launchers_of(
         caches,
         compiler=compiler or compiler_family(environment)[0],
         environment=environment,
-        base=Path(environment.get(BASE_DIRECTORY) or scratch),
+        scratch=scratch,
         # The work folder of a build has both. Builds of one source differ in its path.
         work_folder=scratch.parent if scratch.parent == source.parent else None,
     )

@@ -225,6 +225,7 @@ FILES = by_name(
 _METHODS = {
     "env:NAME": "env:[A-Z_][A-Z0-9_]*",
     "prefix:NAME": "prefix:[A-Z_][A-Z0-9_]*",
+    "script:NAME": "script:[A-Z_][A-Z0-9_]*",
     "config-setting:KEY": r"config-setting:[\w.-]+",
     "pyproject:PATH": r"pyproject:[\w-]+(\.[\w-]+)*",
 }
@@ -306,7 +307,7 @@ _PROFILE_TYPES: dict[str, Any] = {
     "delivery": _DELIVERY,
     "delivery_by_compiler": by_known_name(dict.fromkeys(COMPILERS, _DELIVERY), "compiler"),
     "launchers": by_known_name(
-        dict.fromkeys(LAUNCHER_FIELDS, _via("env:NAME", "prefix:NAME")), "language"
+        dict.fromkeys(LAUNCHER_FIELDS, _via("env:NAME", "prefix:NAME", "script:NAME")), "language"
     ),
     "parallel": _method(None, "env:NAME", "config-setting:KEY"),
     "hooks": names(re.compile(r"[\w-]+(\.[\w-]+)*")),

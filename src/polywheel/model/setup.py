@@ -340,8 +340,9 @@ class BackendProfile:
 
     launchers: Mapping[str, str] = field(default_factory=dict)
     """How the launcher of each compiler reaches the backend, for `compiler-cache`. ``env:NAME``: the variable has
-    only the launcher. ``prefix:NAME``: the variable has the compiler, and the launcher is put before it. A compiler that
-    is missing gets none."""
+    only the launcher. ``prefix:NAME``: the variable has the compiler, and the launcher is put before it. ``script:NAME``: the
+    same with a script that starts both, for tools that take the first word for the compiler. A compiler that is
+    missing gets none."""
 
     parallel: DeliveryMethod | None = None
     """How the number of parallel compiler processes reaches the backend."""

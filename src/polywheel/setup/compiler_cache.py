@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -79,14 +80,14 @@ def launcher_variables(
     *,
     compiler: str,
     environment: Mapping[str, str],
-    base: Path,
+    scratch: Path,
     work_folder: Path | None = None,
 ) -> dict[str, str]:
     """Return the variables by which a backend launches its compilers with a compiler cache.
 
-    ``environment`` is that of the build. Its launchers win. ``compiler`` is the family. ``base`` is
-    the folder whose paths are relative for ccache, and ``work_folder`` the one that compilers run in, if it differs
-    between builds of one source.
+    ``environment`` is that of the build. Its launchers win. ``compiler`` is the family. Scripts are written into the
+    existing folder ``scratch``. ``work_folder`` is the folder of the build, if its path differs between builds of one
+    source. Raises OSError.
     """
     if profile is None:
         return {}
@@ -103,12 +104,17 @@ def launcher_variables(
         command = environment.get(name, "").strip() or _default_compiler(
             name, profile, compiler, environment.get("PATH")
         )
-        if command is not None:
+        if command is not None and kind == "script":
+            flags = []
+            if launcher == "ccache" and work_folder is not None:
+                flags = _debug_prefix_map(work_folder, compiler)
+            variables[name] = _with_script(
+                scratch, launcher, command, flags, environment.get("PATH")
+            )
+        elif command is not None:
             variables[name] = f"{launcher} {command}"
-            if launcher == "ccache" and not profile.own_optimization and work_folder is not None:
-                variables[name] += _debug_prefix_map(work_folder, compiler)
     if caches.c == "ccache" and variables:
-        variables[BASE_DIRECTORY] = str(base)
+        variables[BASE_DIRECTORY] = environment.get(BASE_DIRECTORY) or str(scratch)
     return variables
 
 
@@ -133,12 +139,35 @@ def _default_compiler(
     return next((c for c in _COMPILERS.get(name, ()) if shutil.which(c, path=search_path)), None)
 
 
-def _debug_prefix_map(work_folder: Path, family: str) -> str:
-    """The option that removes the folder of a build from debug information.
+def _with_script(
+    scratch: Path, launcher: str, command: str, flags: Sequence[str], search_path: str | None
+) -> str:
+    """Return a command of a compiler whose first word is a script that starts it with a launcher.
+
+    The script has the name of the compiler, by which tools recognize its family.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # quotes that do not match: the backend reports this
+        return f"{launcher} {command}"
+    program = shutil.which(words[0], path=search_path)
+    script = scratch / "launchers" / Path(words[0]).name
+    if sys.platform == "win32" or program is None or script.name == "env" or " " in str(script):
+        return f"{launcher} {command}"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f'#!/bin/sh\nexec {shlex.join([launcher, program, *flags])} "$@"\n')
+    script.chmod(0o700)
+    # torch puts ccache before the script. ccache recognizes another compiler by the time of its file.
+    changed = Path(program).stat().st_mtime_ns
+    os.utime(script, ns=(changed, changed))
+    return " ".join([str(script), *map(shlex.quote, words[1:])])
+
+
+def _debug_prefix_map(work_folder: Path, family: str) -> list[str]:
+    """Options that remove the folder of a build from debug information.
 
     Pythons are built with ``-g``, and setuptools compiles with their flags. ccache can't use an object of another
     folder if it has the name of that folder. All versions of GCC and Clang know this option.
     """
-    if family not in {"gnu", "clang"} or re.search(r"[\s\"'\\=]", str(work_folder)):
-        return ""
-    return f" {shlex.quote(f'-fdebug-prefix-map={work_folder}=.')}"
+    known = family in {"gnu", "clang"} and "=" not in str(work_folder)
+    return [f"-fdebug-prefix-map={work_folder}=."] if known else []

@@ -33,6 +33,7 @@ def variables(
     caches: CompilerCaches = CCACHE,
     *,
     compiler: str = "gnu",
+    scratch: Path = BASE / "scratch",
     work_folder: Path | None = BASE,
 ) -> dict[str, str]:
     return launcher_variables(
@@ -40,7 +41,7 @@ def variables(
         caches,
         compiler=compiler,
         environment=environment or {},
-        base=BASE,
+        scratch=scratch,
         work_folder=work_folder,
     )
 
@@ -94,29 +95,54 @@ def test_cmake_gets_a_launcher_for_each_language() -> None:
     languages = ("C", "CXX", "OBJC", "OBJCXX", "CUDA", "HIP")
     assert variables("scikit-build-core") == {
         **{f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in languages},
-        "CCACHE_BASEDIR": str(BASE),
+        "CCACHE_BASEDIR": str(BASE / "scratch"),
     }
 
 
 @posix
-def test_setuptools_gets_the_compiler_of_python_with_its_options() -> None:
-    expected = f"ccache {sysconfig.get_config_var('CC')} -fdebug-prefix-map={BASE}=."
-    assert variables("setuptools")["CC"] == expected
-    given = variables("setuptools", {"CC": "clang -m32"}, compiler="clang")
-    assert given["CC"] == f"ccache clang -m32 -fdebug-prefix-map={BASE}=."
+def test_setuptools_gets_a_script_with_the_name_and_the_options_of_the_compiler(
+    tmp_path: Path,
+) -> None:
+    path = programs(tmp_path, "clang", "g++")
+    environment = {"CC": "clang -m32 '-DA=b c'", "CXX": "g++", "PATH": path}
+    given = variables("setuptools", environment, compiler="clang", scratch=tmp_path)
+    script = tmp_path / "launchers" / "clang"
+    assert given["CC"] == f"{script} -m32 '-DA=b c'"
+    assert script.read_text().splitlines() == [
+        "#!/bin/sh",
+        f'exec ccache {tmp_path / "clang"} -fdebug-prefix-map={BASE}=. "$@"',
+    ]
+    assert script.stat().st_mtime_ns == (tmp_path / "clang").stat().st_mtime_ns
+    assert given["CXX"] == str(tmp_path / "launchers" / "g++")
+    again = variables("setuptools", environment, scratch=tmp_path, work_folder=None)
+    assert again["CC"] == given["CC"]
+    assert "prefix-map" not in script.read_text()
 
 
-def test_a_folder_that_needs_quotes_is_not_mapped() -> None:
-    given = variables("setuptools", {"CC": "gcc"}, work_folder=Path("/work/a job"))
-    assert given["CC"] == "ccache gcc"
-    assert variables("setuptools", {"CC": "gcc"}, work_folder=None)["CC"] == "ccache gcc"
+@posix
+def test_without_a_variable_it_is_the_compiler_of_python(tmp_path: Path) -> None:
+    command = str(sysconfig.get_config_var("CC")).split()
+    path = programs(tmp_path, command[0])
+    given = variables("setuptools", {"PATH": path}, scratch=tmp_path)
+    assert given["CC"].split() == [str(tmp_path / "launchers" / command[0]), *command[1:]]
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "env A=b gcc", "'gcc"])
+def test_a_command_that_no_script_can_start_gets_a_prefix(compiler: str, tmp_path: Path) -> None:
+    assert variables("setuptools", {"CC": compiler}, scratch=tmp_path)["CC"] == f"ccache {compiler}"
+    folder = tmp_path / "a folder"
+    assert variables("setuptools", {"CC": "gcc"}, scratch=folder)["CC"] == "ccache gcc"
 
 
 @posix
 def test_meson_gets_the_compiler_that_it_would_find(tmp_path: Path) -> None:
     path = programs(tmp_path, "gcc", "clang", "c++", "g++")
     given = variables("meson-python", {"PATH": path})
-    assert given == {"CC": "ccache gcc", "CXX": "ccache c++", "CCACHE_BASEDIR": str(BASE)}
+    assert given == {
+        "CC": "ccache gcc",
+        "CXX": "ccache c++",
+        "CCACHE_BASEDIR": str(BASE / "scratch"),
+    }
 
 
 @posix
@@ -134,11 +160,11 @@ def test_msvc_without_a_variable_gets_no_launcher_from_a_prefix() -> None:
 
 
 @pytest.mark.parametrize("own", ["sccache", "/usr/bin/distcc", "ccache"])
-def test_the_launcher_of_the_user_stays(own: str) -> None:
+def test_the_launcher_of_the_user_stays(own: str, tmp_path: Path) -> None:
     cmake = {"CMAKE_CXX_COMPILER_LAUNCHER": own}
     assert "CMAKE_CXX_COMPILER_LAUNCHER" not in variables("scikit-build-core", cmake)
     assert "CMAKE_C_COMPILER_LAUNCHER" in variables("scikit-build-core", cmake)
-    compiler = {"CXX": f"{own} g++", "CC": "gcc"}
+    compiler = {"CXX": f"{own} g++", "CC": "gcc", "PATH": str(tmp_path)}
     assert "CMAKE_CXX_COMPILER_LAUNCHER" not in variables("scikit-build-core", compiler)
     assert "CXX" not in variables("setuptools", compiler)
     assert variables("setuptools", compiler)["CC"].startswith("ccache gcc")
@@ -146,12 +172,13 @@ def test_the_launcher_of_the_user_stays(own: str) -> None:
 
 
 def test_sccache_needs_no_variables_of_ccache() -> None:
-    given = variables("setuptools", {"CC": "gcc", "CXX": "g++"}, CompilerCaches(c="sccache"))
+    own = {"CC": "gcc", "CXX": "g++", "PATH": "/nowhere"}
+    given = variables("setuptools", own, CompilerCaches(c="sccache"))
     assert given == {"CC": "sccache gcc", "CXX": "sccache g++"}
 
 
 def test_backends_without_a_compile_step_get_nothing() -> None:
     assert variables("flit-core") == {}
     assert variables("uv-build") == {}
-    nothing = launcher_variables(None, CCACHE, compiler="gnu", environment={}, base=BASE)
+    nothing = launcher_variables(None, CCACHE, compiler="gnu", environment={}, scratch=BASE)
     assert nothing == {}
