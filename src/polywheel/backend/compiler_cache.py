@@ -79,7 +79,7 @@ def stable_folder(call: HookCall) -> Iterator[Path]:
     from polywheel.system.cache import cache_directory
     from polywheel.system.files import portable_folder_name
     from polywheel.system.locks import lock_first_free
-    from polywheel.system.temporary import remove_tree
+    from polywheel.system.temporary import remove_tree, remove_unused, using
 
     source = os.fsencode(os.path.realpath(call.project.source))
     label = call.variant.label if call.variant is not None else ""
@@ -88,6 +88,10 @@ def stable_folder(call: HookCall) -> Iterator[Path]:
     parent = cache_directory() / "hooks" / name
     with ExitStack() as opened:
         with os_error_as(BuildError, "the folder of the build can't be used", at=parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            opened.enter_context(using(parent))
+            os.utime(parent)
+            remove_unused(parent.parent)  # frontends build each time in a new folder
             locks = (parent / str(number) / "lock" for number in count(1))
             lock, _ = opened.enter_context(lock_first_free(locks))
             folder = lock.with_name("scratch")

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from polywheel.errors import BuildError, WheelError
 from polywheel.matrix.expansion import equal_when_built
 from polywheel.matrix.platforms import this_target
 from polywheel.model.plan import Build, Plan
+from polywheel.run.cache_content import remove_leftovers
 from polywheel.run.compiler_cache import choose_compiler_cache, needs_compiler_cache
 from polywheel.run.context import PreparedRun, RunContext
 from polywheel.run.executors.create import create_executor, plan_for_executor
@@ -230,11 +231,7 @@ def _remove_abandoned(out: Path, work_folder: Path) -> None:
     """Remove the files of killed runs from the output directory and the cache."""
     remove_abandoned(out)
     remove_abandoned_work(work_folder)
-    with suppress(OSError):
-        for path in cache_directory().iterdir():
-            remove_abandoned(path)
-            for users in path.glob("*.users"):  # of a snapshot, or of an environment
-                remove_abandoned(users)
+    remove_leftovers()
 
 
 def _work_folder(source: Path) -> Path:

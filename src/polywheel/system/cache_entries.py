@@ -19,7 +19,13 @@ from typing import BinaryIO
 from polywheel.system.cache import cache_directory
 from polywheel.system.files import replace
 from polywheel.system.locks import try_lock
-from polywheel.system.temporary import is_used, move_unused, remove_abandoned, temporary_folder
+from polywheel.system.temporary import (
+    is_temporary_name,
+    is_used,
+    move_unused,
+    remove_abandoned,
+    temporary_folder,
+)
 
 _USES = "uses.lock"
 _RUNS = "runs"
@@ -100,7 +106,7 @@ def oldest_run() -> int | None:
     remove_abandoned(runs)
     times = []
     with suppress(OSError), os.scandir(runs) as marks:
-        for mark in marks:
+        for mark in filter(is_temporary_name, marks):
             with suppress(FileNotFoundError):
                 times.append(mark.stat(follow_symlinks=False).st_mtime_ns)
     return min(times, default=None)

@@ -130,13 +130,18 @@ def remove_abandoned(parent: Path) -> None:
     """
     folders: list[Path] = []
     with suppress(OSError), os.scandir(parent) as entries:
-        folders = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+        folders = [Path(entry.path) for entry in entries if is_temporary_name(entry)]
     for folder in folders:
         with suppress(OSError):
             status = folder.lstat()
             ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
             if ours and stat.S_ISDIR(status.st_mode):
                 _remove_if_abandoned(folder)
+
+
+def is_temporary_name(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder has the name of a temporary folder."""
+    return _NAME.fullmatch(entry.name) is not None
 
 
 @cache

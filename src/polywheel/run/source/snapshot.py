@@ -24,6 +24,7 @@ from polywheel.run.source import git, mercurial
 from polywheel.run.source.git import Repository
 from polywheel.run.source.unpack import unpack_sdist
 from polywheel.system.cache import cache_directory
+from polywheel.system.cache_entries import record_use
 from polywheel.system.cache_manifest import is_intact, record_files, write_json
 from polywheel.system.files import MAX_DEPTH, TOO_DEEP, sha256_of
 from polywheel.system.files import replace as rename
@@ -112,7 +113,7 @@ class Source:
                     record_files(new)
                     if not is_usable():  # no other run has created it meanwhile
                         _replace_folder(kept, new)
-            os.utime(kept)  # marks it as used
+            record_use(kept)
         except OSError as error:
             if not is_intact(kept):  # another run may have created it meanwhile
                 raise BuildError(
@@ -234,7 +235,7 @@ def cached_source(kept: Path) -> Source | None:
         root = kept / PurePosixPath(note["folder"]).name
         if note["shape"] != _SHAPE or not root.is_dir() or not is_intact(kept):
             return None
-        os.utime(kept)  # marks it as used
+        record_use(kept)
         return Source(
             root=root,
             files=tuple(map(str, note["files"])),
