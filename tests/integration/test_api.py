@@ -137,10 +137,13 @@ def test_another_file_with_tables_and_a_report(
     monkeypatch.setenv("POLYWHEEL_CONFIG", str(other))
     plan = polywheel.expand(project)
     assert [job.label for job in plan.jobs] == ["intel", "openblas"]
-    options = polywheel.RunOptions(out=tmp_path / "out", report=tmp_path / "report.json")
+    options = polywheel.RunOptions(
+        out=tmp_path / "out", report=tmp_path / "report.json", html=tmp_path / "page.html"
+    )
     report = polywheel.build(project, plan=plan.select("intel"), options=options)
     assert report.exit_code == 0
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == report.document()
+    assert report.outcomes[0].build in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_variables_for_cibuildwheel(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from polywheel.report.model import RunReport
 from polywheel.report.page import render_page, write_page
+from polywheel.report.read import merge
 from support.reports import make_report, with_texts
 
 if TYPE_CHECKING:
@@ -291,6 +292,22 @@ def test_texts_of_strangers(show: Any, tmp_path: Path, text: str) -> None:
         page.keyboard.press("Escape")
     assert page.title().startswith("Wheels of ")
     assert page.locator("img, iframe, script:not([type])").count() == 1
+
+
+def test_slots_of_two_machines(show: Any) -> None:
+    report = make_report(40)
+    parts = [
+        replace(report, builds=report.builds[some], jobs=report.jobs[some])
+        for some in (slice(20), slice(20, 40))
+    ]
+    opened = show(merge(parts))
+    opened.page.evaluate("document.getElementById('timeline').scrollIntoView()")
+    opened.page.wait_for_timeout(200)
+    slots = opened.texts("#timeline tbody th")
+    assert slots == sorted(slots, key=lambda text: [*map(int, text.split("."))])
+    assert {text.partition(".")[0] for text in slots} == {"1", "2"}
+    assert opened.page.locator("#timeline rect").count() == 40
+    assert "40 builds on" in opened.page.locator("#time-summary").inner_text()
 
 
 def test_less_motion_and_forced_colours(show: Any) -> None:
