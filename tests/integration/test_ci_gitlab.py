@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,11 @@ def test_the_scripts_end_with_wheels_and_an_index(
     assert all(read_wheel(one).stamped for one in wheels)
     assert len([*dist.glob("*-variants.json"), *dist.glob("*.tar.gz")]) == 2
     assert "2 wheels" in (checkout / "summary.md").read_text(encoding="utf-8")
+    artifacts = pipeline["polywheel-collect"]["artifacts"]
+    tests = ET.parse(checkout / artifacts["reports"]["junit"]).getroot().iter("testcase")
+    assert [one.attrib["name"].rpartition("-")[2] for one in tests] == ["mkl", "openblas"]
+    assert "report.html" in artifacts["paths"]
+    assert (checkout / "report.html").is_file()
     assert not [*tmp_path.rglob("broken")]
 
 
