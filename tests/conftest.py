@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each test starts processes that would compile all they import again: a third of the time of all.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Meson uses ccache if it is there, and tests would not compile.
+os.environ["CCACHE_DISABLE"] = "1"
+os.environ.pop("POLYWHEEL_COMPILER_CACHE", None)
 
 # How long an example takes says more about the other work on a machine than about polywheel.
 settings.register_profile("polywheel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,9 +56,6 @@ def _environment() -> None:
     os.environ["UV_CACHE_DIR"] = str(ROOT / ".cache" / "uv")
     for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH", "DIST_EXTRA_CONFIG"):
         os.environ.pop(name, None)
-    # Meson uses ccache if it is there, and tests would not compile.
-    os.environ["CCACHE_DISABLE"] = "1"
-    os.environ.pop("POLYWHEEL_COMPILER_CACHE", None)
     for name in ("MAKEFLAGS", "MFLAGS"):  # from `make test PYTEST_ARGS=…`
         os.environ.pop(name, None)
     # Whoever starts the tests in the background, or under nohup, hands on signals that are ignored.

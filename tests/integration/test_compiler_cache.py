@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def ccache_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CCACHE_DISABLE", raising=False)
+    monkeypatch.delenv("CCACHE_DISABLE")
 
 
 MATRIX = """
