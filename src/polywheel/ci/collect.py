@@ -23,6 +23,7 @@ from polywheel.model.plan import NON_VARIANT, Plan
 from polywheel.model.variant import Variant, VariantProperty
 from polywheel.model.wheelname import WheelName
 from polywheel.report.markdown import escape_markdown
+from polywheel.report.read import rank
 from polywheel.run.journal import FAILED_WHEELS
 from polywheel.run.outcome import PRESENT, State
 from polywheel.run.report import SHAPE
@@ -229,7 +230,7 @@ def _find_named(folder: Path) -> Iterator[Path]:
 def merge_reports(tables: Iterable[Table]) -> MergedReport:
     """Merge reports. Malformed entries are skipped, and noted in the problems of their table.
 
-    If several reports list a job, the report that built it is used.
+    If several reports list a job, the report that built it is used, else the one that knows most about it.
     """
     builds: dict[str, Mapping[str, Any]] = {}
     jobs: dict[str, Mapping[str, Any]] = {}
@@ -248,7 +249,7 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
                 if entries is jobs and entry["state"] in PRESENT:
                     claims.append(entry)
                 previous = entries.get(entry["id"])
-                if previous is None or previous["state"] not in PRESENT:
+                if previous is None or _replaces(entry, previous):
                     entries[entry["id"]] = entry
     return MergedReport(
         project=project,
@@ -263,6 +264,12 @@ def merge_reports(tables: Iterable[Table]) -> MergedReport:
             )
         ),
     )
+
+
+def _replaces(entry: Mapping[str, Any], previous: Mapping[str, Any]) -> bool:
+    """Whether an entry replaces one of an earlier report: what failed there may be for elsewhere here."""
+    is_missing = previous["state"] not in PRESENT
+    return is_missing and rank(State(entry["state"])) >= rank(State(previous["state"]))
 
 
 def unreported_jobs(reports: MergedReport, plan: Path) -> tuple[str, ...]:

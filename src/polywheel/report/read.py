@@ -101,16 +101,16 @@ def merge(reports: Iterable[RunReport]) -> RunReport:
 def _add(entries: dict[str, _Entry], entry: _Entry, first_run: int) -> None:
     """Add an entry unless a better one with its id is there. ``first_run`` is the number of earlier runs."""
     previous = entries.get(entry.id)
-    if previous is not None:
-        rank, before = _rank(entry.state), _rank(previous.state)
-        if rank < before or {entry.state, previous.state} <= PRESENT:
-            if isinstance(entry, ReportJob) and isinstance(previous, ReportJob):
-                entries[entry.id] = replace(previous, test=previous.test or entry.test)
-            return
+    if previous is not None and (
+        rank(entry.state) < rank(previous.state) or {entry.state, previous.state} <= PRESENT
+    ):
+        if isinstance(entry, ReportJob) and isinstance(previous, ReportJob):
+            entries[entry.id] = replace(previous, test=previous.test or entry.test)
+        return
     entries[entry.id] = replace(entry, run=first_run + entry.run)
 
 
-def _rank(state: State) -> int:
+def rank(state: State) -> int:
     """Return how much is known about a build in a state."""
     groups: tuple[Iterable[State], ...] = (
         {State.ELSEWHERE},

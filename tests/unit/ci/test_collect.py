@@ -166,6 +166,19 @@ def test_a_failure_comes_first_and_is_the_exit_code(
     assert (tmp_path / "dist" / WHEEL.format("a")).exists()
 
 
+@pytest.mark.parametrize("order", ["12", "21"])
+def test_a_failure_is_not_replaced_by_the_report_of_another_machine(
+    order: str, tmp_path: Path
+) -> None:
+    failed = {"error": "gcc failed"}
+    handed(tmp_path / "all" / order[0], "a", state="failed", build=failed)
+    handed(tmp_path / "all" / order[1], "a", state="elsewhere")
+    assert collect(tmp_path) == 1
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [(one["state"], one["error"]) for one in report["builds"]] == [("failed", "gcc failed")]
+    assert [one["state"] for one in report["jobs"]] == ["failed"]
+
+
 @pytest.mark.parametrize("result", ["failure", "cancelled", "skipped"])
 def test_a_job_that_left_no_report_is_told_by_the_ci(
     tmp_path: Path, result: str, capsys: pytest.CaptureFixture[str]
