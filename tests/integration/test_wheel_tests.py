@@ -386,6 +386,11 @@ builds = "off"
     (failed,) = (build for build in run.report["builds"] if build["error"])
     assert failed["error"].startswith("the audit of polywheel_example_meson-1.0.0-")
     assert "axpy_into: AVX" in failed["error"]
+    audits = {job["label"]: job["audit"] for job in run.report["jobs"]}
+    assert {one["symbol"] for one in audits["x86_64_v1"] if one["severity"] == "error"} == {
+        "axpy_into"
+    }
+    assert "error" not in {one["severity"] for one in audits["x86_64_v3"]}
     (wheel,) = (builds.out / "failed").iterdir()
     assert wheel.stem.endswith("-x86_64_v1")
     assert f"failed: {failed['id']}: the audit of {wheel.name} found " in run.out
@@ -399,6 +404,7 @@ builds = "off"
     # Wheels that are up to date are compared, too.
     run = builds("--select=x86_64_v3 x86_64_v4")
     assert run.states == {"x86_64_v3": "up-to-date", "x86_64_v4": "up-to-date"}
+    assert {job["audit"] for job in run.report["jobs"]} == {None}
     assert "the same content has several labels: 'x86_64_v3', 'x86_64_v4'" in run.out
     path.write_text(text.replace('builds = "off"', 'builds = "warn"'), encoding="utf-8")
     run = builds("--select", "x86_64_v1")
