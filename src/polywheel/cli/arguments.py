@@ -26,7 +26,10 @@ _UNKNOWN = re.compile(r"argument (.*?): invalid choice: '(.*)' \(choose from (.*
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parses the arguments of one command."""
+    """Parses the arguments of one command. Options can't be abbreviated: a typo would be another option."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of argparse
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError. ``message`` is the error message of argparse."""

@@ -23,6 +23,7 @@ from polywheel.cli.wheels import add_wheels, wheel_paths
 from polywheel.config.project import PYPROJECT, AuditSettings, read_project
 from polywheel.errors import WheelError, show_error
 from polywheel.model.variant import VariantProperty
+from polywheel.setup.presets import check_baseline
 from polywheel.system.terminal import count_others, format_size, print_lines, quantity
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     baseline = settings.baseline
     if options.baseline:
         baseline = tuple(VariantProperty.parse(text, at="--baseline") for text in options.baseline)
+    check_baseline(
+        baseline, at="--baseline" if options.baseline else "tool.polywheel.audit.baseline"
+    )
     audit_options = AuditOptions(allow=allow, baseline=baseline, processes=options.processes)
     code = 0
     audited: dict[Path, AuditedWheel] = {}

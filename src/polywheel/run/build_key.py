@@ -118,6 +118,9 @@ class KeyMaker:
     reads_variant: bool
     """Whether a build may read its label and its properties."""
 
+    compiler_cache: str = ""
+    """``ccache`` if builds use it: it changes paths in debug information. Empty for other or no compiler caches."""
+
     knows_source: bool = True
     """False for a dry run, if the sdist of the source has not been made yet."""
 
@@ -240,6 +243,7 @@ class KeyMaker:
                     "before-all": _text(settings.before_all),
                     "before-build": _text(settings.before_build),
                     "repair-command": _text(settings.repair_command),
+                    "compiler-cache": self.compiler_cache,
                 }
             ),
             "variables": part_of_secrets(variables),

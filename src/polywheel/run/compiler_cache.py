@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polywheel.backend.compiler_cache import VARIABLE
 from polywheel.config.project import Project
+from polywheel.errors import ConfigError
 from polywheel.model.plan import Build
 from polywheel.run.outcome import CacheUse
 from polywheel.setup.compiler_cache import BASE_DIRECTORY, check_setting, find_compiler_caches
@@ -67,6 +68,18 @@ def choose_compiler_cache(project: Project, option: str | None, *, here: bool) -
     if here:
         find_compiler_caches(setting, at=at, search_path=os.environ.get("PATH"))
     return setting
+
+
+def cache_that_changes_paths(setting: str) -> str:
+    """Return ``ccache`` if builds with this setting use it, else nothing.
+
+    With it, paths are relative in debug information and in ``__FILE__``, so wheels may differ.
+    """
+    try:
+        caches = find_compiler_caches(setting, at="", search_path=os.environ.get("PATH"))
+    except ConfigError:  # a before-all command may install it
+        return setting if setting == "ccache" else ""
+    return caches.c if caches.c == "ccache" else ""
 
 
 def compiler_cache_variables(

@@ -27,6 +27,7 @@ from polywheel.run.journal import Journal, open_journal, read_journal
 from polywheel.run.options import RunObserver, RunOptions, refuse_source_in_output
 from polywheel.run.outcome import (
     Outcome,
+    State,
     group_by_setup,
     report_equal_setups,
     setups_of,
@@ -36,7 +37,7 @@ from polywheel.run.own_package import own_package_folder
 from polywheel.run.report import Report, RunStart, check_report_path
 from polywheel.run.scheduler import Limits, Task, run_builds
 from polywheel.run.source.snapshot import Source, read_opened_source
-from polywheel.run.stale_wheels import StaleWheel, find_stale, prune
+from polywheel.run.stale_wheels import StaleWheel, find_outdated, find_stale, prune
 from polywheel.run.wheel_audit import find_same_content
 from polywheel.run.wheel_store import WheelStore
 from polywheel.run.work_folder import remove_abandoned_work
@@ -189,7 +190,15 @@ def _stale_wheels(run: RunContext, report: Report) -> tuple[StaleWheel, ...]:
     stale = find_stale(run.options.out, run.journal, full_plan, files)
     if run.options.prune and report.exit_code == 0:
         stale = prune(run.options.out, stale)
-    return stale
+    jobs_of = {build.id: build.jobs for build in run.builds}
+    done = {wheel.job for outcome in report.outcomes for wheel in outcome.wheels}
+    failed = [
+        job
+        for outcome in report.in_state(State.FAILED, State.TEST_FAILED, State.STOPPED)
+        for job in jobs_of[outcome.build]
+        if job not in done
+    ]
+    return (*stale, *find_outdated(run.journal, failed))
 
 
 def _task_of(run: RunContext, build: Build) -> Task:

@@ -63,7 +63,9 @@ def _source_reasons(entry: Entry, key: Key) -> Iterator[str]:
         yield from _differences("source", _read(before), key.origin.values)
         return
     if NOT_KNOWN in key.parts["source"].values:
-        yield "source: its sdist has to be made again"
+        epoch = key.parts.get("epoch")
+        if epoch is None or epoch.digest == entry.parts.get("epoch"):
+            yield "source: its sdist has to be made again"
         return
     source = entry.parts.get("source")
     yield from _differences("source", _read(source) if source else None, key.parts["source"].values)

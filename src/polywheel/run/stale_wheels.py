@@ -7,7 +7,7 @@ plan on another machine is never stale.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,17 @@ class StaleWheel:
     """Whether a run made it in this directory, and it has not changed since."""
 
     removed: bool = False
+
+
+def find_outdated(journal: Journal, failed: Iterable[str]) -> tuple[StaleWheel, ...]:
+    """Return the wheels of earlier runs whose jobs have failed or were stopped in this run."""
+    outdated = []
+    for job in failed:
+        entry = journal.entry(job)
+        if entry is not None and journal.finished(job, entry.key) is not None:
+            why = f"{job} made no new wheel in this run: this one is from an earlier run"
+            outdated.append(StaleWheel(file=entry.file, why=why, own=True))
+    return tuple(outdated)
 
 
 def find_stale(

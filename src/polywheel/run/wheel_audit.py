@@ -16,6 +16,7 @@ from polywheel.model.plan import Plan
 from polywheel.model.wheelname import WheelName
 from polywheel.run.outcome import WARNING, AuditFindings, Outcome
 from polywheel.run.worker.protocol import Message
+from polywheel.setup.presets import check_baseline
 from polywheel.system.terminal import one_line, quantity
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def create_auditor(settings: AuditSettings, stop: Event) -> WheelAuditor | None:
     """
     if settings.builds == "off":
         return None
+    check_baseline(settings.baseline, at="tool.polywheel.audit.baseline")
     x86 = ["iced_x86"] if platform.machine().lower() in {"x86_64", "amd64"} else []
     for package in ("lief", "abi3audit", *x86):
         if find_spec(package) is None:

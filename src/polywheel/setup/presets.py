@@ -106,3 +106,10 @@ def check_against_preset(properties: Iterable[VariantProperty], preset: Preset, 
                 at=at,
             )
     problems.raise_all()
+
+
+def check_baseline(properties: Iterable[VariantProperty], *, at: str) -> None:
+    """Raise ConfigError for properties of a baseline that their preset does not know. Without a preset, all are allowed."""
+    for prop in properties:
+        if prop.namespace in preset_names():
+            check_against_preset([prop], load_preset(prop.namespace, at=at), at=at)

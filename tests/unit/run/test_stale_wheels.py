@@ -9,7 +9,7 @@ from pathlib import Path
 from polywheel.model.matrix import Target
 from polywheel.model.plan import Job, Plan
 from polywheel.run.journal import Entry, open_journal
-from polywheel.run.stale_wheels import FullPlan, StaleWheel, find_stale, prune
+from polywheel.run.stale_wheels import FullPlan, StaleWheel, find_outdated, find_stale, prune
 from polywheel.system.files import sha256_of
 from support.plans import job, plan_of
 
@@ -124,3 +124,15 @@ def test_prune(tmp_path: Path) -> None:
     assert [one.removed for one in found] == [True, False, False]
     assert found[2].why.startswith("gone; it can't be removed: ")
     assert [path.name for path in tmp_path.iterdir()] == ["b.whl"]
+
+
+def test_wheels_of_jobs_that_made_no_new_one(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for maker, file in ((V3, name("v3")), (OLD, name("old"))):
+            (tmp_path / file).write_text(file, encoding="utf-8")
+            digest = sha256_of(tmp_path / file)
+            journal.add(Entry(job=maker.id, key="k", file=file, sha256=digest, seconds=1.0))
+        (tmp_path / name("old")).write_text("changed since", encoding="utf-8")
+        found = find_outdated(journal, [V3.id, OLD.id, PLAIN.id])
+    assert [(one.file, one.own) for one in found] == [(name("v3"), True)]
+    assert "from an earlier run" in found[0].why

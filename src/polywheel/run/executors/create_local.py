@@ -15,6 +15,7 @@ from polywheel.run.build_requirements import (
     BuildRequirements,
     known_plugin_requirements,
 )
+from polywheel.run.compiler_cache import cache_that_changes_paths
 from polywheel.run.context import RunContext
 from polywheel.run.executors.local import LocalExecutor
 from polywheel.run.fingerprint import ToolVersions
@@ -80,6 +81,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         source=source,
         origin=run.source,
         knows_source=knows_source,
+        compiler_cache=cache_that_changes_paths(run.compiler_cache),
         tools=ToolVersions(project, run.worker_context, run.tools),
         reads_variant=builds_read_variant(project, source.root) is not None,
     )

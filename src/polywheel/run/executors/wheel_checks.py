@@ -180,6 +180,7 @@ class WheelChecks:
                     entry.seconds,
                     setup=entry.setup,
                     wheels=wheels,
+                    state=State.STAMPED,
                     contained=entry.contained,
                 )
         return others

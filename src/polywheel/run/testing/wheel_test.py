@@ -97,13 +97,13 @@ class _Run:
         for command, failure in (
             (
                 installer.create_command(self._environment, test.interpreter.executable),
-                "the environment of the test can't be created",
+                "the creation of the environment of the test",
             ),
             (
                 installer.install_command(
                     self._environment, [f"{name} @ {self._wheel.as_uri()}", *test.requirements]
                 ),
-                "the wheel can't be installed for its test",
+                "the installation of the wheel for its test",
             ),
         ):
             folder = working_directory(self._environment)

@@ -269,8 +269,12 @@ class Publisher:
             return
         origin = self.journal.origin(final.name, existing)
         if origin is None:
+            made = self.journal.entry(job.id)
+            was_changed = made is not None and made.file == final.name
             raise WheelError(
-                f"{final.name} already exists, and no run of this matrix built it",
+                f"{final.name} has changed since a run of this matrix built it"
+                if was_changed
+                else f"{final.name} already exists, and no run of this matrix built it",
                 at=str(self.out),
                 hint="move it away, or overwrite it with --force",
             )
