@@ -10,6 +10,7 @@ from polywheel.backend.compiler_cache import VARIABLE
 from polywheel.config.project import Project
 from polywheel.errors import ConfigError
 from polywheel.model.plan import Build
+from polywheel.model.setup import BackendProfile
 from polywheel.run.outcome import CacheUse
 from polywheel.setup.compiler_cache import BASE_DIRECTORY, check_setting, find_compiler_caches
 from polywheel.system.cache import cache_directory
@@ -70,11 +71,14 @@ def choose_compiler_cache(project: Project, option: str | None, *, here: bool) -
     return setting
 
 
-def cache_that_changes_paths(setting: str) -> str:
-    """Return ``ccache`` if builds with this setting use it, else nothing.
+def cache_that_changes_paths(setting: str, profile: BackendProfile | None) -> str:
+    """Return ``ccache`` if builds with this setting use it, and its script changes paths in debug information.
 
-    With it, paths are relative in debug information and in ``__FILE__``, so wheels may differ.
+    Otherwise the wheels are those of a build without a compiler cache, and nothing is returned.
     """
+    launchers = profile.launchers.values() if profile is not None else ()
+    if not any(method.startswith("script:") for method in launchers):
+        return ""
     try:
         caches = find_compiler_caches(setting, at="", search_path=os.environ.get("PATH"))
     except ConfigError:  # a before-all command may install it
