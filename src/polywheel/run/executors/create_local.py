@@ -81,9 +81,7 @@ def create_local_executor(run: RunContext) -> tuple[LocalExecutor, Mapping[str, 
         source=source,
         origin=run.source,
         knows_source=knows_source,
-        compiler_cache=cache_that_changes_paths(
-            run.compiler_cache, run.prepared.choice.profile
-        ),
+        compiler_cache=cache_that_changes_paths(run.compiler_cache, run.prepared.choice.profile),
         tools=ToolVersions(project, run.worker_context, run.tools),
         reads_variant=builds_read_variant(project, source.root) is not None,
     )
