@@ -132,15 +132,11 @@ class LocalExecutor:
         )
 
         def build_wheels(wheels: list[Wheel]) -> float:
-            with self.run.slots.take_slot(stop):
-                missing = self._stamp_known(build, existing, wheels, checks)
+            missing = self._stamp_known(build, existing, wheels, checks)
             if not missing and not existing.untested:
                 return 0.0
             self.before_all.run(build.settings, self.run.time_limit(build))
-            with (
-                self.run.copy_of_source(build, self.source) as work,
-                self.run.slots.take_slot(stop),
-            ):
+            with self.run.copy_of_source(build, self.source) as work:
                 work.scratch.mkdir()
                 context = StepContext(
                     worker_context=self.run.worker_context,
@@ -163,8 +159,12 @@ class LocalExecutor:
                 finally:
                     cache_uses.append(read_cache_use(self.run.compiler_cache, work.folder))
 
+        def build_in_slot(wheels: list[Wheel]) -> float:
+            with self.run.slots.take_slot(stop):
+                return build_wheels(wheels)
+
         with opened:
-            outcome = capture_outcome(build.id, existing, log, stop, build_wheels)
+            outcome = capture_outcome(build.id, existing, log, stop, build_in_slot)
         messages.extend(checks.messages)
         current = {wheel.job for wheel in outcome.wheels if wheel.state == State.UP_TO_DATE}
         return replace(
