@@ -224,6 +224,9 @@ def test_groups_and_extras(tmp_path: Path) -> None:
     err = builds(code=2).err
     assert "[dependency-groups] has no group 'tests'" in err
     assert "did you mean 'test'?" in err
+    text = path.read_text("utf-8").replace("test-groups = ['tests']", "test-extras = ['nope']")
+    path.write_text(text, encoding="utf-8")
+    assert "the wheel has no extra 'nope' (test-extras); it has: none" in builds(code=1).err
 
 
 @pytest.mark.usefixtures("x86_64_gcc")

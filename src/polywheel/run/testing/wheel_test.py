@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from polywheel.environments.installers import find_installer, python_of, working_directory
 from polywheel.environments.virtual_environments import Environment, Interpreter, site_folders
 from polywheel.errors import BuildError
+from polywheel.formats.metadata import parse_metadata
 from polywheel.model.matrix import BuildSettings
 from polywheel.model.plan import Job
 from polywheel.model.setup import CpuModel, with_source_path
@@ -23,9 +26,12 @@ from polywheel.model.wheelname import WheelName
 from polywheel.run.build_commands import SHELL
 from polywheel.run.testing.emulation import EMULATOR, EmulatedPython, emulate_python
 from polywheel.run.worker.requests import WorkerContext, installer_variables, variables_of_build
+from polywheel.system.files import open_regular
 from polywheel.system.logs import remove_logs
 from polywheel.system.processes import run_child
 from polywheel.system.temporary import temporary_folder
+from polywheel.wheel.archive.reader import open_archive
+from polywheel.wheel.dist_info import find_dist_info
 
 _SIGNALS = 128
 """A shell adds this to the number of the signal that killed a command."""
@@ -90,6 +96,7 @@ class _Run:
     def install(self) -> None:
         """Create the environment, with the wheel and the requirements of the test."""
         test = self._test
+        _check_extras(self._wheel, test.settings.test_extras or ())
         extras = ",".join(test.settings.test_extras or ())
         name = f"{self._distribution}[{extras}]" if extras else self._distribution
         settings = installer_variables(test.context, self._settings(), project=test.source)
@@ -203,3 +210,17 @@ def _copy_source(source: Path, name: str, folder: Path) -> None:
         shutil.copymode(origin, target)
     else:
         raise BuildError(f"test-sources: {name!r} is neither a file nor a folder")
+
+
+def _check_extras(wheel: Path, extras: Sequence[str]) -> None:
+    """Raise BuildError if a wheel lacks an extra. Installers only warn of it."""
+    if not extras:
+        return
+    with open_regular(wheel) as file:
+        info = find_dist_info(open_archive(file, wheel))
+    headers = parse_metadata(info.metadata, at=f"{wheel.name}: METADATA")
+    known = [str(name) for name in headers.get_all("Provides-Extra", [])]
+    for extra in extras:
+        if canonicalize_name(extra) not in map(canonicalize_name, known):
+            listed = ", ".join(known) or "none"
+            raise BuildError(f"the wheel has no extra {extra!r} (test-extras); it has: {listed}")
