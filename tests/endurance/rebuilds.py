@@ -250,8 +250,12 @@ def write(state: State, source: Path) -> None:
             (source / name).write_text(content, encoding="utf-8")
 
 
+class _RefusedError(Exception):
+    """A project is refused before anything is built: with ``strict``, variants with equal setups are."""
+
+
 def build(state: State, source: Path, out: Path, *options: str) -> str:
-    """Run ``polywheel build`` in this process; what it printed."""
+    """Run ``polywheel build`` in this process; what it printed. Raises _RefusedError."""
     os.environ["OF_USER"] = state.user
     os.environ["SOURCE_DATE_EPOCH"] = str(state.epoch)
     printed = io.StringIO()
@@ -259,6 +263,8 @@ def build(state: State, source: Path, out: Path, *options: str) -> str:
         code = polywheel(
             ["build", str(source), "-o", str(out), "-j", "2", "--force", "--prune", *options]
         )
+    if code == 2 and state.strict and "ask the same of the build" in printed.getvalue():
+        raise _RefusedError
     if code != 0:
         raise AssertionError(f"polywheel build ended with {code}:\n{printed.getvalue()}")
     return printed.getvalue()
@@ -285,14 +291,19 @@ def sequence(folder: Path, figures: campaign.Figures, number: int) -> None:
         states.append(state)
         if chance.random() < 0.3:  # others are built together
             write(state, source)
-            build(state, source, chance.choice(outs))
+            with contextlib.suppress(_RefusedError):
+                build(state, source, chance.choice(outs))
     if chance.random() < 0.1:
         names.append("a damaged wheel in the store")
         for path in (Path(os.environ["POLYWHEEL_CACHE_DIR"]) / "wheels").glob("*/*/*.whl"):
             path.write_bytes(path.read_bytes()[:-10])
     write(state, source)
     out = chance.choice(outs)
-    printed = build(state, source, out)
+    try:
+        printed = build(state, source, out)
+    except _RefusedError:
+        figures.counts["refused"] += 1
+        return
     reference = folder / "reference"
     shutil.rmtree(reference, ignore_errors=True)
     cache = os.environ["POLYWHEEL_CACHE_DIR"]
