@@ -31,6 +31,8 @@ def library() -> Path:
 
 def processor_seconds() -> float:
     """Of the processes that have ended."""
+    if sys.platform == "win32":
+        sys.exit("it has no getrusage")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

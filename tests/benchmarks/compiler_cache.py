@@ -118,6 +118,8 @@ class Stopwatch:
         self.began = self.now()
 
     def now(self) -> tuple[float, float]:
+        if sys.platform == "win32":
+            sys.exit("it has no getrusage")
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return time.perf_counter(), used.ru_utime + used.ru_stime
 

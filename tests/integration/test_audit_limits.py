@@ -135,6 +135,8 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
 @pytest.mark.audit
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux")
 def test_a_file_of_1_gb(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("it has no getrusage")
     import resource
 
     size, content = 1_000_000_000, bytearray(elf_file(VPADDD, sections={".rodata": b"data"}))
