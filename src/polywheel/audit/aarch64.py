@@ -1,7 +1,7 @@
 """Machine code for AArch64: the instruction set extensions of functions, and what functions refer to.
 
 Every instruction has four bytes. Functions are decoded from their start to their end. Data between them decodes to
-nonsense, see :func:`_plausible`.
+nonsense, see :mod:`polywheel.audit.certain_code`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from polywheel.audit.aarch64_instructions import (
     load_encodings,
 )
 from polywheel.audit.binaries import Binary, Format, Section
+from polywheel.audit.certain_code import Flow, uses_in_certain_code
 from polywheel.audit.code import Code, Function, Use, code_of
 
 _HARDWARE_CAPABILITIES = frozenset({16, 26, 29, 30})
@@ -335,83 +336,30 @@ def _place(word: int, at: int) -> int:
     return at + 4 * _signed(word >> 5 & 0x7FFFF, 19) & _ADDRESS
 
 
-@dataclass(slots=True)
-class _Flow:
-    """Instructions that control reaches from some address."""
-
-    reached: dict[int, int] = field(default_factory=dict)
-    """Kinds by address."""
-
-    ends: set[int] = field(default_factory=set)
-    """The addresses after jumps and returns."""
-
-    targets: list[int] = field(default_factory=list)
-    """The targets of jumps inside of the function that were not followed yet."""
-
-    data: set[int] = field(default_factory=set)
-    """Addresses that instructions read."""
-
-    joins: bool = False
-    """Whether it goes on with instructions of another flow."""
-
-
 def _plausible(encodings: Encodings, words: Sequence[int], start: int) -> dict[int, list[int]]:
-    """The uses of extensions in a function that are certainly code: count and first address, by kind.
-
-    Code is what control reaches from the start of the function, and what follows it directly up to the end of a
-    block without nonsense: the landing pads of exceptions, and the targets of jump tables. A place that the
-    function reads as data is none of these.
-    """
-    flow = _Flow(targets=[start])
-    while flow.targets:
-        _follow(encodings, words, start, flow.targets.pop(), flow)
-    blocks = sorted(flow.ends)
-    while blocks:
-        at = blocks.pop(0)
-        if at in flow.reached:
-            continue
-        block = _Flow()
-        _follow(encodings, words, start, at, block, others=flow.reached)
-        has_end = block.joins or bool(block.ends)
-        is_whole = has_end and NONSENSE not in block.reached.values()
-        if is_whole and block.reached.keys().isdisjoint(flow.data):
-            flow.reached |= block.reached
-            blocks += sorted(block.ends - flow.ends)
-            flow.ends |= block.ends
-    uses: dict[int, list[int]] = {}
-    for at in sorted(flow.reached):
-        if flow.reached[at] >= EXTENSION:
-            uses.setdefault(flow.reached[at], [0, at])[0] += 1
-    return uses
-
-
-def _follow(
-    encodings: Encodings,
-    words: Sequence[int],
-    start: int,
-    at: int,
-    flow: _Flow,
-    *,
-    others: Container[int] = (),
-) -> None:
-    """Decode from an address to the next jump or return, or to an instruction of another flow."""
+    """The uses of extensions in a function that are certainly code: count and first address, by kind."""
     end = start + 4 * len(words)
-    while at < end and at not in flow.reached:
-        if at in others:
-            flow.joins = True
-            return
-        word = words[(at - start) // 4]
-        kind = flow.reached[at] = encodings.kind(word)
-        if kind == NONSENSE:
-            return
-        if kind in {NEAR, LITERAL}:
-            flow.data.add(_place(word, at))
-        if (target := _jump_target(word, at)) is not None and start <= target < end:
-            flow.targets.append(target)
-        at += 4
-        if _leaves(word):
-            flow.ends.add(at)
-            return
+
+    def follow(at: int, flow: Flow, others: Container[int]) -> None:
+        while at < end and at not in flow.reached:
+            if at in others:
+                flow.joins = True
+                return
+            word = words[(at - start) // 4]
+            kind = flow.reached[at] = encodings.kind(word)
+            if kind == NONSENSE:
+                flow.has_nonsense = True
+                return
+            if kind in {NEAR, LITERAL}:
+                flow.data.add(_place(word, at))
+            if (target := _jump_target(word, at)) is not None and start <= target < end:
+                flow.targets.append(target)
+            at += 4
+            if _leaves(word):
+                flow.ends.add(at)
+                return
+
+    return uses_in_certain_code(start, follow, lambda kind: kind >= EXTENSION)
 
 
 def _jump_target(word: int, at: int) -> int | None:

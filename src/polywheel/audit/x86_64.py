@@ -1,7 +1,8 @@
 """Machine code for x86-64: the instruction set extensions of functions, and what functions refer to.
 
 iced decodes the instructions and knows the extensions of each. Functions are decoded from their start to their end.
-Data between them (jump tables of MSVC, constants in assembly code) decodes to nonsense, see :func:`_plausible`.
+Data between them (jump tables of MSVC, constants in assembly code) decodes to nonsense, see
+:mod:`polywheel.audit.certain_code`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from polywheel.audit.binaries import Binary, Format, Section
+from polywheel.audit.certain_code import Flow, uses_in_certain_code
 from polywheel.audit.code import Code, Function, Use, code_of
 from polywheel.audit.parts import map_parts, split
 from polywheel.audit.x86_64_instructions import (
@@ -338,87 +340,31 @@ def _scan(iced: Iced, content: bytes, start: int) -> _Scan:  # noqa: C901, PLR09
     return scan
 
 
-@dataclass(slots=True)
-class _Flow:
-    """Instructions that control reaches from some address."""
-
-    reached: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Number and kind, by address."""
-
-    ends: set[int] = field(default_factory=set)
-    """The addresses after jumps and returns."""
-
-    targets: list[int] = field(default_factory=list)
-    """The targets of jumps inside of the function that were not followed yet."""
-
-    data: set[int] = field(default_factory=set)
-    """Addresses that instructions read."""
-
-    joins: bool = False
-    """Whether it goes on with instructions of another flow."""
-
-
 def _plausible(iced: Iced, content: bytes, start: int) -> dict[int, list[int]]:
-    """The uses of extensions in a function that are certainly code: count and first address, by number.
-
-    Code is what control reaches from the start of the function, and what follows it directly up to the end of a
-    block without nonsense: the landing pads of exceptions, and the targets of jump tables. A place that the
-    function reads as data is none of these.
-    """
-    flow = _Flow(targets=[start])
-    while flow.targets:
-        _follow(iced, content, start, flow.targets.pop(), flow)
-    blocks = sorted(flow.ends)
-    while blocks:
-        at = blocks.pop(0)
-        if at in flow.reached:
-            continue
-        block = _Flow()
-        _follow(iced, content, start, at, block, others=flow.reached)
-        has_end = block.joins or bool(block.ends)
-        is_whole = has_end and all(kind != NONSENSE for _, kind in block.reached.values())
-        if is_whole and block.reached.keys().isdisjoint(flow.data):
-            flow.reached |= block.reached
-            blocks += sorted(block.ends - flow.ends)
-            flow.ends |= block.ends
-    uses: dict[int, list[int]] = {}
-    for at in sorted(flow.reached):
-        code, kind = flow.reached[at]
-        if kind == EXTENSION:
-            uses.setdefault(code, [0, at])[0] += 1
-    return uses
-
-
-def _follow(
-    iced: Iced,
-    content: bytes,
-    start: int,
-    at: int,
-    flow: _Flow,
-    *,
-    others: Container[int] = (),
-) -> None:
-    """Decode from an address to the next jump or return, or to an instruction of another flow."""
+    """The uses of extensions in a function that are certainly code: count and first address, by number."""
     flows, end = iced.flows, start + len(content)
-    for instruction in iced.decoder(64, content[at - start :], ip=at):
-        if instruction.ip in flow.reached:
-            return
-        if instruction.ip in others:
-            flow.joins = True
-            return
-        kind = iced.kinds[instruction.code]
-        if kind == UNKNOWN:
-            kind = iced.classify(instruction)
-        flow.reached[instruction.ip] = (instruction.code, kind)
-        if kind == NONSENSE:
-            return
-        if kind > CALL and instruction.is_ip_rel_memory_operand:
-            flow.data.add(instruction.ip_rel_memory_address)
-        kind_of_flow = instruction.flow_control
-        if kind_of_flow in {flows.CONDITIONAL_BRANCH, flows.UNCONDITIONAL_BRANCH}:
-            target = instruction.near_branch_target
-            if start <= target < end:
-                flow.targets.append(target)
-        if kind_of_flow in iced.leaving:
-            flow.ends.add(instruction.next_ip)
-            return
+
+    def follow(at: int, flow: Flow, others: Container[int]) -> None:
+        for instruction in iced.decoder(64, content[at - start :], ip=at):
+            if instruction.ip in flow.reached:
+                return
+            if instruction.ip in others:
+                flow.joins = True
+                return
+            kind = iced.kind_of(instruction)
+            flow.reached[instruction.ip] = instruction.code
+            if kind == NONSENSE:
+                flow.has_nonsense = True
+                return
+            if kind > CALL and instruction.is_ip_rel_memory_operand:
+                flow.data.add(instruction.ip_rel_memory_address)
+            kind_of_flow = instruction.flow_control
+            if kind_of_flow in {flows.CONDITIONAL_BRANCH, flows.UNCONDITIONAL_BRANCH}:
+                target = instruction.near_branch_target
+                if start <= target < end:
+                    flow.targets.append(target)
+            if kind_of_flow in iced.leaving:
+                flow.ends.add(instruction.next_ip)
+                return
+
+    return uses_in_certain_code(start, follow, lambda code: iced.kinds[code] == EXTENSION)
