@@ -168,27 +168,35 @@ class KeyMaker:
                     contained[name] = digest
         return contained
 
-    def key(
+    def keys(
         self,
-        job: Job,
         jobs: Sequence[Job],
         settings: BuildSettings,
         interpreter: Interpreter,
         environment: Environment | None,
-    ) -> Key:
-        """Return the key of a job, which is one of the ``jobs`` of its build.
+    ) -> dict[str, Key]:
+        """Return the keys of the jobs of a build by their ids.
 
-        Without an environment the key has no part for it, and equals no other key. Raises ConfigError for rules
+        Without an environment a key has no part for it, and equals no other key. Raises ConfigError for rules
         that contradict each other.
         """
+        setups = self._setups(jobs, settings, interpreter.version)
         parts = {
-            **self.project_parts(job, jobs, settings, interpreter.version, environment),
+            "source": self.source_part,
+            "setup": self._setup_part(jobs, setups),
             "interpreter": Part({"interpreter": interpreter.identity}),
             **self._common_parts(settings),
         }
         if environment is not None:
             parts[ENVIRONMENT] = Part(environment.distributions)
-        return Key(parts, self.files_with_tables, self.origin_part)
+        return {
+            job.id: Key(
+                {**parts, STAMP: self._stamp_part(job, setup, environment)},
+                self.files_with_tables,
+                self.origin_part,
+            )
+            for job, setup in zip(jobs, setups, strict=True)
+        }
 
     def project_parts(
         self,

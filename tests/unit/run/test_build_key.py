@@ -80,7 +80,7 @@ def keys(tmp_path: Path) -> Callable[..., Key]:
         environment = Environment(
             folder=tmp_path, python="python", distributions={"setuptools": "80 a", **distributions}
         )
-        return maker.key(job, jobs or (job,), settings, interpreter(), environment)
+        return maker.keys(jobs or (job,), settings, interpreter(), environment)[job.id]
 
     return make
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +103,7 @@ class LocalExecutor:
         jobs = self.run.jobs_of(build)
         try:
             environment = self.requirements.find_environment(self.interpreters[build.python], jobs)
-            keys = {job.id: self._key(build, job, environment) for job in jobs}
+            keys = self._keys_of_build(build, environment)
         except ConfigError:  # its build reports it
             return ExistingWheels(wheels=(), missing=tuple(jobs))
         if self.run.options.rebuild:
@@ -267,7 +266,11 @@ class LocalExecutor:
         if build_environment.certain:
             # A new environment may have the same content as the one before.
             environment = build_environment.environment
-            key = partial(self._key, build, environment=environment)
+            all_keys = self._keys_of_build(build, environment)
+
+            def key(job: Job) -> Key:
+                return all_keys[job.id]
+
             if not self.run.options.rebuild:
                 existing = self.publisher.existing_wheels(missing, key)
                 reasons.update(existing.reasons)
@@ -351,7 +354,7 @@ class LocalExecutor:
 
     def _keys(self, build: Build, jobs: Sequence[Job], environment: Environment) -> dict[str, Key]:
         """Return the keys of jobs. Raises WheelError if the wheel of such a key was changed."""
-        keys = {job.id: self._key(build, job, environment) for job in jobs}
+        keys = self._keys_of_build(build, environment)
         for job in jobs:
             self.publisher.refuse_changed(job, keys[job.id])
         return keys
@@ -403,9 +406,9 @@ class LocalExecutor:
         slots = self.run.slots.settings_for(profile, environment, variables)
         return run_step(step, context, environment, slots=slots, more=more)
 
-    def _key(self, build: Build, job: Job, environment: Environment | None) -> Key:
-        return self.keys.key(
-            job,
+    def _keys_of_build(self, build: Build, environment: Environment | None) -> dict[str, Key]:
+        """Return the keys of all jobs of a build, by their ids."""
+        return self.keys.keys(
             self.run.jobs_of(build),
             build.settings,
             self.interpreters[build.python],
